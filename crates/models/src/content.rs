@@ -1,0 +1,130 @@
+//! Content: stories, projects and pages as the API answers them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The id of an item of content as the API answers it.
+///
+/// New items have an [`ObjectId`](crate::ObjectId); a database that was taken over may hold
+/// documents with another kind of `_id`, which are answered as the text that they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ContentId(String);
+
+impl From<String> for ContentId {
+    fn from(id: String) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for ContentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// The story's id.
+    pub id: ContentId,
+    /// The title; empty where the document has none.
+    pub title: String,
+    /// The text, as HTML.
+    pub content: String,
+    /// The last part of the story's address; empty where the document has none.
+    pub slug: String,
+    /// Whether the public sees it.
+    pub is_published: bool,
+    /// The date that the author gave it.
+    #[serde(serialize_with = "crate::rfc3339::serialize")]
+    pub date: Option<DateTime<Utc>>,
+    /// When it was created.
+    #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
+    pub created_date: Option<DateTime<Utc>>,
+    /// When it was changed last.
+    #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
+    pub updated_date: Option<DateTime<Utc>>,
+    /// Whether it is in the trash.
+    pub deleted: bool,
+    /// The user it belongs to.
+    pub user_id: Option<String>,
+    /// The section it belongs to.
+    pub section_id: Option<String>,
+}
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// All but the text.
+    #[serde(flatten)]
+    pub card: ProjectCard,
+    /// The text, as HTML.
+    pub content: String,
+}
+
+/// A project as lists answer it: all but its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectCard {
+    /// The project's id.
+    pub id: ContentId,
+    /// The title; empty where the document has none.
+    pub title: String,
+    /// The last part of the project's address; empty where the document has none.
+    pub slug: String,
+    /// A sentence or two for the card.
+    pub summary: Option<String>,
+    /// What it is made with.
+    pub technologies: Vec<String>,
+    /// The picture on the card.
+    pub image_url: Option<String>,
+    /// Where its source is.
+    pub github_url: Option<String>,
+    /// Where it runs.
+    pub live_url: Option<String>,
+    /// Whether the site shows it first.
+    pub is_featured: bool,
+    /// Whether the public sees it.
+    pub is_published: bool,
+    /// When it was created.
+    #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
+    pub created_date: Option<DateTime<Utc>>,
+    /// When it was changed last.
+    #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
+    pub updated_date: Option<DateTime<Utc>>,
+    /// Whether it is in the trash.
+    pub deleted: bool,
+    /// The user it belongs to.
+    pub user_id: Option<String>,
+    /// The section it belongs to.
+    pub section_id: Option<String>,
+}
+
+/// A page: the whole content of a section that shows one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The page's id.
+    pub id: ContentId,
+    /// The title; empty where the document has none.
+    pub title: String,
+    /// The text, as HTML.
+    pub content: String,
+    /// Which page of the site it is, such as `about`.
+    pub page_type: Option<String>,
+    /// Whether the public sees it.
+    pub is_published: bool,
+    /// When it was created.
+    #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
+    pub created_date: Option<DateTime<Utc>>,
+    /// When it was changed last.
+    #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
+    pub updated_date: Option<DateTime<Utc>>,
+    /// Whether it is in the trash.
+    pub deleted: bool,
+    /// The user it belongs to.
+    pub user_id: Option<String>,
+    /// The section it belongs to.
+    pub section_id: Option<String>,
+}

@@ -1,0 +1,259 @@
+//! Connecting to MongoDB, and saying plainly why that did not work.
+
+use std::time::Duration;
+
+use mongodb::{
+    Client, Database,
+    bson::{Document, doc},
+    error::{Error, ErrorKind},
+    options::ClientOptions,
+    otel::OpentelemetryOptions,
+};
+
+/// The oldest server that is supported, as the wire version that its `hello` answers (6.0).
+const MINIMUM_WIRE_VERSION: i32 = 17;
+
+/// How long to look for a primary. An election takes up to 12 s with the default settings of a
+/// replica set, but a request must not wait for one: it is answered with 503 and tried again.
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long opening one connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A database and the client that reaches it.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+    database: Database,
+    /// What the client was made from, to ask its servers one by one.
+    options: ClientOptions,
+}
+
+/// The address cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The text is no MongoDB connection string. The text itself may hold a password, so it is
+    /// not repeated.
+    #[error("`mongodb.uri` is no MongoDB connection string: {0}")]
+    Uri(String),
+    /// The database's name has characters that MongoDB refuses.
+    #[error("`mongodb.database` must be a database name without spaces or any of /\\.\"$, not {0:?}")]
+    Database(String),
+}
+
+/// The server behind the address cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// A standalone server has neither transactions nor change streams.
+    #[error(
+        "the MongoDB server at {0} is standalone, a replica set is needed (one node is enough): \
+         start mongod with --replSet rs0 and run rs.initiate() once in mongosh"
+    )]
+    Standalone(String),
+    /// Started for a replica set that nobody has initiated.
+    #[error(
+        "the MongoDB server at {0} is started for a replica set that is not initiated: run \
+         rs.initiate() once in mongosh"
+    )]
+    NotInitiated(String),
+    /// The replica set has another name than the connection string says.
+    #[error(
+        "the MongoDB server at {address} belongs to the replica set {actual:?}: put \
+         replicaSet={actual} into `mongodb.uri`"
+    )]
+    OtherReplicaSet {
+        /// Host and port.
+        address: String,
+        /// The name of the replica set that it belongs to.
+        actual: String,
+    },
+    /// Older than MongoDB 6.0.
+    #[error("MongoDB {0} is too old: 6.0 or newer is needed")]
+    TooOld(String),
+    /// User name or password are wrong.
+    #[error("MongoDB refused the user name or password in `mongodb.uri`")]
+    Authentication,
+    /// Nothing answers, or no primary is elected.
+    #[error("MongoDB at {addresses} cannot be reached: check `mongodb.uri` and that mongod runs")]
+    Unreachable {
+        /// The hosts and ports that were tried.
+        addresses: String,
+        /// What the driver said.
+        source: Error,
+    },
+    /// The server answered with an error.
+    #[error("MongoDB refused the first command")]
+    Refused(#[source] Error),
+}
+
+impl DeploymentError {
+    /// Whether waiting can help. Nobody turns a standalone server into a replica set by waiting.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotInitiated(_))
+            || matches!(self, Self::Refused(error) if crate::is_transient(error))
+    }
+}
+
+impl Connection {
+    /// A client for the database. Connections are opened when they are first needed.
+    pub async fn new(uri: &str, database: &str, app_name: &str) -> Result<Self, ConnectError> {
+        let is_illegal = |c: char| c.is_whitespace() || c.is_control() || "/\\.\"$".contains(c);
+        if database.is_empty() || database.len() > 63 || database.contains(is_illegal) {
+            return Err(ConnectError::Database(database.to_owned()));
+        }
+        let mut options = ClientOptions::parse(uri).await.map_err(|error| uri_error(&error))?;
+        options.app_name.get_or_insert_with(|| app_name.to_owned());
+        options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
+        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+        options.tracing = Some(OpentelemetryOptions::builder().enabled(true).build());
+        let client = Client::with_options(options.clone()).map_err(|error| uri_error(&error))?;
+        let database = client.database(database);
+        Ok(Self { client, database, options })
+    }
+
+    /// The client, for sessions.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Asks the server for a sign of life.
+    pub async fn ping(&self) -> mongodb::error::Result<()> {
+        self.database.run_command(doc! { "ping": 1 }).await.map(drop)
+    }
+
+    /// Checks that the server is one that the services can work with: reachable, a replica set,
+    /// new enough.
+    pub async fn check_deployment(&self) -> Result<(), DeploymentError> {
+        match hello(&self.client).await {
+            Ok(hello) => check_hello(&hello, &self.addresses(), None),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// Hosts and ports of the connection string, without user or password.
+    pub fn addresses(&self) -> String {
+        self.options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Finds out why no server could be selected. The driver drops servers that do not belong to
+    /// the replica set it looks for, so each one is asked directly.
+    async fn explain(&self, error: Error) -> DeploymentError {
+        match &*error.kind {
+            ErrorKind::Authentication { .. } => return DeploymentError::Authentication,
+            ErrorKind::ServerSelection { .. } => {}
+            _ if crate::is_transient(&error) => {}
+            _ => return DeploymentError::Refused(error),
+        }
+        for host in &self.options.hosts {
+            let mut options = self.options.clone();
+            let expected = options.repl_set_name.take();
+            options.hosts = vec![host.clone()];
+            options.direct_connection = Some(true);
+            let Ok(client) = Client::with_options(options) else { continue };
+            let answer = hello(&client).await;
+            client.shutdown().immediate(true).await;
+            match answer {
+                Ok(hello) => {
+                    let address = host.to_string();
+                    if let Err(found) = check_hello(&hello, &address, expected.as_deref()) {
+                        return found;
+                    }
+                }
+                Err(error) if matches!(*error.kind, ErrorKind::Authentication { .. }) => {
+                    return DeploymentError::Authentication;
+                }
+                Err(_) => {}
+            }
+        }
+        DeploymentError::Unreachable { addresses: self.addresses(), source: error }
+    }
+}
+
+/// What the server says of itself, with its version added.
+async fn hello(client: &Client) -> mongodb::error::Result<Document> {
+    let admin = client.database("admin");
+    let mut hello = admin.run_command(doc! { "hello": 1 }).await?;
+    let build = admin.run_command(doc! { "buildInfo": 1 }).await?;
+    hello.insert("version", build.get_str("version").unwrap_or("of unknown version"));
+    Ok(hello)
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("database", &self.database.name()).finish_non_exhaustive()
+    }
+}
+
+fn check_hello(
+    hello: &Document,
+    address: &str,
+    expected: Option<&str>,
+) -> Result<(), DeploymentError> {
+    let wire_version = hello.get_i32("maxWireVersion").unwrap_or_default();
+    if wire_version < MINIMUM_WIRE_VERSION {
+        return Err(DeploymentError::TooOld(hello.get_str("version").unwrap_or_default().to_owned()));
+    }
+    let is_router = hello.get_str("msg").is_ok_and(|message| message == "isdbgrid");
+    match (hello.get_str("setName"), expected) {
+        (Ok(actual), Some(expected)) if actual != expected => {
+            Err(DeploymentError::OtherReplicaSet {
+                address: address.to_owned(),
+                actual: actual.to_owned(),
+            })
+        }
+        (Ok(_), _) => Ok(()),
+        (Err(_), _) if is_router => Ok(()),
+        (Err(_), _) if hello.get_bool("isreplicaset").unwrap_or_default() => {
+            Err(DeploymentError::NotInitiated(address.to_owned()))
+        }
+        (Err(_), _) => Err(DeploymentError::Standalone(address.to_owned())),
+    }
+}
+
+/// The driver's own words; it does not repeat the password.
+fn uri_error(error: &Error) -> ConnectError {
+    match &*error.kind {
+        ErrorKind::InvalidArgument { message, .. } => ConnectError::Uri(message.clone()),
+        _ => ConnectError::Uri(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_before_6_0_is_too_old() {
+        let hello = doc! { "maxWireVersion": 13, "setName": "rs0", "version": "5.0.1" };
+        let error = check_hello(&hello, "localhost:27017", None).unwrap_err();
+        assert_eq!(error.to_string(), "MongoDB 5.0.1 is too old: 6.0 or newer is needed");
+    }
+
+    #[test]
+    fn a_router_of_a_sharded_cluster_will_do() {
+        let hello = doc! { "maxWireVersion": 17, "msg": "isdbgrid" };
+        assert!(check_hello(&hello, "localhost:27017", None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_connection_string_is_refused_without_repeating_its_password() {
+        for uri in ["", "localhost", "mongodb://", "mongodb://u:hunter2@h:port/", "http://h"] {
+            let error = Connection::new(uri, "site", "test").await.unwrap_err().to_string();
+            assert!(error.starts_with("`mongodb.uri` is no MongoDB connection string"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_database_name_is_refused() {
+        for name in ["", "a b", "a.b", "$a", "a/b"] {
+            let error = Connection::new("mongodb://localhost", name, "test").await.unwrap_err();
+            assert!(matches!(error, ConnectError::Database(_)), "{error}");
+        }
+    }
+}

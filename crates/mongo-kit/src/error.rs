@@ -1,0 +1,44 @@
+//! What went wrong, and whether it can pass by itself.
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+/// Error code of a write that a unique index refused (MongoDB manual, "Error codes": `DuplicateKey`).
+const DUPLICATE_KEY: i32 = 11000;
+
+/// Server errors that pass by themselves: elections, shutdowns, cut networks, busy documents
+/// (MongoDB's retryable-writes specification, "Determining Retryable Errors", and
+/// `WriteConflict`, `MaxTimeMSExpired`, `LockTimeout`).
+const TRANSIENT: &[i32] =
+    &[6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
+/// Whether a unique index refused the write.
+pub fn is_duplicate_key(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
+        ErrorKind::Command(error) => error.code == DUPLICATE_KEY,
+        ErrorKind::InsertMany(error) => error
+            .write_errors
+            .as_ref()
+            .is_some_and(|errors| errors.iter().any(|error| error.code == DUPLICATE_KEY)),
+        _ => false,
+    }
+}
+
+/// Whether the same operation can succeed later without anybody changing anything.
+pub fn is_transient(error: &Error) -> bool {
+    if error.contains_label("TransientTransactionError")
+        || error.contains_label("RetryableWriteError")
+        || error.contains_label("UnknownTransactionCommitResult")
+    {
+        return true;
+    }
+    match &*error.kind {
+        ErrorKind::Io(_)
+        | ErrorKind::ServerSelection { .. }
+        | ErrorKind::ConnectionPoolCleared { .. }
+        | ErrorKind::DnsResolve { .. } => true,
+        ErrorKind::Command(error) => TRANSIENT.contains(&error.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => TRANSIENT.contains(&error.code),
+        _ => false,
+    }
+}

@@ -1,0 +1,16 @@
+//! MongoDB for the services: connecting with clear errors, classifying what goes wrong, reading
+//! documents of odd shapes, and caching what a collection says until the collection changes.
+//!
+//! Nothing here knows sections, stories or HTTP.
+
+mod cached;
+mod connect;
+pub mod document;
+mod error;
+pub mod lenient;
+mod watch;
+
+pub use cached::Cached;
+pub use connect::{ConnectError, Connection, DeploymentError};
+pub use error::{is_duplicate_key, is_transient};
+pub use watch::{Stamp, Watch};

@@ -1,0 +1,122 @@
+//! Errors as HTTP answers, in the one shape of [`models::Problem`].
+
+use std::{error::Error as StdError, fmt};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use models::{ErrorCode, FieldError, Problem};
+
+use crate::telemetry;
+
+/// What is told when the cause is ours: nothing that helps an attacker, and where to look.
+const INTERNAL_DETAIL: &str = "Something went wrong on our side. The trace id leads to the log.";
+
+/// An error on its way to a client.
+///
+/// `detail` is for the client. The cause, if there is one, is for the log alone, where it appears
+/// once when the request ends.
+#[derive(Debug)]
+pub struct ApiError {
+    problem: Problem,
+    retry_after_seconds: Option<u32>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ApiError {
+    /// An error with this code and this message for the client.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { problem: Problem::new(code, detail), retry_after_seconds: None, cause: None }
+    }
+
+    /// Unknown or not public, without saying which. `thing` is a word such as `Story`.
+    pub fn not_found(thing: &str) -> Self {
+        Self::new(ErrorCode::NotFound, format!("{thing} not found"))
+    }
+
+    /// Something broke that should not have.
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::Internal, INTERNAL_DETAIL).because(cause)
+    }
+
+    /// One parameter or field has an invalid value or is unknown.
+    pub fn invalid(error: FieldError) -> Self {
+        let mut this = Self::new(
+            ErrorCode::ValidationFailed,
+            format!("`{}`: {}", error.field, error.message),
+        );
+        this.problem.errors.push(error);
+        this
+    }
+
+    /// Adds the cause, for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Says when trying again makes sense.
+    #[must_use]
+    pub fn retry_after_seconds(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The cause and its causes, outermost first.
+    pub(crate) fn causes(&self) -> Option<String> {
+        let mut text = self.cause.as_ref()?.to_string();
+        let mut cause = self.cause.as_ref()?.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Some(text)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.problem.code.as_str(), self.problem.detail)
+    }
+}
+
+impl StdError for ApiError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as &(dyn StdError + 'static))
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after_seconds {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if self.problem.code == ErrorCode::Unauthorized {
+            response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        let trace_id = telemetry::current_trace_id();
+        response.json(Problem { trace_id, ..self.problem.clone() })
+    }
+}
+
+/// The answer to a path that no route has.
+pub async fn route_not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let detail = format!("There is no route {}", request.path());
+    Err(ApiError::new(ErrorCode::RouteNotFound, detail))
+}
+
+/// The answer to a method that a route does not have.
+pub async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let detail = format!("{} cannot be used on {}", request.method(), request.path());
+    Err(ApiError::new(ErrorCode::MethodNotAllowed, detail))
+}

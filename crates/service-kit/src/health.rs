@@ -1,0 +1,198 @@
+//! How the process is: `/health`, `/health/live`, `/health/ready`, `/warmup`.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{HttpResponse, web};
+use futures_util::{FutureExt, future::BoxFuture, future::join_all};
+use serde_json::{Map, Value, json};
+
+use crate::{clock::Clock, server::resource};
+
+/// How long one check may take. Orchestrators give up after a second unless told otherwise
+/// (Kubernetes, `timeoutSeconds`), so the answer has to be there by then.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The state of a process, shared by all its parts.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    is_draining: AtomicBool,
+    checks: Vec<Check>,
+    warmup: Option<Check>,
+}
+
+struct Check {
+    name: &'static str,
+    run: Box<dyn Fn() -> BoxFuture<'static, Report> + Send + Sync>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    is_ok: bool,
+    detail: Map<String, Value>,
+}
+
+impl Report {
+    /// All is well.
+    pub fn ok() -> Self {
+        Self::new(true)
+    }
+
+    /// Something is wrong; the reason is public.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::new(false).with("reason", reason.into())
+    }
+
+    fn new(is_ok: bool) -> Self {
+        let status = if is_ok { "ok" } else { "failed" };
+        Self { is_ok, detail: Map::new() }.with("status", status)
+    }
+
+    /// Adds what a person who looks at it would like to know.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.detail.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Collects the checks of a process.
+#[derive(Default)]
+pub struct HealthBuilder {
+    checks: Vec<Check>,
+    warmup: Option<Check>,
+}
+
+impl HealthBuilder {
+    /// Adds a check that has to be ok for the process to be ready.
+    #[must_use]
+    pub fn check<F, R>(mut self, name: &'static str, run: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Report> + Send + 'static,
+    {
+        self.checks.push(Check { name, run: Box::new(move || run().boxed()) });
+        self
+    }
+
+    /// Sets what `/warmup` does: reach the database, so that the next request finds it warm.
+    #[must_use]
+    pub fn warmup<F, R>(mut self, run: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Report> + Send + 'static,
+    {
+        self.warmup = Some(Check { name: "database", run: Box::new(move || run().boxed()) });
+        self
+    }
+
+    /// The finished state.
+    pub fn build(self, clock: Clock) -> Health {
+        let Self { checks, warmup } = self;
+        Health(Arc::new(Inner { clock, is_draining: AtomicBool::new(false), checks, warmup }))
+    }
+}
+
+impl Health {
+    /// Collects the checks of a process.
+    pub fn builder() -> HealthBuilder {
+        HealthBuilder::default()
+    }
+
+    /// From now on the process is not ready: it is about to stop.
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is ready, and why not.
+    pub async fn ready(&self) -> (bool, Value) {
+        let checks = self.0.checks.iter().map(|check| async {
+            (check.name.to_owned(), check.run().await)
+        });
+        let reports = join_all(checks).await;
+        let is_draining = self.0.is_draining.load(Ordering::Relaxed);
+        let is_ready = !is_draining && reports.iter().all(|(_, report)| report.is_ok);
+        let status = match (is_ready, is_draining) {
+            (true, _) => "ready",
+            (false, true) => "draining",
+            (false, false) => "not_ready",
+        };
+        let checks: Map<_, _> =
+            reports.into_iter().map(|(name, report)| (name, report.detail.into())).collect();
+        let timestamp = self.0.clock.timestamp();
+        (is_ready, json!({ "status": status, "checks": checks, "timestamp": timestamp }))
+    }
+
+    async fn warm_up(&self) -> (bool, Value) {
+        let is_warm = match &self.0.warmup {
+            Some(check) => check.run().await.is_ok,
+            None => true,
+        };
+        let (status, database) =
+            if is_warm { ("warm", "connected") } else { ("cold", "disconnected") };
+        let timestamp = self.0.clock.timestamp();
+        (is_warm, json!({ "status": status, "database": database, "timestamp": timestamp }))
+    }
+
+    pub(crate) fn routes(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(web::Data::new(self.clone()))
+            .service(resource("/health").get(healthy))
+            .service(resource("/health/live").get(live))
+            .service(resource("/health/ready").get(ready))
+            .service(resource("/warmup").get(warmup));
+    }
+}
+
+impl Check {
+    async fn run(&self) -> Report {
+        // On a task of its own: a check that is too slow is left to finish, not dropped half-way.
+        let run = tokio::spawn((self.run)());
+        match tokio::time::timeout(CHECK_TIMEOUT, run).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(_)) => Report::failed("the check itself failed"),
+            Err(_) => Report::failed("no answer in time"),
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("is_draining", &self.0.is_draining).finish_non_exhaustive()
+    }
+}
+
+async fn healthy(health: web::Data<Health>) -> HttpResponse {
+    let timestamp = health.0.clock.timestamp();
+    HttpResponse::Ok().json(json!({ "status": "healthy", "timestamp": timestamp }))
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    answer(health.ready().await)
+}
+
+async fn warmup(health: web::Data<Health>) -> HttpResponse {
+    answer(health.warm_up().await)
+}
+
+fn answer((is_ok, body): (bool, Value)) -> HttpResponse {
+    if is_ok {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
+}

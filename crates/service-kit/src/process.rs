@@ -1,0 +1,99 @@
+//! The life of a service's process: arguments, settings, telemetry, signals, exit code.
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    settings::{Settings, Sources},
+    telemetry::Telemetry,
+};
+
+/// What every service accepts on its command line.
+#[derive(Debug, Parser)]
+#[command(version, about = "A part of Turbulence, the content backend of a site")]
+struct Arguments {
+    /// Settings file in TOML; the environment and the options beat it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR")]
+    host: Option<String>,
+    /// Port to listen on
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// Runs a service: everything of `main`.
+///
+/// `service` serves until the token is cancelled, which SIGTERM and SIGINT do. A second signal
+/// ends the process at once.
+pub async fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
+where
+    F: FnOnce(Settings, CancellationToken) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Error,
+{
+    let Arguments { config, host, port } = Arguments::parse();
+    let mut sources = Sources { file: config, ..Sources::from_environment() };
+    sources.command_line.extend(host.map(|host| ("server.host", host)));
+    sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
+    let settings = match Settings::load(default_port, &sources) {
+        Ok(settings) => settings,
+        Err(error) => return fail(name, &error),
+    };
+    let telemetry = match Telemetry::start(name, "info") {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(name, &error),
+    };
+    let exit_code = match service(settings, shutdown_on_signal()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(name, &error),
+    };
+    telemetry.flush().await;
+    exit_code
+}
+
+/// A token that SIGTERM and SIGINT cancel. The second of them ends the process.
+pub fn shutdown_on_signal() -> CancellationToken {
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return tracing::error!("signals cannot be handled");
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if token.is_cancelled() {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping");
+            token.cancel();
+        }
+    });
+    shutdown
+}
+
+/// One line for the person who started the process.
+pub fn fail(name: &str, error: &dyn Error) -> ExitCode {
+    eprintln!("{name}: {}", one_line(error));
+    ExitCode::FAILURE
+}
+
+/// An error and its causes in one line.
+pub fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}

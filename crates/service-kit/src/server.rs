@@ -1,0 +1,148 @@
+//! Serving HTTP, and stopping without cutting anybody off.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    middleware::{NormalizePath, from_fn},
+    web,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{method_not_allowed, route_not_found},
+    health::Health,
+    observe::observe,
+    settings,
+};
+
+/// How long a connection without a request is kept. Clients between the services give up theirs
+/// much earlier ([`crate::http::IDLE_TIMEOUT`]).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a client may take to send the head of its request.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests in flight may take to finish after the process was told to stop.
+const SHUTDOWN_TIMEOUT_SECONDS: u64 = 20;
+
+/// The header that carries the id of a request through all services.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// The id of a request, from the caller or made on arrival. It is among the request's extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(String);
+
+impl RequestId {
+    pub(crate) fn new(id: String) -> Self {
+        Self(id)
+    }
+
+    /// The id: printable ASCII.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error(
+        "port {port} on {host} is in use: stop what listens there, or choose another port with \
+         --port or TURBULENCE__SERVER__PORT"
+    )]
+    InUse {
+        /// The address that was asked for.
+        host: String,
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// The address is not one of this machine's, or the port needs privileges.
+    #[error("cannot listen on {host} port {port} (`server.host`, `server.port`)")]
+    Refused {
+        /// The address that was asked for.
+        host: String,
+        /// The port that was asked for.
+        port: u16,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// Takes the port, so that whatever follows in a start has it.
+pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
+    let (host, port) = (server.host.clone(), server.port);
+    let bind = || {
+        let listener = TcpListener::bind((host.as_str(), port))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { host: host.clone(), port },
+        _ => BindError::Refused { host: host.clone(), port, source },
+    })
+}
+
+/// Serves the routes until `shutdown` is cancelled and the requests in flight are finished.
+///
+/// The health routes are added to those of `routes`. Every request gets its ids, span and log
+/// line, and every error the one shape.
+pub async fn serve<F>(
+    listener: TcpListener,
+    health: Health,
+    drain: Duration,
+    shutdown: CancellationToken,
+    routes: F,
+) -> io::Result<()>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    let address = listener.local_addr()?;
+    let app_health = health.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(NormalizePath::trim())
+            .wrap(from_fn(observe))
+            .configure(|config| app_health.routes(config))
+            .configure(routes.clone())
+            .default_service(web::to(route_not_found))
+    })
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+    .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    tracing::info!(%address, "listening");
+
+    let handle = server.handle();
+    let stop = async {
+        shutdown.cancelled().await;
+        health.drain();
+        tokio::time::sleep(drain).await;
+        handle.stop(true).await;
+    };
+    let (served, ()) = tokio::join!(server, stop);
+    tracing::info!(%address, "stopped");
+    served
+}
+
+/// A resource that answers 405 to the methods that it does not have.
+pub fn resource(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(method_not_allowed))
+}
+
+/// Where the listener listens, as an address for clients on this machine.
+pub fn local_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}

@@ -1,0 +1,414 @@
+//! The settings: defaults, then a file, then the environment, then the command line.
+//!
+//! There is one schema for all processes, so that one file serves a whole installation; each
+//! process reads the parts that it needs.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, Environment, File, FileFormat};
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de};
+use url::Url;
+
+/// The prefix of every environment variable; `__` stands between the levels.
+pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    /// Where to listen.
+    pub server: Server,
+    /// Which database to use.
+    pub mongodb: Mongodb,
+    /// Where content-service finds sections-service.
+    pub sections: Sections,
+    /// Where the gateway finds the services.
+    pub upstreams: Upstreams,
+    /// Which browsers may call the gateway.
+    pub cors: Cors,
+    /// Who may see drafts and change things.
+    pub auth: Auth,
+    /// The first user, created by a migration.
+    #[serde(default)]
+    pub admin: Admin,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    /// A host name or an IP address.
+    pub host: String,
+    /// A TCP port; 0 takes a free one.
+    pub port: u16,
+    /// For how long the process goes on accepting connections after SIGTERM while its readiness
+    /// says 503, in seconds, so that load balancers notice before connections are refused.
+    pub drain_seconds: u32,
+}
+
+/// Which database to use.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Mongodb {
+    /// The connection string; it may hold a password.
+    pub uri: SecretString,
+    /// The database's name.
+    pub database: String,
+}
+
+/// Where content-service finds sections-service.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Sections {
+    /// The address of sections-service.
+    pub url: HttpUrl,
+}
+
+/// Where the gateway finds the services.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Upstreams {
+    /// The replicas of sections-service.
+    pub sections: Replicas,
+    /// The replicas of content-service.
+    pub content: Replicas,
+}
+
+/// Which browsers may call the gateway.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cors {
+    /// Origins such as `https://example.com`; `*` allows every origin.
+    pub allowed_origins: CommaSeparated,
+}
+
+/// Who may see drafts and change things.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Auth {
+    /// How tokens are checked.
+    pub mode: AuthMode,
+    /// The token of the mode `static`. Without one, no token is valid.
+    pub static_token: Option<SecretString>,
+}
+
+/// How tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// One token from the configuration.
+    Static,
+}
+
+/// The first user, created by a migration.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Admin {
+    /// Without an address, no user is created.
+    pub email: Option<String>,
+    /// The name to show; the address where it is missing.
+    pub name: Option<String>,
+}
+
+/// An `http://` address without path, query or user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(Url);
+
+impl HttpUrl {
+    /// The address; it always has a host and ends in `/`.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for HttpUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if url.scheme() == "http" && is_bare && url.username().is_empty() {
+            Ok(Self(url))
+        } else {
+            Err(format!("{text:?} is not of the form http://host:port"))
+        }
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The addresses of a service's replicas: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas(Vec<HttpUrl>);
+
+impl Replicas {
+    /// The addresses, in the order in which they were given.
+    pub fn urls(&self) -> &[HttpUrl] {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Replicas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let CommaSeparated(texts) = CommaSeparated::deserialize(deserializer)?;
+        if texts.is_empty() {
+            return Err(de::Error::custom("at least one address is needed"));
+        }
+        let urls = texts.iter().map(|text| text.parse().map_err(de::Error::custom));
+        urls.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Several texts: a list in a file, separated by commas in an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommaSeparated(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for CommaSeparated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Shape {
+            Text(String),
+            List(Vec<String>),
+        }
+        let texts = match Shape::deserialize(deserializer)? {
+            Shape::Text(text) => text.split(',').map(str::to_owned).collect(),
+            Shape::List(list) => list,
+        };
+        let trimmed = texts.iter().map(|text| text.trim().to_owned());
+        Ok(Self(trimmed.filter(|text| !text.is_empty()).collect()))
+    }
+}
+
+/// A setting is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value cannot be used, or the file cannot be read.
+    #[error("wrong setting: {0}")]
+    Wrong(String),
+    /// The file has a key that no part of the system knows.
+    #[error(
+        "unknown setting `{key}` in {}: correct or remove it, docs/OPERATIONS.md lists all",
+        file.display()
+    )]
+    Unknown {
+        /// The key, with dots between its levels.
+        key: String,
+        /// The file that has it.
+        file: PathBuf,
+    },
+}
+
+/// Where settings come from besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file in TOML.
+    pub file: Option<PathBuf>,
+    /// The environment variables; those without the prefix are ignored.
+    pub environment: HashMap<String, String>,
+    /// Keys with dots between the levels, and values, from the command line.
+    pub command_line: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// The environment of this process.
+    pub fn from_environment() -> Self {
+        Self { environment: std::env::vars().collect(), ..Self::default() }
+    }
+}
+
+impl Settings {
+    /// The settings that result, for a process that listens on `default_port` unless told
+    /// otherwise.
+    pub fn load(default_port: u16, sources: &Sources) -> Result<Self, SettingsError> {
+        let file = sources.file.as_deref();
+        if let Some(path) = file {
+            refuse_unknown_keys(path)?;
+        }
+        let wrong = |error: config::ConfigError| SettingsError::Wrong(error.to_string());
+        let mut builder = Config::builder();
+        for (key, value) in defaults(default_port) {
+            builder = builder.set_default(key, value).map_err(wrong)?;
+        }
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(Some(sources.environment.clone()));
+        builder = builder.add_source(environment);
+        for (key, value) in &sources.command_line {
+            builder = builder.set_override(key, value.as_str()).map_err(wrong)?;
+        }
+        let config = builder.build().map_err(wrong)?;
+        serde_path_to_error::deserialize(config).map_err(|error| {
+            let key = error.path().to_string();
+            let variable = format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
+            SettingsError::Wrong(format!(
+                "`{key}`: {}; correct it in the file or in {variable}",
+                error.into_inner()
+            ))
+        })
+    }
+}
+
+fn defaults(port: u16) -> [(&'static str, config::Value); 10] {
+    let text = |text: &str| config::Value::from(text);
+    [
+        ("server.host", text("127.0.0.1")),
+        ("server.port", config::Value::from(i64::from(port))),
+        ("server.drain_seconds", config::Value::from(0)),
+        ("mongodb.uri", text("mongodb://127.0.0.1:27017/?replicaSet=rs0")),
+        ("mongodb.database", text("turbulence")),
+        ("sections.url", text("http://127.0.0.1:5002")),
+        ("upstreams.sections", text("http://127.0.0.1:5002")),
+        ("upstreams.content", text("http://127.0.0.1:5003")),
+        ("cors.allowed_origins", text("")),
+        ("auth.mode", text("static")),
+    ]
+}
+
+/// The file alone, read for its keys. In the environment an unknown key may belong to a newer or
+/// an older version that shares it; in a file of this system it is a mistake.
+fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
+    let wrong = |error: config::ConfigError| SettingsError::Wrong(error.to_string());
+    let mut builder = Config::builder();
+    for (key, value) in defaults(0) {
+        builder = builder.set_default(key, value).map_err(wrong)?;
+    }
+    let config =
+        builder.add_source(File::from(path).format(FileFormat::Toml)).build().map_err(wrong)?;
+    let mut unknown = None;
+    let read = serde_ignored::deserialize::<_, _, Settings>(config, |key| {
+        unknown.get_or_insert_with(|| key.to_string());
+    });
+    match (unknown, read) {
+        (Some(key), _) => Err(SettingsError::Unknown { key, file: path.to_owned() }),
+        // A wrong value is reported by the second reading, which knows its key.
+        (None, _) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Sources {
+        let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Sources { environment: pairs.collect(), ..Sources::default() }
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        (file, sources)
+    }
+
+    #[test]
+    fn without_any_source_the_defaults_hold() {
+        let settings = Settings::load(5002, &Sources::default()).unwrap();
+        assert_eq!((settings.server.host.as_str(), settings.server.port), ("127.0.0.1", 5002));
+        assert_eq!(settings.mongodb.database, "turbulence");
+        assert_eq!(settings.upstreams.content.urls()[0].to_string(), "http://127.0.0.1:5003");
+        assert!(settings.auth.static_token.is_none());
+        assert!(settings.cors.allowed_origins.0.is_empty());
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_which_beats_the_file() {
+        let (_file, mut sources) =
+            file("[server]\nport = 1\nhost = \"::1\"\n[mongodb]\ndatabase = \"file\"");
+        sources.environment = environment(&[
+            ("TURBULENCE__SERVER__PORT", "2"),
+            ("TURBULENCE__MONGODB__DATABASE", "environment"),
+        ])
+        .environment;
+        sources.command_line = vec![("server.port", "3".to_owned())];
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert_eq!(settings.server.port, 3);
+        assert_eq!(settings.mongodb.database, "environment");
+        assert_eq!(settings.server.host, "::1");
+    }
+
+    #[test]
+    fn replicas_are_separated_by_commas() {
+        let name = "TURBULENCE__UPSTREAMS__CONTENT";
+        let sources = environment(&[(name, "http://a:1, http://b:2")]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        let urls: Vec<_> =
+            settings.upstreams.content.urls().iter().map(ToString::to_string).collect();
+        assert_eq!(urls, ["http://a:1", "http://b:2"]);
+    }
+
+    #[test]
+    fn a_token_of_digits_stays_as_it_is() {
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "007")]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert_eq!(settings.auth.static_token.unwrap().expose_secret(), "007");
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "")]);
+        assert!(Settings::load(5001, &sources).unwrap().auth.static_token.is_none());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_variable() {
+        for (variable, value, key) in [
+            ("TURBULENCE__SERVER__PORT", "http", "server.port"),
+            ("TURBULENCE__SERVER__PORT", "70000", "server.port"),
+            ("TURBULENCE__AUTH__MODE", "google-ish", "auth.mode"),
+            ("TURBULENCE__SECTIONS__URL", "localhost:5002", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "https://h/path", "sections.url"),
+            ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+        ] {
+            let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
+            let line = error.to_string();
+            assert!(line.contains(&format!("`{key}`")) && line.contains(variable), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_a_file_is_named_with_the_file() {
+        let (file, sources) = file("[server]\nprot = 1");
+        let line = Settings::load(5001, &sources).unwrap_err().to_string();
+        assert!(line.contains("`server.prot`"), "{line}");
+        assert!(line.contains(&file.path().display().to_string()), "{line}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_broken_is_named() {
+        let missing = Sources { file: Some("/nowhere/at-all.toml".into()), ..Sources::default() };
+        let line = Settings::load(5001, &missing).unwrap_err().to_string();
+        assert!(line.contains("/nowhere/at-all.toml"), "{line}");
+        let (file, sources) = file("[server\nport = 1");
+        let line = Settings::load(5001, &sources).unwrap_err().to_string();
+        assert!(line.contains(&file.path().display().to_string()), "{line}");
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let sources = environment(&[
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2"),
+            ("TURBULENCE__MONGODB__URI", "mongodb://u:hunter2@h/"),
+        ]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,116 @@
+//! Logs, traces and metrics.
+//!
+//! Logs go to standard error: JSON lines, or readable text on a terminal. Traces and metrics go to
+//! an OTLP collector when the standard `OTEL_EXPORTER_OTLP_ENDPOINT` names one. Export happens on
+//! a thread of its own with a bounded queue, so that a collector that is down costs no request
+//! anything.
+
+use std::{env, io::IsTerminal, time::Duration};
+
+use opentelemetry::{
+    Context, global,
+    trace::{TraceContextExt, TracerProvider},
+};
+use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::SdkMeterProvider,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How long the last spans and metrics may take to leave at the end of the process.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The exporters report a collector that is down at every attempt; once a start is enough, and
+/// that one is ours.
+const QUIET_TARGETS: &str = "opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
+
+/// The running telemetry of a process. [`flush`](Self::flush) it before the process ends.
+#[derive(Debug)]
+#[must_use = "spans that are not flushed are lost"]
+pub struct Telemetry {
+    traces: SdkTracerProvider,
+    metrics: Option<SdkMeterProvider>,
+}
+
+/// Telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` cannot be read.
+    #[error("wrong setting: `RUST_LOG`: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter cannot be set up.
+    #[error("wrong setting: `OTEL_EXPORTER_OTLP_*`: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+impl Telemetry {
+    /// Starts the telemetry of this process. `default_filter` holds where `RUST_LOG` is not set.
+    pub fn start(service: &'static str, default_filter: &str) -> Result<Self, TelemetryError> {
+        let directives = env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
+        let directives = directives.as_deref().unwrap_or(default_filter);
+        let filter = EnvFilter::try_new(format!("{directives},{QUIET_TARGETS}"))?;
+
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let resource = Resource::builder().with_service_name(service).build();
+        let (traces, metrics) = if is_exporting() {
+            let traces = SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                .with_batch_exporter(SpanExporter::builder().with_http().build()?)
+                .build();
+            let metrics = SdkMeterProvider::builder()
+                .with_resource(resource)
+                .with_periodic_exporter(MetricExporter::builder().with_http().build()?)
+                .build();
+            global::set_meter_provider(metrics.clone());
+            (traces, Some(metrics))
+        } else {
+            // Trace ids are still made and passed on: logs and errors name them.
+            let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+            let traces = SdkTracerProvider::builder().with_sampler(sampler);
+            (traces.with_resource(resource).build(), None)
+        };
+        global::set_tracer_provider(traces.clone());
+
+        let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let format = if std::io::stderr().is_terminal() {
+            format.with_target(false).boxed()
+        } else {
+            format.json().flatten_event(true).with_current_span(false).boxed()
+        };
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(format)
+            .with(tracing_opentelemetry::layer().with_tracer(traces.tracer(service)))
+            .init();
+        Ok(Self { traces, metrics })
+    }
+
+    /// Sends what has not been sent yet, for two seconds at most.
+    pub async fn flush(self) {
+        let flush = tokio::task::spawn_blocking(move || {
+            // An error means that the collector is down: there is nobody to tell.
+            let _ = self.traces.shutdown_with_timeout(FLUSH_TIMEOUT);
+            let _ = self.metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
+        });
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, flush).await;
+    }
+}
+
+/// Whether the standard variables name a collector (OpenTelemetry specification, "OpenTelemetry
+/// Protocol Exporter").
+fn is_exporting() -> bool {
+    let is_set = |name| env::var(name).is_ok_and(|value| !value.is_empty());
+    let is_disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true");
+    !is_disabled
+        && (is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+}
+
+/// The id of the trace that the current task belongs to.
+pub fn current_trace_id() -> Option<String> {
+    let context = Context::current();
+    let span_context = context.span().span_context().clone();
+    span_context.is_valid().then(|| span_context.trace_id().to_string())
+}
