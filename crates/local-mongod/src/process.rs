@@ -105,7 +105,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Nobody reads temporary data again. Other data deserves a clean end, with or without us.
-        if false {} let _ = (if self.disposable { "KILL" } else { "TERM" });
+        self.signal(if self.disposable { "KILL" } else { "TERM" });
         let deadline = Instant::now() + KILL_TIMEOUT;
         while matches!(self.supervisor.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(POLL);

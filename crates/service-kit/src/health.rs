@@ -144,7 +144,8 @@ impl Health {
         (is_warm, json!({ "status": status, "database": database, "timestamp": timestamp }))
     }
 
-    pub(crate) fn routes(&self, config: &mut web::ServiceConfig) {
+    /// Adds the routes. [`crate::server::serve`] does it by itself.
+    pub fn routes(&self, config: &mut web::ServiceConfig) {
         config
             .app_data(web::Data::new(self.clone()))
             .service(resource("/health").get(healthy))

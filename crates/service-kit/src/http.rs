@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::{Context, global};
 use opentelemetry_http::HeaderInjector;
-use reqwest::{Client, header::HeaderMap, redirect};
+use reqwest::{Client, ClientBuilder, header::HeaderMap, redirect};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// How long opening a connection may take. The services are neighbours; one that does not accept
@@ -20,14 +20,22 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// It follows no redirects, reads no proxy settings, and fails when nothing arrives for
 /// `read_timeout`.
 pub fn client(read_timeout: Duration) -> reqwest::Result<Client> {
+    builder().read_timeout(read_timeout).build()
+}
+
+/// A client for passing requests on. Whoever uses it sets a timeout for each stage: that of
+/// [`client`] would also cut off an upload that takes longer.
+pub fn streaming_client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+fn builder() -> ClientBuilder {
     #[expect(clippy::disallowed_methods, reason = "the one place that sets the timeouts")]
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(read_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .build()
 }
 
 /// Adds `traceparent` and `tracestate` (W3C Trace Context) of the given span.

@@ -8,7 +8,7 @@ use std::{
 
 use actix_web::{
     App, HttpServer,
-    middleware::{NormalizePath, from_fn},
+    middleware::{Condition, NormalizePath, from_fn},
     web,
 };
 use tokio_util::sync::CancellationToken;
@@ -91,7 +91,7 @@ pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
 /// Serves the routes until `shutdown` is cancelled and the requests in flight are finished.
 ///
 /// The health routes are added to those of `routes`. Every request gets its ids, span and log
-/// line, and every error the one shape.
+/// line, and every error the one shape. A slash at the end of a path makes no difference.
 pub async fn serve<F>(
     listener: TcpListener,
     health: Health,
@@ -102,18 +102,63 @@ pub async fn serve<F>(
 where
     F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 {
-    let address = listener.local_addr()?;
     let app_health = health.clone();
+    let routes = move |config: &mut web::ServiceConfig| {
+        app_health.routes(config);
+        routes(config);
+    };
+    listen(listener, health, drain, shutdown, Requests::Handled, routes).await
+}
+
+/// Like [`serve`], for a process that passes requests on instead of handling them.
+///
+/// Paths stay as the client sent them. A client that leaves ends the handling of its request, so
+/// that what it waited for can be cancelled. `routes` places [`Health::routes`] itself.
+pub async fn serve_passing_on<F>(
+    listener: TcpListener,
+    health: Health,
+    drain: Duration,
+    shutdown: CancellationToken,
+    routes: F,
+) -> io::Result<()>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    listen(listener, health, drain, shutdown, Requests::PassedOn, routes).await
+}
+
+/// What happens to requests here.
+#[derive(Clone, Copy, PartialEq)]
+enum Requests {
+    /// A handler answers, and is not dropped half-way when the client leaves: it may be writing.
+    Handled,
+    /// Somebody else answers, who has to see what the client sent.
+    PassedOn,
+}
+
+async fn listen<F>(
+    listener: TcpListener,
+    health: Health,
+    drain: Duration,
+    shutdown: CancellationToken,
+    requests: Requests,
+    routes: F,
+) -> io::Result<()>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    let address = listener.local_addr()?;
+    let is_handled = requests == Requests::Handled;
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(NormalizePath::trim())
+            .wrap(Condition::new(is_handled, NormalizePath::trim()))
             .wrap(from_fn(observe))
-            .configure(|config| app_health.routes(config))
             .configure(routes.clone())
             .default_service(web::to(route_not_found))
     })
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+    .h1_allow_half_closed(is_handled)
     .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
     .disable_signals()
     .listen(listener)?

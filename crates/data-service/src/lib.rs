@@ -1,0 +1,275 @@
+//! What the services that own data have in common: they take their port, find their database,
+//! migrate it while they already answer, and serve.
+//!
+//! A service gives its migrations to [`DataService::bind`] and its routes to
+//! [`DataService::run`].
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    Error as ActixError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::{Next, from_fn},
+    web,
+};
+use migrations::{Engine, Migration, Patience, RunError, State, Status};
+use models::ErrorCode;
+use mongo_kit::{ConnectError, Connection, DeploymentError};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use service_kit::{
+    ApiError, Settings,
+    clock::Clock,
+    health::{Health, Report},
+    server::{self, BindError},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The longest pause between two looks for a database that is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A service that has its port and its database.
+pub struct DataService {
+    listener: TcpListener,
+    address: SocketAddr,
+    drain: Duration,
+    connection: Connection,
+    engine: Arc<Engine>,
+}
+
+/// Whether a service migrates its database when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrate {
+    /// As a service does.
+    AtStart,
+    /// Not at all: it serves what is there, for a command that migrates or plans itself.
+    Never,
+}
+
+/// The service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// Its port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The settings name no database.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The database cannot be used, and waiting does not help.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// A client for another service cannot be made.
+    #[error("no HTTP client")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server stopped by itself.
+    #[error("the HTTP server stopped")]
+    Serve(#[from] std::io::Error),
+}
+
+impl DataService {
+    /// Takes the port and prepares the database. Nothing is sent to the database yet.
+    pub async fn bind<M>(
+        settings: &Settings,
+        name: &'static str,
+        migrations: M,
+    ) -> Result<Self, StartupError>
+    where
+        M: FnOnce(&Connection) -> Engine,
+    {
+        let listener = server::bind(&settings.server)?;
+        let address = listener.local_addr()?;
+        let uri = settings.mongodb.uri.expose_secret();
+        let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
+        let engine = Arc::new(migrations(&connection));
+        let drain = Duration::from_secs(settings.server.drain_seconds.into());
+        Ok(Self { listener, address, drain, connection, engine })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The service's database.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Where the migrations stand, whenever that changes.
+    pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
+        self.engine.statuses()
+    }
+
+    /// Serves until `shutdown` is cancelled.
+    ///
+    /// HTTP is answered at once. What the routes answer before the blocking migrations are done
+    /// is 503: the service is not ready.
+    pub async fn run<F>(
+        self,
+        migrate: Migrate,
+        routes: F,
+        shutdown: CancellationToken,
+    ) -> Result<(), StartupError>
+    where
+        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    {
+        let Self { listener, drain, connection, engine, .. } = self;
+        let statuses = engine.statuses();
+        let health = health(&connection, &statuses, migrate);
+        let routes = move |config: &mut web::ServiceConfig| {
+            let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
+            let scope = web::scope("").app_data(statuses).wrap(from_fn(refuse_until_ready));
+            config.service(scope.configure(routes.clone()));
+        };
+        // A start that failed stops the server.
+        let stop = shutdown.child_token();
+        let migrating = async {
+            let result = match migrate {
+                Migrate::AtStart => migrate_database(&connection, &engine, &shutdown).await,
+                Migrate::Never => Ok(()),
+            };
+            if result.is_err() {
+                stop.cancel();
+            }
+            result
+        };
+        let serving = server::serve(listener, health, drain, stop.clone(), routes);
+        let (migrated, served) = tokio::join!(migrating, serving);
+        migrated?;
+        Ok(served?)
+    }
+}
+
+/// Waits for the database, then applies the migrations. Fails only where waiting cannot help; a
+/// migration that fails leaves the service running and says so in readiness and ledger.
+async fn migrate_database(
+    connection: &Connection,
+    engine: &Engine,
+    shutdown: &CancellationToken,
+) -> Result<(), StartupError> {
+    let mut pause = Duration::from_millis(100);
+    while let Err(error) = connection.check_deployment().await {
+        if !error.is_transient() {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "waiting for the database");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    match engine.run(Patience::Service, shutdown).await {
+        Ok(()) => tracing::info!("all migrations are applied"),
+        Err(RunError::Interrupted) => tracing::info!("migrations interrupted at a checkpoint"),
+        // Logged by the engine, shown by readiness.
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+fn health(
+    connection: &Connection,
+    statuses: &watch::Receiver<Vec<Status>>,
+    migrate: Migrate,
+) -> Health {
+    let (pinged, warmed) = (connection.clone(), connection.clone());
+    let statuses = statuses.clone();
+    Health::builder()
+        .check("database", move || ping(pinged.clone()))
+        .check("migrations", move || {
+            let report = migrations_report(&statuses.borrow(), migrate);
+            async move { report }
+        })
+        .warmup(move || ping(warmed.clone()))
+        .build(Clock::system())
+}
+
+async fn ping(connection: Connection) -> Report {
+    match connection.ping().await {
+        Ok(()) => Report::ok(),
+        Err(error) => {
+            tracing::warn!(%error, "the database does not answer");
+            Report::failed("the database does not answer")
+        }
+    }
+}
+
+/// Whether a migration keeps the service from being ready.
+fn blocks(status: &Status) -> bool {
+    status.blocking && !status.is_settled
+}
+
+fn migrations_report(statuses: &[Status], migrate: Migrate) -> Report {
+    if migrate == Migrate::Never {
+        return Report::ok();
+    }
+    let report = match statuses.iter().find(|status| blocks(status)) {
+        None => Report::ok(),
+        Some(status) if status.state == State::FailedFatal => {
+            Report::failed(format!("{} failed: the log says why", status.id))
+        }
+        Some(status) => Report::failed(format!("{} is not applied yet", status.id)),
+    };
+    let applied = statuses.iter().filter(|status| status.is_settled).count();
+    let details = statuses.iter().map(|status| {
+        let mut detail = json!({ "id": status.id, "state": status.state });
+        if let Some(progress) = &status.progress {
+            detail["step"] = progress.what.as_str().into();
+            detail["modified"] = progress.modified.into();
+            detail["total"] = progress.total.into();
+        }
+        detail
+    });
+    report
+        .with("applied", applied)
+        .with("total", statuses.len())
+        .with("migrations", Value::Array(details.collect()))
+}
+
+/// What decides whether routes answer.
+struct Gate {
+    statuses: watch::Receiver<Vec<Status>>,
+    migrate: Migrate,
+}
+
+async fn refuse_until_ready(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
+    let is_blocked = request.app_data::<web::Data<Gate>>().is_some_and(|gate| {
+        gate.migrate == Migrate::AtStart && gate.statuses.borrow().iter().any(blocks)
+    });
+    if is_blocked {
+        let detail = "The service is starting: its database is being prepared.";
+        return Err(ApiError::new(ErrorCode::NotReady, detail).retry_after_seconds(1).into());
+    }
+    next.call(request).await
+}
+
+/// The answer when the database failed: come back later if that can help.
+pub fn database_error(error: mongodb::error::Error) -> ApiError {
+    if mongo_kit::is_transient(&error) {
+        ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.")
+            .retry_after_seconds(2)
+            .because(error)
+    } else {
+        ApiError::internal(error)
+    }
+}
+
+/// The engine for a service's migrations in its database.
+pub fn engine(
+    connection: &Connection,
+    service: &'static str,
+    app_version: &'static str,
+    migrations: Vec<Arc<dyn Migration>>,
+) -> Engine {
+    Engine::new(connection.client(), connection.database(), service, app_version, migrations)
+}

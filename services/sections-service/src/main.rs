@@ -1,0 +1,8 @@
+//! The process of sections-service.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::process::run(sections_service::NAME, 5002, sections_service::run).await
+}
