@@ -1,0 +1,27 @@
+//! The gateway: the one address that clients know.
+//!
+//! It looks at the first segment of a path, hands the request to a replica of the service that
+//! owns it, and hands the answer back: status, headers and bytes as they are. It keeps no data. A
+//! request passes through the modules in this order:
+//!
+//! 1. `routes`: refuses paths that can be read in two ways (`path`), answers browsers that ask for
+//!    permission (`cors`), finds the service;
+//! 2. `proxy`: sends the request to a replica (`upstream`) with its `headers` put in order, moves
+//!    both bodies (`relay`), and turns what goes wrong into the one error shape;
+//! 3. `health`, beside them, asks each replica every second how it is.
+//!
+//! The gateway is the edge: what a client says about where a request came from (`forwarded`,
+//! `x-forwarded-*`) is dropped, and what the gateway sees itself is said instead.
+
+mod cors;
+mod headers;
+mod health;
+mod path;
+mod proxy;
+mod relay;
+mod routes;
+mod startup;
+mod upstream;
+
+pub use cors::InvalidOrigin;
+pub use startup::{DEFAULT_PORT, Gateway, StartupError, Timeouts, run};

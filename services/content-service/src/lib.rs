@@ -1,0 +1,12 @@
+//! content-service: stories, projects and pages.
+//!
+//! It owns the collections `stories`, `projects`, `pages` and `users` and their migrations.
+//! Requests go `http` → `store` → `domain`; `startup` wires. What the three kinds of content have
+//! in common is generic over [`store::Kind`]; to add a kind, implement that.
+
+mod domain;
+mod http;
+mod startup;
+mod store;
+
+pub use startup::{ContentService, NAME, engine, run};

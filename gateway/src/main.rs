@@ -1,0 +1,8 @@
+//! The process `gateway`.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::process::run("gateway", gateway::DEFAULT_PORT, gateway::run).await
+}

@@ -1,0 +1,148 @@
+//! `/health`, `/health/live`, `/health/ready` and `/warmup` of the gateway itself.
+
+use serde_json::Value;
+
+use crate::support::{Exchange, Setup, TestGateway, Upstream, nobody, ok};
+
+#[tokio::test]
+async fn health_and_liveness_ask_nobody() {
+    let gateway = Setup::replicas(vec![nobody().await], vec![nobody().await]).start().await;
+    let body: Value = gateway.get("/health").await.json().await.unwrap();
+    assert_eq!(body["status"], "healthy");
+    assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(gateway.get("/health/live").await.status(), 200);
+}
+
+#[tokio::test]
+async fn readiness_lists_every_replica_of_every_service() {
+    let (sections, content) = (Upstream::answering("").await, Upstream::answering("").await);
+    let second = Upstream::answering("").await;
+    second.set_ready_status(503);
+    let gateway =
+        Setup::replicas(vec![sections.address], vec![content.address, second.address]).start().await;
+    gateway.readiness(200).await;
+    // Ready by the first replica; the second one may not have been asked yet.
+    let body = crate::support::eventually(async || {
+        let body = gateway.readiness(200).await;
+        let replicas = &body["checks"]["content-service"]["replicas"];
+        (replicas[1]["status"] == "unhealthy").then_some(body)
+    })
+    .await;
+    let first = &body["checks"]["sections-service"]["replicas"][0];
+    assert_eq!(first["address"], format!("http://{}", sections.address));
+    insta::assert_json_snapshot!(body, {
+        ".timestamp" => "[time]",
+        ".checks.*.replicas[].address" => "[address]",
+    }, @r#"
+    {
+      "status": "ready",
+      "checks": {
+        "sections-service": {
+          "status": "ok",
+          "replicas": [
+            {
+              "address": "[address]",
+              "status": "healthy",
+              "reason": null,
+              "detail": {
+                "status": "ready"
+              }
+            }
+          ]
+        },
+        "content-service": {
+          "status": "ok",
+          "replicas": [
+            {
+              "address": "[address]",
+              "status": "healthy",
+              "reason": null,
+              "detail": {
+                "status": "ready"
+              }
+            },
+            {
+              "address": "[address]",
+              "status": "unhealthy",
+              "reason": "not ready",
+              "detail": {
+                "status": "not_ready"
+              }
+            }
+          ]
+        }
+      },
+      "timestamp": "[time]"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn readiness_fails_when_a_service_has_no_replica_left() {
+    let sections = Upstream::answering("").await;
+    let gateway = Setup::replicas(vec![sections.address], vec![nobody().await]).start().await;
+    let body = crate::support::eventually(async || {
+        let body = gateway.readiness(503).await;
+        (body["checks"]["sections-service"]["status"] == "ok").then_some(body)
+    })
+    .await;
+    assert_eq!(body["status"], "not_ready");
+    assert_eq!(body["checks"]["content-service"]["status"], "failed");
+    assert_eq!(body["checks"]["content-service"]["reason"], "no replica is healthy");
+    let replica = &body["checks"]["content-service"]["replicas"][0];
+    assert!(replica["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{replica}");
+}
+
+/// A service whose `/warmup` answers with this status.
+async fn warming(status: u16) -> Upstream {
+    Upstream::start(move |exchange: Exchange| async move {
+        assert_eq!(exchange.head.target(), "/warmup");
+        exchange.reply(format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\n{{}}")).await
+    })
+    .await
+}
+
+async fn warm_up(gateway: &TestGateway) -> (u16, Value) {
+    let response = gateway.get("/warmup").await;
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_warmup_reaches_every_service() {
+    let (sections, content) = (warming(200).await, warming(200).await);
+    let gateway = Setup::new(&sections, &content).start().await;
+    let (status, body) = warm_up(&gateway).await;
+    assert_eq!(status, 200);
+    assert_eq!((&body["status"], &body["database"]), (&"warm".into(), &"connected".into()));
+    assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
+    assert_eq!((sections.heads().len(), content.heads().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_warmup_fails_when_one_service_is_cold_or_away() {
+    let warm = warming(200).await;
+    let cold = warming(503).await;
+    for content in [cold.address, nobody().await] {
+        let gateway = Setup::replicas(vec![warm.address], vec![content]).start().await;
+        let (status, body) = warm_up(&gateway).await;
+        assert_eq!((status, &body["status"]), (503, &"cold".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_warmup_is_content_with_one_replica() {
+    let warm = warming(200).await;
+    let content = vec![nobody().await, warm.address];
+    let gateway = Setup::replicas(vec![warm.address], content).start().await;
+    assert_eq!(warm_up(&gateway).await.0, 200);
+}
+
+#[tokio::test]
+async fn health_routes_of_the_services_are_not_passed_through() {
+    let upstream = Upstream::answering(ok("the service's own")).await;
+    let gateway = TestGateway::before(&upstream).await;
+    for path in ["/health", "/health/live", "/health/ready"] {
+        assert!(!gateway.get(path).await.text().await.unwrap().contains("own"), "{path}");
+    }
+    assert!(upstream.heads().is_empty());
+}

@@ -1,0 +1,12 @@
+//! The gateway over real sockets, with small real servers behind it.
+#![allow(missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod bodies;
+mod cors;
+mod errors;
+mod headers;
+mod health;
+mod paths;
+mod replicas;
+mod support;

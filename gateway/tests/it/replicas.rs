@@ -1,0 +1,175 @@
+//! Replicas: taking turns, dying, coming back; and the gateway's own end.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use models::ErrorCode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::support::{
+    Connection, Exchange, Setup, TestGateway, Upstream, assert_problem, eventually, nobody, ok,
+    within_deadline,
+};
+
+async fn two_replicas() -> (Upstream, Upstream, TestGateway) {
+    let one = Upstream::answering(ok("one")).await;
+    let two = Upstream::answering(ok("two")).await;
+    let addresses = vec![one.address, two.address];
+    let gateway = Setup::replicas(addresses.clone(), addresses).start().await;
+    (one, two, gateway)
+}
+
+async fn answers(gateway: &TestGateway, count: usize) -> Vec<String> {
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let response = gateway.get("/stories").await;
+        assert_eq!(response.status(), 200);
+        answers.push(response.text().await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn replicas_take_turns() {
+    let (_one, _two, gateway) = two_replicas().await;
+    assert_eq!(answers(&gateway, 4).await, ["one", "two", "one", "two"]);
+}
+
+#[tokio::test]
+async fn a_dead_replica_costs_no_request() {
+    let (one, two, gateway) = two_replicas().await;
+    answers(&gateway, 2).await;
+    drop(one);
+    assert_eq!(answers(&gateway, 20).await, vec!["two"; 20]);
+    assert_eq!(two.heads().len(), 21);
+}
+
+#[tokio::test]
+async fn an_upload_that_meets_a_dead_replica_arrives_whole_at_another() {
+    let alive = Upstream::start(async |mut exchange: Exchange| {
+        let body = exchange.body().await.unwrap();
+        exchange.reply(ok(&String::from_utf8(body).unwrap())).await
+    })
+    .await;
+    for request in [
+        "POST /stories HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello",
+        "POST /stories HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let content = vec![nobody().await, nobody().await, alive.address];
+        let gateway = Setup::replicas(vec![alive.address], content).start().await;
+        assert_eq!(gateway.send(request).await.body, b"hello");
+    }
+    assert_eq!(alive.heads().len(), 2);
+}
+
+#[tokio::test]
+async fn with_no_replica_left_the_answer_is_a_quick_503() {
+    let alive = Upstream::answering(ok("")).await;
+    let content = vec![nobody().await, nobody().await];
+    let gateway = Setup::replicas(vec![alive.address], content).start().await;
+    // The first one may find out by itself, the second one knows.
+    for _ in 0..2 {
+        let started = Instant::now();
+        let answer = gateway.send("GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        assert!(started.elapsed().as_millis() < 1000, "{:?}", started.elapsed());
+        let problem =
+            assert_problem(answer.head.status(), &answer.body, ErrorCode::UpstreamUnavailable);
+        insta::assert_json_snapshot!(problem, { ".trace_id" => "[trace id]" }, @r#"
+        {
+          "type": "urn:turbulence:error:upstream_unavailable",
+          "title": "Upstream unavailable",
+          "status": 503,
+          "detail": "content-service is not available at the moment. Try again in a second.",
+          "code": "upstream_unavailable",
+          "trace_id": "[trace id]"
+        }
+        "#);
+        assert_eq!(answer.head.get("retry-after"), Some("1"));
+        assert_eq!(answer.head.get("content-type"), Some("application/json"));
+    }
+    assert_eq!(gateway.get("/sections").await.status(), 200, "the other service is not affected");
+}
+
+#[tokio::test]
+async fn a_replica_that_comes_back_is_used_again() {
+    let address: SocketAddr = nobody().await;
+    let gateway = Setup::replicas(vec![address], vec![address]).start().await;
+    gateway.readiness(503).await;
+    assert_eq!(gateway.get("/stories").await.status(), 503);
+    let listener = TcpListener::bind(address).await.unwrap();
+    let _back = Upstream::on(listener, async |exchange: Exchange| exchange.reply(ok("back")).await);
+    gateway.readiness(200).await;
+    assert_eq!(answers(&gateway, 1).await, ["back"]);
+}
+
+#[tokio::test]
+async fn a_replica_that_says_it_is_not_ready_gets_no_requests() {
+    let (one, two, gateway) = two_replicas().await;
+    gateway.readiness(200).await;
+    one.set_ready_status(503);
+    eventually(async || (answers(&gateway, 2).await == ["two", "two"]).then_some(())).await;
+    one.set_ready_status(200);
+    eventually(async || answers(&gateway, 1).await.contains(&"one".to_owned()).then_some(())).await;
+    two.set_ready_status(503);
+    eventually(async || (answers(&gateway, 2).await == ["one", "one"]).then_some(())).await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish_when_the_gateway_stops() {
+    // The worker that opened a connection to the service has nothing left to do and stops at
+    // once; another worker's request is under way on the same connection.
+    let (say, mut said) = mpsc::unbounded_channel();
+    let release = Arc::new(tokio::sync::Notify::new());
+    let wait = Arc::clone(&release);
+    let upstream = Upstream::start(move |exchange: Exchange| {
+        let (say, wait) = (say.clone(), Arc::clone(&wait));
+        async move {
+            if exchange.head.target() == "/stories/held" {
+                say.send(()).unwrap();
+                wait.notified().await;
+            }
+            exchange.reply(ok("finished")).await
+        }
+    })
+    .await;
+    let mut gateway = TestGateway::before(&upstream).await;
+    let mut other = gateway.connect().await;
+    other.write(b"GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(other.answer().await.body, b"finished");
+
+    let mut held = gateway.connect().await;
+    held.write(b"GET /stories/held HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    within_deadline(said.recv()).await.unwrap();
+    drop(other);
+    gateway.shutdown.cancel();
+    let address = gateway.address;
+    eventually(async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    release.notify_one();
+    assert_eq!(held.answer().await.body, b"finished");
+    drop(held);
+    within_deadline(&mut gateway.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_to_a_service_are_used_again() {
+    let ports = Arc::new(Mutex::new(std::collections::HashSet::new()));
+    let seen = Arc::clone(&ports);
+    let upstream = Upstream::start(move |exchange: Exchange| {
+        seen.lock().unwrap().insert(exchange.connection.peer());
+        exchange.reply(ok(""))
+    })
+    .await;
+    let gateway = TestGateway::before(&upstream).await;
+    for _ in 0..20 {
+        let mut connection = Connection::to(gateway.address).await;
+        connection.write(b"GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        assert_eq!(connection.answer().await.head.status(), 200);
+    }
+    let used = ports.lock().unwrap().len();
+    assert!(used < 5, "{used} connections for 20 requests one after the other");
+}

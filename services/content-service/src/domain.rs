@@ -1,0 +1,287 @@
+//! The order of lists, and where a page of one begins.
+//!
+//! Lists are in the order of `createdDate`, newest first, and of `_id` where that is the same.
+//! MongoDB sorts by type before value, so a date that a program kept as text stands apart from
+//! the dates; such documents are few, and [`merge`] puts them where they belong.
+
+use std::cmp::{Ordering, Reverse};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use models::Offset;
+use mongodb::bson::{self, Bson, doc};
+use serde::{Deserialize, Serialize};
+
+/// Where an item stands in its list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Its `createdDate`: a date, or what sorts below all dates.
+    #[serde(rename = "d")]
+    pub(crate) date: Bson,
+    /// Whether that date is kept as text.
+    #[serde(rename = "t")]
+    pub(crate) is_text: bool,
+    /// Its `_id`.
+    #[serde(rename = "i")]
+    pub(crate) id: Bson,
+}
+
+/// Where a page of a list begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Start {
+    /// After this many items.
+    Offset(Offset),
+    /// After this item.
+    After(Position),
+}
+
+/// The text is no cursor that this service made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidCursor;
+
+impl Position {
+    /// The position as an opaque text for the API.
+    pub(crate) fn to_cursor(&self) -> Option<String> {
+        bson::serialize_to_vec(self).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The position that a cursor names. Only plain values are accepted, which cannot be anything
+    /// but values in a query.
+    pub(crate) fn from_cursor(cursor: &str) -> Result<Self, InvalidCursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
+        let position: Self = bson::deserialize_from_slice(&bytes).map_err(|_| InvalidCursor)?;
+        let is_plain = |value: &Bson| {
+            !matches!(
+                value,
+                Bson::Document(_)
+                    | Bson::Array(_)
+                    | Bson::RegularExpression(_)
+                    | Bson::JavaScriptCode(_)
+                    | Bson::JavaScriptCodeWithScope(_)
+            )
+        };
+        if is_plain(&position.date) && is_plain(&position.id) {
+            Ok(position)
+        } else {
+            Err(InvalidCursor)
+        }
+    }
+
+    fn instant(&self) -> Option<i64> {
+        self.date.as_datetime().map(|date| date.timestamp_millis())
+    }
+
+    /// The order of a text-dated item and one that is not: by date, newest first; the text-dated
+    /// one first where the dates are the same.
+    fn order(text: &Self, other: &Self) -> Ordering {
+        Reverse(text.instant()).cmp(&Reverse(other.instant())).then(Ordering::Less)
+    }
+}
+
+/// Items whose date is kept as text, in the order of lists.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TextDated(Vec<Position>);
+
+impl TextDated {
+    /// Puts the items in order.
+    pub(crate) fn new(items: impl IntoIterator<Item = (DateTime<Utc>, Bson)>) -> Self {
+        let mut items: Vec<_> = items
+            .into_iter()
+            .map(|(date, id)| {
+                let date = bson::DateTime::from_millis(date.timestamp_millis());
+                Position { date: date.into(), is_text: true, id }
+            })
+            .collect();
+        items.sort_by_cached_key(|item| (Reverse(item.instant()), item.id.to_string()));
+        Self(items)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that come after a position.
+    fn after(&self, position: &Position) -> &[Position] {
+        let first = if position.is_text {
+            // After itself; after the others of its date too where it is gone.
+            let mut items = self.0.iter();
+            match items.position(|item| item == position) {
+                Some(index) => index + 1,
+                None => self.0.partition_point(|item| {
+                    Reverse(item.instant()) <= Reverse(position.instant())
+                }),
+            }
+        } else {
+            self.0.partition_point(|item| Position::order(item, position) == Ordering::Less)
+        };
+        &self.0[first..]
+    }
+}
+
+/// How many of the other items are needed for a page, and how many to pass over.
+pub(crate) fn window(start: &Start, length: usize, texts: &TextDated) -> (usize, usize) {
+    match start {
+        // Any of the text-dated items may stand before the page.
+        Start::Offset(offset) => {
+            let offset = offset.get() as usize;
+            let skip = offset.saturating_sub(texts.len());
+            (skip, offset + length - skip)
+        }
+        Start::After(_) => (0, length),
+    }
+}
+
+/// The positions of a page: `others` is what the [`window`] holds of the items that are not
+/// text-dated.
+pub(crate) fn merge(
+    start: &Start,
+    length: usize,
+    texts: &TextDated,
+    others: Vec<Position>,
+) -> Vec<Position> {
+    let (skip, _) = window(start, length, texts);
+    let (texts, to_pass) = match start {
+        Start::After(position) => (texts.after(position), 0),
+        Start::Offset(offset) => {
+            let offset = offset.get() as usize;
+            // The text-dated items before the window stand before the page as well.
+            let before = match others.first() {
+                Some(first) if skip > 0 => texts
+                    .0
+                    .partition_point(|text| Position::order(text, first) == Ordering::Less),
+                Some(_) => 0,
+                None if skip > 0 => texts.len(),
+                None => 0,
+            };
+            (&texts.0[before..], offset.saturating_sub(skip + before))
+        }
+    };
+    let mut texts = texts.iter().cloned().peekable();
+    let mut others = others.into_iter().peekable();
+    let mut next = || match (texts.peek(), others.peek()) {
+        (Some(text), Some(other)) if Position::order(text, other) == Ordering::Less => texts.next(),
+        (Some(_), None) => texts.next(),
+        _ => others.next(),
+    };
+    std::iter::from_fn(&mut next).skip(to_pass).take(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn date(millis: i64) -> Bson {
+        bson::DateTime::from_millis(millis).into()
+    }
+
+    fn other(date: Bson, id: i32) -> Position {
+        Position { date, is_text: false, id: id.into() }
+    }
+
+    fn texts(millis: &[i64]) -> TextDated {
+        let dates = millis.iter().map(|millis| DateTime::from_timestamp_millis(*millis).unwrap());
+        TextDated::new(dates.zip((1000..).map(Bson::from)))
+    }
+
+    /// The whole list, as it would be if all dates were dates.
+    fn whole(texts: &TextDated, others: &[Position]) -> Vec<Position> {
+        let mut all: Vec<_> = texts.0.iter().chain(others).cloned().collect();
+        all.sort_by_key(|item| (Reverse(item.instant()), !item.is_text));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn pages_by_offset_are_slices_of_the_whole_list(
+            text_dates in proptest::collection::vec(0i64..20, 0..6),
+            mut dates in proptest::collection::vec(0i64..20, 0..20),
+            undated in 0i32..4,
+            offset in 0u32..30,
+            length in 1usize..8,
+        ) {
+            dates.sort_by_key(|date| Reverse(*date));
+            let mut others: Vec<_> =
+                dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
+            others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
+            let texts = texts(&text_dates);
+            let start = Start::Offset(i64::from(offset).try_into().unwrap());
+
+            let (skip, count) = window(&start, length, &texts);
+            let in_window = others.iter().skip(skip).take(count).cloned().collect();
+            let page = merge(&start, length, &texts, in_window);
+
+            let whole = whole(&texts, &others);
+            let expected: Vec<_> =
+                whole.into_iter().skip(offset as usize).take(length).collect();
+            prop_assert_eq!(page, expected);
+        }
+
+        #[test]
+        fn following_cursors_gives_the_whole_list(
+            text_dates in proptest::collection::vec(0i64..10, 0..6),
+            mut dates in proptest::collection::vec(0i64..10, 0..15),
+            undated in 0i32..3,
+            length in 1usize..5,
+        ) {
+            dates.sort_by_key(|date| Reverse(*date));
+            let mut others: Vec<_> =
+                dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
+            others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
+            let texts = texts(&text_dates);
+            let whole = whole(&texts, &others);
+
+            let mut listed = Vec::new();
+            let mut start = Start::Offset(Offset::default());
+            loop {
+                // What the database would answer: the others after the position.
+                let after = match &start {
+                    Start::Offset(_) => others.clone(),
+                    Start::After(last) => {
+                        let at = whole.iter().position(|item| item == last).unwrap();
+                        whole[at + 1..].iter().filter(|item| !item.is_text).cloned().collect()
+                    }
+                };
+                let in_window = after.into_iter().take(length).collect();
+                let page = merge(&start, length, &texts, in_window);
+                let Some(last) = page.last().cloned() else { break };
+                listed.extend(page);
+                start = Start::After(last);
+            }
+            prop_assert_eq!(listed, whole);
+        }
+
+        #[test]
+        fn a_cursor_survives_its_text(millis: i64, id: i32, is_text: bool) {
+            let position = Position { date: date(millis), is_text, id: id.into() };
+            let cursor = position.to_cursor().unwrap();
+            prop_assert_eq!(Position::from_cursor(&cursor), Ok(position));
+        }
+
+        #[test]
+        fn any_text_is_a_cursor_or_refused(text in ".*") {
+            let _ = Position::from_cursor(&text);
+        }
+    }
+
+    #[test]
+    fn a_cursor_cannot_carry_an_operator() {
+        for value in [
+            Bson::from(doc! { "$gt": "" }),
+            Bson::from(vec![1]),
+            Bson::RegularExpression(bson::Regex {
+                pattern: ".*".try_into().unwrap(),
+                options: "".try_into().unwrap(),
+            }),
+        ] {
+            let position = Position { date: date(0), is_text: false, id: value };
+            let cursor = position.to_cursor().unwrap();
+            assert_eq!(Position::from_cursor(&cursor), Err(InvalidCursor));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The process of content-service.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::process::run(content_service::NAME, 5003, content_service::run).await
+}

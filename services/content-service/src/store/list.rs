@@ -1,0 +1,247 @@
+//! Lists: a page of items, and how many there are.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::{TryStreamExt, future::try_join};
+use models::{Limit, ObjectId};
+use mongo_kit::{
+    Cached,
+    document::readable,
+    lenient,
+};
+use mongodb::{
+    Collection,
+    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
+    error::{Error, ErrorKind},
+    options::Hint,
+};
+use serde::Deserialize;
+
+use super::{ContentStore, Kind, migrations::indexes, public};
+use crate::domain::{Position, Start, TextDated, merge, window};
+
+/// How many text-dated items are put in their place. More than that are no slip but another kind
+/// of site; they then follow the dates, as MongoDB sorts them.
+const LARGEST_TEXT_DATED: i64 = 1_000;
+
+/// An index that is named in a hint does not exist (MongoDB manual, "Error codes": `BadValue`).
+const BAD_VALUE: i32 = 2;
+
+/// Which items a list has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    /// Those of one section; of all and none where it is not given.
+    pub(crate) section: Option<ObjectId>,
+    /// Drafts as well.
+    pub(crate) include_drafts: bool,
+}
+
+/// A page of a list.
+pub(crate) struct Listed<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) total: u64,
+    /// Where the next page begins; none on the last one.
+    pub(crate) next: Option<Position>,
+}
+
+/// What is known of a whole list until the collection changes.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    total: u64,
+    text_dated: TextDated,
+}
+
+impl<K: Kind> ContentStore<K> {
+    /// A page of the list. An item that cannot be read is left out with a warning.
+    pub(crate) async fn list(
+        &self,
+        filter: &Filter,
+        start: &Start,
+        limit: Limit,
+    ) -> mongodb::error::Result<Listed<K::Card>> {
+        // One more than asked for tells whether there is another page.
+        let length = limit.get() as usize + 1;
+        // Both at once, since a page of a list without text-dated items, which is nearly every
+        // list, needs nothing of the survey but the total.
+        let plain = self.find_page(filter, start, length);
+        let (survey, mut page) = try_join(self.survey(filter), plain).await?;
+        if !survey.text_dated.is_empty() {
+            page = self.find_merged_page(filter, start, length, &survey.text_dated).await?;
+        }
+        let is_last = page.len() < length;
+        page.truncate(limit.get() as usize);
+        let next = page.last().filter(|_| !is_last).map(|(position, _)| position.clone());
+        let items = page
+            .iter()
+            .filter_map(|(_, document)| readable(K::read(document)))
+            .map(|(common, fields)| K::card(common, fields))
+            .collect();
+        Ok(Listed { items, total: survey.total, next })
+    }
+
+    async fn find_page(
+        &self,
+        filter: &Filter,
+        start: &Start,
+        length: usize,
+    ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
+        let (skip, length) = window(start, length, &TextDated::default());
+        let documents = self
+            .collection
+            .find(after(query::<K>(filter), start))
+            .sort(order())
+            .skip(skip as u64)
+            .limit(i64::try_from(length).unwrap_or(i64::MAX))
+            .projection(K::left_out_of_lists())
+            .await?;
+        let with_position = |document: RawDocumentBuf| (position(&document), document);
+        documents.map_ok(with_position).try_collect().await
+    }
+
+    /// The page of a list some of whose items keep their date as text: first which items it has,
+    /// from the index alone, then the items.
+    async fn find_merged_page(
+        &self,
+        filter: &Filter,
+        start: &Start,
+        length: usize,
+        text_dated: &TextDated,
+    ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
+        let (skip, count) = window(start, length, text_dated);
+        let not_text = doc! { "createdDate": { "$not": { "$type": "string" } } };
+        let others = self
+            .collection
+            .find(doc! { "$and": [after(query::<K>(filter), start), not_text] })
+            .sort(order())
+            .skip(skip as u64)
+            .limit(i64::try_from(count).unwrap_or(i64::MAX))
+            .projection(doc! { "_id": 1, "createdDate": 1 })
+            .await?;
+        let others = others.map_ok(|document| position(&document)).try_collect().await?;
+        let page = merge(start, length, text_dated, others);
+
+        let ids: Vec<_> = page.iter().map(|position| position.id.clone()).collect();
+        let documents =
+            self.collection.find(doc! { "_id": { "$in": ids } }).projection(K::left_out_of_lists());
+        let documents: Vec<RawDocumentBuf> = documents.await?.try_collect().await?;
+        let mut by_id: HashMap<String, RawDocumentBuf> = documents
+            .into_iter()
+            .map(|document| (position(&document).id.to_string(), document))
+            .collect();
+        let found = |position: Position| {
+            by_id.remove(&position.id.to_string()).map(|document| (position, document))
+        };
+        Ok(page.into_iter().filter_map(found).collect())
+    }
+
+    async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
+        let cached = self.surveys.get_with_by_ref(filter, || {
+            Cached::new(self.watch.clone(), super::SURVEY_TOLERANCE)
+        });
+        let collection = self.collection.clone();
+        let (query, index) = (query::<K>(filter), index(filter));
+        cached.get(async move { survey(&collection, query, index).await.map(Arc::new) }).await
+    }
+}
+
+/// Counts from the index alone.
+async fn survey(
+    collection: &Collection<RawDocumentBuf>,
+    query: Document,
+    index: &str,
+) -> mongodb::error::Result<Survey> {
+    // A range over everything, so that the server takes the filter's other fields from the index
+    // and does not fetch a single document.
+    let mut whole_range = query.clone();
+    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
+    let counted = collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await;
+    let total = match counted {
+        Err(error) if is_missing_index(&error) => collection.count_documents(query.clone()).await?,
+        counted => counted?,
+    };
+
+    #[derive(Deserialize)]
+    struct TextDate {
+        #[serde(rename = "_id")]
+        id: Bson,
+        #[serde(rename = "createdDate")]
+        created_date: String,
+    }
+    let mut text_dates = query;
+    text_dates.insert("createdDate", doc! { "$type": "string" });
+    let text_dates: Vec<TextDate> = collection
+        .clone_with_type()
+        .find(text_dates)
+        .projection(doc! { "_id": 1, "createdDate": 1 })
+        .limit(LARGEST_TEXT_DATED + 1)
+        .await?
+        .try_collect()
+        .await?;
+    let is_few = i64::try_from(text_dates.len()).is_ok_and(|count| count <= LARGEST_TEXT_DATED);
+    let dated = text_dates.into_iter().filter(|_| is_few).filter_map(|document| {
+        // One that is no date stays last; reading it will say so.
+        let date = lenient::parse_date(&document.created_date).unwrap_or_default();
+        Some((date, document.id))
+    });
+    Ok(Survey { total, text_dated: TextDated::new(dated) })
+}
+
+fn query<K: Kind>(filter: &Filter) -> Document {
+    let mut query = Document::new();
+    if let Some(section) = filter.section {
+        query.insert("section_id", section.to_string());
+    }
+    if filter.include_drafts {
+        query.insert("deleted", doc! { "$ne": true });
+    } else {
+        query.extend(public::<K>());
+    }
+    query
+}
+
+/// The index that has the list in its order.
+fn index(filter: &Filter) -> &'static str {
+    if filter.section.is_some() { indexes::NEWEST_OF_SECTION } else { indexes::NEWEST }
+}
+
+fn order() -> Document {
+    doc! { "createdDate": -1, "_id": -1 }
+}
+
+/// Restricts a query to what comes after the start of a page.
+///
+/// The comparisons are the aggregation's: they order values of all types as the index does, so
+/// that items without a date come after those with one.
+fn after(mut query: Document, start: &Start) -> Document {
+    let Start::After(Position { date, is_text, id }) = start else { return query };
+    let compare = |operator: &str, field: &str, value: &Bson| {
+        doc! { "$expr": { operator: [field, { "$literal": value.clone() }] } }
+    };
+    // A text-dated item stands before the others of its date.
+    let later = if *is_text {
+        compare("$lte", "$createdDate", date)
+    } else {
+        let same_date = doc! { "createdDate": { "$eq": date.clone() } };
+        let lower_id = compare("$lt", "$_id", id);
+        let tied = doc! { "$and": [same_date, lower_id] };
+        if *date == Bson::Null {
+            tied
+        } else {
+            doc! { "$or": [compare("$lt", "$createdDate", date), tied] }
+        }
+    };
+    query.insert("$and", vec![later]);
+    query
+}
+
+fn position(document: &RawDocument) -> Position {
+    let value = |field: &str| {
+        let value = document.get(field).ok().flatten();
+        value.and_then(|value| Bson::try_from(value).ok()).unwrap_or(Bson::Null)
+    };
+    Position { date: value("createdDate"), is_text: false, id: value("_id") }
+}
+
+fn is_missing_index(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == BAD_VALUE)
+}

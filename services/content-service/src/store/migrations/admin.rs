@@ -1,0 +1,108 @@
+//! The first user, and the content that has nobody.
+
+use async_trait::async_trait;
+use migrations::{Definition, Fill, Insert, Kind, LeaveOut, Migration, Step, StepsError};
+use mongo_kit::lenient::id_text;
+use mongodb::{
+    Collection, Database,
+    bson::{DateTime, Document, doc},
+};
+use service_kit::{clock::Clock, settings};
+
+use super::{definition, lacks};
+use crate::store::{PAGES, PROJECTS, STORIES, USERS};
+
+/// The user whom the settings name.
+#[derive(Clone)]
+pub(super) struct Admin {
+    users: Collection<Document>,
+    clock: Clock,
+    email: Option<String>,
+    name: Option<String>,
+}
+
+impl Admin {
+    pub(super) fn new(database: &Database, clock: Clock, settings: &settings::Admin) -> Self {
+        let given = |text: &Option<String>| {
+            text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        Self {
+            users: database.collection(USERS),
+            clock,
+            email: given(&settings.email),
+            name: given(&settings.name),
+        }
+    }
+
+    /// The id of the user whom the settings name; without that setting, of the first admin.
+    async fn id(&self) -> mongodb::error::Result<Option<String>> {
+        let filter = match &self.email {
+            Some(email) => doc! { "email": email },
+            None => doc! { "role": "admin" },
+        };
+        let admin = self.users.find_one(filter).sort(doc! { "_id": 1 }).await?;
+        Ok(admin.and_then(|admin| admin.get("_id").map(id_text)))
+    }
+}
+
+/// Creates the user whom the settings name.
+pub(super) struct CreateAdminUser(pub(super) Admin);
+
+#[async_trait]
+impl Migration for CreateAdminUser {
+    fn definition(&self) -> Definition {
+        definition("0004_create_admin_user", Kind::Seed, "the user whom the settings name exists")
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        let Some(email) = &self.0.email else {
+            return Ok(vec![Step::LeaveOut(LeaveOut {
+                what: "no user is created".to_owned(),
+                reason: "`admin.email` is not set".to_owned(),
+                documents: None,
+            })]);
+        };
+        let now = DateTime::from_millis(self.0.clock.now().timestamp_millis());
+        let user = doc! {
+            "email": email,
+            "name": self.0.name.as_ref().unwrap_or(email),
+            "role": "admin",
+            "createdDate": now,
+            "updatedDate": now,
+        };
+        Ok(vec![Step::Insert(Insert {
+            what: "the admin".to_owned(),
+            collection: USERS,
+            unless: doc! { "email": email },
+            documents: vec![user],
+        })])
+    }
+}
+
+/// Gives content that has nobody to the admin.
+pub(super) struct UserId(pub(super) Admin);
+
+#[async_trait]
+impl Migration for UserId {
+    fn definition(&self) -> Definition {
+        definition("0005_user_id", Kind::Backfill, "content without a user belongs to the admin")
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        let admin = self.0.id().await?;
+        let step = |collection| match &admin {
+            Some(id) => Fill::set(
+                format!("{collection} without user_id → the admin"),
+                collection,
+                lacks("user_id"),
+                doc! { "user_id": id },
+            ),
+            None => Step::LeaveOut(LeaveOut {
+                what: format!("{collection} without user_id"),
+                reason: "there is no admin yet".to_owned(),
+                documents: Some((collection, lacks("user_id"))),
+            }),
+        };
+        Ok([STORIES, PROJECTS, PAGES].into_iter().map(step).collect())
+    }
+}

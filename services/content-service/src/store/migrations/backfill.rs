@@ -1,0 +1,112 @@
+//! Existing content gets its section.
+
+use async_trait::async_trait;
+use migrations::{Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
+use models::SectionEntry;
+use mongodb::bson::{Bson, Document, doc};
+use sections_client::SectionsClient;
+
+use super::definition;
+use crate::store::{PAGES, PROJECTS, STORIES};
+
+/// Which content belongs to which section, as the frontend used to say it: collection, page type,
+/// slug of the section.
+const PARTS: [(&str, Option<&str>, &str); 4] = [
+    (STORIES, None, "blog"),
+    (PROJECTS, None, "projects"),
+    (PAGES, Some("about"), "about"),
+    (PAGES, Some("contact"), "contact"),
+];
+
+/// Links content to sections. Convergent: what an old program adds later is linked at the next
+/// start.
+pub(super) struct BackfillSectionId {
+    sections: SectionsClient,
+}
+
+impl BackfillSectionId {
+    pub(super) fn new(sections: &SectionsClient) -> Self {
+        Self { sections: sections.clone() }
+    }
+}
+
+#[async_trait]
+impl Migration for BackfillSectionId {
+    fn definition(&self) -> Definition {
+        definition("0006_backfill_section_id", Kind::Backfill, "content belongs to its section")
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        let sections = self.sections.entries().await.map_err(|error| StepsError::Dependency {
+            name: "sections-service".to_owned(),
+            cause: error.into(),
+        })?;
+        let mut steps: Vec<Step> = PARTS
+            .iter()
+            .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))
+            .collect();
+        steps.push(other_pages());
+        for collection in [STORIES, PROJECTS, PAGES] {
+            steps.push(without_section(collection));
+            steps.push(orphans(&sections, collection));
+        }
+        Ok(steps)
+    }
+}
+
+/// Content that nobody has linked. An explicit null is an editor's "no section" and stays.
+fn unlinked() -> Document {
+    doc! { "section_id": { "$exists": false } }
+}
+
+fn link(
+    sections: &[SectionEntry],
+    collection: &'static str,
+    page_type: Option<&str>,
+    slug: &str,
+) -> Step {
+    let mut filter = unlinked();
+    if let Some(page_type) = page_type {
+        filter.insert("page_type", page_type);
+    }
+    let of_type = page_type.map(|page_type| format!(" of type {page_type}")).unwrap_or_default();
+    let what = format!("{collection}{of_type} → section {slug}");
+    match sections.iter().find(|section| section.slug == slug) {
+        Some(section) => {
+            Fill::set(what, collection, filter, doc! { "section_id": section.id.to_string() })
+        }
+        None => Step::LeaveOut(LeaveOut {
+            what,
+            reason: format!("there is no section `{slug}`: tried again at the next start"),
+            documents: Some((collection, filter)),
+        }),
+    }
+}
+
+fn other_pages() -> Step {
+    let known: Vec<_> = PARTS.iter().filter_map(|(_, page_type, _)| *page_type).collect();
+    let mut filter = unlinked();
+    filter.insert("page_type", doc! { "$nin": known });
+    leave(PAGES, "of other types", "no section is known for their type", filter)
+}
+
+fn without_section(collection: &'static str) -> Step {
+    let filter = doc! { "section_id": { "$type": "null" } };
+    leave(collection, "with section_id null", "an editor chose no section", filter)
+}
+
+fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
+    let mut known: Vec<Bson> =
+        sections.iter().map(|section| section.id.to_string().into()).collect();
+    known.push(Bson::Null);
+    let filter = doc! { "section_id": { "$nin": known } };
+    leave(collection, "in a section that does not exist", "an existing value stays", filter)
+}
+
+fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Step {
+    Step::LeaveOut(LeaveOut {
+        what: format!("{collection} {which}"),
+        reason: reason.to_owned(),
+        documents: Some((collection, filter)),
+    })
+}
