@@ -70,10 +70,12 @@ impl Origins {
     }
 }
 
-/// Whether a browser would write it so.
+/// Whether a browser would write it so. Part of a name (`https://*.site.example`) cannot be left
+/// open: it would be compared as it stands, and never match.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+        let is_web = matches!(url.scheme(), "http" | "https");
+        is_web && url.origin().ascii_serialization() == text && !text.contains('*')
     })
 }
 

@@ -32,9 +32,7 @@ pub(crate) fn of_gateway(upstreams: &Upstreams, client: &Client, timeouts: Timeo
 /// Probes all replicas until the set is dropped.
 pub(crate) fn probe_all(upstreams: &Upstreams, client: &Client, timeouts: Timeouts) -> JoinSet<()> {
     let replicas = upstreams.all().into_iter().flat_map(|upstream| upstream.replicas());
-    replicas
-        .map(|replica| keep_probing(Arc::clone(replica), client.clone(), timeouts))
-        .collect()
+    replicas.map(|replica| keep_probing(Arc::clone(replica), client.clone(), timeouts)).collect()
 }
 
 async fn keep_probing(replica: Arc<Replica>, client: Client, timeouts: Timeouts) {
@@ -55,7 +53,11 @@ async fn probe(replica: &Replica, client: &Client, timeout: Duration) -> Finding
     match answer.await {
         Ok((status, body)) => {
             let detail: Option<Value> = serde_json::from_slice(&body).ok();
-            if status == StatusCode::OK { Finding::Ready(detail) } else { Finding::NotReady(detail) }
+            if status == StatusCode::OK {
+                Finding::Ready(detail)
+            } else {
+                Finding::NotReady(detail)
+            }
         }
         Err(error) if error.is_timeout() && !error.is_connect() => Finding::Slow,
         Err(error) => Finding::Unreachable(error.without_url().to_string()),

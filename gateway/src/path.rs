@@ -163,9 +163,27 @@ mod tests {
     /// Strings that are dense in what matters here.
     fn tricky_path() -> impl Strategy<Value = String> {
         let part = prop_oneof![
-            Just("/"), Just("."), Just(".."), Just("\\"), Just("%2e"), Just("%2E"), Just("%2f"),
-            Just("%5c"), Just("%00"), Just("%"), Just("%25"), Just("\t"), Just("@"), Just(":"),
-            Just("?"), Just("#"), Just("a"), Just("internal"), Just("é"), Just(" "), Just("{"),
+            Just("/"),
+            Just("."),
+            Just(".."),
+            Just("\\"),
+            Just("%2e"),
+            Just("%2E"),
+            Just("%2f"),
+            Just("%5c"),
+            Just("%00"),
+            Just("%"),
+            Just("%25"),
+            Just("\t"),
+            Just("@"),
+            Just(":"),
+            Just("?"),
+            Just("#"),
+            Just("a"),
+            Just("internal"),
+            Just("é"),
+            Just(" "),
+            Just("{"),
         ];
         prop::collection::vec(part, 0..12).prop_map(|parts| format!("/{}", parts.concat()))
     }

@@ -42,11 +42,12 @@ impl Routes {
             ("projects", content),
             ("stories", content),
         ];
-        // The last one sees a request first.
+        // The last one sees a request first. CORS comes before the refusals, so that scripts in a
+        // browser can read those too.
         let mut scope = web::scope("")
+            .wrap(from_fn(refuse_invalid_paths))
             .wrap(self.origins.middleware())
             .wrap(from_fn(cors::explain_refusals))
-            .wrap(from_fn(refuse_invalid_paths))
             .configure(|config| self.health.routes(config))
             .default_service(web::to(route_not_found));
         for (segment, upstream) in owners {

@@ -22,7 +22,8 @@ const INTERNAL_DETAIL: &str = "Something went wrong on our side. The trace id le
 /// once when the request ends.
 #[derive(Debug)]
 pub struct ApiError {
-    problem: Problem,
+    /// Boxed, so that a `Result` that is almost always `Ok` stays small.
+    problem: Box<Problem>,
     retry_after_seconds: Option<u32>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -30,7 +31,8 @@ pub struct ApiError {
 impl ApiError {
     /// An error with this code and this message for the client.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { problem: Problem::new(code, detail), retry_after_seconds: None, cause: None }
+        let problem = Box::new(Problem::new(code, detail));
+        Self { problem, retry_after_seconds: None, cause: None }
     }
 
     /// Unknown or not public, without saying which. `thing` is a word such as `Story`.
@@ -105,7 +107,7 @@ impl ResponseError for ApiError {
             response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         let trace_id = telemetry::current_trace_id();
-        response.json(Problem { trace_id, ..self.problem.clone() })
+        response.json(Problem { trace_id, ..(*self.problem).clone() })
     }
 }
 

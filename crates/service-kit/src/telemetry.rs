@@ -18,7 +18,9 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// How long the last spans and metrics may take to leave at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -80,10 +82,11 @@ impl Telemetry {
         } else {
             format.json().flatten_event(true).with_current_span(false).boxed()
         };
+        // The filter is for logs: a trace has all its spans however quiet the log is.
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer(service));
         tracing_subscriber::registry()
-            .with(filter)
-            .with(format)
-            .with(tracing_opentelemetry::layer().with_tracer(traces.tracer(service)))
+            .with(format.with_filter(filter))
+            .with(spans.with_filter(LevelFilter::INFO))
             .init();
         Ok(Self { traces, metrics })
     }

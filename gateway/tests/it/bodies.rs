@@ -10,7 +10,7 @@ use std::{
 
 use gateway::Timeouts;
 use models::ErrorCode;
-use tokio::sync::{Notify, oneshot, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::support::{
     Connection, Exchange, Setup, TestGateway, Upstream, assert_problem, ok, within_deadline,
@@ -78,7 +78,8 @@ async fn a_204_has_neither_body_nor_length() {
     let upstream = Upstream::answering("HTTP/1.1 204 No Content\r\nx-kept: 1\r\n\r\n").await;
     let gateway = TestGateway::before(&upstream).await;
     let mut connection = gateway.connect().await;
-    let request = b"DELETE /stories/1 HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\r\n";
+    let request =
+        b"DELETE /stories/1 HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\r\n";
     for _ in 0..2 {
         connection.write(request).await;
         let head = within_deadline(connection.head()).await.unwrap();
@@ -100,9 +101,7 @@ async fn a_head_keeps_the_length_and_has_no_body() {
     .await;
     let gateway = TestGateway::before(&upstream).await;
     let mut connection = gateway.connect().await;
-    for (path, length) in
-        [("known", Some("1234")), ("unknown", None), ("known", Some("1234"))]
-    {
+    for (path, length) in [("known", Some("1234")), ("unknown", None), ("known", Some("1234"))] {
         let request = format!("HEAD /stories/{path} HTTP/1.1\r\nhost: h\r\n\r\n");
         connection.write(request.as_bytes()).await;
         let head = within_deadline(connection.head()).await.unwrap();
@@ -165,7 +164,8 @@ async fn an_upload_arrives_with_its_length() {
         assert_eq!(head.get("content-length"), Some("5"), "{method}");
         assert_eq!(head.get("transfer-encoding"), None, "{method}");
 
-        let chunked = "\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+        let chunked =
+            "\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
         let answer = gateway.send(format!("{method} /stories HTTP/1.1{chunked}")).await;
         assert_eq!(answer.body, b"hello", "{method}");
         let head = upstream.heads().pop().unwrap();
@@ -337,7 +337,9 @@ async fn an_upload_that_breaks_off_is_never_taken_for_a_complete_one() {
     })
     .await;
     let gateway = TestGateway::before(&upstream).await;
-    for framing in ["content-length: 10\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+    for framing in
+        ["content-length: 10\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"]
+    {
         let mut connection = gateway.connect().await;
         let request = format!("POST /stories HTTP/1.1\r\nhost: h\r\n{framing}");
         connection.write(request.as_bytes()).await;

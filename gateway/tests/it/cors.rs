@@ -33,7 +33,8 @@ async fn an_allowed_origin_gets_its_permission_from_the_gateway() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = allowing(&upstream, "https://other.example,https://site.example").await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] {
-        let headers = "authorization,content-type,if-match,if-none-match,idempotency-key,x-request-id";
+        let headers =
+            "authorization,content-type,if-match,if-none-match,idempotency-key,x-request-id";
         let answer = gateway.send(preflight(SITE, method, headers)).await;
         assert_eq!(answer.head.status(), 200, "{method}");
         assert_eq!(answer.head.get("access-control-allow-origin"), Some(SITE));
@@ -75,7 +76,8 @@ async fn answers_say_once_who_may_read_them() {
     )
     .await;
     let gateway = allowing(&upstream, SITE).await;
-    for (path, status) in [("/stories", 200), ("/unknown", 404), ("/x/../y", 400), ("/health", 200)] {
+    for (path, status) in [("/stories", 200), ("/unknown", 404), ("/x/../y", 400), ("/health", 200)]
+    {
         let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\norigin: {SITE}\r\n\r\n");
         let answer = gateway.send(request).await;
         assert_eq!(answer.head.status(), status, "{path}");

@@ -6,9 +6,7 @@ use gateway::{Gateway, StartupError, Timeouts};
 use models::ErrorCode;
 use service_kit::process::one_line;
 
-use crate::support::{
-    Exchange, Setup, TestGateway, Upstream, assert_problem, nobody, ok,
-};
+use crate::support::{Exchange, Setup, TestGateway, Upstream, assert_problem, nobody, ok};
 
 #[tokio::test]
 async fn a_service_that_is_too_slow_is_a_504() {

@@ -14,8 +14,17 @@ async fn headers_for_one_connection_do_not_reach_the_service() {
     assert_eq!(gateway.send(request).await.head.status(), 200);
     let head = upstream.only_head();
     for name in [
-        "connection", "x-named", "x-also-named", "keep-alive", "proxy-connection", "te", "trailer",
-        "upgrade", "proxy-authorization", "transfer-encoding", "content-length",
+        "connection",
+        "x-named",
+        "x-also-named",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "proxy-authorization",
+        "transfer-encoding",
+        "content-length",
     ] {
         assert_eq!(head.all(name), Vec::<&str>::new(), "{name}");
     }
@@ -34,8 +43,7 @@ async fn headers_for_one_connection_do_not_reach_the_client() {
     let gateway = TestGateway::before(&upstream).await;
     let answer = gateway.send("GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
     let none: [&str; 0] = [];
-    for name in
-        ["connection", "x-named", "keep-alive", "proxy-authenticate", "trailer", "upgrade"]
+    for name in ["connection", "x-named", "keep-alive", "proxy-authenticate", "trailer", "upgrade"]
     {
         assert_eq!(answer.head.all(name), none, "{name}");
     }
@@ -77,7 +85,8 @@ async fn a_request_id_is_made_where_there_is_none_or_an_unusable_one() {
     for header in ["", "x-request-id: two words\r\n", "x-request-id: \r\n"] {
         let upstream = Upstream::answering(ok("")).await;
         let gateway = TestGateway::before(&upstream).await;
-        let answer = gateway.send(format!("GET /stories HTTP/1.1\r\nhost: h\r\n{header}\r\n")).await;
+        let answer =
+            gateway.send(format!("GET /stories HTTP/1.1\r\nhost: h\r\n{header}\r\n")).await;
         let id = answer.head.get("x-request-id").unwrap();
         assert_eq!(id.len(), 36, "{id}");
         assert_eq!(upstream.only_head().get("x-request-id"), Some(id));

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 
-pub(crate) use raw::{Answer, Connection};
+pub(crate) use raw::{Answer, Connection, Head};
 pub(crate) use upstream::{Exchange, Upstream, ok};
 
 /// How long a condition may take to come true before a test fails.
@@ -49,7 +49,11 @@ impl Setup {
 
     pub(crate) fn settings(&self) -> Settings {
         let urls = |addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",")
+            addresses
+                .iter()
+                .map(|address| format!("http://{address}"))
+                .collect::<Vec<_>>()
+                .join(",")
         };
         let command_line = vec![
             ("server.port", "0".to_owned()),

@@ -64,7 +64,8 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let ready_status = Arc::new(AtomicU16::new(200));
-        let (seen, status, handle) = (Arc::clone(&heads), Arc::clone(&ready_status), Arc::new(handle));
+        let (seen, status, handle) =
+            (Arc::clone(&heads), Arc::clone(&ready_status), Arc::new(handle));
         let accepting: JoinHandle<()> = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {

@@ -1,0 +1,112 @@
+//! A real MongoDB for all tests of a process, and a database for each of them.
+
+use std::{sync::OnceLock, thread};
+
+use local_mongod::{DataDir, LocalMongod, Options};
+use mongo_kit::Connection;
+use mongodb::{
+    Collection, Database,
+    bson::{Document, doc},
+};
+use uuid::Uuid;
+
+/// The connection string of the MongoDB that all tests of this process share.
+pub fn mongodb_uri() -> &'static str {
+    static URI: OnceLock<String> = OnceLock::new();
+    URI.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // On a thread of its own, since each test has a runtime that ends with it. The server
+        // ends with the process.
+        thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+                async {
+                    let options = Options {
+                        data: DataDir::Temporary,
+                        server_parameters: vec![("enableTestCommands".into(), "1".into())],
+                        cache_mb: Some(256),
+                    };
+                    let mongod = LocalMongod::start(options).await.expect("MongoDB starts");
+                    sender.send(mongod.uri().to_owned()).unwrap();
+                    std::future::pending::<()>().await;
+                },
+            );
+        });
+        receiver.recv().expect("MongoDB started")
+    })
+}
+
+/// A database of its own for a test, dropped at its end.
+pub struct TestDatabase {
+    connection: Connection,
+    name: String,
+}
+
+impl TestDatabase {
+    /// An empty database.
+    pub async fn new() -> Self {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let uri = tokio::task::spawn_blocking(mongodb_uri).await.unwrap();
+        let connection = Connection::new(uri, &name, "test").await.unwrap();
+        Self { connection, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection to it.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The database itself.
+    pub fn database(&self) -> &Database {
+        self.connection.database()
+    }
+
+    /// One of its collections.
+    pub fn collection(&self, name: &str) -> Collection<Document> {
+        self.database().collection(name)
+    }
+
+    /// Inserts documents.
+    pub async fn insert<const N: usize>(&self, collection: &str, documents: [Document; N]) {
+        self.collection(collection).insert_many(documents).await.unwrap();
+    }
+
+    /// The only document that matches.
+    pub async fn one(&self, collection: &str, filter: Document) -> Document {
+        let collection = self.collection(collection);
+        assert_eq!(collection.count_documents(filter.clone()).await.unwrap(), 1, "{filter}");
+        collection.find_one(filter).await.unwrap().unwrap()
+    }
+
+    /// How many documents match.
+    pub async fn count(&self, collection: &str, filter: Document) -> u64 {
+        self.collection(collection).count_documents(filter).await.unwrap()
+    }
+
+    /// The server's hash over every document of every collection.
+    pub async fn hash(&self) -> String {
+        let answer = self.database().run_command(doc! { "dbHash": 1 }).await.unwrap();
+        answer.get_document("collections").unwrap().to_string()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        let dropped = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let connection = Connection::new(mongodb_uri(), &name, "test").await.unwrap();
+                connection.database().drop().await
+            })
+        });
+        // A test that failed for another reason should say that one.
+        if !thread::panicking() {
+            dropped.join().unwrap().unwrap();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The services, in the process of the test, on real ports.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use content_service::ContentService;
+use data_service::{Migrate, StartupError};
+use migrations::Status;
+use reqwest::{Response, StatusCode};
+use sections_service::SectionsService;
+use serde_json::Value;
+use service_kit::{
+    Settings,
+    server::local_url,
+    settings::{ENVIRONMENT_PREFIX, Sources},
+    telemetry::Telemetry,
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{TestDatabase, eventually, mongodb_uri};
+
+/// The token that the services of tests accept.
+pub const TOKEN: &str = "test-token";
+
+/// Settings for a service of a test: a free port, the test's database, the test's token, and
+/// what else is given as keys with dots and values.
+pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
+    start_telemetry();
+    let defaults = [
+        ("server.port", "0"),
+        ("mongodb.uri", mongodb_uri()),
+        ("mongodb.database", database.name()),
+        ("auth.static_token", TOKEN),
+    ];
+    let environment: HashMap<_, _> = defaults
+        .iter()
+        .chain(others)
+        .map(|(key, value)| {
+            let key = format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
+            (key, (*value).to_owned())
+        })
+        .collect();
+    Settings::load(0, &Sources { environment, ..Sources::default() }).unwrap()
+}
+
+/// As a service's process has it, so that answers carry trace ids; quiet unless `RUST_LOG` says
+/// otherwise.
+fn start_telemetry() {
+    static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
+    TELEMETRY.get_or_init(|| Telemetry::start("test", "off").unwrap());
+}
+
+/// A running service. Stopped at the end of the test.
+pub struct Service {
+    /// Its address, such as `http://127.0.0.1:40000`.
+    pub url: String,
+    statuses: watch::Receiver<Vec<Status>>,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), StartupError>>,
+}
+
+impl Service {
+    /// sections-service with these settings.
+    pub async fn sections(settings: &Settings) -> Self {
+        let service = SectionsService::bind(settings).await.unwrap();
+        let (url, statuses) = (local_url(service.address()), service.statuses());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(service.run(Migrate::AtStart, shutdown.clone()));
+        Self { url, statuses, shutdown, task }
+    }
+
+    /// content-service with these settings.
+    pub async fn content(settings: &Settings) -> Self {
+        let service = ContentService::bind(settings).await.unwrap();
+        let (url, statuses) = (local_url(service.address()), service.statuses());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(service.run(Migrate::AtStart, shutdown.clone()));
+        Self { url, statuses, shutdown, task }
+    }
+
+    /// Both services on one database, migrated.
+    pub async fn both(database: &TestDatabase) -> (Self, Self) {
+        let sections = Self::sections(&settings(database, &[])).await;
+        let content = Self::content(&settings(database, &[("sections.url", &sections.url)])).await;
+        sections.migrated().await;
+        content.migrated().await;
+        (sections, content)
+    }
+
+    /// Waits until nothing is left to migrate.
+    pub async fn migrated(&self) {
+        let mut statuses = self.statuses.clone();
+        let settled = statuses.wait_for(|all| all.iter().all(|status| status.is_settled));
+        let settled = tokio::time::timeout(crate::DEADLINE, settled).await;
+        if settled.is_err() {
+            panic!("the migrations do not come to an end: {:#?}", self.statuses());
+        }
+    }
+
+    /// Where the migrations stand.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.statuses.borrow().clone()
+    }
+
+    /// Waits for a state of the migrations.
+    pub async fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Status]) -> bool) {
+        eventually(what, || std::future::ready(condition(&self.statuses.borrow()))).await;
+    }
+
+    /// Asks for a path without a token.
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        get(&format!("{}{path}", self.url), None).await
+    }
+
+    /// Asks for a path with the token.
+    pub async fn get_as_editor(&self, path: &str) -> (StatusCode, Value) {
+        get(&format!("{}{path}", self.url), Some(TOKEN)).await
+    }
+
+    /// Stops the service as SIGTERM does.
+    pub async fn stop(self) -> Result<(), StartupError> {
+        self.shutdown.cancel();
+        self.task.await.unwrap()
+    }
+}
+
+/// Status and body of an answer.
+pub async fn get(url: &str, token: Option<&str>) -> (StatusCode, Value) {
+    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let mut request = client.get(url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response: Response = request.send().await.unwrap();
+    let status = response.status();
+    let body = response.text().await.unwrap();
+    let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    (status, body)
+}

@@ -1,0 +1,6 @@
+//! Tests of sections-service on a real MongoDB and a real port.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
+mod http;
+mod migrations;
