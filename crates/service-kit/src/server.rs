@@ -158,7 +158,7 @@ where
     })
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-    .h1_allow_half_closed(true)
+    .h1_allow_half_closed(is_handled)
     .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
     .disable_signals()
     .listen(listener)?

@@ -9,7 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Config, Environment, File, FileFormat};
+use config::{
+    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState,
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
@@ -155,6 +157,12 @@ impl Replicas {
     }
 }
 
+impl From<HttpUrl> for Replicas {
+    fn from(url: HttpUrl) -> Self {
+        Self(vec![url])
+    }
+}
+
 impl<'de> Deserialize<'de> for Replicas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let CommaSeparated(texts) = CommaSeparated::deserialize(deserializer)?;
@@ -222,6 +230,31 @@ impl Sources {
     pub fn from_environment() -> Self {
         Self { environment: std::env::vars().collect(), ..Self::default() }
     }
+
+    /// Whether any of the sources sets the key.
+    pub fn set(&self, key: &str) -> Result<bool, SettingsError> {
+        let config = self.layers().and_then(ConfigBuilder::<DefaultState>::build);
+        let config = config.map_err(|error| SettingsError::Wrong(error.to_string()))?;
+        Ok(config.get::<config::Value>(key).is_ok())
+    }
+
+    /// File, environment and command line, each beating the ones before.
+    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+        let mut builder = Config::builder();
+        if let Some(path) = &self.file {
+            builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(Some(self.environment.clone()));
+        builder = builder.add_source(environment);
+        for (key, value) in &self.command_line {
+            builder = builder.set_override(key, value.as_str())?;
+        }
+        Ok(builder)
+    }
 }
 
 impl Settings {
@@ -232,22 +265,10 @@ impl Settings {
         if let Some(path) = file {
             refuse_unknown_keys(path)?;
         }
-        let wrong = |error: config::ConfigError| SettingsError::Wrong(error.to_string());
-        let mut builder = Config::builder();
+        let wrong = |error: ConfigError| SettingsError::Wrong(error.to_string());
+        let mut builder = sources.layers().map_err(wrong)?;
         for (key, value) in defaults(default_port) {
             builder = builder.set_default(key, value).map_err(wrong)?;
-        }
-        if let Some(path) = file {
-            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
-        }
-        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
-            .prefix_separator("__")
-            .separator("__")
-            .ignore_empty(true)
-            .source(Some(sources.environment.clone()));
-        builder = builder.add_source(environment);
-        for (key, value) in &sources.command_line {
-            builder = builder.set_override(key, value.as_str()).map_err(wrong)?;
         }
         let config = builder.build().map_err(wrong)?;
         serde_path_to_error::deserialize(config).map_err(|error| {
@@ -280,7 +301,7 @@ fn defaults(port: u16) -> [(&'static str, config::Value); 10] {
 /// The file alone, read for its keys. In the environment an unknown key may belong to a newer or
 /// an older version that shares it; in a file of this system it is a mistake.
 fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
-    let wrong = |error: config::ConfigError| SettingsError::Wrong(error.to_string());
+    let wrong = |error: ConfigError| SettingsError::Wrong(error.to_string());
     let mut builder = Config::builder();
     for (key, value) in defaults(0) {
         builder = builder.set_default(key, value).map_err(wrong)?;

@@ -6,13 +6,16 @@ use std::{
     time::Instant,
 };
 
+use gateway::Timeouts;
 use models::ErrorCode;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+};
 
 use crate::support::{
-    Connection, Exchange, Setup, TestGateway, Upstream, assert_problem, eventually, nobody, ok,
-    within_deadline,
+    Connection, DEADLINE, Exchange, Setup, TestGateway, Upstream, assert_problem, eventually,
+    nobody, ok, within_deadline,
 };
 
 /// Replicas that close each connection after the answer, so that each request needs a new one.
@@ -129,37 +132,51 @@ async fn a_replica_that_says_it_is_not_ready_gets_no_requests() {
 
 #[tokio::test]
 async fn requests_in_flight_finish_when_the_gateway_stops() {
-    // The worker that opened a connection to the service has nothing left to do and stops at
-    // once; another worker's request is under way on the same connection.
     let (say, mut said) = mpsc::unbounded_channel();
-    let release = Arc::new(tokio::sync::Notify::new());
+    let release = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&release);
     let upstream = Upstream::start(move |exchange: Exchange| {
         let (say, wait) = (say.clone(), Arc::clone(&wait));
         async move {
-            if exchange.head.target() == "/stories/held" {
-                say.send(()).unwrap();
-                wait.notified().await;
-            }
+            say.send(()).unwrap();
+            wait.acquire().await.unwrap().forget();
             exchange.reply(ok("finished")).await
         }
     })
     .await;
-    let mut gateway = TestGateway::before(&upstream).await;
-    let mut other = gateway.connect().await;
-    other.write(b"GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    assert_eq!(other.answer().await.body, b"finished");
+    let mut setup = Setup::new(&upstream, &upstream);
+    setup.timeouts = Timeouts { probe_interval: DEADLINE, ..Timeouts::default() };
+    let mut gateway = setup.start().await;
+    // The server's workers take turns in accepting connections.
+    let [mut first, mut second] = [gateway.connect().await, gateway.connect().await];
+    let [mut third, mut fourth] = [gateway.connect().await, gateway.connect().await];
+    let mut ask = async |connection: &mut Connection, header: &str| {
+        let request = format!("GET /stories HTTP/1.1\r\nhost: h\r\n{header}\r\n");
+        connection.write(request.as_bytes()).await;
+        within_deadline(said.recv()).await.unwrap();
+    };
 
-    let mut held = gateway.connect().await;
-    held.write(b"GET /stories/held HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    within_deadline(said.recv()).await.unwrap();
-    drop(other);
+    // One worker opens connections to the service, another one uses them next, and then the
+    // first has nothing left to do and stops at once.
+    ask(&mut second, "connection: close\r\n").await;
+    ask(&mut fourth, "connection: close\r\n").await;
+    release.add_permits(2);
+    for mut connection in [second, fourth] {
+        assert_eq!(connection.answer().await.body, b"finished");
+        connection.closed().await;
+    }
+    ask(&mut first, "").await;
+    ask(&mut third, "").await;
     gateway.shutdown.cancel();
+    // Once the port can be had, the gateway has told its workers to stop. (Connecting to find out
+    // would give them something to do.)
     let address = gateway.address;
-    eventually(async || TcpStream::connect(address).await.is_err().then_some(())).await;
-    release.notify_one();
-    assert_eq!(held.answer().await.body, b"finished");
-    drop(held);
+    eventually(async || TcpListener::bind(address).await.ok()).await;
+
+    release.add_permits(2);
+    assert_eq!(first.answer().await.body, b"finished");
+    assert_eq!(third.answer().await.body, b"finished");
+    drop((first, third));
     within_deadline(&mut gateway.running).await.unwrap().unwrap();
 }
 

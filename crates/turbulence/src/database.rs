@@ -1,0 +1,79 @@
+//! The database that a command works on: the one that is configured, or a MongoDB of its own.
+
+use std::{path::Path, time::Duration};
+
+use local_mongod::{DataDir, LocalMongod, Options};
+use mongo_kit::Connection;
+use secrecy::ExposeSecret;
+use service_kit::{Settings, settings::Sources};
+
+use crate::{cli, failure::Failure, progress};
+
+/// How long a command waits for a database that is away, or for a primary to be elected.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// The default port of the gateway.
+const PORT: u16 = 5001;
+
+/// A database that can be used, and the server behind it if that was started for it.
+pub(crate) struct Database {
+    pub(crate) connection: Connection,
+    /// The settings, with the address of the database.
+    pub(crate) settings: Settings,
+    mongod: Option<LocalMongod>,
+}
+
+impl Database {
+    /// The database that the options and settings describe.
+    pub(crate) async fn open(options: &cli::Database) -> Result<Self, Failure> {
+        Self::open_with(&options.data_dir, options.sources()).await
+    }
+
+    /// The database that the settings describe; without an address among them, that of a MongoDB
+    /// which is started with its data in `data_dir`.
+    pub(crate) async fn open_with(data_dir: &Path, mut sources: Sources) -> Result<Self, Failure> {
+        let mongod = if sources.set("mongodb.uri")? {
+            None
+        } else {
+            // What is wrong with the other settings should not wait for a server to start.
+            Settings::load(PORT, &sources)?;
+            let spinner = progress::spinner("Starting MongoDB");
+            let data = DataDir::Persistent(data_dir.to_owned());
+            let options = Options { data, server_parameters: Vec::new(), cache_mb: None };
+            let mongod = LocalMongod::start(options).await?;
+            spinner.finish_and_clear();
+            sources.command_line.push(("mongodb.uri", mongod.uri().to_owned()));
+            Some(mongod)
+        };
+        let settings = Settings::load(PORT, &sources)?;
+        let uri = settings.mongodb.uri.expose_secret();
+        let connection = Connection::new(uri, &settings.mongodb.database, "turbulence").await?;
+        let began = std::time::Instant::now();
+        while let Err(error) = connection.check_deployment().await {
+            if !error.is_transient() || began.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        Ok(Self { connection, settings, mongod })
+    }
+
+    /// What to tell a person about where the data is.
+    pub(crate) fn describe(&self, data_dir: &Path) -> String {
+        let (addresses, name) = (self.connection.addresses(), &self.settings.mongodb.database);
+        match &self.mongod {
+            Some(mongod) => {
+                format!("{} database {name}, data in {}", mongod.uri(), data_dir.display())
+            }
+            None => format!("{addresses}, database {name}"),
+        }
+    }
+
+    /// Stops the server that was started.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        match self.mongod {
+            Some(mongod) => Ok(mongod.stop().await?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `turbulence up`: everything in one process.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use content_service::ContentService;
+use data_service::Migrate;
+use gateway::Gateway;
+use migrations::Status;
+use sections_service::SectionsService;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use service_kit::{
+    Settings, http,
+    server::{self, local_url},
+    settings::HttpUrl,
+};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    cli,
+    database::Database,
+    failure::Failure,
+    import::{self, Loaded, Source},
+    progress, report,
+};
+
+/// Runs until `shutdown` is cancelled.
+pub(crate) async fn run(
+    arguments: &cli::Up,
+    shutdown: CancellationToken,
+) -> Result<ExitCode, Failure> {
+    let data_dir = &arguments.database.data_dir;
+    let sources = arguments.sources();
+    // A port in use is told before anything is started.
+    drop(server::bind(&Settings::load(5001, &sources)?.server)?);
+    let database = Database::open_with(data_dir, sources).await?;
+    let result = with_database(arguments, &database, shutdown).await;
+    let closed = database.close().await;
+    result?;
+    closed?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn with_database(
+    arguments: &cli::Up,
+    database: &Database,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    let source = match (&arguments.import, arguments.demo) {
+        (Some(folder), _) => Some(Source::Folder(folder.clone())),
+        (None, true) => Some(Source::Demo),
+        (None, false) => None,
+    };
+    let loaded = import::load_once(database.connection.database(), source).await?;
+    let token = Token::find(&database.settings, &arguments.database.data_dir)?;
+    let Site { mut services, gateway, mut tasks } = Site::start(database, &token, &shutdown).await?;
+
+    let ready = async {
+        progress::follow(&mut services).await;
+        let data = database.describe(&arguments.database.data_dir);
+        print!("{}", summary(&gateway, &services, &loaded, &token, &data).await);
+        // A person may read through a pipe.
+        let _ = io::stdout().flush();
+    };
+    tokio::pin!(ready);
+    let mut is_ready = false;
+    let mut result = Ok(());
+    loop {
+        tokio::select! {
+            () = &mut ready, if !is_ready => is_ready = true,
+            ended = tasks.join_next() => {
+                // The first part that ends takes the others with it.
+                shutdown.cancel();
+                let Some(ended) = ended else { return result };
+                let ended = ended.unwrap_or_else(|_| Err(Failure::Panicked));
+                result = result.and(ended);
+            }
+        }
+    }
+}
+
+/// The parts of the system, running.
+struct Site {
+    services: [(&'static str, watch::Receiver<Vec<Status>>); 2],
+    /// The address of the gateway.
+    gateway: String,
+    tasks: JoinSet<Result<(), Failure>>,
+}
+
+impl Site {
+    async fn start(
+        database: &Database,
+        token: &Token,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let mut settings = database.settings.clone();
+        settings.auth.static_token = Some(token.secret.clone());
+        // The services are for the gateway alone.
+        let mut inner = settings.clone();
+        "127.0.0.1".clone_into(&mut inner.server.host);
+        inner.server.port = 0;
+
+        let sections = SectionsService::bind(&inner).await?;
+        inner.sections.url = http_url(sections.address());
+        let content = ContentService::bind(&inner).await?;
+        settings.upstreams.sections = http_url(sections.address()).into();
+        settings.upstreams.content = http_url(content.address()).into();
+        let gateway = Gateway::bind(&settings).await?;
+
+        let services = [("sections", sections.statuses()), ("content", content.statuses())];
+        let address = local_url(gateway.address());
+        let mut tasks = JoinSet::new();
+        let [one, two, three] = [(); 3].map(|()| shutdown.clone());
+        tasks.spawn(async { Ok(sections.run(Migrate::AtStart, one).await?) });
+        tasks.spawn(async { Ok(content.run(Migrate::AtStart, two).await?) });
+        tasks.spawn(async { Ok(gateway.run(three).await?) });
+        Ok(Self { services, gateway: address, tasks })
+    }
+}
+
+fn http_url(address: SocketAddr) -> HttpUrl {
+    #[expect(clippy::expect_used, reason = "made from a socket's address")]
+    local_url(address).parse().expect("the address of a listener is an address")
+}
+
+/// What a person wants to know when the site is ready.
+async fn summary(
+    gateway: &str,
+    services: &[(&'static str, watch::Receiver<Vec<Status>>)],
+    loaded: &Loaded,
+    token: &Token,
+    data: &str,
+) -> String {
+    let all: Vec<_> =
+        services.iter().map(|(name, statuses)| (*name, statuses.borrow().clone())).collect();
+    let is_settled = all.iter().flat_map(|(_, all)| all).all(|status| status.is_settled);
+    let title = if is_settled {
+        "Turbulence is ready."
+    } else {
+        "Turbulence serves, but a migration failed: `turbulence migrate status` says why."
+    };
+    let mut text = format!("\n{title}\n\n");
+    _ = writeln!(text, "  Address  {gateway}");
+    _ = writeln!(text, "  Token    {}", token.shown);
+    _ = writeln!(text, "  MongoDB  {data}");
+    if let Some(loaded) = loaded.describe() {
+        _ = writeln!(text, "  Loaded   {loaded}");
+    }
+    _ = writeln!(text, "\nThe site, through the gateway\n{}", site(gateway, token).await);
+    _ = writeln!(text, "What the migrations did");
+    for (name, statuses) in &all {
+        text += &report::done(name, statuses);
+    }
+    let left_out = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.left_out);
+    let left_out = report::left_out(left_out);
+    if !left_out.is_empty() {
+        _ = writeln!(text, "\nWhat was left as it is, and why\n{}", left_out.trim_end());
+    }
+    _ = writeln!(text, "\nOpen next");
+    for path in ["/sections", "/stories?limit=5", "/projects", "/pages/type/about", "/health/ready"]
+    {
+        _ = writeln!(text, "  {gateway}{path}");
+    }
+    text + "\nCtrl-C stops everything.\n"
+}
+
+/// How much of what there is, as the frontend sees it.
+async fn site(gateway: &str, token: &Token) -> String {
+    let mut text = String::new();
+    let Ok(client) = http::client(Duration::from_secs(10)) else { return text };
+    let get = async |path: &str| -> Option<Value> {
+        let url = format!("{gateway}{path}");
+        let request = client.get(url).bearer_auth(token.secret.expose_secret());
+        request.send().await.ok()?.json().await.ok()
+    };
+    if let Some(Value::Array(sections)) = get("/sections").await {
+        let titles: Vec<_> = sections.iter().filter_map(|one| one["title"].as_str()).collect();
+        _ = writeln!(text, "  {:>6} sections  {}", sections.len(), titles.join(", "));
+    }
+    for kind in ["stories", "projects", "pages"] {
+        let public = get(&format!("/{kind}?limit=1")).await;
+        let all = get(&format!("/{kind}?limit=1&include_drafts=true")).await;
+        let total = |answer: Option<Value>| answer.and_then(|answer| answer["total"].as_u64());
+        if let (Some(public), Some(all)) = (total(public), total(all)) {
+            let drafts = all.saturating_sub(public);
+            let drafts = if drafts > 0 { format!("and {drafts} drafts") } else { String::new() };
+            let line = format!("  {public:>6} {kind:<9} {drafts}");
+            _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    text
+}
+
+/// The token of the site's editors.
+struct Token {
+    secret: SecretString,
+    /// What a person is told about it.
+    shown: String,
+}
+
+impl Token {
+    /// The token that is configured; without one, the one that is kept in the data folder, made
+    /// at the first start.
+    fn find(settings: &Settings, data_dir: &Path) -> Result<Self, Failure> {
+        if let Some(secret) = settings.auth.static_token.clone() {
+            return Ok(Self { secret, shown: "the one that is configured".to_owned() });
+        }
+        let file = data_dir.join("token");
+        let token = kept_token(&file)
+            .map_err(|source| Failure::Token { file: file.display().to_string(), source })?;
+        Ok(Self { shown: token.clone(), secret: token.into() })
+    }
+}
+
+fn kept_token(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // 122 random bits (RFC 9562, version 4), from the operating system.
+    let token = Uuid::new_v4().simple().to_string();
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    writeln!(file, "{token}")?;
+    Ok(token)
+}
