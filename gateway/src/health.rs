@@ -60,7 +60,7 @@ async fn probe(replica: &Replica, client: &Client, timeout: Duration) -> Finding
             }
         }
         Err(error) if error.is_timeout() && !error.is_connect() => Finding::Slow,
-        Err(error) => Finding::Unreachable(error.without_url().to_string()),
+        Err(error) => Finding::Unreachable(error),
     }
 }
 

@@ -71,25 +71,14 @@ impl Proxy {
     ) -> Result<HttpResponse, ApiError> {
         let mut upload = Upload::start(request, payload, self.timeouts.body_idle);
         let headers = headers_to_service(request);
-        let mut not_connected = None;
         for replica in upstream.candidates() {
             match self.attempt(request, headers.clone(), &mut upload, upstream, replica).await {
                 Ok(response) => return Ok(response),
-                Err(Failure::NotConnected(error)) => {
-                    replica.learn(Finding::Unreachable(error.to_string()));
-                    not_connected = Some(error);
-                }
+                Err(Failure::NotConnected(error)) => replica.learn(Finding::Unreachable(error)),
                 Err(failure) => return Err(failure.explain(upstream)),
             }
         }
-        let name = upstream.name();
-        let detail = format!("{name} is not available at the moment. Try again in a second.");
-        let error = ApiError::new(ErrorCode::UpstreamUnavailable, detail)
-            .retry_after_seconds(RETRY_AFTER_SECONDS);
-        Err(match not_connected {
-            Some(cause) => error.because(cause),
-            None => error.because(format!("no replica of {name} is healthy")),
-        })
+        Err(unavailable(upstream))
     }
 
     async fn attempt(
@@ -194,9 +183,10 @@ impl Failure {
     fn explain(self, upstream: &Upstream) -> ApiError {
         let name = upstream.name();
         match self {
-            Self::NotConnected(error) | Self::Broken(error) => {
+            Self::NotConnected(_) => unavailable(upstream),
+            Self::Broken(error) => {
                 let detail = format!("{name} broke the connection before it answered.");
-                ApiError::new(ErrorCode::UpstreamBroken, detail).because(error)
+                ApiError::new(ErrorCode::UpstreamBroken, detail).because(error.without_url())
             }
             Self::Late => {
                 let detail = format!("{name} did not answer in time.");
@@ -209,6 +199,13 @@ impl Failure {
             Self::Ours(error) => ApiError::internal(error),
         }
     }
+}
+
+/// The answer when there is nobody left to ask. Why is in the log since each replica was given up.
+fn unavailable(upstream: &Upstream) -> ApiError {
+    let name = upstream.name();
+    let detail = format!("{name} is not available at the moment. Try again in a second.");
+    ApiError::new(ErrorCode::UpstreamUnavailable, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
 }
 
 /// The body of a client's request on its way.

@@ -38,7 +38,7 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// For the answer to a probe.
     pub probe: Duration,
-    /// Between two probes of a replica: what clients that meet a replica which comes back lose.
+    /// Between two probes of a replica: for so long one that comes back is not used yet.
     pub probe_interval: Duration,
 }
 

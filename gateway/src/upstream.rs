@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use service_kit::{health::Report, settings};
+use service_kit::{health::Report, process::one_line, settings};
 use url::Url;
 
 /// After so many probes in a row without an answer in time, a replica counts as gone. One is not
@@ -89,8 +89,8 @@ pub(crate) struct Replica {
 struct Seen {
     status: Status,
     slow_probes: u32,
-    /// Why it is unhealthy.
-    reason: Option<String>,
+    /// Why it is unhealthy; public.
+    reason: Option<&'static str>,
     /// What it says of itself.
     detail: Option<Value>,
 }
@@ -112,8 +112,8 @@ pub(crate) enum Finding {
     NotReady(Option<Value>),
     /// No answer in time.
     Slow,
-    /// No connection, or a broken one.
-    Unreachable(String),
+    /// No connection, or a broken one. The cause is for the log.
+    Unreachable(reqwest::Error),
 }
 
 /// The address that results is not the one that was routed.
@@ -157,17 +157,21 @@ impl Replica {
             Finding::Slow => seen.slow_probes.saturating_add(1),
             _ => 0,
         };
+        let mut cause = None;
         let (status, reason, detail) = match finding {
             Finding::Ready(detail) => (Status::Healthy, None, detail),
-            Finding::NotReady(detail) => (Status::Unhealthy, Some("not ready".to_owned()), detail),
-            Finding::Unreachable(reason) => (Status::Unhealthy, Some(reason), None),
+            Finding::NotReady(detail) => (Status::Unhealthy, Some("not ready"), detail),
             Finding::Slow if seen.slow_probes < SLOW_PROBES_MAX => return,
-            Finding::Slow => (Status::Unhealthy, Some("no answer in time".to_owned()), None),
+            Finding::Slow => (Status::Unhealthy, Some("no answer in time"), None),
+            Finding::Unreachable(error) => {
+                cause = Some(one_line(&error.without_url()));
+                (Status::Unhealthy, Some("unreachable"), None)
+            }
         };
         let (upstream, replica) = (self.upstream, self.address.to_string());
         match (before, status) {
             (Status::Unknown | Status::Healthy, Status::Unhealthy) => {
-                tracing::warn!(upstream, replica, reason, "replica is unhealthy");
+                tracing::warn!(upstream, replica, reason, cause, "replica is unhealthy");
             }
             (Status::Unhealthy, Status::Healthy) => {
                 tracing::info!(upstream, replica, "replica is healthy again");
@@ -222,8 +226,10 @@ mod tests {
         candidates.iter().map(|replica| replica.address().host_str().unwrap().to_owned()).collect()
     }
 
+    /// What a client says that was given an address it cannot connect to.
     fn unreachable() -> Finding {
-        Finding::Unreachable("connection refused".to_owned())
+        let client = service_kit::http::streaming_client().unwrap();
+        Finding::Unreachable(client.get("nowhere").build().unwrap_err())
     }
 
     #[test]

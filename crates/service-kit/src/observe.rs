@@ -67,7 +67,9 @@ pub(crate) async fn observe(
     let status = response.status();
     let duration = started.elapsed();
     let error = response.response().error().and_then(|error| error.as_error::<ApiError>());
-    if wants_problem_json && error.is_some() {
+    let is_ours = error.is_some();
+    let causes = error.and_then(ApiError::causes);
+    if wants_problem_json && is_ours {
         let problem_json = HeaderValue::from_static(PROBLEM_JSON);
         response.headers_mut().insert(CONTENT_TYPE, problem_json);
     }
@@ -75,24 +77,35 @@ pub(crate) async fn observe(
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
 
-    let causes = response
-        .response()
-        .error()
-        .and_then(|error| error.as_error::<ApiError>())
-        .and_then(ApiError::causes);
-    let _entered = span.enter();
     span.record("http.response.status_code", status.as_u16());
-    let duration_ms = duration.as_secs_f64() * 1000.0;
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
-        let (method, status) = (method.as_str(), status.as_u16());
-        tracing::warn!(method, route, status, duration_ms, cause = causes, "request failed");
-    } else if route.starts_with("/health") {
+    }
+    // The line that people search: its fields stand at the top, not in a span.
+    let (request_id, trace_id) = (request_id.as_str(), trace_id.as_str());
+    let (method_name, code) = (method.as_str(), status.as_u16());
+    let duration_ms = duration.as_secs_f64() * 1000.0;
+    macro_rules! log {
+        ($level:ident, $message:literal $(, $field:ident)*) => {
+            tracing::$level!(
+                parent: None,
+                trace_id,
+                request_id,
+                method = method_name,
+                route,
+                status = code,
+                duration_ms,
+                $($field,)*
+                $message
+            )
+        };
+    }
+    match causes {
+        Some(cause) => log!(warn, "request failed", cause),
+        None if status.is_server_error() => log!(warn, "request failed"),
         // Asked every second by every orchestrator.
-        tracing::debug!(method = method.as_str(), route, status = status.as_u16(), duration_ms);
-    } else {
-        let (method, status) = (method.as_str(), status.as_u16());
-        tracing::info!(method, route, status, duration_ms, "request");
+        None if route.starts_with("/health") => log!(debug, "request"),
+        None => log!(info, "request"),
     }
     request_duration().record(
         duration.as_secs_f64(),
@@ -102,7 +115,6 @@ pub(crate) async fn observe(
             KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
         ],
     );
-    drop(_entered);
     Ok(response)
 }
 

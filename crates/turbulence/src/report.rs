@@ -5,6 +5,9 @@ use std::fmt::Write;
 use migrations::{Entry, LeftOut, Part, Plan, State, Status};
 use mongo_kit::lenient::id_text;
 
+/// How many of the documents that were left are named.
+const EXAMPLES: usize = 3;
+
 /// A state in the words of the command line.
 pub(crate) fn state(state: State) -> &'static str {
     match state {
@@ -36,7 +39,7 @@ pub(crate) fn done(service: &str, statuses: &[Status]) -> String {
 fn parts_text(parts: &[Part]) -> String {
     let part = |Part { what, modified }: &Part| {
         // Building an index counts one; the number says nothing.
-        if what.starts_with("index ") { None } else { Some(format!("{modified} {what}")) }
+        if what.starts_with("index ") { None } else { Some(format!("{what}: {modified}")) }
     };
     let mut texts: Vec<_> = parts.iter().filter_map(part).collect();
     let indexes = parts.len() - texts.len();
@@ -51,19 +54,18 @@ fn parts_text(parts: &[Part]) -> String {
 pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> String {
     let mut text = String::new();
     for LeftOut { what, reason, count, examples } in all {
-        let count = if examples.is_empty() { String::new() } else { format!("{count} ") };
-        _ = writeln!(text, "  {count}{what}: {reason}");
-        let ids: Vec<_> = examples.iter().take(3).map(id_text).collect();
-        if !ids.is_empty() {
-            let more = if i64::try_from(ids.len()).is_ok_and(|n| n < count_of(&count)) { ", …" } else { "" };
-            _ = writeln!(text, "      {}{more}", ids.join(", "));
+        if examples.is_empty() {
+            _ = writeln!(text, "  {what}: {reason}");
+            continue;
         }
+        _ = writeln!(text, "  {what}: {count} ({reason})");
+        let mut shown: Vec<_> = examples.iter().take(EXAMPLES).map(id_text).collect();
+        if *count > i64::try_from(EXAMPLES).unwrap_or(i64::MAX) {
+            shown.push("…".to_owned());
+        }
+        _ = writeln!(text, "      {}", shown.join(", "));
     }
     text
-}
-
-fn count_of(text: &str) -> i64 {
-    text.trim().parse().unwrap_or_default()
 }
 
 /// The ledger of a service.
@@ -85,7 +87,7 @@ pub(crate) fn ledger(service: &str, entries: &[(&str, Option<&Entry>)]) -> Strin
             _ = writeln!(text, "      {}", error.message);
         }
         for Part { what, modified } in &entry.parts {
-            _ = writeln!(text, "      {modified} {what}");
+            _ = writeln!(text, "      {what}: {modified}");
         }
         for line in left_out(&entry.left_out).lines() {
             _ = writeln!(text, "    left:{line}");
@@ -109,12 +111,11 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
             _ = writeln!(text, "      for {reason}");
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
-            let changes = if step.what.starts_with("index ") {
-                "build".to_owned()
+            if step.what.starts_with("index ") {
+                _ = writeln!(text, "      {}", step.what);
             } else {
-                step.changes.to_string()
-            };
-            _ = writeln!(text, "      {changes} {}", step.what);
+                _ = writeln!(text, "      {}: {}", step.what, step.changes);
+            }
         }
         let left = steps.iter().filter_map(|step| step.left_out.as_ref());
         let left = left.filter(|left| left.count > 0 || left.what.starts_with("no "));

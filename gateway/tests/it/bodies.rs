@@ -26,9 +26,14 @@ const AHEAD_MAX: usize = LARGE / 4;
 /// A sender that cannot send for so long is taken to be blocked.
 const BLOCKED: Duration = Duration::from_millis(500);
 
-/// Bytes that differ from place to place, so that a missing or repeated piece shows.
+/// Bytes among which a missing or a repeated piece shows: their period, a prime number, is no
+/// multiple of any buffer's size.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place ^ (place >> 8) ^ (place >> 16)) as u8).collect()
+    const PERIOD: usize = 65_521;
+    let period: Vec<u8> = (0..PERIOD).map(|place| (place ^ (place >> 8)) as u8).collect();
+    let mut pattern = period.repeat(length.div_ceil(PERIOD));
+    pattern.truncate(length);
+    pattern
 }
 
 #[tokio::test]

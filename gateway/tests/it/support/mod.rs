@@ -19,7 +19,7 @@ pub(crate) use raw::{Answer, Connection, Head};
 pub(crate) use upstream::{Exchange, Upstream, ok};
 
 /// How long a condition may take to come true before a test fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A gateway that runs until it is dropped.
 pub(crate) struct TestGateway {

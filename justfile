@@ -1,0 +1,56 @@
+# Every command that a person or CI needs. README.md names the same ones.
+
+# COMPOSE=docker-compose for the older, separate program.
+compose := env("COMPOSE", "docker compose")
+
+# List the commands
+default:
+    @{{ just_executable() }} --list --unsorted
+
+# Start a whole site with demo content, database included
+up *arguments:
+    cargo run --release --package turbulence -- up --demo {{ arguments }}
+
+# Run all tests
+test *arguments:
+    cargo test --workspace {{ arguments }}
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Check the format, the lints and the direction of dependencies
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    .ci/dependencies
+
+# Everything that a change has to pass
+ci: lint test
+
+# Measure
+bench *arguments:
+    cargo bench --package turbulence {{ arguments }}
+
+# Check licences and advisories of dependencies (needs cargo-deny and a network)
+deny:
+    cargo deny check
+
+# Build the container images
+images:
+    {{ compose }} build
+    docker build --file deploy/Dockerfile --target turbulence --tag turbulence/turbulence .
+
+# Start the cluster in containers
+compose-up *arguments:
+    {{ compose }} up --build --detach {{ arguments }}
+
+# Wait until the cluster is ready, and ask it for its sections
+compose-check:
+    curl --silent --show-error --fail --retry 60 --retry-delay 1 --retry-all-errors \
+        --output /dev/null http://127.0.0.1:5001/health/ready
+    curl --silent --show-error --fail http://127.0.0.1:5001/sections
+
+# Stop the cluster in containers; `--volumes` deletes its data
+compose-down *arguments:
+    {{ compose }} down {{ arguments }}
