@@ -1,8 +1,7 @@
 //! What the services that own data have in common: they take their port, find their database,
 //! migrate it while they already answer, and serve.
 //!
-//! A service gives its migrations to [`DataService::bind`] and its routes to
-//! [`DataService::run`].
+//! A service gives its migrations and its routes to [`DataService::bind`].
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -41,7 +40,11 @@ pub struct DataService {
     drain: Duration,
     connection: Connection,
     engine: Arc<Engine>,
+    routes: Routes,
 }
+
+/// Adds the routes of a service and their state to a server. Called once for each of its threads.
+pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
 
 /// Whether a service migrates its database when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,32 +76,25 @@ pub enum StartupError {
 }
 
 impl DataService {
-    /// Takes the port and prepares the database. Nothing is sent to the database yet.
-    pub async fn bind<M>(
+    /// Takes the port and prepares the database; nothing is sent to the database yet. `parts`
+    /// makes the engine with the service's migrations, and its routes.
+    pub async fn bind(
         settings: &Settings,
         name: &'static str,
-        migrations: M,
-    ) -> Result<Self, StartupError>
-    where
-        M: FnOnce(&Connection) -> Engine,
-    {
+        parts: impl FnOnce(&Connection) -> (Engine, Routes),
+    ) -> Result<Self, StartupError> {
         let listener = server::bind(&settings.server)?;
         let address = listener.local_addr()?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
-        let engine = Arc::new(migrations(&connection));
+        let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
-        Ok(Self { listener, address, drain, connection, engine })
+        Ok(Self { listener, address, drain, connection, engine: Arc::new(engine), routes })
     }
 
     /// Where the service listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The service's database.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
     }
 
     /// Where the migrations stand, whenever that changes.
@@ -110,22 +106,18 @@ impl DataService {
     ///
     /// HTTP is answered at once. What the routes answer before the blocking migrations are done
     /// is 503: the service is not ready.
-    pub async fn run<F>(
+    pub async fn run(
         self,
         migrate: Migrate,
-        routes: F,
         shutdown: CancellationToken,
-    ) -> Result<(), StartupError>
-    where
-        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
-    {
-        let Self { listener, drain, connection, engine, .. } = self;
+    ) -> Result<(), StartupError> {
+        let Self { listener, address: _, drain, connection, engine, routes } = self;
         let statuses = engine.statuses();
         let health = health(&connection, &statuses, migrate);
         let routes = move |config: &mut web::ServiceConfig| {
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let scope = web::scope("").app_data(statuses).wrap(from_fn(refuse_until_ready));
-            config.service(scope.configure(routes.clone()));
+            config.service(scope.configure(|config| routes(config)));
         };
         // A start that failed stops the server.
         let stop = shutdown.child_token();

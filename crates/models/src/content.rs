@@ -25,22 +25,15 @@ impl fmt::Display for ContentId {
     }
 }
 
-/// A story.
+/// What every item of content has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Story {
-    /// The story's id.
+pub struct Common {
+    /// The item's id.
     pub id: ContentId,
     /// The title; empty where the document has none.
     pub title: String,
-    /// The text, as HTML.
-    pub content: String,
-    /// The last part of the story's address; empty where the document has none.
-    pub slug: String,
     /// Whether the public sees it.
     pub is_published: bool,
-    /// The date that the author gave it.
-    #[serde(serialize_with = "crate::rfc3339::serialize")]
-    pub date: Option<DateTime<Utc>>,
     /// When it was created.
     #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
     pub created_date: Option<DateTime<Utc>>,
@@ -53,6 +46,21 @@ pub struct Story {
     pub user_id: Option<String>,
     /// The section it belongs to.
     pub section_id: Option<String>,
+}
+
+/// A story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// What every item has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// The last part of the story's address; empty where the document has none.
+    pub slug: String,
+    /// The text, as HTML.
+    pub content: String,
+    /// The date that the author gave it.
+    #[serde(serialize_with = "crate::rfc3339::serialize")]
+    pub date: Option<DateTime<Utc>>,
 }
 
 /// A project.
@@ -68,10 +76,9 @@ pub struct Project {
 /// A project as lists answer it: all but its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectCard {
-    /// The project's id.
-    pub id: ContentId,
-    /// The title; empty where the document has none.
-    pub title: String,
+    /// What every item has.
+    #[serde(flatten)]
+    pub common: Common,
     /// The last part of the project's address; empty where the document has none.
     pub slug: String,
     /// A sentence or two for the card.
@@ -86,45 +93,16 @@ pub struct ProjectCard {
     pub live_url: Option<String>,
     /// Whether the site shows it first.
     pub is_featured: bool,
-    /// Whether the public sees it.
-    pub is_published: bool,
-    /// When it was created.
-    #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
-    pub created_date: Option<DateTime<Utc>>,
-    /// When it was changed last.
-    #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
-    pub updated_date: Option<DateTime<Utc>>,
-    /// Whether it is in the trash.
-    pub deleted: bool,
-    /// The user it belongs to.
-    pub user_id: Option<String>,
-    /// The section it belongs to.
-    pub section_id: Option<String>,
 }
 
 /// A page: the whole content of a section that shows one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// The page's id.
-    pub id: ContentId,
-    /// The title; empty where the document has none.
-    pub title: String,
+    /// What every item has.
+    #[serde(flatten)]
+    pub common: Common,
     /// The text, as HTML.
     pub content: String,
     /// Which page of the site it is, such as `about`.
     pub page_type: Option<String>,
-    /// Whether the public sees it.
-    pub is_published: bool,
-    /// When it was created.
-    #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
-    pub created_date: Option<DateTime<Utc>>,
-    /// When it was changed last.
-    #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
-    pub updated_date: Option<DateTime<Utc>>,
-    /// Whether it is in the trash.
-    pub deleted: bool,
-    /// The user it belongs to.
-    pub user_id: Option<String>,
-    /// The section it belongs to.
-    pub section_id: Option<String>,
 }

@@ -10,7 +10,7 @@ mod problem;
 mod section;
 mod slug;
 
-pub use content::{ContentId, Page, Project, ProjectCard, Story};
+pub use content::{Common, ContentId, Page, Project, ProjectCard, Story};
 pub use id::{InvalidObjectId, ObjectId};
 pub use list::{InvalidPaging, Limit, List, Offset};
 pub use problem::{ErrorCode, FieldError, Problem};

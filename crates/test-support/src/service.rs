@@ -2,11 +2,9 @@
 
 use std::{collections::HashMap, sync::OnceLock};
 
-use content_service::ContentService;
-use data_service::{Migrate, StartupError};
+use data_service::{DataService, Migrate, StartupError};
 use migrations::Status;
 use reqwest::{Response, StatusCode};
-use sections_service::SectionsService;
 use serde_json::Value;
 use service_kit::{
     Settings,
@@ -62,16 +60,15 @@ pub struct Service {
 impl Service {
     /// sections-service with these settings.
     pub async fn sections(settings: &Settings) -> Self {
-        let service = SectionsService::bind(settings).await.unwrap();
-        let (url, statuses) = (local_url(service.address()), service.statuses());
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(service.run(Migrate::AtStart, shutdown.clone()));
-        Self { url, statuses, shutdown, task }
+        Self::start(sections_service::bind(settings).await.unwrap())
     }
 
     /// content-service with these settings.
     pub async fn content(settings: &Settings) -> Self {
-        let service = ContentService::bind(settings).await.unwrap();
+        Self::start(content_service::bind(settings).await.unwrap())
+    }
+
+    fn start(service: DataService) -> Self {
         let (url, statuses) = (local_url(service.address()), service.statuses());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(service.run(Migrate::AtStart, shutdown.clone()));

@@ -12,13 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use content_service::ContentService;
 use data_service::Migrate;
 use local_mongod::{DataDir, LocalMongod, Options};
 use migrations::{Patience, Status};
 use mongo_kit::Connection;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
-use sections_service::SectionsService;
 use service_kit::{Settings, clock::Clock, server::local_url, settings::Sources};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -117,9 +115,9 @@ struct Services {
 impl Services {
     async fn start(uri: &str, database: &str) -> Self {
         let shutdown = CancellationToken::new();
-        let sections = SectionsService::bind(&settings(uri, database, None)).await.unwrap();
+        let sections = sections_service::bind(&settings(uri, database, None)).await.unwrap();
         let url = local_url(sections.address());
-        let content = ContentService::bind(&settings(uri, database, Some(&url))).await.unwrap();
+        let content = content_service::bind(&settings(uri, database, Some(&url))).await.unwrap();
         let address = local_url(content.address());
         let (one, two) = (sections.statuses(), content.statuses());
         tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
@@ -192,7 +190,7 @@ async fn backfill(uri: &str, table: &mut Table) {
     insert_stories(&connection, "stories", MANY, 500).await;
     let shutdown = CancellationToken::new();
     let settings_of = |sections: Option<&str>| settings(uri, &format!("site_{MANY}"), sections);
-    let sections = SectionsService::bind(&settings_of(None)).await.unwrap();
+    let sections = sections_service::bind(&settings_of(None)).await.unwrap();
     let url = local_url(sections.address()).parse().unwrap();
     let statuses = sections.statuses();
     tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
@@ -251,7 +249,7 @@ async fn second_start(uri: &str, table: &mut Table) {
     let connection = connect(uri, &name).await;
     connection.check_deployment().await.unwrap();
     let shutdown = CancellationToken::new();
-    let sections = SectionsService::bind(&settings(uri, &name, None)).await.unwrap();
+    let sections = sections_service::bind(&settings(uri, &name, None)).await.unwrap();
     let url = local_url(sections.address()).parse().unwrap();
     tokio::spawn(sections.run(Migrate::Never, shutdown.clone()));
     let mut times = Vec::new();

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use data_service::Migrate as MigrateAt;
 use migrations::{Engine, Patience};
-use sections_service::SectionsService;
 use serde_json::{Value, json};
 use service_kit::{Settings, clock::Clock, server::local_url, settings::HttpUrl};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +39,7 @@ async fn with_sections(
     let mut settings: Settings = database.settings.clone();
     "127.0.0.1".clone_into(&mut settings.server.host);
     settings.server.port = 0;
-    let sections = SectionsService::bind(&settings).await?;
+    let sections = sections_service::bind(&settings).await?;
     let url = sections_url(&local_url(sections.address()));
     let stop = CancellationToken::new();
     let serving = tokio::spawn(sections.run(MigrateAt::Never, stop.clone()));

@@ -11,11 +11,9 @@ use std::{
     time::Duration,
 };
 
-use content_service::ContentService;
 use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
-use sections_service::SectionsService;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use service_kit::{
@@ -111,9 +109,9 @@ impl Site {
         "127.0.0.1".clone_into(&mut inner.server.host);
         inner.server.port = 0;
 
-        let sections = SectionsService::bind(&inner).await?;
+        let sections = sections_service::bind(&inner).await?;
         inner.sections.url = http_url(sections.address());
-        let content = ContentService::bind(&inner).await?;
+        let content = content_service::bind(&inner).await?;
         settings.upstreams.sections = http_url(sections.address()).into();
         settings.upstreams.content = http_url(content.address()).into();
         let gateway = Gateway::bind(&settings).await?;

@@ -9,4 +9,4 @@ mod http;
 mod startup;
 mod store;
 
-pub use startup::{ContentService, NAME, engine, run, sections_client};
+pub use startup::{NAME, bind, engine, run, sections_client};

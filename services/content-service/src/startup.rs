@@ -1,10 +1,10 @@
 //! Wiring: which migrations, which routes, which shared state.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, StartupError};
-use migrations::{Engine, Status};
+use data_service::{DataService, Migrate, Routes, StartupError};
+use migrations::Engine;
 use mongo_kit::Connection;
 use sections_client::SectionsClient;
 use service_kit::{
@@ -13,7 +13,6 @@ use service_kit::{
     clock::Clock,
     settings::{Admin, HttpUrl},
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,16 +23,33 @@ use crate::{
 /// What the service is called in logs and traces.
 pub const NAME: &str = "content-service";
 
-/// A service that has its port.
-pub struct ContentService {
-    service: DataService,
-    sections: SectionsClient,
-    authenticator: web::Data<Authenticator>,
-}
-
 /// Runs the service until `shutdown` is cancelled.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartupError> {
-    ContentService::bind(&settings).await?.run(Migrate::AtStart, shutdown).await
+    bind(&settings).await?.run(Migrate::AtStart, shutdown).await
+}
+
+/// Takes the port of the service.
+pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
+    let sections = sections_client(&settings.sections.url)?;
+    let authenticator = web::Data::new(Authenticator::new(&settings.auth));
+    DataService::bind(settings, NAME, |connection| {
+        let database = connection.database();
+        let stories = web::Data::new(ContentStore::<Stories>::new(database));
+        let projects = web::Data::new(ContentStore::<Projects>::new(database));
+        let pages = web::Data::new(ContentStore::<Pages>::new(database));
+        let slugs = web::Data::new(SectionSlugs::new(sections.clone()));
+        let routes: Routes = Arc::new(move |config| {
+            config
+                .app_data(stories.clone())
+                .app_data(projects.clone())
+                .app_data(pages.clone())
+                .app_data(slugs.clone())
+                .app_data(authenticator.clone())
+                .configure(http::routes);
+        });
+        (engine(connection, Clock::system(), &settings.admin, &sections), routes)
+    })
+    .await
 }
 
 /// The migrations of the service, for its database.
@@ -50,51 +66,4 @@ pub fn engine(
 /// A client of sections-service.
 pub fn sections_client(url: &HttpUrl) -> Result<SectionsClient, StartupError> {
     SectionsClient::new(url.clone()).map_err(|error| StartupError::Client(error.into()))
-}
-
-impl ContentService {
-    /// Takes the port.
-    pub async fn bind(settings: &Settings) -> Result<Self, StartupError> {
-        let sections = sections_client(&settings.sections.url)?;
-        let migrations = |connection: &Connection| {
-            engine(connection, Clock::system(), &settings.admin, &sections)
-        };
-        let service = DataService::bind(settings, NAME, migrations).await?;
-        let authenticator = web::Data::new(Authenticator::new(&settings.auth));
-        Ok(Self { service, sections, authenticator })
-    }
-
-    /// Where the service listens.
-    pub fn address(&self) -> SocketAddr {
-        self.service.address()
-    }
-
-    /// Where the migrations stand, whenever that changes.
-    pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
-        self.service.statuses()
-    }
-
-    /// Serves until `shutdown` is cancelled.
-    pub async fn run(
-        self,
-        migrate: Migrate,
-        shutdown: CancellationToken,
-    ) -> Result<(), StartupError> {
-        let database = self.service.connection().database();
-        let stories = web::Data::new(ContentStore::<Stories>::new(database));
-        let projects = web::Data::new(ContentStore::<Projects>::new(database));
-        let pages = web::Data::new(ContentStore::<Pages>::new(database));
-        let slugs = web::Data::new(SectionSlugs::new(self.sections));
-        let authenticator = self.authenticator;
-        let routes = move |config: &mut web::ServiceConfig| {
-            config
-                .app_data(stories.clone())
-                .app_data(projects.clone())
-                .app_data(pages.clone())
-                .app_data(slugs.clone())
-                .app_data(authenticator.clone())
-                .configure(http::routes);
-        };
-        self.service.run(migrate, routes, shutdown).await
-    }
 }

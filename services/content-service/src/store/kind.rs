@@ -2,7 +2,7 @@
 //! the common ones, and how they are answered.
 
 use chrono::{DateTime, Utc};
-use models::{ContentId, Page, Project, ProjectCard, Story};
+use models::{Common, Page, Project, ProjectCard, Story};
 use mongo_kit::{
     document::{Unreadable, read},
     lenient::{date, id_text, reference, text, texts},
@@ -25,15 +25,23 @@ pub(crate) trait Kind: 'static {
     /// An item as lists answer it.
     type Card: Serialize;
 
-    /// The item that a document holds.
+    /// Whether an item that does not say so is published.
+    const PUBLISHED_UNLESS_SAID: bool = false;
+
+    /// The item with these parts.
     fn item(common: Common, fields: Self::Fields) -> Self::Item;
 
     /// The item as lists show it.
     fn card(common: Common, fields: Self::Fields) -> Self::Card;
 
-    /// Matches what is published.
+    /// Matches what is published. What says anything but true or false is refused when it is
+    /// read.
     fn published() -> Document {
-        doc! { "is_published": true }
+        if Self::PUBLISHED_UNLESS_SAID {
+            doc! { "is_published": { "$ne": false } }
+        } else {
+            doc! { "is_published": true }
+        }
     }
 
     /// The fields that lists do without, as a projection.
@@ -43,13 +51,14 @@ pub(crate) trait Kind: 'static {
 
     /// Reads a document in any of the shapes in which its meaning is plain.
     fn read(document: &RawDocument) -> Result<(Common, Self::Fields), Unreadable> {
-        Ok((read(Self::COLLECTION, document)?, read(Self::COLLECTION, document)?))
+        let common: CommonFields = read(Self::COLLECTION, document)?;
+        Ok((common.answered::<Self>(), read(Self::COLLECTION, document)?))
     }
 }
 
 /// What every kind of content has, as it is stored.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Common {
+struct CommonFields {
     #[serde(rename = "_id")]
     id: Bson,
     #[serde(default, deserialize_with = "text")]
@@ -68,9 +77,18 @@ pub(crate) struct Common {
     section_id: Option<String>,
 }
 
-impl Common {
-    fn id(&self) -> ContentId {
-        id_text(&self.id).into()
+impl CommonFields {
+    fn answered<K: Kind + ?Sized>(self) -> Common {
+        Common {
+            id: id_text(&self.id).into(),
+            title: self.title,
+            is_published: self.is_published.unwrap_or(K::PUBLISHED_UNLESS_SAID),
+            created_date: self.created_date,
+            updated_date: self.updated_date,
+            deleted: self.deleted.unwrap_or(false),
+            user_id: self.user_id,
+            section_id: self.section_id,
+        }
     }
 }
 
@@ -96,19 +114,7 @@ impl Kind for Stories {
     type Card = Story;
 
     fn item(common: Common, fields: StoryFields) -> Story {
-        Story {
-            id: common.id(),
-            title: common.title,
-            content: fields.content,
-            slug: fields.slug,
-            is_published: common.is_published.unwrap_or(false),
-            date: fields.date,
-            created_date: common.created_date,
-            updated_date: common.updated_date,
-            deleted: common.deleted.unwrap_or(false),
-            user_id: common.user_id,
-            section_id: common.section_id,
-        }
+        Story { common, slug: fields.slug, content: fields.content, date: fields.date }
     }
 
     fn card(common: Common, fields: StoryFields) -> Story {
@@ -143,6 +149,7 @@ pub(crate) struct ProjectFields {
 impl Kind for Projects {
     const COLLECTION: &'static str = PROJECTS;
     const NAME: &'static str = "Project";
+    const PUBLISHED_UNLESS_SAID: bool = true;
     type Fields = ProjectFields;
     type Item = Project;
     type Card = ProjectCard;
@@ -154,8 +161,7 @@ impl Kind for Projects {
 
     fn card(common: Common, fields: ProjectFields) -> ProjectCard {
         ProjectCard {
-            id: common.id(),
-            title: common.title,
+            common,
             slug: fields.slug,
             summary: fields.summary,
             technologies: fields.technologies,
@@ -163,19 +169,7 @@ impl Kind for Projects {
             github_url: fields.github_url,
             live_url: fields.live_url,
             is_featured: fields.is_featured.unwrap_or(false),
-            is_published: common.is_published.unwrap_or(true),
-            created_date: common.created_date,
-            updated_date: common.updated_date,
-            deleted: common.deleted.unwrap_or(false),
-            user_id: common.user_id,
-            section_id: common.section_id,
         }
-    }
-
-    /// Projects that say nothing are published. One that says anything but true or false is
-    /// refused when it is read.
-    fn published() -> Document {
-        doc! { "is_published": { "$ne": false } }
     }
 
     fn left_out_of_lists() -> Document {
@@ -203,18 +197,7 @@ impl Kind for Pages {
     type Card = Page;
 
     fn item(common: Common, fields: PageFields) -> Page {
-        Page {
-            id: common.id(),
-            title: common.title,
-            content: fields.content,
-            page_type: fields.page_type,
-            is_published: common.is_published.unwrap_or(false),
-            created_date: common.created_date,
-            updated_date: common.updated_date,
-            deleted: common.deleted.unwrap_or(false),
-            user_id: common.user_id,
-            section_id: common.section_id,
-        }
+        Page { common, content: fields.content, page_type: fields.page_type }
     }
 
     fn card(common: Common, fields: PageFields) -> Page {
