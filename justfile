@@ -38,8 +38,7 @@ deny:
 
 # Build the container images
 images:
-    {{ compose }} build
-    docker build --file deploy/Dockerfile --target turbulence --tag turbulence/turbulence .
+    {{ compose }} --profile commands build
 
 # Start the cluster in containers
 compose-up *arguments:

@@ -112,11 +112,18 @@ impl Lease {
 
     /// Gives the lease back, so that nobody has to wait for it to expire.
     pub async fn release(self) -> mongodb::error::Result<()> {
+        // Not renewed from here on, whatever becomes of the call.
         self.heartbeat.abort();
         let mine = doc! { "_id": ID, "owner": &self.owner, "fence": self.fence };
         let unheld = doc! { "$set": { "owner": null, "expires_at": DateTime::MIN } };
         self.leases.update_one(mine, unheld).write_concern(WriteConcern::majority()).await?;
         Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
     }
 }
 

@@ -39,7 +39,11 @@ async fn with_sections(
     let mut settings: Settings = database.settings.clone();
     "127.0.0.1".clone_into(&mut settings.server.host);
     settings.server.port = 0;
-    let sections = sections_service::bind(&settings).await?;
+    let sections = match action {
+        // What content would be linked to after the sections' own migrations.
+        MigrateAction::Plan => sections_service::bind_preview(&settings).await?,
+        _ => sections_service::bind(&settings).await?,
+    };
     let url = sections_url(&local_url(sections.address()));
     let stop = CancellationToken::new();
     let serving = tokio::spawn(sections.run(MigrateAt::Never, stop.clone()));

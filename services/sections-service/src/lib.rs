@@ -8,4 +8,4 @@ mod http;
 mod startup;
 mod store;
 
-pub use startup::{NAME, bind, engine, run};
+pub use startup::{NAME, bind, bind_preview, engine, run};

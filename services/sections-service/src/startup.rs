@@ -24,9 +24,22 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Takes the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
+    bind_with(settings, |store| store).await
+}
+
+/// Takes the port of a service that answers as if its migrations had run. For planning: it is to
+/// be run without migrating.
+pub async fn bind_preview(settings: &Settings) -> Result<DataService, StartupError> {
+    bind_with(settings, |store| store.previewing_seed(&Clock::system())).await
+}
+
+async fn bind_with(
+    settings: &Settings,
+    change: impl FnOnce(SectionStore) -> SectionStore,
+) -> Result<DataService, StartupError> {
     let authenticator = web::Data::new(Authenticator::new(&settings.auth));
     DataService::bind(settings, NAME, |connection| {
-        let store = web::Data::new(SectionStore::new(connection.database()));
+        let store = web::Data::new(change(SectionStore::new(connection.database())));
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(store.clone())

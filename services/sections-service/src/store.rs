@@ -14,9 +14,10 @@ use mongo_kit::{
 };
 use mongodb::{
     Collection, Database,
-    bson::{RawDocumentBuf, doc, oid},
+    bson::{self, RawDocumentBuf, doc, oid},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+use service_kit::clock::Clock;
 
 use crate::domain::Sections;
 
@@ -28,6 +29,8 @@ const COLLECTION: &str = "sections";
 pub(crate) struct SectionStore {
     collection: Collection<RawDocumentBuf>,
     sections: Arc<Cached<Arc<Sections>>>,
+    /// What to answer where there is no section.
+    unless_any: Sections,
 }
 
 impl SectionStore {
@@ -37,13 +40,28 @@ impl SectionStore {
             collection: database.collection(COLLECTION),
             // A menu is never older than the news of its change.
             sections: Cached::new(watch, Duration::ZERO),
+            unless_any: Sections::default(),
         }
+    }
+
+    /// Answers as if the migrations had run: with the initial sections where there is none.
+    pub(crate) fn previewing_seed(mut self, clock: &Clock) -> Self {
+        let seed = migrations::initial_sections(clock.now()).into_iter().filter_map(|mut section| {
+            section.insert("_id", oid::ObjectId::new());
+            bson::deserialize_from_document::<SectionDoc>(section).ok()
+        });
+        self.unless_any = Sections::new(seed.map(Section::from).collect());
+        self
     }
 
     /// All sections that are not deleted.
     pub(crate) async fn all(&self) -> mongodb::error::Result<Arc<Sections>> {
-        let collection = self.collection.clone();
-        self.sections.get(async move { load(&collection).await.map(Arc::new) }).await
+        let (collection, unless_any) = (self.collection.clone(), self.unless_any.clone());
+        let load = async move {
+            let sections = load(&collection).await?;
+            Ok(Arc::new(if sections.all().is_empty() { unless_any } else { sections }))
+        };
+        self.sections.get(load).await
     }
 }
 

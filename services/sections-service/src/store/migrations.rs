@@ -87,7 +87,8 @@ impl Migration for SeedInitialSections {
     }
 }
 
-fn initial_sections(now: DateTime<Utc>) -> Vec<Document> {
+/// The sections that the frontend used to list.
+pub(super) fn initial_sections(now: DateTime<Utc>) -> Vec<Document> {
     let now = bson::DateTime::from_millis(now.timestamp_millis());
     [
         ("Blog", "blog", "feed", "story"),

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use migrations::{Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
-use models::SectionEntry;
-use mongodb::bson::{Bson, Document, doc};
+use models::{ObjectId, SectionEntry};
+use mongodb::bson::{Bson, Document, doc, oid};
 use sections_client::SectionsClient;
 
 use super::definition;
@@ -96,8 +96,12 @@ fn without_section(collection: &'static str) -> Step {
 }
 
 fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
-    let mut known: Vec<Bson> =
-        sections.iter().map(|section| section.id.to_string().into()).collect();
+    // Some programs keep references as ObjectIds.
+    let object_id = |id: ObjectId| oid::ObjectId::from_bytes(id.bytes());
+    let forms = |section: &SectionEntry| {
+        [Bson::from(section.id.to_string()), Bson::from(object_id(section.id))]
+    };
+    let mut known: Vec<Bson> = sections.iter().flat_map(forms).collect();
     known.push(Bson::Null);
     let filter = doc! { "section_id": { "$nin": known } };
     leave(collection, "in a section that does not exist", "an existing value stays", filter)

@@ -1,0 +1,126 @@
+//! Tests on a real MongoDB: what is remembered of a collection, and when it is read anew.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use mongo_kit::{Cached, Watch};
+use mongodb::{Collection, bson::Document, bson::doc};
+use test_support::{TestDatabase, eventually};
+
+/// Counts documents, and how often it was asked to.
+#[derive(Clone)]
+struct Counter {
+    collection: Collection<Document>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Counter {
+    fn new(database: &TestDatabase) -> Self {
+        Self { collection: database.collection("things"), reads: Arc::default() }
+    }
+
+    async fn get(&self, cached: &Arc<Cached<u64>>) -> u64 {
+        let this = self.clone();
+        let read = async move {
+            this.reads.fetch_add(1, Ordering::SeqCst);
+            this.collection.count_documents(doc! {}).await
+        };
+        cached.get(read).await.unwrap()
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_read_once() {
+    let database = TestDatabase::new().await;
+    database.insert("things", [doc! {}, doc! {}]).await;
+    let cached = Cached::new(Watch::new(database.database(), "things"), Duration::ZERO);
+    let counter = Counter::new(&database);
+    for _ in 0..100 {
+        assert_eq!(counter.get(&cached).await, 2);
+    }
+    database.insert("others", [doc! {}]).await;
+    assert_eq!((counter.get(&cached).await, counter.reads()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_change_is_seen_whatever_it_is() {
+    let database = TestDatabase::new().await;
+    let cached = Cached::new(Watch::new(database.database(), "things"), Duration::ZERO);
+    let counter = Counter::new(&database);
+    assert_eq!(counter.get(&cached).await, 0);
+    for (expected, change) in [(1, "insert"), (0, "delete"), (1, "insert"), (0, "drop")] {
+        match change {
+            "insert" => database.insert("things", [doc! {}]).await,
+            "delete" => drop(counter.collection.delete_one(doc! {}).await.unwrap()),
+            _ => counter.collection.drop().await.unwrap(),
+        }
+        eventually("the change is seen", async || counter.get(&cached).await == expected).await;
+    }
+}
+
+#[tokio::test]
+async fn many_callers_at_once_cost_one_read() {
+    let database = TestDatabase::new().await;
+    let cached = Cached::new(Watch::new(database.database(), "things"), Duration::ZERO);
+    let counter = Counter::new(&database);
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (counter, cached) = (counter.clone(), cached.clone());
+        callers.spawn(async move { counter.get(&cached).await });
+    }
+    callers.join_all().await;
+    assert_eq!(counter.reads(), 1);
+}
+
+#[tokio::test]
+async fn within_the_tolerance_nobody_waits_for_a_new_value() {
+    let database = TestDatabase::new().await;
+    let watch = Watch::new(database.database(), "things");
+    let cached = Cached::new(watch.clone(), Duration::from_secs(3600));
+    let counter = Counter::new(&database);
+    assert_eq!(counter.get(&cached).await, 0);
+    let stamp = watch.stamp().await.unwrap();
+    database.insert("things", [doc! {}]).await;
+    eventually("the change is known", async || stamp.changed_at().is_some()).await;
+    assert_eq!(counter.get(&cached).await, 0);
+    eventually("it is read behind the callers' backs", async || {
+        counter.get(&cached).await == 1
+    })
+    .await;
+    assert_eq!(counter.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_stamp_belongs_to_its_own_change() {
+    let database = TestDatabase::new().await;
+    let watch = Watch::new(database.database(), "things");
+    let first = watch.stamp().await.unwrap();
+    database.insert("things", [doc! {}]).await;
+    eventually("the change is known", async || first.changed_at().is_some()).await;
+    let second = watch.stamp().await.unwrap();
+    assert!(second.changed_at().is_none());
+    let when = first.changed_at();
+    database.insert("things", [doc! {}]).await;
+    eventually("the next change is known", async || second.changed_at().is_some()).await;
+    assert_eq!(first.changed_at(), when);
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_is_tried_again() {
+    let database = TestDatabase::new().await;
+    let cached = Cached::new(Watch::new(database.database(), "things"), Duration::ZERO);
+    let failed = cached.get(async { Err(mongodb::error::Error::custom("no")) }).await;
+    assert!(failed.is_err());
+    assert_eq!(Counter::new(&database).get(&cached).await, 0);
+}
