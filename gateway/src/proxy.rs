@@ -71,14 +71,18 @@ impl Proxy {
     ) -> Result<HttpResponse, ApiError> {
         let mut upload = Upload::start(request, payload, self.timeouts.body_idle);
         let headers = headers_to_service(request);
+        let is_repeatable = request.method().is_safe() && !has_body(request);
+        let mut broken = None;
         for replica in upstream.candidates() {
             match self.attempt(request, headers.clone(), &mut upload, upstream, replica).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::NotConnected(error)) => replica.learn(Finding::Unreachable(error)),
+                // A replica that was killed; the request may have arrived (RFC 9110 §9.2.2).
+                Err(failure @ Failure::Broken(_)) if is_repeatable => broken = Some(failure),
                 Err(failure) => return Err(failure.explain(upstream)),
             }
         }
-        Err(unavailable(upstream))
+        Err(broken.map_or_else(|| unavailable(upstream), |failure| failure.explain(upstream)))
     }
 
     async fn attempt(

@@ -58,6 +58,26 @@ async fn a_dead_replica_costs_no_request() {
 }
 
 #[tokio::test]
+async fn a_replica_that_breaks_off_costs_no_request_that_can_be_repeated() {
+    let broken = Upstream::start(async |_: Exchange| None).await;
+    let alive = Upstream::answering(ok("alive")).await;
+    let addresses = vec![broken.address, alive.address];
+    let gateway = Setup::replicas(addresses.clone(), addresses).start().await;
+    assert_eq!(answers(&gateway, 4).await, vec!["alive"; 4]);
+    assert_eq!(broken.heads().len(), 2);
+
+    let before = (broken.heads().len(), alive.heads().len());
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let answer = gateway.send("POST /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        statuses.push(answer.head.status());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 502], "what may have changed something is not repeated");
+    assert_eq!((broken.heads().len(), alive.heads().len()), (before.0 + 1, before.1 + 1));
+}
+
+#[tokio::test]
 async fn an_upload_that_meets_a_dead_replica_arrives_whole_at_another() {
     let alive = Upstream::start(async |mut exchange: Exchange| {
         let body = exchange.body().await.unwrap();
