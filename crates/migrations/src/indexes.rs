@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use mongodb::{
     Database, IndexModel,
-    bson::Document,
+    bson::{Bson, Document},
     error::{Error, ErrorKind},
     options::IndexOptions,
 };
@@ -20,14 +20,14 @@ impl Index {
         name(&self.model).to_owned()
     }
 
-    /// Whether an index with these keys and options exists, whatever its name.
+    /// Whether an index that does the same exists, whatever its name.
     pub(crate) async fn exists(&self, database: &Database) -> mongodb::error::Result<bool> {
         let existing = match database.collection::<Document>(self.collection).list_indexes().await {
             Ok(cursor) => cursor.try_collect::<Vec<_>>().await?,
             Err(error) if is_namespace_not_found(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
-        Ok(existing.iter().any(|index| is_equivalent(index, &self.model)))
+        Ok(existing.iter().any(|index| serves(index, &self.model)))
     }
 
     /// Builds the index. Safe to repeat: the server does nothing where it exists.
@@ -41,22 +41,32 @@ fn name(model: &IndexModel) -> &str {
     model.options.as_ref().and_then(|options| options.name.as_deref()).unwrap_or_default()
 }
 
-/// Two indexes do the same when their keys, uniqueness and filters are the same.
-fn is_equivalent(a: &IndexModel, b: &IndexModel) -> bool {
-    fn essence(options: Option<&IndexOptions>) -> (bool, bool, Option<&Document>) {
-        let Some(options) = options else { return (false, false, None) };
-        let is_set = |flag: Option<bool>| flag.unwrap_or_default();
+/// Whether an index does what the wanted one is for: its keys, filter and collation are the same.
+/// One that is unique as well finds what a plain one finds.
+fn serves(existing: &IndexModel, wanted: &IndexModel) -> bool {
+    fn essence(options: Option<&IndexOptions>) -> (bool, Option<&Document>, Option<&str>) {
+        let Some(options) = options else { return (false, None, None) };
         let filter = options.partial_filter_expression.as_ref();
-        (is_set(options.unique), is_set(options.sparse), filter)
+        let collation = options.collation.as_ref().map(|collation| collation.locale.as_str());
+        (options.sparse.unwrap_or_default(), filter, collation)
     }
+    let is_unique = |model: &IndexModel| {
+        model.options.as_ref().and_then(|options| options.unique).unwrap_or_default()
+    };
+    let is_hidden = |model: &IndexModel| {
+        model.options.as_ref().and_then(|options| options.hidden).unwrap_or_default()
+    };
     let keys = |model: &IndexModel| -> Vec<(String, Option<i64>)> {
-        let direction = |value: &mongodb::bson::Bson| match value {
-            mongodb::bson::Bson::Double(number) => Some(if *number < 0.0 { -1 } else { 1 }),
+        let direction = |value: &Bson| match value {
+            Bson::Double(number) => Some(if *number < 0.0 { -1 } else { 1 }),
             value => value.as_i64().or_else(|| value.as_i32().map(i64::from)),
         };
         model.keys.iter().map(|(key, value)| (key.clone(), direction(value))).collect()
     };
-    keys(a) == keys(b) && essence(a.options.as_ref()) == essence(b.options.as_ref())
+    keys(existing) == keys(wanted)
+        && essence(existing.options.as_ref()) == essence(wanted.options.as_ref())
+        && (is_unique(existing) || !is_unique(wanted))
+        && !is_hidden(existing)
 }
 
 fn is_namespace_not_found(error: &Error) -> bool {

@@ -6,12 +6,12 @@ use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use models::{ErrorCode, FieldError, Problem};
 
-use crate::telemetry;
+use crate::{process::one_line, telemetry};
 
 /// What is told when the cause is ours: nothing that helps an attacker, and where to look.
 const INTERNAL_DETAIL: &str = "Something went wrong on our side. The trace id leads to the log.";
@@ -71,13 +71,7 @@ impl ApiError {
 
     /// The cause and its causes, outermost first.
     pub(crate) fn causes(&self) -> Option<String> {
-        let mut text = self.cause.as_ref()?.to_string();
-        let mut cause = self.cause.as_ref()?.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Some(text)
+        self.cause.as_ref().map(|cause| one_line(&**cause))
     }
 }
 
@@ -105,6 +99,10 @@ impl ResponseError for ApiError {
         }
         if self.problem.code == ErrorCode::Unauthorized {
             response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        if self.problem.code == ErrorCode::MethodNotAllowed {
+            // RFC 9110 §15.5.6 asks for it. All routes are for reading.
+            response.insert_header((ALLOW, HeaderValue::from_static("GET, HEAD")));
         }
         let trace_id = telemetry::current_trace_id();
         response.json(Problem { trace_id, ..(*self.problem).clone() })

@@ -13,7 +13,7 @@ use actix_web::{HttpResponse, web};
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde_json::{Map, Value, json};
 
-use crate::{clock::Clock, server::resource};
+use crate::{clock::Clock, server::read};
 
 /// How long one check may take. Orchestrators give up after a second unless told otherwise
 /// (Kubernetes, `timeoutSeconds`), so the answer has to be there by then.
@@ -148,10 +148,10 @@ impl Health {
     pub fn routes(&self, config: &mut web::ServiceConfig) {
         config
             .app_data(web::Data::new(self.clone()))
-            .service(resource("/health").get(healthy))
-            .service(resource("/health/live").get(live))
-            .service(resource("/health/ready").get(ready))
-            .service(resource("/warmup").get(warmup));
+            .service(read("/health", healthy))
+            .service(read("/health/live", live))
+            .service(read("/health/ready", ready))
+            .service(read("/warmup", warmup));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpServer,
+    App, FromRequest, Handler, HttpServer, Resource, Responder, guard,
     middleware::{Condition, NormalizePath, from_fn},
     web,
 };
@@ -177,9 +177,17 @@ where
     served
 }
 
-/// A resource that answers 405 to the methods that it does not have.
-pub fn resource(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(method_not_allowed))
+/// A resource that is there for reading: GET, HEAD (RFC 9110 §9.3.2), and 405 to everything else.
+pub fn read<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
+    web::resource(path)
+        .route(reading.to(handler))
+        .default_service(web::to(method_not_allowed))
 }
 
 /// Where the listener listens, as an address for clients on this machine.

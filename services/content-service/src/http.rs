@@ -7,24 +7,24 @@ mod section_slugs;
 pub(crate) use section_slugs::SectionSlugs;
 
 use actix_web::web::ServiceConfig;
-use service_kit::server::resource;
+use service_kit::server::read;
 
 use crate::store::{Kind, Pages, Projects, Stories};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     with_slugs::<Stories>(config, "stories");
     with_slugs::<Projects>(config, "projects");
-    config.service(resource("/pages/type/{page_type}").get(item::page_by_type));
+    config.service(read("/pages/type/{page_type}", item::page_by_type));
     reads::<Pages>(config, "pages");
 }
 
 fn with_slugs<K: Kind>(config: &mut ServiceConfig, path: &str) {
-    config.service(resource(&format!("/{path}/slug/{{slug}}")).get(item::by_slug::<K>));
+    config.service(read(&format!("/{path}/slug/{{slug}}"), item::by_slug::<K>));
     reads::<K>(config, path);
 }
 
 fn reads<K: Kind>(config: &mut ServiceConfig, path: &str) {
     config
-        .service(resource(&format!("/{path}")).get(list::list::<K>))
-        .service(resource(&format!("/{path}/{{id}}")).get(item::by_id::<K>));
+        .service(read(&format!("/{path}"), list::list::<K>))
+        .service(read(&format!("/{path}/{{id}}"), item::by_id::<K>));
 }

@@ -11,7 +11,7 @@ use service_kit::{
     ApiError,
     auth::Authenticated,
     extract::{Query, object_id},
-    server::resource,
+    server::read,
 };
 
 use crate::{
@@ -21,12 +21,12 @@ use crate::{
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
-        .service(resource("/sections").get(list))
-        .service(resource("/sections/tree").get(tree))
-        .service(resource("/sections/slug/{slug}").get(by_slug))
-        .service(resource("/sections/{id}").get(by_id))
+        .service(read("/sections", list))
+        .service(read("/sections/tree", tree))
+        .service(read("/sections/slug/{slug}", by_slug))
+        .service(read("/sections/{id}", by_id))
         // For the other services; the gateway does not know this route.
-        .service(resource("/internal/sections").get(entries));
+        .service(read("/internal/sections", entries));
 }
 
 /// What every read accepts: drafts are for callers with a token.

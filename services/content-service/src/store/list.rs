@@ -211,7 +211,7 @@ fn order() -> Document {
 /// Restricts a query to what comes after the start of a page.
 ///
 /// The comparisons are the aggregation's: they order values of all types as the index does, so
-/// that items without a date come after those with one.
+/// that items without a date come after those with one, and they take no value for an operator.
 fn after(mut query: Document, start: &Start) -> Document {
     let Start::After(Position { date, is_text, id }) = start else { return query };
     let compare = |operator: &str, field: &str, value: &Bson| {
@@ -221,12 +221,12 @@ fn after(mut query: Document, start: &Start) -> Document {
     let later = if *is_text {
         compare("$lte", "$createdDate", date)
     } else {
-        let same_date = doc! { "createdDate": { "$eq": date.clone() } };
         let lower_id = compare("$lt", "$_id", id);
-        let tied = doc! { "$and": [same_date, lower_id] };
         if *date == Bson::Null {
-            tied
+            // Absent as well, which the aggregation tells apart.
+            doc! { "$and": [{ "createdDate": null }, lower_id] }
         } else {
+            let tied = doc! { "$and": [compare("$eq", "$createdDate", date), lower_id] };
             doc! { "$or": [compare("$lt", "$createdDate", date), tied] }
         }
     };
@@ -239,7 +239,15 @@ fn position(document: &RawDocument) -> Position {
         let value = document.get(field).ok().flatten();
         value.and_then(|value| Bson::try_from(value).ok()).unwrap_or(Bson::Null)
     };
-    Position { date: value("createdDate"), is_text: false, id: value("_id") }
+    let date = match value("createdDate") {
+        // It cannot be read, but it has a place: that of its latest date.
+        Bson::Array(values) => {
+            let latest = values.into_iter().max_by_key(|value| value.as_datetime().copied());
+            latest.unwrap_or(Bson::MinKey)
+        }
+        date => date,
+    };
+    Position { date, is_text: false, id: value("_id") }
 }
 
 fn is_missing_index(error: &Error) -> bool {

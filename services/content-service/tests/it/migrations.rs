@@ -120,7 +120,7 @@ async fn a_second_run_writes_nothing_where_a_section_and_the_admin_are_missing()
     };
     database.insert("sections", [blog]).await;
     migrate(&database).await;
-    assert_eq!(left_out(&database, "0006_backfill_section_id").await.len(), 8);
+    assert_eq!(left_out(&database, "0006_backfill_section_id").await.len(), 7);
     let before = database.hash().await;
     migrate(&database).await;
     assert_eq!(database.hash().await, before);
@@ -655,6 +655,34 @@ async fn an_index_that_somebody_made_before_is_used_as_it_is() {
         .collect();
     assert_eq!(on_section.len(), 1);
     assert_eq!(on_section[0].get_str("name").unwrap(), "by_hand");
+}
+
+#[tokio::test]
+async fn indexes_that_an_existing_site_has_on_its_slugs_are_in_nobodys_way() {
+    let database = TestDatabase::new().await;
+    insert_legacy(&database).await;
+    for (collection, options) in [
+        ("stories", doc! { "unique": true, "sparse": true }),
+        ("projects", doc! { "unique": true }),
+    ] {
+        let slugs = with(doc! { "key": { "slug": 1 }, "name": "slug_1" }, options);
+        let create = doc! { "createIndexes": collection, "indexes": [slugs] };
+        database.database().run_command(create).await.unwrap();
+    }
+    migrate(&database).await;
+    for (collection, expected) in
+        [("stories", ["look_up_slug", "slug_1"].as_slice()), ("projects", &["slug_1"])]
+    {
+        let indexes = indexes(&database, collection).await;
+        let on_slug = doc! { "slug": 1 };
+        let mut names: Vec<_> = indexes
+            .iter()
+            .filter(|index| index.get_document("key").unwrap() == &on_slug)
+            .map(|index| index.get_str("name").unwrap())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{collection}");
+    }
 }
 
 #[tokio::test]

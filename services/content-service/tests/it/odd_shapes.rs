@@ -46,7 +46,7 @@ async fn dates_kept_as_text_are_answered_as_dates() {
     for date in ["createdDate", "updatedDate"] {
         assert_eq!(item[date], "2024-02-13T12:57:15.500Z", "{date}");
     }
-    assert_eq!(item["date"], "2024-02-13T00:00:00Z");
+    assert_eq!(item["date"], "2024-02-13T00:00:00.000Z");
     assert_eq!(site.content.get("/stories/slug/s").await.1, item);
     let stored = database.one("stories", doc! {}).await;
     for date in ["createdDate", "updatedDate", "date"] {
@@ -171,7 +171,6 @@ async fn a_deleted_twin_does_not_hide_the_living() {
 async fn a_document_that_cannot_be_read_does_not_hide_the_others_and_says_so_when_asked_for() {
     let odd = [
         doc! { "title": 5 },
-        doc! { "content": { "html": "x" } },
         doc! { "createdDate": "yesterday" },
         doc! { "updatedDate": 5 },
         doc! { "section_id": 5 },
@@ -204,6 +203,21 @@ async fn a_document_that_cannot_be_read_does_not_hide_the_others_and_says_so_whe
                 assert!(!body.to_string().contains(&id.to_hex()), "{body}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_read_does_not_hide_a_card_that_has_none() {
+    let database = TestDatabase::new().await;
+    let odd = doc! { "content": { "html": "x" } };
+    database.insert("stories", [with(story("odd", day(1)), odd.clone())]).await;
+    database.insert("projects", [with(project("odd"), odd)]).await;
+    let site = Site::start(&database).await;
+    assert!(each(&site.content.get("/stories").await.1, "slug").is_empty());
+    assert_eq!(each(&site.content.get("/projects").await.1, "slug"), ["odd"]);
+    for kind in ["stories", "projects"] {
+        let (_, body) = site.content.get(&format!("/{kind}/slug/odd")).await;
+        assert_eq!(body["code"], "unreadable_document", "{kind}");
     }
 }
 

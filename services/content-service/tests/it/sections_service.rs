@@ -104,7 +104,7 @@ async fn what_comes_before_the_backfill_is_done_while_it_waits() {
         .await;
     assert!(content.statuses()[..5].iter().all(|status| status.is_settled));
     let (status, body) = content.get("/stories/slug/early").await;
-    assert_eq!((status.as_u16(), body["createdDate"].as_str()), (200, Some("2024-01-02T00:00:00Z")));
+    assert_eq!((status.as_u16(), body["createdDate"].as_str()), (200, Some("2024-01-02T00:00:00.000Z")));
 }
 
 #[tokio::test]

@@ -161,6 +161,24 @@ async fn mistakes_are_named() {
 }
 
 #[tokio::test]
+async fn what_can_be_read_has_a_head_and_nothing_else() {
+    let database = TestDatabase::new().await;
+    let service = started(&database).await;
+    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let url = format!("{}/sections", service.url);
+    let length = client.get(&url).send().await.unwrap().content_length();
+    let head = client.head(&url).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    let told = head.headers()["content-length"].to_str().unwrap().parse().ok();
+    assert_eq!(told, length);
+    let deleted = client.delete(&url).send().await.unwrap();
+    assert_eq!(deleted.status(), 405);
+    assert_eq!(deleted.headers()["allow"], "GET, HEAD");
+    let body: Value = deleted.json().await.unwrap();
+    assert_eq!(body["code"], "method_not_allowed");
+}
+
+#[tokio::test]
 async fn health_says_how_the_service_is() {
     let database = TestDatabase::new().await;
     let service = started(&database).await;

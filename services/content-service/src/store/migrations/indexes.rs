@@ -1,6 +1,6 @@
 //! The indexes of content.
 //!
-//! They come last: filling in a field that has an index takes twice as long.
+//! They come last, but for that on slugs: filling in a field that has an index takes twice as long.
 
 use async_trait::async_trait;
 use migrations::{Definition, Index, Kind, Migration, Step, StepsError};
@@ -40,15 +40,24 @@ impl Migration for ContentIndexes {
             steps.push(plain(collection, NEWEST_OF_SECTION, newest_of_section));
             steps.push(pending(collection, "user_id"));
         }
-        for collection in [STORIES, PROJECTS] {
-            steps.push(plain(collection, "slug_1", doc! { "slug": 1 }));
-        }
-        steps.push(plain(PAGES, "page_type_1", doc! { "page_type": 1 }));
+        steps.extend([STORIES, PROJECTS].map(slugs));
+        steps.push(look_up(PAGES, "page_type"));
         for field in ["is_published", "createdDate", "updatedDate"] {
             steps.push(pending(STORIES, field));
         }
         Ok(steps)
     }
+}
+
+/// Finds content by its slug.
+pub(super) fn slugs(collection: &'static str) -> Step {
+    look_up(collection, "slug")
+}
+
+/// Finds content by a field. Not of the name that MongoDB itself gives: an existing site may have
+/// an index of that name with other options.
+fn look_up(collection: &'static str, field: &str) -> Step {
+    plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
 }
 
 fn plain(collection: &'static str, name: &str, keys: Document) -> Step {

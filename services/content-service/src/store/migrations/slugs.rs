@@ -11,7 +11,7 @@ use mongodb::{
     bson::{Bson, Document, doc},
 };
 
-use super::definition;
+use super::{definition, indexes};
 use crate::store::STORIES;
 
 /// The slug of a story whose title has no character that can stand in one.
@@ -37,12 +37,15 @@ impl Migration for StorySlugs {
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
         // Null and empty are no address either, and nothing is lost with them.
         let filter = doc! { "slug": { "$in": [null, ""] }, "deleted": { "$ne": true } };
-        Ok(vec![Step::Fill(Fill {
+        let fill = Step::Fill(Fill {
             what: "stories without slug ← title".to_owned(),
             collection: STORIES,
             filter,
             assign: Assign::Each(std::sync::Arc::new(FromTitle { stories: self.stories.clone() })),
-        })])
+        });
+        // Whether a slug is taken is asked for each title: without an index each question would
+        // read the whole collection.
+        Ok(vec![indexes::slugs(STORIES), fill])
     }
 }
 

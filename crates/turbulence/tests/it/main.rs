@@ -1,0 +1,15 @@
+//! Tests of the operator's program: the real binary, as a process, on a real MongoDB.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
+mod collector;
+mod embedded;
+mod help;
+mod import;
+mod legacy;
+mod migrate;
+mod shutdown;
+mod start_errors;
+mod support;
+mod telemetry;
+mod up;

@@ -1,0 +1,71 @@
+//! SIGTERM: nobody is cut off.
+
+use std::time::Duration;
+
+use mongodb::bson::doc;
+use reqwest::Response;
+use serde_json::Value;
+use test_support::eventually;
+
+use crate::support::{Site, Summary, Turbulence};
+
+/// A list of 20 MB: more than the buffers of the sockets on its way hold.
+const STORIES: i32 = 50;
+const STORY_BYTES: usize = 400_000;
+
+/// A running site, and an answer of which the client has read only the beginning.
+async fn with_a_slow_reader() -> (Site, Turbulence, Summary, Response, Vec<u8>) {
+    let site = Site::new().await;
+    let content = "x".repeat(STORY_BYTES);
+    let stories = (0..STORIES).map(|number| doc! { "_id": number, "content": &content });
+    site.database.collection("stories").insert_many(stories).await.unwrap();
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let list = format!("{}/stories?limit={STORIES}", summary.address);
+    let mut answer = client.get(list).send().await.unwrap();
+    let read = answer.chunk().await.unwrap().unwrap().to_vec();
+    (site, turbulence, summary, answer, read)
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished() {
+    let (_site, mut turbulence, summary, mut answer, mut read) = with_a_slow_reader().await;
+    turbulence.signal("TERM");
+    let address = summary.address.trim_start_matches("http://");
+    eventually("new connections are refused", || {
+        std::future::ready(std::net::TcpStream::connect(address).is_err())
+    })
+    .await;
+    assert!(turbulence.is_running());
+
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        read.extend_from_slice(&chunk);
+    }
+    let list: Value = serde_json::from_slice(&read).unwrap();
+    let items = list["items"].as_array().unwrap();
+    let lengths: Vec<_> =
+        items.iter().map(|item| item["content"].as_str().unwrap().len()).collect();
+    assert_eq!(lengths, [STORY_BYTES; STORIES as usize]);
+    let ended = turbulence.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{:?}", ended.said());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_process_at_once() {
+    let (_site, mut turbulence, ..) = with_a_slow_reader().await;
+    turbulence.signal("TERM");
+    turbulence.logged("stopping").await;
+    assert!(turbulence.is_running());
+    turbulence.signal("TERM");
+    assert_eq!(turbulence.ended().await.status.code(), Some(130));
+}
+
+#[tokio::test]
+async fn an_interrupt_from_the_keyboard_ends_it_as_well() {
+    let site = Site::new().await;
+    let turbulence = site.up(&[]);
+    turbulence.ready().await;
+    turbulence.signal("INT");
+    assert_eq!(turbulence.ended().await.status.code(), Some(0));
+}

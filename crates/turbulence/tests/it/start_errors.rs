@@ -1,0 +1,198 @@
+//! What goes wrong at a start: one line that says what and what to do.
+
+use std::{
+    fmt::Write,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use mongodb::bson::doc;
+use tempfile::TempDir;
+use test_support::{TestDatabase, eventually, mongodb_uri};
+
+use crate::support::{Ended, Folder, Site, Turbulence, own_mongod};
+
+const PASSWORD: &str = "hunter2";
+
+#[tokio::test]
+async fn a_wrong_setting_is_named_in_one_line() {
+    let folder = Folder::new();
+    folder.write("unknown.toml", "[server]\nprot = 5001\n");
+    folder.write("broken.toml", "[server\n");
+    let up = ["up", "--port", "0"];
+    let cases: [(&str, &[&str], &[(&str, &str)]); 10] = [
+        ("no connection string", &["--mongodb-uri", "http://db"], &[]),
+        ("a wrong option", &["--mongodb-uri", "mongodb://db/?replicaSet"], &[]),
+        ("no database name", &["--mongodb-uri", "mongodb://db/", "--database", "my site"], &[]),
+        ("an unknown key in a file", &["--config", "unknown.toml"], &[]),
+        ("a broken file", &["--config", "broken.toml"], &[]),
+        ("a missing file", &["--config", "missing.toml"], &[]),
+        ("no host", &["--host", "not a host"], &[]),
+        ("no log filter", &[], &[("RUST_LOG", "turbulence=loud")]),
+        ("no address", &[], &[("TURBULENCE__SECTIONS__URL", "localhost:5002")]),
+        ("no mode", &[], &[("TURBULENCE__AUTH__MODE", "none")]),
+    ];
+    let mut said = String::new();
+    for (case, arguments, environment) in cases {
+        let mut command = folder.command(&[&up, arguments].concat());
+        command.envs(environment.iter().copied());
+        let ended = Turbulence::spawn(command).ended().await;
+        _ = writeln!(said, "{case}\n    {}", ended.failure(1));
+        assert!(ended.took < Duration::from_secs(5), "{case}: {ended:#?}");
+    }
+    let mut command = folder.command(&["up"]);
+    command.env("TURBULENCE__SERVER__PORT", "http");
+    let ended = Turbulence::spawn(command).ended().await;
+    _ = writeln!(said, "no port\n    {}", ended.failure(1));
+    insta::assert_snapshot!(said);
+    // No MongoDB was started for any of it.
+    assert!(!folder.path(".turbulence").exists());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_before_anything_is_started() {
+    let folder = Folder::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let ended = folder.run(&["up", "--port", &port]).await;
+    let line = ended.failure(1).replace(&port, "[port]");
+    insta::assert_snapshot!(line, @"turbulence: port [port] on 127.0.0.1 is in use: stop what listens there, or choose another port with --port or TURBULENCE__SERVER__PORT");
+    assert!(ended.took < Duration::from_secs(5), "{ended:#?}");
+    assert!(!folder.path(".turbulence").exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_as_a_command_is_refused_with_code_2() {
+    let folder = Folder::new();
+    let cases: [(&[&str], &str); 7] = [
+        (&[], "Usage: turbulence"),
+        (&["upp"], "unrecognized subcommand 'upp'"),
+        (&["up", "--prot", "1"], "unexpected argument '--prot'"),
+        (&["up", "--import", "site", "--demo"], "cannot be used with '--demo'"),
+        (&["up", "--port", "70000"], "70000 is not in 0..=65535"),
+        (&["import"], "<DIR>"),
+        (&["migrate", "down"], "unrecognized subcommand 'down'"),
+    ];
+    for (arguments, words) in cases {
+        let ended = folder.run(arguments).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:#?}");
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn a_mongodb_that_is_away_is_named_after_a_while_without_its_password() {
+    let folder = Folder::new();
+    let uri = format!("mongodb://editor:{PASSWORD}@127.0.0.1:1/?replicaSet=rs0");
+    let mut command = folder.command(&["up", "--port", "0", "--mongodb-uri", &uri]);
+    command.env("RUST_LOG", "debug");
+    let ended = Turbulence::spawn(command).ended().await;
+    let line = ended.failure(1);
+    let expected = "turbulence: MongoDB at 127.0.0.1:1 cannot be reached: check `mongodb.uri` and \
+                    that mongod runs";
+    assert!(line.starts_with(expected), "{line}");
+    assert_silent_about_the_password(&ended);
+    assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
+    println!("MongoDB is given up after {:?}", ended.took);
+}
+
+#[tokio::test]
+async fn a_standalone_mongodb_is_refused_with_the_way_to_make_it_a_replica_set() {
+    let _turn = own_mongod().await;
+    let mongod = Standalone::start().await;
+    let folder = Folder::new();
+    for query in ["", "?replicaSet=rs0"] {
+        let uri = format!("mongodb://127.0.0.1:{}/{query}", mongod.port);
+        let ended = folder.run(&["up", "--port", "0", "--mongodb-uri", &uri]).await;
+        let line = ended.failure(1).replace(&mongod.port.to_string(), "[port]");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(line, @"turbulence: the MongoDB server at 127.0.0.1:[port] is standalone, a replica set is needed (one node is enough): start mongod with --replSet rs0 and run rs.initiate() once in mongosh");
+        }
+        assert!(ended.took < Duration::from_secs(15), "{ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_replica_set_and_a_wrong_password_are_told_apart() {
+    let database = TestDatabase::new().await;
+    let address = database.connection().addresses();
+    let folder = Folder::new();
+    for (uri, words) in [
+        (
+            format!("mongodb://editor:{PASSWORD}@{address}/?replicaSet=rs0"),
+            "MongoDB refused the user name or password in `mongodb.uri`",
+        ),
+        (format!("mongodb://{address}/?replicaSet=other"), "belongs to the replica set \"rs0\""),
+        (format!("mongodb://editor:{PASSWORD}@{address}:x/"), "is no MongoDB connection string"),
+    ] {
+        let mut command = folder.command(&["migrate", "status", "--mongodb-uri", &uri]);
+        command.env("RUST_LOG", "debug");
+        let ended = Turbulence::spawn(command).ended().await;
+        assert!(ended.failure(1).contains(words), "{ended:#?}");
+        assert_silent_about_the_password(&ended);
+    }
+}
+
+#[tokio::test]
+async fn a_start_with_a_password_works_and_does_not_show_it() {
+    let site = Site::new().await;
+    let admin = site.database.connection().client().database("admin");
+    let user = site.database.name();
+    admin
+        .run_command(doc! { "createUser": user, "pwd": PASSWORD, "roles": ["root"] })
+        .await
+        .unwrap();
+    let uri = mongodb_uri().replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"));
+    let arguments = ["up", "--port", "0", "--mongodb-uri", &uri, "--database", user];
+    let mut command = site.folder.command(&arguments);
+    command.env("RUST_LOG", "debug");
+    let turbulence = Turbulence::spawn(command);
+    let summary = turbulence.ready().await;
+    assert_eq!(summary.get("/sections").await.0, 200);
+    let ended = turbulence.stop().await;
+    admin.run_command(doc! { "dropUser": user }).await.unwrap();
+    assert_silent_about_the_password(&ended);
+}
+
+fn assert_silent_about_the_password(ended: &Ended) {
+    assert!(!ended.stdout.contains(PASSWORD), "{ended:#?}");
+    assert!(!ended.stderr.contains(PASSWORD), "{ended:#?}");
+}
+
+/// A mongod that belongs to no replica set.
+struct Standalone {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Standalone {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(local_mongod::binary().await.unwrap())
+            .args(["--bind_ip=127.0.0.1", "--nounixsocket", "--quiet"])
+            .args([format!("--port={port}"), "--wiredTigerCacheSizeGB=0.25".to_owned()])
+            .arg("--dbpath")
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mongod = Self { child, port, _folder: folder };
+        eventually("mongod listens", || {
+            std::future::ready(TcpStream::connect(("127.0.0.1", port)).is_ok())
+        })
+        .await;
+        mongod
+    }
+}
+
+impl Drop for Standalone {
+    fn drop(&mut self) {
+        // Fails where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,336 @@
+//! The program as a process: starting it, listening to it, ending it.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use tempfile::TempDir;
+use test_support::{TestDatabase, eventually, mongodb_uri};
+use tokio::sync::{
+    Mutex, MutexGuard,
+    watch::{self, Receiver},
+};
+
+/// How long anything may take before a test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The last line of what a start prints.
+const LAST_LINE: &str = "Ctrl-C stops everything.";
+
+/// Tests with a MongoDB of their own take turns: the machine has to carry one of these, and the
+/// one that all tests share.
+pub(crate) async fn own_mongod() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
+
+/// A folder to run the program in.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, with the folders above it.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// The program in this folder, without the settings of whoever runs the tests.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turbulence"));
+        command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "0");
+        for (name, _) in std::env::vars() {
+            if name.starts_with("TURBULENCE__") || name.starts_with("OTEL_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        Turbulence::spawn(self.command(arguments)).ended().await
+    }
+}
+
+/// A folder to run the program in, and a database for it on the shared MongoDB.
+pub(crate) struct Site {
+    pub(crate) folder: Folder,
+    pub(crate) database: TestDatabase,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Self {
+        Self { folder: Folder::new(), database: TestDatabase::new().await }
+    }
+
+    /// The program on this site's database.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.folder.command(arguments);
+        command.args(["--mongodb-uri", mongodb_uri(), "--database", self.database.name()]);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        Turbulence::spawn(self.command(arguments)).ended().await
+    }
+
+    /// `turbulence up` on a free port.
+    pub(crate) fn up(&self, arguments: &[&str]) -> Turbulence {
+        self.up_with(arguments, &[])
+    }
+
+    /// `turbulence up` on a free port, with environment variables.
+    pub(crate) fn up_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Turbulence {
+        let mut command = self.command(&[&["up", "--port", "0"], arguments].concat());
+        command.envs(environment.iter().copied());
+        Turbulence::spawn(command)
+    }
+
+    /// The names of all collections in the database, in order.
+    pub(crate) async fn collections(&self) -> Vec<String> {
+        let mut names = self.database.database().list_collection_names().await.unwrap();
+        names.sort();
+        names
+    }
+
+    /// Without what differs from run to run.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let address = self.database.connection().addresses();
+        let text = text.replace(self.database.name(), "[database]").replace(&address, "[mongodb]");
+        // The last character belongs to the word or is white space.
+        text.split_inclusive(|c: char| c.is_whitespace() || c == ',')
+            .map(|word| {
+                let end = word.trim_end_matches(|c: char| c.is_whitespace() || c == ',').len();
+                let is_date = chrono::DateTime::parse_from_rfc3339(&word[..end]).is_ok();
+                if is_date { format!("[date]{}", &word[end..]) } else { word.to_owned() }
+            })
+            .collect()
+    }
+}
+
+/// A running process of the program. Killed at the end of the test.
+pub(crate) struct Turbulence {
+    child: Child,
+    started: Instant,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+/// How a process ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+/// What a start prints when the site is ready.
+pub(crate) struct Summary {
+    pub(crate) text: String,
+    pub(crate) address: String,
+    pub(crate) token: String,
+}
+
+impl Turbulence {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let started = Instant::now();
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = follow(child.stdout.take().unwrap());
+        let stderr = follow(child.stderr.take().unwrap());
+        Self { child, started, stdout, stderr }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Since the process was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.unwrap().success(), "kill -s {name}");
+    }
+
+    /// Waits until the site is ready.
+    pub(crate) async fn ready(&self) -> Summary {
+        let text = heard(&self.stdout, LAST_LINE).await;
+        let Some(text) = text else {
+            panic!("it never got ready:\n{}", self.stderr.borrow().as_str());
+        };
+        let address = value(&text, "Address").to_owned();
+        let token = value(&text, "Token").to_owned();
+        Summary { text, address, token }
+    }
+
+    /// Waits until the log has these words.
+    pub(crate) async fn logged(&self, words: &str) {
+        if heard(&self.stderr, words).await.is_none() {
+            panic!("it never logged {words:?}:\n{}", self.stderr.borrow().as_str());
+        }
+    }
+
+    /// The lines of the log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        log(&self.stderr.borrow())
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for the end of the process and of what it says.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let child = &mut self.child;
+        eventually("the process ends", || std::future::ready(child.try_wait().unwrap().is_some()))
+            .await;
+        let took = self.started.elapsed();
+        let status = self.child.wait().unwrap();
+        let (stdout, stderr) =
+            (everything(&mut self.stdout).await, everything(&mut self.stderr).await);
+        Ended { status, stdout, stderr, took }
+    }
+
+    /// Ends the process as an operator does, and expects that it ends well.
+    pub(crate) async fn stop(self) -> Ended {
+        self.signal("TERM");
+        let ended = self.ended().await;
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+        ended
+    }
+}
+
+impl Drop for Turbulence {
+    fn drop(&mut self) {
+        // Fails where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The lines on standard error that are no log.
+    pub(crate) fn said(&self) -> Vec<&str> {
+        self.stderr.lines().filter(|line| !line.starts_with('{')).collect()
+    }
+
+    /// The one line that says why the command failed.
+    pub(crate) fn failure(&self, code: i32) -> &str {
+        assert_eq!(self.status.code(), Some(code), "{self:#?}");
+        let said = self.said();
+        let [line] = said.as_slice() else { panic!("not one line: {self:#?}") };
+        line
+    }
+
+    /// What a command that succeeded printed.
+    pub(crate) fn success(&self) -> &str {
+        assert_eq!(self.status.code(), Some(0), "{self:#?}");
+        assert_eq!(self.said(), [""; 0], "{self:#?}");
+        &self.stdout
+    }
+
+    /// The lines of the log.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        log(&self.stderr)
+    }
+}
+
+impl Summary {
+    /// Asks for a path without a token.
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        test_support::get(&format!("{}{path}", self.address), None).await
+    }
+
+    /// Asks for a path with the token that was printed.
+    pub(crate) async fn get_as_editor(&self, path: &str) -> (StatusCode, Value) {
+        test_support::get(&format!("{}{path}", self.address), Some(&self.token)).await
+    }
+
+    /// How many there are of a kind, for everybody and for editors.
+    pub(crate) async fn totals(&self, kind: &str) -> [Option<u64>; 2] {
+        let (_, public) = self.get(&format!("/{kind}")).await;
+        let (_, all) = self.get_as_editor(&format!("/{kind}?include_drafts=true")).await;
+        [public["total"].as_u64(), all["total"].as_u64()]
+    }
+
+    /// The port of the MongoDB.
+    pub(crate) fn mongodb_port(&self) -> u16 {
+        let uri = value(&self.text, "MongoDB");
+        let (_, port) = uri.split('/').nth(2).unwrap().rsplit_once(':').unwrap();
+        port.parse().unwrap()
+    }
+
+    /// Without what differs from run to run.
+    pub(crate) fn redacted(&self, site: &Site) -> String {
+        let text = self.text.replace(&self.address, "[address]").replace(&self.token, "[token]");
+        site.redact(&text)
+    }
+}
+
+/// The first word after a label at the beginning of a line.
+fn value<'a>(text: &'a str, label: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label)).unwrap();
+    line.split_whitespace().next().unwrap().trim_end_matches(',')
+}
+
+fn log(text: &str) -> Vec<Value> {
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Everything that is said, as it is said.
+fn follow(mut stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = watch::channel(String::new());
+    thread::spawn(move || {
+        let mut rest = Vec::new();
+        let mut buffer = [0; 8192];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            rest.extend_from_slice(&buffer[..length]);
+            // A character may come in two pieces, a line ends with one.
+            if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
+                let lines: Vec<u8> = rest.drain(..=end).collect();
+                sender.send_modify(|text| text.push_str(&String::from_utf8_lossy(&lines)));
+            }
+        }
+        sender.send_modify(|text| text.push_str(&String::from_utf8_lossy(&rest)));
+    });
+    receiver
+}
+
+/// What was said when these words came; none when the stream ended without them.
+async fn heard(stream: &Receiver<String>, words: &str) -> Option<String> {
+    let mut stream = stream.clone();
+    let wait = stream.wait_for(|text| text.contains(words));
+    let heard = tokio::time::timeout(DEADLINE, wait).await.ok()?.ok()?;
+    Some(heard.clone())
+}
+
+/// What was said until the end of the stream.
+async fn everything(stream: &mut Receiver<String>) -> String {
+    let end = async { while stream.changed().await.is_ok() {} };
+    let ended = tokio::time::timeout(DEADLINE, end).await;
+    assert!(ended.is_ok(), "somebody keeps the output of the process open");
+    stream.borrow().clone()
+}

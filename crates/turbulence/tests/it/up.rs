@@ -1,0 +1,205 @@
+//! `turbulence up`: what is in the database, on the screen and behind the address afterwards.
+
+use std::fs;
+
+use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use serde_json::{Map, Value};
+
+use crate::{
+    legacy,
+    support::{Site, Summary, Turbulence},
+};
+
+async fn imported() -> (Site, Turbulence, Summary) {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    let turbulence = site.up(&["--import", legacy::FOLDER]);
+    let summary = turbulence.ready().await;
+    (site, turbulence, summary)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Document> {
+    text.lines().filter(|line| !line.is_empty()).map(|line| {
+        let object: Map<String, Value> = serde_json::from_str(line).unwrap();
+        Document::try_from(object).unwrap()
+    })
+}
+
+async fn section(site: &Site, slug: &str) -> String {
+    let section = site.database.one("sections", doc! { "slug": slug }).await;
+    section.get_object_id("_id").unwrap().to_hex()
+}
+
+#[tokio::test]
+async fn an_imported_site_has_its_four_sections_and_all_of_its_content_in_them() {
+    let (site, turbulence, _) = imported().await;
+    turbulence.stop().await;
+
+    let database = &site.database;
+    assert_eq!(database.count("sections", doc! {}).await, 4);
+    let blog = section(&site, "blog").await;
+    let counts = [
+        ("stories", section(&site, "blog").await, 7),
+        ("projects", section(&site, "projects").await, 3),
+        ("pages", section(&site, "about").await, 2),
+        ("pages", section(&site, "contact").await, 1),
+    ];
+    for (collection, section, count) in counts {
+        let linked = database.count(collection, doc! { "section_id": section }).await;
+        assert_eq!(linked, count, "{collection}");
+    }
+    for (collection, count) in [("stories", 9), ("projects", 3), ("pages", 4), ("users", 1)] {
+        assert_eq!(database.count(collection, doc! {}).await, count, "{collection}");
+    }
+    // What an editor chose, what points nowhere, and what no section is for, stays.
+    let id = |hex: &str| ObjectId::parse_str(hex).unwrap();
+    for (collection, hex, expected) in [
+        ("stories", "61000000000000000000000c", Some(Bson::Null)),
+        ("stories", "61000000000000000000000d", Some("ffffffffffffffffffffffff".into())),
+        ("pages", "63000000000000000000000d", None),
+    ] {
+        let document = database.one(collection, doc! { "_id": id(hex) }).await;
+        assert_eq!(document.get("section_id"), expected.as_ref(), "{document}");
+    }
+    // Every document is what it was, but for what the migrations say.
+    let added = [
+        ("61000000000000000000000a", {
+            let date = DateTime::parse_rfc3339_str("2021-10-03T18:20:00Z").unwrap();
+            doc! {
+                "is_published": true, "createdDate": date, "updatedDate": date,
+                "slug": "first-light",
+            }
+        }),
+        ("610000000000000000000011", doc! { "slug": "first-light-2" }),
+    ];
+    for mut expected in lines(legacy::STORIES) {
+        let id = expected.get("_id").unwrap().clone();
+        let actual = database.one("stories", doc! { "_id": id.clone() }).await;
+        if let Some((_, added)) =
+            added.iter().find(|(hex, _)| id.as_object_id() == Some(self::id(hex)))
+        {
+            expected.extend(added.clone());
+        }
+        if !expected.contains_key("section_id") {
+            expected.insert("section_id", &blog);
+        }
+        assert_eq!(sorted(actual), sorted(expected), "{id}");
+    }
+}
+
+fn id(hex: &str) -> ObjectId {
+    ObjectId::parse_str(hex).unwrap()
+}
+
+/// Added fields may come in any order.
+fn sorted(document: Document) -> Vec<(String, Bson)> {
+    let mut fields: Vec<_> = document.into_iter().collect();
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
+}
+
+#[tokio::test]
+async fn an_imported_site_is_served_by_the_gateway() {
+    let (_site, turbulence, summary) = imported().await;
+    let (status, sections) = summary.get("/sections").await;
+    assert_eq!(status, 200);
+    let slugs: Vec<_> = sections.as_array().unwrap().iter().map(|one| &one["slug"]).collect();
+    assert_eq!(slugs, ["blog", "about", "projects", "contact"]);
+
+    // Deleted ones are for nobody, drafts for editors.
+    assert_eq!(summary.totals("stories").await, [Some(7), Some(8)]);
+    assert_eq!(summary.totals("projects").await, [Some(2), Some(2)]);
+    assert_eq!(summary.totals("pages").await, [Some(3), Some(4)]);
+    assert_eq!(summary.get("/stories?include_drafts=true").await.0, 401);
+
+    let (_, blog) = summary.get("/stories?section=blog").await;
+    assert_eq!(blog["total"], 5);
+    for (path, title) in [
+        ("/stories/slug/a-letter", "A letter"),
+        ("/stories/slug/first-light", "First light"),
+        ("/pages/type/about", "About"),
+        ("/projects/slug/folded-tides", "Folded tides"),
+    ] {
+        let (status, body) = summary.get(path).await;
+        assert_eq!((status.as_u16(), &body["title"]), (200, &title.into()), "{path}: {body}");
+    }
+    let (_, letter) = summary.get("/stories/slug/a-letter").await;
+    assert_eq!(letter["createdDate"], "2022-02-11T18:40:00Z");
+    assert_eq!(summary.get("/health/ready").await.0, 200);
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn the_summary_says_where_the_site_is_and_what_became_of_it() {
+    let (site, turbulence, summary) = imported().await;
+    let kept = fs::read_to_string(site.folder.path(".turbulence/token")).unwrap();
+    assert_eq!(kept.trim(), summary.token);
+    assert_eq!(summary.token.len(), 32);
+    insta::assert_snapshot!(summary.redacted(&site));
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_import_loads_nothing_and_says_so_and_a_second_start_writes_nothing() {
+    let (site, turbulence, first) = imported().await;
+    turbulence.stop().await;
+    let before = site.database.hash().await;
+
+    let turbulence = site.up(&["--import", legacy::FOLDER]);
+    let second = turbulence.ready().await;
+    turbulence.stop().await;
+
+    assert_eq!(site.database.hash().await, before);
+    assert_eq!(second.token, first.token);
+    insta::assert_snapshot!(second.redacted(&site));
+}
+
+#[tokio::test]
+async fn a_site_with_sections_of_its_own_keeps_them_and_gets_no_others() {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    let sections = r#"{"_id":{"$oid":"64000000000000000000000a"},"title":"Journal","slug":"blog","parent_id":null,"display_type":"feed","content_type":"story","nav_visibility":"main","sort_order":0,"is_published":true,"is_deleted":false,"createdDate":{"$date":"2021-10-02T17:50:00Z"},"updatedDate":{"$date":"2021-10-02T17:50:00Z"}}"#;
+    site.folder.write("site/sections.jsonl", sections);
+    let turbulence = site.up(&["--import", "site"]);
+    let summary = turbulence.ready().await;
+    turbulence.stop().await;
+
+    assert_eq!(site.database.count("sections", doc! {}).await, 1);
+    let journal = doc! { "section_id": "64000000000000000000000a" };
+    assert_eq!(site.database.count("stories", journal).await, 7);
+    let linked = doc! { "section_id": { "$exists": true } };
+    for collection in ["projects", "pages"] {
+        assert_eq!(site.database.count(collection, linked.clone()).await, 0, "{collection}");
+    }
+    for slug in ["projects", "about", "contact"] {
+        let reason = format!("there is no section `{slug}`");
+        assert!(summary.text.contains(&reason), "{reason}: {}", summary.text);
+    }
+}
+
+#[tokio::test]
+async fn a_configured_token_is_used_and_not_shown() {
+    let site = Site::new().await;
+    let token = "correct-horse-battery-staple";
+    let turbulence = site.up_with(&[], &[("TURBULENCE__AUTH__STATIC_TOKEN", token)]);
+    let summary = turbulence.ready().await;
+    let drafts = format!("{}/stories?include_drafts=true", summary.address);
+    assert_eq!(test_support::get(&drafts, Some(token)).await.0, 200);
+    assert_eq!(test_support::get(&drafts, Some("another")).await.0, 401);
+    let ended = turbulence.stop().await;
+    assert!(!ended.stdout.contains(token) && !ended.stderr.contains(token), "{ended:#?}");
+    assert!(!site.folder.path(".turbulence/token").exists());
+}
+
+#[tokio::test]
+async fn a_start_is_quick() {
+    let site = Site::new().await;
+    let turbulence = site.up(&[]);
+    turbulence.ready().await;
+    let took = turbulence.age();
+    let status = fs::read_to_string(format!("/proc/{}/status", turbulence.pid())).unwrap();
+    let memory = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    println!("from start to ready: {took:?}; {memory}");
+    assert!(took.as_secs() < 10, "{took:?}");
+    turbulence.stop().await;
+}
