@@ -151,12 +151,19 @@ impl Engine {
     }
 
     /// Applies what is not applied, in order, until nothing is left to do.
-    pub async fn run(&self, patience: Patience, shutdown: &CancellationToken) -> Result<(), RunError> {
+    pub async fn run(
+        &self,
+        patience: Patience,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RunError> {
         let mut lease = None;
         let result = self.run_all(patience, shutdown, &mut lease).await;
         if let Some(lease) = lease {
             if let Err(error) = lease.release().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "lease not released: it expires");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "lease not released: it expires"
+                );
             }
         }
         result
@@ -323,8 +330,11 @@ impl Engine {
     ) -> Result<(), RunError> {
         let (id, fence) = (definition.id, lease.fence());
         let database = |source| RunError::Database { id, source };
-        let interrupted = self.ledger.entry(id).await.map_err(database)?.and_then(|entry| entry.progress);
-        self.ledger.claim(definition, fence).await.map_err(|error| run_error(id, error))?;
+        let unfinished = self.ledger.entry(id).await.map_err(database)?;
+        let unfinished = unfinished.filter(|entry| entry.state != State::Applied);
+        let (interrupted, mut parts) =
+            unfinished.map(|entry| (entry.progress, entry.parts)).unwrap_or_default();
+        self.ledger.claim(definition, fence, &parts).await.map_err(|error| run_error(id, error))?;
         self.set(id, |status| {
             status.state = State::Running;
             status.message = None;
@@ -332,7 +342,6 @@ impl Engine {
         tracing::info!(migration = id, fence, "migration started");
 
         let stop = CancellationToken::new();
-        let mut parts = Vec::new();
         let mut left_out = Vec::new();
         for step in steps {
             let work = self.apply_step(id, fence, step, interrupted.clone(), &stop);
@@ -340,7 +349,11 @@ impl Engine {
                 let was_lost = lease.lost().is_cancelled() && !shutdown.is_cancelled();
                 if was_lost { RunError::TakenOver(id) } else { error }
             })?;
-            parts.extend(part);
+            if let Some(part) = part {
+                add(&mut parts, part);
+                let done = self.ledger.step_done(id, fence, &parts).await;
+                done.map_err(|error| run_error(id, error))?;
+            }
             left_out.extend(left);
         }
 
@@ -354,7 +367,13 @@ impl Engine {
             .await
             .map_err(|error| run_error(id, error))?;
         for left in &left_out {
-            tracing::warn!(migration = id, what = left.what, count = left.count, reason = left.reason, "left out");
+            tracing::warn!(
+                migration = id,
+                what = left.what,
+                count = left.count,
+                reason = left.reason,
+                "left out"
+            );
         }
         let modified: i64 = parts.iter().map(|part| part.modified).sum();
         tracing::info!(migration = id, modified, "migration applied");
@@ -477,6 +496,14 @@ async fn watching<T>(
     }
     stop.cancel();
     work.await
+}
+
+/// Adds what a step changed to what it changed before it was interrupted.
+fn add(parts: &mut Vec<Part>, part: Part) {
+    match parts.iter_mut().find(|earlier| earlier.what == part.what) {
+        Some(earlier) => earlier.modified += part.modified,
+        None => parts.push(part),
+    }
 }
 
 async fn sleep(duration: Duration, shutdown: &CancellationToken) -> Result<(), RunError> {

@@ -27,7 +27,8 @@ const LARGEST_BATCH: u64 = 16_000;
 
 /// How long a batch should take: long enough that its commit does not dominate, short enough that
 /// a foreground write that meets it does not wait noticeably.
-const BATCH_TIME: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_millis(500);
+const BATCH_TIME: std::ops::Range<Duration> =
+    Duration::from_millis(200)..Duration::from_millis(500);
 
 /// How often a fill is repeated for documents that arrived while it ran.
 const LARGEST_PASSES: usize = 10;
@@ -142,10 +143,8 @@ impl FillRun<'_> {
             let upper = progress.upper_id.clone();
             progress.cursor = end.clone();
             // The next batch is looked up while this one commits.
-            let (done, next_end) = tokio::join!(
-                self.batch(range, progress),
-                self.end_of_batch(&end, &upper, size)
-            );
+            let (done, next_end) =
+                tokio::join!(self.batch(range, progress), self.end_of_batch(&end, &upper, size));
             (progress, end) = (done?, next_end?);
             let taken = started.elapsed();
             if taken < BATCH_TIME.start {
@@ -204,7 +203,8 @@ impl FillRun<'_> {
         let collection = self.collection();
         match &self.fill.assign {
             Assign::Update(update) => {
-                let result = collection.update_many(filter, update.clone()).session(session).await?;
+                let result =
+                    collection.update_many(filter, update.clone()).session(session).await?;
                 Ok(i64::try_from(result.modified_count).unwrap_or(i64::MAX))
             }
             Assign::Each(each) => {
@@ -235,7 +235,8 @@ impl FillRun<'_> {
 /// The comparison operators of a query stay within one BSON type; the aggregation's compare across
 /// types in the very order of the index, and use it, but are evaluated once more on each document.
 fn between(low: &Bson, high: &Bson) -> Document {
-    if low.element_type() == high.element_type() && low.element_type() != ElementType::EmbeddedDocument
+    if low.element_type() == high.element_type()
+        && low.element_type() != ElementType::EmbeddedDocument
     {
         return doc! { "_id": { "$gt": low.clone(), "$lte": high.clone() } };
     }

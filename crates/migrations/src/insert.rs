@@ -6,7 +6,10 @@ use mongodb::{
     bson::{Document, doc},
 };
 
-use crate::{Insert, ledger::{Ledger, LedgerError, ledger_error}};
+use crate::{
+    Insert,
+    ledger::{Ledger, LedgerError, ledger_error},
+};
 
 impl Insert {
     /// Whether the documents are missing.

@@ -73,7 +73,7 @@ pub struct Entry {
     /// How far the running step has come; none between runs.
     #[serde(default)]
     pub progress: Option<Progress>,
-    /// What each step of the last run changed.
+    /// What each step of the last run changed, so far as it came.
     #[serde(default)]
     pub parts: Vec<Part>,
     /// What the last run left out, and why.
@@ -195,14 +195,17 @@ impl Ledger {
     }
 
     /// Takes a migration under a lease: its state is `running` and carries the fence from now on.
-    /// The progress of a run that was interrupted stays.
+    /// The progress of a run that was interrupted stays, and `parts` is what that run has done.
     pub(crate) async fn claim(
         &self,
         definition: &Definition,
         fence: i64,
+        parts: &[Part],
     ) -> Result<(), LedgerError> {
         let mut fields = self.describe(definition);
-        fields.extend(doc! { "state": bson(State::Running)?, "fence": fence, "error": null });
+        fields.extend(doc! {
+            "state": bson(State::Running)?, "fence": fence, "parts": bson(parts)?, "error": null,
+        });
         let update = doc! {
             "$set": fields,
             "$inc": { "attempts": 1_i64 },
@@ -239,11 +242,7 @@ impl Ledger {
     ) -> mongodb::error::Result<()> {
         let filter = doc! { "_id": id, "fence": fence, "owner": &self.owner };
         let result = self.entries.update_one(filter, update).session(session).await?;
-        if result.matched_count == 1 {
-            Ok(())
-        } else {
-            Err(mongodb::error::Error::custom(Fenced))
-        }
+        if result.matched_count == 1 { Ok(()) } else { Err(mongodb::error::Error::custom(Fenced)) }
     }
 
     /// Changes the entry of a claimed migration.
@@ -254,17 +253,29 @@ impl Ledger {
         update: Document,
     ) -> Result<(), LedgerError> {
         let filter = doc! { "_id": id, "fence": fence, "owner": &self.owner };
-        let result = self
-            .entries
-            .update_one(filter, update)
-            .write_concern(WriteConcern::majority())
-            .await?;
+        let result =
+            self.entries.update_one(filter, update).write_concern(WriteConcern::majority()).await?;
         if result.matched_count == 1 { Ok(()) } else { Err(LedgerError::Fenced) }
+    }
+
+    /// Records what the steps have changed that are done; the next one begins at its beginning.
+    pub(crate) async fn step_done(
+        &self,
+        id: &str,
+        fence: i64,
+        parts: &[Part],
+    ) -> Result<(), LedgerError> {
+        let done = doc! { "$set": { "parts": bson(parts)?, "progress": null } };
+        self.update(id, fence, done).await
     }
 
     /// Says that a migration which is not applied waits for another service. Needs no lease: it
     /// takes nothing from a process that runs it.
-    pub(crate) async fn wait(&self, definition: &Definition, reason: &str) -> Result<(), LedgerError> {
+    pub(crate) async fn wait(
+        &self,
+        definition: &Definition,
+        reason: &str,
+    ) -> Result<(), LedgerError> {
         let mut fields = self.describe(definition);
         let error = StoredError { message: reason.to_owned(), retryable: true };
         fields.extend(doc! { "state": bson(State::WaitingDependency)?, "error": bson(error)? });
@@ -283,7 +294,7 @@ impl Ledger {
         }
     }
 
-    /// Records the end of a run.
+    /// Records the end of a run. One that failed keeps what it has done for the next one.
     pub(crate) async fn finish(
         &self,
         definition: &Definition,
@@ -299,14 +310,11 @@ impl Ledger {
             state,
             modified: parts.iter().map(|part| part.modified).sum(),
         };
-        let mut fields = doc! {
-            "state": bson(state)?,
-            "parts": bson(parts)?,
-            "left_out": bson(left_out)?,
-            "error": bson(error)?,
-        };
+        let mut fields = doc! { "state": bson(state)?, "error": bson(error)? };
         if state == State::Applied {
-            fields.insert("progress", Bson::Null);
+            fields.extend(doc! {
+                "parts": bson(parts)?, "left_out": bson(left_out)?, "progress": null,
+            });
         }
         let update = doc! {
             "$set": fields,
@@ -331,7 +339,6 @@ impl Ledger {
 /// Carried by the driver's error out of a transaction whose fence does not hold any more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fenced;
-
 
 /// The error of a transaction, told apart.
 pub(crate) fn ledger_error(error: mongodb::error::Error) -> LedgerError {

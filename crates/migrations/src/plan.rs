@@ -1,10 +1,10 @@
 //! What a run would do, found out without writing.
 
+use futures_util::TryStreamExt;
 use mongodb::{
     Database,
     bson::{Bson, Document, doc},
 };
-use futures_util::TryStreamExt;
 use serde::Serialize;
 
 use crate::{LeaveOut, LeftOut, Step, ledger::EXAMPLES};
@@ -87,7 +87,8 @@ impl LeaveOut {
             let count = collection.count_documents(filter.clone()).await?;
             left_out.count = i64::try_from(count).unwrap_or(i64::MAX);
             let limit = i64::try_from(EXAMPLES).unwrap_or(i64::MAX);
-            let examples = collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(limit);
+            let examples =
+                collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(limit);
             let ids: Vec<Document> = examples.await?.try_collect().await?;
             left_out.examples =
                 ids.into_iter().map(|mut id| id.remove("_id").unwrap_or(Bson::Null)).collect();

@@ -6,6 +6,7 @@ use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::Connection;
 use secrecy::ExposeSecret;
 use service_kit::{Settings, settings::Sources};
+use tokio_util::sync::CancellationToken;
 
 use crate::{cli, failure::Failure, progress};
 
@@ -25,13 +26,28 @@ pub(crate) struct Database {
 
 impl Database {
     /// The database that the options and settings describe.
-    pub(crate) async fn open(options: &cli::Database) -> Result<Self, Failure> {
-        Self::open_with(&options.data_dir, options.sources()).await
+    pub(crate) async fn open(
+        options: &cli::Database,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        Self::open_with(&options.data_dir, options.sources(), shutdown).await
     }
 
     /// The database that the settings describe; without an address among them, that of a MongoDB
-    /// which is started with its data in `data_dir`.
-    pub(crate) async fn open_with(data_dir: &Path, mut sources: Sources) -> Result<Self, Failure> {
+    /// which is started with its data in `data_dir`. Nobody has to wait for it: `shutdown` gives it
+    /// up.
+    pub(crate) async fn open_with(
+        data_dir: &Path,
+        sources: Sources,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        tokio::select! {
+            opened = Self::connect(data_dir, sources) => opened,
+            () = shutdown.cancelled() => Err(Failure::Interrupted),
+        }
+    }
+
+    async fn connect(data_dir: &Path, mut sources: Sources) -> Result<Self, Failure> {
         let mongod = if sources.set("mongodb.uri")? {
             None
         } else {

@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     Token { file: String, source: std::io::Error },
     #[error("something is left to migrate: `turbulence migrate plan` says what")]
     Unverified,
+    #[error("interrupted")]
+    Interrupted,
     #[error("a part of the system ended unexpectedly: the log says where")]
     Panicked,
 }
@@ -44,7 +46,7 @@ impl Failure {
             Self::Migration(RunError::LeaseHeld(_)) => 4,
             Self::Migration(RunError::Unverified { .. }) | Self::Unverified => 6,
             Self::Migration(RunError::Dependency { .. }) => 7,
-            Self::Migration(RunError::Interrupted) => 130,
+            Self::Migration(RunError::Interrupted) | Self::Interrupted => 130,
             _ => 1,
         })
     }

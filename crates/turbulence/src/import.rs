@@ -18,6 +18,7 @@ use mongodb::{
     options::WriteConcern,
 };
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::{cli, database::Database, failure::Failure, progress};
 
@@ -80,10 +81,17 @@ pub(crate) enum ImportError {
 }
 
 /// Runs `turbulence import`.
-pub(crate) async fn run(arguments: &cli::Import) -> Result<ExitCode, Failure> {
-    let database = Database::open(&arguments.database).await?;
+pub(crate) async fn run(
+    arguments: &cli::Import,
+    shutdown: CancellationToken,
+) -> Result<ExitCode, Failure> {
+    let database = Database::open(&arguments.database, &shutdown).await?;
     let source = Source::Folder(arguments.folder.clone());
-    let result = load(database.connection.database(), &source).await;
+    let result = tokio::select! {
+        result = load(database.connection.database(), &source) => result.map_err(Failure::from),
+        // What is staged is no part of the site; a renaming that has begun is completed later.
+        () = shutdown.cancelled() => Err(Failure::Interrupted),
+    };
     let closed = database.close().await;
     println!("Loaded {}. The next start links it to its sections.", numbers(&result?));
     closed?;
@@ -136,9 +144,18 @@ async fn load(
     for input in &inputs {
         input.check()?;
     }
+    drop_staged(database).await?;
     let mut loaded = Vec::new();
     for input in &inputs {
-        loaded.push((input.collection, stage(database, input).await?));
+        match stage(database, input).await {
+            Ok(count) => loaded.push((input.collection, count)),
+            Err(error) => {
+                if let Err(error) = drop_staged(database).await {
+                    tracing::warn!(%error, "the next load removes what this one has staged");
+                }
+                return Err(error);
+            }
+        }
     }
     let names: Vec<_> = inputs.iter().map(|input| input.collection).collect();
     let note = doc! { "_id": "renaming", "collections": names };
@@ -181,11 +198,17 @@ async fn is_not_empty(collection: &Collection<Document>) -> Result<bool, ImportE
     Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_some())
 }
 
+/// Removes what a load that failed or was killed has left.
+async fn drop_staged(database: &Mongo) -> mongodb::error::Result<()> {
+    for collection in COLLECTIONS {
+        database.collection::<Document>(&staging(collection)).drop().await?;
+    }
+    Ok(())
+}
+
 /// Inserts all documents of an input into its staging collection.
 async fn stage(database: &Mongo, input: &Input) -> Result<u64, ImportError> {
     let staging = database.collection::<Document>(&staging(input.collection));
-    // What an earlier load that failed has left.
-    staging.drop().await?;
     let bar = progress::bytes(&format!("Loading {}", input.collection), input.bytes);
     let mut count = 0;
     let mut chunk = Vec::new();
@@ -286,6 +309,10 @@ impl Input {
         for line in self.documents()? {
             let Line { number, document, .. } = line?;
             if let Some(id) = document.get("_id") {
+                if matches!(id, Bson::Array(_) | Bson::RegularExpression(_) | Bson::Undefined) {
+                    let problem = format!("MongoDB refuses the _id {id}");
+                    return Err(self.line_error(number, problem));
+                }
                 let is_new = ids.insert(id.to_string());
                 if !is_new {
                     let problem = format!("a second document with the _id {id}");
@@ -328,8 +355,16 @@ fn parse(line: &str) -> Result<Document, String> {
         return Err("longer than the 16 MiB that MongoDB takes".to_owned());
     }
     let object: Map<String, Value> =
-        serde_json::from_str(line).map_err(|error| format!("no JSON object: {error}"))?;
+        serde_json::from_str(line).map_err(|error| format!("no JSON object: {}", in_line(&error)))?;
     Document::try_from(object).map_err(|error| format!("no Extended JSON: {error}"))
+}
+
+/// What is wrong with the JSON of a line, whose number is known better elsewhere.
+fn in_line(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let place = format!(" at line {} column {column}", error.line());
+    let problem = text.strip_suffix(&place).unwrap_or(&text);
+    format!("{problem} at column {column}")
 }
 
 #[cfg(test)]

@@ -16,12 +16,24 @@ use service_kit::{
     process::{fail, shutdown_on_signal},
     telemetry::Telemetry,
 };
+use tokio::runtime::Runtime;
 
 use cli::{Cli, Command};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail("turbulence", &error),
+    };
+    let exit_code = runtime.block_on(run(command));
+    // The runtime would drop its tasks one after the other, and a task of the MongoDB driver panics
+    // when another one that it needs is gone. The end of the process takes all of them at once.
+    std::mem::forget(runtime);
+    exit_code
+}
+
+async fn run(command: Command) -> ExitCode {
     let telemetry = match Telemetry::start("turbulence", command.default_log_filter()) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail("turbulence", &error),
@@ -29,7 +41,7 @@ async fn main() -> ExitCode {
     let shutdown = shutdown_on_signal();
     let result = match &command {
         Command::Up(arguments) => up::run(arguments, shutdown).await,
-        Command::Import(arguments) => import::run(arguments).await,
+        Command::Import(arguments) => import::run(arguments, shutdown).await,
         Command::Migrate(arguments) => migrate::run(arguments, shutdown).await,
     };
     let exit_code = result.unwrap_or_else(|failure| {

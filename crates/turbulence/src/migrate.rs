@@ -20,7 +20,7 @@ pub(crate) async fn run(
     arguments: &Migrate,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Failure> {
-    let database = Database::open(&arguments.options.database).await?;
+    let database = Database::open(&arguments.options.database, &shutdown).await?;
     let result = with_sections(&database, &arguments.options, arguments.action, &shutdown).await;
     let closed = database.close().await;
     let exit_code = result?;

@@ -26,7 +26,7 @@ pub(crate) fn done(service: &str, statuses: &[Status]) -> String {
     let mut text = String::new();
     for Status { id, state: at, parts, message, .. } in statuses {
         let what = match (at, message) {
-            (State::Applied, _) if parts.is_empty() => "nothing was left to do".to_owned(),
+            (State::Applied, _) if parts.is_empty() => "nothing was changed".to_owned(),
             (State::Applied, _) => parts_text(parts),
             (at, Some(message)) => format!("{}: {message}", state(*at)),
             (at, None) => state(*at).to_owned(),

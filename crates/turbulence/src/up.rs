@@ -33,6 +33,12 @@ use crate::{
     progress, report,
 };
 
+/// How long the gateway may take to see that the services are ready. It asks every second.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether it has.
+const GATEWAY_POLL: Duration = Duration::from_millis(50);
+
 /// Runs until `shutdown` is cancelled.
 pub(crate) async fn run(
     arguments: &cli::Up,
@@ -42,30 +48,39 @@ pub(crate) async fn run(
     let sources = arguments.sources();
     // A port in use is told before anything is started.
     drop(server::bind(&Settings::load(5001, &sources)?.server)?);
-    let database = Database::open_with(data_dir, sources).await?;
-    let result = with_database(arguments, &database, shutdown).await;
-    let closed = database.close().await;
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    let result = async {
+        let database = Database::open_with(data_dir, sources, &shutdown).await?;
+        let result = with_database(arguments, &database, &shutdown).await;
+        let closed = database.close().await;
+        result.and(closed)
+    };
+    match result.await {
+        // Whoever runs this runs it until it is told to stop, which may be early.
+        Ok(()) | Err(Failure::Interrupted) => Ok(ExitCode::SUCCESS),
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn with_database(
     arguments: &cli::Up,
     database: &Database,
-    shutdown: CancellationToken,
+    shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
     let source = match (&arguments.import, arguments.demo) {
         (Some(folder), _) => Some(Source::Folder(folder.clone())),
         (None, true) => Some(Source::Demo),
         (None, false) => None,
     };
-    let loaded = import::load_once(database.connection.database(), source).await?;
+    let loaded = tokio::select! {
+        loaded = import::load_once(database.connection.database(), source) => loaded?,
+        () = shutdown.cancelled() => return Err(Failure::Interrupted),
+    };
     let token = Token::find(&database.settings, &arguments.database.data_dir)?;
-    let Site { mut services, gateway, mut tasks } = Site::start(database, &token, &shutdown).await?;
+    let Site { mut services, gateway, mut tasks } = Site::start(database, &token, shutdown).await?;
 
     let ready = async {
         progress::follow(&mut services).await;
+        gateway_notices(&gateway, &services).await;
         let data = database.describe(&arguments.database.data_dir);
         print!("{}", summary(&gateway, &services, &loaded, &token, &data).await);
         // A person may read through a pipe.
@@ -130,6 +145,24 @@ impl Site {
 fn http_url(address: SocketAddr) -> HttpUrl {
     #[expect(clippy::expect_used, reason = "made from a socket's address")]
     local_url(address).parse().expect("the address of a listener is an address")
+}
+
+/// Waits until the gateway, which asks from time to time, has seen that the services are ready.
+async fn gateway_notices(gateway: &str, services: &[(&'static str, watch::Receiver<Vec<Status>>)]) {
+    let is_blocked = |status: &Status| status.blocking && !status.is_settled;
+    if services.iter().any(|(_, statuses)| statuses.borrow().iter().any(is_blocked)) {
+        return;
+    }
+    let Ok(client) = http::client(GATEWAY_PATIENCE) else { return };
+    let url = format!("{gateway}/health/ready");
+    let ready = async {
+        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            tokio::time::sleep(GATEWAY_POLL).await;
+        }
+    };
+    if tokio::time::timeout(GATEWAY_PATIENCE, ready).await.is_err() {
+        tracing::warn!("the gateway does not get ready");
+    }
 }
 
 /// What a person wants to know when the site is ready.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Where an item stands in its list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// Its `createdDate`: a date, or what sorts below all dates.
+    /// Its `createdDate`: a date, or what the index has in its place.
     #[serde(rename = "d")]
     pub(crate) date: Bson,
     /// Whether that date is kept as text.
@@ -53,8 +53,19 @@ impl Position {
         if sorts(&position.date) && sorts(&position.id) { Ok(position) } else { Err(InvalidCursor) }
     }
 
+    /// When it was created; the end of time for values that sort above all dates, none for those
+    /// that sort below.
     fn instant(&self) -> Option<i64> {
-        self.date.as_datetime().map(|date| date.timestamp_millis())
+        match &self.date {
+            Bson::DateTime(date) => Some(date.timestamp_millis()),
+            Bson::Timestamp(_)
+            | Bson::RegularExpression(_)
+            | Bson::DbPointer(_)
+            | Bson::JavaScriptCode(_)
+            | Bson::JavaScriptCodeWithScope(_)
+            | Bson::MaxKey => Some(i64::MAX),
+            _ => None,
+        }
     }
 
     /// The order of a text-dated item and one that is not: by date, newest first; the text-dated
@@ -97,9 +108,9 @@ impl TextDated {
             let mut items = self.0.iter();
             match items.position(|item| item == position) {
                 Some(index) => index + 1,
-                None => self.0.partition_point(|item| {
-                    Reverse(item.instant()) <= Reverse(position.instant())
-                }),
+                None => self
+                    .0
+                    .partition_point(|item| Reverse(item.instant()) <= Reverse(position.instant())),
             }
         } else {
             self.0.partition_point(|item| Position::order(item, position) == Ordering::Less)
@@ -136,9 +147,9 @@ pub(crate) fn merge(
             let offset = offset.get() as usize;
             // The text-dated items before the window stand before the page as well.
             let before = match others.first() {
-                Some(first) if skip > 0 => texts
-                    .0
-                    .partition_point(|text| Position::order(text, first) == Ordering::Less),
+                Some(first) if skip > 0 => {
+                    texts.0.partition_point(|text| Position::order(text, first) == Ordering::Less)
+                }
                 Some(_) => 0,
                 None if skip > 0 => texts.len(),
                 None => 0,

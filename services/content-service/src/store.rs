@@ -11,10 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use models::ObjectId;
 use moka::sync::Cache;
-use mongo_kit::{
-    Cached, Watch,
-    document::Unreadable,
-};
+use mongo_kit::{Cached, Watch, document::Unreadable};
 use mongodb::{
     Collection, Database,
     bson::{Document, RawDocumentBuf, doc, oid},
@@ -97,10 +94,7 @@ impl<K: Kind> ContentStore<K> {
 
 impl ContentStore<Pages> {
     /// The published page of this type; the one that was there first where several are.
-    pub(crate) async fn by_type(
-        &self,
-        page_type: &str,
-    ) -> Result<Option<models::Page>, ReadError> {
+    pub(crate) async fn by_type(&self, page_type: &str) -> Result<Option<models::Page>, ReadError> {
         let mut filter = doc! { "page_type": page_type };
         filter.extend(public::<Pages>());
         self.find_one(filter, doc! { "_id": 1 }).await

@@ -1,13 +1,17 @@
 //! Filling in documents: interrupted, resumed, over ids of all types, while others write.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use futures_util::TryStreamExt;
 use migrations::{Patience, RunError, Step};
-use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use mongodb::{
+    Client,
+    bson::{Bson, DateTime, Document, doc, oid::ObjectId},
+    event::command::CommandEvent,
+};
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
@@ -84,28 +88,36 @@ async fn documents_that_need_no_change_are_passed_over() {
     database.collection("items").insert_many(items).await.unwrap();
     run(&database, [count_up()]).await;
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 20);
-    assert_eq!(database.count("items", doc! { "done": "before", "n": { "$exists": false } }).await, 19_980);
+    assert_eq!(
+        database.count("items", doc! { "done": "before", "n": { "$exists": false } }).await,
+        19_980
+    );
 }
 
-/// A client that cancels when this many batches are committed.
-async fn cancelling(batches: usize) -> (mongodb::Client, CancellationToken) {
-    let cancel = CancellationToken::new();
-    let (committed, cancels) = (AtomicUsize::new(0), cancel.clone());
-    let client = monitored(move |command| {
-        if command == "commitTransaction" && committed.fetch_add(1, Ordering::SeqCst) + 1 == batches
-        {
-            cancels.cancel();
+/// A client that cancels when this many batches are committed, and the sessions that it used.
+async fn cancelling(batches: usize) -> (Client, CancellationToken, Arc<Mutex<Vec<Document>>>) {
+    let (cancel, sessions) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
+    let (committed, cancels, used) = (AtomicUsize::new(0), cancel.clone(), sessions.clone());
+    let client = monitored(move |event| match event {
+        CommandEvent::Started(event) => {
+            used.lock().unwrap().extend(event.command.get_document("lsid").ok().cloned());
         }
+        CommandEvent::Succeeded(event) if event.command_name == "commitTransaction" => {
+            if committed.fetch_add(1, Ordering::SeqCst) + 1 == batches {
+                cancels.cancel();
+            }
+        }
+        _ => {}
     })
     .await;
-    (client, cancel)
+    (client, cancel, sessions)
 }
 
 #[tokio::test]
 async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
-    let (client, cancel) = cancelling(3).await;
+    let (client, cancel, _) = cancelling(3).await;
     let first = engine_of(&client, &database, &[Given::steps([count_up()])]);
     let end = first.run(Patience::Service, &cancel).await;
     assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
@@ -133,7 +145,7 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
 async fn a_run_that_was_killed_goes_on_at_its_cursor() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
-    let (client, killed) = cancelling(3).await;
+    let (client, killed, sessions) = cancelling(3).await;
     let first = engine_of(&client, &database, &[Given::steps([count_up()])]);
     let running =
         tokio::spawn(async move { first.run(Patience::Service, &CancellationToken::new()).await });
@@ -146,6 +158,10 @@ async fn a_run_that_was_killed_goes_on_at_its_cursor() {
     assert_ne!(lease.get("owner"), Some(&Bson::Null));
 
     expire_lease(&database).await;
+    // The server forgets the transactions of a process that is gone after a minute; here at once.
+    let sessions = sessions.lock().unwrap().clone();
+    let admin = database.connection().client().database("admin");
+    admin.run_command(doc! { "killSessions": sessions }).await.unwrap();
     run(&database, [count_up()]).await;
     assert_each_once(&database, 20_000).await;
 }
@@ -162,7 +178,7 @@ async fn an_interrupted_run_does_not_forget_the_steps_that_were_done() {
     };
     let steps = [fill("others done", "others"), fill("items done", "items")];
     // Two batches for the others, some for the items.
-    let (client, cancel) = cancelling(4).await;
+    let (client, cancel, _) = cancelling(4).await;
     let first = engine_of(&client, &database, &[Given::steps(steps.clone())]);
     let end = first.run(Patience::Service, &cancel).await;
     assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
@@ -260,7 +276,8 @@ async fn the_status_follows_the_progress() {
     };
     let engine = engine(&database, &[Given::steps([step])]);
     let statuses = engine.statuses();
-    let running = tokio::spawn(async move { engine.run(Patience::Command, &CancellationToken::new()).await });
+    let running =
+        tokio::spawn(async move { engine.run(Patience::Command, &CancellationToken::new()).await });
     eventually("the first batch is told", async || {
         let progress = statuses.borrow()[0].progress.clone();
         progress.is_some_and(|progress| (progress.modified, progress.total) == (1, 10))

@@ -29,7 +29,8 @@ async fn of_many_who_ask_at_once_one_gets_the_lease() {
     let database = TestDatabase::new().await;
     let owners: Vec<_> = (0..20).map(|number| format!("owner {number}")).collect();
     let leases = join_all(owners.iter().map(|owner| acquire(&database, owner))).await;
-    let held: Vec<_> = owners.into_iter().zip(leases).filter(|(_, lease)| lease.is_some()).collect();
+    let held: Vec<_> =
+        owners.into_iter().zip(leases).filter(|(_, lease)| lease.is_some()).collect();
     assert_eq!(held.len(), 1);
     assert_eq!(current(&database).await, (Some(held[0].0.clone()), 1));
 }

@@ -74,14 +74,20 @@ async fn a_failure_is_kept_with_its_cause_until_a_run_succeeds() {
     let failed = entry(&database).await;
     assert_eq!(failed.get_str("state").unwrap(), "failed_fatal");
     let message = failed.get_document("error").unwrap().get_str("message").unwrap();
-    assert!(message.starts_with("0001_test failed: ") && message.contains("validation"), "{message}");
+    assert!(
+        message.starts_with("0001_test failed: ") && message.contains("validation"),
+        "{message}"
+    );
     assert_eq!(database.count("items", doc! { "n": { "$exists": true } }).await, 0);
 
     let anything = doc! { "collMod": "items", "validator": {} };
     database.database().run_command(anything).await.unwrap();
     engine.run(Patience::Command, &CancellationToken::new()).await.unwrap();
     let applied = entry(&database).await;
-    assert_eq!((applied.get_str("state").unwrap(), applied.get("error")), ("applied", Some(&Bson::Null)));
+    assert_eq!(
+        (applied.get_str("state").unwrap(), applied.get("error")),
+        ("applied", Some(&Bson::Null))
+    );
     let states: Vec<_> = applied
         .get_array("history")
         .unwrap()

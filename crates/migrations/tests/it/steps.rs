@@ -9,6 +9,7 @@ use migrations::{Fill, Index, Insert, LeaveOut, Patience, RunError, State, Step,
 use mongodb::{
     IndexModel,
     bson::{Document, doc},
+    event::command::CommandEvent,
     options::IndexOptions,
 };
 use test_support::{TestDatabase, eventually};
@@ -184,7 +185,10 @@ async fn what_is_left_out_is_counted_and_some_of_it_named() {
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "applied");
     let left = entry.get_array("left_out").unwrap()[0].as_document().unwrap();
-    assert_eq!((left.get_i64("count").unwrap(), left.get_array("examples").unwrap().len()), (25, 10));
+    assert_eq!(
+        (left.get_i64("count").unwrap(), left.get_array("examples").unwrap().len()),
+        (25, 10)
+    );
     assert_eq!(left.get_str("reason").unwrap(), "somebody chose so");
 }
 
@@ -213,7 +217,8 @@ async fn a_service_waits_for_another_and_then_finishes() {
     insert_items(&database, 10).await;
     let engine = engine(&database, &[dependent(3)]);
     let statuses = engine.statuses();
-    let running = tokio::spawn(async move { engine.run(Patience::Service, &CancellationToken::new()).await });
+    let running =
+        tokio::spawn(async move { engine.run(Patience::Service, &CancellationToken::new()).await });
     eventually("it waits", async || statuses.borrow()[0].state == State::WaitingDependency).await;
     let message = statuses.borrow()[0].message.clone().unwrap();
     assert_eq!(message, "0001_test cannot run now: waiting for the oracle: connection refused");
@@ -271,7 +276,8 @@ async fn migrations_run_in_their_order_and_stop_at_the_first_failure() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let seen = |what: &str, filter| Fill::set(what, "items", filter, doc! { what: true });
-    let (first, third) = (seen("first", doc! { "first": null }), seen("third", doc! { "third": null }));
+    let (first, third) =
+        (seen("first", doc! { "first": null }), seen("third", doc! { "third": null }));
     let second = insert([doc! { "_id": 1, "is_first": true }]);
     let engine = engine(
         &database,
@@ -295,7 +301,12 @@ async fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
     insert_items(&database, 10).await;
     let commands = Arc::new(Mutex::new(Vec::new()));
     let seen = commands.clone();
-    let client = monitored(move |command| seen.lock().unwrap().push(command.to_owned())).await;
+    let client = monitored(move |event| {
+        if let CommandEvent::Started(event) = event {
+            seen.lock().unwrap().push(event.command_name.clone());
+        }
+    })
+    .await;
     let steps = [
         count_up(),
         index(doc! { "a": 1 }, named("a_1")),
@@ -325,7 +336,11 @@ async fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
 async fn after_a_run_the_plan_is_empty() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
-    let steps = [count_up(), index(doc! { "a": 1 }, named("a_1")), insert([doc! { "is_first": true, "done": true }])];
+    let steps = [
+        count_up(),
+        index(doc! { "a": 1 }, named("a_1")),
+        insert([doc! { "is_first": true, "done": true }]),
+    ];
     run(&database, steps.clone()).await.unwrap();
     let plans = engine(&database, &[Given::steps(steps)]).plan().await.unwrap();
     assert!(!plans[0].is_pending(), "{plans:?}");

@@ -79,15 +79,11 @@ pub(crate) fn engine_of(
     Arc::new(Engine::new(client, &client.database(database.name()), "test", "1.2.3", migrations))
 }
 
-/// A client whose commands are told to `watch` when they succeeded.
-pub(crate) async fn monitored(watch: impl Fn(&str) + Send + Sync + 'static) -> Client {
+/// A client that tells `watch` of its commands.
+pub(crate) async fn monitored(watch: impl Fn(&CommandEvent) + Send + Sync + 'static) -> Client {
     let uri = tokio::task::spawn_blocking(mongodb_uri).await.unwrap();
     let mut options = ClientOptions::parse(uri).await.unwrap();
-    options.command_event_handler = Some(EventHandler::callback(move |event| {
-        if let CommandEvent::Succeeded(event) = event {
-            watch(&event.command_name);
-        }
-    }));
+    options.command_event_handler = Some(EventHandler::callback(move |event| watch(&event)));
     Client::with_options(options).unwrap()
 }
 

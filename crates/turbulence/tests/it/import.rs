@@ -88,7 +88,7 @@ async fn a_collection_that_has_documents_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_killed_import_leaves_the_site_empty_and_the_next_one_succeeds() {
+async fn an_import_that_is_cut_off_leaves_the_site_empty_and_the_next_one_succeeds() {
     const STORIES: u64 = 40_000;
     let site = Site::new().await;
     let content = "x".repeat(400);
@@ -97,15 +97,21 @@ async fn a_killed_import_leaves_the_site_empty_and_the_next_one_succeeds() {
         _ = writeln!(lines, r#"{{"_id":{number},"title":"Story","content":"{content}"}}"#);
     }
     site.folder.write("large/stories.jsonl", lines);
-    let import = Turbulence::spawn(site.command(&["import", "large"]));
     let staged = async || site.database.count("turbulence_import_stories", doc! {}).await;
-    eventually("the load has begun", async || staged().await > 0).await;
-    import.signal("KILL");
-    let ended = import.ended().await;
-    assert_eq!(ended.status.code(), None, "{ended:#?}");
-    assert!(staged().await < STORIES, "it was over before it was killed");
-    assert_eq!(site.database.count("stories", doc! {}).await, 0);
+    for (signal, code) in [("TERM", Some(130)), ("KILL", None)] {
+        site.database.collection("turbulence_import_stories").drop().await.unwrap();
+        let import = Turbulence::spawn(site.command(&["import", "large"]));
+        eventually("the load has begun", async || staged().await > 0).await;
+        import.signal(signal);
+        let ended = import.ended().await;
+        assert_eq!(ended.status.code(), code, "{ended:#?}");
+        assert_eq!(ended.stdout, "");
+        assert!(staged().await < STORIES, "it was over before it was cut off");
+        assert_eq!(site.collections().await, ["turbulence_import_stories"]);
+    }
 
+    // Neither what it needs nor what it does not need is left.
+    site.database.insert("turbulence_import_sections", [doc! { "title": "Left" }]).await;
     legacy::write(&site.folder);
     site.run(&["import", legacy::FOLDER]).await.success();
     assert_eq!(site.collections().await, ["pages", "projects", "stories", "users"]);

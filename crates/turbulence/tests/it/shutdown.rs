@@ -7,7 +7,7 @@ use reqwest::Response;
 use serde_json::Value;
 use test_support::eventually;
 
-use crate::support::{Site, Summary, Turbulence};
+use crate::support::{Folder, Site, Summary, Turbulence};
 
 /// A list of 20 MB: more than the buffers of the sockets on its way hold.
 const STORIES: i32 = 50;
@@ -68,4 +68,20 @@ async fn an_interrupt_from_the_keyboard_ends_it_as_well() {
     turbulence.ready().await;
     turbulence.signal("INT");
     assert_eq!(turbulence.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn nobody_has_to_wait_for_a_database_that_is_away() {
+    let folder = Folder::new();
+    let away = ["--mongodb-uri", "mongodb://127.0.0.1:1/?replicaSet=rs0"];
+    for (command, code) in [(&["up", "--port=0"][..], 0), (&["migrate", "status"], 130)] {
+        let turbulence = Turbulence::spawn(folder.command(&[command, &away].concat()));
+        turbulence.handles_signals().await;
+        turbulence.signal("TERM");
+        let ended = turbulence.ended().await;
+        assert_eq!(ended.status.code(), Some(code), "{ended:#?}");
+        // It would give up by itself after twelve seconds.
+        assert!(ended.took < Duration::from_secs(10), "{ended:#?}");
+        assert_eq!(ended.stdout, "");
+    }
 }

@@ -15,13 +15,16 @@ use crate::support::{Ended, Folder, Site, Turbulence, own_mongod};
 
 const PASSWORD: &str = "hunter2";
 
+/// What is wrong, with the arguments and the environment variables that make it so.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 async fn a_wrong_setting_is_named_in_one_line() {
     let folder = Folder::new();
     folder.write("unknown.toml", "[server]\nprot = 5001\n");
     folder.write("broken.toml", "[server\n");
     let up = ["up", "--port", "0"];
-    let cases: [(&str, &[&str], &[(&str, &str)]); 10] = [
+    let cases: [Case<'_>; 10] = [
         ("no connection string", &["--mongodb-uri", "http://db"], &[]),
         ("a wrong option", &["--mongodb-uri", "mongodb://db/?replicaSet"], &[]),
         ("no database name", &["--mongodb-uri", "mongodb://db/", "--database", "my site"], &[]),

@@ -174,6 +174,17 @@ impl Turbulence {
         assert!(sent.unwrap().success(), "kill -s {name}");
     }
 
+    /// Waits until SIGTERM is one of the signals that the process handles (proc(5), `SigCgt`).
+    pub(crate) async fn handles_signals(&self) {
+        let file = format!("/proc/{}/status", self.pid());
+        let is_handled = || {
+            let status = fs::read_to_string(&file).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (15 - 1)) != 0
+        };
+        eventually("it handles signals", || std::future::ready(is_handled())).await;
+    }
+
     /// Waits until the site is ready.
     pub(crate) async fn ready(&self) -> Summary {
         let text = heard(&self.stdout, LAST_LINE).await;

@@ -28,6 +28,9 @@ impl SectionSlugs {
 
     /// The id of the public section with this slug.
     pub(super) async fn id(&self, slug: &str) -> Result<ObjectId, ApiError> {
+        if !is_segment(slug) {
+            return Err(ApiError::not_found("Section"));
+        }
         let id = self.ids.try_get_with_by_ref(slug, async {
             match self.client.by_slug(slug).await {
                 Ok(Some(section)) => Ok(section.id),
@@ -45,4 +48,10 @@ impl SectionSlugs {
             }
         })
     }
+}
+
+/// Whether the text can be a part of an address. What cannot is no section's slug, and to ask for
+/// it would be to ask for something else: addresses drop `..` and line ends.
+fn is_segment(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.chars().any(char::is_control)
 }

@@ -4,11 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{TryStreamExt, future::try_join};
 use models::{Limit, ObjectId};
-use mongo_kit::{
-    Cached,
-    document::readable,
-    lenient,
-};
+use mongo_kit::{Cached, document::readable, lenient};
 use mongodb::{
     Collection,
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
@@ -135,9 +131,9 @@ impl<K: Kind> ContentStore<K> {
     }
 
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
-        let cached = self.surveys.get_with_by_ref(filter, || {
-            Cached::new(self.watch.clone(), super::SURVEY_TOLERANCE)
-        });
+        let cached = self
+            .surveys
+            .get_with_by_ref(filter, || Cached::new(self.watch.clone(), super::SURVEY_TOLERANCE));
         let collection = self.collection.clone();
         let (query, index) = (query::<K>(filter), index(filter));
         cached.get(async move { survey(&collection, query, index).await.map(Arc::new) }).await

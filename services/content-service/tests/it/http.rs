@@ -9,7 +9,8 @@ use crate::support::{Site, ask, day, page, project, section_id, story, with};
 async fn insert_fixed(database: &TestDatabase) {
     let id = |number| ObjectId::from_bytes([number; 12]);
     let by = doc! { "user_id": "0a0a0a0a0a0a0a0a0a0a0a0a" };
-    let fixed = |document: Document, number| with(with(document, doc! { "_id": id(number) }), by.clone());
+    let fixed =
+        |document: Document, number| with(with(document, doc! { "_id": id(number) }), by.clone());
     let older = fixed(story("older", day(1)), 1);
     let newer = with(fixed(story("newer", day(2)), 2), doc! { "date": day(3) });
     database.insert("stories", [older, newer]).await;
@@ -19,7 +20,10 @@ async fn insert_fixed(database: &TestDatabase) {
         "updatedDate": day(5),
     };
     database
-        .insert("projects", [with(fixed(project("complete"), 4), complete), fixed(project("bare"), 3)])
+        .insert(
+            "projects",
+            [with(fixed(project("complete"), 4), complete), fixed(project("bare"), 3)],
+        )
         .await;
     database.insert("pages", [fixed(page("about"), 5), fixed(page(Bson::Null), 6)]).await;
 }
@@ -69,7 +73,10 @@ async fn an_error_has_the_one_shape() {
     let database = TestDatabase::new().await;
     let site = Site::start(&database).await;
     let (status, headers, body) = ask(&format!("{}/stories?limit=0", site.content.url), &[]).await;
-    assert_eq!((status.as_u16(), &headers["content-type"]), (422, &"application/json".parse().unwrap()));
+    assert_eq!(
+        (status.as_u16(), &headers["content-type"]),
+        (422, &"application/json".parse().unwrap())
+    );
     insta::assert_json_snapshot!(body, { ".trace_id" => "[trace]" });
     let problem = [("accept", "application/problem+json")];
     let (_, headers, _) = ask(&format!("{}/stories?limit=0", site.content.url), &problem).await;
@@ -89,7 +96,11 @@ async fn drafts_are_for_callers_with_a_token_who_ask_for_them() {
         let url = format!("{}/{kind}", site.content.url);
         for (authorization, status, detail) in [
             (None, 401, "Authorization header is missing."),
-            (Some("Basic dGVzdA=="), 401, "Authorization header must be of the form `Bearer <token>`."),
+            (
+                Some("Basic dGVzdA=="),
+                401,
+                "Authorization header must be of the form `Bearer <token>`.",
+            ),
             (Some(TOKEN), 401, "Authorization header must be of the form `Bearer <token>`."),
             (Some("Bearer"), 401, "The token is missing after `Bearer`."),
             (Some("Bearer   "), 401, "The token is missing after `Bearer`."),
@@ -101,12 +112,16 @@ async fn drafts_are_for_callers_with_a_token_who_ask_for_them() {
         ] {
             let headers: Vec<_> =
                 authorization.into_iter().map(|value| ("authorization", value)).collect();
-            let (actual, answered, body) = ask(&format!("{url}?include_drafts=true"), &headers).await;
+            let (actual, answered, body) =
+                ask(&format!("{url}?include_drafts=true"), &headers).await;
             assert_eq!(actual, status, "{authorization:?}: {body}");
             if status == 200 {
                 assert_eq!(body["items"][0]["title"], "Draft");
             } else {
-                assert_eq!((body["code"].as_str(), body["detail"].as_str()), (Some("unauthorized"), Some(detail)));
+                assert_eq!(
+                    (body["code"].as_str(), body["detail"].as_str()),
+                    (Some("unauthorized"), Some(detail))
+                );
                 assert_eq!(answered["www-authenticate"], "Bearer");
                 assert!(!body.to_string().contains("Draft"));
             }
@@ -156,7 +171,11 @@ async fn an_item_by_its_id_needs_a_token_before_anything_else_is_said() {
         ] {
             let path = format!("/{kind}/{id}");
             let (actual, body) = site.content.get(&path).await;
-            assert_eq!((actual.as_u16(), body["code"].as_str()), (401, Some("unauthorized")), "{path}");
+            assert_eq!(
+                (actual.as_u16(), body["code"].as_str()),
+                (401, Some("unauthorized")),
+                "{path}"
+            );
             let (actual, body) = site.content.get_as_editor(&path).await;
             assert_eq!(actual, status, "{path}: {body}");
             assert_eq!(body["detail"].as_str(), detail.map(String::as_str), "{path}");
@@ -185,8 +204,14 @@ async fn by_slug_only_what_is_published_is_found() {
         for slug in ["draft", "trash", "nope", "Shown", "shown%20"] {
             let path = format!("/{kind}/slug/{slug}");
             // A token makes no difference.
-            for (status, body) in [site.content.get(&path).await, site.content.get_as_editor(&path).await] {
-                assert_eq!((status.as_u16(), body["code"].as_str()), (404, Some("not_found")), "{path}");
+            for (status, body) in
+                [site.content.get(&path).await, site.content.get_as_editor(&path).await]
+            {
+                assert_eq!(
+                    (status.as_u16(), body["code"].as_str()),
+                    (404, Some("not_found")),
+                    "{path}"
+                );
                 assert_eq!(body["detail"], format!("{name} not found"));
             }
         }
@@ -247,22 +272,36 @@ async fn mistakes_in_a_query_are_named() {
             ("page=2", "page", "unknown"),
         ] {
             let (status, body) = site.content.get(&format!("/{kind}?{query}")).await;
-            assert_eq!((status.as_u16(), body["code"].as_str()), (422, Some("validation_failed")), "{query}: {body}");
+            assert_eq!(
+                (status.as_u16(), body["code"].as_str()),
+                (422, Some("validation_failed")),
+                "{query}: {body}"
+            );
             let error = &body["errors"][0];
-            assert_eq!((error["field"].as_str(), error["code"].as_str()), (Some(field), Some(code)), "{query}");
+            assert_eq!(
+                (error["field"].as_str(), error["code"].as_str()),
+                (Some(field), Some(code)),
+                "{query}"
+            );
             assert!(body["detail"].as_str().unwrap().contains(field), "{query}: {body}");
         }
     }
-    for (query, parameter) in
-        [("limit=1&limit=2", "limit"), ("offset=1&offset=1", "offset"), ("section=a&section=b", "section")]
-    {
+    for (query, parameter) in [
+        ("limit=1&limit=2", "limit"),
+        ("offset=1&offset=1", "offset"),
+        ("section=a&section=b", "section"),
+    ] {
         let (status, body) = site.content.get(&format!("/stories?{query}")).await;
         assert_eq!(status, 422, "{query}: {body}");
         assert!(body["detail"].as_str().unwrap().contains(parameter), "{query}: {body}");
     }
     for path in ["/stories/slug/x", "/projects/slug/x", "/pages/type/x"] {
         let (status, body) = site.content.get(&format!("{path}?x=1")).await;
-        assert_eq!((status.as_u16(), body["errors"][0]["field"].as_str()), (422, Some("x")), "{path}");
+        assert_eq!(
+            (status.as_u16(), body["errors"][0]["field"].as_str()),
+            (422, Some("x")),
+            "{path}"
+        );
     }
 }
 
@@ -283,7 +322,11 @@ async fn paths_and_methods_that_do_not_exist_are_told_apart() {
     let site = Site::start(&database).await;
     for path in ["/", "/nope", "/stories/slug/a/b", "/pages/slug/a", "/users", "/stories/type/a"] {
         let (status, body) = site.content.get(path).await;
-        assert_eq!((status.as_u16(), body["code"].as_str()), (404, Some("route_not_found")), "{path}");
+        assert_eq!(
+            (status.as_u16(), body["code"].as_str()),
+            (404, Some("route_not_found")),
+            "{path}"
+        );
     }
     let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
     let response = client.delete(format!("{}/stories", site.content.url)).send().await.unwrap();

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use mongodb::bson::{
-    self, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId,
-};
+use mongodb::bson::{self, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId};
 use test_support::{Service, TestDatabase};
 
 use crate::support::{Site, day, each, page, project, section_id, story, walk, with, without};
@@ -100,7 +98,8 @@ async fn a_cursor_works_when_its_item_is_gone() {
         )
         .await;
     let site = Site::start(&database).await;
-    for (size, gone, rest) in [(1, "5", ["4-text", "3", "2"].as_slice()), (1, "4-text", &["3", "2"])]
+    for (size, gone, rest) in
+        [(1, "5", ["4-text", "3", "2"].as_slice()), (1, "4-text", &["3", "2"])]
     {
         let (_, list) = site.content.get(&format!("/stories?limit={size}")).await;
         assert_eq!(each(&list, "slug"), [gone]);
@@ -134,8 +133,16 @@ async fn items_that_come_meanwhile_do_not_disturb_a_walk() {
 async fn ids_of_any_type_can_be_walked_over() {
     let database = TestDatabase::new().await;
     let ids = [
-        Bson::from(ObjectId::new()), "text".into(), 7.into(), 7.5.into(), doc! { "a": 1 }.into(),
-        doc! {}.into(), DateTime::now().into(), true.into(), Bson::MinKey, Bson::Null,
+        Bson::from(ObjectId::new()),
+        "text".into(),
+        7.into(),
+        7.5.into(),
+        doc! { "a": 1 }.into(),
+        doc! {}.into(),
+        DateTime::now().into(),
+        true.into(),
+        Bson::MinKey,
+        Bson::Null,
     ];
     for (number, id) in (0..).zip(&ids) {
         let story = story(&number.to_string(), day(1));
@@ -153,11 +160,21 @@ async fn ids_of_any_type_can_be_walked_over() {
 async fn dates_of_any_type_can_be_walked_over() {
     let database = TestDatabase::new().await;
     let dates = [
-        Bson::from(day(3)), "2024-01-03T00:00:00Z".into(), "no date".into(), 5.into(),
-        doc! { "a": 1 }.into(), vec![Bson::from(1)].into(), Bson::Array(Vec::new()), Bson::MinKey,
-        Bson::MaxKey, Bson::Null, Timestamp { time: 1, increment: 1 }.into(), day(1).into(),
+        Bson::from(day(3)),
+        "2024-01-03T00:00:00Z".into(),
+        "no date".into(),
+        5.into(),
+        doc! { "a": 1 }.into(),
+        vec![Bson::from(1)].into(),
+        Bson::Array(Vec::new()),
+        Bson::MinKey,
+        Bson::MaxKey,
+        Bson::Null,
+        Timestamp { time: 1, increment: 1 }.into(),
+        day(1).into(),
         Bson::RegularExpression(Regex {
-            pattern: "a".try_into().unwrap(), options: "".try_into().unwrap(),
+            pattern: "a".try_into().unwrap(),
+            options: "".try_into().unwrap(),
         }),
     ];
     for (number, date) in (0..).zip(dates) {
@@ -219,7 +236,8 @@ async fn the_total_of_a_public_list_does_not_count_drafts() {
     let database = TestDatabase::new().await;
     let draft = doc! { "is_published": false };
     for kind in ["stories", "projects", "pages"] {
-        let documents = (0..10).map(|number| with(page("about"), doc! { "slug": number.to_string() }));
+        let documents =
+            (0..10).map(|number| with(page("about"), doc! { "slug": number.to_string() }));
         database.collection(kind).insert_many(documents).await.unwrap();
         let drafts = (0..5).map(|_| with(page("about"), draft.clone()));
         database.collection(kind).insert_many(drafts).await.unwrap();
@@ -355,9 +373,26 @@ async fn no_text_in_a_query_or_a_path_breaks_the_service() {
     database.insert("stories", [story("s", day(1))]).await;
     let site = Site::start(&database).await;
     let odd = [
-        "%00", "a%00b", "%01%1f%7f", "%ff%fe", "%7B%22%24gt%22%3A%22%22%7D", "%24where", "a%2fb",
-        "%2e%2e%2f%2e%2e", "a%5cb", "%0d%0a", "%20", "+", "%F0%9F%A6%80", "%25", "%3F", "%23",
-        "null", "undefined", "-1", "[object%20Object]",
+        "%00",
+        "a%00b",
+        "%01%1f%7f",
+        "%ff%fe",
+        "%7B%22%24gt%22%3A%22%22%7D",
+        "%24where",
+        "a%2fb",
+        "%2e%2e%2f%2e%2e",
+        "a%5cb",
+        "%0d%0a",
+        "%20",
+        "+",
+        "%F0%9F%A6%80",
+        "%25",
+        "%3F",
+        "%23",
+        "null",
+        "undefined",
+        "-1",
+        "[object%20Object]",
     ];
     let long = "x".repeat(3_000);
     for text in odd.into_iter().chain([long.as_str()]) {
@@ -393,13 +428,25 @@ async fn a_forged_cursor_is_refused_or_finds_nothing_that_is_not_public() {
     database.insert("stories", [story("public", day(2)), draft]).await;
     let site = Site::start(&database).await;
     let values = [
-        Bson::Null, Bson::Undefined, Bson::MinKey, Bson::MaxKey, "x".into(), "$_id".into(),
-        "\0".into(), f64::NAN.into(), DateTime::MAX.into(), DateTime::MIN.into(),
-        Bson::Array(vec![1.into()]), doc! { "$gt": "" }.into(), doc! {}.into(),
-        Bson::Symbol("s".into()), Bson::JavaScriptCode("1".into()),
+        Bson::Null,
+        Bson::Undefined,
+        Bson::MinKey,
+        Bson::MaxKey,
+        "x".into(),
+        "$_id".into(),
+        "\0".into(),
+        f64::NAN.into(),
+        DateTime::MAX.into(),
+        DateTime::MIN.into(),
+        Bson::Array(vec![1.into()]),
+        doc! { "$gt": "" }.into(),
+        doc! {}.into(),
+        Bson::Symbol("s".into()),
+        Bson::JavaScriptCode("1".into()),
         Timestamp { time: 0, increment: 0 }.into(),
         Bson::RegularExpression(Regex {
-            pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap(),
+            pattern: ".*".try_into().unwrap(),
+            options: "".try_into().unwrap(),
         }),
     ];
     for date in &values {
@@ -471,15 +518,60 @@ async fn pages_and_totals_of_a_large_list_come_from_its_indexes() {
             database.collection("stories").update_one(doc! { "slug": "1" }, touch).await.unwrap();
             test_support::eventually("it was counted", async || {
                 site.content.get(path).await;
-                let counts = doc! { "command.aggregate": "stories", "command.hint": { "$exists": true } };
+                let counts =
+                    doc! { "command.aggregate": "stories", "command.hint": { "$exists": true } };
                 !profiled(&database, counts).await.is_empty()
             })
             .await;
             profile(&database, 0).await;
             let count = profiled(&database, doc! { "command.aggregate": "stories" }).await;
-            let count = count.iter().find(|count| count.get_document("command").unwrap().contains_key("hint")).unwrap();
+            let count = count
+                .iter()
+                .find(|count| count.get_document("command").unwrap().contains_key("hint"))
+                .unwrap();
             assert_eq!(count.get_i32("docsExamined").unwrap(), 0, "{count:#?}");
             database.collection("system.profile").drop().await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_small_section_among_much_content_is_found_without_reading_the_rest() {
+    let database = TestDatabase::new().await;
+    let small = ObjectId::new().to_hex();
+    let stories = (0..20_000).map(|number: i64| {
+        let mut story = story(&number.to_string(), DateTime::from_millis(number * 1_000));
+        if number % 1_000 == 0 {
+            story.insert("section_id", &small);
+        }
+        story
+    });
+    database.collection("stories").insert_many(stories).await.unwrap();
+    let site = Site::start(&database).await;
+    // The server remembers its plan for the large section, which has the same shape.
+    for _ in 0..5 {
+        assert_eq!(walk_pages(&site.content, "/stories?section=blog&limit=5", 5).await, 25);
+    }
+    profile(&database, 2).await;
+    let path = format!("/stories?section_id={small}&limit=5");
+    assert_eq!(walk_pages(&site.content, &path, 10).await, 20);
+    profile(&database, 0).await;
+    for find in profiled(&database, doc! { "command.find": "stories" }).await {
+        let examined =
+            find.get_i32("docsExamined").unwrap() + find.get_i32("keysExamined").unwrap();
+        assert!(examined < 1_000, "{find:#?}");
+    }
+}
+
+/// How many items there are on the first pages, by following cursors.
+async fn walk_pages(service: &Service, path: &str, pages: usize) -> usize {
+    let mut count = 0;
+    let mut page = path.to_owned();
+    for _ in 0..pages {
+        let (_, list) = service.get(&page).await;
+        count += each(&list, "slug").len();
+        let Some(cursor) = list["next_cursor"].as_str() else { break };
+        page = format!("{path}&cursor={cursor}");
+    }
+    count
 }

@@ -4,21 +4,22 @@ use std::collections::HashSet;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{
-    Binary, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId,
-    serialize_to_vec, spec::BinarySubtype,
+    Binary, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId, serialize_to_vec,
+    spec::BinarySubtype,
 };
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    changed, day, entry, left_out, migrate, migrate_with_admin, page, project, section_id, story,
-    stored, with, without,
+    changed, day, entry, left_out, migrate, migrate_with_admin, page, project, section_id, stored,
+    story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
 
 /// A document of every shape that a migration meets, among them what is left out.
 async fn insert_legacy(database: &TestDatabase) {
-    let early = without(without(without(story("early", day(1)), "slug"), "is_published"), "createdDate");
+    let early =
+        without(without(without(story("early", day(1)), "slug"), "is_published"), "createdDate");
     let null = Bson::Null;
     database
         .insert(
@@ -130,7 +131,8 @@ async fn a_second_run_writes_nothing_where_a_section_and_the_admin_are_missing()
 async fn an_empty_database_is_migrated_too() {
     let database = TestDatabase::new().await;
     migrate(&database).await;
-    let applied = doc! { "state": "applied", "attempts": 1_i64, "left_out.count": { "$not": { "$gt": 0 } } };
+    let applied =
+        doc! { "state": "applied", "attempts": 1_i64, "left_out.count": { "$not": { "$gt": 0 } } };
     assert_eq!(database.count("content_migrations", applied).await, 7);
     for collection in ["stories", "projects", "pages", "users"] {
         assert_eq!(database.count(collection, doc! {}).await, 0);
@@ -201,7 +203,9 @@ async fn a_flag_that_is_there_stays_whatever_it_says() {
     let flags = [Bson::from(false), true.into(), Bson::Null, "yes".into(), 0.into()];
     let stories: Vec<_> = (0_i32..)
         .zip(&flags)
-        .map(|(number, flag)| story("s", day(1)).tap("_id", number).tap("is_published", flag.clone()))
+        .map(|(number, flag)| {
+            story("s", day(1)).tap("_id", number).tap("is_published", flag.clone())
+        })
         .collect();
     database.collection("stories").insert_many(stories).await.unwrap();
     migrate(&database).await;
@@ -235,7 +239,10 @@ async fn missing_dates_come_from_the_one_date() {
                 base().tap("_id", "both").tap("date", day(10)),
                 base().tap("_id", "created").tap("date", day(10)).tap("updatedDate", day(20)),
                 base().tap("_id", "updated").tap("date", day(10)).tap("createdDate", day(20)),
-                base().tap("_id", "none").tap("date", day(10)).tap("createdDate", day(20))
+                base()
+                    .tap("_id", "none")
+                    .tap("date", day(10))
+                    .tap("createdDate", day(20))
                     .tap("updatedDate", day(21)),
                 base().tap("_id", "text").tap("date", "2024-01-05T00:00:00+01:00"),
                 base().tap("_id", "null").tap("date", day(10)).tap("createdDate", Bson::Null),
@@ -306,7 +313,9 @@ async fn a_story_without_a_slug_gets_one_from_its_title() {
 #[tokio::test]
 async fn a_slug_that_is_taken_gets_the_first_free_number() {
     let database = TestDatabase::new().await;
-    let titled = |id: i32, title: &str| without(story("x", day(1)), "slug").tap("_id", id).tap("title", title);
+    let titled = |id: i32, title: &str| {
+        without(story("x", day(1)), "slug").tap("_id", id).tap("title", title)
+    };
     database
         .insert(
             "stories",
@@ -441,7 +450,10 @@ async fn without_the_setting_content_goes_to_an_admin_who_is_there() {
     let database = TestDatabase::new().await;
     let (author, admin) = (ObjectId::new(), ObjectId::new());
     database
-        .insert("users", [doc! { "_id": author, "role": "author" }, doc! { "_id": admin, "role": "admin" }])
+        .insert(
+            "users",
+            [doc! { "_id": author, "role": "author" }, doc! { "_id": admin, "role": "admin" }],
+        )
         .await;
     insert_legacy(&database).await;
     migrate(&database).await;

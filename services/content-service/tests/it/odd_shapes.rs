@@ -40,7 +40,8 @@ async fn a_deleted_story_without_a_slug_is_no_ones_business() {
 #[tokio::test]
 async fn dates_kept_as_text_are_answered_as_dates() {
     let database = TestDatabase::new().await;
-    let dates = doc! { "updatedDate": "2024-02-13T13:57:15.5+01:00", "date": "2024-02-13T00:00:00Z" };
+    let dates =
+        doc! { "updatedDate": "2024-02-13T13:57:15.5+01:00", "date": "2024-02-13T00:00:00Z" };
     let story = with(story("s", "2024-02-13T12:57:15.500Z"), dates);
     let (site, item) = listed(&database, story.clone()).await;
     for date in ["createdDate", "updatedDate"] {

@@ -29,9 +29,7 @@ async fn linked(database: &TestDatabase) -> u64 {
 
 /// Nothing is linked, nothing is marked as applied, and ledger and status say what is waited for.
 async fn assert_it_waits(database: &TestDatabase, content: &Service, reason: &str) {
-    content
-        .wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency)
-        .await;
+    content.wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency).await;
     let status = content.statuses()[5].clone();
     let message = status.message.unwrap();
     assert!(message.contains(reason), "{message}");
@@ -99,12 +97,13 @@ async fn what_comes_before_the_backfill_is_done_while_it_waits() {
     let database = TestDatabase::new().await;
     database.insert("stories", [doc! { "title": "Early", "date": day(1) }]).await;
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
-    content
-        .wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency)
-        .await;
+    content.wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency).await;
     assert!(content.statuses()[..5].iter().all(|status| status.is_settled));
     let (status, body) = content.get("/stories/slug/early").await;
-    assert_eq!((status.as_u16(), body["createdDate"].as_str()), (200, Some("2024-01-02T00:00:00.000Z")));
+    assert_eq!(
+        (status.as_u16(), body["createdDate"].as_str()),
+        (200, Some("2024-01-02T00:00:00.000Z"))
+    );
 }
 
 #[tokio::test]

@@ -263,7 +263,8 @@ async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: S
         Some(Fault::IsSilent) => return std::future::pending().await,
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     // Who asked may have left.
     let _ = connection.write_all(format!("{head}{body}").as_bytes()).await;
 }

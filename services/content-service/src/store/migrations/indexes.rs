@@ -18,7 +18,8 @@ use crate::store::{PAGES, PROJECTS, STORIES};
 pub(in crate::store) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
 
 /// The same within a section.
-pub(in crate::store) const NEWEST_OF_SECTION: &str = "section_id_1_createdDate_-1__id_-1_visibility";
+pub(in crate::store) const NEWEST_OF_SECTION: &str =
+    "section_id_1_createdDate_-1__id_-1_visibility";
 
 /// Builds the indexes of content.
 pub(super) struct ContentIndexes;
