@@ -18,7 +18,7 @@ use actix_web::{
 };
 use migrations::{Engine, Migration, Patience, RunError, State, Status};
 use models::ErrorCode;
-use mongo_kit::{ConnectError, Connection, DeploymentError};
+use mongo_kit::{ConnectError, Connection, DatabaseError, DeploymentError};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use service_kit::{
@@ -133,6 +133,7 @@ impl DataService {
         };
         let serving = server::serve(listener, health, drain, stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
+        connection.close().await;
         migrated?;
         Ok(served?)
     }
@@ -187,6 +188,7 @@ async fn ping(connection: Connection) -> Report {
     match connection.ping().await {
         Ok(()) => Report::ok(),
         Err(error) => {
+            let error = DatabaseError(error);
             tracing::warn!(%error, "the database does not answer");
             Report::failed("the database does not answer")
         }
@@ -233,16 +235,17 @@ struct Gate {
 
 async fn refuse_until_ready(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
     let is_blocked = request.app_data::<web::Data<Gate>>().is_some_and(|gate| {
         gate.migrate == Migrate::AtStart && gate.statuses.borrow().iter().any(blocks)
     });
     if is_blocked {
         let detail = "The service is starting: its database is being prepared.";
-        return Err(ApiError::new(ErrorCode::NotReady, detail).retry_after_seconds(1).into());
+        let error = ApiError::new(ErrorCode::NotReady, detail).retry_after_seconds(1);
+        return Ok(request.error_response(error).map_into_right_body());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 /// The answer when the database failed: come back later if that can help.
@@ -250,9 +253,9 @@ pub fn database_error(error: mongodb::error::Error) -> ApiError {
     if mongo_kit::is_transient(&error) {
         ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.")
             .retry_after_seconds(2)
-            .because(error)
+            .because(DatabaseError(error))
     } else {
-        ApiError::internal(error)
+        ApiError::internal(DatabaseError(error))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mongo_kit::DatabaseError;
 use mongodb::{Client, Database};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,7 @@ pub enum RunError {
         /// The migration.
         id: &'static str,
         /// What the database said.
-        source: mongodb::error::Error,
+        source: DatabaseError,
     },
     /// Another process took over while this one did not answer.
     #[error("{0} was taken over by another process")]
@@ -87,7 +88,7 @@ impl RunError {
     /// Whether it can pass by itself.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Database { source, .. } => mongo_kit::is_transient(source),
+            Self::Database { source, .. } => mongo_kit::is_transient(&source.0),
             Self::Unverified { .. } => false,
             _ => true,
         }
@@ -254,7 +255,7 @@ impl Engine {
         definition: &Definition,
     ) -> Result<bool, RunError> {
         let id = definition.id;
-        let database = |source| RunError::Database { id, source };
+        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let steps = self.steps(migration, definition).await?;
         let entry = self.ledger.entry(id).await.map_err(database)?;
         let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
@@ -278,7 +279,9 @@ impl Engine {
         let id = definition.id;
         match migration.steps().await {
             Ok(steps) => Ok(steps),
-            Err(StepsError::Database(source)) => Err(RunError::Database { id, source }),
+            Err(StepsError::Database(source)) => {
+                Err(RunError::Database { id, source: source.into() })
+            }
             Err(source @ StepsError::Dependency { .. }) => {
                 let error = RunError::Dependency { id, source };
                 match self.ledger.wait(definition, &describe(&error)).await {
@@ -302,7 +305,7 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
-            if let Some(lease) = lease.map_err(|source| RunError::Database { id, source })? {
+            if let Some(lease) = lease.map_err(|source: mongodb::error::Error| RunError::Database { id, source: source.into() })? {
                 return Ok(Some(lease));
             }
             if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
@@ -329,7 +332,7 @@ impl Engine {
         shutdown: &CancellationToken,
     ) -> Result<(), RunError> {
         let (id, fence) = (definition.id, lease.fence());
-        let database = |source| RunError::Database { id, source };
+        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let unfinished = self.ledger.entry(id).await.map_err(database)?;
         let unfinished = unfinished.filter(|entry| entry.state != State::Applied);
         let (interrupted, mut parts) =
@@ -394,7 +397,7 @@ impl Engine {
         interrupted: Option<Progress>,
         stop: &CancellationToken,
     ) -> Result<(Option<Part>, Option<LeftOut>), RunError> {
-        let database = |source| RunError::Database { id, source };
+        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let modified = match step {
             Step::Fill(fill) => {
                 let on_progress = |progress: &Progress| {
@@ -440,7 +443,7 @@ impl Engine {
     /// Looks at the data again: nothing may be left to do.
     async fn verify(&self, id: &'static str, steps: &[Step]) -> Result<(), RunError> {
         for step in steps {
-            let database = |source| RunError::Database { id, source };
+            let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
             if step.is_pending(&self.database).await.map_err(database)? {
                 let plan = step.plan(&self.database).await.map_err(database)?;
                 let what = format!("{} ({} left)", plan.what, plan.changes);
@@ -522,7 +525,7 @@ fn jittered(pause: Duration) -> Duration {
 fn run_error(id: &'static str, error: LedgerError) -> RunError {
     match error {
         LedgerError::Fenced => RunError::TakenOver(id),
-        LedgerError::Database(source) => RunError::Database { id, source },
+        LedgerError::Database(source) => RunError::Database { id, source: source.into() },
     }
 }
 

@@ -10,6 +10,8 @@ use mongodb::{
     otel::OpentelemetryOptions,
 };
 
+use crate::DatabaseError;
+
 /// The oldest server that is supported, as the wire version that its `hello` answers (6.0).
 const MINIMUM_WIRE_VERSION: i32 = 17;
 
@@ -73,24 +75,30 @@ pub enum DeploymentError {
     /// User name or password are wrong.
     #[error("MongoDB refused the user name or password in `mongodb.uri`")]
     Authentication,
+    /// The user has no rights, or there is none in the connection string.
+    #[error(
+        "MongoDB does not let the user of `mongodb.uri` into the database {0:?}: give a user \
+         with the role readWrite there"
+    )]
+    Unauthorized(String),
     /// Nothing answers, or no primary is elected.
     #[error("MongoDB at {addresses} cannot be reached: check `mongodb.uri` and that mongod runs")]
     Unreachable {
         /// The hosts and ports that were tried.
         addresses: String,
         /// What the driver said.
-        source: Error,
+        source: DatabaseError,
     },
     /// The server answered with an error.
     #[error("MongoDB refused the first command")]
-    Refused(#[source] Error),
+    Refused(#[source] DatabaseError),
 }
 
 impl DeploymentError {
     /// Whether waiting can help. Nobody turns a standalone server into a replica set by waiting.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NotInitiated(_))
-            || matches!(self, Self::Refused(error) if crate::is_transient(error))
+            || matches!(self, Self::Refused(error) if crate::is_transient(&error.0))
     }
 }
 
@@ -130,9 +138,22 @@ impl Connection {
     /// new enough.
     pub async fn check_deployment(&self) -> Result<(), DeploymentError> {
         match hello(&self.client).await {
-            Ok(hello) => check_hello(&hello, &self.addresses(), None),
+            Ok(hello) => check_hello(&hello, &self.addresses(), None)?,
+            Err(error) => return Err(self.explain(error).await),
+        }
+        // `hello` is answered to everybody; this is not.
+        match self.database.list_collection_names().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_unauthorized(&error) => {
+                Err(DeploymentError::Unauthorized(self.database.name().to_owned()))
+            }
             Err(error) => Err(self.explain(error).await),
         }
+    }
+
+    /// Closes all connections. The process is about to end: what still uses them fails.
+    pub async fn close(&self) {
+        self.client.clone().shutdown().immediate(true).await;
     }
 
     /// Hosts and ports of the connection string, without user or password.
@@ -147,7 +168,7 @@ impl Connection {
             ErrorKind::Authentication { .. } => return DeploymentError::Authentication,
             ErrorKind::ServerSelection { .. } => {}
             _ if crate::is_transient(&error) => {}
-            _ => return DeploymentError::Refused(error),
+            _ => return DeploymentError::Refused(error.into()),
         }
         for host in &self.options.hosts {
             let mut options = self.options.clone();
@@ -170,8 +191,13 @@ impl Connection {
                 Err(_) => {}
             }
         }
-        DeploymentError::Unreachable { addresses: self.addresses(), source: error }
+        DeploymentError::Unreachable { addresses: self.addresses(), source: error.into() }
     }
+}
+
+/// The user may not do that (MongoDB manual, "Error codes": `Unauthorized`).
+fn is_unauthorized(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == 13)
 }
 
 /// What the server says of itself, with its version added.

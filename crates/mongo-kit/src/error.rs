@@ -1,6 +1,36 @@
 //! What went wrong, and whether it can pass by itself.
 
+use std::fmt;
+
 use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+/// An error of the driver in words for a person: without labels, and without the bytes of the
+/// server's answer, which the driver's own text has.
+#[derive(Debug, Clone)]
+pub struct DatabaseError(pub Error);
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0.kind {
+            ErrorKind::Write(WriteFailure::WriteError(error)) => f.write_str(&error.message),
+            ErrorKind::InsertMany(failure) => {
+                match failure.write_errors.as_ref().and_then(|errors| errors.first()) {
+                    Some(error) => f.write_str(&error.message),
+                    None => f.write_str("not all documents could be inserted"),
+                }
+            }
+            kind => kind.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
+impl From<Error> for DatabaseError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
 
 /// Error code of a write that a unique index refused (MongoDB manual, "Error codes": `DuplicateKey`).
 const DUPLICATE_KEY: i32 = 11000;

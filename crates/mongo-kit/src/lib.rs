@@ -12,5 +12,5 @@ mod watch;
 
 pub use cached::Cached;
 pub use connect::{ConnectError, Connection, DeploymentError};
-pub use error::{is_duplicate_key, is_transient};
+pub use error::{DatabaseError, is_duplicate_key, is_transient};
 pub use watch::{Stamp, Watch};

@@ -93,11 +93,21 @@ pub struct Auth {
 }
 
 /// How tokens are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
     /// One token from the configuration.
     Static,
+}
+
+impl<'de> Deserialize<'de> for AuthMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "static" => Ok(Self::Static),
+            other => {
+                Err(de::Error::custom(format!("{other:?} is not supported, `static` is the mode")))
+            }
+        }
+    }
 }
 
 /// The first user, created by a migration.

@@ -56,7 +56,10 @@ impl Telemetry {
         let filter = EnvFilter::try_new(format!("{directives},{QUIET_TARGETS}"))?;
 
         global::set_text_map_propagator(TraceContextPropagator::new());
-        let resource = Resource::builder().with_service_name(service).build();
+        let is_named = env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty());
+        let resource = Resource::builder();
+        let resource = if is_named { resource } else { resource.with_service_name(service) };
+        let resource = resource.build();
         let (traces, metrics) = if is_exporting() {
             let traces = SdkTracerProvider::builder()
                 .with_resource(resource.clone())

@@ -85,8 +85,9 @@ impl Database {
         }
     }
 
-    /// Stops the server that was started.
+    /// Closes the connections and stops the server that was started.
     pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.connection.close().await;
         match self.mongod {
             Some(mongod) => Ok(mongod.stop().await?),
             None => Ok(()),

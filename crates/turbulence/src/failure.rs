@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Migration(#[from] RunError),
     #[error("MongoDB failed")]
-    Database(#[from] mongodb::error::Error),
+    Database(#[source] mongo_kit::DatabaseError),
     #[error("the token cannot be kept in {file}")]
     Token { file: String, source: std::io::Error },
     #[error("something is left to migrate: `turbulence migrate plan` says what")]
@@ -37,6 +37,12 @@ pub(crate) enum Failure {
     Interrupted,
     #[error("a part of the system ended unexpectedly: the log says where")]
     Panicked,
+}
+
+impl From<mongodb::error::Error> for Failure {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 impl Failure {

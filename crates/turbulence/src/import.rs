@@ -77,7 +77,13 @@ pub(crate) enum ImportError {
     )]
     NotEmpty(&'static str),
     #[error("MongoDB failed while documents were loaded; nothing was loaded")]
-    Database(#[from] mongodb::error::Error),
+    Database(#[source] mongo_kit::DatabaseError),
+}
+
+impl From<mongodb::error::Error> for ImportError {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 /// Runs `turbulence import`.
@@ -364,7 +370,8 @@ fn in_line(error: &serde_json::Error) -> String {
     let (text, column) = (error.to_string(), error.column());
     let place = format!(" at line {} column {column}", error.line());
     let problem = text.strip_suffix(&place).unwrap_or(&text);
-    format!("{problem} at column {column}")
+    // Column 0 says that it is about the whole.
+    if column == 0 { problem.to_owned() } else { format!("{problem} at column {column}") }
 }
 
 #[cfg(test)]

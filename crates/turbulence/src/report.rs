@@ -16,7 +16,7 @@ pub(crate) fn state(state: State) -> &'static str {
         State::WaitingDependency => "waiting",
         State::Verifying => "verifying",
         State::Applied => "applied",
-        State::FailedRetryable => "failed, will be tried again",
+        State::FailedRetryable => "failed, can be tried again",
         State::FailedFatal => "failed",
     }
 }

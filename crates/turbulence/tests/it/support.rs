@@ -110,19 +110,27 @@ impl Site {
         names
     }
 
-    /// Without what differs from run to run.
+    /// Without what differs from run to run, and without the names and numbers of the indexes,
+    /// which are nobody's business here.
     pub(crate) fn redact(&self, text: &str) -> String {
         let address = self.database.connection().addresses();
         let text = text.replace(self.database.name(), "[database]").replace(&address, "[mongodb]");
-        // The last character belongs to the word or is white space.
-        text.split_inclusive(|c: char| c.is_whitespace() || c == ',')
-            .map(|word| {
-                let end = word.trim_end_matches(|c: char| c.is_whitespace() || c == ',').len();
-                let is_date = chrono::DateTime::parse_from_rfc3339(&word[..end]).is_ok();
-                if is_date { format!("[date]{}", &word[end..]) } else { word.to_owned() }
-            })
-            .collect()
+        let lines = text.lines().filter(|line| !line.starts_with("      index "));
+        lines.map(redact_line).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn redact_line(line: &str) -> String {
+    if let Some((begin, _)) = line.split_once(" indexes built") {
+        let begin = begin.trim_end_matches(|c: char| c.is_ascii_digit());
+        return format!("{begin}[n] indexes built");
+    }
+    let words = line.split_inclusive([' ', ',']).map(|word| {
+        let end = word.trim_end_matches([' ', ',']).len();
+        let is_date = chrono::DateTime::parse_from_rfc3339(&word[..end]).is_ok();
+        if is_date { format!("[date]{}", &word[end..]) } else { word.to_owned() }
+    });
+    words.collect()
 }
 
 /// A running process of the program. Killed at the end of the test.

@@ -34,13 +34,13 @@ pub(crate) trait Kind: 'static {
     /// The item as lists show it.
     fn card(common: Common, fields: Self::Fields) -> Self::Card;
 
-    /// Matches what is published. What says anything but true or false is refused when it is
-    /// read.
+    /// Matches what is published. What says anything but true or false is matched too, and refused
+    /// when it is read: left out with a warning, not in silence.
     fn published() -> Document {
         if Self::PUBLISHED_UNLESS_SAID {
             doc! { "is_published": { "$ne": false } }
         } else {
-            doc! { "is_published": true }
+            doc! { "is_published": { "$nin": [false, null] } }
         }
     }
 

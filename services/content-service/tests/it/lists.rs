@@ -6,7 +6,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mongodb::bson::{self, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId};
 use test_support::{Service, TestDatabase};
 
-use crate::support::{Site, day, each, page, project, section_id, story, walk, with, without};
+use crate::support::{
+    Site, day, each, page, profile, profiled, project, section_id, story, walk, with, without,
+};
 
 /// The slugs of the whole list by pages of this size, entered by number.
 async fn by_offset(service: &Service, path: &str, size: usize) -> Vec<String> {
@@ -461,16 +463,6 @@ async fn a_forged_cursor_is_refused_or_finds_nothing_that_is_not_public() {
             }
         }
     }
-}
-
-/// What the server says of the commands on a collection since profiling began.
-async fn profile(database: &TestDatabase, level: i32) {
-    database.database().run_command(doc! { "profile": level }).await.unwrap();
-}
-
-async fn profiled(database: &TestDatabase, filter: Document) -> Vec<Document> {
-    use futures_util::TryStreamExt;
-    database.collection("system.profile").find(filter).await.unwrap().try_collect().await.unwrap()
 }
 
 #[tokio::test]

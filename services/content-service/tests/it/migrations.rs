@@ -10,8 +10,8 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    changed, day, entry, left_out, migrate, migrate_with_admin, page, project, section_id, stored,
-    story, with, without,
+    changed, day, entry, left_out, migrate, migrate_with_admin, page, profile, profiled, project,
+    section_id, stored, story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
@@ -357,26 +357,27 @@ async fn a_deleted_story_gets_no_slug() {
 }
 
 #[tokio::test]
-async fn many_stories_without_a_slug_get_different_ones_in_time() {
+async fn many_stories_without_a_slug_get_different_ones_and_the_index_says_which_are_taken() {
     let database = TestDatabase::new().await;
-    let stories = (0..20_000).map(|number| doc! { "title": format!("Title {}", number / 4) });
+    let stories = (0..3_000).map(|number| doc! { "title": format!("Title {}", number / 4) });
     database.collection("stories").insert_many(stories).await.unwrap();
+    profile(&database, 2).await;
     migrate(&database).await;
-    let slugs: Vec<Document> = database
-        .collection("stories")
-        .find(doc! {})
-        .projection(doc! { "_id": 0, "slug": 1 })
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
-    let slugs: HashSet<_> =
-        slugs.iter().map(|story| story.get_str("slug").unwrap().to_owned()).collect();
-    assert_eq!(slugs.len(), 20_000);
-    assert!(slugs.contains("title-4999-4"), "{:?}", slugs.iter().take(5));
+    profile(&database, 0).await;
+    let stories = database.collection("stories").find(doc! {}).await.unwrap();
+    let stories: Vec<Document> = stories.try_collect().await.unwrap();
+    let slugs: HashSet<_> = stories.iter().map(|story| story.get_str("slug").unwrap()).collect();
+    assert_eq!(slugs.len(), 3_000);
+    assert!(slugs.contains("title-749-4"), "{:?}", slugs.iter().take(5));
     let changed = changed(&database, "0003_story_slugs").await;
-    assert_eq!(changed["stories without slug ← title"], 20_000);
+    assert_eq!(changed["stories without slug ← title"], 3_000);
+
+    let look_ups = doc! { "command.filter.slug.$regex": { "$exists": true } };
+    let look_ups = profiled(&database, look_ups).await;
+    assert!(look_ups.len() >= 750, "{}", look_ups.len());
+    for look_up in look_ups {
+        assert_eq!(look_up.get_str("planSummary").unwrap(), "IXSCAN { slug: 1 }");
+    }
 }
 
 // 0004, 0005

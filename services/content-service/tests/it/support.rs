@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -148,6 +149,17 @@ pub(crate) async fn left_out(
         (what, (reason, left.get_i64("count").unwrap(), examples))
     })
     .collect()
+}
+
+/// From now on the server writes down how it does each command; with 0 no longer.
+pub(crate) async fn profile(database: &TestDatabase, level: i32) {
+    database.database().run_command(doc! { "profile": level }).await.unwrap();
+}
+
+/// What the server wrote down.
+pub(crate) async fn profiled(database: &TestDatabase, filter: Document) -> Vec<Document> {
+    let commands = database.collection("system.profile").find(filter).await.unwrap();
+    commands.try_collect().await.unwrap()
 }
 
 /// One member of every item of a list.

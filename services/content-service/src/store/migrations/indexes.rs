@@ -41,9 +41,11 @@ impl Migration for ContentIndexes {
             steps.push(plain(collection, NEWEST_OF_SECTION, newest_of_section));
             steps.push(pending(collection, "user_id"));
         }
-        steps.extend([STORIES, PROJECTS].map(slugs));
+        // That of stories is there already: finding free slugs needs it.
+        steps.push(slugs(PROJECTS));
         steps.push(look_up(PAGES, "page_type"));
-        for field in ["is_published", "createdDate", "updatedDate"] {
+        // Those without `createdDate` stand together in the index of lists.
+        for field in ["is_published", "updatedDate"] {
             steps.push(pending(STORIES, field));
         }
         Ok(steps)
