@@ -16,6 +16,13 @@ use crate::{
     upstream::{Finding, Replica, Upstream, Upstreams},
 };
 
+/// How many probes in a row come quickly after a start: for three seconds, until the replica is
+/// ready.
+const EAGER_PROBES: u32 = 60;
+
+/// How long after a probe the next one comes after a start.
+const EAGER_PROBE_INTERVAL: Duration = Duration::from_millis(50);
+
 /// The gateway's own state: ready when each service has a replica that is.
 pub(crate) fn of_gateway(upstreams: &Upstreams, client: &Client, timeouts: Timeouts) -> Health {
     let mut builder = Health::builder();
@@ -36,6 +43,14 @@ pub(crate) fn probe_all(upstreams: &Upstreams, client: &Client, timeouts: Timeou
 }
 
 async fn keep_probing(replica: Arc<Replica>, client: Client, timeouts: Timeouts) {
+    // The services are started together: in the beginning each moment counts.
+    for _ in 0..EAGER_PROBES {
+        replica.learn(probe(&replica, &client, timeouts.probe).await);
+        if replica.is_ready() {
+            break;
+        }
+        tokio::time::sleep(EAGER_PROBE_INTERVAL.min(timeouts.probe_interval)).await;
+    }
     let mut interval = tokio::time::interval(timeouts.probe_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

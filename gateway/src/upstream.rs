@@ -185,7 +185,7 @@ impl Replica {
         self.seen().status != Status::Unhealthy
     }
 
-    fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.seen().status == Status::Healthy
     }
 

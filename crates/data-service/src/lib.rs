@@ -188,7 +188,7 @@ async fn ping(connection: Connection) -> Report {
     match connection.ping().await {
         Ok(()) => Report::ok(),
         Err(error) => {
-            let error = DatabaseError(error);
+            let error = DatabaseError::from(error);
             tracing::warn!(%error, "the database does not answer");
             Report::failed("the database does not answer")
         }
@@ -253,9 +253,9 @@ pub fn database_error(error: mongodb::error::Error) -> ApiError {
     if mongo_kit::is_transient(&error) {
         ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.")
             .retry_after_seconds(2)
-            .because(DatabaseError(error))
+            .because(DatabaseError::from(error))
     } else {
-        ApiError::internal(DatabaseError(error))
+        ApiError::internal(DatabaseError::from(error))
     }
 }
 

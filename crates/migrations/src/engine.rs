@@ -22,12 +22,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause before something is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// How often the steps of a migration are repeated for documents that arrived meanwhile.
+const LARGEST_ROUNDS: u32 = 10;
+
 /// How long a command waits for another process that migrates.
 const COMMAND_WAITS_FOR_LEASE: Duration = Duration::from_secs(60);
 
 /// Runs the migrations of one service.
 pub struct Engine {
-    client: Client,
     database: Database,
     service: &'static str,
     /// Identifies this start of this process in lease and ledger.
@@ -70,6 +72,22 @@ pub enum RunError {
         id: &'static str,
         /// The step and the number of documents.
         what: String,
+        /// Whether the last round changed nothing, so that another one would not either.
+        is_stuck: bool,
+    },
+    /// An index cannot be built.
+    #[error(
+        "{id}: the index {index} cannot be built on {collection}: drop or change what is in its way"
+    )]
+    Index {
+        /// The migration.
+        id: &'static str,
+        /// The name of the index.
+        index: String,
+        /// The collection.
+        collection: &'static str,
+        /// What the database said.
+        source: DatabaseError,
     },
     /// The database refused.
     #[error("{id} failed")]
@@ -89,7 +107,8 @@ impl RunError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database { source, .. } => mongo_kit::is_transient(&source.0),
-            Self::Unverified { .. } => false,
+            Self::Index { source, .. } => mongo_kit::is_transient(&source.0),
+            Self::Unverified { is_stuck, .. } => !is_stuck,
             _ => true,
         }
     }
@@ -109,7 +128,6 @@ impl Engine {
         let owner = Uuid::new_v4().to_string();
         let statuses = migrations.iter().map(|migration| Status::new(&migration.definition()));
         Self {
-            client: client.clone(),
             database: database.clone(),
             service,
             ledger: Ledger::new(client, database, service, &owner, app_version),
@@ -138,7 +156,7 @@ impl Engine {
             match migration.steps().await {
                 Ok(steps) => {
                     for step in steps {
-                        plan.steps.push(step.plan(&self.database).await?);
+                        plan.steps.extend(step.plan(&self.database).await?);
                     }
                 }
                 Err(StepsError::Database(error)) => return Err(error),
@@ -159,13 +177,13 @@ impl Engine {
     ) -> Result<(), RunError> {
         let mut lease = None;
         let result = self.run_all(patience, shutdown, &mut lease).await;
-        if let Some(lease) = lease {
-            if let Err(error) = lease.release().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "lease not released: it expires"
-                );
-            }
+        if let Some(lease) = lease
+            && let Err(error) = lease.release().await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "lease not released: it expires"
+            );
         }
         result
     }
@@ -176,7 +194,8 @@ impl Engine {
         shutdown: &CancellationToken,
         lease: &mut Option<Lease>,
     ) -> Result<(), RunError> {
-        for migration in &self.migrations {
+        let mut failure = None;
+        'migrations: for migration in &self.migrations {
             let definition = migration.definition();
             let mut pause = FIRST_PAUSE;
             while let Err(error) = self.run_one(&**migration, patience, shutdown, lease).await {
@@ -200,7 +219,12 @@ impl Engine {
                 });
                 if is_final {
                     tracing::error!(migration = definition.id, error = message, "migration failed");
-                    return Err(error);
+                    if patience == Patience::Command || definition.blocking {
+                        return Err(error);
+                    }
+                    // A service does what it can without it.
+                    failure = failure.or(Some(error));
+                    continue 'migrations;
                 }
                 tracing::warn!(migration = definition.id, reason = message, "migration waits");
                 if is_waiting {
@@ -213,7 +237,7 @@ impl Engine {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn run_one(
@@ -241,9 +265,10 @@ impl Engine {
         }
         let Some(lease) = lease.as_ref() else { return Err(RunError::TakenOver(id)) };
         let steps = self.steps(migration, &definition).await?;
-        let result = self.apply(&definition, &steps, lease, shutdown).await;
+        let mut parts = Vec::new();
+        let result = self.apply(&definition, &steps, lease, shutdown, &mut parts).await;
         if let Err(error) = &result {
-            self.record_failure(&definition, lease, error).await;
+            self.record_failure(&definition, lease, error, &parts).await;
         }
         result
     }
@@ -255,7 +280,8 @@ impl Engine {
         definition: &Definition,
     ) -> Result<bool, RunError> {
         let id = definition.id;
-        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database =
+            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let steps = self.steps(migration, definition).await?;
         let entry = self.ledger.entry(id).await.map_err(database)?;
         let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
@@ -266,6 +292,16 @@ impl Engine {
         if pending.contains(&true) {
             return Ok(false);
         }
+        // What is left out has no part in that, but the ledger has to say so.
+        for step in &steps {
+            if let Step::LeaveOut(leave_out) = step {
+                let is_there = leave_out.is_there(&self.database).await.map_err(database)?;
+                if is_there != entry.left_out.iter().any(|left| left.is_of(leave_out)) {
+                    return Ok(false);
+                }
+            }
+        }
+        warn_of(id, &entry.left_out);
         self.set(id, |status| status.settle(&entry));
         Ok(true)
     }
@@ -305,7 +341,9 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
-            if let Some(lease) = lease.map_err(|source: mongodb::error::Error| RunError::Database { id, source: source.into() })? {
+            if let Some(lease) = lease.map_err(|source: mongodb::error::Error| {
+                RunError::Database { id, source: source.into() }
+            })? {
                 return Ok(Some(lease));
             }
             if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
@@ -330,14 +368,17 @@ impl Engine {
         steps: &[Step],
         lease: &Lease,
         shutdown: &CancellationToken,
+        parts: &mut Vec<Part>,
     ) -> Result<(), RunError> {
         let (id, fence) = (definition.id, lease.fence());
-        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database =
+            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let unfinished = self.ledger.entry(id).await.map_err(database)?;
         let unfinished = unfinished.filter(|entry| entry.state != State::Applied);
-        let (interrupted, mut parts) =
+        let (mut interrupted, done_before) =
             unfinished.map(|entry| (entry.progress, entry.parts)).unwrap_or_default();
-        self.ledger.claim(definition, fence, &parts).await.map_err(|error| run_error(id, error))?;
+        *parts = done_before;
+        self.ledger.claim(definition, fence, parts).await.map_err(|error| run_error(id, error))?;
         self.set(id, |status| {
             status.state = State::Running;
             status.message = None;
@@ -345,45 +386,49 @@ impl Engine {
         tracing::info!(migration = id, fence, "migration started");
 
         let stop = CancellationToken::new();
-        let mut left_out = Vec::new();
-        for step in steps {
-            let work = self.apply_step(id, fence, step, interrupted.clone(), &stop);
-            let (part, left) = watching(work, &stop, lease, shutdown).await.map_err(|error| {
-                let was_lost = lease.lost().is_cancelled() && !shutdown.is_cancelled();
-                if was_lost { RunError::TakenOver(id) } else { error }
-            })?;
-            if let Some(part) = part {
-                add(&mut parts, part);
-                let done = self.ledger.step_done(id, fence, &parts).await;
-                done.map_err(|error| run_error(id, error))?;
+        for round in 1.. {
+            let before = parts.clone();
+            let mut failed = None;
+            for step in steps {
+                let work = self.apply_step(id, fence, step, interrupted.take(), &stop);
+                match watching(id, work, &stop, lease, shutdown).await {
+                    Ok(Some(part)) => {
+                        add(parts, part);
+                        let done = self.ledger.step_done(id, fence, parts).await;
+                        done.map_err(|error| run_error(id, error))?;
+                    }
+                    Ok(None) => {}
+                    // One index that is in conflict is no reason to do without the others.
+                    Err(error @ RunError::Index { .. }) => failed = failed.or(Some(error)),
+                    Err(error) => return Err(error),
+                }
             }
-            left_out.extend(left);
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            self.set(id, |status| {
+                status.state = State::Verifying;
+                status.progress = None;
+            });
+            let Some(what) = self.undone(id, steps).await? else { break };
+            // An old program that goes on writing is always a document ahead.
+            let is_stuck = *parts == before;
+            if is_stuck || round == LARGEST_ROUNDS {
+                return Err(RunError::Unverified { id, what, is_stuck });
+            }
         }
-
-        self.set(id, |status| {
-            status.state = State::Verifying;
-            status.progress = None;
-        });
-        self.verify(id, steps).await?;
+        let left_out = self.left_out(id, steps).await?;
         self.ledger
-            .finish(definition, fence, State::Applied, &parts, &left_out, None)
+            .finish(definition, fence, State::Applied, parts, &left_out, None)
             .await
             .map_err(|error| run_error(id, error))?;
-        for left in &left_out {
-            tracing::warn!(
-                migration = id,
-                what = left.what,
-                count = left.count,
-                reason = left.reason,
-                "left out"
-            );
-        }
+        warn_of(id, &left_out);
         let modified: i64 = parts.iter().map(|part| part.modified).sum();
         tracing::info!(migration = id, modified, "migration applied");
         self.set(id, |status| {
             status.state = State::Applied;
             status.is_settled = true;
-            status.parts = parts;
+            status.parts.clone_from(parts);
             status.left_out = left_out;
         });
         Ok(())
@@ -396,8 +441,9 @@ impl Engine {
         step: &Step,
         interrupted: Option<Progress>,
         stop: &CancellationToken,
-    ) -> Result<(Option<Part>, Option<LeftOut>), RunError> {
-        let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+    ) -> Result<Option<Part>, RunError> {
+        let database =
+            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         let modified = match step {
             Step::Fill(fill) => {
                 let on_progress = |progress: &Progress| {
@@ -421,39 +467,59 @@ impl Engine {
             Step::Index(index) => {
                 let exists = index.exists(&self.database).await.map_err(database)?;
                 if !exists {
-                    index.create(&self.database).await.map_err(database)?;
+                    index.create(&self.database).await.map_err(|source| RunError::Index {
+                        id,
+                        index: index.name(),
+                        collection: index.collection,
+                        source: source.into(),
+                    })?;
                 }
-                (format!("index {} on {}", index.name(), index.collection), i64::from(!exists))
+                (format!("indexes on {}", index.collection), i64::from(!exists))
             }
             Step::Insert(insert) => {
                 let inserted = insert.run(&self.database, &self.ledger, id, fence).await;
                 (insert.what.clone(), inserted.map_err(|error| run_error(id, error))?)
             }
-            Step::LeaveOut(leave_out) => {
-                let report = leave_out.report(&self.database).await.map_err(database)?;
-                // Documents that could be left out but do not exist are no news.
-                let is_news = report.count > 0 || leave_out.documents.is_none();
-                return Ok((None, is_news.then_some(report)));
-            }
+            Step::LeaveOut(_) => return Ok(None),
         };
         let (what, modified) = modified;
-        Ok(((modified > 0).then_some(Part { what, modified }), None))
+        Ok((modified > 0).then_some(Part { what, modified }))
     }
 
-    /// Looks at the data again: nothing may be left to do.
-    async fn verify(&self, id: &'static str, steps: &[Step]) -> Result<(), RunError> {
+    /// Looks at the data again: the first step that is not done, with what is left of it.
+    async fn undone(&self, id: &'static str, steps: &[Step]) -> Result<Option<String>, RunError> {
+        let database =
+            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
         for step in steps {
-            let database = |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
             if step.is_pending(&self.database).await.map_err(database)? {
                 let plan = step.plan(&self.database).await.map_err(database)?;
-                let what = format!("{} ({} left)", plan.what, plan.changes);
-                return Err(RunError::Unverified { id, what });
+                let left = plan.map(|plan| format!("{} ({} left)", plan.what, plan.changes));
+                return Ok(left);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    async fn record_failure(&self, definition: &Definition, lease: &Lease, error: &RunError) {
+    /// What the steps leave as it is.
+    async fn left_out(&self, id: &'static str, steps: &[Step]) -> Result<Vec<LeftOut>, RunError> {
+        let database =
+            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let mut left_out = Vec::new();
+        for step in steps {
+            if let Step::LeaveOut(leave_out) = step {
+                left_out.extend(leave_out.report(&self.database).await.map_err(database)?);
+            }
+        }
+        Ok(left_out)
+    }
+
+    async fn record_failure(
+        &self,
+        definition: &Definition,
+        lease: &Lease,
+        error: &RunError,
+        parts: &[Part],
+    ) {
         if matches!(error, RunError::Interrupted | RunError::TakenOver(_)) {
             // The entry stays `running`: it will be resumed at its cursor.
             return;
@@ -462,7 +528,7 @@ impl Engine {
         let state = if retryable { State::FailedRetryable } else { State::FailedFatal };
         let stored = StoredError { message: describe(error), retryable };
         let recorded =
-            self.ledger.finish(definition, lease.fence(), state, &[], &[], Some(stored)).await;
+            self.ledger.finish(definition, lease.fence(), state, parts, &[], Some(stored)).await;
         if let Err(error) = recorded {
             // The entry stays `running`, which is resumed as well.
             tracing::warn!(migration = definition.id, %error, "failure not recorded");
@@ -476,16 +542,12 @@ impl Engine {
             }
         });
     }
-
-    /// The client that the engine works with.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
 }
 
 /// Waits for `work`, which is told to stop when the process is about to end or the lease is lost.
 /// Work is never dropped half-way: it comes to an end by itself, at the next batch.
 async fn watching<T>(
+    id: &'static str,
     work: impl Future<Output = Result<T, RunError>>,
     stop: &CancellationToken,
     lease: &Lease,
@@ -498,7 +560,14 @@ async fn watching<T>(
         () = shutdown.cancelled() => {}
     }
     stop.cancel();
-    work.await
+    let was_lost = lease.lost().is_cancelled() && !shutdown.is_cancelled();
+    work.await.map_err(|error| if was_lost { RunError::TakenOver(id) } else { error })
+}
+
+fn warn_of(id: &str, left_out: &[LeftOut]) {
+    for LeftOut { what, reason, count, .. } in left_out {
+        tracing::warn!(migration = id, what, count, reason, "left out");
+    }
 }
 
 /// Adds what a step changed to what it changed before it was interrupted.

@@ -27,6 +27,9 @@ const GIVE_UP: Duration = Duration::from_secs(20);
 
 const ID: &str = "lease";
 
+/// When a lease that nobody holds has expired.
+const LONG_AGO: DateTime = DateTime::from_millis(0);
+
 /// A lease that this process holds. Dropped without [`release`](Self::release), it expires.
 #[derive(Debug)]
 pub struct Lease {
@@ -67,7 +70,7 @@ impl Lease {
         owner: &str,
     ) -> mongodb::error::Result<Option<Self>> {
         let leases = collection(database, service);
-        let unheld = doc! { "_id": ID, "owner": null, "fence": 0_i64, "expires_at": DateTime::MIN };
+        let unheld = doc! { "_id": ID, "owner": null, "fence": 0_i64, "expires_at": LONG_AGO };
         match leases.insert_one(unheld).write_concern(WriteConcern::majority()).await {
             Err(error) if !mongo_kit::is_duplicate_key(&error) => return Err(error),
             Ok(_) | Err(_) => {}
@@ -115,7 +118,7 @@ impl Lease {
         // Not renewed from here on, whatever becomes of the call.
         self.heartbeat.abort();
         let mine = doc! { "_id": ID, "owner": &self.owner, "fence": self.fence };
-        let unheld = doc! { "$set": { "owner": null, "expires_at": DateTime::MIN } };
+        let unheld = doc! { "$set": { "owner": null, "expires_at": LONG_AGO } };
         self.leases.update_one(mine, unheld).write_concern(WriteConcern::majority()).await?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use mongodb::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Definition, Kind};
+use crate::{Definition, Kind, LeaveOut};
 
 /// How many earlier runs an entry remembers.
 const HISTORY_LENGTH: i32 = 20;
@@ -122,6 +122,13 @@ pub struct LeftOut {
     pub count: i64,
     /// Some of their `_id`s.
     pub examples: Vec<Bson>,
+}
+
+impl LeftOut {
+    /// Whether this is about what that leaves, for the same reason.
+    pub(crate) fn is_of(&self, leave_out: &LeaveOut) -> bool {
+        self.what == leave_out.what && self.reason == leave_out.reason
+    }
 }
 
 /// Why a migration failed or waits.
@@ -326,7 +333,7 @@ impl Ledger {
 
     fn describe(&self, definition: &Definition) -> Document {
         doc! {
-            "kind": format!("{:?}", definition.kind).to_lowercase(),
+            "kind": definition.kind.as_str(),
             "blocking": definition.blocking,
             "revision": definition.revision,
             "checksum": checksum(definition),

@@ -47,6 +47,17 @@ pub enum Kind {
     Backfill,
 }
 
+impl Kind {
+    /// As the ledger has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::Seed => "seed",
+            Self::Backfill => "backfill",
+        }
+    }
+}
+
 /// The steps cannot be worked out now.
 #[derive(Debug, thiserror::Error)]
 pub enum StepsError {
@@ -66,6 +77,7 @@ pub enum StepsError {
 
 /// One thing that has to hold.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a migration has a handful of them")]
 pub enum Step {
     /// Documents are filled in.
     Fill(Fill),

@@ -51,8 +51,11 @@ impl Step {
         }
     }
 
-    /// What a run would do, in numbers.
-    pub(crate) async fn plan(&self, database: &Database) -> mongodb::error::Result<PlannedStep> {
+    /// What a run would do, in numbers; none where that is nothing worth a word.
+    pub(crate) async fn plan(
+        &self,
+        database: &Database,
+    ) -> mongodb::error::Result<Option<PlannedStep>> {
         let (what, changes) = match self {
             Self::Fill(fill) => (fill.what.clone(), fill.remaining(database).await?),
             Self::Index(index) => {
@@ -65,17 +68,32 @@ impl Step {
                 (insert.what.clone(), if is_pending { count } else { 0 })
             }
             Self::LeaveOut(leave_out) => {
-                let left_out = Some(leave_out.report(database).await?);
-                return Ok(PlannedStep { what: leave_out.what.clone(), changes: 0, left_out });
+                let left_out = leave_out.report(database).await?;
+                let planned = |left: LeftOut| PlannedStep {
+                    what: left.what.clone(),
+                    changes: 0,
+                    left_out: Some(left),
+                };
+                return Ok(left_out.map(planned));
             }
         };
-        Ok(PlannedStep { what, changes, left_out: None })
+        Ok(Some(PlannedStep { what, changes, left_out: None }))
     }
 }
 
 impl LeaveOut {
-    /// Counts what is left and names some of it.
-    pub(crate) async fn report(&self, database: &Database) -> mongodb::error::Result<LeftOut> {
+    /// Whether there is anything to leave.
+    pub(crate) async fn is_there(&self, database: &Database) -> mongodb::error::Result<bool> {
+        let Some((collection, filter)) = &self.documents else { return Ok(true) };
+        let collection = database.collection::<Document>(collection);
+        Ok(collection.find_one(filter.clone()).projection(doc! { "_id": 1 }).await?.is_some())
+    }
+
+    /// Counts what is left and names some of it; none where there is nothing.
+    pub(crate) async fn report(
+        &self,
+        database: &Database,
+    ) -> mongodb::error::Result<Option<LeftOut>> {
         let mut left_out = LeftOut {
             what: self.what.clone(),
             reason: self.reason.clone(),
@@ -93,6 +111,7 @@ impl LeaveOut {
             left_out.examples =
                 ids.into_iter().map(|mut id| id.remove("_id").unwrap_or(Bson::Null)).collect();
         }
-        Ok(left_out)
+        let is_there = left_out.count > 0 || self.documents.is_none();
+        Ok(is_there.then_some(left_out))
     }
 }

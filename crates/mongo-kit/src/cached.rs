@@ -1,12 +1,15 @@
 //! A value read from a collection, kept until the collection changes.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use mongodb::error::Error;
-use tokio::sync::Mutex;
 
 use crate::{Stamp, Watch};
 
@@ -14,55 +17,87 @@ use crate::{Stamp, Watch};
 /// writes costs one read.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// A read that is under way, and all who wait for it.
+type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
+
 /// A value read from a collection, kept until the collection changes.
 ///
 /// A value may be served for as long as `tolerance` after a change, while a new one is read in the
 /// background; after that a caller waits for the new one.
-#[derive(Debug)]
-pub struct Cached<T> {
+pub struct Cached<T: Clone> {
     watch: Watch,
     tolerance: Duration,
     value: RwLock<Option<(Stamp, T)>>,
-    /// Held while the value is being read: one reader at a time, the others wait for its result.
-    reading: Mutex<()>,
+    flight: Mutex<Option<Flight<T>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Cached<T> {
     /// An empty cache of something that is read from the watched collection.
     pub fn new(watch: Watch, tolerance: Duration) -> Arc<Self> {
-        let (value, reading) = (RwLock::new(None), Mutex::new(()));
-        Arc::new(Self { watch, tolerance, value, reading })
+        let (value, flight) = (RwLock::new(None), Mutex::new(None));
+        Arc::new(Self { watch, tolerance, value, flight })
     }
 
     /// The value, by `read` where there is none that is current enough.
     ///
-    /// A read that was begun is finished even if the caller leaves: the next one needs it.
-    pub async fn get<F>(self: &Arc<Self>, read: F) -> mongodb::error::Result<T>
+    /// Callers at the same time share one read, and its error. A read that was begun is finished
+    /// even if all callers leave: the next one needs it.
+    pub async fn get<F>(self: &Arc<Self>, read: F) -> Result<T, Error>
     where
-        F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let mut read = Some(read);
         match self.stored() {
-            Stored::Current(value) => Ok(value),
-            Stored::Stale { value, refresh } => {
-                if refresh && self.reading.try_lock().is_ok() {
-                    drop(tokio::spawn(self.clone().read(read)));
-                }
-                Ok(value)
+            Stored::Current(value) | Stored::Stale { value, refresh: false } => return Ok(value),
+            Stored::Stale { value, refresh: true } => {
+                // A task of its own: it goes on.
+                drop(self.join_or_start(&mut read));
+                return Ok(value);
             }
-            Stored::Nothing => {
-                tokio::spawn(self.clone().read(read)).await.map_err(Error::custom)?
+            Stored::Nothing => {}
+        }
+        let result = self.join_or_start(&mut read).await;
+        if read.is_none() || result.is_err() {
+            return result;
+        }
+        // Somebody else's read: it may have begun before a change that this caller knows of. The
+        // one after it has not.
+        match self.stored() {
+            Stored::Current(value) | Stored::Stale { value, .. } => Ok(value),
+            Stored::Nothing => self.join_or_start(&mut read).await,
+        }
+    }
+
+    /// The read that is under way, or this one, which is taken and begun.
+    fn join_or_start<F>(self: &Arc<Self>, read: &mut Option<F>) -> Flight<T>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = flight.as_ref().filter(|flight| flight.peek().is_none());
+        match (under_way, read.take()) {
+            (Some(under_way), unused) => {
+                *read = unused;
+                under_way.clone()
+            }
+            (None, Some(read)) => {
+                let task = tokio::spawn(self.clone().read(read));
+                let started = task.map(|ended| {
+                    ended.unwrap_or_else(|panic| Err(Error::custom(panic.to_string())))
+                });
+                flight.insert(started.boxed().shared()).clone()
+            }
+            (None, None) => {
+                let nothing = Err(Error::custom("nothing to read"));
+                std::future::ready(nothing).boxed().shared()
             }
         }
     }
 
-    async fn read<F>(self: Arc<Self>, read: F) -> mongodb::error::Result<T>
+    async fn read<F>(self: Arc<Self>, read: F) -> Result<T, Error>
     where
-        F: Future<Output = mongodb::error::Result<T>>,
+        F: Future<Output = Result<T, Error>>,
     {
-        let _one_at_a_time = self.reading.lock().await;
-        if let Stored::Current(value) | Stored::Stale { value, refresh: false } = self.stored() {
-            return Ok(value);
-        }
         let stamp = self.watch.stamp().await?;
         let value = read.await?;
         let mut stored = self.value.write().unwrap_or_else(PoisonError::into_inner);
@@ -89,4 +124,10 @@ enum Stored<T> {
     Stale { value: T, refresh: bool },
     /// Nothing that may be served.
     Nothing,
+}
+
+impl<T: Clone> std::fmt::Debug for Cached<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cached").field("watch", &self.watch).finish_non_exhaustive()
+    }
 }

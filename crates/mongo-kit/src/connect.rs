@@ -39,7 +39,9 @@ pub enum ConnectError {
     #[error("`mongodb.uri` is no MongoDB connection string: {0}")]
     Uri(String),
     /// The database's name has characters that MongoDB refuses.
-    #[error("`mongodb.database` must be a database name without spaces or any of /\\.\"$, not {0:?}")]
+    #[error(
+        "`mongodb.database` must be a database name without spaces or any of /\\.\"$, not {0:?}"
+    )]
     Database(String),
 }
 
@@ -211,7 +213,9 @@ async fn hello(client: &Client) -> mongodb::error::Result<Document> {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("database", &self.database.name()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("database", &self.database.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,7 +226,9 @@ fn check_hello(
 ) -> Result<(), DeploymentError> {
     let wire_version = hello.get_i32("maxWireVersion").unwrap_or_default();
     if wire_version < MINIMUM_WIRE_VERSION {
-        return Err(DeploymentError::TooOld(hello.get_str("version").unwrap_or_default().to_owned()));
+        return Err(DeploymentError::TooOld(
+            hello.get_str("version").unwrap_or_default().to_owned(),
+        ));
     }
     let is_router = hello.get_str("msg").is_ok_and(|message| message == "isdbgrid");
     match (hello.get_str("setName"), expected) {

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use mongodb::bson::{self, Bson, RawDocument};
+use mongodb::bson::{self, RawDocument};
 use opentelemetry::{KeyValue, global, metrics::Counter};
 use serde::de::DeserializeOwned;
 
@@ -17,7 +17,7 @@ pub struct Unreadable {
     /// Its `_id`, as text.
     pub id: String,
     /// What is wrong with it.
-    pub source: bson::error::Error,
+    pub source: Box<bson::error::Error>,
 }
 
 /// Reads a document of a collection.
@@ -27,8 +27,8 @@ pub fn read<T: DeserializeOwned>(
 ) -> Result<T, Unreadable> {
     bson::deserialize_from_slice(document.as_bytes()).map_err(|source| {
         let id = document.get("_id").ok().flatten();
-        let id = id.and_then(|id| Bson::try_from(id.to_owned()).ok()).unwrap_or(Bson::Null);
-        Unreadable { collection, id: lenient::id_text(&id), source }
+        let id = id.map(lenient::raw_id_text).unwrap_or_default();
+        Unreadable { collection, id, source: Box::new(source) }
     })
 }
 

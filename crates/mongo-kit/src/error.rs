@@ -7,7 +7,7 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 /// An error of the driver in words for a person: without labels, and without the bytes of the
 /// server's answer, which the driver's own text has.
 #[derive(Debug, Clone)]
-pub struct DatabaseError(pub Error);
+pub struct DatabaseError(pub Box<Error>);
 
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,7 @@ impl std::error::Error for DatabaseError {}
 
 impl From<Error> for DatabaseError {
     fn from(error: Error) -> Self {
-        Self(error)
+        Self(Box::new(error))
     }
 }
 

@@ -4,22 +4,33 @@
 //! meaning is plain. What is left is an error, which names the value's type.
 
 use chrono::{DateTime, Utc};
-use mongodb::bson::Bson;
+use mongodb::bson::{Bson, RawBsonRef, oid::ObjectId};
 use serde::{Deserialize, Deserializer, de::Error};
+
+/// The longest `_id` that is shown as Extended JSON, in bytes. Making it recurses into nested
+/// documents, and a stored document may nest deeper than a stack is deep.
+const LONGEST_COMPOUND_ID: usize = 256;
 
 /// A date: a BSON date, or text in RFC 3339. Absent and null are no date.
 pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let value = Option::<Bson>::deserialize(deserializer)?;
-    match &value {
-        None | Some(Bson::Null | Bson::Undefined) => Ok(None),
-        Some(Bson::DateTime(date)) => DateTime::from_timestamp_millis(date.timestamp_millis())
-            .map(Some)
-            .ok_or_else(|| D::Error::custom("a date beyond the year 262143")),
-        Some(Bson::String(text)) => {
+    match value(deserializer)? {
+        None => Ok(None),
+        Some(RawBsonRef::DateTime(date)) => {
+            DateTime::from_timestamp_millis(date.timestamp_millis())
+                .map(Some)
+                .ok_or_else(|| D::Error::custom("a date beyond the year 262143"))
+        }
+        Some(RawBsonRef::String(text)) => {
             parse_date(text).map(Some).ok_or_else(|| D::Error::custom("text that is no date"))
         }
         Some(other) => Err(unexpected("a date", other)),
     }
+}
+
+/// The value as it is stored, without going into nested ones. Null is none.
+fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawBsonRef<'de>>, D::Error> {
+    let value = RawBsonRef::deserialize(deserializer)?;
+    Ok(Some(value).filter(|value| !matches!(value, RawBsonRef::Null | RawBsonRef::Undefined)))
 }
 
 /// The date that a text in RFC 3339 says.
@@ -39,41 +50,58 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
 
 /// The id of another document: hexadecimal text or an `ObjectId`. Absent and null are none.
 pub fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let value = Option::<Bson>::deserialize(deserializer)?;
-    match value {
-        None | Some(Bson::Null | Bson::Undefined) => Ok(None),
-        Some(Bson::String(text)) => Ok(Some(text)),
-        Some(Bson::ObjectId(id)) => Ok(Some(id.to_hex())),
-        Some(other) => Err(unexpected("an id", &other)),
+    match value(deserializer)? {
+        None => Ok(None),
+        Some(RawBsonRef::String(text)) => Ok(Some(text.to_owned())),
+        Some(RawBsonRef::ObjectId(id)) => Ok(Some(id.to_hex())),
+        Some(other) => Err(unexpected("an id", other)),
     }
 }
 
 /// A whole number, kept by other programs as any of BSON's number types. Absent and null are 0.
 pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let value = Option::<Bson>::deserialize(deserializer)?;
-    match value {
-        None | Some(Bson::Null | Bson::Undefined) => Ok(0),
-        Some(Bson::Int32(number)) => Ok(number.into()),
-        Some(Bson::Int64(number)) => Ok(number),
+    match value(deserializer)? {
+        None => Ok(0),
+        Some(RawBsonRef::Int32(number)) => Ok(number.into()),
+        Some(RawBsonRef::Int64(number)) => Ok(number),
         #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53, checked")]
-        Some(Bson::Double(number)) if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) => {
+        Some(RawBsonRef::Double(number))
+            if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) =>
+        {
             Ok(number as i64)
         }
-        Some(other) => Err(unexpected("a whole number", &other)),
+        Some(other) => Err(unexpected("a whole number", other)),
     }
+}
+
+/// The `_id` of a document, as [`id_text`] has it.
+pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(raw_id_text(RawBsonRef::deserialize(deserializer)?))
 }
 
 /// The `_id` of a document as text: hexadecimal for an `ObjectId`, itself for text, relaxed
 /// Extended JSON for everything else.
 pub fn id_text(id: &Bson) -> String {
     match id {
-        Bson::ObjectId(id) => id.to_hex(),
+        Bson::ObjectId(id) => ObjectId::to_hex(*id),
         Bson::String(text) => text.clone(),
         other => other.clone().into_relaxed_extjson().to_string(),
     }
 }
 
-fn unexpected<E: Error>(expected: &str, value: &Bson) -> E {
+pub(crate) fn raw_id_text(id: RawBsonRef<'_>) -> String {
+    let length = match id {
+        RawBsonRef::Document(document) => document.as_bytes().len(),
+        RawBsonRef::Array(array) => array.as_bytes().len(),
+        _ => 0,
+    };
+    if length > LONGEST_COMPOUND_ID {
+        return format!("an _id of {length} bytes");
+    }
+    Bson::try_from(id).map(|id| id_text(&id)).unwrap_or_default()
+}
+
+fn unexpected<E: Error>(expected: &str, value: RawBsonRef<'_>) -> E {
     E::custom(format_args!("{:?} instead of {expected}", value.element_type()))
 }
 
@@ -131,6 +159,20 @@ mod tests {
         for document in [doc! { "integer": 3 }, doc! { "integer": 3i64 }, doc! { "integer": 3.0 }] {
             assert_eq!(read(&document).unwrap().integer, 3);
         }
+    }
+
+    #[test]
+    fn a_document_that_nests_deeper_than_a_stack_is_an_error_and_no_more() {
+        let mut deep = doc! {};
+        for _ in 0..180 {
+            deep = doc! { "a": deep };
+        }
+        for field in ["date", "reference", "integer"] {
+            assert!(read(&doc! { field: deep.clone() }).is_err(), "{field}");
+        }
+        let id = bson::serialize_to_vec(&doc! { "_id": deep }).unwrap();
+        let id = bson::RawDocument::from_bytes(&id).unwrap().get("_id").unwrap().unwrap();
+        assert!(raw_id_text(id).starts_with("an _id of"));
     }
 
     #[test]

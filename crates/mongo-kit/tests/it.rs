@@ -94,10 +94,8 @@ async fn within_the_tolerance_nobody_waits_for_a_new_value() {
     database.insert("things", [doc! {}]).await;
     eventually("the change is known", async || stamp.changed_at().is_some()).await;
     assert_eq!(counter.get(&cached).await, 0);
-    eventually("it is read behind the callers' backs", async || {
-        counter.get(&cached).await == 1
-    })
-    .await;
+    eventually("it is read behind the callers' backs", async || counter.get(&cached).await == 1)
+        .await;
     assert_eq!(counter.reads(), 2);
 }
 

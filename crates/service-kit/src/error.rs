@@ -47,10 +47,8 @@ impl ApiError {
 
     /// One parameter or field has an invalid value or is unknown.
     pub fn invalid(error: FieldError) -> Self {
-        let mut this = Self::new(
-            ErrorCode::ValidationFailed,
-            format!("`{}`: {}", error.field, error.message),
-        );
+        let mut this =
+            Self::new(ErrorCode::ValidationFailed, format!("`{}`: {}", error.field, error.message));
         this.problem.errors.push(error);
         this
     }

@@ -1,6 +1,9 @@
 //! Extractors that parse, so that handlers get values of the domain.
 
-use std::future::{Ready, ready};
+use std::{
+    collections::HashSet,
+    future::{Ready, ready},
+};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use models::{ErrorCode, FieldError, ObjectId};
@@ -40,6 +43,14 @@ impl FromRequest for NoQuery {
 
 fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let mut names = HashSet::new();
+    for (name, _) in pairs {
+        if let Some(field) = names.replace(name.clone()) {
+            let message = "given more than once".to_owned();
+            let (field, code) = (field.into_owned(), "invalid".to_owned());
+            return Err(ApiError::invalid(FieldError { field, code, message }));
+        }
+    }
     let deserializer = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let field = error.path().to_string();

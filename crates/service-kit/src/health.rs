@@ -116,9 +116,8 @@ impl Health {
 
     /// Whether the process is ready, and why not.
     pub async fn ready(&self) -> (bool, Value) {
-        let checks = self.0.checks.iter().map(|check| async {
-            (check.name.to_owned(), check.run().await)
-        });
+        let checks =
+            self.0.checks.iter().map(|check| async { (check.name.to_owned(), check.run().await) });
         let reports = join_all(checks).await;
         let is_draining = self.0.is_draining.load(Ordering::Relaxed);
         let is_ready = !is_draining && reports.iter().all(|(_, report)| report.is_ok);

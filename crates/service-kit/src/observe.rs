@@ -10,10 +10,7 @@ use actix_web::{
     middleware::Next,
 };
 use opentelemetry::{
-    KeyValue, global,
-    metrics::Histogram,
-    propagation::Extractor,
-    trace::TraceContextExt,
+    KeyValue, global, metrics::Histogram, propagation::Extractor, trace::TraceContextExt,
 };
 use tracing::{Instrument, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;

@@ -95,5 +95,6 @@ pub fn one_line(error: &dyn Error) -> String {
         line = format!("{line}: {error}");
         cause = error.source();
     }
-    line.replace('\n', " ")
+    // What comes from a parser may have lines and columns of its own.
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

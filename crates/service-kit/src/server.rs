@@ -185,9 +185,7 @@ where
     F::Output: Responder + 'static,
 {
     let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    web::resource(path)
-        .route(reading.to(handler))
-        .default_service(web::to(method_not_allowed))
+    web::resource(path).route(reading.to(handler)).default_service(web::to(method_not_allowed))
 }
 
 /// Where the listener listens, as an address for clients on this machine.

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +16,8 @@ use config::{
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
+
+use crate::server::local_url;
 
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
@@ -134,12 +137,14 @@ impl std::str::FromStr for HttpUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+        // Not repeated where it may hold a password.
+        let shown = if text.contains('@') { "the address".to_owned() } else { format!("{text:?}") };
+        let url = Url::parse(text).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if url.scheme() == "http" && is_bare && url.username().is_empty() {
+        if url.scheme() == "http" && is_bare && !text.contains('@') {
             Ok(Self(url))
         } else {
-            Err(format!("{text:?} is not of the form http://host:port"))
+            Err(format!("{shown} is not of the form http://host:port"))
         }
     }
 }
@@ -164,6 +169,14 @@ impl Replicas {
     /// The addresses, in the order in which they were given.
     pub fn urls(&self) -> &[HttpUrl] {
         &self.0
+    }
+}
+
+impl From<SocketAddr> for HttpUrl {
+    /// The address at which clients on this machine reach a listener.
+    fn from(address: SocketAddr) -> Self {
+        #[expect(clippy::expect_used, reason = "an IP address and a port make an address")]
+        local_url(address).parse().expect("the address of a listener is an address")
     }
 }
 
@@ -283,7 +296,8 @@ impl Settings {
         let config = builder.build().map_err(wrong)?;
         serde_path_to_error::deserialize(config).map_err(|error| {
             let key = error.path().to_string();
-            let variable = format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
+            let variable =
+                format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
             SettingsError::Wrong(format!(
                 "`{key}`: {}; correct it in the file or in {variable}",
                 error.into_inner()
@@ -406,12 +420,15 @@ mod tests {
             ("TURBULENCE__AUTH__MODE", "google-ish", "auth.mode"),
             ("TURBULENCE__SECTIONS__URL", "localhost:5002", "sections.url"),
             ("TURBULENCE__SECTIONS__URL", "https://h/path", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
             ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
         ] {
             let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
             let line = error.to_string();
             assert!(line.contains(&format!("`{key}`")) && line.contains(variable), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
         }
     }
 

@@ -91,7 +91,7 @@ fn story(number: usize, content_bytes: usize) -> Document {
         "title": format!("Story {number}"),
         "slug": format!("story-{number}"),
         "content": "<p>Lorem ipsum.</p>".repeat(content_bytes / 19 + 1),
-        "is_published": number % 50 != 0,
+        "is_published": !number.is_multiple_of(50),
         "date": date, "createdDate": date, "updatedDate": date,
     }
 }

@@ -10,7 +10,12 @@ use service_kit::settings::Sources;
 /// New here? `turbulence up --demo` starts everything with a small example site, a MongoDB of its
 /// own included, and prints what to open next.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

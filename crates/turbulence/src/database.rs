@@ -13,9 +13,6 @@ use crate::{cli, failure::Failure, progress};
 /// How long a command waits for a database that is away, or for a primary to be elected.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// The default port of the gateway.
-const PORT: u16 = 5001;
-
 /// A database that can be used, and the server behind it if that was started for it.
 pub(crate) struct Database {
     pub(crate) connection: Connection,
@@ -52,7 +49,7 @@ impl Database {
             None
         } else {
             // What is wrong with the other settings should not wait for a server to start.
-            Settings::load(PORT, &sources)?;
+            Settings::load(gateway::DEFAULT_PORT, &sources)?;
             let spinner = progress::spinner("Starting MongoDB");
             let data = DataDir::Persistent(data_dir.to_owned());
             let options = Options { data, server_parameters: Vec::new(), cache_mb: None };
@@ -61,7 +58,7 @@ impl Database {
             sources.command_line.push(("mongodb.uri", mongod.uri().to_owned()));
             Some(mongod)
         };
-        let settings = Settings::load(PORT, &sources)?;
+        let settings = Settings::load(gateway::DEFAULT_PORT, &sources)?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, "turbulence").await?;
         let began = std::time::Instant::now();

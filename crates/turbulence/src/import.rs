@@ -76,6 +76,8 @@ pub(crate) enum ImportError {
          nothing was loaded"
     )]
     NotEmpty(&'static str),
+    #[error("another import runs into the same database: let it finish; nothing was loaded")]
+    NotAlone,
     #[error("MongoDB failed while documents were loaded; nothing was loaded")]
     Database(#[source] mongo_kit::DatabaseError),
 }
@@ -136,10 +138,7 @@ fn numbers(collections: &[(&'static str, u64)]) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-async fn load(
-    database: &Mongo,
-    source: &Source,
-) -> Result<Vec<(&'static str, u64)>, ImportError> {
+async fn load(database: &Mongo, source: &Source) -> Result<Vec<(&'static str, u64)>, ImportError> {
     finish_interrupted(database).await?;
     let inputs = source.inputs()?;
     for input in &inputs {
@@ -163,6 +162,14 @@ async fn load(
             }
         }
     }
+    for (collection, count) in &loaded {
+        // Two imports at once would stage into each other's collections.
+        if database.collection::<Document>(&staging(collection)).count_documents(doc! {}).await?
+            != *count
+        {
+            return Err(ImportError::NotAlone);
+        }
+    }
     let names: Vec<_> = inputs.iter().map(|input| input.collection).collect();
     let note = doc! { "_id": "renaming", "collections": names };
     notes(database).insert_one(note).write_concern(WriteConcern::majority()).await?;
@@ -178,12 +185,16 @@ async fn finish_interrupted(database: &Mongo) -> Result<(), ImportError> {
     let existing: HashSet<_> = database.list_collection_names().await?.into_iter().collect();
     let names = note.get_array("collections").into_iter().flatten().filter_map(Bson::as_str);
     for name in names.filter(|name| existing.contains(&staging(name))) {
+        let target = database.collection(name);
+        if !is_not_empty(&target).await? {
+            // It may exist with indexes, which the next start builds anew. One with documents stays,
+            // and the renaming fails.
+            target.drop().await?;
+        }
         let full = |name: &str| format!("{}.{name}", database.name());
         let rename = doc! {
             "renameCollection": full(&staging(name)),
             "to": full(name),
-            // Empty, as was checked; it may exist with indexes, which the next start builds anew.
-            "dropTarget": true,
             "writeConcern": { "w": "majority" },
         };
         database.client().database("admin").run_command(rename).await?;
@@ -254,8 +265,8 @@ impl Source {
                     let file = path.display().to_string();
                     let stem = path.file_stem().and_then(|stem| stem.to_str());
                     let collection = COLLECTIONS.into_iter().find(|name| Some(*name) == stem);
-                    let collection =
-                        collection.ok_or_else(|| ImportError::UnknownFile { file: file.clone() })?;
+                    let collection = collection
+                        .ok_or_else(|| ImportError::UnknownFile { file: file.clone() })?;
                     let bytes = fs::metadata(&path).map_err(read)?.len();
                     inputs.push(Input { collection, name: file, bytes, lines: Lines::File(path) });
                 }
@@ -330,9 +341,7 @@ impl Input {
     }
 
     /// The documents, line by line.
-    fn documents(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<Line, ImportError>>, ImportError> {
+    fn documents(&self) -> Result<impl Iterator<Item = Result<Line, ImportError>>, ImportError> {
         let reader: Box<dyn BufRead> = match &self.lines {
             Lines::Text(text) => Box::new(text.as_bytes()),
             Lines::File(path) => {
@@ -360,8 +369,8 @@ fn parse(line: &str) -> Result<Document, String> {
     if line.len() > LARGEST_DOCUMENT {
         return Err("longer than the 16 MiB that MongoDB takes".to_owned());
     }
-    let object: Map<String, Value> =
-        serde_json::from_str(line).map_err(|error| format!("no JSON object: {}", in_line(&error)))?;
+    let object: Map<String, Value> = serde_json::from_str(line)
+        .map_err(|error| format!("no JSON object: {}", in_line(&error)))?;
     Document::try_from(object).map_err(|error| format!("no Extended JSON: {error}"))
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use data_service::Migrate as MigrateAt;
 use migrations::{Engine, Patience};
 use serde_json::{Value, json};
-use service_kit::{Settings, clock::Clock, server::local_url, settings::HttpUrl};
+use service_kit::{Settings, clock::Clock, settings::HttpUrl};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -44,7 +44,7 @@ async fn with_sections(
         MigrateAction::Plan => sections_service::bind_preview(&settings).await?,
         _ => sections_service::bind(&settings).await?,
     };
-    let url = sections_url(&local_url(sections.address()));
+    let url = HttpUrl::from(sections.address());
     let stop = CancellationToken::new();
     let serving = tokio::spawn(sections.run(MigrateAt::Never, stop.clone()));
 
@@ -70,11 +70,6 @@ async fn with_sections(
     // What went wrong with it has been seen by its caller.
     let _ = serving.await;
     result
-}
-
-fn sections_url(url: &str) -> HttpUrl {
-    #[expect(clippy::expect_used, reason = "made from a socket's address")]
-    url.parse().expect("the address of a listener is an address")
 }
 
 async fn act(

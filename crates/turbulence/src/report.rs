@@ -37,15 +37,8 @@ pub(crate) fn done(service: &str, statuses: &[Status]) -> String {
 }
 
 fn parts_text(parts: &[Part]) -> String {
-    let part = |Part { what, modified }: &Part| {
-        // Building an index counts one; the number says nothing.
-        if what.starts_with("index ") { None } else { Some(format!("{what}: {modified}")) }
-    };
-    let mut texts: Vec<_> = parts.iter().filter_map(part).collect();
-    let indexes = parts.len() - texts.len();
-    if indexes > 0 {
-        texts.push(format!("{indexes} index{} built", if indexes == 1 { "" } else { "es" }));
-    }
+    let texts: Vec<_> =
+        parts.iter().map(|Part { what, modified }| format!("{what}: {modified}")).collect();
     let separator = format!("\n{:39}", "");
     texts.join(&separator)
 }
@@ -111,14 +104,9 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
             _ = writeln!(text, "      for {reason}");
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
-            if step.what.starts_with("index ") {
-                _ = writeln!(text, "      {}", step.what);
-            } else {
-                _ = writeln!(text, "      {}: {}", step.what, step.changes);
-            }
+            _ = writeln!(text, "      {}: {}", step.what, step.changes);
         }
         let left = steps.iter().filter_map(|step| step.left_out.as_ref());
-        let left = left.filter(|left| left.count > 0 || left.what.starts_with("no "));
         for line in left_out(left).lines() {
             _ = writeln!(text, "    leave:{line}");
         }

@@ -4,7 +4,6 @@ use std::{
     fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write},
-    net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::Path,
     process::ExitCode,
@@ -47,7 +46,7 @@ pub(crate) async fn run(
     let data_dir = &arguments.database.data_dir;
     let sources = arguments.sources();
     // A port in use is told before anything is started.
-    drop(server::bind(&Settings::load(5001, &sources)?.server)?);
+    drop(server::bind(&Settings::load(gateway::DEFAULT_PORT, &sources)?.server)?);
     let result = async {
         let database = Database::open_with(data_dir, sources, &shutdown).await?;
         let result = with_database(arguments, &database, &shutdown).await;
@@ -125,10 +124,10 @@ impl Site {
         inner.server.port = 0;
 
         let sections = sections_service::bind(&inner).await?;
-        inner.sections.url = http_url(sections.address());
+        inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;
-        settings.upstreams.sections = http_url(sections.address()).into();
-        settings.upstreams.content = http_url(content.address()).into();
+        settings.upstreams.sections = HttpUrl::from(sections.address()).into();
+        settings.upstreams.content = HttpUrl::from(content.address()).into();
         let gateway = Gateway::bind(&settings).await?;
 
         let services = [("sections", sections.statuses()), ("content", content.statuses())];
@@ -140,11 +139,6 @@ impl Site {
         tasks.spawn(async { Ok(gateway.run(three).await?) });
         Ok(Self { services, gateway: address, tasks })
     }
-}
-
-fn http_url(address: SocketAddr) -> HttpUrl {
-    #[expect(clippy::expect_used, reason = "made from a socket's address")]
-    local_url(address).parse().expect("the address of a listener is an address")
 }
 
 /// Waits until the gateway, which asks from time to time, has seen that the services are ready.
@@ -179,7 +173,7 @@ async fn summary(
     let title = if is_settled {
         "Turbulence is ready."
     } else {
-        "Turbulence serves, but a migration failed: `turbulence migrate status` says why."
+        "Turbulence serves, but a migration failed; why stands below."
     };
     let mut text = format!("\n{title}\n\n");
     _ = writeln!(text, "  Address  {gateway}");

@@ -9,8 +9,11 @@ use std::cmp::{Ordering, Reverse};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use models::Offset;
-use mongodb::bson::{self, Bson};
+use mongodb::bson::{self, Bson, RawBsonRef, RawDocument};
 use serde::{Deserialize, Serialize};
+
+/// The largest document that is part of a position, in bytes: as an `_id` it has a few fields.
+const LARGEST_COMPOUND: usize = 256;
 
 /// Where an item stands in its list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,7 @@ pub(crate) struct Position {
 
 /// Where a page of a list begins.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a request has one")]
 pub(crate) enum Start {
     /// After this many items.
     Offset(Offset),
@@ -45,12 +49,18 @@ impl Position {
         bson::serialize_to_vec(self).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The position that a cursor names. Values that no item is sorted by are refused.
+    /// The position that a cursor names. Values that no item is sorted by are refused, and so are
+    /// large compound ones: somebody else may have made the cursor, and nested it deeper than a
+    /// stack is deep.
     pub(crate) fn from_cursor(cursor: &str) -> Result<Self, InvalidCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
-        let position: Self = bson::deserialize_from_slice(&bytes).map_err(|_| InvalidCursor)?;
-        let sorts = |value: &Bson| !matches!(value, Bson::Array(_) | Bson::Undefined);
-        if sorts(&position.date) && sorts(&position.id) { Ok(position) } else { Err(InvalidCursor) }
+        let raw = RawDocument::from_bytes(&bytes).map_err(|_| InvalidCursor)?;
+        let value = |field| match raw.get(field) {
+            Ok(Some(value)) => plain(value).ok_or(InvalidCursor),
+            Ok(None) | Err(_) => Err(InvalidCursor),
+        };
+        let is_text = raw.get_bool("t").map_err(|_| InvalidCursor)?;
+        Ok(Self { date: value("d")?, is_text, id: value("i")? })
     }
 
     /// When it was created; the end of time for values that sort above all dates, none for those
@@ -68,11 +78,28 @@ impl Position {
         }
     }
 
+    /// The order of text-dated items among themselves.
+    fn text_order(&self) -> (Reverse<Option<i64>>, String) {
+        (Reverse(self.instant()), self.id.to_string())
+    }
+
     /// The order of a text-dated item and one that is not: by date, newest first; the text-dated
     /// one first where the dates are the same.
     fn order(text: &Self, other: &Self) -> Ordering {
         Reverse(text.instant()).cmp(&Reverse(other.instant())).then(Ordering::Less)
     }
+}
+
+/// The value, unless nothing is sorted by its kind or it is too large to be gone into.
+pub(crate) fn plain(value: RawBsonRef<'_>) -> Option<Bson> {
+    let is_plain = match value {
+        RawBsonRef::Document(document) => document.as_bytes().len() <= LARGEST_COMPOUND,
+        RawBsonRef::Array(_) | RawBsonRef::Undefined | RawBsonRef::JavaScriptCodeWithScope(_) => {
+            false
+        }
+        _ => true,
+    };
+    if is_plain { Bson::try_from(value).ok() } else { None }
 }
 
 /// Items whose date is kept as text, in the order of lists.
@@ -89,7 +116,7 @@ impl TextDated {
                 Position { date: date.into(), is_text: true, id }
             })
             .collect();
-        items.sort_by_cached_key(|item| (Reverse(item.instant()), item.id.to_string()));
+        items.sort_by_cached_key(Position::text_order);
         Self(items)
     }
 
@@ -104,14 +131,8 @@ impl TextDated {
     /// Those that come after a position.
     fn after(&self, position: &Position) -> &[Position] {
         let first = if position.is_text {
-            // After itself; after the others of its date too where it is gone.
-            let mut items = self.0.iter();
-            match items.position(|item| item == position) {
-                Some(index) => index + 1,
-                None => self
-                    .0
-                    .partition_point(|item| Reverse(item.instant()) <= Reverse(position.instant())),
-            }
+            let order = position.text_order();
+            self.0.partition_point(|item| item.text_order() <= order)
         } else {
             self.0.partition_point(|item| Position::order(item, position) == Ordering::Less)
         };
@@ -264,6 +285,30 @@ mod tests {
         fn any_text_is_a_cursor_or_refused(text in ".*") {
             let _ = Position::from_cursor(&text);
         }
+    }
+
+    #[test]
+    fn a_cursor_that_nests_deeper_than_a_stack_is_refused() {
+        let mut deep = bson::Document::new();
+        for _ in 0..60 {
+            deep = bson::doc! { "a": deep };
+        }
+        for position in [
+            bson::doc! { "d": null, "t": false, "i": deep.clone() },
+            bson::doc! { "d": deep.clone(), "t": false, "i": 1 },
+            bson::doc! { "d": null, "t": false, "i": [1] , "x": deep.clone() },
+        ] {
+            let cursor = URL_SAFE_NO_PAD.encode(bson::serialize_to_vec(&position).unwrap());
+            assert_eq!(Position::from_cursor(&cursor), Err(InvalidCursor));
+        }
+    }
+
+    #[test]
+    fn a_text_dated_item_that_is_gone_keeps_its_place() {
+        let texts = texts(&[5, 5, 5]);
+        let gone = texts.0[1].clone();
+        let rest = TextDated(vec![texts.0[0].clone(), texts.0[2].clone()]);
+        assert_eq!(rest.after(&gone), &texts.0[2..]);
     }
 
     #[test]

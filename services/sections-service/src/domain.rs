@@ -61,10 +61,13 @@ impl Sections {
             let parent = section.parent_id.filter(|parent| ids.contains(parent));
             children.entry(parent).or_default().push(section);
         }
-        nodes(None, &mut children)
+        nodes(None, LARGEST_DEPTH, &mut children)
     }
 
-    fn children(&self, is_wanted: impl Fn(&Section) -> bool) -> HashMap<Option<ObjectId>, Vec<&Section>> {
+    fn children(
+        &self,
+        is_wanted: impl Fn(&Section) -> bool,
+    ) -> HashMap<Option<ObjectId>, Vec<&Section>> {
         let mut children: HashMap<_, Vec<&Section>> = HashMap::new();
         for section in self.0.iter().filter(|section| is_wanted(section)) {
             children.entry(section.parent_id).or_default().push(section);
@@ -73,17 +76,27 @@ impl Sections {
     }
 }
 
+/// How deep a tree is answered. No navigation is deeper, and both ends recurse into it.
+const LARGEST_DEPTH: usize = 64;
+
 /// Takes the children of `parent` out of the map, so that this ends whatever the map says.
 fn nodes(
     parent: Option<ObjectId>,
+    depth: usize,
     children: &mut HashMap<Option<ObjectId>, Vec<&Section>>,
 ) -> Vec<SectionNode> {
     let sections = children.remove(&parent).unwrap_or_default();
+    if depth == 0 {
+        if !sections.is_empty() {
+            tracing::warn!(?parent, "the sections below are too deep for a tree");
+        }
+        return Vec::new();
+    }
     sections
         .into_iter()
         .map(|section| SectionNode {
             section: section.clone(),
-            children: nodes(Some(section.id), children),
+            children: nodes(Some(section.id), depth - 1, children),
         })
         .collect()
 }
@@ -156,7 +169,27 @@ mod tests {
         ]);
         let tree = sections.tree(Audience::Public);
         let children: Vec<_> = tree[0].children.iter().map(|node| &node.section.title).collect();
-        assert_eq!((tree.len(), children), (1, vec!["2", "3"].into_iter().map(str::to_owned).collect::<Vec<_>>().iter().collect()));
+        assert_eq!(
+            (tree.len(), children),
+            (1, vec!["2", "3"].into_iter().map(str::to_owned).collect::<Vec<_>>().iter().collect())
+        );
+    }
+
+    #[test]
+    fn a_tree_deeper_than_a_stack_is_cut() {
+        let number = |n: u32| {
+            let mut bytes = [0; 12];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            ObjectId::from_bytes(bytes)
+        };
+        let chain = (0..5_000).map(|n| Section {
+            id: number(n),
+            parent_id: n.checked_sub(1).map(number),
+            ..section(0, None, true)
+        });
+        let sections = Sections::new(chain.collect());
+        assert_eq!(sections.visible_to(Audience::Public).len(), 5_000);
+        assert_eq!(count(&sections.tree(Audience::Public)), LARGEST_DEPTH);
     }
 
     fn count(nodes: &[SectionNode]) -> usize {

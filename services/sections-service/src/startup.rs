@@ -41,10 +41,7 @@ async fn bind_with(
     DataService::bind(settings, NAME, |connection| {
         let store = web::Data::new(change(SectionStore::new(connection.database())));
         let routes: Routes = Arc::new(move |config| {
-            config
-                .app_data(store.clone())
-                .app_data(authenticator.clone())
-                .configure(http::routes);
+            config.app_data(store.clone()).app_data(authenticator.clone()).configure(http::routes);
         });
         (engine(connection, Clock::system()), routes)
     })

@@ -46,10 +46,11 @@ impl SectionStore {
 
     /// Answers as if the migrations had run: with the initial sections where there is none.
     pub(crate) fn previewing_seed(mut self, clock: &Clock) -> Self {
-        let seed = migrations::initial_sections(clock.now()).into_iter().filter_map(|mut section| {
-            section.insert("_id", oid::ObjectId::new());
-            bson::deserialize_from_document::<SectionDoc>(section).ok()
-        });
+        let seed =
+            migrations::initial_sections(clock.now()).into_iter().filter_map(|mut section| {
+                section.insert("_id", oid::ObjectId::new());
+                bson::deserialize_from_document::<SectionDoc>(section).ok()
+            });
         self.unless_any = Sections::new(seed.map(Section::from).collect());
         self
     }
@@ -91,6 +92,9 @@ struct SectionDoc {
     sort_order: i64,
     #[serde(default)]
     is_published: bool,
+    /// Anything but true, false or nothing makes the section unreadable, so that it is not shown.
+    #[serde(rename = "is_deleted", default)]
+    _is_deleted: Option<bool>,
     #[serde(rename = "createdDate", default, deserialize_with = "lenient::date")]
     created_date: Option<DateTime<Utc>>,
     #[serde(rename = "updatedDate", default, deserialize_with = "lenient::date")]

@@ -102,10 +102,11 @@ async fn cancelling(batches: usize) -> (Client, CancellationToken, Arc<Mutex<Vec
         CommandEvent::Started(event) => {
             used.lock().unwrap().extend(event.command.get_document("lsid").ok().cloned());
         }
-        CommandEvent::Succeeded(event) if event.command_name == "commitTransaction" => {
-            if committed.fetch_add(1, Ordering::SeqCst) + 1 == batches {
-                cancels.cancel();
-            }
+        CommandEvent::Succeeded(event)
+            if event.command_name == "commitTransaction"
+                && committed.fetch_add(1, Ordering::SeqCst) + 1 == batches =>
+        {
+            cancels.cancel();
         }
         _ => {}
     })

@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use models::{Common, Page, Project, ProjectCard, Story};
 use mongo_kit::{
     document::{Unreadable, read},
-    lenient::{date, id_text, reference, text, texts},
+    lenient::{date, id, reference, text, texts},
 };
-use mongodb::bson::{Bson, Document, RawDocument, doc};
+use mongodb::bson::{Document, RawDocument, doc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{PAGES, PROJECTS, STORIES};
@@ -59,8 +59,8 @@ pub(crate) trait Kind: 'static {
 /// What every kind of content has, as it is stored.
 #[derive(Debug, Deserialize)]
 struct CommonFields {
-    #[serde(rename = "_id")]
-    id: Bson,
+    #[serde(rename = "_id", deserialize_with = "id")]
+    id: String,
     #[serde(default, deserialize_with = "text")]
     title: String,
     #[serde(rename = "createdDate", default, deserialize_with = "date")]
@@ -80,7 +80,7 @@ struct CommonFields {
 impl CommonFields {
     fn answered<K: Kind + ?Sized>(self) -> Common {
         Common {
-            id: id_text(&self.id).into(),
+            id: self.id.into(),
             title: self.title,
             is_published: self.is_published.unwrap_or(K::PUBLISHED_UNLESS_SAID),
             created_date: self.created_date,

@@ -7,14 +7,14 @@ use models::{Limit, ObjectId};
 use mongo_kit::{Cached, document::readable, lenient};
 use mongodb::{
     Collection,
-    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
     error::{Error, ErrorKind},
     options::Hint,
 };
 use serde::Deserialize;
 
 use super::{ContentStore, Kind, migrations::indexes, public};
-use crate::domain::{Position, Start, TextDated, merge, window};
+use crate::domain::{Position, Start, TextDated, merge, plain, window};
 
 /// How many text-dated items are put in their place. More than that are no slip but another kind
 /// of site; they then follow the dates, as MongoDB sorts them.
@@ -104,7 +104,7 @@ impl<K: Kind> ContentStore<K> {
         text_dated: &TextDated,
     ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
         let (skip, count) = window(start, length, text_dated);
-        let not_text = doc! { "createdDate": { "$not": { "$type": "string" } } };
+        let not_text = doc! { "$nor": [text_dated_only()] };
         let others = self
             .collection
             .find(doc! { "$and": [after(query::<K>(filter), start), not_text] })
@@ -164,7 +164,7 @@ async fn survey(
         created_date: String,
     }
     let mut text_dates = query;
-    text_dates.insert("createdDate", doc! { "$type": "string" });
+    text_dates.extend(text_dated_only());
     let text_dates: Vec<TextDate> = collection
         .clone_with_type()
         .find(text_dates)
@@ -174,18 +174,25 @@ async fn survey(
         .try_collect()
         .await?;
     let is_few = i64::try_from(text_dates.len()).is_ok_and(|count| count <= LARGEST_TEXT_DATED);
-    let dated = text_dates.into_iter().filter(|_| is_few).filter_map(|document| {
-        // One that is no date stays last; reading it will say so.
+    let dated = text_dates.into_iter().filter(|_| is_few).map(|document| {
+        // One that is no date has a place too, where reading it will fail and be told.
         let date = lenient::parse_date(&document.created_date).unwrap_or_default();
-        Some((date, document.id))
+        (date, document.id)
     });
     Ok(Survey { total, text_dated: TextDated::new(dated) })
+}
+
+/// Matches items whose date is kept as text. A list of texts is of that type too, for MongoDB.
+fn text_dated_only() -> Document {
+    doc! { "createdDate": { "$type": "string", "$not": { "$type": "array" } } }
 }
 
 fn query<K: Kind>(filter: &Filter) -> Document {
     let mut query = Document::new();
     if let Some(section) = filter.section {
-        query.insert("section_id", section.to_string());
+        // Some programs keep references as ObjectIds.
+        let object_id = oid::ObjectId::from_bytes(section.bytes());
+        query.insert("section_id", doc! { "$in": [section.to_string(), object_id] });
     }
     if filter.include_drafts {
         query.insert("deleted", doc! { "$ne": true });
@@ -231,19 +238,19 @@ fn after(mut query: Document, start: &Start) -> Document {
 }
 
 fn position(document: &RawDocument) -> Position {
-    let value = |field: &str| {
-        let value = document.get(field).ok().flatten();
-        value.and_then(|value| Bson::try_from(value).ok()).unwrap_or(Bson::Null)
-    };
+    let value = |field: &str| document.get(field).ok().flatten();
     let date = match value("createdDate") {
+        None => Bson::Null,
         // It cannot be read, but it has a place: that of its latest date.
-        Bson::Array(values) => {
-            let latest = values.into_iter().max_by_key(|value| value.as_datetime().copied());
-            latest.unwrap_or(Bson::MinKey)
+        Some(RawBsonRef::Array(values)) => {
+            let dates = values.into_iter().flatten().filter_map(RawBsonRef::as_datetime);
+            dates.max().map_or(Bson::MinKey, Bson::from)
         }
-        date => date,
+        // Neither can this, and what is in it does not matter.
+        Some(RawBsonRef::Document(_)) => Document::new().into(),
+        Some(date) => plain(date).unwrap_or(Bson::Null),
     };
-    Position { date, is_text: false, id: value("_id") }
+    Position { date, is_text: false, id: value("_id").and_then(plain).unwrap_or(Bson::Null) }
 }
 
 fn is_missing_index(error: &Error) -> bool {

@@ -153,7 +153,11 @@ async fn mistakes_are_named() {
         ("/sections?include_drafts=perhaps", 422, "validation_failed", "include_drafts"),
     ] {
         let (actual, body) = service.get(path).await;
-        assert_eq!((actual.as_u16(), body["code"].as_str()), (status, Some(code)), "{path}: {body}");
+        assert_eq!(
+            (actual.as_u16(), body["code"].as_str()),
+            (status, Some(code)),
+            "{path}: {body}"
+        );
         assert!(body["detail"].as_str().unwrap().contains(detail), "{path}: {body}");
         assert_eq!(body["status"], status);
         assert_eq!(body["trace_id"].as_str().unwrap_or_default().len(), 32, "{body}");

@@ -137,7 +137,9 @@ async fn the_ledger_says_who_did_what_and_when() {
     assert_eq!(entry.get_i64("attempts").unwrap(), 1);
     assert!(entry.get_i64("fence").unwrap() > 0);
     assert!(!entry.get_str("owner").unwrap().is_empty());
-    assert!(entry.get_datetime("started_at").unwrap() <= entry.get_datetime("finished_at").unwrap());
+    assert!(
+        entry.get_datetime("started_at").unwrap() <= entry.get_datetime("finished_at").unwrap()
+    );
     let part = entry.get_array("parts").unwrap()[0].as_document().unwrap();
     assert_eq!(part.get_i64("modified").unwrap(), 4);
     assert_eq!(entry.get_array("history").unwrap().len(), 1);

@@ -1,6 +1,6 @@
 //! Slugs for the stories that have none.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -16,6 +16,9 @@ use crate::store::STORIES;
 
 /// The slug of a story whose title has no character that can stand in one.
 const FALLBACK: &str = "story";
+
+/// The number that the second story of a title gets.
+const FIRST_NUMBER: u64 = 2;
 
 /// Gives a slug to every story that is not deleted and has none.
 pub(super) struct StorySlugs {
@@ -66,17 +69,22 @@ impl EachDocument for FromTitle {
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
         let mut taken = HashSet::new();
-        let mut looked_up = HashSet::new();
+        // The numbers below are taken, so that many stories of one title do not count from 2 each.
+        let mut next_numbers: HashMap<Slug, u64> = HashMap::new();
         let mut assigned = Vec::with_capacity(documents.len());
         for mut document in documents {
             let title = document.get_str("title").unwrap_or_default();
             let base = Slug::from_title(title)
                 .or_else(|| Slug::from_title(FALLBACK))
                 .ok_or_else(|| mongodb::error::Error::custom("the fallback is no slug"))?;
-            if looked_up.insert(base.clone()) {
-                taken.extend(self.taken(&base, session).await?);
-            }
-            let slug = first_free(&base, &taken);
+            let next_number = match next_numbers.entry(base.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    taken.extend(self.taken(&base, session).await?);
+                    new.insert(FIRST_NUMBER)
+                }
+            };
+            let slug = first_free(&base, &taken, next_number);
             taken.insert(slug.as_str().to_owned());
             let id = document.remove("_id").unwrap_or(Bson::Null);
             assigned.push((id, doc! { "slug": slug.as_str() }));
@@ -109,11 +117,14 @@ impl FromTitle {
     }
 }
 
-fn first_free(base: &Slug, taken: &HashSet<String>) -> Slug {
-    let numbered = (2..).map(|number| base.numbered(number));
-    let mut candidates = std::iter::once(base.clone()).chain(numbered);
-    // Endless: one of them is free.
-    candidates.find(|slug| !taken.contains(slug.as_str())).unwrap_or_else(|| base.clone())
+/// The base itself, or the base with the first number from `next_number` on that is free.
+fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut u64) -> Slug {
+    let mut slug = base.clone();
+    while taken.contains(slug.as_str()) {
+        slug = base.numbered(*next_number);
+        *next_number += 1;
+    }
+    slug
 }
 
 #[cfg(test)]
@@ -130,7 +141,8 @@ mod tests {
             (vec!["news-2"], "news"),
         ] {
             let taken = taken.into_iter().map(str::to_owned).collect();
-            assert_eq!(first_free(&base, &taken).as_str(), expected);
+            let mut next_number = FIRST_NUMBER;
+            assert_eq!(first_free(&base, &taken, &mut next_number).as_str(), expected);
         }
     }
 }
