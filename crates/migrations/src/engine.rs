@@ -390,7 +390,8 @@ impl Engine {
             let before = parts.clone();
             let mut failed = None;
             for step in steps {
-                let work = self.apply_step(id, fence, step, interrupted.take(), &stop);
+                let resumed = interrupted.take_if(|progress| step.is_of(progress));
+                let work = self.apply_step(id, fence, step, resumed, &stop);
                 match watching(id, work, &stop, lease, shutdown).await {
                     Ok(Some(part)) => {
                         add(parts, part);
@@ -567,6 +568,13 @@ async fn watching<T>(
 fn warn_of(id: &str, left_out: &[LeftOut]) {
     for LeftOut { what, reason, count, .. } in left_out {
         tracing::warn!(migration = id, what, count, reason, "left out");
+    }
+}
+
+impl Step {
+    /// Whether it was this step that came so far.
+    fn is_of(&self, progress: &Progress) -> bool {
+        matches!(self, Self::Fill(fill) if fill.what == progress.what)
     }
 }
 

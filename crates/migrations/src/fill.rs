@@ -83,7 +83,7 @@ impl FillRun<'_> {
     /// many were changed, those of the interrupted run included.
     pub(crate) async fn run(&self, interrupted: Option<Progress>) -> Result<i64, FillError> {
         let mut modified = 0;
-        if let Some(progress) = interrupted.filter(|progress| progress.what == self.fill.what) {
+        if let Some(progress) = interrupted {
             modified = self.pass(progress).await?;
         }
         for _ in 0..LARGEST_PASSES {

@@ -136,7 +136,6 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     let lease = database.one("test_migration_lock", doc! {}).await;
     assert_eq!(lease.get("owner"), Some(&Bson::Null));
 
-    // A document before the cursor that matches again would be met by a run from the start alone.
     run(&database, [count_up()]).await;
     assert_each_once(&database, 20_000).await;
     assert_eq!(entry(&database).await.get_i64("attempts").unwrap(), 2);

@@ -102,12 +102,22 @@ async fn an_index_with_the_same_key_and_other_options_is_an_error_that_says_so()
         let stored = entry.get_document("error").unwrap();
         assert!(!stored.get_bool("retryable").unwrap());
         let message = stored.get_str("message").unwrap();
-        for part in ["0001_test failed", "a_1", "existing index"] {
+        for part in ["the index a_1 cannot be built on items", "existing index"] {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert_eq!(engine.statuses().borrow()[0].message.as_deref(), Some(message));
         assert_eq!(names(&database).await, ["_id_", "a_1"]);
     }
+}
+
+#[tokio::test]
+async fn an_index_that_is_in_conflict_is_no_reason_to_do_without_the_others() {
+    let database = TestDatabase::new().await;
+    by_hand(&database, doc! { "key": { "b": 1 }, "name": "a_1" }).await;
+    let steps = [index(doc! { "a": 1 }, named("a_1")), index(doc! { "c": 1 }, named("c_1"))];
+    run(&database, steps).await.unwrap_err();
+    assert_eq!(names(&database).await, ["_id_", "a_1", "c_1"]);
+    assert_eq!(entry(&database).await.get_str("state").unwrap(), "failed_fatal");
 }
 
 #[tokio::test]
@@ -199,6 +209,23 @@ async fn what_could_be_left_out_but_does_not_exist_is_no_news() {
     assert!(entry(&database).await.get_array("left_out").unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn the_ledger_learns_what_came_to_be_left_out_and_what_no_longer_is() {
+    let database = TestDatabase::new().await;
+    for (is_there, expected) in [(false, 0), (true, 1), (false, 0)] {
+        database.collection("items").delete_many(doc! {}).await.unwrap();
+        if is_there {
+            insert_items(&database, 3).await;
+        }
+        for _ in 0..2 {
+            run(&database, [leave_out(doc! {})]).await.unwrap();
+            assert_eq!(entry(&database).await.get_array("left_out").unwrap().len(), expected);
+        }
+    }
+    // Three times there was something new to say.
+    assert_eq!(entry(&database).await.get_i64("attempts").unwrap(), 3);
+}
+
 /// A migration that needs another service, which is away this many times.
 fn dependent(failures: usize) -> Given {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -271,28 +298,49 @@ async fn what_waits_can_be_interrupted() {
     assert!(matches!(running.await.unwrap(), Err(RunError::Interrupted)));
 }
 
-#[tokio::test]
-async fn migrations_run_in_their_order_and_stop_at_the_first_failure() {
-    let database = TestDatabase::new().await;
-    insert_items(&database, 10).await;
-    let seen = |what: &str, filter| Fill::set(what, "items", filter, doc! { what: true });
-    let (first, third) =
-        (seen("first", doc! { "first": null }), seen("third", doc! { "third": null }));
+/// Three migrations, the second of which fails; which of them block; how far an engine comes.
+async fn run_three(database: &TestDatabase, patience: Patience, blocking: bool) -> [State; 3] {
+    insert_items(database, 10).await;
+    let fill = |what: &str, filter| Fill::set(what, "items", filter, doc! { what: true });
+    let first = fill("first", doc! { "first": null });
+    let third = fill("third", doc! { "third": null });
     let second = insert([doc! { "_id": 1, "is_first": true }]);
-    let engine = engine(
-        &database,
-        &[
-            Given::steps([first]).called("0001_first"),
-            Given::steps([second]).called("0002_second"),
-            Given::steps([third]).called("0003_third"),
-        ],
-    );
-    engine.run(Patience::Service, &CancellationToken::new()).await.unwrap_err();
+    let given = [
+        Given::steps([first]).called("0001_first"),
+        Given::steps([second]).called("0002_second").blocking(blocking),
+        Given::steps([third]).called("0003_third"),
+    ];
+    let engine = engine(database, &given);
+    let error = engine.run(patience, &CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("0002_second"), "{error}");
     assert_eq!(database.count("items", doc! { "first": true }).await, 10);
-    assert_eq!(database.count("items", doc! { "third": true }).await, 0);
     let states: Vec<_> = engine.statuses().borrow().iter().map(|status| status.state).collect();
+    states.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_command_stops_at_the_first_failure() {
+    let database = TestDatabase::new().await;
+    let states = run_three(&database, Patience::Command, false).await;
     assert_eq!(states, [State::Applied, State::FailedFatal, State::Pending]);
+    assert_eq!(database.count("items", doc! { "third": true }).await, 0);
     assert_eq!(database.count("test_migrations", doc! {}).await, 2);
+}
+
+#[tokio::test]
+async fn a_service_stops_at_the_failure_of_what_blocks_it() {
+    let database = TestDatabase::new().await;
+    let states = run_three(&database, Patience::Service, true).await;
+    assert_eq!(states, [State::Applied, State::FailedFatal, State::Pending]);
+    assert_eq!(database.count("items", doc! { "third": true }).await, 0);
+}
+
+#[tokio::test]
+async fn a_service_does_what_it_can_without_a_migration_that_failed() {
+    let database = TestDatabase::new().await;
+    let states = run_three(&database, Patience::Service, false).await;
+    assert_eq!(states, [State::Applied, State::FailedFatal, State::Applied]);
+    assert_eq!(database.count("items", doc! { "third": true }).await, 10);
 }
 
 #[tokio::test]

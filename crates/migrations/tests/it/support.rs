@@ -46,6 +46,11 @@ impl Given {
         Self::new(move || Ok(steps.clone()))
     }
 
+    pub(crate) fn blocking(mut self, blocking: bool) -> Self {
+        self.definition.blocking = blocking;
+        self
+    }
+
     pub(crate) fn called(mut self, id: &'static str) -> Self {
         self.definition.id = id;
         self

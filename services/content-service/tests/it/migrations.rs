@@ -568,6 +568,17 @@ async fn pages_of_other_types_stay_unlinked_and_are_reported() {
 }
 
 #[tokio::test]
+async fn what_comes_to_be_left_out_is_reported_at_the_next_start() {
+    let database = TestDatabase::new().await;
+    migrate(&database).await;
+    assert!(left_out(&database, "0006_backfill_section_id").await.is_empty());
+    database.insert("pages", [page("imprint")]).await;
+    migrate(&database).await;
+    let left = left_out(&database, "0006_backfill_section_id").await;
+    assert_eq!(left["pages of other types"].1, 1);
+}
+
+#[tokio::test]
 async fn what_an_old_program_adds_later_is_linked_at_the_next_start() {
     let database = TestDatabase::new().await;
     insert_legacy(&database).await;

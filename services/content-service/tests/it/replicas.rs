@@ -24,7 +24,7 @@ async fn race(replicas: usize) {
     }
 
     let once = doc! { "state": "applied", "attempts": 1_i64, "history": { "$size": 1 } };
-    // sections-service may start after content-service, whose sixth then waits and takes its turn.
+    // Where sections-service was not ready yet the sixth waited, which is no attempt.
     assert_eq!(database.count("content_migrations", once).await, 7);
     assert_eq!(database.count("users", doc! {}).await, 1);
     let admin = database.one("users", doc! {}).await.get_object_id("_id").unwrap().to_hex();
