@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// How long one measurement of a rate takes, and how often it is repeated, in turn with the one
 /// that it is compared with.
 const WRK_SECONDS: &str = "4s";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 const MANY: usize = 1_000_000;
 const FEW: usize = 10_000;

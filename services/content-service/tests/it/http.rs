@@ -258,6 +258,9 @@ async fn mistakes_in_a_query_are_named() {
             ("limit=ten", "limit", "invalid"),
             ("limit=", "limit", "invalid"),
             ("limit=1.5", "limit", "invalid"),
+            ("limit=1&limit=2", "limit", "invalid"),
+            ("offset=1&offset=1", "offset", "invalid"),
+            ("section=a&section=b", "section", "invalid"),
             ("offset=-1", "offset", "invalid"),
             ("offset=2147483648", "offset", "invalid"),
             ("cursor=nonsense", "cursor", "invalid"),
@@ -285,15 +288,6 @@ async fn mistakes_in_a_query_are_named() {
             );
             assert!(body["detail"].as_str().unwrap().contains(field), "{query}: {body}");
         }
-    }
-    for (query, parameter) in [
-        ("limit=1&limit=2", "limit"),
-        ("offset=1&offset=1", "offset"),
-        ("section=a&section=b", "section"),
-    ] {
-        let (status, body) = site.content.get(&format!("/stories?{query}")).await;
-        assert_eq!(status, 422, "{query}: {body}");
-        assert!(body["detail"].as_str().unwrap().contains(parameter), "{query}: {body}");
     }
     for path in ["/stories/slug/x", "/projects/slug/x", "/pages/type/x"] {
         let (status, body) = site.content.get(&format!("{path}?x=1")).await;
