@@ -76,7 +76,7 @@ impl Database {
         let (addresses, name) = (self.connection.addresses(), &self.settings.mongodb.database);
         match &self.mongod {
             Some(mongod) => {
-                format!("{} database {name}, data in {}", mongod.uri(), data_dir.display())
+                format!("{}, database {name}, data in {}", mongod.uri(), data_dir.display())
             }
             None => format!("{addresses}, database {name}"),
         }
