@@ -2,18 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mongo_kit::DatabaseError;
 use mongodb::{Client, Database};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Definition, Entry, LeftOut, Migration, Part, Plan, Progress, State, Status, Step, StepsError,
-    StoredError,
+    Definition, Entry, LeftOut, Migration, Part, Plan, Progress, RunError, State, Status, Step,
+    StepsError, StoredError,
     fill::{FillError, FillRun},
     lease::Lease,
-    ledger::{Ledger, LedgerError},
+    ledger::Ledger,
 };
 
 /// The first pause before something is tried again; each further one is twice as long.
@@ -46,72 +45,6 @@ pub enum Patience {
     Service,
     /// As a command: a minute for the lease, not at all for other services.
     Command,
-}
-
-/// Why the migrations are not all applied.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The process is about to end; what was running has its cursor in the ledger.
-    #[error("interrupted: the next run goes on where this one stopped")]
-    Interrupted,
-    /// Another process holds the lease.
-    #[error("another process is migrating {0}: wait for it, its lease expires 30 s after its end")]
-    LeaseHeld(&'static str),
-    /// Another service is needed and cannot be used.
-    #[error("{id} cannot run now")]
-    Dependency {
-        /// The migration that needs it.
-        id: &'static str,
-        /// Which service, and why it cannot be used.
-        source: StepsError,
-    },
-    /// After a run something was left to do.
-    #[error("{id} left something undone: {what}")]
-    Unverified {
-        /// The migration.
-        id: &'static str,
-        /// The step and the number of documents.
-        what: String,
-        /// Whether the last round changed nothing, so that another one would not either.
-        is_stuck: bool,
-    },
-    /// An index cannot be built.
-    #[error(
-        "{id}: the index {index} cannot be built on {collection}: drop or change what is in its way"
-    )]
-    Index {
-        /// The migration.
-        id: &'static str,
-        /// The name of the index.
-        index: String,
-        /// The collection.
-        collection: &'static str,
-        /// What the database said.
-        source: DatabaseError,
-    },
-    /// The database refused.
-    #[error("{id} failed")]
-    Database {
-        /// The migration.
-        id: &'static str,
-        /// What the database said.
-        source: DatabaseError,
-    },
-    /// Another process took over while this one did not answer.
-    #[error("{0} was taken over by another process")]
-    TakenOver(&'static str),
-}
-
-impl RunError {
-    /// Whether it can pass by itself.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Database { source, .. } => mongo_kit::is_transient(&source.0),
-            Self::Index { source, .. } => mongo_kit::is_transient(&source.0),
-            Self::Unverified { is_stuck, .. } => !is_stuck,
-            _ => true,
-        }
-    }
 }
 
 impl Engine {
@@ -203,7 +136,7 @@ impl Engine {
                 if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
                     *lease = None;
                 }
-                let message = describe(&error);
+                let message = error.with_causes();
                 let is_waiting = matches!(error, RunError::Dependency { .. });
                 let is_final = patience == Patience::Command || !error.is_transient();
                 if matches!(error, RunError::Interrupted) {
@@ -280,8 +213,7 @@ impl Engine {
         definition: &Definition,
     ) -> Result<bool, RunError> {
         let id = definition.id;
-        let database =
-            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database = |source| RunError::of_database(id, source);
         let steps = self.steps(migration, definition).await?;
         let entry = self.ledger.entry(id).await.map_err(database)?;
         let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
@@ -315,14 +247,12 @@ impl Engine {
         let id = definition.id;
         match migration.steps().await {
             Ok(steps) => Ok(steps),
-            Err(StepsError::Database(source)) => {
-                Err(RunError::Database { id, source: source.into() })
-            }
+            Err(StepsError::Database(source)) => Err(RunError::of_database(id, source)),
             Err(source @ StepsError::Dependency { .. }) => {
                 let error = RunError::Dependency { id, source };
-                match self.ledger.wait(definition, &describe(&error)).await {
+                match self.ledger.wait(definition, &error.with_causes()).await {
                     Ok(()) => Err(error),
-                    Err(ledger) => Err(run_error(id, ledger)),
+                    Err(ledger) => Err(RunError::of_ledger(id, ledger)),
                 }
             }
         }
@@ -341,9 +271,9 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
-            if let Some(lease) = lease.map_err(|source: mongodb::error::Error| {
-                RunError::Database { id, source: source.into() }
-            })? {
+            if let Some(lease) =
+                lease.map_err(|source: mongodb::error::Error| RunError::of_database(id, source))?
+            {
                 return Ok(Some(lease));
             }
             if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
@@ -371,14 +301,16 @@ impl Engine {
         parts: &mut Vec<Part>,
     ) -> Result<(), RunError> {
         let (id, fence) = (definition.id, lease.fence());
-        let database =
-            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database = |source| RunError::of_database(id, source);
         let unfinished = self.ledger.entry(id).await.map_err(database)?;
         let unfinished = unfinished.filter(|entry| entry.state != State::Applied);
         let (mut interrupted, done_before) =
             unfinished.map(|entry| (entry.progress, entry.parts)).unwrap_or_default();
         *parts = done_before;
-        self.ledger.claim(definition, fence, parts).await.map_err(|error| run_error(id, error))?;
+        self.ledger
+            .claim(definition, fence, parts)
+            .await
+            .map_err(|error| RunError::of_ledger(id, error))?;
         self.set(id, |status| {
             status.state = State::Running;
             status.message = None;
@@ -396,7 +328,7 @@ impl Engine {
                     Ok(Some(part)) => {
                         add(parts, part);
                         let done = self.ledger.step_done(id, fence, parts).await;
-                        done.map_err(|error| run_error(id, error))?;
+                        done.map_err(|error| RunError::of_ledger(id, error))?;
                     }
                     Ok(None) => {}
                     // One index that is in conflict is no reason to do without the others.
@@ -422,7 +354,7 @@ impl Engine {
         self.ledger
             .finish(definition, fence, State::Applied, parts, &left_out, None)
             .await
-            .map_err(|error| run_error(id, error))?;
+            .map_err(|error| RunError::of_ledger(id, error))?;
         warn_of(id, &left_out);
         let modified: i64 = parts.iter().map(|part| part.modified).sum();
         tracing::info!(migration = id, modified, "migration applied");
@@ -443,8 +375,7 @@ impl Engine {
         interrupted: Option<Progress>,
         stop: &CancellationToken,
     ) -> Result<Option<Part>, RunError> {
-        let database =
-            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database = |source| RunError::of_database(id, source);
         let modified = match step {
             Step::Fill(fill) => {
                 let on_progress = |progress: &Progress| {
@@ -461,7 +392,7 @@ impl Engine {
                 };
                 let modified = run.run(interrupted).await.map_err(|error| match error {
                     FillError::Stopped => RunError::Interrupted,
-                    FillError::Ledger(error) => run_error(id, error),
+                    FillError::Ledger(error) => RunError::of_ledger(id, error),
                 })?;
                 (fill.what.clone(), modified)
             }
@@ -479,7 +410,7 @@ impl Engine {
             }
             Step::Insert(insert) => {
                 let inserted = insert.run(&self.database, &self.ledger, id, fence).await;
-                (insert.what.clone(), inserted.map_err(|error| run_error(id, error))?)
+                (insert.what.clone(), inserted.map_err(|error| RunError::of_ledger(id, error))?)
             }
             Step::LeaveOut(_) => return Ok(None),
         };
@@ -489,8 +420,7 @@ impl Engine {
 
     /// Looks at the data again: the first step that is not done, with what is left of it.
     async fn undone(&self, id: &'static str, steps: &[Step]) -> Result<Option<String>, RunError> {
-        let database =
-            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database = |source| RunError::of_database(id, source);
         for step in steps {
             if step.is_pending(&self.database).await.map_err(database)? {
                 let plan = step.plan(&self.database).await.map_err(database)?;
@@ -503,8 +433,7 @@ impl Engine {
 
     /// What the steps leave as it is.
     async fn left_out(&self, id: &'static str, steps: &[Step]) -> Result<Vec<LeftOut>, RunError> {
-        let database =
-            |source: mongodb::error::Error| RunError::Database { id, source: source.into() };
+        let database = |source| RunError::of_database(id, source);
         let mut left_out = Vec::new();
         for step in steps {
             if let Step::LeaveOut(leave_out) = step {
@@ -527,7 +456,7 @@ impl Engine {
         }
         let retryable = error.is_transient();
         let state = if retryable { State::FailedRetryable } else { State::FailedFatal };
-        let stored = StoredError { message: describe(error), retryable };
+        let stored = StoredError { message: error.with_causes(), retryable };
         let recorded =
             self.ledger.finish(definition, lease.fence(), state, parts, &[], Some(stored)).await;
         if let Err(error) = recorded {
@@ -597,22 +526,4 @@ async fn sleep(duration: Duration, shutdown: &CancellationToken) -> Result<(), R
 fn jittered(pause: Duration) -> Duration {
     let random = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + random / 2.0)
-}
-
-fn run_error(id: &'static str, error: LedgerError) -> RunError {
-    match error {
-        LedgerError::Fenced => RunError::TakenOver(id),
-        LedgerError::Database(source) => RunError::Database { id, source: source.into() },
-    }
-}
-
-/// An error with its causes.
-fn describe(error: &RunError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

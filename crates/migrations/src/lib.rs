@@ -19,6 +19,7 @@
 //! without raising its revision.
 
 mod engine;
+mod error;
 mod fill;
 mod indexes;
 mod insert;
@@ -28,7 +29,8 @@ mod migration;
 mod plan;
 mod status;
 
-pub use engine::{Engine, Patience, RunError};
+pub use engine::{Engine, Patience};
+pub use error::RunError;
 pub use ledger::{Entry, History, LeftOut, Part, Progress, State, StoredError};
 pub use migration::{
     Assign, Definition, EachDocument, Fill, Index, Insert, Kind, LeaveOut, Migration, Step,

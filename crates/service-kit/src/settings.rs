@@ -447,7 +447,8 @@ mod tests {
         assert!(line.contains("/nowhere/at-all.toml"), "{line}");
         let (file, sources) = file("[server\nport = 1");
         let line = Settings::load(5001, &sources).unwrap_err().to_string();
-        assert!(line.contains(&file.path().display().to_string()), "{line}");
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(line.contains(name), "{line}");
     }
 
     #[test]
