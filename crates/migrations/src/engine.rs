@@ -182,9 +182,7 @@ impl Engine {
     ) -> Result<(), RunError> {
         let definition = migration.definition();
         let id = definition.id;
-        if self.is_settled(migration, &definition).await? {
-            return Ok(());
-        }
+        let Some(mut steps) = self.unsettled(migration, &definition).await? else { return Ok(()) };
         if lease.is_none() {
             match self.acquire(migration, &definition, patience, shutdown).await? {
                 Some(acquired) => *lease = Some(acquired),
@@ -192,12 +190,12 @@ impl Engine {
                 None => return Ok(()),
             }
             // The ledger and the data as they are under the lease.
-            if self.is_settled(migration, &definition).await? {
-                return Ok(());
+            match self.unsettled(migration, &definition).await? {
+                Some(under_lease) => steps = under_lease,
+                None => return Ok(()),
             }
         }
         let Some(lease) = lease.as_ref() else { return Err(RunError::TakenOver(id)) };
-        let steps = self.steps(migration, &definition).await?;
         let mut parts = Vec::new();
         let result = self.apply(&definition, &steps, lease, shutdown, &mut parts).await;
         if let Err(error) = &result {
@@ -206,36 +204,36 @@ impl Engine {
         result
     }
 
-    /// Whether the ledger says applied and the data agrees.
-    async fn is_settled(
+    /// The steps to run; none where the ledger says applied and the data agrees.
+    async fn unsettled(
         &self,
         migration: &dyn Migration,
         definition: &Definition,
-    ) -> Result<bool, RunError> {
+    ) -> Result<Option<Vec<Step>>, RunError> {
         let id = definition.id;
         let database = |source| RunError::of_database(id, source);
         let steps = self.steps(migration, definition).await?;
         let entry = self.ledger.entry(id).await.map_err(database)?;
         let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
-            return Ok(false);
+            return Ok(Some(steps));
         };
         let pending = steps.iter().map(|step| step.is_pending(&self.database));
         let pending = futures_util::future::try_join_all(pending).await.map_err(database)?;
         if pending.contains(&true) {
-            return Ok(false);
+            return Ok(Some(steps));
         }
         // What is left out has no part in that, but the ledger has to say so.
         for step in &steps {
             if let Step::LeaveOut(leave_out) = step {
                 let is_there = leave_out.is_there(&self.database).await.map_err(database)?;
                 if is_there != entry.left_out.iter().any(|left| left.is_of(leave_out)) {
-                    return Ok(false);
+                    return Ok(Some(steps));
                 }
             }
         }
         warn_of(id, &entry.left_out);
         self.set(id, |status| status.settle(&entry));
-        Ok(true)
+        Ok(None)
     }
 
     /// The steps, or the entry in the ledger that says what they wait for.
@@ -271,9 +269,7 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
-            if let Some(lease) =
-                lease.map_err(|source: mongodb::error::Error| RunError::of_database(id, source))?
-            {
+            if let Some(lease) = lease.map_err(|source| RunError::of_database(id, source))? {
                 return Ok(Some(lease));
             }
             if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
@@ -285,7 +281,7 @@ impl Engine {
             sleep(jittered(pause), shutdown).await?;
             // Often enough that a start behind another replica takes no longer than it must.
             pause = (pause * 2).min(Duration::from_secs(1));
-            if self.is_settled(migration, definition).await? {
+            if self.unsettled(migration, definition).await?.is_none() {
                 return Ok(None);
             }
         }

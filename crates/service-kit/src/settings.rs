@@ -281,6 +281,15 @@ impl Sources {
 }
 
 impl Settings {
+    /// The same for a service within this process: on a free port, for this machine alone.
+    #[must_use]
+    pub fn on_loopback(&self) -> Self {
+        let mut settings = self.clone();
+        "127.0.0.1".clone_into(&mut settings.server.host);
+        settings.server.port = 0;
+        settings
+    }
+
     /// The settings that result, for a process that listens on `default_port` unless told
     /// otherwise.
     pub fn load(default_port: u16, sources: &Sources) -> Result<Self, SettingsError> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use data_service::Migrate as MigrateAt;
 use migrations::{Engine, Patience};
 use serde_json::{Value, json};
-use service_kit::{Settings, clock::Clock, settings::HttpUrl};
+use service_kit::{clock::Clock, settings::HttpUrl};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,9 +36,7 @@ async fn with_sections(
     action: MigrateAction,
     shutdown: &CancellationToken,
 ) -> Result<ExitCode, Failure> {
-    let mut settings: Settings = database.settings.clone();
-    "127.0.0.1".clone_into(&mut settings.server.host);
-    settings.server.port = 0;
+    let settings = database.settings.on_loopback();
     let sections = match action {
         // What content would be linked to after the sections' own migrations.
         MigrateAction::Plan => sections_service::bind_preview(&settings).await?,

@@ -119,10 +119,7 @@ impl Site {
         let mut settings = database.settings.clone();
         settings.auth.static_token = Some(token.secret.clone());
         // The services are for the gateway alone.
-        let mut inner = settings.clone();
-        "127.0.0.1".clone_into(&mut inner.server.host);
-        inner.server.port = 0;
-
+        let mut inner = settings.on_loopback();
         let sections = sections_service::bind(&inner).await?;
         inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;

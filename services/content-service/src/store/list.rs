@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{TryStreamExt, future::try_join};
+use futures_util::TryStreamExt;
 use models::{Limit, ObjectId};
 use mongo_kit::{Cached, document::readable, lenient};
 use mongodb::{
@@ -57,13 +57,13 @@ impl<K: Kind> ContentStore<K> {
     ) -> mongodb::error::Result<Listed<K::Card>> {
         // One more than asked for tells whether there is another page.
         let length = limit.get() as usize + 1;
-        // Both at once, since a page of a list without text-dated items, which is nearly every
-        // list, needs nothing of the survey but the total.
-        let plain = self.find_page(filter, start, length);
-        let (survey, mut page) = try_join(self.survey(filter), plain).await?;
-        if !survey.text_dated.is_empty() {
-            page = self.find_merged_page(filter, start, length, &survey.text_dated).await?;
-        }
+        // Remembered as a rule, and it decides how the page is found.
+        let survey = self.survey(filter).await?;
+        let mut page = if survey.text_dated.is_empty() {
+            self.find_page(filter, start, length).await?
+        } else {
+            self.find_merged_page(filter, start, length, &survey.text_dated).await?
+        };
         let is_last = page.len() < length;
         page.truncate(limit.get() as usize);
         let next = page.last().filter(|_| !is_last).map(|(position, _)| position.clone());
