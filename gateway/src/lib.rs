@@ -8,7 +8,8 @@
 //!    permission (`cors`), finds the service;
 //! 2. `proxy`: sends the request to a replica (`upstream`) with its `headers` put in order, moves
 //!    both bodies (`relay`), and turns what goes wrong into the one error shape;
-//! 3. `health`, beside them, asks each replica every second how it is.
+//! 3. `health`, beside them, asks each replica every second how it is, `migrations` sums up how far
+//!    the migrations of its service are.
 //!
 //! The gateway is the edge: what a client says about where a request came from (`forwarded`,
 //! `x-forwarded-*`) is dropped, and what the gateway sees itself is said instead.
@@ -16,6 +17,7 @@
 mod cors;
 mod headers;
 mod health;
+mod migrations;
 mod path;
 mod proxy;
 mod relay;

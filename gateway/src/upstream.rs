@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use service_kit::{health::Report, process::one_line, settings};
 use url::Url;
 
+use crate::migrations;
+
 /// After so many probes in a row without an answer in time, a replica counts as gone. One is not
 /// enough: under load all replicas are slow, and taking them out would turn load into an outage.
 const SLOW_PROBES_MAX: u32 = 3;
@@ -72,6 +74,8 @@ impl Upstream {
         let is_ready = self.replicas.iter().any(|replica| replica.is_ready());
         let report = if is_ready { Report::ok() } else { Report::failed("no replica is healthy") };
         let replicas: Vec<_> = self.replicas.iter().map(|replica| replica.report()).collect();
+        let migrations = migrations::summary(replicas.iter().map(|replica| &replica["detail"]));
+        let report = migrations.into_iter().fold(report, |all, one| all.with("migrations", one));
         report.with("replicas", replicas)
     }
 }

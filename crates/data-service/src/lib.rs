@@ -3,6 +3,9 @@
 //!
 //! A service gives its migrations and its routes to [`DataService::bind`].
 
+pub mod idempotency;
+mod transaction;
+
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -16,7 +19,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use migrations::{Engine, Migration, Patience, RunError, State, Status};
+use migrations::{Engine, Migration, Options, Patience, RunError, State, Status, Throttle};
 use models::ErrorCode;
 use mongo_kit::{ConnectError, Connection, DatabaseError, DeploymentError};
 use secrecy::ExposeSecret;
@@ -25,10 +28,13 @@ use service_kit::{
     ApiError, Settings,
     clock::Clock,
     health::{Health, Report},
-    server::{self, BindError},
+    server::{self, BindError, read},
+    settings,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use transaction::{Abort, transact};
 
 /// The longest pause between two looks for a database that is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,7 +45,7 @@ pub struct DataService {
     address: SocketAddr,
     drain: Duration,
     connection: Connection,
-    engine: Arc<Engine>,
+    engine: Engine,
     routes: Routes,
 }
 
@@ -89,7 +95,7 @@ impl DataService {
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
         let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
-        Ok(Self { listener, address, drain, connection, engine: Arc::new(engine), routes })
+        Ok(Self { listener, address, drain, connection, engine, routes })
     }
 
     /// Where the service listens.
@@ -114,7 +120,10 @@ impl DataService {
         let Self { listener, address: _, drain, connection, engine, routes } = self;
         let statuses = engine.statuses();
         let health = health(&connection, &statuses, migrate);
+        let reported = web::Data::new(engine.clone());
         let routes = move |config: &mut web::ServiceConfig| {
+            // Outside of the gate: what keeps it closed is what somebody wants to see.
+            config.app_data(reported.clone()).service(read("/internal/migrations", progress));
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let scope = web::scope("").app_data(statuses).wrap(from_fn(refuse_until_ready));
             config.service(scope.configure(|config| routes(config)));
@@ -140,7 +149,8 @@ impl DataService {
 }
 
 /// Waits for the database, then applies the migrations. Fails only where waiting cannot help; a
-/// migration that fails leaves the service running and says so in readiness and ledger.
+/// migration that fails leaves the service running and says so in readiness and ledger, until
+/// somebody removes the cause.
 async fn migrate_database(
     connection: &Connection,
     engine: &Engine,
@@ -157,6 +167,11 @@ async fn migrate_database(
             () = shutdown.cancelled() => return Ok(()),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    if let Err(error) = idempotency::prepare(connection.database(), engine.service()).await {
+        // Answers are stored all the same; old ones stay until a start succeeds in this.
+        let error = DatabaseError::from(error);
+        tracing::warn!(%error, "the index that forgets idempotency keys cannot be made");
     }
     match engine.run(Patience::Service, shutdown).await {
         Ok(()) => tracing::info!("all migrations are applied"),
@@ -195,6 +210,12 @@ async fn ping(connection: Connection) -> Report {
     }
 }
 
+/// Where the migrations stand in the ledger, whichever replica runs them. For operators inside; the
+/// gateway does not know this route.
+async fn progress(engine: web::Data<Engine>) -> Result<web::Json<migrations::Report>, ApiError> {
+    Ok(web::Json(engine.report().await.map_err(database_error)?))
+}
+
 /// Whether a migration keeps the service from being ready.
 fn blocks(status: &Status) -> bool {
     status.blocking && !status.is_settled
@@ -206,10 +227,14 @@ fn migrations_report(statuses: &[Status], migrate: Migrate) -> Report {
     }
     let report = match statuses.iter().find(|status| blocks(status)) {
         None => Report::ok(),
-        Some(status) if status.state == State::FailedFatal => {
-            Report::failed(format!("{} failed: the log says why", status.id))
+        Some(Status { id, state: State::FailedFatal, message, .. }) => {
+            let why = message.as_deref().unwrap_or("the log says why");
+            Report::failed(format!("{id} failed: {why}"))
         }
-        Some(status) => Report::failed(format!("{} is not applied yet", status.id)),
+        Some(Status { id, message: Some(why), .. }) => {
+            Report::failed(format!("{id} is not applied yet: {why}"))
+        }
+        Some(Status { id, .. }) => Report::failed(format!("{id} is not applied yet")),
     };
     let applied = statuses.iter().filter(|status| status.is_settled).count();
     let details = statuses.iter().map(|status| {
@@ -218,6 +243,12 @@ fn migrations_report(statuses: &[Status], migrate: Migrate) -> Report {
             detail["step"] = progress.what.as_str().into();
             detail["modified"] = progress.modified.into();
             detail["total"] = progress.total.into();
+            detail["documents_per_second"] = progress.rate.round().into();
+            detail["eta_seconds"] = progress.eta_seconds().map(f64::round).into();
+            detail["throttled_by"] = json!(progress.throttled_by);
+        }
+        if !status.set_aside.is_empty() {
+            detail["set_aside"] = status.set_aside.len().into();
         }
         detail
     });
@@ -265,6 +296,16 @@ pub fn engine(
     service: &'static str,
     app_version: &'static str,
     migrations: Vec<Arc<dyn Migration>>,
+    settings: &settings::Migrations,
 ) -> Engine {
-    Engine::new(connection.client(), connection.database(), service, app_version, migrations)
+    let throttle = Throttle {
+        documents_per_second: settings.documents_per_second,
+        ..match settings.throttle {
+            settings::Throttle::Gentle => Throttle::GENTLE,
+            settings::Throttle::Off => Throttle::OFF,
+        }
+    };
+    let options = Options { lease: settings.lease_seconds.duration(), throttle };
+    let (client, database) = (connection.client(), connection.database());
+    Engine::new(client, database, service, app_version, migrations, options)
 }

@@ -45,6 +45,21 @@ pub enum Error {
         /// What hindered it last.
         reason: String,
     },
+    /// No node of a replica set becomes the primary.
+    #[error("the replica set has had no primary for {seconds} s")]
+    NoPrimary {
+        /// How long it had.
+        seconds: u64,
+    },
+    /// The primary of a replica set refuses to step down.
+    #[error("the primary does not step down")]
+    StepDown(#[source] mongodb::error::Error),
+    /// No node of a replica set has this port.
+    #[error("no node of the replica set is on port {port}")]
+    NoSuchNode {
+        /// The port that was asked for.
+        port: u16,
+    },
     /// mongod survived being killed.
     #[error("mongod (process {pid}) does not end, even when killed")]
     NotStopped {

@@ -22,7 +22,7 @@ pub(crate) struct Home {
     /// Open for appending. It carries a lock as well, and mongod inherits it as its stderr: so
     /// it stays locked until mongod has ended, even if the process that started it was killed.
     log: File,
-    /// Stands where this run's log begins; outlives the file's name.
+    /// Stands where the log of the present run begins; outlives the file's name.
     log_reader: File,
     temporary: Option<TempDir>,
 }
@@ -53,8 +53,7 @@ impl Home {
         if !lock_soon(&log, &log_path).await? {
             return Err(Error::InUse { dir });
         }
-        let mut log_reader = File::open(&log_path).map_err(Error::io("open", &log_path))?;
-        log_reader.seek(SeekFrom::End(0)).map_err(Error::io("read", &log_path))?;
+        let log_reader = File::open(&log_path).map_err(Error::io("open", &log_path))?;
 
         Ok(Self { dir, lock, log, log_reader, temporary })
     }
@@ -63,9 +62,12 @@ impl Home {
         self.dir.join("db")
     }
 
-    /// What mongod writes to.
-    pub(crate) fn log(&self) -> Result<File, Error> {
-        self.log.try_clone().map_err(Error::io("open the log in", &self.dir))
+    /// What the next run of mongod writes to.
+    pub(crate) fn begin_log(&mut self) -> Result<File, Error> {
+        self.log_reader
+            .seek(SeekFrom::End(0))
+            .and_then(|_| self.log.try_clone())
+            .map_err(Error::io("open the log in", &self.dir))
     }
 
     /// The folder to remove when mongod has ended.
@@ -73,7 +75,7 @@ impl Home {
         self.temporary.as_ref().map(TempDir::path)
     }
 
-    /// The line of this run's log that best says why mongod ended, and where to read more.
+    /// The line of the present run's log that best says why mongod ended, and where to read more.
     pub(crate) fn last_words(&mut self) -> Option<String> {
         let mut log = Vec::new();
         self.log_reader.read_to_end(&mut log).ok()?;

@@ -1,14 +1,18 @@
 //! A real MongoDB with no set-up: finds a `mongod` or fetches one, runs it as a one-node replica
-//! set on a free loopback port, and ends it again, however the process that started it ends.
+//! set on a free loopback port, and ends it again, however the process that started it ends. For
+//! tests of lost primaries, also as a [`ReplicaSet`] of several nodes.
 //!
 //! - `binary` finds or fetches the server
 //! - `home` is the folder it works in: data, log, locks
 //! - `process` runs it under a supervisor, so that none is ever left behind
-//! - `replica_set` makes it a primary
+//! - `membership` makes it a primary, or one of several members
+//! - `node` is the three together: [`LocalMongod`] is one, [`ReplicaSet`] has several
 
 mod binary;
 mod error;
 mod home;
+mod membership;
+mod node;
 mod process;
 mod replica_set;
 
@@ -21,8 +25,8 @@ use std::{
 
 pub use binary::MINIMUM_VERSION;
 pub use error::Error;
-use home::Home;
-use process::Process;
+use node::Node;
+pub use replica_set::ReplicaSet;
 
 /// An unused data folder is ready in about two seconds; a large one may have a journal to recover.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,10 +69,7 @@ pub enum DataDir {
 #[derive(Debug)]
 pub struct LocalMongod {
     uri: String,
-    port: u16,
-    // In this order: the process ends before its folder is given up.
-    process: Process,
-    _home: Home,
+    node: Node,
 }
 
 impl LocalMongod {
@@ -102,33 +103,9 @@ impl LocalMongod {
     }
 
     async fn start_once(options: &Options, binary: &Path, port: u16) -> Result<Self, Error> {
-        let mut home = Home::open(&options.data).await?;
-        let mut process = Process::spawn(binary, &arguments(options, port), &home)?;
-        let pid = process.pid();
-
-        let mut hindrance = None;
-        tokio::select! {
-            ready = replica_set::become_primary(port, pid, &mut hindrance) => {
-                ready.map_err(Error::Client)?;
-            }
-            status = process.exit() => {
-                return Err(Error::Ended { reason: home.last_words().unwrap_or(status) });
-            }
-            () = tokio::time::sleep(START_TIMEOUT) => {
-                let reason = hindrance.or_else(|| home.last_words());
-                return Err(Error::NotReady {
-                    seconds: START_TIMEOUT.as_secs(),
-                    reason: reason.unwrap_or_else(|| "it does not say why".to_owned()),
-                });
-            }
-        }
-        tracing::debug!(pid, port, "mongod is ready");
-        Ok(Self {
-            uri: format!("mongodb://127.0.0.1:{port}/?replicaSet={}", replica_set::NAME),
-            port,
-            process,
-            _home: home,
-        })
+        let mut node = Node::spawn(binary, options, port).await?;
+        node.join(&[port]).await?;
+        Ok(Self { uri: membership::uri(&[port]), node })
     }
 
     /// The address for clients, with the name of the replica set.
@@ -140,13 +117,13 @@ impl LocalMongod {
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.node.port
     }
 
     /// The process id of mongod itself.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.node.process.pid()
     }
 
     /// Shuts mongod down cleanly and waits for its end; kills it if that takes over 30 seconds.
@@ -155,15 +132,10 @@ impl LocalMongod {
     ///
     /// [`Error::NotStopped`] if it survives even that.
     pub async fn stop(mut self) -> Result<(), Error> {
-        let pid = self.pid();
-        for (signal, patience) in [("TERM", STOP_TIMEOUT), ("KILL", KILL_TIMEOUT)] {
-            self.process.signal(signal);
-            if tokio::time::timeout(patience, self.process.exit()).await.is_ok() {
-                return Ok(());
-            }
-            tracing::warn!(pid, signal, ?patience, "mongod has not ended");
+        if self.node.process.end("TERM", STOP_TIMEOUT).await {
+            return Ok(());
         }
-        Err(Error::NotStopped { pid })
+        self.node.kill().await
     }
 }
 
@@ -191,12 +163,12 @@ fn arguments(options: &Options, port: u16) -> Vec<String> {
         "--nounixsocket",
         "--quiet",
         // A signalled primary keeps its clients waiting for a successor, 15 s by default. There
-        // is none here.
+        // is none here, or no client.
         "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
     ]
     .map(str::to_owned)
     .into();
-    arguments.push(format!("--replSet={}", replica_set::NAME));
+    arguments.push(format!("--replSet={}", membership::NAME));
     arguments.push(format!("--port={port}"));
 
     let mut cache_mb = options.cache_mb;

@@ -1,142 +1,176 @@
-//! Makes a fresh mongod the only member, and so the primary, of its replica set. Without one there
-//! are no transactions and no change streams.
+//! Several mongods in one replica set, for tests of what clients do when their primary is lost.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{io, net::Ipv4Addr, time::Duration};
 
-use mongodb::{
-    Client, Database,
-    bson::{Document, doc},
-    error::{Error, ErrorKind, Result},
-    options::{ClientOptions, ServerAddress},
-};
-use tokio::net::TcpStream;
+use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
 
-pub(crate) const NAME: &str = "rs0";
+use crate::{DataDir, Error, Options, binary, membership, node::Node};
+
+/// An election begins after two seconds and takes milliseconds; the rest is for a busy machine.
+const PRIMARY_TIMEOUT: Duration = Duration::from_secs(40);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// An answer on the loopback takes milliseconds. While the server is busy recovering, ask again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// `NotYetInitialized` in MongoDB's list of error codes.
-const NOT_YET_INITIALIZED: i32 = 94;
-
-const FOREIGN: Progress = Progress::Waiting("another MongoDB server answers on its port");
-const NOT_ELECTED: Progress = Progress::Waiting("it has not become the primary yet");
-
-/// Waits for the server, however long that takes, and keeps in `hindrance` what is in the way.
+/// A running replica set whose nodes can be killed, stopped and started again, each by its port.
+/// The data is temporary. Dropping it ends all nodes.
 ///
-/// # Errors
-///
-/// Only if no client can be made.
-pub(crate) async fn become_primary(
-    port: u16,
-    pid: u32,
-    hindrance: &mut Option<String>,
-) -> Result<()> {
-    let mut poll = tokio::time::interval(POLL);
-    // The driver pauses for half a second after a refused connection, so it comes after this.
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-        poll.tick().await;
-    }
-    let host = format!("127.0.0.1:{port}");
-    let client = client(port)?;
-    let admin = client.database("admin");
-    loop {
-        match advance(&admin, &host, pid).await {
-            Ok(Progress::Primary) => break,
-            Ok(Progress::Waiting(reason)) => *hindrance = Some(reason.to_owned()),
-            Err(error) => *hindrance = Some(error.to_string()),
+/// A node that does not answer is replaced as primary after two seconds, not after the usual ten.
+#[derive(Debug)]
+pub struct ReplicaSet {
+    uri: String,
+    nodes: Vec<Node>,
+    _ports: Vec<ReservedPort>,
+}
+
+impl ReplicaSet {
+    /// Starts so many mongods, and waits until one is the primary and the others are secondaries.
+    /// `server_parameters` are names and values for `--setParameter`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LocalMongod::start`](crate::LocalMongod::start), and [`Error::NoPrimary`].
+    pub async fn start(
+        nodes: usize,
+        server_parameters: Vec<(String, String)>,
+    ) -> Result<Self, Error> {
+        let binary = binary().await?;
+        let options = Options { data: DataDir::Temporary, server_parameters, cache_mb: None };
+        let reserved: io::Result<Vec<_>> = (0..nodes).map(|_| ReservedPort::new()).collect();
+        let reserved = reserved.map_err(Error::io("reserve a port on", "127.0.0.1"))?;
+        let ports: Vec<_> = reserved.iter().map(|reserved| reserved.port).collect();
+
+        let mut nodes = vec![];
+        for port in &ports {
+            nodes.push(Node::spawn(&binary, &options, *port).await?);
         }
-        poll.tick().await;
+        for node in &mut nodes {
+            node.join(&ports).await?;
+        }
+        let set = Self { uri: membership::uri(&ports), nodes, _ports: reserved };
+        set.primary().await?;
+        Ok(set)
     }
-    client.shutdown().await;
-    Ok(())
-}
 
-fn client(port: u16) -> Result<Client> {
-    let address = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: Some(port) };
-    let options = ClientOptions::builder()
-        .hosts(vec![address])
-        .direct_connection(true)
-        .connect_timeout(ANSWER_TIMEOUT)
-        .server_selection_timeout(ANSWER_TIMEOUT)
-        .build();
-    Client::with_options(options)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    Primary,
-    Waiting(&'static str),
-}
-
-/// One step towards the primary.
-async fn advance(admin: &Database, host: &str, pid: u32) -> Result<Progress> {
-    // Another server may have been quicker to take the port. Ours then ends.
-    let status = admin.run_command(doc! { "serverStatus": 1 }).await?;
-    if status.get_i64("pid").is_ok_and(|found| found != i64::from(pid)) {
-        return Ok(FOREIGN);
+    /// The address for clients, with all nodes and the name of the set.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
-    let hello = admin.run_command(doc! { "hello": 1 }).await?;
-    if hello.get_bool("isWritablePrimary").unwrap_or(false) {
-        return Ok(Progress::Primary);
+
+    /// The ports of the nodes on 127.0.0.1, also of those that do not run.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        self.nodes.iter().map(|node| node.port).collect()
     }
-    match stored_config(admin).await? {
-        None => initiate(admin, host).await?,
-        Some(config) if member(&config) == Some(host) => {}
-        Some(config) => move_to(admin, host, config).await?,
+
+    /// The port of the primary. Waits for one if there is an election.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPrimary`] if there is none after 40 seconds.
+    pub async fn primary(&self) -> Result<u16, Error> {
+        let elected = async {
+            let mut poll = tokio::time::interval(POLL);
+            loop {
+                poll.tick().await;
+                if let Some(primary) = self.last_elected().await {
+                    return primary;
+                }
+            }
+        };
+        let seconds = PRIMARY_TIMEOUT.as_secs();
+        timeout(PRIMARY_TIMEOUT, elected).await.map_err(|_| Error::NoPrimary { seconds })
     }
-    Ok(NOT_ELECTED)
-}
 
-async fn stored_config(admin: &Database) -> Result<Option<Document>> {
-    match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
-        Ok(answer) => Ok(answer.get_document("config").ok().cloned()),
-        Err(error) if is_not_initialized(&error) => Ok(None),
-        Err(error) => Err(error),
+    /// A primary that was cut off takes itself for one until it hears of its successor.
+    async fn last_elected(&self) -> Option<u16> {
+        let asked = self.ports().into_iter().map(|port| async move {
+            let election = membership::election(port).await?;
+            Some((election, port))
+        });
+        let answers = asked.collect::<JoinSet<_>>().join_all().await;
+        let (_, primary) = answers.into_iter().flatten().max()?;
+        Some(primary)
+    }
+
+    /// Has the primary step down, if need be by force. It does not become the primary again for
+    /// five seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPrimary`] if there is none, and [`Error::StepDown`] if it refuses.
+    pub async fn step_down(&self) -> Result<(), Error> {
+        let primary = self.primary().await?;
+        membership::step_down(primary).await.map_err(Error::StepDown)
+    }
+
+    /// Sends a signal, such as `STOP` or `CONT`, to a node.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNode`] if no node has this port.
+    pub fn signal(&mut self, port: u16, name: &str) -> Result<(), Error> {
+        self.node(port)?.process.signal(name);
+        Ok(())
+    }
+
+    /// Kills a node (SIGKILL) and waits for its end. Its data stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNode`] if no node has this port, [`Error::NotStopped`] if it survives.
+    pub async fn kill(&mut self, port: u16) -> Result<(), Error> {
+        self.node(port)?.kill().await
+    }
+
+    /// Starts a node again on its data, after killing it if it still runs, and waits until it is a
+    /// secondary, or the primary.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNode`] if no node has this port, and those of
+    /// [`LocalMongod::start`](crate::LocalMongod::start).
+    pub async fn restart(&mut self, port: u16) -> Result<(), Error> {
+        let ports = self.ports();
+        let node = self.node(port)?;
+        node.kill().await?;
+        node.respawn()?;
+        node.join(&ports).await
+    }
+
+    /// Kills all nodes and waits for their end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`] if one survives.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        for node in &mut self.nodes {
+            node.kill().await?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, port: u16) -> Result<&mut Node, Error> {
+        let node = self.nodes.iter_mut().find(|node| node.port == port);
+        node.ok_or(Error::NoSuchNode { port })
     }
 }
 
-fn is_not_initialized(error: &Error) -> bool {
-    matches!(error.kind.as_ref(), ErrorKind::Command(error) if error.code == NOT_YET_INITIALIZED)
+/// A port that is free for mongod and taken for all others, also while mongod does not run.
+/// Otherwise a client that looks for the node might be given its port, and so reach itself.
+///
+/// Linux lets two sockets with `SO_REUSEADDR` have a port if one of them does not listen (socket(7)).
+#[derive(Debug)]
+struct ReservedPort {
+    port: u16,
+    _socket: TcpSocket,
 }
 
-fn member(config: &Document) -> Option<&str> {
-    config.get_array("members").ok()?.first()?.as_document()?.get_str("host").ok()
-}
-
-/// Refused harmlessly while the server is still reading a config that it has.
-async fn initiate(admin: &Database, host: &str) -> Result<()> {
-    let config = doc! { "_id": NAME, "members": [{ "_id": 0, "host": host }] };
-    admin.run_command(doc! { "replSetInitiate": config }).await?;
-    Ok(())
-}
-
-/// The data was last served from another port, so the server does not find itself in its config.
-/// Only a forced change is taken from a member that is no primary.
-async fn move_to(admin: &Database, host: &str, mut config: Document) -> Result<()> {
-    config.insert("version", config.get_i32("version").unwrap_or(0) + 1);
-    config.insert("members", vec![doc! { "_id": 0, "host": host }]);
-    admin.run_command(doc! { "replSetReconfig": config, "force": true }).await?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{DataDir, LocalMongod, Options};
-
-    #[tokio::test]
-    async fn a_server_of_another_process_on_the_port_is_not_taken_for_ours() {
-        let options =
-            Options { data: DataDir::Temporary, server_parameters: vec![], cache_mb: None };
-        let mongod = LocalMongod::start(options).await.unwrap();
-        let admin = client(mongod.port()).unwrap().database("admin");
-        let host = format!("127.0.0.1:{}", mongod.port());
-
-        let seen_as = async |pid| advance(&admin, &host, pid).await.unwrap();
-        assert_eq!(seen_as(mongod.pid()).await, Progress::Primary);
-        assert_eq!(seen_as(mongod.pid() + 1).await, FOREIGN);
+impl ReservedPort {
+    fn new() -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        Ok(Self { port: socket.local_addr()?.port(), _socket: socket })
     }
 }

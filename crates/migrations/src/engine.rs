@@ -1,18 +1,26 @@
-//! Running migrations: what to do, in which order, under which lease, and what to say about it.
+//! Running migrations: in which order, under which lease, and how patiently.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mongodb::{Client, Database};
+use mongodb::{
+    Client, Database,
+    bson::{Document, doc},
+};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Definition, Entry, LeftOut, Migration, Part, Plan, Progress, RunError, State, Status, Step,
-    StepsError, StoredError,
-    fill::{FillError, FillRun},
-    lease::Lease,
-    ledger::Ledger,
+    Definition, Migration, Report, RunError, State, Status, Throttle,
+    journal::Journal,
+    lease::{self, Lease},
+    ledger::{Found, Ledger},
+    metrics,
 };
 
 /// The first pause before something is tried again; each further one is twice as long.
@@ -21,493 +29,457 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause before something is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How often the steps of a migration are repeated for documents that arrived meanwhile.
-const LARGEST_ROUNDS: u32 = 10;
+/// How often a service looks whether an operator let a migration go on.
+const OPERATOR_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long a command waits for another process that migrates.
-const COMMAND_WAITS_FOR_LEASE: Duration = Duration::from_secs(60);
+/// How long a command waits for another process that migrates, and for a database that is away.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the migrations of one service.
-pub struct Engine {
-    database: Database,
-    service: &'static str,
+/// The longest pause between two attempts to get the lease: bounds how long a start behind another
+/// replica, or after one that was killed, takes longer than it must.
+const LONGEST_LEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a run that was told to end may take to its next checkpoint. It is over a batch's
+/// `maxTimeMS` that a database which does not answer is waited for no longer.
+const GRACE: Duration = Duration::from_secs(12);
+
+/// Runs the migrations of one service. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) database: Database,
+    pub(crate) service: &'static str,
     /// Identifies this start of this process in lease and ledger.
-    owner: String,
-    ledger: Ledger,
-    migrations: Vec<Arc<dyn Migration>>,
+    pub(crate) owner: String,
+    pub(crate) ledger: Ledger,
+    pub(crate) journal: Journal,
+    pub(crate) migrations: Vec<Arc<dyn Migration>>,
+    pub(crate) options: Options,
     statuses: watch::Sender<Vec<Status>>,
+}
+
+/// How an engine behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// How long the lease holds without a heartbeat, at least [`Options::SHORTEST_LEASE`]. It is
+    /// renewed three times as often. After a holder is killed, another process waits for so long.
+    pub lease: Duration,
+    /// How fast documents may be changed.
+    pub throttle: Throttle,
+}
+
+impl Options {
+    /// Below this a busy server or a slow network would take the lease from a healthy holder.
+    pub const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lease: lease::DURATION, throttle: Throttle::default() }
+    }
 }
 
 /// What to do when something else is needed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// As a service: wait for other services, for the lease and for the database, for ever.
+    /// As a service: wait for other services, for the lease, for the database and for an operator,
+    /// for ever; leave alone what an operator rolled back.
     Service,
-    /// As a command: a minute for the lease, not at all for other services.
+    /// As a command: a minute for the lease and for the database, not at all for other services;
+    /// apply again what was rolled back.
     Command,
+}
+
+/// What a lease is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Applying what is not applied.
+    Run,
+    /// Undoing what is.
+    RollBack,
+}
+
+/// When a migration is tried next.
+struct Turn {
+    due: Instant,
+    pause: Duration,
+    /// It failed for good in this process: it is tried again when the ledger says something else.
+    is_parked: bool,
 }
 
 impl Engine {
     /// The engine for the migrations of a service, in the order in which they are to run.
     ///
-    /// `service` names the ledger (`<service>_migrations`) and the lease.
+    /// `service` names the ledger (`<service>_migrations`), the lease
+    /// (`<service>_migration_lock`) and the journal (`<service>_migration_journal`).
     pub fn new(
         client: &Client,
         database: &Database,
         service: &'static str,
         app_version: &'static str,
         migrations: Vec<Arc<dyn Migration>>,
+        options: Options,
     ) -> Self {
         let owner = Uuid::new_v4().to_string();
         let statuses = migrations.iter().map(|migration| Status::new(&migration.definition()));
-        Self {
+        let lease = options.lease.max(Options::SHORTEST_LEASE);
+        Self(Arc::new(Inner {
             database: database.clone(),
             service,
             ledger: Ledger::new(client, database, service, &owner, app_version),
+            journal: Journal::new(database, service),
             owner,
+            options: Options { lease, throttle: options.throttle.sane() },
             statuses: watch::Sender::new(statuses.collect()),
             migrations,
-        }
+        }))
     }
 
-    /// Where the migrations stand, whenever that changes.
+    /// Whose migrations they are.
+    pub fn service(&self) -> &'static str {
+        self.0.service
+    }
+
+    /// Where the migrations stand in this process, whenever that changes.
     pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
-        self.statuses.subscribe()
+        self.0.statuses.subscribe()
     }
 
-    /// What the ledger says of the migrations that ever ran or waited.
-    pub async fn entries(&self) -> mongodb::error::Result<Vec<Entry>> {
-        self.ledger.entries().await
+    /// Where the migrations stand in the ledger, whoever runs them.
+    pub async fn report(&self) -> mongodb::error::Result<Report> {
+        let Inner { database, service, ledger, .. } = &*self.0;
+        let documents = ledger.documents().await?;
+        let lease = lease::holder(database, service).await?;
+        Ok(Report::new(service, &self.definitions(), &documents, lease))
     }
 
-    /// What a run would do now. Writes nothing.
-    pub async fn plan(&self) -> mongodb::error::Result<Vec<Plan>> {
-        let mut plans = Vec::new();
-        for migration in &self.migrations {
-            let Definition { id, summary, .. } = migration.definition();
-            let mut plan = Plan { id, summary, steps: Vec::new(), waits_for: None };
-            match migration.steps().await {
-                Ok(steps) => {
-                    for step in steps {
-                        plan.steps.extend(step.plan(&self.database).await?);
-                    }
-                }
-                Err(StepsError::Database(error)) => return Err(error),
-                Err(StepsError::Dependency { name, cause }) => {
-                    plan.waits_for = Some(format!("{name}: {cause}"));
-                }
-            }
-            plans.push(plan);
-        }
-        Ok(plans)
+    /// What the migrations are, with their checksums.
+    pub(crate) fn definitions(&self) -> Vec<(Definition, String)> {
+        let definition = |one: &Arc<dyn Migration>| (one.definition(), checksum(&**one));
+        self.0.migrations.iter().map(definition).collect()
+    }
+
+    /// The migration with this id.
+    pub(crate) fn migration(&self, id: &str) -> Result<&Arc<dyn Migration>, RunError> {
+        let is_wanted = |migration: &&Arc<dyn Migration>| migration.definition().id == id;
+        let migration = self.0.migrations.iter().find(is_wanted);
+        migration.ok_or_else(|| RunError::Unknown(id.to_owned()))
     }
 
     /// Applies what is not applied, in order, until nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// A command ends with the first error; a service goes on with what does not require the
+    /// migration that failed, tries again what can pass, and ends only with
+    /// [`RunError::Interrupted`].
     pub async fn run(
         &self,
         patience: Patience,
         shutdown: &CancellationToken,
     ) -> Result<(), RunError> {
-        let mut lease = None;
-        let result = self.run_all(patience, shutdown, &mut lease).await;
-        if let Some(lease) = lease
-            && let Err(error) = lease.release().await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "lease not released: it expires"
-            );
-        }
-        result
+        self.run_first(self.0.migrations.len(), patience, shutdown).await
     }
 
-    async fn run_all(
+    /// The same up to a migration and including it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Unknown`] if there is no such migration, and those of [`Self::run`].
+    pub async fn run_to(
         &self,
+        last: &str,
+        patience: Patience,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RunError> {
+        let mut ids = self.0.migrations.iter().map(|migration| migration.definition().id);
+        let place = ids.position(|id| id == last);
+        let place = place.ok_or_else(|| RunError::Unknown(last.to_owned()))?;
+        self.run_first(place + 1, patience, shutdown).await
+    }
+
+    async fn run_first(
+        &self,
+        count: usize,
+        patience: Patience,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RunError> {
+        let (engine, token) = (self.clone(), shutdown.clone());
+        let run = async move {
+            let mut lease = None;
+            let result = engine.turns(count, patience, &token, &mut lease).await;
+            release(lease).await;
+            result
+        };
+        bounded(run, shutdown).await
+    }
+
+    async fn turns(
+        &self,
+        count: usize,
         patience: Patience,
         shutdown: &CancellationToken,
         lease: &mut Option<Lease>,
     ) -> Result<(), RunError> {
-        let mut failure = None;
-        'migrations: for migration in &self.migrations {
-            let definition = migration.definition();
-            let mut pause = FIRST_PAUSE;
-            while let Err(error) = self.run_one(&**migration, patience, shutdown, lease).await {
-                // A lease that failed to renew is worth nothing, and a new one has a newer fence.
-                if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
+        let mut settled = HashSet::new();
+        let mut turns: Vec<_> = (0..count).map(|_| Turn::new()).collect();
+        let mut last_success = Instant::now();
+        loop {
+            let mut due = None;
+            for (migration, turn) in self.0.migrations.iter().zip(&mut turns) {
+                let definition = migration.definition();
+                if settled.contains(definition.id) {
+                    continue;
+                }
+                // A command does one thing after the other.
+                let holds_up = definition.blocking || patience == Patience::Command;
+                let requires = definition.requires.iter().find(|id| !settled.contains(*id));
+                let began = Instant::now();
+                let result = match requires {
+                    Some(requires) => Err(RunError::Requires { id: definition.id, requires }),
+                    None if !self.is_due(turn, &definition).await => {
+                        due = due.into_iter().chain([turn.due]).min();
+                        if holds_up {
+                            break;
+                        }
+                        continue;
+                    }
+                    None => self.attempt(migration, patience, shutdown, lease).await,
+                };
+                let error = match result {
+                    Ok(()) => {
+                        settled.insert(definition.id);
+                        last_success = Instant::now();
+                        continue;
+                    }
+                    Err(error @ RunError::Interrupted) => return Err(error),
+                    Err(error) => error,
+                };
+                // A lease that failed to renew, or that was taken away, is worth nothing, and a new
+                // one has a newer fence.
+                let is_lost = lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled());
+                if is_lost || matches!(error, RunError::TakenOver(_)) {
                     *lease = None;
                 }
-                let message = error.with_causes();
-                let is_waiting = matches!(error, RunError::Dependency { .. });
-                let is_final = patience == Patience::Command || !error.is_transient();
-                if matches!(error, RunError::Interrupted) {
+                self.note_failure(&definition, &error);
+                // What ran for so long had a database all the while.
+                if began.elapsed() > COMMAND_PATIENCE {
+                    last_success = Instant::now();
+                }
+                let may_pass = matches!(error, RunError::Database { .. }) && error.is_transient();
+                let is_hopeless = !may_pass || last_success.elapsed() > COMMAND_PATIENCE;
+                if patience == Patience::Command && is_hopeless {
                     return Err(error);
                 }
-                self.set(definition.id, |status| {
-                    status.state = match (is_waiting, error.is_transient()) {
-                        (true, _) => State::WaitingDependency,
-                        (false, true) => State::FailedRetryable,
-                        (false, false) => State::FailedFatal,
-                    };
-                    status.message = Some(message.clone());
-                });
-                if is_final {
-                    tracing::error!(migration = definition.id, error = message, "migration failed");
-                    if patience == Patience::Command || definition.blocking {
-                        return Err(error);
-                    }
-                    // A service does what it can without it.
-                    failure = failure.or(Some(error));
-                    continue 'migrations;
+                turn.after(&error);
+                // One that requires another has no time of its own.
+                if requires.is_none() {
+                    due = due.into_iter().chain([turn.due]).min();
                 }
-                tracing::warn!(migration = definition.id, reason = message, "migration waits");
-                if is_waiting {
-                    // Nobody else should wait for a process that waits itself.
-                    if let Some(lease) = lease.take() {
-                        let _ = lease.release().await;
-                    }
+                if holds_up {
+                    break;
                 }
-                sleep(jittered(pause), shutdown).await?;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
+            if settled.len() == count {
+                return Ok(());
+            }
+            // Nobody else should wait for a process that waits itself.
+            release(lease.take()).await;
+            let pause =
+                due.map_or(FIRST_PAUSE, |due| due.saturating_duration_since(Instant::now()));
+            sleep(pause.max(FIRST_PAUSE), shutdown).await?;
         }
-        failure.map_or(Ok(()), Err)
     }
 
-    async fn run_one(
-        &self,
-        migration: &dyn Migration,
-        patience: Patience,
-        shutdown: &CancellationToken,
-        lease: &mut Option<Lease>,
-    ) -> Result<(), RunError> {
-        let definition = migration.definition();
-        let id = definition.id;
-        let Some(mut steps) = self.unsettled(migration, &definition).await? else { return Ok(()) };
-        if lease.is_none() {
-            match self.acquire(migration, &definition, patience, shutdown).await? {
-                Some(acquired) => *lease = Some(acquired),
-                // Another process did it meanwhile.
-                None => return Ok(()),
-            }
-            // The ledger and the data as they are under the lease.
-            match self.unsettled(migration, &definition).await? {
-                Some(under_lease) => steps = under_lease,
-                None => return Ok(()),
-            }
+    /// Whether it is time for a migration: its pause is over, and if it failed for good, the ledger
+    /// says something else by now.
+    async fn is_due(&self, turn: &mut Turn, definition: &Definition) -> bool {
+        if turn.due > Instant::now() {
+            return false;
         }
-        let Some(lease) = lease.as_ref() else { return Err(RunError::TakenOver(id)) };
-        let mut parts = Vec::new();
-        let result = self.apply(&definition, &steps, lease, shutdown, &mut parts).await;
-        if let Err(error) = &result {
-            self.record_failure(&definition, lease, error, &parts).await;
+        let is_due = !turn.is_parked || !self.is_still_failed(definition).await;
+        if !is_due {
+            turn.delay(OPERATOR_PAUSE);
         }
-        result
+        is_due
     }
 
-    /// The steps to run; none where the ledger says applied and the data agrees.
-    async fn unsettled(
-        &self,
-        migration: &dyn Migration,
-        definition: &Definition,
-    ) -> Result<Option<Vec<Step>>, RunError> {
-        let id = definition.id;
-        let database = |source| RunError::of_database(id, source);
-        let steps = self.steps(migration, definition).await?;
-        let entry = self.ledger.entry(id).await.map_err(database)?;
-        let Some(entry) = entry.filter(|entry| entry.state == State::Applied) else {
-            return Ok(Some(steps));
+    /// Whether the ledger still says that a migration failed for good. Anything else is news: an
+    /// operator's `retry`, or another process.
+    async fn is_still_failed(&self, definition: &Definition) -> bool {
+        match self.0.ledger.find(definition).await {
+            Ok(Found::Entry(entry)) => entry.state == State::FailedFatal,
+            Ok(_) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Says in status and log why a migration is not applied; in the log only when that is news.
+    fn note_failure(&self, definition: &Definition, error: &RunError) {
+        let (id, message) = (definition.id, error.with_causes());
+        let state = match error {
+            RunError::Dependency { .. } => State::WaitingDependency,
+            RunError::Requires { .. } => State::Pending,
+            RunError::Paused(_) => State::Paused,
+            RunError::RolledBack(_) => State::RolledBack,
+            _ if error.is_transient() => State::FailedRetryable,
+            _ => State::FailedFatal,
         };
-        let pending = steps.iter().map(|step| step.is_pending(&self.database));
-        let pending = futures_util::future::try_join_all(pending).await.map_err(database)?;
-        if pending.contains(&true) {
-            return Ok(Some(steps));
-        }
-        // What is left out has no part in that, but the ledger has to say so.
-        for step in &steps {
-            if let Step::LeaveOut(leave_out) = step {
-                let is_there = leave_out.is_there(&self.database).await.map_err(database)?;
-                if is_there != entry.left_out.iter().any(|left| left.is_of(leave_out)) {
-                    return Ok(Some(steps));
-                }
-            }
-        }
-        warn_of(id, &entry.left_out);
-        self.set(id, |status| status.settle(&entry));
-        Ok(None)
-    }
-
-    /// The steps, or the entry in the ledger that says what they wait for.
-    async fn steps(
-        &self,
-        migration: &dyn Migration,
-        definition: &Definition,
-    ) -> Result<Vec<Step>, RunError> {
-        let id = definition.id;
-        match migration.steps().await {
-            Ok(steps) => Ok(steps),
-            Err(StepsError::Database(source)) => Err(RunError::of_database(id, source)),
-            Err(source @ StepsError::Dependency { .. }) => {
-                let error = RunError::Dependency { id, source };
-                match self.ledger.wait(definition, &error.with_causes()).await {
-                    Ok(()) => Err(error),
-                    Err(ledger) => Err(RunError::of_ledger(id, ledger)),
-                }
-            }
+        let mut is_news = false;
+        self.set(id, |status| {
+            is_news = status.message.as_ref() != Some(&message);
+            status.state = state;
+            status.progress = None;
+            status.message = Some(message.clone());
+        });
+        if !is_news {
+            tracing::debug!(migration = id, reason = message, "migration waits");
+        } else if state == State::FailedFatal {
+            tracing::error!(migration = id, error = message, "migration failed");
+        } else {
+            tracing::warn!(migration = id, reason = message, "migration waits");
         }
     }
 
-    /// Takes the lease; none when another process settled the migration meanwhile.
-    async fn acquire(
+    /// Takes the lease; none where it is for a run, and another process settled everything
+    /// meanwhile.
+    pub(crate) async fn acquire(
         &self,
-        migration: &dyn Migration,
-        definition: &Definition,
+        purpose: Purpose,
         patience: Patience,
         shutdown: &CancellationToken,
     ) -> Result<Option<Lease>, RunError> {
-        let id = definition.id;
-        let began = std::time::Instant::now();
+        let Inner { database, service, owner, options, .. } = &*self.0;
+        let of_database = |source| RunError::of_database(service, source);
+        let began = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let (mut is_news, mut was_pending) = (true, false);
         loop {
-            let lease = Lease::acquire(&self.database, self.service, &self.owner).await;
-            if let Some(lease) = lease.map_err(|source| RunError::of_database(id, source))? {
+            let lease = Lease::acquire(database, service, owner, options.lease).await;
+            if let Some(lease) = lease.map_err(of_database)? {
                 return Ok(Some(lease));
             }
-            if patience == Patience::Command && began.elapsed() > COMMAND_WAITS_FOR_LEASE {
-                return Err(RunError::LeaseHeld(self.service));
+            if patience == Patience::Command && began.elapsed() > COMMAND_PATIENCE {
+                let holder = lease::holder(database, service).await.map_err(of_database)?;
+                let holder = holder.map_or_else(
+                    || "another process".to_owned(),
+                    |holder| {
+                        let owner = holder.owner.as_deref().unwrap_or("nobody");
+                        format!("process {owner} (fence {})", holder.fence)
+                    },
+                );
+                let seconds = options.lease.as_secs();
+                return Err(RunError::LeaseHeld { service, holder, seconds });
             }
-            self.set(id, |status| {
-                status.message = Some("another process is migrating".to_owned());
-            });
+            if std::mem::take(&mut is_news) {
+                tracing::info!(service, "another process is migrating: waiting for its lease");
+            }
             sleep(jittered(pause), shutdown).await?;
-            // Often enough that a start behind another replica takes no longer than it must.
-            pause = (pause * 2).min(Duration::from_secs(1));
-            if self.unsettled(migration, definition).await?.is_none() {
+            pause = (pause * 2).min(LONGEST_LEASE_PAUSE);
+            let is_pending = !self.mirror().await.map_err(of_database)?;
+            // Where it was settled all along, the data has something that the ledger knows nothing
+            // of, and the lease is needed.
+            if purpose == Purpose::Run && was_pending && !is_pending {
                 return Ok(None);
             }
+            was_pending = is_pending;
         }
     }
 
-    /// Does what is left to do and checks it.
-    async fn apply(
-        &self,
-        definition: &Definition,
-        steps: &[Step],
-        lease: &Lease,
-        shutdown: &CancellationToken,
-        parts: &mut Vec<Part>,
-    ) -> Result<(), RunError> {
-        let (id, fence) = (definition.id, lease.fence());
-        let database = |source| RunError::of_database(id, source);
-        let unfinished = self.ledger.entry(id).await.map_err(database)?;
-        let unfinished = unfinished.filter(|entry| entry.state != State::Applied);
-        let (mut interrupted, done_before) =
-            unfinished.map(|entry| (entry.progress, entry.parts)).unwrap_or_default();
-        *parts = done_before;
-        self.ledger
-            .claim(definition, fence, parts)
-            .await
-            .map_err(|error| RunError::of_ledger(id, error))?;
-        self.set(id, |status| {
-            status.state = State::Running;
-            status.message = None;
-        });
-        tracing::info!(migration = id, fence, "migration started");
-
-        let stop = CancellationToken::new();
-        for round in 1.. {
-            let before = parts.clone();
-            let mut failed = None;
-            for step in steps {
-                let resumed = interrupted.take_if(|progress| step.is_of(progress));
-                let work = self.apply_step(id, fence, step, resumed, &stop);
-                match watching(id, work, &stop, lease, shutdown).await {
-                    Ok(Some(part)) => {
-                        add(parts, part);
-                        let done = self.ledger.step_done(id, fence, parts).await;
-                        done.map_err(|error| RunError::of_ledger(id, error))?;
-                    }
-                    Ok(None) => {}
-                    // One index that is in conflict is no reason to do without the others.
-                    Err(error @ RunError::Index { .. }) => failed = failed.or(Some(error)),
-                    Err(error) => return Err(error),
+    /// Shows what another process does; whether nobody has anything left to do.
+    async fn mirror(&self) -> mongodb::error::Result<bool> {
+        let report = self.report().await?;
+        for one in &report.migrations {
+            self.set(one.id, |status| {
+                if !status.is_settled && status.state != State::WaitingDependency {
+                    status.state = one.state;
+                    status.message = Some("another process is migrating".to_owned());
+                    status.progress = one.entry.as_ref().and_then(|entry| entry.progress.clone());
                 }
-            }
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            self.set(id, |status| {
-                status.state = State::Verifying;
-                status.progress = None;
             });
-            let Some(what) = self.undone(id, steps).await? else { break };
-            // An old program that goes on writing is always a document ahead.
-            let is_stuck = *parts == before;
-            if is_stuck || round == LARGEST_ROUNDS {
-                return Err(RunError::Unverified { id, what, is_stuck });
-            }
         }
-        let left_out = self.left_out(id, steps).await?;
-        self.ledger
-            .finish(definition, fence, State::Applied, parts, &left_out, None)
-            .await
-            .map_err(|error| RunError::of_ledger(id, error))?;
-        warn_of(id, &left_out);
-        let modified: i64 = parts.iter().map(|part| part.modified).sum();
-        tracing::info!(migration = id, modified, "migration applied");
-        self.set(id, |status| {
-            status.state = State::Applied;
-            status.is_settled = true;
-            status.parts.clone_from(parts);
-            status.left_out = left_out;
-        });
-        Ok(())
+        Ok(!report.is_pending())
     }
 
-    async fn apply_step(
-        &self,
-        id: &'static str,
-        fence: i64,
-        step: &Step,
-        interrupted: Option<Progress>,
-        stop: &CancellationToken,
-    ) -> Result<Option<Part>, RunError> {
-        let database = |source| RunError::of_database(id, source);
-        let modified = match step {
-            Step::Fill(fill) => {
-                let on_progress = |progress: &Progress| {
-                    self.set(id, |status| status.progress = Some(progress.clone()));
-                };
-                let run = FillRun {
-                    fill,
-                    database: &self.database,
-                    ledger: &self.ledger,
-                    migration: id,
-                    fence,
-                    stop,
-                    on_progress: &on_progress,
-                };
-                let modified = run.run(interrupted).await.map_err(|error| match error {
-                    FillError::Stopped => RunError::Interrupted,
-                    FillError::Ledger(error) => RunError::of_ledger(id, error),
-                })?;
-                (fill.what.clone(), modified)
-            }
-            Step::Index(index) => {
-                let exists = index.exists(&self.database).await.map_err(database)?;
-                if !exists {
-                    index.create(&self.database).await.map_err(|source| RunError::Index {
-                        id,
-                        index: index.name(),
-                        collection: index.collection,
-                        source: source.into(),
-                    })?;
-                }
-                (format!("indexes on {}", index.collection), i64::from(!exists))
-            }
-            Step::Insert(insert) => {
-                let inserted = insert.run(&self.database, &self.ledger, id, fence).await;
-                (insert.what.clone(), inserted.map_err(|error| RunError::of_ledger(id, error))?)
-            }
-            Step::LeaveOut(_) => return Ok(None),
-        };
-        let (what, modified) = modified;
-        Ok((modified > 0).then_some(Part { what, modified }))
-    }
-
-    /// Looks at the data again: the first step that is not done, with what is left of it.
-    async fn undone(&self, id: &'static str, steps: &[Step]) -> Result<Option<String>, RunError> {
-        let database = |source| RunError::of_database(id, source);
-        for step in steps {
-            if step.is_pending(&self.database).await.map_err(database)? {
-                let plan = step.plan(&self.database).await.map_err(database)?;
-                let left = plan.map(|plan| format!("{} ({} left)", plan.what, plan.changes));
-                return Ok(left);
-            }
-        }
-        Ok(None)
-    }
-
-    /// What the steps leave as it is.
-    async fn left_out(&self, id: &'static str, steps: &[Step]) -> Result<Vec<LeftOut>, RunError> {
-        let database = |source| RunError::of_database(id, source);
-        let mut left_out = Vec::new();
-        for step in steps {
-            if let Step::LeaveOut(leave_out) = step {
-                left_out.extend(leave_out.report(&self.database).await.map_err(database)?);
-            }
-        }
-        Ok(left_out)
-    }
-
-    async fn record_failure(
-        &self,
-        definition: &Definition,
-        lease: &Lease,
-        error: &RunError,
-        parts: &[Part],
-    ) {
-        if matches!(error, RunError::Interrupted | RunError::TakenOver(_)) {
-            // The entry stays `running`: it will be resumed at its cursor.
-            return;
-        }
-        let retryable = error.is_transient();
-        let state = if retryable { State::FailedRetryable } else { State::FailedFatal };
-        let stored = StoredError { message: error.with_causes(), retryable };
-        let recorded =
-            self.ledger.finish(definition, lease.fence(), state, parts, &[], Some(stored)).await;
-        if let Err(error) = recorded {
-            // The entry stays `running`, which is resumed as well.
-            tracing::warn!(migration = definition.id, %error, "failure not recorded");
-        }
-    }
-
-    fn set(&self, id: &str, change: impl FnOnce(&mut Status)) {
-        self.statuses.send_modify(|statuses| {
+    pub(crate) fn set(&self, id: &'static str, change: impl FnOnce(&mut Status)) {
+        self.0.statuses.send_modify(|statuses| {
             if let Some(status) = statuses.iter_mut().find(|status| status.id == id) {
+                let before = status.state;
                 change(status);
+                metrics::state(id, before, status.state);
             }
         });
     }
 }
 
-/// Waits for `work`, which is told to stop when the process is about to end or the lease is lost.
-/// Work is never dropped half-way: it comes to an end by itself, at the next batch.
-async fn watching<T>(
-    id: &'static str,
-    work: impl Future<Output = Result<T, RunError>>,
-    stop: &CancellationToken,
-    lease: &Lease,
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("service", &self.0.service).finish_non_exhaustive()
+    }
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { due: Instant::now(), pause: FIRST_PAUSE, is_parked: false }
+    }
+
+    fn delay(&mut self, pause: Duration) {
+        self.due = Instant::now() + jittered(pause);
+    }
+
+    fn after(&mut self, error: &RunError) {
+        self.is_parked = false;
+        match error {
+            RunError::Requires { .. } => {}
+            RunError::Paused(_) | RunError::RolledBack(_) => self.delay(OPERATOR_PAUSE),
+            _ if error.is_transient() => {
+                self.delay(self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            _ => {
+                self.is_parked = true;
+                self.delay(OPERATOR_PAUSE);
+            }
+        }
+    }
+}
+
+/// SHA-256 over what a migration declares, never over its source text.
+pub(crate) fn checksum(migration: &dyn Migration) -> String {
+    let Definition { id, revision, .. } = migration.definition();
+    let declared: Document =
+        doc! { "id": id, "revision": revision, "specification": migration.specification() };
+    let bytes = declared.to_vec().unwrap_or_default();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Gives a lease back. One that failed to renew is over by itself, and its database does not answer.
+pub(crate) async fn release(lease: Option<Lease>) {
+    if let Some(lease) = lease.filter(|lease| !lease.lost().is_cancelled())
+        && let Err(error) = lease.release().await
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "lease not released: it expires");
+    }
+}
+
+/// Runs on a task of its own and waits for it, after a shutdown no longer than [`GRACE`]. The task
+/// is not dropped half-way, and a database that does not answer keeps no process from ending.
+pub(crate) async fn bounded<T: Send + 'static>(
+    run: impl Future<Output = Result<T, RunError>> + Send + 'static,
     shutdown: &CancellationToken,
 ) -> Result<T, RunError> {
-    tokio::pin!(work);
+    let mut task = tokio::spawn(run);
+    let too_long = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
     tokio::select! {
-        result = &mut work => return result,
-        () = lease.lost().cancelled() => {}
-        () = shutdown.cancelled() => {}
-    }
-    stop.cancel();
-    let was_lost = lease.lost().is_cancelled() && !shutdown.is_cancelled();
-    work.await.map_err(|error| if was_lost { RunError::TakenOver(id) } else { error })
-}
-
-fn warn_of(id: &str, left_out: &[LeftOut]) {
-    for LeftOut { what, reason, count, .. } in left_out {
-        tracing::warn!(migration = id, what, count, reason, "left out");
-    }
-}
-
-impl Step {
-    /// Whether it was this step that came so far.
-    fn is_of(&self, progress: &Progress) -> bool {
-        matches!(self, Self::Fill(fill) if fill.what == progress.what)
-    }
-}
-
-/// Adds what a step changed to what it changed before it was interrupted.
-fn add(parts: &mut Vec<Part>, part: Part) {
-    match parts.iter_mut().find(|earlier| earlier.what == part.what) {
-        Some(earlier) => earlier.modified += part.modified,
-        None => parts.push(part),
+        ended = &mut task => match ended {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        () = too_long => Err(RunError::Interrupted),
     }
 }
 

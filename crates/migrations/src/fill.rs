@@ -1,49 +1,61 @@
 //! Changing all documents that a filter matches, in batches that can be interrupted anywhere.
 //!
 //! A pass walks the collection by `_id` from the first to the last document that matches. Each
-//! batch is a range of `_id`s and one transaction of the change and of the cursor in the ledger,
-//! so that a batch either happened and is recorded, or did not happen. Passes are repeated until
-//! nothing matches: an old program may insert while we walk.
+//! batch is a page of ids and one transaction of the change, of the journal and of the cursor in
+//! the ledger, so that a batch either happened and is recorded, or did not happen. Passes are
+//! repeated until nothing matches: an old program may insert while we walk.
 
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Instant};
 
-use futures_util::{FutureExt, TryStreamExt};
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{Bson, Document, doc, spec::ElementType},
+    bson::{self, Bson, Document, doc, oid::ObjectId, spec::ElementType},
+    error::Error,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Assign, Fill, Progress,
-    ledger::{Ledger, LedgerError, bson, ledger_error},
+    Assign, Fill, Progress, SetAside, Throttle,
+    error::server_code,
+    journal::{self, Change, Journal, Record, Replaced},
+    ledger::{Ledger, LedgerError, literal},
+    metrics,
+    throttle::Pacer,
+    transaction::{self, Changed, Rejected, TOO_LARGE, Work, transact},
 };
-
-/// Documents in the first batch. The size then follows the time that a batch takes.
-const FIRST_BATCH: u64 = 1_000;
-
-/// The most documents in a batch. A transaction this size is about 1 MB of the oplog.
-const LARGEST_BATCH: u64 = 16_000;
-
-/// How long a batch should take: long enough that its commit does not dominate, short enough that
-/// a foreground write that meets it does not wait noticeably.
-const BATCH_TIME: std::ops::Range<Duration> =
-    Duration::from_millis(200)..Duration::from_millis(500);
 
 /// How often a fill is repeated for documents that arrived while it ran.
 const LARGEST_PASSES: usize = 10;
 
+/// The most documents in a batch that are changed one by one: each has a statement of its own.
+const LARGEST_BATCH_OF_EACH: u64 = 2_000;
+
+/// The most documents that a step may set aside. More of them are no exceptions but a mistake in
+/// the migration or in the rules of the collection.
+pub(crate) const SET_ASIDE_MAX: usize = 1_000;
+
+/// Errors of a transaction that was too large or too slow (MongoDB manual, "Error Codes"):
+/// `MaxTimeMSExpired`, `TransactionTooLarge`, `TransactionExceededLifetimeLimitSeconds`,
+/// `BSONObjectTooLarge`.
+const TOO_MUCH: [i32; 4] = [50, 257, 290, TOO_LARGE];
+
 /// What a fill needs of its surroundings.
-pub(crate) struct FillRun<'a> {
-    pub(crate) fill: &'a Fill,
-    pub(crate) database: &'a Database,
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) migration: &'a str,
+pub(crate) struct FillRun {
+    pub(crate) fill: Fill,
+    pub(crate) database: Database,
+    pub(crate) ledger: Ledger,
+    pub(crate) journal: Journal,
+    pub(crate) migration: &'static str,
     pub(crate) fence: i64,
+    pub(crate) throttle: Throttle,
+    /// Documents that this step has set aside so far.
+    pub(crate) set_aside: Vec<SetAside>,
     /// Work stops at the next batch: the lease is lost, or the process is about to end.
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Told after every batch.
-    pub(crate) on_progress: &'a (dyn Fn(&Progress) + Sync),
+    pub(crate) on_progress: Arc<dyn Fn(&Progress) + Send + Sync>,
 }
 
 /// Why a fill stopped before its end.
@@ -52,57 +64,219 @@ pub(crate) enum FillError {
     /// It was told to; the cursor is in the ledger.
     #[error("stopped")]
     Stopped,
+    /// More documents were set aside than can be exceptions.
+    #[error("too many documents cannot be changed")]
+    TooManySetAside(Box<SetAside>),
     /// The ledger or the database refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-impl From<mongodb::error::Error> for FillError {
-    fn from(error: mongodb::error::Error) -> Self {
+impl From<Error> for FillError {
+    fn from(error: Error) -> Self {
         Self::Ledger(error.into())
     }
 }
 
 impl Fill {
+    /// What is left to change, but for the documents that are set aside.
+    pub(crate) fn pending(&self, set_aside: &[SetAside]) -> Document {
+        let ids: Vec<_> = set_aside
+            .iter()
+            .filter(|aside| aside.what == self.what)
+            .map(|aside| aside.document.clone())
+            .collect();
+        if ids.is_empty() {
+            return self.filter.clone();
+        }
+        doc! { "$and": [self.filter.clone(), { "_id": { "$nin": ids } }] }
+    }
+
     /// Whether any document is left to change.
-    pub(crate) async fn is_pending(&self, database: &Database) -> mongodb::error::Result<bool> {
+    pub(crate) async fn is_pending(
+        &self,
+        database: &Database,
+        set_aside: &[SetAside],
+    ) -> mongodb::error::Result<bool> {
         let collection = database.collection::<Document>(self.collection);
-        Ok(collection.find_one(self.filter.clone()).projection(doc! { "_id": 1 }).await?.is_some())
+        let pending = collection.find_one(self.pending(set_aside)).projection(doc! { "_id": 1 });
+        Ok(pending.await?.is_some())
     }
 
     /// How many documents are left to change.
-    pub(crate) async fn remaining(&self, database: &Database) -> mongodb::error::Result<i64> {
+    pub(crate) async fn remaining(
+        &self,
+        database: &Database,
+        set_aside: &[SetAside],
+    ) -> mongodb::error::Result<i64> {
         let collection = database.collection::<Document>(self.collection);
-        let count = collection.count_documents(self.filter.clone()).await?;
+        let count = collection.count_documents(self.pending(set_aside)).await?;
         Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    /// The top-level fields that a change sets; none where nobody knows.
+    fn writes(&self) -> Vec<&str> {
+        match &self.assign {
+            Assign::Values(fields) | Assign::Expressions(fields) => {
+                fields.keys().map(String::as_str).collect()
+            }
+            Assign::Each(each) => each.writes().to_vec(),
+            Assign::Update(_) => Vec::new(),
+        }
+    }
+
+    /// The fields of a document that a batch needs to see.
+    fn projection(&self) -> Document {
+        let read = match &self.assign {
+            Assign::Each(each) => each.reads(),
+            _ => &[],
+        };
+        let fields = self.writes().into_iter().chain(read.iter().copied());
+        let mut projection = doc! { "_id": 1 };
+        projection.extend(fields.map(|field| (field.to_owned(), Bson::from(1))));
+        projection
     }
 }
 
-impl FillRun<'_> {
+/// A range of the collection: documents in it that are to be changed, and its end.
+#[derive(Debug, Clone)]
+struct Page {
+    /// The range, so that it can be looked at again.
+    range: Document,
+    /// The `_id` and the fields that the change sets, in the order of the ids.
+    documents: Vec<Document>,
+    /// The cursor when the page is done.
+    end: Bson,
+}
+
+impl Page {
+    fn split(self) -> [Self; 2] {
+        let Self { range, mut documents, end } = self;
+        let second = documents.split_off(documents.len() / 2);
+        let middle = documents.last().map_or(Bson::Null, |document| id_of(document).clone());
+        let before = doc! { "$and": [range.clone(), up_to(&middle)] };
+        let after = doc! { "$and": [range, { "$nor": [up_to(&middle)] }] };
+        [
+            Self { range: before, documents, end: middle },
+            Self { range: after, documents: second, end },
+        ]
+    }
+}
+
+fn id_of(document: &Document) -> &Bson {
+    document.get("_id").unwrap_or(&Bson::Null)
+}
+
+/// What a batch changed, for the journal, and how many documents each is about.
+type Changes = Vec<(i64, Change)>;
+
+/// Carried by the driver's error: somebody changed a document of the page meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct Stale;
+
+/// What a batch does in its transaction.
+struct Batch<'a> {
+    run: &'a FillRun,
+    page: &'a Page,
+    /// How far the step had come before.
+    progress: &'a Progress,
+    /// Whether to look for the documents again, in the transaction.
+    looks_again: bool,
+}
+
+#[async_trait]
+impl Work for Batch<'_> {
+    /// How far it has come with this batch.
+    type Output = Progress;
+
+    async fn run(&self, session: &mut ClientSession) -> mongodb::error::Result<Progress> {
+        let Self { run, page, progress, looks_again } = self;
+        let mut progress = (*progress).clone();
+        let listed = journal::count(page.documents.len())?;
+        let found;
+        // What is worked out for each document is worked out from what the transaction sees.
+        let documents = if *looks_again || matches!(run.fill.assign, Assign::Each(_)) {
+            found = run.find_in(&page.range, session).await?;
+            &found
+        } else {
+            &page.documents
+        };
+        let (changed, records) = run.change(documents, session).await?;
+        run.journal.write_in(session, &records).await?;
+        progress.cursor = page.end.clone();
+        progress.matched += listed.max(changed.matched);
+        progress.modified += changed.modified;
+        progress.skipped += (listed - changed.matched).max(0);
+        let journaled: i64 = records.iter().map(|record| record.count).sum();
+        run.record(session, &progress, journaled, None).await?;
+        Ok(progress)
+    }
+}
+
+/// Moves the cursor over a document that cannot be changed, and says why.
+struct PutAside<'a> {
+    run: &'a FillRun,
+    progress: &'a Progress,
+    document: &'a SetAside,
+}
+
+#[async_trait]
+impl Work for PutAside<'_> {
+    type Output = ();
+
+    async fn run(&self, session: &mut ClientSession) -> mongodb::error::Result<()> {
+        self.run.record(session, self.progress, 0, Some(self.document)).await
+    }
+}
+
+impl FillRun {
     /// Changes every document that matches, from where an interrupted run stopped. Returns how
-    /// many were changed, those of the interrupted run included.
-    pub(crate) async fn run(&self, interrupted: Option<Progress>) -> Result<i64, FillError> {
-        let mut modified = 0;
-        if let Some(progress) = interrupted {
-            modified = self.pass(progress).await?;
-        }
+    /// far it came, what the interrupted run did included.
+    pub(crate) async fn run(
+        mut self,
+        interrupted: Option<Progress>,
+        session: &mut ClientSession,
+    ) -> Result<i64, FillError> {
+        let largest = match self.fill.assign {
+            Assign::Each(_) => LARGEST_BATCH_OF_EACH,
+            _ => u64::MAX,
+        };
+        let mut pacer = Pacer::new(self.throttle, self.ledger.client(), largest);
+        let mut progress = match interrupted {
+            Some(progress) => Some(self.pass(progress, &mut pacer, session).await?),
+            None => None,
+        };
         for _ in 0..LARGEST_PASSES {
             let Some((first, last)) = self.bounds().await? else { break };
-            let progress = Progress {
+            let modified = progress.as_ref().map_or(0, |progress| progress.modified);
+            let remaining = self.fill.remaining(&self.database, &self.set_aside).await?;
+            let mut next = progress.take().unwrap_or_else(|| Progress {
                 what: self.fill.what.clone(),
-                cursor: first,
-                upper_id: last,
-                modified,
-                total: modified + self.fill.remaining(self.database).await?,
-            };
-            let before = modified;
-            modified = self.first_then_pass(progress).await?;
-            if modified == before {
+                cursor: Bson::Null,
+                upper_id: Bson::Null,
+                matched: 0,
+                modified: 0,
+                skipped: 0,
+                failed: 0,
+                total: 0,
+                rate: 0.0,
+                throttled_by: None,
+                updated_at: None,
+            });
+            (next.upper_id, next.total) = (last, modified + remaining);
+            // The first document is done alone, so that all other batches begin after their cursor.
+            let range = doc! { "_id": { "$eq": first.clone() } };
+            let page = Page { documents: self.find(&range).await?, range, end: first };
+            let next = self.settle(page, next, &mut pacer, session).await?;
+            let next = self.pass(next, &mut pacer, session).await?;
+            let is_stuck = next.modified == modified;
+            progress = Some(next);
+            if is_stuck {
                 // What matches cannot be changed; the verification will say so.
                 break;
             }
         }
-        Ok(modified)
+        Ok(progress.map_or(0, |progress| progress.modified))
     }
 
     fn collection(&self) -> Collection<Document> {
@@ -114,7 +288,7 @@ impl FillRun<'_> {
         let collection = self.collection();
         let end = |direction: i32| {
             collection
-                .find_one(self.fill.filter.clone())
+                .find_one(self.fill.pending(&self.set_aside))
                 .sort(doc! { "_id": direction })
                 .projection(doc! { "_id": 1 })
         };
@@ -123,110 +297,396 @@ impl FillRun<'_> {
         Ok(id(first).zip(id(last)))
     }
 
-    /// A pass whose cursor is a document that still matches: it is done alone, so that all other
-    /// batches begin after their cursor.
-    async fn first_then_pass(&self, progress: Progress) -> Result<i64, FillError> {
-        let first = doc! { "_id": { "$eq": progress.cursor.clone() } };
-        let progress = self.batch(first, progress).await?;
-        self.pass(progress).await
+    async fn pass(
+        &mut self,
+        mut progress: Progress,
+        pacer: &mut Pacer,
+        session: &mut ClientSession,
+    ) -> Result<Progress, FillError> {
+        let upper = progress.upper_id.clone();
+        if progress.cursor == upper {
+            return Ok(progress);
+        }
+        let mut page = self.next_page(progress.cursor.clone(), &upper, pacer.size()).await?;
+        loop {
+            let (end, documents) = (page.end.clone(), page.documents.len());
+            let started = Instant::now();
+            // The next page is looked up while this one commits.
+            let ahead = self.looking_ahead(end.clone(), upper.clone(), pacer.size());
+            progress = self.settle(page, progress, pacer, session).await?;
+            let taken = started.elapsed();
+            let documents = u64::try_from(documents).unwrap_or(u64::MAX);
+            progress.throttled_by = pacer.pace(documents, taken, &self.stop).await;
+            progress.rate = pacer.rate();
+            (self.on_progress)(&progress);
+            if end == upper {
+                return Ok(progress);
+            }
+            page = ahead.await.map_err(Error::custom)??;
+        }
     }
 
-    async fn pass(&self, mut progress: Progress) -> Result<i64, FillError> {
-        let mut size = FIRST_BATCH;
-        let mut end = self.end_of_batch(&progress.cursor, &progress.upper_id, size).await?;
-        while progress.cursor != progress.upper_id {
+    /// The page after a cursor, looked up on a task of its own.
+    fn looking_ahead(
+        &self,
+        cursor: Bson,
+        upper: Bson,
+        size: u64,
+    ) -> tokio::task::JoinHandle<mongodb::error::Result<Page>> {
+        let pages = Pages {
+            collection: self.collection(),
+            filter: self.fill.pending(&self.set_aside),
+            projection: self.fill.projection(),
+        };
+        tokio::spawn(async move { pages.after(cursor, &upper, size).await })
+    }
+
+    async fn next_page(
+        &self,
+        cursor: Bson,
+        upper: &Bson,
+        size: u64,
+    ) -> mongodb::error::Result<Page> {
+        let ahead = self.looking_ahead(cursor, upper.clone(), size);
+        ahead.await.map_err(Error::custom)?
+    }
+
+    /// The documents of a range that are to be changed.
+    async fn find(&self, range: &Document) -> mongodb::error::Result<Vec<Document>> {
+        let filter = doc! { "$and": [range, self.fill.pending(&self.set_aside)] };
+        let collection = self.collection();
+        let found = collection.find(filter).sort(doc! { "_id": 1 });
+        found.projection(self.fill.projection()).await?.try_collect().await
+    }
+
+    /// The same as the session's transaction sees it.
+    async fn find_in(
+        &self,
+        range: &Document,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Vec<Document>> {
+        let filter = doc! { "$and": [range, self.fill.pending(&self.set_aside)] };
+        let collection = self.collection();
+        let found = collection.find(filter).sort(doc! { "_id": 1 });
+        let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
+        found.stream(session).try_collect().await
+    }
+
+    /// Does a page, whatever it takes: in halves where it is too much at once or where a document
+    /// in it cannot be changed, which is set aside when it is found.
+    async fn settle(
+        &mut self,
+        page: Page,
+        mut progress: Progress,
+        pacer: &mut Pacer,
+        session: &mut ClientSession,
+    ) -> Result<Progress, FillError> {
+        let mut pages = vec![page];
+        while let Some(mut page) = pages.pop() {
             if self.stop.is_cancelled() {
                 return Err(FillError::Stopped);
             }
-            let started = Instant::now();
-            let range = between(&progress.cursor, &end);
-            let upper = progress.upper_id.clone();
-            progress.cursor = end.clone();
-            // The next batch is looked up while this one commits.
-            let (done, next_end) =
-                tokio::join!(self.batch(range, progress), self.end_of_batch(&end, &upper, size));
-            (progress, end) = (done?, next_end?);
-            let taken = started.elapsed();
-            if taken < BATCH_TIME.start {
-                size = (size * 2).min(LARGEST_BATCH);
-            } else if taken > BATCH_TIME.end {
-                size = (size / 2).max(1);
+            let error = match self.batch(&page, &progress, session).await {
+                Ok(done) => {
+                    progress = done;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let rejected = error.get_custom::<Rejected>().cloned();
+            let code = rejected.as_ref().map_or_else(|| server_code(&error), |one| Some(one.code));
+            let is_too_much = code.is_some_and(|code| TOO_MUCH.contains(&code));
+            let reason = match rejected {
+                Some(Rejected { code, message }) => format!("{message} (error {code})"),
+                None if is_too_much => error.to_string(),
+                None => {
+                    let explained = self.ledger.explain(self.migration, self.fence, error).await;
+                    return Err(explained.into());
+                }
+            };
+            if is_too_much {
+                pacer.halve();
+            }
+            // Somebody may have inserted the one that is refused since the page was read.
+            page.documents = self.find(&page.range).await?;
+            match page.documents.len() {
+                0 => pages.push(page),
+                1 => self.put_aside(&page, reason, &mut progress, session).await?,
+                _ => {
+                    let [first, second] = page.split();
+                    pages.extend([second, first]);
+                }
             }
         }
-        Ok(progress.modified)
+        Ok(progress)
     }
 
-    /// The last `_id` of the batch after `cursor`. Documents that need no change count too, so
-    /// that the cursor moves over ranges that are done.
-    async fn end_of_batch(
+    async fn batch(
         &self,
-        cursor: &Bson,
-        upper: &Bson,
-        size: u64,
-    ) -> mongodb::error::Result<Bson> {
-        let collection = self.collection();
-        let last = collection
-            .find_one(between(cursor, upper))
-            .sort(doc! { "_id": 1 })
-            .skip(size - 1)
-            .projection(doc! { "_id": 1 });
-        Ok(last.await?.and_then(|mut found| found.remove("_id")).unwrap_or_else(|| upper.clone()))
-    }
-
-    /// One transaction: the documents of the range that match, and the cursor.
-    async fn batch(&self, range: Document, progress: Progress) -> Result<Progress, FillError> {
-        let mut session = self.ledger.client().start_session().await?;
-        let filter = doc! { "$and": [range, self.fill.filter.clone()] };
-        let done = session
-            .start_transaction()
-            .and_run((self, filter, progress), |session, (this, filter, progress)| {
-                async move {
-                    let mut progress = progress.clone();
-                    progress.modified += this.change(filter.clone(), session).await?;
-                    let cursor = doc! { "$set": { "progress": bson(&progress)? } };
-                    this.ledger.update_in(session, this.migration, this.fence, cursor).await?;
-                    Ok(progress)
-                }
-                .boxed()
-            })
-            .await
-            .map_err(ledger_error)?;
+        page: &Page,
+        progress: &Progress,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Progress> {
+        let started = Instant::now();
+        let mut batch = Batch { run: self, page, progress, looks_again: false };
+        let mut done = transact(session, &self.stop, &batch).await;
+        if done.as_ref().is_err_and(|error| error.get_custom::<Stale>().is_some()) {
+            batch.looks_again = true;
+            done = transact(session, &self.stop, &batch).await;
+        }
+        let done = done?;
+        metrics::batch(self.migration, started.elapsed(), done.modified - progress.modified);
         (self.on_progress)(&done);
         Ok(done)
     }
 
+    async fn put_aside(
+        &mut self,
+        page: &Page,
+        reason: String,
+        progress: &mut Progress,
+        session: &mut ClientSession,
+    ) -> Result<(), FillError> {
+        let document = page.documents.first().map_or(Bson::Null, |found| id_of(found).clone());
+        let what = self.fill.what.clone();
+        let aside = SetAside { what, document, reason };
+        if self.set_aside.len() >= SET_ASIDE_MAX {
+            return Err(FillError::TooManySetAside(Box::new(aside)));
+        }
+        progress.cursor = page.end.clone();
+        (progress.matched, progress.failed) = (progress.matched + 1, progress.failed + 1);
+        let put = PutAside { run: self, progress, document: &aside };
+        if let Err(error) = transact(session, &self.stop, &put).await {
+            return Err(self.ledger.explain(self.migration, self.fence, error).await.into());
+        }
+        let SetAside { what, document, reason } = &aside;
+        tracing::warn!(migration = self.migration, what, %document, reason, "set aside");
+        metrics::set_aside(self.migration);
+        self.set_aside.push(aside);
+        (self.on_progress)(progress);
+        Ok(())
+    }
+
+    /// Writes to the ledger how far the step has come, in the session's transaction.
+    async fn record(
+        &self,
+        session: &mut ClientSession,
+        progress: &Progress,
+        journaled: i64,
+        set_aside: Option<&SetAside>,
+    ) -> mongodb::error::Result<()> {
+        let progress = literal(progress)?;
+        let mut fields = doc! {
+            "progress": { "$mergeObjects": [progress, { "updated_at": "$$NOW" }] },
+            "journaled": { "$add": [{ "$ifNull": ["$journaled", 0_i64] }, journaled] },
+        };
+        if let Some(document) = set_aside {
+            let earlier = doc! { "$ifNull": ["$set_aside", []] };
+            let all = doc! { "$concatArrays": [earlier, literal([document])?] };
+            fields.insert("set_aside", all);
+        }
+        self.ledger.update_in(session, self.migration, self.fence, fields).await
+    }
+
+    /// Changes documents in the session's transaction: how many, and what goes to the journal.
     async fn change(
         &self,
-        filter: Document,
+        documents: &[Document],
         session: &mut ClientSession,
-    ) -> mongodb::error::Result<i64> {
-        let collection = self.collection();
-        match &self.fill.assign {
-            Assign::Update(update) => {
-                let result =
-                    collection.update_many(filter, update.clone()).session(session).await?;
-                Ok(i64::try_from(result.modified_count).unwrap_or(i64::MAX))
+    ) -> mongodb::error::Result<(Changed, Vec<Record>)> {
+        if documents.is_empty() {
+            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
+        }
+        let (statements, changes) = match &self.fill.assign {
+            Assign::Values(values) => {
+                let set = Bson::from(doc! { "$set": values });
+                self.uniform(documents, &journal::literals(values)?, &set)
+            }
+            Assign::Expressions(expressions) => {
+                let set = Bson::from(vec![doc! { "$set": expressions }]);
+                self.uniform(documents, expressions, &set)
             }
             Assign::Each(each) => {
-                let documents: Vec<Document> = collection
-                    .find(filter)
-                    .sort(doc! { "_id": 1 })
-                    .projection(each.projection())
-                    .session(&mut *session)
-                    .await?
-                    .stream(&mut *session)
-                    .try_collect()
-                    .await?;
-                let mut modified = 0;
-                for (id, fields) in each.assign(documents, session).await? {
-                    let this = doc! { "$and": [{ "_id": id }, self.fill.filter.clone()] };
-                    let set = doc! { "$set": fields };
-                    let result = collection.update_one(this, set).session(&mut *session).await?;
-                    modified += i64::try_from(result.modified_count).unwrap_or(i64::MAX);
-                }
-                Ok(modified)
+                let assigned = each.assign(documents.to_vec(), session).await?;
+                self.one_by_one(documents, assigned)?
             }
+            Assign::Update(update) => {
+                let ids: Vec<_> = documents.iter().map(id_of).collect();
+                let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
+                let u = match update {
+                    mongodb::options::UpdateModifications::Document(update) => update.into(),
+                    mongodb::options::UpdateModifications::Pipeline(stages) => {
+                        Bson::from(stages.clone())
+                    }
+                    _ => return Err(Error::custom("an unknown form of update")),
+                };
+                let count = journal::count(documents.len())?;
+                let statements = vec![doc! { "q": q, "u": u, "multi": true }];
+                (statements, vec![(count, Change::Unknown)])
+            }
+        };
+        if statements.is_empty() {
+            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
         }
+        let expected: i64 = changes.iter().map(|(count, _)| count).sum();
+        let collection = self.fill.collection;
+        let changed = transaction::update(&self.database, collection, statements, session).await?;
+        if changed.matched != expected {
+            return Err(Error::custom(Stale));
+        }
+        let changes = match &self.fill.assign {
+            Assign::Expressions(_) => self.evaluated(documents, session).await?,
+            _ => changes,
+        };
+        let record = |(count, change)| Record {
+            id: ObjectId::new(),
+            migration: self.migration.to_owned(),
+            step: self.fill.what.clone(),
+            fence: self.fence,
+            collection: collection.to_owned(),
+            count,
+            change,
+        };
+        Ok((changed, changes.into_iter().map(record).collect()))
+    }
+
+    /// The same expressions for all documents: one statement for those that had none of the
+    /// fields, which are nearly all, and one for each of the others. A statement says again what
+    /// was there, so that the journal is right or the batch is stale.
+    fn uniform(
+        &self,
+        documents: &[Document],
+        written: &Document,
+        update: &Bson,
+    ) -> (Vec<Document>, Changes) {
+        let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+        for document in documents {
+            let mut before = document.clone();
+            let id = before.remove("_id").unwrap_or(Bson::Null);
+            if before.is_empty() {
+                ids.push(id);
+                continue;
+            }
+            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone(), was(&before, written)] };
+            statements.push(doc! { "q": q, "u": update });
+            replaced.push(Replaced { id, before, written: written.clone() });
+        }
+        let mut changes = Vec::new();
+        if !ids.is_empty() {
+            let missing = was(&Document::new(), written);
+            let q =
+                doc! { "$and": [{ "_id": { "$in": &ids } }, self.fill.filter.clone(), missing] };
+            statements.push(doc! { "q": q, "u": update, "multi": true });
+            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+            changes.push((count, Change::Added { ids, written: written.clone() }));
+        }
+        if !replaced.is_empty() {
+            let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
+            changes.push((count, Change::Set(replaced)));
+        }
+        (statements, changes)
+    }
+
+    /// What expressions came to, as the session's transaction sees it. They may read what they
+    /// write, and later they may come to something else.
+    async fn evaluated(
+        &self,
+        documents: &[Document],
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Changes> {
+        let ids: Vec<_> = documents.iter().map(id_of).collect();
+        let collection = self.collection();
+        let found = collection.find(doc! { "_id": { "$in": ids } }).sort(doc! { "_id": 1 });
+        let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
+        let after: Vec<Document> = found.stream(session).try_collect().await?;
+        // Both are in the order of the ids.
+        let replaced = documents.iter().zip(after).map(|(before, mut after)| {
+            let mut before = before.clone();
+            let id = before.remove("_id").unwrap_or(Bson::Null);
+            let written = self.fill.writes().into_iter().map(|field| {
+                let value = after.remove(field).map(|value| doc! { "$literal": value }.into());
+                (field.to_owned(), value.unwrap_or_else(|| Bson::from("$$REMOVE")))
+            });
+            Replaced { id, before, written: written.collect() }
+        });
+        Ok(vec![(journal::count(documents.len())?, Change::Set(replaced.collect()))])
+    }
+
+    /// A statement for each document.
+    fn one_by_one(
+        &self,
+        documents: &[Document],
+        assigned: Vec<(Bson, Document)>,
+    ) -> mongodb::error::Result<(Vec<Document>, Changes)> {
+        let mut statements = Vec::with_capacity(assigned.len());
+        let mut replaced = Vec::with_capacity(assigned.len());
+        // Of others nobody has looked what they were before.
+        let declared = self.fill.writes();
+        for (id, values) in assigned {
+            let document = documents.iter().find(|document| *id_of(document) == id);
+            let Some(mut before) = document.cloned() else {
+                return Err(undeclared(format_args!("the document {id}, which was not asked for")));
+            };
+            if let Some(field) = values.keys().find(|field| !declared.contains(&field.as_str())) {
+                return Err(undeclared(format_args!("`{field}`, which is not among its `writes`")));
+            }
+            before = values
+                .keys()
+                .filter_map(|field| Some((field.clone(), before.remove(field)?)))
+                .collect();
+            let written = journal::literals(&values)?;
+            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone()] };
+            statements.push(doc! { "q": q, "u": [{ "$set": written.clone() }] });
+            replaced.push(Replaced { id, before, written });
+        }
+        let count = journal::count(replaced.len())?;
+        let changes = if count > 0 { vec![(count, Change::Set(replaced))] } else { Vec::new() };
+        Ok((statements, changes))
+    }
+}
+
+/// An [`EachDocument`](crate::EachDocument) that does not do what it says.
+fn undeclared(what: std::fmt::Arguments<'_>) -> Error {
+    let message = format_args!("the migration assigns {what}");
+    <bson::error::Error as serde::ser::Error>::custom(message).into()
+}
+
+/// Holds where the fields to be written have just these values, or are missing.
+fn was(before: &Document, written: &Document) -> Document {
+    let same = written.keys().map(|field| match before.get(field) {
+        None => doc! { field: { "$exists": false } },
+        Some(value) => {
+            let value = doc! { "$literal": value.clone() };
+            doc! { "$expr": { "$eq": [format!("${field}"), value] } }
+        }
+    });
+    doc! { "$and": same.collect::<Vec<_>>() }
+}
+
+/// Where pages come from.
+struct Pages {
+    collection: Collection<Document>,
+    filter: Document,
+    projection: Document,
+}
+
+impl Pages {
+    /// The page of at most `size` documents after a cursor. Documents that need no change count
+    /// too, so that the cursor moves over ranges that are done.
+    async fn after(&self, cursor: Bson, upper: &Bson, size: u64) -> mongodb::error::Result<Page> {
+        let last = self
+            .collection
+            .find_one(between(&cursor, upper))
+            .sort(doc! { "_id": 1 })
+            .skip(size - 1)
+            .projection(doc! { "_id": 1 });
+        let last = last.await?.and_then(|mut found| found.remove("_id"));
+        let end = last.unwrap_or_else(|| upper.clone());
+        let range = between(&cursor, &end);
+        let filter = doc! { "$and": [range.clone(), self.filter.clone()] };
+        let found = self.collection.find(filter).sort(doc! { "_id": 1 });
+        let documents = found.projection(self.projection.clone()).await?.try_collect().await?;
+        Ok(Page { range, documents, end })
     }
 }
 
@@ -244,4 +704,9 @@ fn between(low: &Bson, high: &Bson) -> Document {
         { "$gt": ["$_id", { "$literal": low.clone() }] },
         { "$lte": ["$_id", { "$literal": high.clone() }] },
     ] } }
+}
+
+/// `_id ≤ high` in the order of the index on `_id`, across types.
+fn up_to(high: &Bson) -> Document {
+    doc! { "$expr": { "$lte": ["$_id", { "$literal": high.clone() }] } }
 }

@@ -7,23 +7,25 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database,
     bson::{DateTime, Document, doc},
     options::WriteConcern,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a lease holds without a heartbeat.
+/// How long a lease holds without a heartbeat, unless told otherwise.
 pub const DURATION: Duration = Duration::from_secs(30);
 
-/// How often the holder renews it: three chances before it expires.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often the holder renews it, as a part of its duration: three chances before it expires.
+const HEARTBEATS: u32 = 3;
 
-/// After this time without a successful heartbeat the holder stops, well before others may start.
-const GIVE_UP: Duration = Duration::from_secs(20);
+/// After this part of the duration without a successful heartbeat the holder stops, well before
+/// others may start.
+const GIVE_UP: f64 = 2.0 / 3.0;
 
 const ID: &str = "lease";
 
@@ -41,7 +43,7 @@ pub struct Lease {
 }
 
 /// Who holds the lease.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// The process; none after a release.
     pub owner: Option<String>,
@@ -49,6 +51,16 @@ pub struct Holder {
     pub fence: i64,
     /// When it expires unless it is renewed, on the server's clock.
     pub expires_at: DateTime,
+    /// How long that is from now on, in milliseconds, by the server's clock; negative when it has
+    /// expired.
+    pub remaining_ms: i64,
+}
+
+impl Holder {
+    /// Whether somebody holds it now.
+    pub fn is_live(&self) -> bool {
+        self.owner.is_some() && self.remaining_ms > 0
+    }
 }
 
 /// The document in which a service's lease is kept.
@@ -58,8 +70,39 @@ fn collection(database: &Database, service: &str) -> Collection<Document> {
 
 /// Who holds the lease of a service, or held it last.
 pub async fn holder(database: &Database, service: &str) -> mongodb::error::Result<Option<Holder>> {
-    let leases = collection(database, service).clone_with_type::<Holder>();
-    leases.find_one(doc! { "_id": ID }).await
+    let remaining = doc! { "$subtract": ["$expires_at", "$$NOW"] };
+    let pipeline = [
+        doc! { "$match": { "_id": ID } },
+        doc! { "$set": { "remaining_ms": { "$toLong": remaining } } },
+    ];
+    let leases = collection(database, service);
+    leases.aggregate(pipeline).with_type::<Holder>().await?.try_next().await
+}
+
+/// The newest fence in the ledger: where somebody dropped the lease, fences have to go on from
+/// there, or else everybody would be fenced off.
+async fn newest_fence(database: &Database, service: &str) -> mongodb::error::Result<i64> {
+    let ledger = database.collection::<Document>(&format!("{service}_migrations"));
+    let newest = ledger.find_one(doc! { "fence": { "$type": "long" } });
+    let newest = newest.sort(doc! { "fence": -1 }).projection(doc! { "fence": 1 }).await?;
+    Ok(newest.and_then(|entry| entry.get_i64("fence").ok()).unwrap_or_default())
+}
+
+/// Takes the lease from whoever has it under this fence, so that the next one who asks gets it;
+/// false where it is under another fence by now. The fence grows at once, which the holder's next
+/// heartbeat notices.
+pub(crate) async fn revoke(
+    database: &Database,
+    service: &str,
+    fence: i64,
+) -> mongodb::error::Result<bool> {
+    let revoked = doc! {
+        "$set": { "owner": null, "expires_at": LONG_AGO }, "$inc": { "fence": 1_i64 },
+    };
+    let held = doc! { "_id": ID, "fence": fence };
+    let leases = collection(database, service);
+    let result = leases.update_one(held, revoked).write_concern(WriteConcern::majority()).await?;
+    Ok(result.matched_count == 1)
 }
 
 impl Lease {
@@ -68,12 +111,16 @@ impl Lease {
         database: &Database,
         service: &str,
         owner: &str,
+        duration: Duration,
     ) -> mongodb::error::Result<Option<Self>> {
         let leases = collection(database, service);
-        let unheld = doc! { "_id": ID, "owner": null, "fence": 0_i64, "expires_at": LONG_AGO };
-        match leases.insert_one(unheld).write_concern(WriteConcern::majority()).await {
-            Err(error) if !mongo_kit::is_duplicate_key(&error) => return Err(error),
-            Ok(_) | Err(_) => {}
+        if holder(database, service).await?.is_none() {
+            let fence = newest_fence(database, service).await?;
+            let unheld = doc! { "_id": ID, "owner": null, "fence": fence, "expires_at": LONG_AGO };
+            match leases.insert_one(unheld).write_concern(WriteConcern::majority()).await {
+                Err(error) if !mongo_kit::is_duplicate_key(&error) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
         }
         let free = doc! {
             "_id": ID,
@@ -85,7 +132,7 @@ impl Lease {
         let take = vec![doc! { "$set": {
             "owner": owner,
             "fence": { "$add": ["$fence", 1_i64] },
-            "expires_at": expires_at(),
+            "expires_at": expires_at(duration),
             "acquired_at": "$$NOW",
         } }];
         let sent = Instant::now();
@@ -98,9 +145,11 @@ impl Lease {
             return Ok(None);
         }
         let lost = CancellationToken::new();
-        let beat = beat(leases.clone(), owner.to_owned(), holder.fence, sent, lost.clone());
+        let (owner, fence) = (owner.to_owned(), holder.fence);
+        let mine = doc! { "_id": ID, "owner": &owner, "fence": fence };
+        let beat = beat(leases.clone(), mine, duration, sent, lost.clone());
         let heartbeat = tokio::spawn(beat);
-        Ok(Some(Self { leases, owner: owner.to_owned(), fence: holder.fence, lost, heartbeat }))
+        Ok(Some(Self { leases, owner, fence, lost, heartbeat }))
     }
 
     /// The fencing token: grows each time the lease changes hands.
@@ -130,41 +179,42 @@ impl Drop for Lease {
     }
 }
 
-fn expires_at() -> Document {
-    doc! { "$add": ["$$NOW", i64::try_from(DURATION.as_millis()).unwrap_or(i64::MAX)] }
+fn expires_at(duration: Duration) -> Document {
+    doc! { "$add": ["$$NOW", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)] }
 }
 
 /// Renews the lease until it is lost. Time without success is measured from when a request was
 /// sent, since that is when the server's clock may have started to count.
 async fn beat(
     leases: Collection<Document>,
-    owner: String,
-    fence: i64,
+    mine: Document,
+    duration: Duration,
     mut renewed: Instant,
     lost: CancellationToken,
 ) {
-    let mut next = HEARTBEAT;
+    let (heartbeat, give_up) = (duration / HEARTBEATS, duration.mul_f64(GIVE_UP));
+    let mut next = heartbeat;
     loop {
         tokio::time::sleep(next).await;
         let sent = Instant::now();
-        let mine = doc! { "_id": ID, "owner": &owner, "fence": fence };
-        let renew = vec![doc! { "$set": { "expires_at": expires_at() } }];
-        let leases = leases.clone();
+        let (leases, mine) = (leases.clone(), mine.clone());
+        let renew = vec![doc! { "$set": { "expires_at": expires_at(duration) } }];
         // On a task of its own: driver calls are not dropped half-way.
         let call = tokio::spawn(async move {
             leases.update_one(mine, renew).write_concern(WriteConcern::majority()).await
         });
-        let left = GIVE_UP.saturating_sub(renewed.elapsed());
+        let left = give_up.saturating_sub(renewed.elapsed());
         next = match tokio::time::timeout(left, call).await {
             Ok(Ok(Ok(result))) if result.matched_count == 1 => {
                 renewed = sent;
-                HEARTBEAT
+                heartbeat
             }
             Ok(Ok(Ok(_))) => break,
-            Ok(_) if renewed.elapsed() < GIVE_UP => Duration::from_secs(1),
+            Ok(_) if renewed.elapsed() < give_up => heartbeat / 10,
             Ok(_) | Err(_) => break,
         };
     }
+    let fence = mine.get_i64("fence").ok();
     tracing::error!(fence, "the migration lease is lost: stopping before anybody else starts");
     lost.cancel();
 }

@@ -10,31 +10,57 @@
 //! - **One at a time.** Work happens under a [lease](lease) on the server's clock with a fencing
 //!   token. Every batch is one transaction that also moves the ledger's cursor under that token,
 //!   so that a process that lost its lease without knowing cannot write.
-//! - **Resumable.** A run that was killed goes on at its cursor.
+//! - **Resumable.** A run that was killed goes on at its cursor; one that was paused, when it is
+//!   told to.
+//! - **Considerate.** Batches follow the time that they take, and leave room for others as the
+//!   [`Throttle`] says.
+//! - **Reversible.** A journal says what was written, so that just that can be undone
+//!   ([`Engine::down`]).
 //! - **Honest.** The ledger says what ran, when, by whom, how many documents were changed, and
-//!   what was left out and why.
+//!   what was left out or set aside and why. A migration that is not what was applied is refused.
 //!
 //! To add a migration, implement [`Migration`] and append it to the list that the service gives to
-//! [`Engine::new`]. Give it the next number; never change the steps of one that was released
-//! without raising its revision.
+//! [`Engine::new`]. Give it the next number; never change the specification of one that was
+//! released without raising its revision.
+//!
+//! A request goes `engine` (order, waiting) → `run` (one migration) → `fill`, `insert`, `indexes`
+//! (its steps) → `transaction`, which writes data, `journal` and `ledger` together. `operate` and
+//! `rollback` are what operators do; `plan` looks without writing.
 
 mod engine;
 mod error;
+mod failpoint;
 mod fill;
 mod indexes;
 mod insert;
+mod journal;
 pub mod lease;
 mod ledger;
+mod metrics;
 mod migration;
+mod operate;
 mod plan;
+mod rollback;
+mod run;
 mod status;
+mod throttle;
+mod transaction;
 
-pub use engine::{Engine, Patience};
+pub use engine::{Engine, Options, Patience};
 pub use error::RunError;
-pub use ledger::{Entry, History, LeftOut, Part, Progress, State, StoredError};
+pub use ledger::{
+    Entry, History, LeftOut, Part, Progress, SetAside, State, StoredError, ThrottledBy, Verified,
+};
 pub use migration::{
     Assign, Definition, EachDocument, Fill, Index, Insert, Kind, LeaveOut, Migration, Step,
     StepsError,
 };
-pub use plan::{Plan, PlannedStep};
-pub use status::Status;
+pub use operate::{OperateError, Repaired};
+pub use plan::{Finding, FindingKind, Plan, PlannedStep, Verification};
+pub use rollback::RolledBack;
+pub use status::{MigrationReport, Problem, Report, Status};
+pub use throttle::Throttle;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mongodb::{
     ClientSession, IndexModel,
-    bson::{Bson, Document},
-    options::UpdateModifications,
+    bson::{Bson, Document, doc},
+    options::{IndexOptions, UpdateModifications},
 };
 
 /// Something that has to hold in a database, and how to make it so.
@@ -14,6 +14,11 @@ use mongodb::{
 pub trait Migration: Send + Sync {
     /// What it is called and how it behaves.
     fn definition(&self) -> Definition;
+
+    /// What it declares to do, whatever the data and the settings are: collections, filters, values,
+    /// keys of indexes. The checksum in the ledger covers it together with id and revision, so that
+    /// a released migration cannot change unnoticed. [`Step::specification`] helps.
+    fn specification(&self) -> Document;
 
     /// What has to hold, worked out now: it may depend on settings, on the data and on other
     /// services. Reads only.
@@ -29,7 +34,11 @@ pub struct Definition {
     pub kind: Kind,
     /// Whether the service is not ready before this is done.
     pub blocking: bool,
-    /// Raised when the steps of a released migration change.
+    /// The ids of migrations that have to be applied before this one may run. Others are no
+    /// hindrance: where one of them waits or has failed, a service does what it can without it.
+    pub requires: &'static [&'static str],
+    /// From 1; raised when the specification of a released migration changes. The ledger's entry
+    /// of a lower revision counts as pending, one of a higher revision belongs to a newer program.
     pub revision: i32,
     /// What it does, for a person, in a few words.
     pub summary: &'static str,
@@ -45,6 +54,8 @@ pub enum Kind {
     Seed,
     /// Existing documents filled in.
     Backfill,
+    /// Something that went wrong earlier put right.
+    Repair,
 }
 
 impl Kind {
@@ -54,6 +65,7 @@ impl Kind {
             Self::Schema => "schema",
             Self::Seed => "seed",
             Self::Backfill => "backfill",
+            Self::Repair => "repair",
         }
     }
 }
@@ -103,23 +115,32 @@ pub struct Fill {
     pub assign: Assign,
 }
 
-/// How a [`Fill`] changes documents.
+/// How a [`Fill`] changes documents. All but the last can be rolled back: what was there before is
+/// written to the journal in the transaction of the change.
 #[derive(Debug, Clone)]
 pub enum Assign {
-    /// All in the same way.
-    Update(UpdateModifications),
+    /// The same values everywhere, by the names of top-level fields.
+    Values(Document),
+    /// The values of expressions (MongoDB manual, "Aggregation Expressions"), by the names of
+    /// top-level fields: `{ "createdDate": "$date" }`.
+    Expressions(Document),
     /// Each in its own way.
     Each(Arc<dyn EachDocument>),
+    /// Any update. It cannot be rolled back: nobody can say what was there before.
+    Update(UpdateModifications),
 }
 
 /// Works out a change for each of some documents.
 #[async_trait]
 pub trait EachDocument: Send + Sync + std::fmt::Debug {
-    /// The fields that it needs to see, as a MongoDB projection.
-    fn projection(&self) -> Document;
+    /// The top-level fields that it needs to see.
+    fn reads(&self) -> &'static [&'static str];
+
+    /// The top-level fields that it sets.
+    fn writes(&self) -> &'static [&'static str];
 
     /// The fields to set, by `_id`. What it reads from the database it reads in the session's
-    /// transaction.
+    /// transaction. A document that is not among the result stays as it is.
     async fn assign(
         &self,
         documents: Vec<Document>,
@@ -127,7 +148,7 @@ pub trait EachDocument: Send + Sync + std::fmt::Debug {
     ) -> mongodb::error::Result<Vec<(Bson, Document)>>;
 }
 
-/// An index that exists. Its model must have a name.
+/// An index that exists. Its model must have a name; [`Index::new`] gives it one.
 #[derive(Debug, Clone)]
 pub struct Index {
     /// The collection that has it.
@@ -161,16 +182,76 @@ pub struct LeaveOut {
 }
 
 impl Fill {
-    /// Sets the same fields everywhere.
+    /// Sets the same values everywhere.
     pub fn set(
         what: impl Into<String>,
         collection: &'static str,
         filter: Document,
-        fields: Document,
+        values: Document,
     ) -> Step {
-        let mut update = Document::new();
-        update.insert("$set", fields);
-        let assign = Assign::Update(UpdateModifications::Document(update));
-        Step::Fill(Self { what: what.into(), collection, filter, assign })
+        Step::Fill(Self { what: what.into(), collection, filter, assign: Assign::Values(values) })
+    }
+}
+
+impl Index {
+    /// An index with this name, these keys and these options.
+    pub fn new(
+        collection: &'static str,
+        name: impl Into<String>,
+        keys: Document,
+        mut options: IndexOptions,
+    ) -> Self {
+        options.name = Some(name.into());
+        Self { collection, model: IndexModel::builder().keys(keys).options(options).build() }
+    }
+
+    /// What the index is called.
+    pub fn name(&self) -> &str {
+        let options = self.model.options.as_ref();
+        options.and_then(|options| options.name.as_deref()).unwrap_or_default()
+    }
+}
+
+impl Step {
+    /// What the step declares, for [`Migration::specification`]: enough to notice a change. What
+    /// [`Assign::Each`] computes is not visible here, nor are values that differ from run to run
+    /// meant to be: a migration with such steps declares itself by hand.
+    pub fn specification(&self) -> Document {
+        match self {
+            Self::Fill(Fill { what, collection, filter, assign }) => {
+                let assign = match assign {
+                    Assign::Values(values) => doc! { "values": values },
+                    Assign::Expressions(expressions) => doc! { "expressions": expressions },
+                    Assign::Each(each) => doc! { "each": each.writes().to_vec() },
+                    Assign::Update(UpdateModifications::Pipeline(stages)) => {
+                        doc! { "pipeline": stages.clone() }
+                    }
+                    Assign::Update(UpdateModifications::Document(update)) => {
+                        doc! { "update": update }
+                    }
+                    Assign::Update(other) => doc! { "update": format!("{other:?}") },
+                };
+                doc! { "fill": what, "collection": collection, "filter": filter, "assign": assign }
+            }
+            Self::Index(index) => {
+                let options = index.model.options.as_ref();
+                let unique = options.and_then(|options| options.unique).unwrap_or_default();
+                let filter = options.and_then(|options| options.partial_filter_expression.clone());
+                doc! {
+                    "index": index.name(), "collection": index.collection,
+                    "keys": index.model.keys.clone(), "unique": unique, "filter": filter,
+                }
+            }
+            Self::Insert(Insert { what, collection, unless, documents }) => doc! {
+                "insert": what, "collection": collection, "unless": unless,
+                "documents": documents.clone(),
+            },
+            Self::LeaveOut(LeaveOut { what, reason, documents }) => {
+                let documents = documents.clone().map(|(collection, filter)| {
+                    doc! { "collection": collection, "filter": filter }
+                });
+                doc! { "leave_out": what, "reason": reason, "documents": documents }
+            }
+        }
     }
 }

@@ -1,13 +1,14 @@
-//! What a run would do, found out without writing.
+//! What a run would do and whether all that has to hold holds, found out without writing.
 
 use futures_util::TryStreamExt;
 use mongodb::{
     Database,
     bson::{Bson, Document, doc},
+    error::Result,
 };
 use serde::Serialize;
 
-use crate::{LeaveOut, LeftOut, Step, ledger::EXAMPLES};
+use crate::{LeaveOut, LeftOut, SetAside, State, Step, ledger::EXAMPLES};
 
 /// What a run of one migration would do.
 #[derive(Debug, Clone, Serialize)]
@@ -16,10 +17,16 @@ pub struct Plan {
     pub id: &'static str,
     /// What it does, for a person.
     pub summary: &'static str,
+    /// What the ledger says about it.
+    pub state: State,
     /// What it would do, step by step; empty where it waits.
     pub steps: Vec<PlannedStep>,
-    /// What it waits for, if it does.
+    /// What it waits for, or why it would not run, if so.
     pub waits_for: Option<String>,
+    /// Why it would be left alone, if so: a newer program has run it.
+    pub left_alone: Option<String>,
+    /// Documents that a run would try again only after `retry`.
+    pub set_aside: Vec<SetAside>,
 }
 
 /// What a run of one step would do.
@@ -29,6 +36,11 @@ pub struct PlannedStep {
     pub what: String,
     /// How many documents it would change or insert, or indexes it would build.
     pub changes: i64,
+    /// The index that finds the documents; none where the whole collection is read.
+    pub index: Option<String>,
+    /// How long it would take in seconds, at the rate of a run that was interrupted, or else at the
+    /// usual rate under the engine's throttle.
+    pub estimate_seconds: Option<f64>,
     /// What it would leave as it is, and why.
     pub left_out: Option<LeftOut>,
 }
@@ -40,14 +52,93 @@ impl Plan {
     }
 }
 
+/// Something that does not hold, or that somebody may want to know.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: FindingKind,
+    /// Which step, in the words of the migration.
+    pub what: String,
+    /// How many documents, indexes or groups of duplicates.
+    pub count: i64,
+    /// `_id`s of some of the documents.
+    pub documents: Vec<Bson>,
+    /// What it means or what to do about it.
+    pub remedy: String,
+}
+
+/// What a finding is about. All but the last kind mean that something does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Documents that are still to be changed.
+    Remaining,
+    /// Documents that could not be changed.
+    SetAside,
+    /// Documents that are still to be inserted.
+    NotInserted,
+    /// An index that does not exist.
+    MissingIndex,
+    /// An index of the name that is another one.
+    OtherIndex,
+    /// Documents that stop a unique index.
+    Duplicates,
+    /// Something that is left as it is, with the reason: references that point nowhere, what
+    /// somebody chose, what nothing is known about.
+    LeftOut,
+}
+
+/// What a look at the data of one migration found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// The migration's id.
+    pub id: &'static str,
+    /// Whether all that has to hold holds.
+    pub ok: bool,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
 impl Step {
     /// Whether a run would change anything. Cheap where the step's filter has an index.
-    pub(crate) async fn is_pending(&self, database: &Database) -> mongodb::error::Result<bool> {
+    pub(crate) async fn is_pending(
+        &self,
+        database: &Database,
+        set_aside: &[SetAside],
+    ) -> Result<bool> {
         match self {
-            Self::Fill(fill) => fill.is_pending(database).await,
+            Self::Fill(fill) => fill.is_pending(database, set_aside).await,
             Self::Index(index) => Ok(!index.exists(database).await?),
             Self::Insert(insert) => insert.is_pending(database).await,
             Self::LeaveOut(_) => Ok(false),
+        }
+    }
+
+    /// How much is left to do.
+    pub(crate) async fn remaining(
+        &self,
+        database: &Database,
+        set_aside: &[SetAside],
+    ) -> Result<i64> {
+        match self {
+            Self::Fill(fill) => fill.remaining(database, set_aside).await,
+            Self::Insert(insert) => {
+                let count = i64::try_from(insert.documents.len()).unwrap_or(i64::MAX);
+                Ok(if insert.is_pending(database).await? { count } else { 0 })
+            }
+            Self::Index(_) | Self::LeaveOut(_) => {
+                Ok(self.is_pending(database, set_aside).await?.into())
+            }
+        }
+    }
+
+    /// The step in words, with the name of an index.
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Self::Fill(fill) => fill.what.clone(),
+            Self::Index(index) => format!("index {} on {}", index.name(), index.collection),
+            Self::Insert(insert) => insert.what.clone(),
+            Self::LeaveOut(leave_out) => leave_out.what.clone(),
         }
     }
 
@@ -55,45 +146,150 @@ impl Step {
     pub(crate) async fn plan(
         &self,
         database: &Database,
-    ) -> mongodb::error::Result<Option<PlannedStep>> {
-        let (what, changes) = match self {
-            Self::Fill(fill) => (fill.what.clone(), fill.remaining(database).await?),
-            Self::Index(index) => {
-                let what = format!("index {} on {}", index.name(), index.collection);
-                (what, i64::from(!index.exists(database).await?))
+        set_aside: &[SetAside],
+        rate: f64,
+    ) -> Result<Option<PlannedStep>> {
+        let what = self.what();
+        if let Self::LeaveOut(leave_out) = self {
+            let left_out = leave_out.report(database).await?;
+            return Ok(left_out.map(|left| PlannedStep {
+                what,
+                changes: 0,
+                index: None,
+                estimate_seconds: None,
+                left_out: Some(left),
+            }));
+        }
+        let changes = self.remaining(database, set_aside).await?;
+        let (mut index, mut estimate_seconds) = (None, None);
+        if let Self::Fill(fill) = self
+            && changes > 0
+        {
+            index = index_for(database, fill.collection, &fill.filter).await?;
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let documents = changes as f64;
+            estimate_seconds = Some(documents / rate);
+        }
+        Ok(Some(PlannedStep { what, changes, index, estimate_seconds, left_out: None }))
+    }
+
+    /// What does not hold, with the names of documents.
+    pub(crate) async fn verify(
+        &self,
+        database: &Database,
+        set_aside: &[SetAside],
+    ) -> Result<Vec<Finding>> {
+        let what = self.what();
+        let finding = |kind, count, documents, remedy: &str| Finding {
+            kind,
+            what: what.clone(),
+            count,
+            documents,
+            remedy: remedy.to_owned(),
+        };
+        let mut findings = Vec::new();
+        match self {
+            Self::Fill(fill) => {
+                let count = fill.remaining(database, set_aside).await?;
+                if count > 0 {
+                    let filter = fill.pending(set_aside);
+                    let documents = examples(database, fill.collection, filter).await?;
+                    let remedy = "`up` changes them";
+                    findings.push(finding(FindingKind::Remaining, count, documents, remedy));
+                }
+                // Only those that still need it: somebody may have corrected the others.
+                let aside = set_aside.iter().filter(|aside| aside.what == fill.what);
+                let ids: Vec<_> = aside.clone().map(|aside| aside.document.clone()).collect();
+                let still = doc! { "$and": [{ "_id": { "$in": ids } }, fill.filter.clone()] };
+                let documents = examples(database, fill.collection, still.clone()).await?;
+                if !documents.is_empty() {
+                    let collection = database.collection::<Document>(fill.collection);
+                    let count = collection.count_documents(still).await?;
+                    let count = i64::try_from(count).unwrap_or(i64::MAX);
+                    let reason = aside.map(|aside| aside.reason.as_str()).next().unwrap_or("");
+                    let remedy = format!("correct them, then `retry`: {reason}");
+                    findings.push(finding(FindingKind::SetAside, count, documents, &remedy));
+                }
             }
             Self::Insert(insert) => {
-                let count = i64::try_from(insert.documents.len()).unwrap_or(i64::MAX);
-                let is_pending = insert.is_pending(database).await?;
-                (insert.what.clone(), if is_pending { count } else { 0 })
+                let count = self.remaining(database, set_aside).await?;
+                if count > 0 {
+                    let remedy = format!("`up` inserts them into {}", insert.collection);
+                    findings.push(finding(FindingKind::NotInserted, count, Vec::new(), &remedy));
+                }
+            }
+            Self::Index(index) => {
+                if !index.exists(database).await? {
+                    let found = match index.impostor(database).await? {
+                        Some(keys) => {
+                            let remedy = format!("drop or rename the index with the keys {keys}");
+                            finding(FindingKind::OtherIndex, 1, Vec::new(), &remedy)
+                        }
+                        None => finding(FindingKind::MissingIndex, 1, Vec::new(), "`up` builds it"),
+                    };
+                    findings.push(found);
+                    for documents in index.duplicates(database).await? {
+                        let count = i64::try_from(documents.len()).unwrap_or(i64::MAX);
+                        let remedy = "change all but one of them";
+                        findings.push(finding(FindingKind::Duplicates, count, documents, remedy));
+                    }
+                }
             }
             Self::LeaveOut(leave_out) => {
-                let left_out = leave_out.report(database).await?;
-                let planned = |left: LeftOut| PlannedStep {
-                    what: left.what.clone(),
-                    changes: 0,
-                    left_out: Some(left),
-                };
-                return Ok(left_out.map(planned));
+                if let Some(left) = leave_out.report(database).await? {
+                    let LeftOut { reason, count, examples, .. } = left;
+                    findings.push(finding(FindingKind::LeftOut, count, examples, &reason));
+                }
             }
-        };
-        Ok(Some(PlannedStep { what, changes, left_out: None }))
+        }
+        Ok(findings)
+    }
+}
+
+/// Some of the documents that a filter matches.
+async fn examples(database: &Database, collection: &str, filter: Document) -> Result<Vec<Bson>> {
+    let limit = i64::try_from(EXAMPLES).unwrap_or(i64::MAX);
+    let collection = database.collection::<Document>(collection);
+    let found = collection.find(filter).projection(doc! { "_id": 1 }).limit(limit);
+    let ids: Vec<Document> = found.await?.try_collect().await?;
+    Ok(ids.into_iter().map(|mut id| id.remove("_id").unwrap_or(Bson::Null)).collect())
+}
+
+/// The index with which the server would find the documents of a filter.
+async fn index_for(
+    database: &Database,
+    collection: &str,
+    filter: &Document,
+) -> Result<Option<String>> {
+    let find = doc! { "find": collection, "filter": filter };
+    let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+    let answer = database.run_command(explain).await?;
+    let planner = answer.get_document("queryPlanner");
+    Ok(planner.ok().and_then(|planner| index_name(planner.get("winningPlan")?)))
+}
+
+/// The name of the first index in a plan, however deep it is.
+fn index_name(plan: &Bson) -> Option<String> {
+    match plan {
+        Bson::Document(stage) => match stage.get_str("indexName") {
+            Ok(name) => Some(name.to_owned()),
+            Err(_) => stage.values().find_map(index_name),
+        },
+        Bson::Array(stages) => stages.iter().find_map(index_name),
+        _ => None,
     }
 }
 
 impl LeaveOut {
     /// Whether there is anything to leave.
-    pub(crate) async fn is_there(&self, database: &Database) -> mongodb::error::Result<bool> {
+    pub(crate) async fn is_there(&self, database: &Database) -> Result<bool> {
         let Some((collection, filter)) = &self.documents else { return Ok(true) };
         let collection = database.collection::<Document>(collection);
         Ok(collection.find_one(filter.clone()).projection(doc! { "_id": 1 }).await?.is_some())
     }
 
     /// Counts what is left and names some of it; none where there is nothing.
-    pub(crate) async fn report(
-        &self,
-        database: &Database,
-    ) -> mongodb::error::Result<Option<LeftOut>> {
+    pub(crate) async fn report(&self, database: &Database) -> Result<Option<LeftOut>> {
         let mut left_out = LeftOut {
             what: self.what.clone(),
             reason: self.reason.clone(),
@@ -101,15 +297,10 @@ impl LeaveOut {
             examples: Vec::new(),
         };
         if let Some((collection, filter)) = &self.documents {
-            let collection = database.collection::<Document>(collection);
-            let count = collection.count_documents(filter.clone()).await?;
+            let count = database.collection::<Document>(collection);
+            let count = count.count_documents(filter.clone()).await?;
             left_out.count = i64::try_from(count).unwrap_or(i64::MAX);
-            let limit = i64::try_from(EXAMPLES).unwrap_or(i64::MAX);
-            let examples =
-                collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(limit);
-            let ids: Vec<Document> = examples.await?.try_collect().await?;
-            left_out.examples =
-                ids.into_iter().map(|mut id| id.remove("_id").unwrap_or(Bson::Null)).collect();
+            left_out.examples = examples(database, collection, filter.clone()).await?;
         }
         let is_there = left_out.count > 0 || self.documents.is_none();
         Ok(is_there.then_some(left_out))

@@ -3,13 +3,15 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The id of a section, a story, a project, a page or a user: MongoDB's `ObjectId` as 24 lower-case
 /// hexadecimal digits.
 ///
 /// Upper-case digits are accepted and folded, as MongoDB's own drivers do.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[0-9a-fA-F]{24}$")]
 pub struct ObjectId([u8; 12]);
 
 /// The text is no 24-digit hexadecimal number.

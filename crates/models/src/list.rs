@@ -1,9 +1,12 @@
 //! Lists and the numbers that page through them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema::{number, schema};
 
 /// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct List<T> {
     /// The items of this page.
     pub items: Vec<T>,
@@ -14,6 +17,7 @@ pub struct List<T> {
     /// How many items come before this page.
     pub offset: u64,
     /// What to pass as `cursor` to get the next page; none on the last one.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
@@ -26,6 +30,9 @@ pub struct Limit(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct Offset(u32);
+
+schema!(Limit, number(1, Limit::MAX, Limit::default().get()));
+schema!(Offset, number(0, Offset::MAX, 0));
 
 /// A limit or an offset out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

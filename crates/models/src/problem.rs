@@ -1,12 +1,13 @@
 //! The one shape of every error: RFC 9457 members, a stable code, and the trace to look up.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Declares the catalogue of errors: code, HTTP status, title.
 macro_rules! catalogue {
     ($($(#[$doc:meta])+ $variant:ident = $code:literal, $status:literal, $title:literal;)+) => {
         /// The stable name of an error. Codes are part of the interface: they never change meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum ErrorCode {
             $($(#[$doc])+ #[serde(rename = $code)] $variant,)+
         }
@@ -38,18 +39,50 @@ catalogue! {
     InvalidPath = "invalid_path", 400, "Invalid path";
     /// The id in the path is no 24-digit hexadecimal number.
     InvalidId = "invalid_id", 400, "Invalid id";
+    /// The body is no JSON, or not JSON that is read in one way only.
+    MalformedJson = "malformed_json", 400, "Malformed JSON";
     /// The request cannot be read.
     BadRequest = "bad_request", 400, "Bad request";
     /// A token is needed, and what came is missing or not valid.
     Unauthorized = "unauthorized", 401, "Unauthorized";
+    /// The caller is known, and may not do this.
+    Forbidden = "forbidden", 403, "Forbidden";
     /// No such route.
     RouteNotFound = "route_not_found", 404, "Route not found";
     /// No such thing, or not public.
     NotFound = "not_found", 404, "Not found";
     /// The route exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
+    /// The slug belongs to something else.
+    SlugTaken = "slug_taken", 409, "Slug taken";
+    /// There are sections below this one.
+    HasChildren = "has_children", 409, "Section has children";
+    /// Content belongs to this section.
+    HasContent = "has_content", 409, "Section has content";
+    /// The list that is to be put in order has other members by now.
+    OrderMismatch = "order_mismatch", 409, "Order does not match";
+    /// Somebody else changed the same thing at the same time.
+    Conflict = "conflict", 409, "Conflict";
+    /// The first request with this idempotency key is not answered yet.
+    IdempotencyInProgress = "idempotency_in_progress", 409, "Request in progress";
+    /// `If-Match` does not name the present state.
+    PreconditionFailed = "precondition_failed", 412, "Precondition failed";
+    /// The body is larger than allowed.
+    PayloadTooLarge = "payload_too_large", 413, "Payload too large";
+    /// The body is of a media type that is not JSON.
+    UnsupportedMediaType = "unsupported_media_type", 415, "Unsupported media type";
+    /// A section cannot be put below itself.
+    Cycle = "cycle", 422, "Cycle";
+    /// The tree would be deeper than allowed.
+    TooDeep = "too_deep", 422, "Too deep";
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "Idempotency key reused";
     /// A parameter or a field is unknown or has an invalid value.
     ValidationFailed = "validation_failed", 422, "Validation failed";
+    /// The configuration asks for `If-Match`.
+    PreconditionRequired = "precondition_required", 428, "Precondition required";
+    /// The caller sends more requests than allowed.
+    TooManyRequests = "too_many_requests", 429, "Too many requests";
     /// The stored document is in a shape that cannot be read.
     UnreadableDocument = "unreadable_document", 500, "Unreadable document";
     /// Something broke that should not have.
@@ -58,6 +91,8 @@ catalogue! {
     UpstreamBroken = "upstream_broken", 502, "Upstream broken";
     /// The service behind the gateway, or one that it needs, is away.
     UpstreamUnavailable = "upstream_unavailable", 503, "Upstream unavailable";
+    /// The identity provider, or who knows the users, is away.
+    AuthUnavailable = "auth_unavailable", 503, "Authentication unavailable";
     /// The database is away.
     DatabaseUnavailable = "database_unavailable", 503, "Database unavailable";
     /// The service is not ready yet.
@@ -67,7 +102,7 @@ catalogue! {
 }
 
 /// An error as every part of the system answers it (RFC 9457, "Problem Details for HTTP APIs").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:turbulence:error:` and the code; the documentation has a table of them.
     #[serde(rename = "type")]
@@ -89,14 +124,32 @@ pub struct Problem {
 }
 
 /// What is wrong with one parameter or field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
-    /// The name of the parameter or field.
+    /// The name of the parameter, or the path of the field such as `technologies[3]`.
     pub field: String,
-    /// `unknown` or `invalid`.
+    /// `unknown`, `missing` or `invalid`.
     pub code: String,
     /// What is wrong with it, for a person.
     pub message: String,
+}
+
+impl FieldError {
+    /// The field has a value that cannot be used.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), code: "invalid".to_owned(), message: message.into() }
+    }
+
+    /// There is no such field.
+    pub fn unknown(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), code: "unknown".to_owned(), message: message.into() }
+    }
+
+    /// The field is needed.
+    pub fn missing(field: impl Into<String>) -> Self {
+        let message = "is missing".to_owned();
+        Self { field: field.into(), code: "missing".to_owned(), message }
+    }
 }
 
 impl Problem {

@@ -1,12 +1,15 @@
 //! Sections: the site's navigation as data.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::ObjectId;
 
 /// How a section presents its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisplayType {
     /// A list, newest first.
@@ -17,8 +20,19 @@ pub enum DisplayType {
     StaticPage,
 }
 
+impl ContentType {
+    /// How content of this kind is presented unless said otherwise, as in the first sections.
+    pub const fn usual_display(self) -> DisplayType {
+        match self {
+            Self::Story => DisplayType::Feed,
+            Self::Project => DisplayType::CardGrid,
+            Self::Page => DisplayType::StaticPage,
+        }
+    }
+}
+
 /// Which kind of content a section holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContentType {
     /// Stories.
@@ -30,10 +44,11 @@ pub enum ContentType {
 }
 
 /// Where a section appears in the navigation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NavVisibility {
     /// In the main navigation.
+    #[default]
     Main,
     /// In the footer.
     Footer,
@@ -42,7 +57,7 @@ pub enum NavVisibility {
 }
 
 /// A section as the API answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Section {
     /// The section's id.
     pub id: ObjectId,
@@ -51,6 +66,7 @@ pub struct Section {
     /// The last part of the section's address, unique among the sections that are not deleted.
     pub slug: String,
     /// The section above this one; none at the top.
+    #[schema(required = true)]
     pub parent_id: Option<ObjectId>,
     /// How the content is presented.
     pub display_type: DisplayType,
@@ -64,29 +80,81 @@ pub struct Section {
     pub is_published: bool,
     /// When it was created.
     #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
+    #[schema(required = true)]
     pub created_date: Option<DateTime<Utc>>,
     /// When it was changed last.
     #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
+    #[schema(required = true)]
     pub updated_date: Option<DateTime<Utc>>,
 }
 
 /// A section with the sections below it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SectionNode {
     /// The section itself.
     #[serde(flatten)]
     pub section: Section,
     /// The sections directly below, by `sort_order`.
+    #[schema(no_recursion)]
     pub children: Vec<SectionNode>,
 }
 
-/// What another service needs to know of a section that is not deleted, published or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What another service needs to know of a section, whether the public sees it or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SectionEntry {
     /// The section's id.
     pub id: ObjectId,
-    /// Its slug.
+    /// Its slug. One that is deleted may have the slug of one that is not.
     pub slug: String,
     /// Which kind of content belongs there.
     pub content_type: ContentType,
+    /// How the content is presented.
+    pub display_type: DisplayType,
+    /// Whether it is in the trash.
+    pub is_deleted: bool,
+    /// Whether the public sees it: it and everything above it is published and not deleted.
+    pub is_public: bool,
+}
+
+/// How many items of content that are not deleted belong to each of the sections that were asked
+/// for.
+pub type ContentCounts = BTreeMap<ObjectId, u64>;
+
+/// What stands at a path of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum PathResolution {
+    /// A section that the public sees, and perhaps something in it.
+    Found(Box<ResolvedPath>),
+    /// What stood here has another path now.
+    Moved {
+        /// The path that it has.
+        moved_to: String,
+    },
+}
+
+/// The section that a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResolvedPath {
+    /// The section at the longest part of the path that leads to one.
+    pub section: Section,
+    /// The way to it from the top; the section itself is the last.
+    pub breadcrumbs: Vec<Breadcrumb>,
+    /// The section's own path.
+    pub path: String,
+    /// What of the path is left: nothing, or what may name an item of the section.
+    pub rest: Vec<String>,
+}
+
+/// A section on the way to another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Breadcrumb {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its title.
+    pub title: String,
+    /// Its slug.
+    pub slug: String,
+    /// Its path.
+    pub path: String,
 }

@@ -4,18 +4,29 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::{schema, text};
+
 /// The part of an address that names a section or an item of content: lower-case letters, digits
 /// and single `-` between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Slug(String);
 
+schema!(Slug, text("^[a-z0-9]+(-[a-z0-9]+)*$", Slug::MAX_LENGTH));
+
 /// The text is no slug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a slug consists of lower-case letters, digits and single hyphens between them")]
+#[error(
+    "must have lower-case letters, digits and single hyphens between them, {} characters at most",
+    Slug::MAX_LENGTH
+)]
 pub struct InvalidSlug;
 
 impl Slug {
+    /// The most characters of a slug that somebody chooses: as many as a title has. One made from
+    /// an older, longer title is as long as that.
+    pub const MAX_LENGTH: usize = 200;
+
     /// The slug made from a title, or none where no character of it can stand in one.
     ///
     /// Lower-cases, turns white space into `-`, drops everything outside `[a-z0-9-]`, folds
@@ -72,7 +83,7 @@ impl TryFrom<String> for Slug {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match Self::from_title(&text) {
-            Some(slug) if slug.0 == text => Ok(slug),
+            Some(slug) if slug.0 == text && text.len() <= Self::MAX_LENGTH => Ok(slug),
             _ => Err(InvalidSlug),
         }
     }

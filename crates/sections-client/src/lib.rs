@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use models::{ErrorCode, Problem, Section, SectionEntry};
+use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
 use reqwest::{Client, Response, StatusCode, Url, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use service_kit::{http, settings::HttpUrl};
@@ -78,28 +78,45 @@ impl SectionsClient {
 
     /// The public section with this slug.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Section>, Error> {
-        self.get(&["sections", "slug", slug]).await
+        self.get(&["sections", "slug", slug], &[]).await
     }
 
-    /// All sections that are not deleted, published or not.
+    /// All sections, published, deleted or neither.
     pub async fn entries(&self) -> Result<Vec<SectionEntry>, Error> {
-        let entries = self.get(&["internal", "sections"]).await?;
+        let entries = self.get(&["internal", "sections"], &[]).await?;
         entries.ok_or_else(|| self.not_sections_service("no such route".to_owned()))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+    /// What stands at a path of the site, such as `/blog/first-light`; none where the public sees
+    /// nothing there.
+    pub async fn resolve(&self, path: &str) -> Result<Option<PathResolution>, Error> {
+        self.get(&["internal", "resolve"], &[("path", path)]).await
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, Error> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
             .with_max_times(FURTHER_ATTEMPTS)
             .with_jitter();
-        (|| self.attempt(path)).retry(pauses).when(Error::is_transient).await
+        (|| self.attempt(path, query)).retry(pauses).when(Error::is_transient).await
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, Error> {
         let mut url: Url = self.base.url().clone();
         // Each part is one segment, whatever characters it has.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let span = tracing::info_span!(
             "call",

@@ -1,100 +1,374 @@
-//! Who is calling.
+//! Who is calling, and what they may do.
+//!
+//! A token is checked by the scheme that the settings name: it is the configured one, or a provider
+//! vouches for an e-mail address. Who that is here, the service says ([`Users`]). What was found
+//! is remembered for a while, so that a check costs next to nothing after the first.
+//!
+//! A handler takes a [`Caller`] or an [`Admin`] as an argument; one that needs a token only for
+//! some requests asks [`Caller::of`] itself.
 
-use std::future::{Ready, ready};
+mod google;
+mod identity;
+mod jwt;
+mod keys;
+mod signatures;
+#[cfg(test)]
+mod tests;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web::Data};
-use models::ErrorCode;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web::Data,
+};
+use async_trait::async_trait;
+use futures_util::future::LocalBoxFuture;
+use models::{ErrorCode, Role, User};
+use moka::{Expiry, future::Cache};
+use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiError, settings};
+use self::{
+    google::Google,
+    identity::{Identity, Refusal},
+    jwt::Rules,
+    keys::Keys,
+};
+use crate::{ApiError, clock::Clock, http, settings};
+
+/// How long a provider's word is taken without asking again, at most. A token that was withdrawn
+/// is refused after that time.
+const REMEMBER_TOKEN: Duration = Duration::from_secs(300);
+
+/// How many tokens are remembered. An editor has a few in a day.
+const REMEMBERED_TOKENS: u64 = 10_000;
+
+/// How long a user is taken to be what they were: a change of role holds after that time.
+const REMEMBER_USER: Duration = Duration::from_secs(10);
+
+/// The longest token that is looked at. Those of known providers are below 4 KiB.
+const TOKEN_MAX_LENGTH: usize = 16 * 1024;
+
+/// When to try again after a provider did not answer.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Who knows the users.
+#[async_trait]
+pub trait Users: Send + Sync {
+    /// The user with this address, in any case of its letters, if there is one.
+    async fn by_email(&self, email: &str) -> Result<Option<User>, ApiError>;
+}
 
 /// Checks tokens. One is shared by all workers of a service, as `web::Data`.
-#[derive(Debug)]
 pub struct Authenticator {
-    static_token: Option<SecretString>,
+    scheme: Scheme,
+    users: Option<Arc<dyn Users>>,
+    operator: Option<String>,
+    identities: Cache<[u8; 32], Identity>,
+    people: Cache<String, User>,
+    clock: Clock,
+}
+
+enum Scheme {
+    Static(Option<SecretString>),
+    Google(Box<Google>),
+    Oidc { rules: Rules, keys: Arc<Keys> },
 }
 
 impl Authenticator {
-    /// The authenticator that the settings describe.
+    /// The authenticator that the settings describe. Nobody is asked anything yet.
+    ///
+    /// The modes with a provider also need to know the users: [`Self::with_users`].
     pub fn new(settings: &settings::Auth) -> Self {
-        Self { static_token: settings.static_token.clone() }
+        let scheme = match settings.mode {
+            settings::AuthMode::Static => Scheme::Static(settings.static_token.clone()),
+            settings::AuthMode::Google => {
+                Scheme::Google(Box::new(Google::new(&settings.google, http::provider_client())))
+            }
+            settings::AuthMode::Oidc => Scheme::Oidc {
+                rules: Rules::of_oidc(&settings.oidc),
+                keys: Arc::new(Keys::of_oidc(&settings.oidc, http::provider_client())),
+            },
+        };
+        Self {
+            scheme,
+            users: None,
+            operator: None,
+            identities: Cache::builder()
+                .max_capacity(REMEMBERED_TOKENS)
+                .expire_after(UntilItExpires)
+                .build(),
+            people: Cache::builder()
+                .max_capacity(REMEMBERED_TOKENS)
+                .time_to_live(REMEMBER_USER)
+                .build(),
+            clock: Clock::system(),
+        }
     }
 
-    /// Whether the token is valid. Without a configured token none is.
-    fn accepts(&self, token: &str) -> bool {
-        self.static_token.as_ref().is_some_and(|expected| {
-            // In constant time, so that the time of the answer tells nothing about the token.
-            expected.expose_secret().as_bytes().ct_eq(token.as_bytes()).into()
+    /// Sets who knows the users.
+    #[must_use]
+    pub fn with_users(mut self, users: Arc<dyn Users>) -> Self {
+        self.users = Some(users);
+        self
+    }
+
+    /// Sets whose address the holder of the static token has (`admin.email`), so that what they
+    /// write belongs to somebody.
+    #[must_use]
+    pub fn with_operator(mut self, email: Option<String>) -> Self {
+        self.operator = email;
+        self
+    }
+
+    /// Who has this token.
+    pub async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
+        if token.len() > TOKEN_MAX_LENGTH {
+            return Err(invalid_token());
+        }
+        if let Scheme::Static(expected) = &self.scheme {
+            return match expected {
+                Some(expected) if is_same(expected, token) => {
+                    Ok(Caller { role: Role::Admin, user_id: self.operator_id().await })
+                }
+                _ => Err(invalid_token()),
+            };
+        }
+        let identity = self.identity(token).await.map_err(|refusal| match &*refusal {
+            Refusal::Invalid(reason) => {
+                tracing::debug!(reason, "a token is refused");
+                invalid_token()
+            }
+            Refusal::Unavailable(_) => {
+                let detail = "The token cannot be checked at the moment. Try again in a moment.";
+                ApiError::new(ErrorCode::AuthUnavailable, detail)
+                    .retry_after_seconds(RETRY_AFTER_SECONDS)
+                    .because(refusal)
+            }
+        })?;
+        match self.user(&identity.email).await? {
+            Some(user) => Ok(Caller { role: user.role, user_id: Some(user.id) }),
+            None => Err(ApiError::forbidden(
+                "The token is valid, but nobody with its e-mail address is a user here.",
+            )),
+        }
+    }
+
+    /// Whose address the token stands for: what is remembered, or what the provider says.
+    /// Requests that come together with the same token ask once.
+    async fn identity(&self, token: &str) -> Result<Identity, Arc<Refusal>> {
+        let now = self.clock.now();
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        let ask = async {
+            match &self.scheme {
+                Scheme::Static(_) => Err(Refusal::Invalid("not the static token")),
+                Scheme::Google(google) => google.identity(token, key, now).await,
+                Scheme::Oidc { rules, keys } => rules.identity(token, keys, now).await,
+            }
+        };
+        let identity = self.identities.try_get_with(key, ask).await?;
+        if identity.has_expired(now) {
+            return Err(Arc::new(Refusal::Invalid("expired")));
+        }
+        Ok(identity)
+    }
+
+    async fn user(&self, email: &str) -> Result<Option<User>, ApiError> {
+        if let Some(user) = self.people.get(email).await {
+            return Ok(Some(user));
+        }
+        let Some(users) = &self.users else {
+            return Err(ApiError::internal("the authenticator does not know the users"));
+        };
+        let user = users.by_email(email).await?;
+        if let Some(user) = &user {
+            self.people.insert(email.to_owned(), user.clone()).await;
+        }
+        Ok(user)
+    }
+
+    async fn operator_id(&self) -> Option<String> {
+        self.users.as_ref()?;
+        match self.user(self.operator.as_deref()?).await {
+            Ok(user) => user.map(|user| user.id),
+            Err(error) => {
+                tracing::warn!(%error, "who the operator is cannot be looked up");
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authenticator")
+    }
+}
+
+/// In constant time, so that the time of the answer tells nothing about the token.
+fn is_same(expected: &SecretString, token: &str) -> bool {
+    expected.expose_secret().as_bytes().ct_eq(token.as_bytes()).into()
+}
+
+/// Forgets a token when it expires, or earlier.
+struct UntilItExpires;
+
+impl Expiry<[u8; 32], Identity> for UntilItExpires {
+    fn expire_after_create(
+        &self,
+        _: &[u8; 32],
+        identity: &Identity,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(identity.lives_for.min(REMEMBER_TOKEN))
+    }
+}
+
+/// Somebody who may see drafts and change things. As an extractor it answers 401 to everybody
+/// without a valid token, and 403 to those whose token stands for nobody here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    role: Role,
+    user_id: Option<String>,
+}
+
+impl Caller {
+    /// A caller with this role. The holder of the static token may be no user.
+    pub fn new(role: Role, user_id: Option<String>) -> Self {
+        Self { role, user_id }
+    }
+
+    /// Checks the token of a request. Asked again for the same request, it answers the same.
+    pub async fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        if let Some(caller) = request.extensions().get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let authenticator = authenticator(request)?;
+        let caller = authenticator.caller(bearer(request)?).await?;
+        request.extensions_mut().insert(caller.clone());
+        Ok(caller)
+    }
+
+    /// Checks the token of a request that has one; a wrong one is refused all the same.
+    pub async fn if_any(request: &HttpRequest) -> Result<Option<Self>, ApiError> {
+        if request.headers().contains_key(AUTHORIZATION) {
+            Self::of(request).await.map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// What the caller may do.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The user that the caller is, if any.
+    pub fn user_id(&self) -> Option<&str> {
+        self.user_id.as_deref()
+    }
+
+    /// Refuses everybody but admins with 403.
+    pub fn require_admin(&self) -> Result<(), ApiError> {
+        match self.role {
+            Role::Admin => Ok(()),
+            Role::Author => Err(ApiError::forbidden("This needs the role `admin`.")),
+        }
+    }
+
+    /// Refuses authors, with 403, what belongs to somebody else or to nobody.
+    pub fn require_owner(&self, owner: Option<&str>) -> Result<(), ApiError> {
+        let is_theirs = owner.is_some() && owner == self.user_id();
+        if self.role == Role::Admin || is_theirs {
+            return Ok(());
+        }
+        Err(ApiError::forbidden("An author can change only what is theirs."))
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Self::of(&request).await })
+    }
+}
+
+/// A caller with the role `admin`. As an extractor it answers 403 to every other one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin(pub Caller);
+
+impl FromRequest for Admin {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let caller = Caller::of(&request).await?;
+            caller.require_admin()?;
+            Ok(Self(caller))
         })
     }
 }
 
-/// A caller with a valid token. As an extractor it answers 401 to everybody else.
+/// A caller with a valid token, whoever it is.
 #[derive(Debug)]
 pub struct Authenticated(());
 
 impl Authenticated {
-    /// Checks the token of a request.
+    /// Checks the token of a request against the static one, without waiting for anybody.
+    ///
+    /// It knows nothing of providers: [`Caller::of`] does, and is to be used instead.
     pub fn check(request: &HttpRequest) -> Result<Self, ApiError> {
-        let refuse = |detail: &str| Err(ApiError::new(ErrorCode::Unauthorized, detail));
-        let Some(authenticator) = request.app_data::<Data<Authenticator>>() else {
-            return Err(ApiError::internal("no authenticator is registered"));
-        };
-        let Some(header) = request.headers().get(AUTHORIZATION) else {
-            return refuse("Authorization header is missing.");
-        };
-        let header = header.to_str().unwrap_or_default();
-        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-        if !scheme.eq_ignore_ascii_case("Bearer") {
-            return refuse("Authorization header must be of the form `Bearer <token>`.");
-        }
-        match token.trim() {
-            "" => refuse("The token is missing after `Bearer`."),
-            token if authenticator.accepts(token) => Ok(Self(())),
-            _ => refuse("The token is invalid or has expired."),
+        let authenticator = authenticator(request)?;
+        let token = bearer(request)?;
+        match &authenticator.scheme {
+            Scheme::Static(Some(expected)) if is_same(expected, token) => Ok(Self(())),
+            _ => Err(invalid_token()),
         }
     }
 }
 
 impl FromRequest for Authenticated {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::check(request))
+        let request = request.clone();
+        Box::pin(async move { Caller::of(&request).await.map(|_| Self(())) })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
+fn authenticator(request: &HttpRequest) -> Result<&Data<Authenticator>, ApiError> {
+    let authenticator = request.app_data::<Data<Authenticator>>();
+    authenticator.ok_or_else(|| ApiError::internal("no authenticator is registered"))
+}
 
-    use super::*;
-
-    fn check(configured: Option<&str>, header: Option<&str>) -> Result<(), String> {
-        let static_token = configured.map(Into::into);
-        let mut request =
-            TestRequest::default().app_data(Data::new(Authenticator { static_token }));
-        if let Some(header) = header {
-            request = request.insert_header((AUTHORIZATION, header));
-        }
-        Authenticated::check(&request.to_http_request()).map(drop).map_err(|e| e.to_string())
+/// The token of a request (RFC 6750 §2.1).
+fn bearer(request: &HttpRequest) -> Result<&str, ApiError> {
+    let refuse = |detail: &str| Err(ApiError::new(ErrorCode::Unauthorized, detail));
+    let Some(header) = request.headers().get(AUTHORIZATION) else {
+        return refuse("Authorization header is missing.");
+    };
+    let header = header.to_str().unwrap_or_default();
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return refuse("Authorization header must be of the form `Bearer <token>`.");
     }
-
-    #[test]
-    fn only_the_configured_token_is_accepted() {
-        assert_eq!(check(Some("open"), Some("Bearer open")), Ok(()));
-        assert_eq!(check(Some("open"), Some("bearer open")), Ok(()));
-        for header in [None, Some(""), Some("Basic open"), Some("Bearer"), Some("Bearer close")] {
-            assert!(check(Some("open"), header).is_err(), "{header:?}");
-        }
+    match token.trim() {
+        "" => refuse("The token is missing after `Bearer`."),
+        token => Ok(token),
     }
+}
 
-    #[test]
-    fn without_a_configured_token_none_is_accepted() {
-        for header in ["Bearer ", "Bearer x", "Bearer null"] {
-            assert!(check(None, Some(header)).is_err(), "{header:?}");
-        }
-    }
+fn invalid_token() -> ApiError {
+    ApiError::new(ErrorCode::Unauthorized, "The token is invalid or has expired.")
 }

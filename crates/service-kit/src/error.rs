@@ -1,6 +1,6 @@
 //! Errors as HTTP answers, in the one shape of [`models::Problem`].
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -25,6 +25,7 @@ pub struct ApiError {
     /// Boxed, so that a `Result` that is almost always `Ok` stays small.
     problem: Box<Problem>,
     retry_after_seconds: Option<u32>,
+    allow: Option<Arc<str>>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -32,7 +33,7 @@ impl ApiError {
     /// An error with this code and this message for the client.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let problem = Box::new(Problem::new(code, detail));
-        Self { problem, retry_after_seconds: None, cause: None }
+        Self { problem, retry_after_seconds: None, allow: None, cause: None }
     }
 
     /// Unknown or not public, without saying which. `thing` is a word such as `Story`.
@@ -47,10 +48,42 @@ impl ApiError {
 
     /// One parameter or field has an invalid value or is unknown.
     pub fn invalid(error: FieldError) -> Self {
-        let mut this =
-            Self::new(ErrorCode::ValidationFailed, format!("`{}`: {}", error.field, error.message));
-        this.problem.errors.push(error);
+        Self::invalid_all(vec![error])
+    }
+
+    /// These parameters or fields have invalid values, are unknown or are missing.
+    pub fn invalid_all(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [] => "The request is not valid.".to_owned(),
+            [error] => format!("`{}`: {}", error.field, error.message),
+            [error, rest @ ..] => {
+                format!("`{}`: {} (and {} more)", error.field, error.message, rest.len())
+            }
+        };
+        let mut this = Self::new(ErrorCode::ValidationFailed, detail);
+        this.problem.errors = errors;
         this
+    }
+
+    /// The caller is known, and may not do this.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Forbidden, detail)
+    }
+
+    /// The route does not have the method; these are what it has (RFC 9110 §10.2.1).
+    pub(crate) fn method_not_allowed(request: &HttpRequest, allow: Arc<str>) -> Self {
+        let detail = format!("{} cannot be used on {}", request.method(), request.path());
+        Self { allow: Some(allow), ..Self::new(ErrorCode::MethodNotAllowed, detail) }
+    }
+
+    /// The stable name of the error.
+    pub fn code(&self) -> ErrorCode {
+        self.problem.code
+    }
+
+    /// What is wrong with which parameter or field.
+    pub fn field_errors(&self) -> &[FieldError] {
+        &self.problem.errors
     }
 
     /// Adds the cause, for the log.
@@ -98,9 +131,8 @@ impl ResponseError for ApiError {
         if self.problem.code == ErrorCode::Unauthorized {
             response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        if self.problem.code == ErrorCode::MethodNotAllowed {
-            // RFC 9110 §15.5.6 asks for it. All routes are for reading.
-            response.insert_header((ALLOW, HeaderValue::from_static("GET, HEAD")));
+        if let Some(allow) = &self.allow {
+            response.insert_header((ALLOW, &**allow));
         }
         let trace_id = telemetry::current_trace_id();
         response.json(Problem { trace_id, ..(*self.problem).clone() })
@@ -111,10 +143,4 @@ impl ResponseError for ApiError {
 pub async fn route_not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let detail = format!("There is no route {}", request.path());
     Err(ApiError::new(ErrorCode::RouteNotFound, detail))
-}
-
-/// The answer to a method that a route does not have.
-pub async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let detail = format!("{} cannot be used on {}", request.method(), request.path());
-    Err(ApiError::new(ErrorCode::MethodNotAllowed, detail))
 }

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use models::{ErrorCode, FieldError, ObjectId};
 use serde::de::DeserializeOwned;
 
-use crate::ApiError;
+use crate::{ApiError, body::field_error};
 
 /// The query of the address. `T` should deny unknown fields: an unknown parameter is a mistake
 /// that the caller wants to know.
@@ -46,17 +46,13 @@ fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let mut names = HashSet::new();
     for (name, _) in pairs {
         if let Some(field) = names.replace(name.clone()) {
-            let message = "given more than once".to_owned();
-            let (field, code) = (field.into_owned(), "invalid".to_owned());
-            return Err(ApiError::invalid(FieldError { field, code, message }));
+            return Err(ApiError::invalid(FieldError::invalid(field, "given more than once")));
         }
     }
     let deserializer = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let field = error.path().to_string();
-        let message = error.into_inner().to_string();
-        let code = if message.starts_with("unknown field") { "unknown" } else { "invalid" };
-        ApiError::invalid(FieldError { field, code: code.to_owned(), message })
+        let path = error.path().to_string();
+        ApiError::invalid(field_error(&path, &error.into_inner().to_string()))
     })
 }
 

@@ -4,13 +4,19 @@
 //! A service adds its routes and its state; see `startup.rs` of any service for how.
 
 pub mod auth;
+pub mod body;
 pub mod clock;
+pub mod conditional;
 pub mod error;
 pub mod extract;
 pub mod health;
+pub mod html;
 pub mod http;
 mod observe;
 pub mod process;
+pub mod rate_limit;
+mod routing;
+mod security;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

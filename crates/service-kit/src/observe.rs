@@ -6,7 +6,7 @@ use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
 };
 use opentelemetry::{
@@ -17,7 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::{
-    ApiError,
+    ApiError, security,
     server::{REQUEST_ID, RequestId},
 };
 
@@ -37,6 +37,7 @@ pub(crate) async fn observe(
     let request_id = accepted_request_id(request.headers())
         .unwrap_or_else(|| RequestId::new(Uuid::new_v4().to_string()));
     let wants_problem_json = wants_problem_json(request.headers());
+    let has_token = request.headers().contains_key(AUTHORIZATION);
 
     let span = tracing::info_span!(
         "request",
@@ -70,6 +71,7 @@ pub(crate) async fn observe(
         let problem_json = HeaderValue::from_static(PROBLEM_JSON);
         response.headers_mut().insert(CONTENT_TYPE, problem_json);
     }
+    security::add_headers(&mut response, has_token);
     if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
@@ -144,8 +146,17 @@ fn wants_problem_json(headers: &HeaderMap) -> bool {
         .get_all(ACCEPT)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|media_type| media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON))
+        .any(|range| {
+            let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
+            // RFC 9110 §12.4.2: a weight of zero is "not acceptable".
+            let is_refused = parameters.split(';').any(|parameter| {
+                let weight = parameter.trim().strip_prefix("q=");
+                weight
+                    .and_then(|weight| weight.parse().ok())
+                    .is_some_and(|weight: f32| weight <= 0.0)
+            });
+            media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON) && !is_refused
+        })
 }
 
 struct Headers<'a>(&'a HeaderMap);
@@ -157,5 +168,75 @@ impl Extractor for Headers<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App, HttpResponse,
+        http::header::CACHE_CONTROL,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service},
+        web,
+    };
+    use models::ErrorCode;
+
+    use super::*;
+
+    async fn fine() -> HttpResponse {
+        HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).finish()
+    }
+
+    async fn broken() -> Result<HttpResponse, ApiError> {
+        Err(ApiError::new(ErrorCode::NotFound, "Story not found"))
+    }
+
+    async fn headers(path: &str, header: (HeaderName, &str)) -> HeaderMap {
+        let app = App::new()
+            .wrap(from_fn(observe))
+            .route("/fine", web::get().to(fine))
+            .route("/broken", web::get().to(broken));
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header(header).to_request();
+        call_service(&app, request).await.headers().clone()
+    }
+
+    #[actix_web::test]
+    async fn every_answer_says_that_it_is_no_page() {
+        for path in ["/fine", "/broken", "/unknown"] {
+            let headers = headers(path, (ACCEPT, "*/*")).await;
+            assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff", "{path}");
+            let policy = headers.get("content-security-policy").unwrap();
+            assert_eq!(policy, "default-src 'none'; frame-ancestors 'none'", "{path}");
+            assert_eq!(headers.get("referrer-policy").unwrap(), "no-referrer", "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_editors_see_and_what_went_wrong_is_not_stored() {
+        for (path, header, control) in [
+            ("/fine", (ACCEPT, "*/*"), "no-cache"),
+            ("/fine", (AUTHORIZATION, "Bearer x"), "private, no-store"),
+            ("/broken", (ACCEPT, "*/*"), "no-store"),
+            ("/broken", (AUTHORIZATION, "Bearer x"), "private, no-store"),
+        ] {
+            let headers = headers(path, header).await;
+            assert_eq!(headers.get(CACHE_CONTROL).unwrap(), control, "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn problem_json_is_for_those_who_ask_for_it() {
+        for (accept, content_type) in [
+            ("*/*", "application/json"),
+            ("application/json", "application/json"),
+            ("application/problem+json", PROBLEM_JSON),
+            ("application/json, Application/Problem+JSON;q=0.5", PROBLEM_JSON),
+            ("application/json, application/problem+json; q=0.0", "application/json"),
+        ] {
+            let headers = headers("/broken", (ACCEPT, accept)).await;
+            assert_eq!(headers.get(CONTENT_TYPE).unwrap(), content_type, "{accept}");
+        }
     }
 }

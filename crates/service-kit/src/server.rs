@@ -7,18 +7,15 @@ use std::{
 };
 
 use actix_web::{
-    App, FromRequest, Handler, HttpServer, Resource, Responder, guard,
+    App, HttpServer,
     middleware::{Condition, NormalizePath, from_fn},
     web,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    error::{method_not_allowed, route_not_found},
-    health::Health,
-    observe::observe,
-    settings,
-};
+use crate::{error::route_not_found, health::Health, observe::observe, settings};
+
+pub use crate::routing::{Route, read, route};
 
 /// How long a connection without a request is kept. Clients between the services give up theirs
 /// much earlier ([`crate::http::IDLE_TIMEOUT`]).
@@ -175,17 +172,6 @@ where
     let (served, ()) = tokio::join!(server, stop);
     tracing::info!(%address, "stopped");
     served
-}
-
-/// A resource that is there for reading: GET, HEAD (RFC 9110 §9.3.2), and 405 to everything else.
-pub fn read<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    web::resource(path).route(reading.to(handler)).default_service(web::to(method_not_allowed))
 }
 
 /// Where the listener listens, as an address for clients on this machine.

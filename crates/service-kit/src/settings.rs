@@ -19,8 +19,16 @@ use url::Url;
 
 use crate::server::local_url;
 
+mod auth;
+
+pub use auth::{Algorithm, Auth, AuthMode, Google, Oidc, ProviderUrl};
+
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
+
+/// The largest body of a request, in bytes: the longest text that may be written
+/// ([`models::Content`]) with four bytes for each character fits.
+pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,10 +39,16 @@ pub struct Settings {
     pub mongodb: Mongodb,
     /// Where content-service finds sections-service.
     pub sections: Sections,
+    /// Where sections-service finds content-service.
+    pub content: Content,
     /// Where the gateway finds the services.
     pub upstreams: Upstreams,
+    /// How the database is migrated.
+    pub migrations: Migrations,
     /// Which browsers may call the gateway.
     pub cors: Cors,
+    /// How many requests somebody may send.
+    pub rate_limit: RateLimit,
     /// Who may see drafts and change things.
     pub auth: Auth,
     /// The first user, created by a migration.
@@ -52,6 +66,10 @@ pub struct Server {
     /// For how long the process goes on accepting connections after SIGTERM while its readiness
     /// says 503, in seconds, so that load balancers notice before connections are refused.
     pub drain_seconds: u32,
+    /// The largest body of a request, in bytes.
+    pub max_body_bytes: std::num::NonZeroUsize,
+    /// Whether a change needs `If-Match`, so that nobody overwrites what they have not seen.
+    pub require_if_match: bool,
 }
 
 /// Which database to use.
@@ -63,10 +81,63 @@ pub struct Mongodb {
     pub database: String,
 }
 
+/// How the database is migrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Migrations {
+    /// How long another process waits for the lease of one that was killed.
+    pub lease_seconds: LeaseSeconds,
+    /// Whether a backfill leaves room for requests.
+    pub throttle: Throttle,
+    /// The most documents that a backfill changes in a second; none for no limit.
+    #[serde(default)]
+    pub documents_per_second: Option<std::num::NonZeroU32>,
+}
+
+/// How long a lease holds, in seconds: from 2 to 600.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct LeaseSeconds(u32);
+
+impl LeaseSeconds {
+    /// The time.
+    pub fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.0.into())
+    }
+}
+
+impl TryFrom<u32> for LeaseSeconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, Self::Error> {
+        if (2..=600).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(format!("{seconds} is not from 2 to 600"))
+        }
+    }
+}
+
+/// Whether a backfill leaves room for requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Throttle {
+    /// Short batches with pauses between them.
+    Gentle,
+    /// As fast as the database can.
+    Off,
+}
+
 /// Where content-service finds sections-service.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Sections {
     /// The address of sections-service.
+    pub url: HttpUrl,
+}
+
+/// Where sections-service finds content-service.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Content {
+    /// The address of content-service.
     pub url: HttpUrl,
 }
 
@@ -86,31 +157,13 @@ pub struct Cors {
     pub allowed_origins: CommaSeparated,
 }
 
-/// Who may see drafts and change things.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Auth {
-    /// How tokens are checked.
-    pub mode: AuthMode,
-    /// The token of the mode `static`. Without one, no token is valid.
-    pub static_token: Option<SecretString>,
-}
-
-/// How tokens are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMode {
-    /// One token from the configuration.
-    Static,
-}
-
-impl<'de> Deserialize<'de> for AuthMode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "static" => Ok(Self::Static),
-            other => {
-                Err(de::Error::custom(format!("{other:?} is not supported, `static` is the mode")))
-            }
-        }
-    }
+/// How many requests somebody may send: each address, and each token.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct RateLimit {
+    /// How many in a second, in the long run; 0 for no limit.
+    pub requests_per_second: u32,
+    /// How many at once, after a pause. A frontend that builds its pages sends thousands.
+    pub burst: std::num::NonZeroU32,
 }
 
 /// The first user, created by a migration.
@@ -303,7 +356,7 @@ impl Settings {
             builder = builder.set_default(key, value).map_err(wrong)?;
         }
         let config = builder.build().map_err(wrong)?;
-        serde_path_to_error::deserialize(config).map_err(|error| {
+        let settings: Self = serde_path_to_error::deserialize(config).map_err(|error| {
             let key = error.path().to_string();
             let variable =
                 format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
@@ -311,24 +364,34 @@ impl Settings {
                 "`{key}`: {}; correct it in the file or in {variable}",
                 error.into_inner()
             ))
-        })
+        })?;
+        settings.auth.check().map_err(SettingsError::Wrong)?;
+        Ok(settings)
     }
 }
 
-fn defaults(port: u16) -> [(&'static str, config::Value); 10] {
+fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
     let text = |text: &str| config::Value::from(text);
-    [
+    let mut defaults = vec![
         ("server.host", text("127.0.0.1")),
         ("server.port", config::Value::from(i64::from(port))),
         ("server.drain_seconds", config::Value::from(0)),
+        ("server.max_body_bytes", config::Value::from(MAX_BODY_BYTES.to_string())),
+        ("server.require_if_match", config::Value::from(false)),
         ("mongodb.uri", text("mongodb://127.0.0.1:27017/?replicaSet=rs0")),
         ("mongodb.database", text("turbulence")),
         ("sections.url", text("http://127.0.0.1:5002")),
+        ("content.url", text("http://127.0.0.1:5003")),
         ("upstreams.sections", text("http://127.0.0.1:5002")),
         ("upstreams.content", text("http://127.0.0.1:5003")),
+        ("migrations.lease_seconds", config::Value::from(30)),
+        ("migrations.throttle", text("gentle")),
         ("cors.allowed_origins", text("")),
-        ("auth.mode", text("static")),
-    ]
+        ("rate_limit.requests_per_second", config::Value::from(500)),
+        ("rate_limit.burst", config::Value::from(5000)),
+    ];
+    defaults.extend(auth::DEFAULTS.map(|(key, value)| (key, text(value))));
+    defaults
 }
 
 /// The file alone, read for its keys. In the environment an unknown key may belong to a newer or

@@ -7,8 +7,11 @@ use mongo_kit::Connection;
 use mongodb::{
     Collection, Database,
     bson::{Document, doc},
+    options::ClientOptions,
 };
 use uuid::Uuid;
+
+use crate::Link;
 
 /// The connection string of the MongoDB that all tests of this process share.
 pub fn mongodb_uri() -> &'static str {
@@ -68,6 +71,12 @@ impl TestDatabase {
     /// One of its collections.
     pub fn collection(&self, name: &str) -> Collection<Document> {
         self.database().collection(name)
+    }
+
+    /// A connection to its MongoDB that can be cut.
+    pub async fn link(&self) -> Link {
+        let options = ClientOptions::parse(mongodb_uri()).await.unwrap();
+        Link::to(options.hosts[0].to_string()).await
     }
 
     /// Inserts documents.

@@ -1,13 +1,19 @@
-//! What the tests of all crates share: a real MongoDB, a database a test, and the services on real
-//! ports.
+//! What the tests of all crates share: a real MongoDB, a database a test, the services on real
+//! ports, and faults: a cut connection, a wrong clock, a service that is not well.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
+mod clock;
 mod database;
+mod link;
 mod service;
+mod unreliable;
 
+pub use clock::skewed_clock;
 pub use database::{TestDatabase, mongodb_uri};
+pub use link::Link;
 pub use service::{Service, TOKEN, get, settings};
+pub use unreliable::{Fault, Unreliable};
 
 use std::time::{Duration, Instant};
 

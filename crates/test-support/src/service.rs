@@ -77,8 +77,20 @@ impl Service {
 
     /// Both services on one database, migrated.
     pub async fn both(database: &TestDatabase) -> (Self, Self) {
-        let sections = Self::sections(&settings(database, &[])).await;
-        let content = Self::content(&settings(database, &[("sections.url", &sections.url)])).await;
+        Self::both_with(database, &[]).await
+    }
+
+    /// Both services on one database, migrated, with these settings.
+    pub async fn both_with(database: &TestDatabase, others: &[(&str, &str)]) -> (Self, Self) {
+        let of_sections = settings(database, others);
+        // Each asks the other: the first one hears later where the second one is.
+        let (tell, content_url) = watch::channel(of_sections.content.url.clone());
+        let sections = sections_service::bind_beside(&of_sections, content_url).await.unwrap();
+        let sections = Self::start(sections);
+        let others = [others, &[("sections.url", &sections.url)]].concat();
+        let content = content_service::bind(&settings(database, &others)).await.unwrap();
+        tell.send_replace(content.address().into());
+        let content = Self::start(content);
         sections.migrated().await;
         content.migrated().await;
         (sections, content)

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{io::IsTerminal, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::settings::Sources;
@@ -61,6 +61,7 @@ pub(crate) struct Import {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Migrate {
     /// What to do
     #[command(subcommand)]
@@ -69,16 +70,88 @@ pub(crate) struct Migrate {
     pub(crate) options: MigrateOptions,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+/// What the exit codes of `migrate` mean.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed; one line on standard error says why
+  2    wrong command line, or an id that no migration has
+  3    something is not applied (status --check), or is paused (up)
+  4    the lease was not obtained, is renewed by a process that lives, or has another fence
+  5    the ledger is not what this program wrote: `migrate repair`
+  6    the data is not as it has to be, or documents are set aside
+  7    MongoDB or another service that is needed does not answer
+  130  interrupted at a checkpoint; the next run goes on there";
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum MigrateAction {
-    /// What the ledger says: what ran, when, by whom, how much, what was left and why
-    Status,
+    /// Where the migrations stand: what is done, what runs, what waits and for what
+    Status {
+        /// End with exit code 3 if anything is not applied, 5 if ledger and program do not agree,
+        /// 6 if documents are set aside
+        #[arg(long)]
+        check: bool,
+    },
     /// What a run would do now, without writing anything
     Plan,
-    /// Apply what is not applied
-    Up,
+    /// Apply what is not applied: first of sections, then of content
+    Up(MigrateUp),
+    /// Undo what migrations wrote, the last one first; refused where that cannot be proven
+    Down(MigrateDown),
     /// Compare the data with what has to hold; exit code 6 where it does not
     Verify,
+    /// Let no further batch of a migration happen until it is resumed
+    Pause(MigrationId),
+    /// Let a migration that is paused go on where it stopped
+    Resume(MigrationId),
+    /// Let a migration that failed, and the documents that it set aside, be tried again
+    Retry(MigrationId),
+    /// Make ledger and program agree: accept the checksums of this program, begin entries anew that
+    /// cannot be read
+    Repair,
+    /// Take the lease away from a process that cannot be reached
+    ForceUnlock(ForceUnlock),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateUp {
+    /// Only up to this migration and including it; one of content comes after all of sections
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: Option<String>,
+    /// As fast as the database can, without leaving time to requests
+    #[arg(long)]
+    pub(crate) no_throttle: bool,
+    /// Change no more documents in a second
+    #[arg(long, value_name = "N")]
+    pub(crate) documents_per_second: Option<NonZeroU32>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct MigrateDown {
+    /// Roll back what comes after this migration in its service; it stays applied itself
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: Option<String>,
+    /// Roll back all migrations of the service that `--service` names
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrationId {
+    /// The migration, such as `0006_backfill_section_id`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForceUnlock {
+    /// The fence under which the process holds the lease; `migrate status` shows it
+    #[arg(long, value_name = "N")]
+    pub(crate) fence: i64,
+    /// Even from a process that still renews it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +172,16 @@ pub(crate) enum Service {
     Sections,
     /// content-service
     Content,
+}
+
+impl Service {
+    /// As its ledger is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sections => "sections",
+            Self::Content => "content",
+        }
+    }
 }
 
 /// Which database to work on.
@@ -139,6 +222,26 @@ impl Database {
             sources.command_line.extend(value.clone().map(|value| (key, value)));
         }
         sources
+    }
+}
+
+impl Migrate {
+    /// Where the settings come from, with the options of the command line.
+    pub(crate) fn sources(&self) -> Sources {
+        let mut sources = self.options.database.sources();
+        if let MigrateAction::Up(up) = &self.action {
+            let throttle = up.no_throttle.then(|| ("migrations.throttle", "off".to_owned()));
+            let limit = up.documents_per_second;
+            let limit = limit.map(|limit| ("migrations.documents_per_second", limit.to_string()));
+            sources.command_line.extend(throttle.into_iter().chain(limit));
+        }
+        sources
+    }
+
+    /// Whether a limit on the rate that the settings have is not to hold.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        let MigrateAction::Up(up) = &self.action else { return false };
+        up.no_throttle && up.documents_per_second.is_none()
     }
 }
 

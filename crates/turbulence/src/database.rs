@@ -1,9 +1,12 @@
 //! The database that a command works on: the one that is configured, or a MongoDB of its own.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use local_mongod::{DataDir, LocalMongod, Options};
-use mongo_kit::Connection;
+use mongo_kit::{Connection, DeploymentError};
 use secrecy::ExposeSecret;
 use service_kit::{Settings, settings::Sources};
 use tokio_util::sync::CancellationToken;
@@ -61,13 +64,7 @@ impl Database {
         let settings = Settings::load(gateway::DEFAULT_PORT, &sources)?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, "turbulence").await?;
-        let began = std::time::Instant::now();
-        while let Err(error) = connection.check_deployment().await {
-            if !error.is_transient() || began.elapsed() > PATIENCE {
-                return Err(error.into());
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        wait_for(&connection).await?;
         Ok(Self { connection, settings, mongod })
     }
 
@@ -89,5 +86,25 @@ impl Database {
             Some(mongod) => Ok(mongod.stop().await?),
             None => Ok(()),
         }
+    }
+}
+
+/// Waits until the server can be used, if waiting can help.
+async fn wait_for(connection: &Connection) -> Result<(), DeploymentError> {
+    let began = Instant::now();
+    let mut spinner = None;
+    loop {
+        let error = match connection.check_deployment().await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if !error.is_transient() || began.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        spinner.get_or_insert_with(|| {
+            let addresses = connection.addresses();
+            progress::spinner(format!("Waiting for MongoDB at {addresses}"))
+        });
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrations::RunError;
+use migrations::{OperateError, RunError};
 
 use crate::import::ImportError;
 
@@ -27,11 +27,32 @@ pub(crate) enum Failure {
     Import(#[from] ImportError),
     #[error(transparent)]
     Migration(#[from] RunError),
+    #[error(transparent)]
+    Operate(#[from] OperateError),
+    /// The lease is alive, and nobody said that this does not matter.
+    #[error("{0}, with `--yes`")]
+    Live(OperateError),
     #[error("MongoDB failed")]
     Database(#[source] mongo_kit::DatabaseError),
     #[error("the token cannot be kept in {file}")]
     Token { file: String, source: std::io::Error },
-    #[error("something is left to migrate: `turbulence migrate plan` says what")]
+    /// The command line means nothing, which only shows with the migrations at hand.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0} cannot be rolled back, nothing was changed: {1}")]
+    Linked(&'static str, String),
+    #[error("not everything is applied: {0}")]
+    Pending(String),
+    #[error("{0}. Nothing was run")]
+    Refused(String),
+    #[error("ledger and program do not agree: {0}")]
+    Drifted(String),
+    #[error(
+        "documents that could not be changed are set aside ({0}): correct them, then `turbulence \
+         migrate retry ID` and `up`"
+    )]
+    SetAside(usize),
+    #[error("the data is not as it has to be: what stands above as not ok says what to do")]
     Unverified,
     #[error("interrupted")]
     Interrupted,
@@ -46,14 +67,77 @@ impl From<mongodb::error::Error> for Failure {
 }
 
 impl Failure {
-    /// The exit code: see the table in `docs/OPERATIONS.md`.
+    /// The exit code: see the tables in `docs/OPERATIONS.md` and `docs/MIGRATIONS.md`.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Migration(RunError::LeaseHeld(_)) => 4,
-            Self::Migration(RunError::Unverified { .. }) | Self::Unverified => 6,
-            Self::Migration(RunError::Dependency { .. }) => 7,
-            Self::Migration(RunError::Interrupted) | Self::Interrupted => 130,
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Pending(_) => 3,
+            Self::Live(_) => 4,
+            Self::Drifted(_) | Self::Refused(_) => 5,
+            Self::Unverified | Self::SetAside(_) => 6,
+            Self::Database(error) => code_of_database(error),
+            Self::Deployment(error) if error.is_transient() => 7,
+            Self::Interrupted => 130,
+            Self::Migration(error) => code_of_run(error),
+            Self::Operate(error) => code_of_operate(error),
             _ => 1,
-        })
+        }
+    }
+}
+
+fn code_of_run(error: &RunError) -> u8 {
+    match error {
+        RunError::Unknown(_) => 2,
+        RunError::Paused(_) | RunError::RolledBack(_) | RunError::Requires { .. } => 3,
+        RunError::LeaseHeld { .. } | RunError::TakenOver(_) => 4,
+        RunError::Drift { .. } | RunError::UnreadableEntry { .. } => 5,
+        RunError::Unverified { .. } => 6,
+        RunError::Dependency { .. } => 7,
+        RunError::Database { source, .. } | RunError::Index { source, .. } => {
+            code_of_database(source)
+        }
+        RunError::Interrupted => 130,
+        RunError::TooManySetAside { .. } | RunError::NotProvable { .. } => 1,
+    }
+}
+
+fn code_of_operate(error: &OperateError) -> u8 {
+    match error {
+        OperateError::Unknown(_) => 2,
+        OperateError::OtherFence { .. } | OperateError::Live { .. } => 4,
+        OperateError::Ledger(error) => code_of_run(error),
+        OperateError::Database(error) => code_of_database(error),
+        OperateError::WrongState { .. }
+        | OperateError::Newer { .. }
+        | OperateError::NotHeld(_)
+        | OperateError::Raced(_) => 1,
+    }
+}
+
+/// A database that is away is something else than one that refuses.
+fn code_of_database(error: &mongo_kit::DatabaseError) -> u8 {
+    if mongo_kit::is_transient(&error.0) { 7 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_that_an_old_program_goes_on_writing_is_6() {
+        let left = RunError::Unverified { id: "0001_first", what: String::new(), is_stuck: false };
+        assert_eq!(Failure::from(left).code(), 6);
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_7_and_one_that_refuses_is_1() {
+        let away = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(Failure::from(mongodb::error::Error::from(away)).code(), 7);
+        let refuses = mongodb::error::Error::custom("no");
+        assert_eq!(Failure::from(refuses).code(), 1);
     }
 }

@@ -7,6 +7,7 @@ mod import;
 mod migrate;
 mod progress;
 mod report;
+mod settling;
 mod up;
 
 use std::process::ExitCode;

@@ -1,130 +1,120 @@
-//! `turbulence migrate`: looking at the migrations of a database, and running them.
+//! `turbulence migrate`: looking at the migrations of a database, running them, and what else
+//! operators do about them.
 
-use std::process::ExitCode;
+mod engines;
+mod look;
+mod operate;
+mod run;
+mod sections;
 
-use data_service::Migrate as MigrateAt;
-use migrations::{Engine, Patience};
-use serde_json::{Value, json};
-use service_kit::{clock::Clock, settings::HttpUrl};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{Migrate, MigrateAction, MigrateOptions, Service},
+    cli::{Migrate, MigrateAction},
     database::Database,
     failure::Failure,
-    progress, report,
 };
+use engines::Engines;
+use sections::Sections;
 
 /// Runs the command.
 pub(crate) async fn run(
     arguments: &Migrate,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Failure> {
-    let database = Database::open(&arguments.options.database, &shutdown).await?;
-    let result = with_sections(&database, &arguments.options, arguments.action, &shutdown).await;
+    let data_dir = &arguments.options.database.data_dir;
+    let mut database = Database::open_with(data_dir, arguments.sources(), &shutdown).await?;
+    if arguments.is_unlimited() {
+        database.settings.migrations.documents_per_second = None;
+    }
+    let mut answer = Answer::default();
+    let result = with_database(&database, arguments, &mut answer, &shutdown).await;
+    // What was found out is said, however the command ends.
+    answer.print(arguments.options.json);
     let closed = database.close().await;
-    let exit_code = result?;
+    result?;
     closed?;
-    Ok(exit_code)
+    Ok(ExitCode::SUCCESS)
 }
 
-/// content-service asks sections-service for slugs, so one runs for as long as the command. It
-/// migrates nothing by itself.
-async fn with_sections(
+async fn with_database(
     database: &Database,
-    options: &MigrateOptions,
-    action: MigrateAction,
+    arguments: &Migrate,
+    answer: &mut Answer,
     shutdown: &CancellationToken,
-) -> Result<ExitCode, Failure> {
+) -> Result<(), Failure> {
     let settings = database.settings.on_loopback();
-    let sections = match action {
-        // What content would be linked to after the sections' own migrations.
-        MigrateAction::Plan => sections_service::bind_preview(&settings).await?,
-        _ => sections_service::bind(&settings).await?,
-    };
-    let url = HttpUrl::from(sections.address());
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn(sections.run(MigrateAt::Never, stop.clone()));
-
-    let client = content_service::sections_client(&url)?;
-    let (connection, clock) = (&database.connection, Clock::system());
-    let engines = [
-        (Service::Sections, "sections", sections_service::engine(connection, clock.clone())),
-        (
-            Service::Content,
-            "content",
-            content_service::engine(connection, clock, &settings.admin, &client),
-        ),
-    ];
-    let is_wanted = |service| options.service.is_none_or(|wanted| wanted == service);
-    let engines: Vec<_> = engines
-        .into_iter()
-        .filter(|(service, ..)| is_wanted(*service))
-        .map(|(_, name, engine)| (name, engine))
-        .collect();
-    let result = act(action, &engines, options.json, shutdown).await;
-
-    stop.cancel();
-    // What went wrong with it has been seen by its caller.
-    let _ = serving.await;
+    let sections = Sections::start(&settings, &arguments.action).await?;
+    let url = sections.as_ref().map_or(&settings.sections.url, Sections::url);
+    let engines = Engines::new(&database.connection, &settings, url, arguments.options.service)?;
+    let result = act(&arguments.action, &engines, answer, shutdown).await;
+    if let Some(sections) = sections {
+        sections.stop().await;
+    }
     result
 }
 
 async fn act(
-    action: MigrateAction,
-    engines: &[(&'static str, Engine)],
-    is_json: bool,
+    action: &MigrateAction,
+    engines: &Engines,
+    answer: &mut Answer,
     shutdown: &CancellationToken,
-) -> Result<ExitCode, Failure> {
-    let mut answer = serde_json::Map::new();
-    let mut text = String::new();
-    let mut is_settled = true;
-    for (service, engine) in engines {
-        let value = match action {
-            MigrateAction::Status => {
-                let entries = engine.entries().await?;
-                let ids: Vec<_> = engine.statuses().borrow().iter().map(|s| s.id).collect();
-                let of = |id: &str| entries.iter().find(|entry| entry.id == id);
-                let rows: Vec<_> = ids.iter().map(|id| (*id, of(id))).collect();
-                text += &report::ledger(service, &rows);
-                json!(entries)
-            }
-            MigrateAction::Plan | MigrateAction::Verify => {
-                let plans = engine.plan().await?;
-                is_settled &= !plans.iter().any(migrations::Plan::is_pending);
-                text += &report::plan(service, &plans);
-                json!(plans)
-            }
-            MigrateAction::Up => {
-                let run = engine.run(Patience::Command, shutdown);
-                let mut followed = [(*service, engine.statuses())];
-                let follow = progress::follow(&mut followed);
-                tokio::pin!(follow, run);
-                let result = tokio::select! {
-                    result = &mut run => result,
-                    () = &mut follow => run.await,
-                };
-                let statuses = engine.statuses().borrow().clone();
-                text += &report::done(service, &statuses);
-                text += &report::left_out(statuses.iter().flat_map(|status| &status.left_out));
-                if let Err(error) = result {
-                    if !is_json {
-                        print!("{text}");
-                    }
-                    return Err(error.into());
-                }
-                json!(statuses)
-            }
-        };
-        answer.insert((*service).to_owned(), value);
-    }
-    if is_json {
-        println!("{:#}", Value::Object(answer));
-    } else {
-        print!("{text}");
-    }
+) -> Result<(), Failure> {
+    let acting = async {
+        match action {
+            MigrateAction::Status { check } => look::status(engines, *check, answer).await,
+            MigrateAction::Plan => look::plan(engines, answer).await,
+            MigrateAction::Verify => look::verify(engines, answer).await,
+            MigrateAction::Up(up) => run::up(engines, up, answer, shutdown).await,
+            MigrateAction::Down(down) => run::down(engines, down, answer, shutdown).await,
+            MigrateAction::Pause(it) => operate::pause(engines, &it.id, answer).await,
+            MigrateAction::Resume(it) => operate::resume(engines, &it.id, answer).await,
+            MigrateAction::Retry(it) => operate::retry(engines, &it.id, answer).await,
+            MigrateAction::Repair => operate::repair(engines, answer).await,
+            MigrateAction::ForceUnlock(it) => operate::force_unlock(engines, it, answer).await,
+        }
+    };
     match action {
-        MigrateAction::Verify if !is_settled => Err(Failure::Unverified),
-        _ => Ok(ExitCode::SUCCESS),
+        // Nothing is lost with it.
+        MigrateAction::Status { .. } | MigrateAction::Plan | MigrateAction::Verify => {
+            tokio::select! {
+                result = acting => result,
+                () = shutdown.cancelled() => Err(Failure::Interrupted),
+            }
+        }
+        // They end by themselves: at a checkpoint, or at once.
+        _ => acting.await,
+    }
+}
+
+/// What a command prints: text for a person, or an object with a member for each service.
+#[derive(Default)]
+struct Answer {
+    text: String,
+    json: Map<String, Value>,
+}
+
+impl Answer {
+    fn add(&mut self, service: &str, text: &str, value: impl Serialize) {
+        self.text += text;
+        self.json.insert(service.to_owned(), json!(value));
+    }
+
+    fn print(self, is_json: bool) {
+        let text = match (is_json, self.json.is_empty()) {
+            (false, _) => self.text,
+            (true, false) => format!("{:#}\n", Value::Object(self.json)),
+            // It came to nothing that there is anything to say about.
+            (true, true) => return,
+        };
+        // A person may have seen enough and closed the pipe.
+        let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     }
 }

@@ -1,22 +1,33 @@
 //! Showing how far long work has come: bars on a terminal, lines in the log elsewhere.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::IsTerminal,
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use migrations::{State, Status};
-use tokio::sync::watch;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use migrations::{Progress, State, Status, ThrottledBy};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::report;
 
 /// How often a line is logged where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A sign of life for work of unknown length. Shows nothing where there is no terminal.
-pub(crate) fn spinner(message: &'static str) -> ProgressBar {
+/// How often a sign of life moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A sign of life for work of unknown length, gone when it is dropped. Shows nothing where there is
+/// no terminal.
+pub(crate) fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = spinner.with_finish(ProgressFinish::AndClear);
+    spinner.enable_steady_tick(TICK);
     spinner
 }
 
@@ -32,71 +43,134 @@ fn bar(total: u64, template: &str) -> ProgressBar {
     ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_style(style)
 }
 
-/// Shows the progress of migrations until they are settled, failed or the watch ends.
-pub(crate) async fn follow(services: &mut [(&'static str, watch::Receiver<Vec<Status>>)]) {
+/// Shows how far the migrations of a service are while `work` is done.
+pub(crate) async fn beside<T>(
+    service: &str,
+    mut statuses: watch::Receiver<Vec<Status>>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut display = Display::new();
-    for (service, statuses) in services {
-        loop {
-            let all = statuses.borrow_and_update().clone();
-            display.show(service, &all);
-            let is_over = all.iter().all(|status| status.is_settled)
-                || all.iter().any(|status| status.state == State::FailedFatal);
-            if is_over || statuses.changed().await.is_err() {
-                break;
-            }
+    let mut ticks = interval(LINE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(work);
+    loop {
+        let all = statuses.borrow_and_update().clone();
+        display.show(service, &all);
+        tokio::select! {
+            done = &mut work => return done,
+            Ok(()) = statuses.changed() => {}
+            // A line is due although nothing moves.
+            _ = ticks.tick() => {}
         }
     }
-    display.clear();
 }
 
+/// What is on the screen about the migrations of a service. Gone when it is dropped.
 struct Display {
     bars: Option<MultiProgress>,
+    /// By step.
     running: HashMap<String, ProgressBar>,
+    waiting: Option<ProgressBar>,
     last_line: Option<Instant>,
 }
 
 impl Display {
     fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { bars, running: HashMap::new(), last_line: None }
+        Self { bars, running: HashMap::new(), waiting: None, last_line: None }
     }
 
     fn show(&mut self, service: &str, statuses: &[Status]) {
-        for status in statuses {
-            let id = format!("{service} {}", status.id);
-            match (&self.bars, &status.progress) {
-                (Some(bars), Some(progress)) => {
-                    let total = progress.total.unsigned_abs();
-                    let template = "{prefix} {msg:<40} {wide_bar} {pos}/{len} {per_sec} {eta}";
-                    let bar = self
-                        .running
-                        .entry(format!("{id} {}", progress.what))
-                        .or_insert_with(|| bars.add(bar(total, template).with_prefix(id)));
-                    bar.set_length(total);
-                    bar.set_message(progress.what.clone());
-                    bar.set_position(progress.modified.unsigned_abs());
+        let running =
+            statuses.iter().filter_map(|status| Some((status, status.progress.as_ref()?)));
+        let Some(bars) = self.bars.clone() else {
+            if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
+                for (status, progress) in running {
+                    self.last_line = Some(Instant::now());
+                    log(service, status.id, progress);
                 }
-                (None, Some(progress)) => {
-                    if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-                        self.last_line = Some(Instant::now());
-                        tracing::info!(
-                            migration = id,
-                            step = progress.what,
-                            modified = progress.modified,
-                            total = progress.total,
-                            "progress"
-                        );
-                    }
+            }
+            return;
+        };
+        let mut shown = HashMap::new();
+        for (status, progress) in running {
+            let key = format!("{service} {} {}", status.id, progress.what);
+            let bar = self.running.remove(&key).unwrap_or_else(|| {
+                let template = "{prefix} {wide_bar} {human_pos}/{human_len}\n    {msg}";
+                let prefix = format!("{service} {}", status.id);
+                bars.add(bar(0, template).with_prefix(prefix))
+            });
+            bar.set_length(progress.total.unsigned_abs());
+            bar.set_position((progress.modified + progress.failed).unsigned_abs());
+            bar.set_message(format!("{}: {}", progress.what, report::speed(progress)));
+            shown.insert(key, bar);
+        }
+        // What is not among them any more is over.
+        for bar in std::mem::replace(&mut self.running, shown).into_values() {
+            bar.finish_and_clear();
+            bars.remove(&bar);
+        }
+        match waits(service, statuses) {
+            Some(message) => {
+                let spinner = self.waiting.get_or_insert_with(|| bars.add(spinner("")));
+                spinner.set_message(message);
+            }
+            None => {
+                if let Some(spinner) = self.waiting.take() {
+                    spinner.finish_and_clear();
+                    bars.remove(&spinner);
                 }
-                (_, None) => {}
             }
         }
     }
+}
 
-    fn clear(&self) {
+impl Drop for Display {
+    fn drop(&mut self) {
         if let Some(bars) = &self.bars {
-            // Nothing is left on the screen where that fails.
+            // Something is left on the screen where that fails.
             let _ = bars.clear();
         }
+    }
+}
+
+/// What happens that has no documents to count, or why nothing happens.
+fn waits(service: &str, statuses: &[Status]) -> Option<String> {
+    let words = |status: &Status| match (status.state, &status.message) {
+        (_, Some(message)) => Some(message.clone()),
+        (State::Running, None) => Some("running".to_owned()),
+        (State::Verifying, None) => Some("checking the data".to_owned()),
+        (State::RollingBack, None) => Some("rolling back".to_owned()),
+        _ => None,
+    };
+    let line = |status: &Status| Some(format!("{service} {}: {}", status.id, words(status)?));
+    match statuses.iter().find(|status| status.progress.is_some()) {
+        // A bar says the rest: there is a message where it is the bar of another process.
+        Some(status) => status.message.as_ref().and_then(|_| line(status)),
+        None => statuses.iter().filter(|status| !status.is_settled).find_map(line),
+    }
+}
+
+fn log(service: &str, migration: &str, progress: &Progress) {
+    tracing::info!(
+        service,
+        migration,
+        step = progress.what,
+        modified = progress.modified,
+        total = progress.total,
+        rate = progress.rate.round(),
+        eta_seconds = progress.eta_seconds().map(f64::round),
+        throttled_by = progress.throttled_by.map(throttle),
+        "progress"
+    );
+}
+
+/// As the ledger and reports in JSON call it.
+const fn throttle(by: ThrottledBy) -> &'static str {
+    match by {
+        ThrottledBy::RateLimit => "rate_limit",
+        ThrottledBy::DutyCycle => "duty_cycle",
+        ThrottledBy::FlowControl => "flow_control",
+        ThrottledBy::Replication => "replication",
     }
 }

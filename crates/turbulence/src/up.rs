@@ -29,7 +29,7 @@ use crate::{
     database::Database,
     failure::Failure,
     import::{self, Loaded, Source},
-    progress, report,
+    report, settling,
 };
 
 /// How long the gateway may take to see that the services are ready. It asks every second.
@@ -75,10 +75,10 @@ async fn with_database(
         () = shutdown.cancelled() => return Err(Failure::Interrupted),
     };
     let token = Token::find(&database.settings, &arguments.database.data_dir)?;
-    let Site { mut services, gateway, mut tasks } = Site::start(database, &token, shutdown).await?;
+    let Site { services, gateway, mut tasks } = Site::start(database, &token, shutdown).await?;
 
     let ready = async {
-        progress::follow(&mut services).await;
+        settling::follow(&services).await;
         gateway_notices(&gateway, &services).await;
         let data = database.describe(&arguments.database.data_dir);
         print!("{}", summary(&gateway, &services, &loaded, &token, &data).await);
@@ -120,9 +120,12 @@ impl Site {
         settings.auth.static_token = Some(token.secret.clone());
         // The services are for the gateway alone.
         let mut inner = settings.on_loopback();
-        let sections = sections_service::bind(&inner).await?;
+        // Each of the two asks the other: the first one hears later where the second one is.
+        let (tell, content_url) = watch::channel(inner.content.url.clone());
+        let sections = sections_service::bind_beside(&inner, content_url).await?;
         inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;
+        tell.send_replace(content.address().into());
         settings.upstreams.sections = HttpUrl::from(sections.address()).into();
         settings.upstreams.content = HttpUrl::from(content.address()).into();
         let gateway = Gateway::bind(&settings).await?;
@@ -170,7 +173,7 @@ async fn summary(
     let title = if is_settled {
         "Turbulence is ready."
     } else {
-        "Turbulence serves, but a migration failed; why stands below."
+        "Turbulence serves, but not every migration is applied; why stands below."
     };
     let mut text = format!("\n{title}\n\n");
     _ = writeln!(text, "  Address  {gateway}");
@@ -182,7 +185,13 @@ async fn summary(
     _ = writeln!(text, "\nThe site, through the gateway\n{}", site(gateway, token).await);
     _ = writeln!(text, "What the migrations did");
     for (name, statuses) in &all {
-        text += &report::done(name, statuses);
+        text += &report::done(name, statuses, false);
+    }
+    let set_aside = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.set_aside);
+    let set_aside = report::set_aside(set_aside);
+    if !set_aside.is_empty() {
+        _ = writeln!(text, "\nWhat could not be changed, and why\n{}", set_aside.trim_end());
+        _ = writeln!(text, "  Correct it, then `turbulence migrate retry ID`");
     }
     let left_out = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.left_out);
     let left_out = report::left_out(left_out);

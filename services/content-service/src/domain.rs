@@ -1,8 +1,12 @@
-//! The order of lists, and where a page of one begins.
+//! Who sees what; the order of lists, and where a page of one begins.
 //!
 //! Lists are in the order of `createdDate`, newest first, and of `_id` where that is the same.
 //! MongoDB sorts by type before value, so a date that a program kept as text stands apart from
 //! the dates; such documents are few, and [`merge`] puts them where they belong.
+
+mod audience;
+
+pub(crate) use audience::{Audience, Directory, Hidden};
 
 use std::cmp::{Ordering, Reverse};
 

@@ -1,13 +1,21 @@
 //! The routes of content-service, the same for every kind of content.
 
+mod errors;
+mod internal;
 mod item;
 mod list;
-mod section_slugs;
+mod moves;
+mod openapi;
+mod resolve;
+mod sections;
+mod tags;
+mod write;
 
-pub(crate) use section_slugs::SectionSlugs;
+pub(crate) use sections::Sections;
+pub(crate) use tags::Tags;
 
 use actix_web::web::ServiceConfig;
-use service_kit::server::read;
+use service_kit::server::{read, route};
 
 use crate::store::{Kind, Pages, Projects, Stories};
 
@@ -15,16 +23,30 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     with_slugs::<Stories>(config, "stories");
     with_slugs::<Projects>(config, "projects");
     config.service(read("/pages/type/{page_type}", item::page_by_type));
-    reads::<Pages>(config, "pages");
+    of_kind::<Pages>(config, "pages");
+    config
+        .service(route("/content/move").post(moves::move_content).build())
+        .service(read("/resolve", resolve::resolve))
+        // For the other services and for operators; the gateway does not know these routes.
+        .service(read("/internal/users", internal::user))
+        .service(read("/internal/content/counts", internal::counts))
+        .service(read("/internal/integrity", internal::integrity))
+        .service(route("/internal/integrity/repair").post(internal::repair).build())
+        .service(read("/internal/openapi.json", openapi::document));
 }
 
 fn with_slugs<K: Kind>(config: &mut ServiceConfig, path: &str) {
     config.service(read(&format!("/{path}/slug/{{slug}}"), item::by_slug::<K>));
-    reads::<K>(config, path);
+    of_kind::<K>(config, path);
 }
 
-fn reads<K: Kind>(config: &mut ServiceConfig, path: &str) {
-    config
-        .service(read(&format!("/{path}"), list::list::<K>))
-        .service(read(&format!("/{path}/{{id}}"), item::by_id::<K>));
+fn of_kind<K: Kind>(config: &mut ServiceConfig, path: &str) {
+    let all = route(&format!("/{path}")).get(list::list::<K>).post(write::create::<K>);
+    let one = route(&format!("/{path}/{{id}}"))
+        .get(item::by_id::<K>)
+        .put(write::replace::<K>)
+        .patch(write::patch::<K>)
+        .delete(write::delete::<K>);
+    let restore = route(&format!("/{path}/{{id}}/restore")).post(write::restore::<K>);
+    config.service(all.build()).service(one.build()).service(restore.build());
 }

@@ -8,16 +8,14 @@ use migrations::Engine;
 use mongo_kit::Connection;
 use sections_client::SectionsClient;
 use service_kit::{
-    Settings,
-    auth::Authenticator,
-    clock::Clock,
-    settings::{Admin, HttpUrl},
+    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
+    settings::HttpUrl,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{self, SectionSlugs},
-    store::{self, ContentStore, Pages, Projects, Stories},
+    http::{self, Sections, Tags},
+    store::{self, ContentStore, Pages, Projects, Stories, UserStore},
 };
 
 /// What the service is called in logs and traces.
@@ -31,23 +29,34 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 /// Takes the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url)?;
-    let authenticator = web::Data::new(Authenticator::new(&settings.auth));
+    let body_limit = BodyLimit::new(&settings.server);
+    let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, |connection| {
-        let database = connection.database();
-        let stories = web::Data::new(ContentStore::<Stories>::new(database));
-        let projects = web::Data::new(ContentStore::<Projects>::new(database));
-        let pages = web::Data::new(ContentStore::<Pages>::new(database));
-        let slugs = web::Data::new(SectionSlugs::new(sections.clone()));
+        let users = Arc::new(UserStore::new(connection.database()));
+        let authenticator = Authenticator::new(&settings.auth)
+            .with_users(users.clone())
+            .with_operator(settings.admin.email.clone());
+        let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
+        let clock = Clock::system();
+        let stories = web::Data::new(ContentStore::<Stories>::new(connection, clock.clone()));
+        let projects = web::Data::new(ContentStore::<Projects>::new(connection, clock.clone()));
+        let pages = web::Data::new(ContentStore::<Pages>::new(connection, clock));
+        let known_sections = web::Data::new(Sections::new(sections.clone()));
+        let tags = web::Data::new(Tags::default());
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(stories.clone())
                 .app_data(projects.clone())
                 .app_data(pages.clone())
-                .app_data(slugs.clone())
+                .app_data(users.clone())
+                .app_data(known_sections.clone())
+                .app_data(tags.clone())
                 .app_data(authenticator.clone())
+                .app_data(body_limit)
+                .app_data(if_match)
                 .configure(http::routes);
         });
-        (engine(connection, Clock::system(), &settings.admin, &sections), routes)
+        (engine(connection, Clock::system(), settings, &sections), routes)
     })
     .await
 }
@@ -56,11 +65,13 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
 pub fn engine(
     connection: &Connection,
     clock: Clock,
-    admin: &Admin,
+    settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let migrations = store::migrations::all(connection.database(), clock, admin, sections);
-    data_service::engine(connection, "content", env!("CARGO_PKG_VERSION"), migrations)
+    let database = connection.database();
+    let migrations = store::migrations::all(database, clock, &settings.admin, sections);
+    let version = env!("CARGO_PKG_VERSION");
+    data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }
 
 /// A client of sections-service.

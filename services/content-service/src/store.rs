@@ -1,28 +1,52 @@
 //! The collections of content.
 
+mod counts;
+mod integrity;
 mod kind;
 mod list;
 pub(crate) mod migrations;
+mod moves;
+mod slugs;
+mod users;
+mod write;
 
-pub(crate) use kind::{Kind, Pages, Projects, Stories};
+pub(crate) use kind::{Changes, Kind, Pages, Projects, Stories};
 pub(crate) use list::Filter;
+pub(crate) use moves::MoveError;
+pub(crate) use users::UserStore;
+pub(crate) use write::{NewItem, WriteError};
 
-use std::{sync::Arc, time::Duration};
-
-use models::ObjectId;
-use moka::sync::Cache;
-use mongo_kit::{Cached, Watch, document::Unreadable};
-use mongodb::{
-    Collection, Database,
-    bson::{Document, RawDocumentBuf, doc, oid},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use data_service::idempotency::Idempotency;
+use models::ObjectId;
+use moka::sync::Cache;
+use mongo_kit::{Cached, Connection, Stamp, Watch, document::Unreadable};
+use mongodb::{
+    Client, Collection,
+    bson::{Bson, Document, RawDocumentBuf, doc, oid},
+};
+use service_kit::clock::Clock;
+
+use crate::domain::Hidden;
+
 use list::Survey;
+use slugs::Locks;
+use write::Turns;
 
 pub(crate) const STORIES: &str = "stories";
 pub(crate) const PROJECTS: &str = "projects";
 pub(crate) const PAGES: &str = "pages";
 pub(crate) const USERS: &str = "users";
+
+/// What the service is called in the names of its own collections.
+pub(crate) const SERVICE: &str = "content";
 
 /// For how many filters the number of items is remembered: sections are few, but a caller may ask
 /// for any id.
@@ -32,11 +56,19 @@ const REMEMBERED_FILTERS: u64 = 500;
 /// promise is a second; counting a million documents takes about half of one.
 const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
 
-/// Reads one kind of content.
+/// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {
+    client: Client,
     collection: Collection<RawDocumentBuf>,
+    clock: Clock,
     watch: Watch,
     surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
+    linked: Arc<Cached<bool>>,
+    idempotency: Idempotency,
+    locks: Locks,
+    turns: Turns,
+    /// How often this process has changed the collection.
+    writes: AtomicU64,
     kind: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -56,26 +88,77 @@ impl From<mongodb::error::Error> for ReadError {
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(database: &Database) -> Self {
+    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
+        let database = connection.database();
+        let watch = Watch::new(database, K::COLLECTION);
         Self {
+            client: connection.client().clone(),
             collection: database.collection(K::COLLECTION),
-            watch: Watch::new(database, K::COLLECTION),
             surveys: Cache::new(REMEMBERED_FILTERS),
+            linked: Cached::new(watch.clone(), Duration::ZERO),
+            watch,
+            idempotency: Idempotency::new(database, SERVICE, clock.clone()),
+            locks: Locks::new(database),
+            turns: Turns::default(),
+            clock,
+            writes: AtomicU64::new(0),
             kind: std::marker::PhantomData,
         }
     }
 
-    /// The published item with this slug; the newest where several have it.
-    pub(crate) async fn by_slug(&self, slug: &str) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = doc! { "slug": slug };
-        filter.extend(public::<K>());
+    /// What is read after this returns is current until the stamp says otherwise.
+    pub(crate) async fn stamp(&self) -> mongodb::error::Result<Stamp> {
+        self.watch.stamp().await
+    }
+
+    /// Changes with every write of this process, before a [`Stamp`] hears of it.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
+    }
+
+    /// Whether any item says that it belongs to a section.
+    pub(crate) async fn is_linked(&self) -> mongodb::error::Result<bool> {
+        let collection = self.collection.clone();
+        let linked = doc! { "section_id": { "$type": ["string", "objectId"] } };
+        let read = async move { Ok(collection.find_one(linked).await?.is_some()) };
+        self.linked.get(read).await
+    }
+
+    /// The public item with this slug; the newest where several have it.
+    pub(crate) async fn by_slug(
+        &self,
+        slug: &str,
+        hidden: &Hidden,
+    ) -> Result<Option<K::Item>, ReadError> {
+        let mut filter = public::<K>(hidden);
+        filter.insert("slug", slug);
         self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+    }
+
+    /// The public item of a section with this slug; the newest where several have it.
+    pub(crate) async fn by_slug_in(
+        &self,
+        section: ObjectId,
+        slug: &str,
+        hidden: &Hidden,
+    ) -> Result<Option<K::Item>, ReadError> {
+        let mut filter = within(public::<K>(hidden), section);
+        filter.insert("slug", slug);
+        self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+    }
+
+    /// The public item of a section that shows one; the one that was there first.
+    pub(crate) async fn first_in(
+        &self,
+        section: ObjectId,
+        hidden: &Hidden,
+    ) -> Result<Option<K::Item>, ReadError> {
+        self.find_one(within(public::<K>(hidden), section), doc! { "_id": 1 }).await
     }
 
     /// The item with this id, published or not, unless it is deleted.
     pub(crate) async fn by_id(&self, id: ObjectId) -> Result<Option<K::Item>, ReadError> {
-        let id = oid::ObjectId::from_bytes(id.bytes());
-        let filter = doc! { "_id": id, "deleted": { "$ne": true } };
+        let filter = doc! { "_id": stored_id(id), "deleted": { "$ne": true } };
         self.find_one(filter, doc! { "_id": 1 }).await
     }
 
@@ -93,17 +176,48 @@ impl<K: Kind> ContentStore<K> {
 }
 
 impl ContentStore<Pages> {
-    /// The published page of this type; the one that was there first where several are.
-    pub(crate) async fn by_type(&self, page_type: &str) -> Result<Option<models::Page>, ReadError> {
-        let mut filter = doc! { "page_type": page_type };
-        filter.extend(public::<Pages>());
+    /// The public page of this type; the one that was there first where several are.
+    pub(crate) async fn by_type(
+        &self,
+        page_type: &str,
+        hidden: &Hidden,
+    ) -> Result<Option<models::Page>, ReadError> {
+        let mut filter = public::<Pages>(hidden);
+        filter.insert("page_type", page_type);
         self.find_one(filter, doc! { "_id": 1 }).await
     }
 }
 
-/// What the public may see. The one place that decides it.
-fn public<K: Kind>() -> Document {
+/// What the public may see: what is published, not deleted, and not in a section that hides it. The
+/// one place that decides it.
+fn public<K: Kind>(hidden: &Hidden) -> Document {
     let mut filter = K::published();
-    filter.extend(doc! { "deleted": { "$ne": true } });
+    filter.insert("deleted", doc! { "$ne": true });
+    match hidden {
+        Hidden::Of(sections) if sections.is_empty() => {}
+        Hidden::Of(sections) => {
+            filter.insert("section_id", doc! { "$nin": references(sections) });
+        }
+        Hidden::AllOfSections => {
+            filter.insert("section_id", doc! { "$eq": null });
+        }
+    }
     filter
+}
+
+/// Restricts a filter to a section, beside what it says of sections already.
+fn within(mut filter: Document, section: ObjectId) -> Document {
+    let mut of_section = filter.get_document("section_id").cloned().unwrap_or_default();
+    of_section.insert("$in", references(&[section]));
+    filter.insert("section_id", of_section);
+    filter
+}
+
+/// The ids as content refers to them: as text. Some programs keep references as `ObjectId`s.
+fn references(ids: &[ObjectId]) -> Vec<Bson> {
+    ids.iter().flat_map(|id| [id.to_string().into(), stored_id(*id).into()]).collect()
+}
+
+fn stored_id(id: ObjectId) -> oid::ObjectId {
+    oid::ObjectId::from_bytes(id.bytes())
 }

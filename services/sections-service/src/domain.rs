@@ -1,12 +1,29 @@
-//! The sections of a site as a whole, and who may see which.
+//! The sections of a site as a whole: who may see which, and how they are changed.
+
+mod integrity;
+mod resolve;
+mod tree;
 
 use std::collections::{HashMap, HashSet};
 
-use models::{ObjectId, Section, SectionNode};
+use models::{ObjectId, Section, SectionEntry, SectionNode};
 
-/// All sections that are not deleted, in the order in which they are shown.
+pub(crate) use integrity::inspect;
+pub(crate) use resolve::Redirects;
+pub(crate) use tree::{LARGEST_DEPTH, OnChildren, Refusal, Stored, Tree};
+
+/// All sections, in the order in which they are shown. What is asked of them over and over is
+/// worked out once.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sections(Vec<Section>);
+pub(crate) struct Sections {
+    /// Those that are not deleted.
+    sections: Vec<Section>,
+    deleted: Vec<Section>,
+    /// Where those that the public sees are among them.
+    public: HashMap<ObjectId, usize>,
+    /// The same by what is above them and their slug.
+    public_children: HashMap<(Option<ObjectId>, String), usize>,
+}
 
 /// Who is looking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,65 +36,97 @@ pub(crate) enum Audience {
 
 impl Sections {
     /// Puts the sections in order: by `sort_order`, and by id where that is the same.
-    pub(crate) fn new(mut sections: Vec<Section>) -> Self {
+    pub(crate) fn new(mut sections: Vec<Section>, deleted: Vec<Section>) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
-        Self(sections)
+        let public = public(&sections);
+        let by_parent = |place: &usize| {
+            let section = &sections[*place];
+            ((section.parent_id, section.slug.clone()), *place)
+        };
+        let public_children = public.values().map(by_parent).collect();
+        Self { sections, deleted, public, public_children }
     }
 
     /// Every section that is not deleted.
     pub(crate) fn all(&self) -> &[Section] {
-        &self.0
+        &self.sections
+    }
+
+    /// Whether the public sees the section.
+    pub(crate) fn is_public(&self, id: ObjectId) -> bool {
+        self.public.contains_key(&id)
+    }
+
+    fn public_section(&self, id: ObjectId) -> Option<&Section> {
+        self.public.get(&id).map(|place| &self.sections[*place])
+    }
+
+    fn public_child(&self, parent: Option<ObjectId>, slug: &str) -> Option<&Section> {
+        let place = self.public_children.get(&(parent, slug.to_owned()));
+        place.map(|place| &self.sections[*place])
     }
 
     /// What this audience sees.
-    ///
-    /// For the public this walks down from the top, so that nothing below a section that is
-    /// hidden, deleted or missing is reached, and a cycle is reached from nowhere.
-    pub(crate) fn visible_to(&self, audience: Audience) -> Vec<&Section> {
-        match audience {
-            Audience::Editors => self.0.iter().collect(),
-            Audience::Public => {
-                let children = self.children(|section| section.is_published);
-                let mut reached = HashSet::new();
-                let mut to_visit = vec![None];
-                while let Some(parent) = to_visit.pop() {
-                    for section in children.get(&parent).into_iter().flatten() {
-                        reached.insert(section.id);
-                        to_visit.push(Some(section.id));
-                    }
-                }
-                self.0.iter().filter(|section| reached.contains(&section.id)).collect()
-            }
-        }
+    pub(crate) fn visible_to(&self, audience: Audience) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(move |section| match audience {
+            Audience::Editors => true,
+            Audience::Public => self.is_public(section.id),
+        })
+    }
+
+    /// What the other services need to know: of every section, deleted ones too.
+    pub(crate) fn entries(&self) -> Vec<SectionEntry> {
+        let entry = |section: &Section, is_deleted| SectionEntry {
+            id: section.id,
+            slug: section.slug.clone(),
+            content_type: section.content_type,
+            display_type: section.display_type,
+            is_deleted,
+            is_public: !is_deleted && self.is_public(section.id),
+        };
+        let live = self.sections.iter().map(|section| entry(section, false));
+        live.chain(self.deleted.iter().map(|section| entry(section, true))).collect()
     }
 
     /// What this audience sees, each with the sections below it. Editors find sections whose
     /// parent does not exist at the top.
     pub(crate) fn tree(&self, audience: Audience) -> Vec<SectionNode> {
-        let visible = self.visible_to(audience);
+        let visible: Vec<_> = self.visible_to(audience).collect();
         let ids: HashSet<_> = visible.iter().map(|section| section.id).collect();
         let mut children: HashMap<_, Vec<&Section>> = HashMap::new();
         for section in visible {
             let parent = section.parent_id.filter(|parent| ids.contains(parent));
             children.entry(parent).or_default().push(section);
         }
-        nodes(None, LARGEST_DEPTH, &mut children)
-    }
-
-    fn children(
-        &self,
-        is_wanted: impl Fn(&Section) -> bool,
-    ) -> HashMap<Option<ObjectId>, Vec<&Section>> {
-        let mut children: HashMap<_, Vec<&Section>> = HashMap::new();
-        for section in self.0.iter().filter(|section| is_wanted(section)) {
-            children.entry(section.parent_id).or_default().push(section);
-        }
-        children
+        nodes(None, LARGEST_ANSWER, &mut children)
     }
 }
 
-/// How deep a tree is answered. No navigation is deeper, and both ends recurse into it.
-const LARGEST_DEPTH: usize = 64;
+/// The sections that the public sees: published, as everything above them is.
+///
+/// This walks down from the top, so that nothing below a section that is hidden, deleted or missing
+/// is reached, and a cycle is reached from nowhere.
+fn public(sections: &[Section]) -> HashMap<ObjectId, usize> {
+    let mut children: HashMap<_, Vec<usize>> = HashMap::new();
+    let published = sections.iter().enumerate().filter(|(_, section)| section.is_published);
+    for (place, section) in published {
+        children.entry(section.parent_id).or_default().push(place);
+    }
+    let mut reached = HashMap::new();
+    let mut to_visit = vec![None];
+    while let Some(parent) = to_visit.pop() {
+        for place in children.remove(&parent).unwrap_or_default() {
+            let id = sections[place].id;
+            reached.insert(id, place);
+            to_visit.push(Some(id));
+        }
+    }
+    reached
+}
+
+/// How deep a tree is answered. Databases that were taken over may hold deeper ones than can be
+/// written, and both ends recurse into it.
+const LARGEST_ANSWER: usize = 64;
 
 /// Takes the children of `parent` out of the map, so that this ends whatever the map says.
 fn nodes(
@@ -129,9 +178,9 @@ mod tests {
     }
 
     fn public(sections: Vec<Section>) -> Vec<String> {
-        let sections = Sections::new(sections);
+        let sections = Sections::new(sections, Vec::new());
         let visible = sections.visible_to(Audience::Public);
-        visible.into_iter().map(|section| section.title.clone()).collect()
+        visible.map(|section| section.title.clone()).collect()
     }
 
     #[test]
@@ -150,7 +199,7 @@ mod tests {
     fn a_cycle_is_hidden_and_harmless() {
         let sections = vec![section(1, Some(2), true), section(2, Some(1), true)];
         assert!(public(sections.clone()).is_empty());
-        assert!(Sections::new(sections).tree(Audience::Editors).is_empty());
+        assert!(Sections::new(sections, Vec::new()).tree(Audience::Editors).is_empty());
     }
 
     #[test]
@@ -162,11 +211,10 @@ mod tests {
 
     #[test]
     fn the_tree_has_children_in_order() {
-        let sections = Sections::new(vec![
-            section(3, Some(1), true),
-            section(2, Some(1), true),
-            section(1, None, true),
-        ]);
+        let sections = Sections::new(
+            vec![section(3, Some(1), true), section(2, Some(1), true), section(1, None, true)],
+            Vec::new(),
+        );
         let tree = sections.tree(Audience::Public);
         let children: Vec<_> = tree[0].children.iter().map(|node| &node.section.title).collect();
         assert_eq!(
@@ -187,9 +235,9 @@ mod tests {
             parent_id: n.checked_sub(1).map(number),
             ..section(0, None, true)
         });
-        let sections = Sections::new(chain.collect());
-        assert_eq!(sections.visible_to(Audience::Public).len(), 5_000);
-        assert_eq!(count(&sections.tree(Audience::Public)), LARGEST_DEPTH);
+        let sections = Sections::new(chain.collect(), Vec::new());
+        assert_eq!(sections.visible_to(Audience::Public).count(), 5_000);
+        assert_eq!(count(&sections.tree(Audience::Public)), LARGEST_ANSWER);
     }
 
     fn count(nodes: &[SectionNode]) -> usize {
@@ -203,8 +251,8 @@ mod tests {
         ) {
             let sections = shape.iter().zip(0u8..);
             let sections = sections.map(|((parent, published), n)| section(n, *parent, *published));
-            let sections = Sections::new(sections.collect());
-            let visible = sections.visible_to(Audience::Public);
+            let sections = Sections::new(sections.collect(), Vec::new());
+            let visible: Vec<_> = sections.visible_to(Audience::Public).collect();
             prop_assert!(visible.iter().all(|section| section.is_published));
             prop_assert_eq!(count(&sections.tree(Audience::Public)), visible.len());
         }

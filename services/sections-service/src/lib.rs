@@ -1,11 +1,12 @@
 //! sections-service: the site's navigation as data.
 //!
-//! It owns the collection `sections` and its migrations. Requests go `http` → `store` → `domain`;
+//! It owns the collections `sections` and `section_redirects` and their migrations. Requests go `http` → `store` → `domain`;
 //! `startup` wires.
 
+mod content_client;
 mod domain;
 mod http;
 mod startup;
 mod store;
 
-pub use startup::{NAME, bind, bind_preview, engine, run};
+pub use startup::{NAME, bind, bind_beside, bind_preview, engine, run};

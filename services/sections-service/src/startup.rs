@@ -6,10 +6,15 @@ use actix_web::web;
 use data_service::{DataService, Migrate, Routes, StartupError};
 use migrations::Engine;
 use mongo_kit::Connection;
-use service_kit::{Settings, auth::Authenticator, clock::Clock};
+use service_kit::{
+    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
+    settings::HttpUrl,
+};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    content_client::ContentClient,
     http,
     store::{self, SectionStore},
 };
@@ -24,36 +29,59 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Takes the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
-    bind_with(settings, |store| store).await
+    bind_beside(settings, fixed(settings)).await
+}
+
+/// Takes the port of a service whose content-service gets its address later. Until then it is asked
+/// where the first value says.
+pub async fn bind_beside(
+    settings: &Settings,
+    content: watch::Receiver<HttpUrl>,
+) -> Result<DataService, StartupError> {
+    bind_with(settings, content, |store| store).await
 }
 
 /// Takes the port of a service that answers as if its migrations had run. For planning: it is to
 /// be run without migrating.
 pub async fn bind_preview(settings: &Settings) -> Result<DataService, StartupError> {
-    bind_with(settings, |store| store.previewing_seed(&Clock::system())).await
+    bind_with(settings, fixed(settings), SectionStore::previewing_seed).await
+}
+
+/// What nobody sends to keeps its last value.
+fn fixed(settings: &Settings) -> watch::Receiver<HttpUrl> {
+    watch::channel(settings.content.url.clone()).1
 }
 
 async fn bind_with(
     settings: &Settings,
+    content: watch::Receiver<HttpUrl>,
     change: impl FnOnce(SectionStore) -> SectionStore,
 ) -> Result<DataService, StartupError> {
-    let authenticator = web::Data::new(Authenticator::new(&settings.auth));
+    let content =
+        ContentClient::new(content).map_err(|error| StartupError::Client(error.into()))?;
+    let authenticator = Authenticator::new(&settings.auth).with_users(Arc::new(content.clone()));
+    let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
+    let body_limit = BodyLimit::new(&settings.server);
+    let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, |connection| {
-        let store = web::Data::new(change(SectionStore::new(connection.database())));
+        let store = SectionStore::new(connection, Clock::system());
+        let store = web::Data::new(change(store));
         let routes: Routes = Arc::new(move |config| {
-            config.app_data(store.clone()).app_data(authenticator.clone()).configure(http::routes);
+            config
+                .app_data(store.clone())
+                .app_data(content.clone())
+                .app_data(authenticator.clone())
+                .app_data(body_limit)
+                .app_data(if_match)
+                .configure(http::routes);
         });
-        (engine(connection, Clock::system()), routes)
+        (engine(connection, Clock::system(), settings), routes)
     })
     .await
 }
 
 /// The migrations of the service, for its database.
-pub fn engine(connection: &Connection, clock: Clock) -> Engine {
-    data_service::engine(
-        connection,
-        "sections",
-        env!("CARGO_PKG_VERSION"),
-        store::migrations::all(clock),
-    )
+pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
+    let (version, migrations) = (env!("CARGO_PKG_VERSION"), store::migrations::all(clock));
+    data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

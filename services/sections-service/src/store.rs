@@ -1,125 +1,198 @@
-//! The collection `sections`.
+//! The collections `sections` and `section_redirects`.
 
+mod document;
+mod integrity;
 pub(crate) mod migrations;
+mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use chrono::{DateTime, Utc};
+use data_service::idempotency::Idempotency;
 use futures_util::TryStreamExt;
-use models::{ContentType, DisplayType, NavVisibility, ObjectId, Section};
-use mongo_kit::{
-    Cached, Watch,
-    document::{read, readable},
-    lenient,
-};
+use models::{ObjectId, Section};
+use mongo_kit::{Cached, Connection, Watch, document::readable};
 use mongodb::{
-    Collection, Database,
-    bson::{self, RawDocumentBuf, doc, oid},
+    Client, Collection, Database,
+    bson::{self, Document, RawDocumentBuf, doc, oid},
+    error::{Error, Result},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
-use service_kit::clock::Clock;
+use service_kit::{clock::Clock, conditional::ETag};
+use tokio::sync::Mutex;
 
-use crate::domain::Sections;
+pub(crate) use write::Written;
+
+use self::document::{Parsed, SectionDoc, parse, rule};
+use crate::domain::{Redirects, Sections};
 
 const COLLECTION: &str = "sections";
 
-/// Reads sections. All of them are kept in memory until one changes: a site has few, and every
-/// page of it shows them.
+/// Where sections were: one rule for each path that one had.
+const REDIRECTS: &str = "section_redirects";
+
+/// The document that every change of the tree touches, so that two of them conflict.
+const TREE: &str = "section_tree";
+
+/// The name of the service in its ledger.
+pub(crate) const SERVICE: &str = "sections";
+
+/// Reads and changes sections. All of them are kept in memory until one changes: a site has few,
+/// and every page of it shows them.
 #[derive(Debug)]
 pub(crate) struct SectionStore {
+    client: Client,
     collection: Collection<RawDocumentBuf>,
-    sections: Arc<Cached<Arc<Sections>>>,
+    redirects: Collection<RawDocumentBuf>,
+    tree: Collection<Document>,
+    snapshot: Cache<Arc<Snapshot>>,
+    rules: Cache<Arc<Redirects>>,
+    idempotency: Idempotency,
+    clock: Clock,
+    /// One change at a time in this process: the database would make them repeat each other.
+    writing: Mutex<()>,
     /// What to answer where there is no section.
-    unless_any: Sections,
+    unless_any: Vec<Section>,
+}
+
+/// The sections at one moment, and what names their states.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The sections.
+    pub(crate) sections: Sections,
+    /// The ids of those that cannot be read.
+    unreadable: HashSet<String>,
+    tag: ETag,
+    tags: HashMap<ObjectId, ETag>,
+}
+
+impl Snapshot {
+    fn new(sections: Sections, unreadable: HashSet<String>) -> Result<Self> {
+        let tag_of = |section: &Section| {
+            serde_json::to_vec(section).map(|json| ETag::of(&json)).map_err(Error::custom)
+        };
+        let tags = sections.all().iter().map(|section| Ok((section.id, tag_of(section)?)));
+        let tags: HashMap<_, _> = tags.collect::<Result<_>>()?;
+        let everything = (sections.all(), sections.entries());
+        let everything = serde_json::to_vec(&everything).map_err(Error::custom)?;
+        let tag = ETag::of(&everything);
+        Ok(Self { sections, unreadable, tag, tags })
+    }
+
+    /// The state of all of them.
+    pub(crate) fn tag(&self) -> &ETag {
+        &self.tag
+    }
+
+    /// The state of one that is not deleted.
+    pub(crate) fn tag_of(&self, id: ObjectId) -> Option<&ETag> {
+        self.tags.get(&id)
+    }
+
+    /// Whether there is a section with this id that cannot be read.
+    pub(crate) fn is_unreadable(&self, id: ObjectId) -> bool {
+        self.unreadable.contains(&id.to_string())
+    }
+}
+
+/// A cache that can be emptied. What this process writes, it knows before the database tells it.
+#[derive(Debug)]
+struct Cache<T: Clone> {
+    database: Database,
+    collection: &'static str,
+    cached: RwLock<Arc<Cached<T>>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Cache<T> {
+    fn new(database: &Database, collection: &'static str) -> Self {
+        let cached = RwLock::new(Self::empty(database, collection));
+        Self { database: database.clone(), collection, cached }
+    }
+
+    /// A menu is never older than the news of its change.
+    fn empty(database: &Database, collection: &'static str) -> Arc<Cached<T>> {
+        Cached::new(Watch::new(database, collection), Duration::ZERO)
+    }
+
+    async fn get(&self, read: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner).clone();
+        cached.get(read).await
+    }
+
+    fn forget(&self) {
+        let empty = Self::empty(&self.database, self.collection);
+        *self.cached.write().unwrap_or_else(PoisonError::into_inner) = empty;
+    }
 }
 
 impl SectionStore {
-    pub(crate) fn new(database: &Database) -> Self {
-        let watch = Watch::new(database, COLLECTION);
+    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
+        let (client, database) = (connection.client().clone(), connection.database().clone());
         Self {
             collection: database.collection(COLLECTION),
-            // A menu is never older than the news of its change.
-            sections: Cached::new(watch, Duration::ZERO),
-            unless_any: Sections::default(),
+            redirects: database.collection(REDIRECTS),
+            tree: database.collection(TREE),
+            snapshot: Cache::new(&database, COLLECTION),
+            rules: Cache::new(&database, REDIRECTS),
+            idempotency: Idempotency::new(&database, SERVICE, clock.clone()),
+            writing: Mutex::new(()),
+            unless_any: Vec::new(),
+            client,
+            clock,
         }
     }
 
     /// Answers as if the migrations had run: with the initial sections where there is none.
-    pub(crate) fn previewing_seed(mut self, clock: &Clock) -> Self {
-        let seed =
-            migrations::initial_sections(clock.now()).into_iter().filter_map(|mut section| {
-                section.insert("_id", oid::ObjectId::new());
-                bson::deserialize_from_document::<SectionDoc>(section).ok()
-            });
-        self.unless_any = Sections::new(seed.map(Section::from).collect());
+    pub(crate) fn previewing_seed(mut self) -> Self {
+        let seed = migrations::initial_sections(self.clock.now());
+        let seed = seed.into_iter().filter_map(|mut section| {
+            section.insert("_id", oid::ObjectId::new());
+            bson::deserialize_from_document::<SectionDoc>(section).ok()
+        });
+        self.unless_any = seed.map(|document| document.into_stored().section).collect();
         self
     }
 
-    /// All sections that are not deleted.
-    pub(crate) async fn all(&self) -> mongodb::error::Result<Arc<Sections>> {
+    /// All sections.
+    pub(crate) async fn all(&self) -> Result<Arc<Snapshot>> {
         let (collection, unless_any) = (self.collection.clone(), self.unless_any.clone());
         let load = async move {
-            let sections = load(&collection).await?;
-            Ok(Arc::new(if sections.all().is_empty() { unless_any } else { sections }))
+            let Parsed { stored, unreadable } = parse(&documents(&collection).await?);
+            let (deleted, mut live): (Vec<_>, Vec<_>) =
+                stored.into_iter().partition(|stored| stored.is_deleted);
+            let unreadable: HashSet<_> = unreadable
+                .into_iter()
+                .filter(|one| !one.is_deleted)
+                .filter_map(|one| {
+                    let id = one.error.id.clone();
+                    readable::<()>(Err(one.error));
+                    (!id.is_empty()).then_some(id)
+                })
+                .collect();
+            let deleted = deleted.into_iter().map(|stored| stored.section).collect();
+            let mut sections: Vec<_> = live.drain(..).map(|stored| stored.section).collect();
+            if sections.is_empty() {
+                sections = unless_any;
+            }
+            Snapshot::new(Sections::new(sections, deleted), unreadable).map(Arc::new)
         };
-        self.sections.get(load).await
+        self.snapshot.get(load).await
+    }
+
+    /// Where sections were.
+    pub(crate) async fn rules(&self) -> Result<Arc<Redirects>> {
+        let redirects = self.redirects.clone();
+        let load = async move {
+            let documents = documents(&redirects).await?;
+            let rules = documents.iter().filter_map(|document| readable(rule(document)));
+            Ok(Arc::new(rules.collect()))
+        };
+        self.rules.get(load).await
     }
 }
 
-async fn load(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Sections> {
-    let mut documents = collection.find(doc! { "is_deleted": { "$ne": true } }).await?;
-    let mut sections = Vec::new();
-    while let Some(document) = documents.try_next().await? {
-        let section = read::<SectionDoc>(COLLECTION, &document);
-        sections.extend(readable(section).map(Section::from));
-    }
-    Ok(Sections::new(sections))
-}
-
-/// A section as it is stored.
-#[derive(Debug, Deserialize)]
-struct SectionDoc {
-    #[serde(rename = "_id")]
-    id: oid::ObjectId,
-    title: String,
-    slug: String,
-    #[serde(default, deserialize_with = "parent")]
-    parent_id: Option<ObjectId>,
-    display_type: DisplayType,
-    content_type: ContentType,
-    nav_visibility: NavVisibility,
-    #[serde(default, deserialize_with = "lenient::integer")]
-    sort_order: i64,
-    #[serde(default)]
-    is_published: bool,
-    /// Anything but true, false or nothing makes the section unreadable, so that it is not shown.
-    #[serde(rename = "is_deleted", default)]
-    _is_deleted: Option<bool>,
-    #[serde(rename = "createdDate", default, deserialize_with = "lenient::date")]
-    created_date: Option<DateTime<Utc>>,
-    #[serde(rename = "updatedDate", default, deserialize_with = "lenient::date")]
-    updated_date: Option<DateTime<Utc>>,
-}
-
-fn parent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectId>, D::Error> {
-    let parent = lenient::reference(deserializer)?;
-    parent.map(|id| id.parse().map_err(D::Error::custom)).transpose()
-}
-
-impl From<SectionDoc> for Section {
-    fn from(document: SectionDoc) -> Self {
-        Self {
-            id: ObjectId::from_bytes(document.id.bytes()),
-            title: document.title,
-            slug: document.slug,
-            parent_id: document.parent_id,
-            display_type: document.display_type,
-            content_type: document.content_type,
-            nav_visibility: document.nav_visibility,
-            sort_order: document.sort_order,
-            is_published: document.is_published,
-            created_date: document.created_date,
-            updated_date: document.updated_date,
-        }
-    }
+async fn documents(collection: &Collection<RawDocumentBuf>) -> Result<Vec<RawDocumentBuf>> {
+    collection.find(doc! {}).await?.try_collect().await
 }

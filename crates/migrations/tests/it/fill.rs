@@ -1,30 +1,32 @@
 //! Filling in documents: interrupted, resumed, over ids of all types, while others write.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use futures_util::TryStreamExt;
-use migrations::{Patience, RunError, Step};
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
+use migrations::{Assign, EachDocument, Fill, Patience, RunError, Step};
 use mongodb::{
-    Client,
+    Client, ClientSession,
     bson::{Bson, DateTime, Document, doc, oid::ObjectId},
     event::command::CommandEvent,
 };
-use test_support::{TestDatabase, eventually};
+use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Given, count_up, each, engine, engine_of, entry, expire_lease, insert_items, monitored,
+    Gate, Given, LEDGER, LOCK, Process, Service, command, count_up, each, each_with_gate, engine,
+    engine_of, entry, expire_lease, fast, insert_items, monitored, parts, run, set_by, state,
+    within,
 };
 
 const MANY: i32 = 20_000;
-
-async fn run(database: &TestDatabase, steps: impl Into<Vec<Step>>) {
-    let engine = engine(database, &[Given::steps(steps)]);
-    engine.run(Patience::Command, &CancellationToken::new()).await.unwrap();
-}
 
 /// Every document was changed, and none twice.
 async fn assert_each_once(database: &TestDatabase, count: u64) {
@@ -33,15 +35,15 @@ async fn assert_each_once(database: &TestDatabase, count: u64) {
     let entry = entry(database).await;
     assert_eq!(entry.get_str("state").unwrap(), "applied");
     assert_eq!(entry.get("progress"), Some(&Bson::Null));
-    let part = entry.get_array("parts").unwrap()[0].as_document().unwrap();
-    assert_eq!(part.get_i64("modified").unwrap(), i64::try_from(count).unwrap());
+    let counted = ("items counted".to_owned(), i64::try_from(count).unwrap());
+    assert_eq!(parts(database).await, [counted]);
 }
 
 #[tokio::test]
 async fn every_document_is_changed_once() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     assert_each_once(&database, 20_000).await;
 }
 
@@ -49,9 +51,9 @@ async fn every_document_is_changed_once() {
 async fn a_second_run_writes_nothing() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     let before = database.hash().await;
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     assert_eq!(database.hash().await, before);
 }
 
@@ -74,7 +76,7 @@ async fn ids_of_all_types_in_one_collection() {
     let items: Vec<_> = ids.chain(single).map(|id| doc! { "_id": id }).collect();
     let count = items.len() as u64;
     database.collection("items").insert_many(items).await.unwrap();
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     assert_each_once(&database, count).await;
 }
 
@@ -86,7 +88,7 @@ async fn documents_that_need_no_change_are_passed_over() {
         _ => doc! { "_id": id, "done": "before" },
     });
     database.collection("items").insert_many(items).await.unwrap();
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 20);
     assert_eq!(
         database.count("items", doc! { "done": "before", "n": { "$exists": false } }).await,
@@ -94,32 +96,27 @@ async fn documents_that_need_no_change_are_passed_over() {
     );
 }
 
-/// A client that cancels when this many batches are committed, and the sessions that it used.
-async fn cancelling(batches: usize) -> (Client, CancellationToken, Arc<Mutex<Vec<Document>>>) {
-    let (cancel, sessions) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
-    let (committed, cancels, used) = (AtomicUsize::new(0), cancel.clone(), sessions.clone());
-    let client = monitored(move |event| match event {
-        CommandEvent::Started(event) => {
-            used.lock().unwrap().extend(event.command.get_document("lsid").ok().cloned());
-        }
-        CommandEvent::Succeeded(event)
-            if event.command_name == "commitTransaction"
-                && committed.fetch_add(1, Ordering::SeqCst) + 1 == batches =>
+/// A client that cancels when this many batches are committed.
+async fn cancelling(batches: usize) -> (Client, CancellationToken) {
+    let cancel = CancellationToken::new();
+    let (committed, cancels) = (AtomicUsize::new(0), cancel.clone());
+    let client = monitored(move |event| {
+        if let CommandEvent::Succeeded(event) = event
+            && event.command_name == "commitTransaction"
+            && committed.fetch_add(1, Ordering::SeqCst) + 1 == batches
         {
             cancels.cancel();
         }
-        _ => {}
-    })
-    .await;
-    (client, cancel, sessions)
+    });
+    (client.await, cancel)
 }
 
 #[tokio::test]
 async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
-    let (client, cancel, _) = cancelling(3).await;
-    let first = engine_of(&client, &database, &[Given::steps([count_up()])]);
+    let (client, cancel) = cancelling(3).await;
+    let first = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
     let end = first.run(Patience::Service, &cancel).await;
     assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
 
@@ -133,10 +130,10 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     assert_eq!(progress.get_i64("total").unwrap(), 20_000);
     assert_eq!(database.count("items", doc! { "n": 1 }).await, u64::try_from(modified).unwrap());
     // Nobody has to wait for it.
-    let lease = database.one("test_migration_lock", doc! {}).await;
+    let lease = database.one(LOCK, doc! {}).await;
     assert_eq!(lease.get("owner"), Some(&Bson::Null));
 
-    run(&database, [count_up()]).await;
+    run(&database, [count_up()]).await.unwrap();
     assert_each_once(&database, 20_000).await;
     assert_eq!(entry(&database).await.get_i64("attempts").unwrap(), 2);
 }
@@ -144,26 +141,77 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
 #[tokio::test]
 async fn a_run_that_was_killed_goes_on_at_its_cursor() {
     let database = TestDatabase::new().await;
-    insert_items(&database, MANY).await;
-    let (client, killed, sessions) = cancelling(3).await;
-    let first = engine_of(&client, &database, &[Given::steps([count_up()])]);
-    let running =
-        tokio::spawn(async move { first.run(Patience::Service, &CancellationToken::new()).await });
-    killed.cancelled().await;
-    running.abort();
-    assert!(running.await.unwrap_err().is_cancelled());
+    insert_items(&database, 2_500).await;
+    let gate = Gate::default();
+    let step = each_with_gate("first", &gate, 3);
+    let first = Process::start(&database, &[Given::steps([step])], fast());
+    gate.reached().await;
+    first.kill();
     let interrupted = entry(&database).await;
     assert_eq!(interrupted.get_str("state").unwrap(), "running");
-    let lease = database.one("test_migration_lock", doc! {}).await;
+    let cursor = interrupted.get_document("progress").unwrap().get_i32("cursor").unwrap();
+    let lease = database.one(LOCK, doc! {}).await;
     assert_ne!(lease.get("owner"), Some(&Bson::Null));
 
     expire_lease(&database).await;
-    // The server forgets the transactions of a process that is gone after a minute; here at once.
-    let sessions = sessions.lock().unwrap().clone();
-    let admin = database.connection().client().database("admin");
-    admin.run_command(doc! { "killSessions": sessions }).await.unwrap();
-    run(&database, [count_up()]).await;
-    assert_each_once(&database, 20_000).await;
+    run(&database, [each(doc! { "by": "second" }, |_| std::future::ready(()))]).await.unwrap();
+    let by_first = doc! { "_id": { "$lte": cursor }, "by": "first" };
+    let by_second = doc! { "_id": { "$gt": cursor }, "by": "second" };
+    let done = doc! { "$or": [by_first.clone(), by_second] };
+    assert_eq!(database.count("items", done).await, 2_500);
+    assert!(database.count("items", by_first).await > 0);
+    assert_eq!(parts(&database).await, [("items set".to_owned(), 2_500)]);
+    assert_eq!(entry(&database).await.get_i64("attempts").unwrap(), 2);
+}
+
+/// Writes to all items of this database in the transaction, and stands still there.
+#[derive(Debug)]
+struct Holding(String, Gate);
+
+#[async_trait]
+impl EachDocument for Holding {
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn writes(&self) -> &'static [&'static str] {
+        &["by"]
+    }
+
+    async fn assign(
+        &self,
+        _: Vec<Document>,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
+        let Self(database, gate) = self;
+        let items = session.client().database(database).collection::<Document>("items");
+        items.update_many(doc! {}, doc! { "$set": { "by": "killed" } }).session(session).await?;
+        gate.pass().await;
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn the_transaction_that_a_killed_process_left_open_is_ended_by_its_successor() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 100).await;
+    let fill = |assign| {
+        let (what, filter) = ("items set".to_owned(), doc! { "by": { "$exists": false } });
+        let step = Step::Fill(Fill { what, collection: "items", filter, assign });
+        Given::steps([step]).declaring(doc! {})
+    };
+    let gate = Gate::default();
+    let holding = Holding(database.name().to_owned(), gate.clone());
+    let first = Process::start(&database, &[fill(Assign::Each(Arc::new(holding)))], fast());
+    gate.reached().await;
+    first.kill();
+    expire_lease(&database).await;
+    // The server itself would end it after a minute.
+    let began = Instant::now();
+    let second = fill(Assign::Values(doc! { "by": "second" }));
+    command(&engine(&database, &[second])).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(database.count("items", doc! { "by": "second" }).await, 100);
 }
 
 #[tokio::test]
@@ -174,24 +222,17 @@ async fn an_interrupted_run_does_not_forget_the_steps_that_were_done() {
     database.collection("others").insert_many(others).await.unwrap();
     let fill = |what: &str, collection| {
         let filter = doc! { "done": { "$exists": false } };
-        migrations::Fill::set(what, collection, filter, doc! { "done": true })
+        Fill::set(what, collection, filter, doc! { "done": true })
     };
     let steps = [fill("others done", "others"), fill("items done", "items")];
     // Two batches for the others, some for the items.
-    let (client, cancel, _) = cancelling(4).await;
-    let first = engine_of(&client, &database, &[Given::steps(steps.clone())]);
+    let (client, cancel) = cancelling(4).await;
+    let first = engine_of(&client, &database, &[Given::steps(steps.clone())], fast());
     let end = first.run(Patience::Service, &cancel).await;
     assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
-    run(&database, steps).await;
-    let entry = entry(&database).await;
-    let parts: Vec<_> = entry
-        .get_array("parts")
-        .unwrap()
-        .iter()
-        .map(|part| part.as_document().unwrap())
-        .map(|part| (part.get_str("what").unwrap(), part.get_i64("modified").unwrap()))
-        .collect();
-    assert_eq!(parts, [("others done", 100), ("items done", 20_000)]);
+    run(&database, steps).await.unwrap();
+    let done = [("others done".to_owned(), 100), ("items done".to_owned(), 20_000)];
+    assert_eq!(parts(&database).await, done);
 }
 
 #[tokio::test]
@@ -209,11 +250,9 @@ async fn documents_that_are_inserted_meanwhile_are_changed_too() {
             }
         }
     });
-    run(&database, [step]).await;
+    run(&database, [step]).await.unwrap();
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 3_004);
-    let entry = entry(&database).await;
-    let part = entry.get_array("parts").unwrap()[0].as_document().unwrap();
-    assert_eq!(part.get_i64("modified").unwrap(), 3_004);
+    assert_eq!(parts(&database).await, [("items set".to_owned(), 3_004)]);
 }
 
 #[tokio::test]
@@ -232,62 +271,150 @@ async fn what_others_write_meanwhile_is_not_overwritten() {
             }
         }
     });
-    run(&database, [step]).await;
+    run(&database, [step]).await.unwrap();
     assert_eq!(database.one("items", doc! { "_id": 500 }).await.get_str("by").unwrap(), "editor");
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 2_998);
-    let entry = entry(&database).await;
-    let part = entry.get_array("parts").unwrap()[0].as_document().unwrap();
-    assert_eq!(part.get_i64("modified").unwrap(), 2_998);
+    assert_eq!(parts(&database).await, [("items set".to_owned(), 2_998)]);
+}
+
+#[tokio::test]
+async fn an_editor_who_writes_all_the_time_loses_nothing() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 5_000).await;
+    let is_done = Arc::new(AtomicBool::new(false));
+    // Back and forth through all of them, so that it meets the batches again and again.
+    let editor = tokio::spawn({
+        let (items, is_done) = (database.collection("items"), is_done.clone());
+        async move {
+            let mut edited = HashSet::new();
+            let ids = (0..2_500).flat_map(|id| [id * 2, 4_999 - id * 2]).cycle();
+            for id in ids {
+                if is_done.load(Ordering::SeqCst) {
+                    break;
+                }
+                let edit = doc! { "$set": { "by": "editor" }, "$inc": { "edits": 1 } };
+                items.update_one(doc! { "_id": id }, edit).await.unwrap();
+                edited.insert(id);
+            }
+            edited.len()
+        }
+    });
+    let ran = run(&database, [set_by("us")]).await;
+    is_done.store(true, Ordering::SeqCst);
+    let edited = u64::try_from(editor.await.unwrap()).unwrap();
+    ran.unwrap();
+    assert_eq!(database.count("items", doc! { "by": "editor" }).await, edited);
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 5_000 - edited);
+    assert_eq!(database.count("items", doc! { "edits": { "$gte": 1 } }).await, edited);
 }
 
 #[tokio::test]
 async fn two_processes_share_the_work_without_doing_any_twice() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
-    let engines: Vec<_> =
-        (0..4).map(|_| engine(&database, &[Given::steps([count_up()])])).collect();
-    let stop = CancellationToken::new();
-    let runs = engines.iter().map(|engine| engine.run(Patience::Service, &stop));
-    for run in futures_util::future::join_all(runs).await {
-        run.unwrap();
+    let services: Vec<_> =
+        (0..4).map(|_| Service::start(&engine(&database, &[Given::steps([count_up()])]))).collect();
+    for service in services {
+        service.ends().await;
     }
     assert_each_once(&database, 20_000).await;
     assert_eq!(entry(&database).await.get_i64("attempts").unwrap(), 1);
-    for engine in engines {
-        assert!(engine.statuses().borrow()[0].is_settled);
-    }
 }
 
 #[tokio::test]
 async fn the_status_follows_the_progress() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
-    let gate = Arc::new(tokio::sync::Notify::new());
-    let step = {
-        let gate = gate.clone();
-        each(doc! { "by": "us" }, move |batch| {
-            let gate = gate.clone();
-            async move {
-                if batch == 2 {
-                    gate.notified().await;
-                }
-            }
-        })
-    };
-    let engine = engine(&database, &[Given::steps([step])]);
+    let gate = Gate::default();
+    let engine = engine(&database, &[Given::steps([each_with_gate("us", &gate, 2)])]);
     let statuses = engine.statuses();
-    let running =
-        tokio::spawn(async move { engine.run(Patience::Command, &CancellationToken::new()).await });
-    eventually("the first batch is told", async || {
-        let progress = statuses.borrow()[0].progress.clone();
-        progress.is_some_and(|progress| (progress.modified, progress.total) == (1, 10))
-    })
-    .await;
-    gate.notify_one();
-    running.await.unwrap().unwrap();
+    let service = Service::start(&engine);
+    gate.reached().await;
+    let progress = statuses.borrow()[0].progress.clone().unwrap();
+    assert_eq!((progress.modified, progress.total), (1, 10));
+    gate.open();
+    service.ends().await;
     let status = statuses.borrow()[0].clone();
     assert!(status.is_settled && status.progress.is_none());
     assert_eq!(status.parts[0].modified, 10);
+}
+
+#[tokio::test]
+async fn the_ledger_says_how_far_a_run_has_come() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 3_000).await;
+    let items = database.collection("items");
+    let gate = Gate::default();
+    let step = each(doc! { "by": "us" }, {
+        let gate = gate.clone();
+        move |batch| {
+            let (gate, items) = (gate.clone(), items.clone());
+            async move {
+                if batch == 2 {
+                    // In this page: the transaction begins again, as the third, without it.
+                    let by_editor = doc! { "$set": { "by": "editor" } };
+                    items.update_one(doc! { "_id": 7 }, by_editor).await.unwrap();
+                }
+                if batch == 4 {
+                    gate.pass().await;
+                }
+            }
+        }
+    });
+    let before = server_time(&database).await;
+    let service = Service::start(&engine(&database, &[Given::steps([step])]));
+    gate.reached().await;
+    let entry = entry(&database).await;
+    let progress = entry.get_document("progress").unwrap();
+    let number = |field| progress.get_i64(field).unwrap();
+    let cursor = i64::from(progress.get_i32("cursor").unwrap());
+    assert_eq!(progress.get_str("what").unwrap(), "items set");
+    assert_eq!(progress.get("upper_id"), Some(&Bson::from(2_999)));
+    assert_eq!(number("total"), 3_000);
+    // Ids are 0, 1, 2, …, and one of them was not ours to change.
+    assert!(cursor > 7);
+    assert_eq!((number("matched"), number("modified")), (cursor + 1, cursor));
+    assert_eq!((number("skipped"), number("failed")), (1, 0));
+    let updated_at = *progress.get_datetime("updated_at").unwrap();
+    assert!(before <= updated_at && updated_at <= server_time(&database).await);
+    gate.open();
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 2_999);
+}
+
+/// What the server's clock says.
+async fn server_time(database: &TestDatabase) -> DateTime {
+    let hello = database.database().run_command(doc! { "hello": 1 }).await.unwrap();
+    *hello.get_datetime("localTime").unwrap()
+}
+
+#[tokio::test]
+async fn the_cursor_never_goes_back() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, MANY).await;
+    let mut changes = database.collection(LEDGER).watch().await.unwrap();
+    for batches in [2, 3, usize::MAX] {
+        let (client, cancel) = cancelling(batches).await;
+        let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
+        let ended = engine.run(Patience::Service, &cancel).await;
+        assert_eq!(ended.is_ok(), batches == usize::MAX, "{ended:?}");
+    }
+    let mut cursors = Vec::new();
+    // Every change of the ledger that was committed, until it says that all is done.
+    loop {
+        let change = within("the ledger changes", changes.next()).await.unwrap().unwrap();
+        let Some(update) = change.update_description else { continue };
+        let fields = update.updated_fields;
+        let progress = fields.get_document("progress").ok();
+        let cursor = progress.map_or(fields.get("progress.cursor"), |all| all.get("cursor"));
+        cursors.extend(cursor.and_then(Bson::as_i32));
+        if fields.get_str("state").is_ok_and(|state| state == "applied") {
+            break;
+        }
+    }
+    assert!(cursors.len() > 5 && cursors.is_sorted(), "{cursors:?}");
+    assert_eq!(cursors.last(), Some(&(MANY - 1)));
+    assert_each_once(&database, 20_000).await;
 }
 
 #[tokio::test]
@@ -295,12 +422,31 @@ async fn a_change_that_leaves_a_document_as_it_was_is_a_failure_and_ends() {
     let database = TestDatabase::new().await;
     insert_items(&database, 3).await;
     let unchanging = doc! { "other": true };
-    let step = migrations::Fill::set("items done", "items", doc! { "done": null }, unchanging);
-    let engine = engine(&database, &[Given::steps([step])]);
-    let end = engine.run(Patience::Service, &CancellationToken::new()).await.unwrap_err();
+    let step = Fill::set("items done", "items", doc! { "done": null }, unchanging);
+    let end = run(&database, [step]).await.unwrap_err();
     assert!(matches!(end, RunError::Unverified { .. }) && !end.is_transient(), "{end:?}");
-    assert_eq!(end.to_string(), "0001_test left something undone: items done (3 left)");
-    assert_eq!(entry(&database).await.get_str("state").unwrap(), "failed_fatal");
+    let message = "0001_test left something undone: items done (3 left: 0, 1, 2)";
+    assert_eq!(end.to_string(), message);
+    assert_eq!(state(&database).await, "failed_fatal");
+}
+
+#[tokio::test]
+async fn a_document_that_arrives_during_the_last_look_is_changed_too() {
+    let database = TestDatabase::new().await;
+    let items = database.collection("items");
+    let asked = Arc::new(AtomicUsize::new(0));
+    // Asked for the third time, the fill has found nothing to do and the data is looked at.
+    let given = Given::new(move || {
+        let (items, asked) = (items.clone(), asked.fetch_add(1, Ordering::SeqCst));
+        async move {
+            if asked == 2 {
+                items.insert_one(doc! { "_id": 1 }).await.unwrap();
+            }
+            Ok(vec![count_up()])
+        }
+    });
+    command(&engine(&database, &[given])).await.unwrap();
+    assert_each_once(&database, 1).await;
 }
 
 #[tokio::test]
@@ -308,12 +454,8 @@ async fn nothing_is_done_to_other_documents() {
     let database = TestDatabase::new().await;
     let other: Vec<Document> = vec![doc! { "_id": 1, "done": null, "x": [1.0, { "y": 2_i64 }] }];
     database.collection("items").insert_many(&other).await.unwrap();
-    insert_items_from(&database, 2).await;
-    run(&database, [count_up()]).await;
+    database.insert("items", [doc! { "_id": 2 }, doc! { "_id": 3 }]).await;
+    run(&database, [count_up()]).await.unwrap();
     let all = database.collection("items").find(doc! { "_id": 1 }).await.unwrap();
     assert_eq!(all.try_collect::<Vec<_>>().await.unwrap(), other);
-}
-
-async fn insert_items_from(database: &TestDatabase, id: i32) {
-    database.insert("items", [doc! { "_id": id }, doc! { "_id": id + 1 }]).await;
 }

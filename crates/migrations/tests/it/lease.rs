@@ -1,13 +1,26 @@
 //! The lease: one holder, a fence that grows.
 
-use futures_util::future::join_all;
-use migrations::lease::{Lease, holder};
-use test_support::TestDatabase;
+use std::time::Duration;
 
-use crate::support::expire_lease;
+use futures_util::future::join_all;
+use migrations::{
+    Options, RunError, State, Throttle,
+    lease::{DURATION, Lease, holder},
+};
+use mongodb::bson::{DateTime, doc};
+use test_support::{TestDatabase, eventually};
+
+use crate::support::{
+    FailCommand, Gate, Given, LEDGER, LOCK, Service, command, count_up, each_with_gate, engine,
+    engine_of, entry, expire_lease, fast, insert_items, run, set_by, state, within,
+};
 
 async fn acquire(database: &TestDatabase, owner: &str) -> Option<Lease> {
-    Lease::acquire(database.database(), "test", owner).await.unwrap()
+    acquire_for(database, owner, DURATION).await
+}
+
+async fn acquire_for(database: &TestDatabase, owner: &str, duration: Duration) -> Option<Lease> {
+    Lease::acquire(database.database(), "test", owner, duration).await.unwrap()
 }
 
 async fn current(database: &TestDatabase) -> (Option<String>, i64) {
@@ -71,7 +84,7 @@ async fn who_lost_a_lease_cannot_give_it_away() {
 async fn services_have_leases_of_their_own() {
     let database = TestDatabase::new().await;
     let one = acquire(&database, "one").await;
-    let two = Lease::acquire(database.database(), "other", "two").await.unwrap();
+    let two = Lease::acquire(database.database(), "other", "two", DURATION).await.unwrap();
     assert!(one.is_some() && two.is_some());
 }
 
@@ -79,4 +92,137 @@ async fn services_have_leases_of_their_own() {
 async fn nobody_holds_a_lease_that_was_never_taken() {
     let database = TestDatabase::new().await;
     assert!(holder(database.database(), "test").await.unwrap().is_none());
+}
+
+/// Takes the lease out of the document, as if its holder had been away for long.
+async fn steal(database: &TestDatabase) {
+    let theirs = doc! { "$set": { "owner": "thief" }, "$inc": { "fence": 1_i64 } };
+    let stolen = database.collection(LOCK).update_one(doc! { "_id": "lease" }, theirs).await;
+    assert_eq!(stolen.unwrap().matched_count, 1);
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_for_as_long_as_it_is_held() {
+    let database = TestDatabase::new().await;
+    let held = acquire_for(&database, "one", Duration::from_secs(3)).await.unwrap();
+    let acquired = database.one(LOCK, doc! {}).await;
+    let acquired = *acquired.get_datetime("acquired_at").unwrap();
+    let much_later = DateTime::from_millis(acquired.timestamp_millis() + 5_000);
+    let expires_at =
+        async || holder(database.database(), "test").await.unwrap().unwrap().expires_at;
+    eventually("it is renewed again and again", async || expires_at().await > much_later).await;
+    assert!(!held.lost().is_cancelled());
+    assert!(acquire(&database, "two").await.is_none());
+}
+
+#[tokio::test]
+async fn who_has_lost_the_lease_learns_of_it() {
+    let database = TestDatabase::new().await;
+    let held = acquire_for(&database, "one", Duration::from_secs(3)).await.unwrap();
+    steal(&database).await;
+    within("it is known", held.lost().cancelled()).await;
+    assert_eq!(current(&database).await, (Some("thief".to_owned()), held.fence() + 1));
+}
+
+#[tokio::test]
+async fn who_cannot_renew_the_lease_gives_up_before_others_may_have_it() {
+    let database = TestDatabase::new().await;
+    let held = acquire_for(&database, "one", Duration::from_secs(6)).await.unwrap();
+    let namespace = format!("{}.{LOCK}", database.name());
+    let refuse = doc! { "failCommands": ["update"], "namespace": namespace, "errorCode": 50 };
+    let refusing = FailCommand::set(&database, "alwaysOn", refuse).await;
+    within("it is given up", held.lost().cancelled()).await;
+    refusing.off().await;
+    let holder = holder(database.database(), "test").await.unwrap().unwrap();
+    assert_eq!(holder.owner.as_deref(), Some("one"));
+    assert!(holder.remaining_ms > 0, "{holder:?}");
+}
+
+#[tokio::test]
+async fn a_run_stops_when_its_lease_is_lost() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10_000).await;
+    // The work of minutes, at this rate.
+    let throttle = Throttle { documents_per_second: 50.try_into().ok(), ..Throttle::OFF };
+    let options = Options { lease: Duration::from_secs(3), throttle };
+    let client = database.connection().client();
+    let engine = engine_of(client, &database, &[Given::steps([set_by("us")])], options);
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { command(&engine).await }
+    });
+    let changed = async || database.count("items", doc! { "by": "us" }).await;
+    eventually("it has begun", async || changed().await > 0).await;
+    steal(&database).await;
+    let end = within("it stops", running).await.unwrap();
+    assert!(matches!(end, Err(RunError::TakenOver(_))), "{end:?}");
+    // The ledger does not know the thief: it was not the fence that stopped it.
+    assert_eq!(state(&database).await, "running");
+    assert!(changed().await < 10_000);
+}
+
+#[tokio::test]
+async fn a_run_gives_the_lease_back() {
+    let database = TestDatabase::new().await;
+    run(&database, [count_up()]).await.unwrap();
+    assert_eq!(current(&database).await, (None, 1));
+}
+
+#[tokio::test]
+async fn a_lease_is_held_as_long_as_the_options_say_but_not_too_short_to_renew() {
+    for (wanted, expected) in [(Duration::ZERO, 1_000), (Duration::from_secs(900), 900_000)] {
+        let database = TestDatabase::new().await;
+        insert_items(&database, 1).await;
+        let gate = Gate::default();
+        let (options, given) =
+            (Options { lease: wanted, ..fast() }, each_with_gate("us", &gate, 1));
+        let client = database.connection().client();
+        let engine = engine_of(client, &database, &[Given::steps([given])], options);
+        let service = Service::start(&engine);
+        gate.reached().await;
+        let lease = database.one(LOCK, doc! {}).await;
+        let at = |field| lease.get_datetime(field).unwrap().timestamp_millis();
+        // Renewed meanwhile, perhaps.
+        assert!(at("expires_at") - at("acquired_at") >= expected, "{lease}");
+        assert!(at("expires_at") - at("acquired_at") < expected + 60_000, "{lease}");
+        gate.open();
+        service.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_waits_for_the_lease_and_shows_what_another_process_does() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 2_500).await;
+    let gate = Gate::default();
+    let first = engine(&database, &[Given::steps([each_with_gate("first", &gate, 3)])]);
+    let first = Service::start(&first);
+    gate.reached().await;
+    let second = engine(&database, &[Given::steps([each_with_gate("second", &gate, 0)])]);
+    let statuses = second.statuses();
+    let second = Service::start(&second);
+    let message = second.comes_to("0001_test", State::Running).await;
+    assert_eq!(message.as_deref(), Some("another process is migrating"));
+    let progress = statuses.borrow()[0].progress.clone().unwrap();
+    assert!(progress.modified > 0 && progress.total == 2_500, "{progress:?}");
+    gate.open();
+    first.ends().await;
+    second.ends().await;
+    assert_eq!(database.count("items", doc! { "by": "first" }).await, 2_500);
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_dropped_keeps_nothing_from_running() {
+    let database = TestDatabase::new().await;
+    for run_before in 1..=3 {
+        database.insert("items", [doc! { "_id": run_before }]).await;
+        run(&database, [count_up()]).await.unwrap();
+    }
+    database.collection(LOCK).drop().await.unwrap();
+    database.insert("items", [doc! { "_id": 4 }]).await;
+    run(&database, [count_up()]).await.unwrap();
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 4);
+    // Fences go on to grow: a process from before is still told apart.
+    assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 4);
+    assert_eq!(database.count(LEDGER, doc! {}).await, 1);
 }

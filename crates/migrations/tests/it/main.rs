@@ -2,9 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
+mod aside;
+mod down;
+mod example;
+mod faults;
 mod fencing;
 mod fill;
+mod indexes;
+mod insert;
 mod lease;
 mod ledger;
-mod steps;
+mod pause;
+mod plan;
+mod requires;
 mod support;
+mod throttle;
+mod unlock;
+mod verify;

@@ -1,49 +1,83 @@
-//! What the tests share: migrations made of given steps, and engines for them.
+//! What the tests share: migrations made of given steps, engines for them, and places at which work
+//! stands still.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use migrations::{
-    Assign, Definition, EachDocument, Engine, Fill, Kind, Migration, Step, StepsError,
+    Assign, Definition, EachDocument, Engine, Fill, Kind, Migration, Options, Patience, RunError,
+    State, Step, StepsError, Throttle,
 };
 use mongodb::{
-    Client, ClientSession,
+    Client, ClientSession, Database,
     bson::{Bson, DateTime, Document, doc},
     event::{EventHandler, command::CommandEvent},
     options::{ClientOptions, UpdateModifications},
 };
-use test_support::{TestDatabase, mongodb_uri};
+use test_support::{TestDatabase, eventually, mongodb_uri};
+use tokio::{
+    runtime::Runtime,
+    sync::{MutexGuard, Notify},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 /// The id of the migration of most tests.
 pub(crate) const ID: &str = "0001_test";
 
-type Steps = Arc<dyn Fn() -> Result<Vec<Step>, StepsError> + Send + Sync>;
+/// The ledger of the migrations of all tests.
+pub(crate) const LEDGER: &str = "test_migrations";
+
+/// The collection with the lease of the migrations of all tests.
+pub(crate) const LOCK: &str = "test_migration_lock";
+
+/// The journal of the migrations of all tests.
+pub(crate) const JOURNAL: &str = "test_migration_journal";
+
+/// How long something may take that takes a moment.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+type Steps = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<Step>, StepsError>> + Send + Sync>;
 
 /// A migration with these steps.
 #[derive(Clone)]
 pub(crate) struct Given {
     definition: Definition,
+    specification: Document,
     steps: Steps,
 }
 
 impl Given {
-    pub(crate) fn new<F>(steps: F) -> Self
+    /// Steps that are worked out each time.
+    pub(crate) fn new<F, R>(steps: F) -> Self
     where
-        F: Fn() -> Result<Vec<Step>, StepsError> + Send + Sync + 'static,
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<Step>, StepsError>> + Send + 'static,
     {
         let definition = Definition {
             id: ID,
             kind: Kind::Backfill,
             blocking: false,
+            requires: &[],
             revision: 1,
             summary: "for a test",
         };
-        Self { definition, steps: Arc::new(steps) }
+        let steps: Steps = Arc::new(move || Box::pin(steps()));
+        Self { definition, specification: doc! {}, steps }
     }
 
     pub(crate) fn steps(steps: impl Into<Vec<Step>>) -> Self {
         let steps = steps.into();
-        Self::new(move || Ok(steps.clone()))
+        let declared: Vec<_> = steps.iter().map(Step::specification).collect();
+        let given = Self::new(move || std::future::ready(Ok(steps.clone())));
+        given.declaring(doc! { "steps": declared })
     }
 
     pub(crate) fn blocking(mut self, blocking: bool) -> Self {
@@ -55,6 +89,21 @@ impl Given {
         self.definition.id = id;
         self
     }
+
+    pub(crate) fn requiring(mut self, requires: &'static [&'static str]) -> Self {
+        self.definition.requires = requires;
+        self
+    }
+
+    pub(crate) fn of_revision(mut self, revision: i32) -> Self {
+        self.definition.revision = revision;
+        self
+    }
+
+    pub(crate) fn declaring(mut self, specification: Document) -> Self {
+        self.specification = specification;
+        self
+    }
 }
 
 #[async_trait]
@@ -63,14 +112,23 @@ impl Migration for Given {
         self.definition.clone()
     }
 
+    fn specification(&self) -> Document {
+        self.specification.clone()
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        (self.steps)()
+        (self.steps)().await
     }
 }
 
+/// As fast as the database can.
+pub(crate) fn fast() -> Options {
+    Options { throttle: Throttle::OFF, ..Options::default() }
+}
+
 /// An engine for these migrations, as another process would have it.
-pub(crate) fn engine(database: &TestDatabase, migrations: &[Given]) -> Arc<Engine> {
-    engine_of(database.connection().client(), database, migrations)
+pub(crate) fn engine(database: &TestDatabase, migrations: &[Given]) -> Engine {
+    engine_of(database.connection().client(), database, migrations, fast())
 }
 
 /// An engine that talks to the database through this client.
@@ -78,10 +136,121 @@ pub(crate) fn engine_of(
     client: &Client,
     database: &TestDatabase,
     migrations: &[Given],
-) -> Arc<Engine> {
+    options: Options,
+) -> Engine {
+    new_engine(client, database.name(), migrations, options)
+}
+
+fn new_engine(client: &Client, database: &str, migrations: &[Given], options: Options) -> Engine {
     let shared = |migration: &Given| Arc::new(migration.clone()) as Arc<dyn Migration>;
     let migrations = migrations.iter().map(shared).collect();
-    Arc::new(Engine::new(client, &client.database(database.name()), "test", "1.2.3", migrations))
+    Engine::new(client, &client.database(database), "test", "1.2.3", migrations, options)
+}
+
+/// Runs migrations as a command does.
+pub(crate) async fn command(engine: &Engine) -> Result<(), RunError> {
+    within("the run ends", engine.run(Patience::Command, &CancellationToken::new())).await
+}
+
+/// Runs one migration with these steps as a command does.
+pub(crate) async fn run(
+    database: &TestDatabase,
+    steps: impl Into<Vec<Step>>,
+) -> Result<(), RunError> {
+    command(&engine(database, &[Given::steps(steps)])).await
+}
+
+/// Waits for something that takes a moment.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(DEADLINE, future).await;
+    done.unwrap_or_else(|_| panic!("it never happened that {what}"))
+}
+
+/// A service that runs its migrations.
+pub(crate) struct Service {
+    engine: Engine,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Service {
+    pub(crate) fn start(engine: &Engine) -> Self {
+        Self::with(engine, &CancellationToken::new())
+    }
+
+    pub(crate) fn with(engine: &Engine, stop: &CancellationToken) -> Self {
+        let (engine, stop) = (engine.clone(), stop.clone());
+        let running = tokio::spawn({
+            let (engine, stop) = (engine.clone(), stop.clone());
+            async move { engine.run(Patience::Service, &stop).await }
+        });
+        Self { engine, stop, running }
+    }
+
+    /// Waits until a migration is in a state, and says what it is waiting for.
+    pub(crate) async fn comes_to(&self, id: &str, state: State) -> Option<String> {
+        let statuses = self.engine.statuses();
+        let status = || statuses.borrow().iter().find(|status| status.id == id).cloned().unwrap();
+        eventually(&format!("{id} is {state:?}"), async || status().state == state).await;
+        status().message
+    }
+
+    /// Waits until nothing is left to do.
+    pub(crate) async fn ends(self) {
+        within("the service is done", self.running).await.unwrap().unwrap();
+    }
+
+    /// Tells it to end before it is done.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let end = within("the service ends", self.running).await.unwrap();
+        assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
+    }
+}
+
+/// A service in a runtime of its own.
+pub(crate) struct Process(Runtime);
+
+impl Process {
+    pub(crate) fn start(database: &TestDatabase, migrations: &[Given], options: Options) -> Self {
+        let threads =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = threads.unwrap();
+        let (database, migrations) = (database.name().to_owned(), migrations.to_vec());
+        runtime.spawn(async move {
+            let client = monitored(|_| {}).await;
+            let engine = new_engine(&client, &database, &migrations, options);
+            engine.run(Patience::Service, &CancellationToken::new()).await
+        });
+        Self(runtime)
+    }
+
+    /// Ends it as `kill -9` does: wherever it is, and nothing is said or given back any more.
+    pub(crate) fn kill(self) {
+        self.0.shutdown_background();
+    }
+}
+
+/// A place at which work stands still until the test lets it go on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<(AtomicBool, Notify)>);
+
+impl Gate {
+    /// What comes here waits here.
+    pub(crate) async fn pass(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        within("the gate is opened", self.0.1.notified()).await;
+    }
+
+    /// Waits until something waits here.
+    pub(crate) async fn reached(&self) {
+        eventually("work comes to the gate", async || self.0.0.load(Ordering::SeqCst)).await;
+    }
+
+    /// Lets what waits here go on.
+    pub(crate) fn open(&self) {
+        self.0.1.notify_one();
+    }
 }
 
 /// A client that tells `watch` of its commands.
@@ -90,6 +259,79 @@ pub(crate) async fn monitored(watch: impl Fn(&CommandEvent) + Send + Sync + 'sta
     let mut options = ClientOptions::parse(uri).await.unwrap();
     options.command_event_handler = Some(EventHandler::callback(move |event| watch(&event)));
     Client::with_options(options).unwrap()
+}
+
+/// Commands that a client has sent.
+#[derive(Clone, Default)]
+pub(crate) struct Commands(Arc<Mutex<Vec<Document>>>);
+
+impl Commands {
+    /// A client whose commands are kept.
+    pub(crate) async fn of_a_client() -> (Client, Self) {
+        let commands = Self::default();
+        let kept = commands.clone();
+        let client = monitored(move |event| {
+            if let CommandEvent::Started(event) = event {
+                kept.0.lock().unwrap().push(event.command.clone());
+            }
+        });
+        (client.await, commands)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Document> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Commands of this name for this collection.
+    pub(crate) fn of(&self, name: &str, collection: &str) -> Vec<Document> {
+        let all = self.all();
+        all.into_iter().filter(|command| command.get(name) == Some(&collection.into())).collect()
+    }
+
+    /// The names of all commands but those that only read.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let reads =
+            ["hello", "aggregate", "find", "getMore", "listIndexes", "explain", "endSessions"];
+        let names = self.all().into_iter().filter_map(|command| command.keys().next().cloned());
+        names.filter(|name| !reads.contains(&name.as_str())).collect()
+    }
+}
+
+/// Lets commands fail in the server, until it is dropped. The server has one such setting, so that
+/// tests which need it wait for each other; others are not hit where `data` names a namespace of
+/// the test's own database.
+pub(crate) struct FailCommand {
+    admin: Database,
+    is_on: bool,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl FailCommand {
+    pub(crate) async fn set(
+        database: &TestDatabase,
+        mode: impl Into<Bson>,
+        data: Document,
+    ) -> Self {
+        static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let alone = ALONE.lock().await;
+        let admin = database.connection().client().database("admin");
+        let set = doc! { "configureFailPoint": "failCommand", "mode": mode.into(), "data": data };
+        admin.run_command(set).await.unwrap();
+        Self { admin, is_on: true, _alone: alone }
+    }
+
+    /// Commands succeed again.
+    pub(crate) async fn off(mut self) {
+        self.is_on = false;
+        let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+        self.admin.run_command(off).await.unwrap();
+    }
+}
+
+impl Drop for FailCommand {
+    fn drop(&mut self) {
+        assert!(!self.is_on || std::thread::panicking(), "the fail point is still on");
+    }
 }
 
 /// Counts how often each document is changed: `n` grows, and `done` says that it was.
@@ -104,13 +346,26 @@ pub(crate) fn count_up() -> Step {
     })
 }
 
+/// Sets `by` where it is missing.
+pub(crate) fn set_by(by: &str) -> Step {
+    Fill::set("items set", "items", doc! { "by": { "$exists": false } }, doc! { "by": by })
+}
+
 /// Inserts this many documents with ids from 0.
 pub(crate) async fn insert_items(database: &TestDatabase, count: i32) {
     let items = (0..count).map(|id| doc! { "_id": id });
     database.collection("items").insert_many(items).await.unwrap();
 }
 
-/// Sets the same fields on each document, and calls `meanwhile` in the transaction.
+/// Has the server refuse documents of `items` that match.
+pub(crate) async fn refuse_items(database: &TestDatabase, refused: Document) {
+    let validator = doc! { "$nor": [refused] };
+    let rule = doc! { "collMod": "items", "validator": validator };
+    database.database().run_command(rule).await.unwrap();
+}
+
+/// Sets the same fields on each document, and calls `meanwhile` in the transaction with the number
+/// of the batch.
 pub(crate) fn each<F, R>(fields: Document, meanwhile: F) -> Step
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
@@ -125,8 +380,21 @@ where
     })
 }
 
-type Meanwhile =
-    Box<dyn Fn(usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+/// Sets `by` on each document, and stands still in this batch. The first is one document, the
+/// second a thousand.
+pub(crate) fn each_with_gate(by: &str, gate: &Gate, at: usize) -> Step {
+    let gate = gate.clone();
+    each(doc! { "by": by }, move |batch| {
+        let gate = gate.clone();
+        async move {
+            if batch == at {
+                gate.pass().await;
+            }
+        }
+    })
+}
+
+type Meanwhile = Box<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
 
 struct SetEach {
     fields: Document,
@@ -142,8 +410,12 @@ impl std::fmt::Debug for SetEach {
 
 #[async_trait]
 impl EachDocument for SetEach {
-    fn projection(&self) -> Document {
-        doc! { "_id": 1 }
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn writes(&self) -> &'static [&'static str] {
+        &["by"]
     }
 
     async fn assign(
@@ -164,13 +436,47 @@ impl EachDocument for SetEach {
 
 /// The ledger's entry of the migration.
 pub(crate) async fn entry(database: &TestDatabase) -> Document {
-    database.one("test_migrations", doc! { "_id": ID }).await
+    entry_of(database, ID).await
+}
+
+/// The ledger's entry of a migration.
+pub(crate) async fn entry_of(database: &TestDatabase, id: &str) -> Document {
+    database.one(LEDGER, doc! { "_id": id }).await
+}
+
+/// A document has these fields with these values, whatever else it has.
+#[track_caller]
+pub(crate) fn assert_has(document: &Document, expected: Document) {
+    for (field, value) in expected {
+        assert_eq!(document.get(&field), Some(&value), "{field} of {document}");
+    }
+}
+
+/// What the ledger says about the migration.
+pub(crate) async fn state(database: &TestDatabase) -> String {
+    entry(database).await.get_str("state").unwrap().to_owned()
+}
+
+/// Changes the entry as somebody with a shell would.
+pub(crate) async fn edit_entry(database: &TestDatabase, update: Document) {
+    let ledger = database.collection(LEDGER);
+    let edited = ledger.update_one(doc! { "_id": ID }, update).await.unwrap();
+    assert_eq!(edited.matched_count, 1);
+}
+
+/// What the steps of the migration changed, as the ledger has it.
+pub(crate) async fn parts(database: &TestDatabase) -> Vec<(String, i64)> {
+    let entry = entry(database).await;
+    let parts = entry.get_array("parts").unwrap().iter().map(|part| part.as_document().unwrap());
+    parts
+        .map(|part| (part.get_str("what").unwrap().to_owned(), part.get_i64("modified").unwrap()))
+        .collect()
 }
 
 /// Lets the lease expire, as the server's clock would.
 pub(crate) async fn expire_lease(database: &TestDatabase) {
     let past = doc! { "$set": { "expires_at": DateTime::from_millis(0) } };
-    let leases = database.collection("test_migration_lock");
+    let leases = database.collection(LOCK);
     let expired = leases.update_one(doc! { "_id": "lease" }, past).await.unwrap();
     assert_eq!(expired.matched_count, 1);
 }

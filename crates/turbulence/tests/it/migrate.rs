@@ -1,9 +1,34 @@
 //! `turbulence migrate`: looking without touching, and doing exactly what was said.
 
-use mongodb::bson::{Document, doc};
+mod down;
+mod lease;
+mod ledger;
+mod look;
+mod operate;
+mod set_aside;
+mod system;
+mod up;
+
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::Value;
 
-use crate::{legacy, support::Site};
+use crate::{
+    legacy,
+    support::{Ended, Site},
+};
+
+/// The ids of content's migrations, in their order.
+const CONTENT: [&str; 7] = [
+    "0001_published_flag",
+    "0002_story_dates",
+    "0003_story_slugs",
+    "0004_create_admin_user",
+    "0005_user_id",
+    "0006_backfill_section_id",
+    "0007_content_indexes",
+];
+
+const BACKFILL: &str = "0006_backfill_section_id";
 
 /// A site as it was before there were sections.
 async fn legacy_site() -> Site {
@@ -13,136 +38,88 @@ async fn legacy_site() -> Site {
     site
 }
 
-async fn json(site: &Site, arguments: &[&str]) -> Value {
-    let ended = site.run(&[&["migrate", "--json"], arguments].concat()).await;
-    serde_json::from_str(ended.success()).unwrap()
+/// The same after all migrations.
+async fn migrated_site() -> Site {
+    let site = legacy_site().await;
+    site.run(&["migrate", "up"]).await.success();
+    site
 }
 
+impl Site {
+    async fn migrate(&self, arguments: &[&str]) -> Ended {
+        self.run(&[&["migrate"], arguments].concat()).await
+    }
+
+    /// What a command that succeeds answers in JSON.
+    async fn answer(&self, arguments: &[&str]) -> Value {
+        let ended = self.migrate(&[arguments, &["--json"]].concat()).await;
+        serde_json::from_str(ended.success()).unwrap()
+    }
+
+    /// The states in content's ledger, by the order of the ids; none where there is no entry.
+    async fn states(&self) -> Vec<Option<String>> {
+        let mut states = Vec::new();
+        for id in CONTENT {
+            let entry = self.entries("content").find_one(doc! { "_id": id }).await.unwrap();
+            states.push(entry.map(|entry| entry.get_str("state").unwrap().to_owned()));
+        }
+        states
+    }
+
+    fn entries(&self, service: &str) -> mongodb::Collection<Document> {
+        self.database.collection(&format!("{service}_migrations"))
+    }
+
+    async fn entry(&self, id: &str) -> Document {
+        self.database.one("content_migrations", doc! { "_id": id }).await
+    }
+
+    /// Changes an entry by hand.
+    async fn edit(&self, id: &str, fields: Document) {
+        let edited =
+            self.entries("content").update_one(doc! { "_id": id }, doc! { "$set": fields }).await;
+        assert_eq!(edited.unwrap().modified_count, 1, "{id}");
+    }
+
+    /// Another process holds the lease of a service, for an hour or, with a negative number, since
+    /// an hour.
+    async fn lease(&self, service: &str, fence: i64, hours: i64) {
+        let expires_at = DateTime::now().timestamp_millis() + hours * 3_600_000;
+        let lease = doc! {
+            "_id": "lease", "owner": "another", "fence": fence,
+            "expires_at": DateTime::from_millis(expires_at),
+        };
+        let leases = self.database.collection(&format!("{service}_migration_lock"));
+        let replaced = leases.replace_one(doc! { "_id": "lease" }, lease).upsert(true).await;
+        replaced.unwrap();
+    }
+
+    /// Runs a command that fails, and makes sure that it wrote nothing.
+    async fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let before = (self.database.hash().await, self.collections().await);
+        let ended = self.migrate(arguments).await;
+        let line = ended.failure(code).to_owned();
+        let after = (self.database.hash().await, self.collections().await);
+        assert_eq!(after, before, "{arguments:?}");
+        line
+    }
+}
+
+/// In the place of the sections a view that cannot be read, so that sections-service fails.
+async fn break_sections(site: &Site) {
+    let sections = site.database.collection("sections");
+    sections.drop().await.unwrap();
+    let broken = doc! { "$set": { "broken": { "$divide": ["$_id", 0] } } };
+    let view = doc! { "create": "sections", "viewOn": "stories", "pipeline": [broken] };
+    site.database.database().run_command(view).await.unwrap();
+}
+
+/// Content that belongs to a section that exists.
 fn linked() -> Document {
     doc! { "section_id": { "$regex": "^[0-9a-e]" } }
 }
 
-/// The entry of a migration in an answer.
-fn of<'a>(answer: &'a Value, service: &str, key: &str, id: &str) -> &'a Value {
-    let all = answer[service].as_array().unwrap();
-    all.iter().find(|entry| entry[key] == id).unwrap()
-}
-
-#[tokio::test]
-async fn what_only_looks_writes_nothing() {
-    let site = legacy_site().await;
-    let before = (site.database.hash().await, site.collections().await);
-    for action in ["status", "plan", "verify"] {
-        for json in [&[][..], &["--json"]] {
-            site.run(&[&["migrate", action], json].concat()).await;
-            let after = (site.database.hash().await, site.collections().await);
-            assert_eq!(after, before, "{action} {json:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_plan_says_what_would_run() {
-    let site = legacy_site().await;
-    let ended = site.run(&["migrate", "plan"]).await;
-    insta::assert_snapshot!(site.redact(ended.success()));
-
-    let plan = json(&site, &["plan"]).await;
-    let flag = of(&plan, "content", "id", "0001_published_flag");
-    assert_eq!(flag["steps"][0]["changes"], 1);
-    assert_eq!(flag["summary"], "stories say whether they are published");
-    assert_eq!(flag["waits_for"], Value::Null);
-    let seed = of(&plan, "sections", "id", "0002_seed_initial_sections");
-    assert_eq!(seed["steps"][0]["changes"], 4);
-
-    // With the sections in place, the links are a part of it.
-    site.run(&["migrate", "up", "--service", "sections"]).await.success();
-    let plan = json(&site, &["plan"]).await;
-    let backfill = of(&plan, "content", "id", "0006_backfill_section_id");
-    let steps = backfill["steps"].as_array().unwrap();
-    let changes: Vec<_> = steps.iter().filter_map(|step| step["changes"].as_i64()).collect();
-    assert_eq!(changes[..4], [7, 3, 2, 1], "{backfill:#}");
-    let left: Vec<_> = steps.iter().filter_map(|step| step["left_out"]["count"].as_i64()).collect();
-    assert_eq!(left.iter().sum::<i64>(), 3, "{backfill:#}");
-}
-
-#[tokio::test]
-async fn verify_fails_with_code_6_until_everything_is_migrated() {
-    let site = legacy_site().await;
-    let ended = site.run(&["migrate", "verify"]).await;
-    insta::assert_snapshot!(ended.failure(6), @"turbulence: something is left to migrate: `turbulence migrate plan` says what");
-    let ended = site.run(&["migrate", "verify", "--json"]).await;
-    ended.failure(6);
-    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(of(&answer, "content", "id", "0001_published_flag")["steps"][0]["changes"], 1);
-
-    let ended = site.run(&["migrate", "up"]).await;
-    insta::assert_snapshot!("up", site.redact(ended.success()));
-    assert_eq!(site.database.count("stories", linked()).await, 7);
-    assert_eq!(site.database.count("projects", linked()).await, 3);
-    assert_eq!(site.database.count("pages", linked()).await, 3);
-
-    let ended = site.run(&["migrate", "verify"]).await;
-    insta::assert_snapshot!("verify_after_up", site.redact(ended.success()));
-
-    let ended = site.run(&["migrate", "status"]).await;
-    insta::assert_snapshot!("status_after_up", site.redact(ended.success()));
-    let status = json(&site, &["status"]).await;
-    for (service, count) in [("sections", 2), ("content", 7)] {
-        let entries = status[service].as_array().unwrap();
-        assert_eq!(entries.len(), count);
-        for entry in entries {
-            assert_eq!(entry["state"], "applied", "{entry:#}");
-            assert_eq!(entry["attempts"], 1, "{entry:#}");
-        }
-    }
-    let before = site.database.hash().await;
-    let again = json(&site, &["up"]).await;
-    assert_eq!(site.database.hash().await, before);
-    for status in again["content"].as_array().unwrap() {
-        assert_eq!(
-            (&status["is_settled"], &status["parts"]),
-            (&true.into(), &Value::Array(vec![]))
-        );
-    }
-}
-
-#[tokio::test]
-async fn before_the_first_run_everything_is_pending() {
-    let site = legacy_site().await;
-    let ended = site.run(&["migrate", "status"]).await;
-    insta::assert_snapshot!(ended.success());
-    assert_eq!(
-        json(&site, &["status"]).await,
-        serde_json::json!({ "sections": [], "content": [] })
-    );
-}
-
-#[tokio::test]
-async fn without_sections_content_is_left_out_with_a_reason_and_linked_when_they_exist() {
-    let site = legacy_site().await;
-    let ended = site.run(&["migrate", "up", "--service", "content"]).await;
-    insta::assert_snapshot!(site.redact(ended.success()));
-    assert_eq!(site.database.count("sections", doc! {}).await, 0);
-    assert_eq!(site.database.count("stories", linked()).await, 0);
-
-    let sections = json(&site, &["up", "--service", "sections"]).await;
-    assert!(sections.get("content").is_none());
-    assert_eq!(site.database.count("stories", linked()).await, 0);
-    site.run(&["migrate", "up", "--service", "content"]).await.success();
-    assert_eq!(site.database.count("stories", linked()).await, 7);
-    site.run(&["migrate", "verify"]).await.success();
-}
-
-#[tokio::test]
-async fn an_admin_that_is_configured_is_created_and_gets_what_has_nobody() {
-    let site = legacy_site().await;
-    let mut command = site.command(&["migrate", "up"]);
-    command.env("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
-    let ended = crate::support::Turbulence::spawn(command).ended().await;
-    ended.success();
-    let admin = site.database.one("users", doc! { "email": "admin@example.com" }).await;
-    let id = admin.get_object_id("_id").unwrap().to_hex();
-    assert_eq!(site.database.count("stories", doc! { "user_id": &id }).await, 8);
-    assert_eq!(site.database.count("stories", doc! { "user_id": { "$ne": &id } }).await, 1);
+/// The migration with this id in an answer.
+fn of<'a>(all: &'a Value, id: &str) -> &'a Value {
+    all.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap()
 }

@@ -75,7 +75,7 @@ async fn what_cannot_be_read_as_a_command_is_refused_with_code_2() {
         (&["up", "--import", "site", "--demo"], "cannot be used with '--demo'"),
         (&["up", "--port", "70000"], "70000 is not in 0..=65535"),
         (&["import"], "<DIR>"),
-        (&["migrate", "down"], "unrecognized subcommand 'down'"),
+        (&["migrate", "undo"], "unrecognized subcommand 'undo'"),
     ];
     for (arguments, words) in cases {
         let ended = folder.run(arguments).await;
@@ -92,7 +92,7 @@ async fn a_mongodb_that_is_away_is_named_after_a_while_without_its_password() {
     let mut command = folder.command(&["up", "--port", "0", "--mongodb-uri", &uri]);
     command.env("RUST_LOG", "debug");
     let ended = Turbulence::spawn(command).ended().await;
-    let line = ended.failure(1);
+    let line = ended.failure(7);
     let expected = "turbulence: MongoDB at 127.0.0.1:1 cannot be reached: check `mongodb.uri` and \
                     that mongod runs";
     assert!(line.starts_with(expected), "{line}");

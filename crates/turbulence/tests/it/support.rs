@@ -126,9 +126,19 @@ fn redact_line(line: &str) -> String {
         return format!("{begin}[n] indexes built");
     }
     let words = line.split_inclusive([' ', ',']).map(|word| {
-        let end = word.trim_end_matches([' ', ',']).len();
-        let is_date = chrono::DateTime::parse_from_rfc3339(&word[..end]).is_ok();
-        if is_date { format!("[date]{}", &word[end..]) } else { word.to_owned() }
+        let bare = word.trim_end_matches([' ', ',', ':']);
+        let end = &word[bare.len()..];
+        let port = bare.strip_prefix("http://127.0.0.1:").map(str::parse::<u16>);
+        if matches!(port, Some(Ok(_))) {
+            return format!("http://127.0.0.1:[port]{end}");
+        }
+        if chrono::DateTime::parse_from_rfc3339(bare).is_ok() {
+            format!("[date]{end}")
+        } else if uuid::Uuid::try_parse(bare).is_ok() {
+            format!("[process]{end}")
+        } else {
+            word.to_owned()
+        }
     });
     words.collect()
 }
@@ -221,10 +231,19 @@ impl Turbulence {
     }
 
     /// Waits for the end of the process and of what it says.
-    pub(crate) async fn ended(mut self) -> Ended {
-        let child = &mut self.child;
-        eventually("the process ends", || std::future::ready(child.try_wait().unwrap().is_some()))
-            .await;
+    pub(crate) async fn ended(self) -> Ended {
+        self.ended_within(DEADLINE).await
+    }
+
+    /// The same for a process that may take longer.
+    pub(crate) async fn ended_within(mut self, deadline: Duration) -> Ended {
+        let ends = async {
+            while self.child.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ended = tokio::time::timeout(deadline, ends).await;
+        assert!(ended.is_ok(), "the process does not end");
         let took = self.started.elapsed();
         let status = self.child.wait().unwrap();
         let (stdout, stderr) =

@@ -1,56 +1,90 @@
 //! One item.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path},
+};
 use data_service::database_error;
-use models::{ErrorCode, Page};
+use mongo_kit::Stamp;
 use service_kit::{
     ApiError,
-    auth::Authenticated,
+    auth::Caller,
+    conditional::json,
     extract::{NoQuery, object_id},
 };
 
-use crate::store::{ContentStore, Kind, Pages, ReadError};
+use super::{
+    Sections, Tags,
+    errors::found,
+    tags::{is_conditional, key},
+};
+use crate::{
+    domain::Hidden,
+    store::{ContentStore, Kind, Pages},
+};
 
-/// `GET /{kind}/slug/{slug}`: the published item with this slug.
+/// `GET /{kind}/slug/{slug}`: the public item with this slug.
 pub(super) async fn by_slug<K: Kind>(
+    request: HttpRequest,
     slug: Path<String>,
     _: NoQuery,
     store: Data<ContentStore<K>>,
-) -> Result<Json<K::Item>, ApiError> {
-    found::<K, _>(store.by_slug(&slug).await)
+    sections: Data<Sections>,
+    tags: Data<Tags>,
+) -> Result<HttpResponse, ApiError> {
+    let hidden = sections.public(&store).await?;
+    let key = key_of(&request, &store, &hidden);
+    if let Some(response) = tags.not_modified(&request, &key) {
+        return Ok(response);
+    }
+    let stamp = stamp(&request, &store).await?;
+    let item = found::<K, _>(store.by_slug(&slug, &hidden).await)?;
+    tags.answer(&request, key, stamp, &item)
 }
 
 /// `GET /{kind}/{id}`: the item with this id, drafts too, for callers with a token.
 pub(super) async fn by_id<K: Kind>(
-    _: Authenticated,
+    request: HttpRequest,
+    _: Caller,
     id: Path<String>,
     _: NoQuery,
     store: Data<ContentStore<K>>,
-) -> Result<Json<K::Item>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let id = object_id(&id, K::NAME)?;
-    found::<K, _>(store.by_id(id).await)
+    json(&request, &found::<K, _>(store.by_id(id).await)?)
 }
 
-/// `GET /pages/type/{page_type}`: the published page of this type.
+/// `GET /pages/type/{page_type}`: the public page of this type.
 pub(super) async fn page_by_type(
+    request: HttpRequest,
     page_type: Path<String>,
     _: NoQuery,
     store: Data<ContentStore<Pages>>,
-) -> Result<Json<Page>, ApiError> {
-    found::<Pages, _>(store.by_type(&page_type).await)
+    sections: Data<Sections>,
+    tags: Data<Tags>,
+) -> Result<HttpResponse, ApiError> {
+    let hidden = sections.public(&store).await?;
+    let key = key_of(&request, &store, &hidden);
+    if let Some(response) = tags.not_modified(&request, &key) {
+        return Ok(response);
+    }
+    let stamp = stamp(&request, &store).await?;
+    let page = found::<Pages, _>(store.by_type(&page_type, &hidden).await)?;
+    tags.answer(&request, key, stamp, &page)
 }
 
-fn found<K: Kind, T>(item: Result<Option<T>, ReadError>) -> Result<Json<T>, ApiError> {
-    match item {
-        Ok(Some(item)) => Ok(Json(item)),
-        Ok(None) => Err(ApiError::not_found(K::NAME)),
-        Err(ReadError::Database(error)) => Err(database_error(error)),
-        Err(ReadError::Unreadable(error)) => {
-            let detail = format!(
-                "{} is stored in a shape that cannot be read. The trace id leads to the log.",
-                K::NAME
-            );
-            Err(ApiError::new(ErrorCode::UnreadableDocument, detail).because(error))
-        }
+fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, hidden: &Hidden) -> String {
+    let hidden = format!("{hidden:?}");
+    key([request.path().as_bytes(), hidden.as_bytes(), &store.writes().to_be_bytes()])
+}
+
+/// Only those who ask whether something has changed need to know when it does.
+pub(super) async fn stamp<K: Kind>(
+    request: &HttpRequest,
+    store: &ContentStore<K>,
+) -> Result<Option<Stamp>, ApiError> {
+    if !is_conditional(request) {
+        return Ok(None);
     }
+    store.stamp().await.map(Some).map_err(database_error)
 }

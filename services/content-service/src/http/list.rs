@@ -1,29 +1,38 @@
 //! Lists.
 
-use actix_web::{
-    HttpRequest,
-    web::{Data, Json},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
 use models::{FieldError, Limit, List, ObjectId, Offset};
+use mongo_kit::Stamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use service_kit::{ApiError, auth::Authenticated, extract::Query};
+use service_kit::{ApiError, auth::Caller, extract::Query};
+use utoipa::IntoParams;
 
-use super::SectionSlugs;
+use super::{Sections, Tags, tags::key};
 use crate::{
-    domain::{Position, Start},
+    domain::{Audience, Position, Start},
     store::{ContentStore, Filter, Kind},
 };
 
 /// What a list can be asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// How many items a page has at most.
+    #[param(value_type = Limit, required = false)]
     limit: Limit,
+    /// How many items to pass over.
+    #[param(value_type = Offset, required = false)]
     offset: Option<Offset>,
+    /// A `next_cursor` of an earlier answer; not together with `offset`.
+    #[param(value_type = String, required = false)]
     cursor: Option<Cursor>,
+    /// Content of the section with this id alone; not together with `section`.
     section_id: Option<ObjectId>,
+    /// Content of the section with this slug alone.
     section: Option<String>,
+    /// Drafts as well. Needs a token.
     include_drafts: bool,
 }
 
@@ -44,15 +53,19 @@ pub(super) async fn list<K: Kind>(
     request: HttpRequest,
     parameters: Query<Parameters>,
     store: Data<ContentStore<K>>,
-    slugs: Data<SectionSlugs>,
-) -> Result<Json<List<K::Card>>, ApiError> {
+    sections: Data<Sections>,
+    tags: Data<Tags>,
+) -> Result<HttpResponse, ApiError> {
     let Query(parameters) = parameters;
-    if parameters.include_drafts {
-        Authenticated::check(&request)?;
-    }
+    let audience = if parameters.include_drafts {
+        Caller::of(&request).await?;
+        Audience::Editors
+    } else {
+        Audience::Public(sections.public(&store).await?)
+    };
     let section = match (parameters.section_id, parameters.section) {
         (Some(_), Some(_)) => return Err(only_one_of("section", "section_id")),
-        (None, Some(slug)) => Some(slugs.id(&slug).await?),
+        (None, Some(slug)) => Some(sections.by_slug(&slug, &audience).await?),
         (id, None) => id,
     };
     let start = match (parameters.cursor, parameters.offset) {
@@ -60,26 +73,44 @@ pub(super) async fn list<K: Kind>(
         (Some(Cursor(position)), None) => Start::After(position),
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
-    let filter = Filter { section, include_drafts: parameters.include_drafts };
-    let limit = parameters.limit;
-    let listed = store.list(&filter, &start, limit).await.map_err(database_error)?;
+    let filter = Filter { section, audience };
+    let key = key_of(&request, &store, &filter);
+    if let Some(response) = tags.not_modified(&request, &key) {
+        return Ok(response);
+    }
+    let (list, stamp) = page(&store, &filter, &start, parameters.limit).await?;
+    tags.answer(&request, key, Some(stamp), &list)
+}
+
+/// A page of a list, and since when nothing has changed.
+pub(super) async fn page<K: Kind>(
+    store: &ContentStore<K>,
+    filter: &Filter,
+    start: &Start,
+    limit: Limit,
+) -> Result<(List<K::Card>, Stamp), ApiError> {
+    let listed = store.list(filter, start, limit).await.map_err(database_error)?;
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
         Start::After(_) => 0,
     };
-    Ok(Json(List {
+    let list = List {
         items: listed.items,
         total: listed.total,
         limit: limit.get(),
         offset,
         next_cursor: listed.next.as_ref().and_then(Position::to_cursor),
-    }))
+    };
+    Ok((list, listed.stamp))
+}
+
+fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, filter: &Filter) -> String {
+    let (path, query) = (request.path().as_bytes(), request.query_string().as_bytes());
+    let filter = format!("{filter:?}");
+    key([path, query, filter.as_bytes(), &store.writes().to_be_bytes()])
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {
-    ApiError::invalid(FieldError {
-        field: field.to_owned(),
-        code: "invalid".to_owned(),
-        message: format!("cannot be used together with `{other}`"),
-    })
+    let message = format!("cannot be used together with `{other}`");
+    ApiError::invalid(FieldError::invalid(field, message))
 }

@@ -2,15 +2,19 @@
 //! the common ones, and how they are answered.
 
 use chrono::{DateTime, Utc};
-use models::{Common, Page, Project, ProjectCard, Story};
+use models::{
+    Body, Common, Content, ContentId, ContentType, List, Moment, ObjectId, Page, PageCreate,
+    PagePatch, PageReplace, Patch, Project, ProjectCard, ProjectCreate, ProjectPatch,
+    ProjectReplace, ResolvedContent, Story, StoryCreate, StoryPatch, StoryReplace, Title,
+};
 use mongo_kit::{
     document::{Unreadable, read},
     lenient::{date, id, reference, text, texts},
 };
-use mongodb::bson::{Document, RawDocument, doc};
+use mongodb::bson::{self, Bson, Document, RawDocument, doc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{PAGES, PROJECTS, STORIES};
+use super::{PAGES, PROJECTS, STORIES, slugs};
 
 /// A kind of content.
 pub(crate) trait Kind: 'static {
@@ -18,12 +22,22 @@ pub(crate) trait Kind: 'static {
     const COLLECTION: &'static str;
     /// What it is called in messages.
     const NAME: &'static str;
+    /// What sections call it.
+    const CONTENT_TYPE: ContentType;
+    /// The slug of an item whose title makes none; none where the kind has no slugs.
+    const UNTITLED: Option<&'static str>;
     /// The fields that it has beside the common ones, as they are stored.
     type Fields: DeserializeOwned;
     /// An item as it is answered.
-    type Item: Serialize;
+    type Item: Serialize + DeserializeOwned;
     /// An item as lists answer it.
     type Card: Serialize;
+    /// What creates an item.
+    type Create: Body + Serialize + Into<Self::Patch>;
+    /// What replaces an item.
+    type Replace: Body + Into<Self::Patch>;
+    /// What changes an item.
+    type Patch: Body;
 
     /// Whether an item that does not say so is published.
     const PUBLISHED_UNLESS_SAID: bool = false;
@@ -33,6 +47,21 @@ pub(crate) trait Kind: 'static {
 
     /// The item as lists show it.
     fn card(common: Common, fields: Self::Fields) -> Self::Card;
+
+    /// The id of an item.
+    fn id(item: &Self::Item) -> &ContentId;
+
+    /// The items of a section, or some of them, as the answer to its path.
+    fn listed(list: List<Self::Card>) -> ResolvedContent;
+
+    /// An item as the answer to its path.
+    fn single(item: Self::Item) -> ResolvedContent;
+
+    /// When a new item is said to have been created.
+    fn created(body: &Self::Create) -> Option<Moment>;
+
+    /// What a body says, apart from the slug of the section that content like that gets.
+    fn changes(body: Self::Patch) -> Changes;
 
     /// Matches what is published. What says anything but true or false is matched too, and refused
     /// when it is read: left out with a warning, not in silence.
@@ -54,6 +83,38 @@ pub(crate) trait Kind: 'static {
         let common: CommonFields = read(Self::COLLECTION, document)?;
         Ok((common.answered::<Self>(), read(Self::COLLECTION, document)?))
     }
+}
+
+/// What is to be written of an item. What is absent stays as it is.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) title: Option<Title>,
+    /// Not sanitised yet.
+    pub(crate) content: Option<Content>,
+    pub(crate) is_published: Option<bool>,
+    pub(crate) section: Patch<ObjectId>,
+    /// The slug of the section that a new item gets that says nothing about one.
+    pub(crate) default_section: Option<&'static str>,
+    /// The fields that the other kinds do not have.
+    pub(crate) own: Document,
+}
+
+/// Adds a field to what is written, if there is something to write.
+fn set(own: &mut Document, field: &str, value: Option<impl Into<Bson>>) {
+    if let Some(value) = value {
+        own.insert(field, value);
+    }
+}
+
+/// A field that can be null.
+fn nullable<T: Into<String>>(patch: Patch<T>) -> Option<Bson> {
+    let value = patch.written()?;
+    Some(value.map_or(Bson::Null, |text| Bson::String(text.into())))
+}
+
+/// The date as it is stored.
+pub(super) fn stored_date(date: impl Into<DateTime<Utc>>) -> bson::DateTime {
+    bson::DateTime::from_millis(date.into().timestamp_millis())
 }
 
 /// What every kind of content has, as it is stored.
@@ -109,6 +170,11 @@ pub(crate) struct StoryFields {
 impl Kind for Stories {
     const COLLECTION: &'static str = STORIES;
     const NAME: &'static str = "Story";
+    const CONTENT_TYPE: ContentType = ContentType::Story;
+    const UNTITLED: Option<&'static str> = Some(slugs::UNTITLED_STORY);
+    type Create = StoryCreate;
+    type Replace = StoryReplace;
+    type Patch = StoryPatch;
     type Fields = StoryFields;
     type Item = Story;
     type Card = Story;
@@ -119,6 +185,39 @@ impl Kind for Stories {
 
     fn card(common: Common, fields: StoryFields) -> Story {
         Self::item(common, fields)
+    }
+
+    fn id(item: &Story) -> &ContentId {
+        &item.common.id
+    }
+
+    fn listed(list: List<Story>) -> ResolvedContent {
+        ResolvedContent::Stories(list)
+    }
+
+    fn single(item: Story) -> ResolvedContent {
+        ResolvedContent::Story(item)
+    }
+
+    fn created(body: &StoryCreate) -> Option<Moment> {
+        body.created_date.value()
+    }
+
+    fn changes(body: StoryPatch) -> Changes {
+        let mut own = Document::new();
+        let date = body
+            .date
+            .written()
+            .map(|date| date.map_or(Bson::Null, |date| stored_date(date).into()));
+        set(&mut own, "date", date);
+        Changes {
+            title: body.title,
+            content: body.content,
+            is_published: body.is_published,
+            section: body.section_id,
+            default_section: Some("blog"),
+            own,
+        }
     }
 }
 
@@ -149,6 +248,11 @@ pub(crate) struct ProjectFields {
 impl Kind for Projects {
     const COLLECTION: &'static str = PROJECTS;
     const NAME: &'static str = "Project";
+    const CONTENT_TYPE: ContentType = ContentType::Project;
+    const UNTITLED: Option<&'static str> = Some("project");
+    type Create = ProjectCreate;
+    type Replace = ProjectReplace;
+    type Patch = ProjectPatch;
     const PUBLISHED_UNLESS_SAID: bool = true;
     type Fields = ProjectFields;
     type Item = Project;
@@ -175,6 +279,43 @@ impl Kind for Projects {
     fn left_out_of_lists() -> Document {
         doc! { "content": 0 }
     }
+
+    fn id(item: &Project) -> &ContentId {
+        &item.card.common.id
+    }
+
+    fn listed(list: List<ProjectCard>) -> ResolvedContent {
+        ResolvedContent::Projects(list)
+    }
+
+    fn single(item: Project) -> ResolvedContent {
+        ResolvedContent::Project(item)
+    }
+
+    fn created(body: &ProjectCreate) -> Option<Moment> {
+        body.created_date.value()
+    }
+
+    fn changes(body: ProjectPatch) -> Changes {
+        let mut own = Document::new();
+        set(&mut own, "summary", nullable(body.summary));
+        set(&mut own, "image_url", nullable(body.image_url));
+        set(&mut own, "github_url", nullable(body.github_url));
+        set(&mut own, "live_url", nullable(body.live_url));
+        let technologies = body.technologies.map(|technologies| {
+            technologies.as_slice().iter().map(|one| Bson::from(one.as_str())).collect::<Vec<_>>()
+        });
+        set(&mut own, "technologies", technologies);
+        set(&mut own, "is_featured", body.is_featured);
+        Changes {
+            title: body.title,
+            content: body.content,
+            is_published: body.is_published,
+            section: body.section_id,
+            default_section: Some("projects"),
+            own,
+        }
+    }
 }
 
 /// Pages.
@@ -192,6 +333,11 @@ pub(crate) struct PageFields {
 impl Kind for Pages {
     const COLLECTION: &'static str = PAGES;
     const NAME: &'static str = "Page";
+    const CONTENT_TYPE: ContentType = ContentType::Page;
+    const UNTITLED: Option<&'static str> = None;
+    type Create = PageCreate;
+    type Replace = PageReplace;
+    type Patch = PagePatch;
     type Fields = PageFields;
     type Item = Page;
     type Card = Page;
@@ -202,5 +348,47 @@ impl Kind for Pages {
 
     fn card(common: Common, fields: PageFields) -> Page {
         Self::item(common, fields)
+    }
+
+    fn id(item: &Page) -> &ContentId {
+        &item.common.id
+    }
+
+    fn listed(list: List<Page>) -> ResolvedContent {
+        ResolvedContent::Pages(list)
+    }
+
+    fn single(item: Page) -> ResolvedContent {
+        ResolvedContent::Page(item)
+    }
+
+    fn created(body: &PageCreate) -> Option<Moment> {
+        body.created_date.value()
+    }
+
+    fn changes(body: PagePatch) -> Changes {
+        let mut own = Document::new();
+        let default_section = match body.page_type.as_ref() {
+            Patch::Value(page_type) => section_of_page(page_type.as_str()),
+            Patch::Absent | Patch::Null => None,
+        };
+        set(&mut own, "page_type", nullable(body.page_type));
+        Changes {
+            title: body.title,
+            content: body.content,
+            is_published: body.is_published,
+            section: body.section_id,
+            default_section,
+            own,
+        }
+    }
+}
+
+/// The section that the only page of a type is the content of.
+fn section_of_page(page_type: &str) -> Option<&'static str> {
+    match page_type {
+        "about" => Some("about"),
+        "contact" => Some("contact"),
+        _ => None,
     }
 }

@@ -4,17 +4,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures_util::TryStreamExt;
 use models::{Limit, ObjectId};
-use mongo_kit::{Cached, document::readable, lenient};
+use mongo_kit::{Cached, Stamp, Watch, document::readable, lenient};
 use mongodb::{
     Collection,
-    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
+    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
     error::{Error, ErrorKind},
     options::Hint,
 };
 use serde::Deserialize;
 
-use super::{ContentStore, Kind, migrations::indexes, public};
-use crate::domain::{Position, Start, TextDated, merge, plain, window};
+use super::{ContentStore, Kind, migrations::indexes, public, references, within};
+use crate::domain::{Audience, Hidden, Position, Start, TextDated, merge, plain, window};
 
 /// How many text-dated items are put in their place. More than that are no slip but another kind
 /// of site; they then follow the dates, as MongoDB sorts them.
@@ -28,8 +28,8 @@ const BAD_VALUE: i32 = 2;
 pub(crate) struct Filter {
     /// Those of one section; of all and none where it is not given.
     pub(crate) section: Option<ObjectId>,
-    /// Drafts as well.
-    pub(crate) include_drafts: bool,
+    /// What they may see.
+    pub(crate) audience: Audience,
 }
 
 /// A page of a list.
@@ -38,6 +38,8 @@ pub(crate) struct Listed<T> {
     pub(crate) total: u64,
     /// Where the next page begins; none on the last one.
     pub(crate) next: Option<Position>,
+    /// Since when nothing has changed, if nothing has.
+    pub(crate) stamp: Stamp,
 }
 
 /// What is known of a whole list until the collection changes.
@@ -45,6 +47,7 @@ pub(crate) struct Listed<T> {
 pub(crate) struct Survey {
     total: u64,
     text_dated: TextDated,
+    stamp: Stamp,
 }
 
 impl<K: Kind> ContentStore<K> {
@@ -72,7 +75,7 @@ impl<K: Kind> ContentStore<K> {
             .filter_map(|(_, document)| readable(K::read(document)))
             .map(|(common, fields)| K::card(common, fields))
             .collect();
-        Ok(Listed { items, total: survey.total, next })
+        Ok(Listed { items, total: survey.total, next, stamp: survey.stamp.clone() })
     }
 
     async fn find_page(
@@ -134,26 +137,35 @@ impl<K: Kind> ContentStore<K> {
         let cached = self
             .surveys
             .get_with_by_ref(filter, || Cached::new(self.watch.clone(), super::SURVEY_TOLERANCE));
-        let collection = self.collection.clone();
-        let (query, index) = (query::<K>(filter), index(filter));
-        cached.get(async move { survey(&collection, query, index).await.map(Arc::new) }).await
+        let (collection, watch) = (self.collection.clone(), self.watch.clone());
+        let filter = filter.clone();
+        cached
+            .get(async move { survey::<K>(&collection, &watch, &filter).await.map(Arc::new) })
+            .await
     }
 }
 
-/// Counts from the index alone.
-async fn survey(
+async fn survey<K: Kind>(
     collection: &Collection<RawDocumentBuf>,
-    query: Document,
-    index: &str,
+    watch: &Watch,
+    filter: &Filter,
 ) -> mongodb::error::Result<Survey> {
-    // A range over everything, so that the server takes the filter's other fields from the index
-    // and does not fetch a single document.
-    let mut whole_range = query.clone();
-    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
-    let counted = collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await;
-    let total = match counted {
-        Err(error) if is_missing_index(&error) => collection.count_documents(query.clone()).await?,
-        counted => counted?,
+    let stamp = watch.stamp().await?;
+    let query = query::<K>(filter);
+    let total = match (&filter.section, &filter.audience) {
+        // Which section an item belongs to is not in the index of all: those that are hidden are
+        // counted by themselves.
+        (None, Audience::Public(Hidden::Of(hidden))) if !hidden.is_empty() => {
+            let all = public::<K>(&Hidden::Of([].into()));
+            let mut of_hidden = all.clone();
+            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
+            let all = count(collection, all, indexes::NEWEST).await?;
+            all.saturating_sub(count(collection, of_hidden, indexes::NEWEST_OF_SECTION).await?)
+        }
+        (None, Audience::Public(Hidden::AllOfSections)) => {
+            collection.count_documents(query.clone()).await?
+        }
+        _ => count(collection, query.clone(), index(filter)).await?,
     };
 
     #[derive(Deserialize)]
@@ -179,7 +191,23 @@ async fn survey(
         let date = lenient::parse_date(&document.created_date).unwrap_or_default();
         (date, document.id)
     });
-    Ok(Survey { total, text_dated: TextDated::new(dated) })
+    Ok(Survey { total, text_dated: TextDated::new(dated), stamp })
+}
+
+/// Counts from the index alone.
+async fn count(
+    collection: &Collection<RawDocumentBuf>,
+    query: Document,
+    index: &str,
+) -> mongodb::error::Result<u64> {
+    // A range over everything, so that the server takes the filter's other fields from the index
+    // and does not fetch a single document.
+    let mut whole_range = query.clone();
+    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
+    match collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await {
+        Err(error) if is_missing_index(&error) => collection.count_documents(query).await,
+        counted => counted,
+    }
 }
 
 /// Matches items whose date is kept as text. A list of texts is of that type too, for MongoDB.
@@ -188,18 +216,14 @@ fn text_dated_only() -> Document {
 }
 
 fn query<K: Kind>(filter: &Filter) -> Document {
-    let mut query = Document::new();
-    if let Some(section) = filter.section {
-        // Some programs keep references as ObjectIds.
-        let object_id = oid::ObjectId::from_bytes(section.bytes());
-        query.insert("section_id", doc! { "$in": [section.to_string(), object_id] });
+    let query = match &filter.audience {
+        Audience::Public(hidden) => public::<K>(hidden),
+        Audience::Editors => doc! { "deleted": { "$ne": true } },
+    };
+    match filter.section {
+        Some(section) => within(query, section),
+        None => query,
     }
-    if filter.include_drafts {
-        query.insert("deleted", doc! { "$ne": true });
-    } else {
-        query.extend(public::<K>());
-    }
-    query
 }
 
 /// The index that has the list in its order.

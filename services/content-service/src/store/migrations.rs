@@ -8,8 +8,11 @@ mod slugs;
 
 use std::sync::Arc;
 
-use migrations::{Definition, Kind, Migration};
-use mongodb::{Database, bson::doc};
+use migrations::{Definition, Kind, Migration, Step};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use sections_client::SectionsClient;
 use service_kit::{clock::Clock, settings};
 
@@ -34,12 +37,17 @@ pub(crate) fn all(
 
 /// None of them keeps the service from being ready: it serves content as it is meanwhile.
 fn definition(id: &'static str, kind: Kind, summary: &'static str) -> Definition {
-    Definition { id, kind, blocking: false, revision: 1, summary }
+    Definition { id, kind, blocking: false, requires: &[], revision: 1, summary }
+}
+
+/// What steps that are always the same declare.
+fn declared(steps: &[Step]) -> Document {
+    doc! { "steps": steps.iter().map(Step::specification).collect::<Vec<_>>() }
 }
 
 /// Matches documents that lack a field. An explicit null is somebody's decision and does not
 /// match. The comparison with null adds nothing but lets the server use the index of what is
 /// pending ([`indexes`]).
-fn lacks(field: &str) -> mongodb::bson::Document {
+fn lacks(field: &str) -> Document {
     doc! { field: { "$eq": null, "$exists": false } }
 }

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use migrations::State;
 use mongodb::bson::doc;
-use test_support::{Service, TestDatabase, eventually, settings};
+use test_support::{Fault, Service, TestDatabase, Unreliable, eventually, settings};
 
-use crate::support::{
-    Fault, Unreliable, ask, changed, content, day, entry, page, project, section_id, story,
-};
+use crate::support::{ask, changed, content, day, entry, page, project, section_id, story};
 
 const BACKFILL: &str = "0006_backfill_section_id";
 

@@ -6,17 +6,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use migrations::{Definition, Fill, Index, Insert, Kind, Migration, Step, StepsError};
 use mongodb::{
-    IndexModel,
     bson::{self, Document, doc},
     options::IndexOptions,
 };
 use service_kit::clock::Clock;
 
-use super::COLLECTION;
+use super::{COLLECTION, REDIRECTS};
 
 /// All migrations. Append; never reorder.
 pub(crate) fn all(clock: Clock) -> Vec<Arc<dyn Migration>> {
-    vec![Arc::new(SectionIndexes), Arc::new(SeedInitialSections { clock })]
+    vec![
+        Arc::new(SectionIndexes),
+        Arc::new(SeedInitialSections { clock }),
+        Arc::new(RedirectIndexes),
+    ]
 }
 
 struct SectionIndexes;
@@ -28,37 +31,79 @@ impl Migration for SectionIndexes {
             id: "0001_section_indexes",
             kind: Kind::Schema,
             blocking: true,
+            requires: &[],
             revision: 1,
             summary: "unique slugs and the order of siblings",
         }
     }
 
+    fn specification(&self) -> Document {
+        doc! { "steps": Self::all().iter().map(Step::specification).collect::<Vec<_>>() }
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        Ok(Self::all().into())
+    }
+}
+
+impl SectionIndexes {
+    fn all() -> [Step; 3] {
         let without = doc! { "is_deleted": { "$exists": false } };
         // A partial index cannot say "not deleted or without the field", so the field comes first.
         let not_deleted = doc! { "is_deleted": false };
-        let unique_slug = IndexOptions::builder()
-            .name("slug_1_not_deleted".to_owned())
-            .unique(true)
-            .partial_filter_expression(not_deleted)
-            .build();
-        let siblings = IndexOptions::builder().name("parent_id_1_sort_order_1".to_owned()).build();
-        Ok(vec![
+        let unique =
+            IndexOptions::builder().unique(true).partial_filter_expression(not_deleted).build();
+        let siblings = doc! { "parent_id": 1, "sort_order": 1 };
+        [
             Fill::set(
                 "sections without is_deleted → false",
                 COLLECTION,
                 without,
                 doc! { "is_deleted": false },
             ),
-            index(doc! { "slug": 1 }, unique_slug),
-            index(doc! { "parent_id": 1, "sort_order": 1 }, siblings),
-        ])
+            index("slug_1_not_deleted", doc! { "slug": 1 }, unique),
+            index("parent_id_1_sort_order_1", siblings, IndexOptions::default()),
+        ]
     }
 }
 
-fn index(keys: Document, options: IndexOptions) -> Step {
-    let model = IndexModel::builder().keys(keys).options(options).build();
-    Step::Index(Index { collection: COLLECTION, model })
+fn index(name: &str, keys: Document, options: IndexOptions) -> Step {
+    Step::Index(Index::new(COLLECTION, name, keys, options))
+}
+
+struct RedirectIndexes;
+
+#[async_trait]
+impl Migration for RedirectIndexes {
+    fn definition(&self) -> Definition {
+        Definition {
+            id: "0003_section_redirects",
+            kind: Kind::Schema,
+            blocking: true,
+            requires: &[],
+            revision: 1,
+            summary: "one redirect a path, and those of a section",
+        }
+    }
+
+    fn specification(&self) -> Document {
+        doc! { "steps": Self::all().iter().map(Step::specification).collect::<Vec<_>>() }
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        Ok(Self::all().into())
+    }
+}
+
+impl RedirectIndexes {
+    fn all() -> [Step; 2] {
+        let unique = IndexOptions::builder().unique(true).build();
+        let plain = IndexOptions::default();
+        [
+            Step::Index(Index::new(REDIRECTS, "path_1", doc! { "path": 1 }, unique)),
+            Step::Index(Index::new(REDIRECTS, "section_id_1", doc! { "section_id": 1 }, plain)),
+        ]
+    }
 }
 
 struct SeedInitialSections {
@@ -72,9 +117,15 @@ impl Migration for SeedInitialSections {
             id: "0002_seed_initial_sections",
             kind: Kind::Seed,
             blocking: true,
+            requires: &["0001_section_indexes"],
             revision: 1,
             summary: "the four sections that the frontend used to list",
         }
+    }
+
+    fn specification(&self) -> Document {
+        // Whenever they are inserted, they are the same but for their dates.
+        doc! { "unless": { "is_deleted": false }, "sections": initial_sections(DateTime::default()) }
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {

@@ -177,7 +177,7 @@ async fn what_can_be_read_has_a_head_and_nothing_else() {
     assert_eq!(told, length);
     let deleted = client.delete(&url).send().await.unwrap();
     assert_eq!(deleted.status(), 405);
-    assert_eq!(deleted.headers()["allow"], "GET, HEAD");
+    assert_eq!(deleted.headers()["allow"], "GET, HEAD, POST");
     let body: Value = deleted.json().await.unwrap();
     assert_eq!(body["code"], "method_not_allowed");
 }
@@ -192,7 +192,7 @@ async fn health_says_how_the_service_is() {
     assert_eq!(service.get("/health/live").await.0, 200);
     let (status, body) = service.get("/health/ready").await;
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("ready")));
-    assert_eq!(body["checks"]["migrations"]["applied"], 2);
+    assert_eq!(body["checks"]["migrations"]["applied"], 3);
     let (status, body) = service.get("/warmup").await;
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("warm")));
     assert_eq!(body["database"], "connected");

@@ -3,4 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod http;
+mod integrity;
 mod migrations;
+mod openapi;
+mod resolve;
+mod support;
+mod write;

@@ -158,7 +158,7 @@ async fn race(replicas: usize) {
     }
     assert_eq!(database.count("sections", doc! {}).await, 4);
     let once = doc! { "state": "applied", "attempts": 1_i64 };
-    assert_eq!(database.count("sections_migrations", once).await, 2);
+    assert_eq!(database.count("sections_migrations", once).await, 3);
     for service in running {
         service.stop().await.unwrap();
     }

@@ -54,6 +54,10 @@ impl Migration for CreateAdminUser {
         definition("0004_create_admin_user", Kind::Seed, "the user whom the settings name exists")
     }
 
+    fn specification(&self) -> Document {
+        doc! { "collection": USERS, "role": "admin", "unless": "a user has the email" }
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
         let Some(email) = &self.0.email else {
             return Ok(vec![Step::LeaveOut(LeaveOut {
@@ -85,7 +89,19 @@ pub(super) struct UserId(pub(super) Admin);
 #[async_trait]
 impl Migration for UserId {
     fn definition(&self) -> Definition {
-        definition("0005_user_id", Kind::Backfill, "content without a user belongs to the admin")
+        Definition {
+            // Whoever is to own the content has to exist first.
+            requires: &["0004_create_admin_user"],
+            ..definition(
+                "0005_user_id",
+                Kind::Backfill,
+                "content without a user belongs to the admin",
+            )
+        }
+    }
+
+    fn specification(&self) -> Document {
+        doc! { "collections": OWNED, "filter": lacks("user_id"), "user_id": "the admin" }
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
@@ -103,6 +119,9 @@ impl Migration for UserId {
                 documents: Some((collection, lacks("user_id"))),
             }),
         };
-        Ok([STORIES, PROJECTS, PAGES].into_iter().map(step).collect())
+        Ok(OWNED.into_iter().map(step).collect())
     }
 }
+
+/// What belongs to a user.
+const OWNED: [&str; 3] = [STORIES, PROJECTS, PAGES];

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use migrations::{Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
-use models::{ObjectId, SectionEntry};
+use models::{ContentType, SectionEntry};
 use mongodb::bson::{Bson, Document, doc, oid};
 use sections_client::SectionsClient;
 
@@ -36,11 +36,19 @@ impl Migration for BackfillSectionId {
         definition("0006_backfill_section_id", Kind::Backfill, "content belongs to its section")
     }
 
+    fn specification(&self) -> Document {
+        let part = |(collection, page_type, slug): &(&str, Option<&str>, &str)| {
+            doc! { "collection": *collection, "page_type": *page_type, "section": *slug }
+        };
+        doc! { "filter": unlinked(), "parts": PARTS.iter().map(part).collect::<Vec<_>>() }
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        let sections = self.sections.entries().await.map_err(|error| StepsError::Dependency {
-            name: "sections-service".to_owned(),
-            cause: error.into(),
+        let mut sections = self.sections.entries().await.map_err(|error| {
+            StepsError::Dependency { name: "sections-service".to_owned(), cause: error.into() }
         })?;
+        // A deleted section is none to link to, and its content is as good as an orphan.
+        sections.retain(|section| !section.is_deleted);
         let mut steps: Vec<Step> = PARTS
             .iter()
             .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))
@@ -49,6 +57,7 @@ impl Migration for BackfillSectionId {
         for collection in [STORIES, PROJECTS, PAGES] {
             steps.push(without_section(collection));
             steps.push(orphans(&sections, collection));
+            steps.push(misplaced(&sections, collection));
         }
         Ok(steps)
     }
@@ -96,15 +105,29 @@ fn without_section(collection: &'static str) -> Step {
 }
 
 fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
-    // Some programs keep references as ObjectIds.
-    let object_id = |id: ObjectId| oid::ObjectId::from_bytes(id.bytes());
-    let forms = |section: &SectionEntry| {
-        [Bson::from(section.id.to_string()), Bson::from(object_id(section.id))]
-    };
     let mut known: Vec<Bson> = sections.iter().flat_map(forms).collect();
     known.push(Bson::Null);
     let filter = doc! { "section_id": { "$nin": known } };
     leave(collection, "in a section that does not exist", "an existing value stays", filter)
+}
+
+/// Content in a section for content of another kind.
+fn misplaced(sections: &[SectionEntry], collection: &'static str) -> Step {
+    let fitting = match collection {
+        STORIES => ContentType::Story,
+        PROJECTS => ContentType::Project,
+        _ => ContentType::Page,
+    };
+    let others = sections.iter().filter(|section| section.content_type != fitting);
+    let ids: Vec<_> = others.flat_map(forms).collect();
+    let filter = doc! { "section_id": { "$in": ids } };
+    leave(collection, "in a section for other content", "an existing value stays", filter)
+}
+
+/// Some programs keep references as ObjectIds.
+fn forms(section: &SectionEntry) -> [Bson; 2] {
+    let object_id = oid::ObjectId::from_bytes(section.id.bytes());
+    [Bson::from(section.id.to_string()), Bson::from(object_id)]
 }
 
 fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Step {

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use migrations::{Assign, Definition, Fill, Kind, Migration, Step, StepsError};
-use mongodb::{bson::doc, options::UpdateModifications};
+use mongodb::bson::{Document, doc};
 
-use super::{definition, lacks};
+use super::{declared, definition, lacks};
 use crate::store::STORIES;
 
 /// Stories from before there were drafts are published.
@@ -16,13 +16,20 @@ impl Migration for PublishedFlag {
         definition("0001_published_flag", Kind::Backfill, "stories say whether they are published")
     }
 
+    fn specification(&self) -> Document {
+        declared(&[Self::step()])
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![Fill::set(
-            "stories without is_published → true",
-            STORIES,
-            lacks("is_published"),
-            doc! { "is_published": true },
-        )])
+        Ok(vec![Self::step()])
+    }
+}
+
+impl PublishedFlag {
+    fn step() -> Step {
+        let published = doc! { "is_published": true };
+        let what = "stories without is_published → true";
+        Fill::set(what, STORIES, lacks("is_published"), published)
     }
 }
 
@@ -35,18 +42,26 @@ impl Migration for StoryDates {
         definition("0002_story_dates", Kind::Backfill, "stories have both of their dates")
     }
 
+    fn specification(&self) -> Document {
+        declared(&Self::both())
+    }
+
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        let from_date = |field: &str| {
+        Ok(Self::both().into())
+    }
+}
+
+impl StoryDates {
+    fn both() -> [Step; 2] {
+        ["createdDate", "updatedDate"].map(|field| {
             let mut filter = lacks(field);
             filter.insert("date", doc! { "$ne": null });
-            let update = UpdateModifications::Pipeline(vec![doc! { "$set": { field: "$date" } }]);
             Step::Fill(Fill {
                 what: format!("stories without {field} ← date"),
                 collection: STORIES,
                 filter,
-                assign: Assign::Update(update),
+                assign: Assign::Expressions(doc! { field: "$date" }),
             })
-        };
-        Ok(vec![from_date("createdDate"), from_date("updatedDate")])
+        })
     }
 }

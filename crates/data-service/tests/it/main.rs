@@ -1,0 +1,128 @@
+//! Transactions and idempotency keys on a real MongoDB.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
+use actix_web::test::TestRequest;
+use data_service::{
+    Abort,
+    idempotency::{Idempotency, IdempotencyKey, KeyReused, KeyedRequest},
+    transact,
+};
+use futures_util::future::join_all;
+use models::{ErrorCode, Role};
+use mongodb::{
+    ClientSession,
+    bson::{Document, doc},
+};
+use serde_json::json;
+use service_kit::{ApiError, auth::Caller, clock::Clock};
+use test_support::{Service, TestDatabase, settings};
+
+/// A request of somebody with a key, to create a thing of this name.
+async fn request(caller: &str, key: &str, name: &str) -> KeyedRequest {
+    let request = TestRequest::post().uri("/things").insert_header(("idempotency-key", key));
+    let (request, mut payload) = request.to_http_parts();
+    let key = <IdempotencyKey as actix_web::FromRequest>::from_request(&request, &mut payload);
+    let caller = Caller::new(Role::Admin, Some(caller.to_owned()));
+    key.await.unwrap().with(&caller, &request, &json!({ "name": name })).unwrap().unwrap()
+}
+
+/// Creates a thing, unless the request has come before.
+async fn create(
+    database: &TestDatabase,
+    keyed: Option<&KeyedRequest>,
+    name: &str,
+) -> Result<String, Abort<KeyReused>> {
+    let idempotency = Idempotency::new(database.database(), "things", Clock::system());
+    let things = database.collection("things");
+    let work = async |session: &mut ClientSession| {
+        let made = things.insert_one(doc! { "name": name }).session(session).await?;
+        Ok(made.inserted_id.as_object_id().unwrap().to_hex())
+    };
+    idempotency.once(database.connection().client(), keyed, work).await
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_answered_again_and_done_once() {
+    let database = TestDatabase::new().await;
+    let keyed = request("ann", "k", "a").await;
+    let first = create(&database, Some(&keyed), "a").await.unwrap();
+    // As when the first answer was lost.
+    let second = create(&database, Some(&keyed), "a").await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(database.count("things", doc! {}).await, 1);
+    let remembered = database.one("things_idempotency_keys", doc! {}).await;
+    assert_eq!(remembered.get_i32("status").unwrap(), 201);
+    assert_eq!(remembered.get_str("body").unwrap(), format!("\"{first}\""));
+}
+
+#[tokio::test]
+async fn of_requests_at_the_same_time_one_is_done_and_all_are_answered_alike() {
+    let database = TestDatabase::new().await;
+    let keyed = request("ann", "k", "a").await;
+    let all = join_all((0..20).map(|_| create(&database, Some(&keyed), "a"))).await;
+    let mut all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    all.dedup();
+    assert_eq!(all.len(), 1);
+    assert_eq!(database.count("things", doc! {}).await, 1);
+}
+
+#[tokio::test]
+async fn a_key_is_for_one_request_of_one_caller() {
+    let database = TestDatabase::new().await;
+    create(&database, Some(&request("ann", "k", "a").await), "a").await.unwrap();
+    let reused = create(&database, Some(&request("ann", "k", "b").await), "b").await;
+    let code = reused.map_err(ApiError::from).unwrap_err().code();
+    assert_eq!(code, ErrorCode::IdempotencyKeyReused);
+    create(&database, Some(&request("ann", "other", "b").await), "b").await.unwrap();
+    create(&database, Some(&request("bob", "k", "c").await), "c").await.unwrap();
+    create(&database, None, "d").await.unwrap();
+    create(&database, None, "d").await.unwrap();
+    assert_eq!(database.count("things", doc! {}).await, 5);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_leaves_nothing_behind() {
+    let database = TestDatabase::new().await;
+    let keyed = request("ann", "k", "a").await;
+    let things = database.collection("things");
+    let idempotency = Idempotency::new(database.database(), "things", Clock::system());
+    let work = async |session: &mut ClientSession| {
+        things.insert_one(doc! { "name": "a" }).session(session).await?;
+        Err::<String, _>(Abort::Refused(KeyReused))
+    };
+    let refused = idempotency.once(database.connection().client(), Some(&keyed), work).await;
+    assert!(matches!(refused, Err(Abort::Refused(KeyReused))));
+    assert_eq!(database.count("things", doc! {}).await, 0);
+    assert_eq!(database.count("things_idempotency_keys", doc! {}).await, 0);
+    create(&database, Some(&keyed), "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_met_another_one_is_repeated() {
+    let database = TestDatabase::new().await;
+    database.insert("things", [doc! { "_id": 1, "count": 0 }]).await;
+    let (things, client) = (database.collection("things"), database.connection().client());
+    let adding = (0..10).map(|_| {
+        transact(client, async |session: &mut ClientSession| {
+            let found: Option<Document> = things.find_one(doc! {}).session(&mut *session).await?;
+            let count = found.unwrap().get_i32("count").unwrap();
+            let set = doc! { "$set": { "count": count + 1 } };
+            things.update_one(doc! {}, set).session(session).await?;
+            Ok::<_, Abort<KeyReused>>(())
+        })
+    });
+    assert!(join_all(adding).await.iter().all(Result::is_ok));
+    assert_eq!(database.one("things", doc! {}).await.get_i32("count").unwrap(), 10);
+}
+
+#[tokio::test]
+async fn old_answers_are_forgotten_after_a_day() {
+    let database = TestDatabase::new().await;
+    let service = Service::sections(&settings(&database, &[])).await;
+    service.migrated().await;
+    let command = doc! { "listIndexes": "sections_idempotency_keys" };
+    let answer = database.database().run_command(command).await.unwrap();
+    let text = answer.to_string();
+    assert!(text.contains("\"expireAfterSeconds\": 86400"), "{text}");
+}

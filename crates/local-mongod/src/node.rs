@@ -1,0 +1,78 @@
+//! One mongod on its port, with its folder and its process.
+
+use std::{
+    mem,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error, KILL_TIMEOUT, Options, START_TIMEOUT, arguments, home::Home, membership,
+    process::Process,
+};
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) port: u16,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    // In this order: the folder is removed here before a supervisor does it.
+    home: Home,
+    pub(crate) process: Process,
+}
+
+impl Node {
+    pub(crate) async fn spawn(binary: &Path, options: &Options, port: u16) -> Result<Self, Error> {
+        let arguments = arguments(options, port);
+        let mut home = Home::open(&options.data).await?;
+        let process = Process::spawn(binary, &arguments, &mut home)?;
+        let binary = binary.to_owned();
+        Ok(Self { port, binary, arguments, home, process })
+    }
+
+    /// Starts mongod again after it has ended.
+    pub(crate) fn respawn(&mut self) -> Result<(), Error> {
+        let process = Process::spawn(&self.binary, &self.arguments, &mut self.home)?;
+        mem::replace(&mut self.process, process).keep_folder();
+        Ok(())
+    }
+
+    /// Waits until it has its place in the replica set.
+    pub(crate) async fn join(&mut self, members: &[u16]) -> Result<(), Error> {
+        let (port, pid) = (self.port, self.process.pid());
+        let mut hindrance = None;
+        tokio::select! {
+            joined = membership::join(port, pid, members, &mut hindrance) => {
+                joined.map_err(Error::Client)?;
+            }
+            status = self.process.exit() => {
+                return Err(Error::Ended { reason: self.home.last_words().unwrap_or(status) });
+            }
+            () = tokio::time::sleep(START_TIMEOUT) => {
+                let reason = hindrance.or_else(|| self.home.last_words());
+                return Err(Error::NotReady {
+                    seconds: START_TIMEOUT.as_secs(),
+                    reason: reason.unwrap_or_else(|| "it does not say why".to_owned()),
+                });
+            }
+        }
+        tracing::debug!(pid, port, "mongod is ready");
+        Ok(())
+    }
+
+    /// Kills mongod if it runs, and waits for its end.
+    pub(crate) async fn kill(&mut self) -> Result<(), Error> {
+        if self.process.end("KILL", KILL_TIMEOUT).await {
+            Ok(())
+        } else {
+            Err(Error::NotStopped { pid: self.process.pid() })
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Nobody reads temporary data again. Other data deserves a clean end, with or without us.
+        let signal = if self.home.disposable().is_some() { "KILL" } else { "TERM" };
+        self.process.end_blocking(signal, KILL_TIMEOUT);
+    }
+}

@@ -1,0 +1,69 @@
+//! What the engine measures (OpenTelemetry; off unless the process exports metrics).
+
+use std::{sync::OnceLock, time::Duration};
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Gauge, Histogram},
+};
+
+use crate::State;
+
+struct Instruments {
+    documents: Counter<u64>,
+    set_aside: Counter<u64>,
+    batches: Histogram<f64>,
+    states: Gauge<u64>,
+}
+
+fn instruments() -> &'static Instruments {
+    static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
+    INSTRUMENTS.get_or_init(|| {
+        let meter = global::meter("migrations");
+        Instruments {
+            documents: meter
+                .u64_counter("migration.documents")
+                .with_unit("{document}")
+                .with_description("Documents that backfills have changed")
+                .build(),
+            set_aside: meter
+                .u64_counter("migration.documents.set_aside")
+                .with_unit("{document}")
+                .with_description("Documents that backfills could not change")
+                .build(),
+            batches: meter
+                .f64_histogram("migration.batch.duration")
+                .with_unit("s")
+                .with_description("How long the transactions of backfills take")
+                .build(),
+            states: meter
+                .u64_gauge("migration.state")
+                .with_description("1 for the state in which a migration is, as this process knows")
+                .build(),
+        }
+    })
+}
+
+fn of(migration: &'static str) -> KeyValue {
+    KeyValue::new("migration.id", migration)
+}
+
+/// A batch is committed.
+pub(crate) fn batch(migration: &'static str, taken: Duration, modified: i64) {
+    let instruments = instruments();
+    instruments.documents.add(u64::try_from(modified).unwrap_or_default(), &[of(migration)]);
+    instruments.batches.record(taken.as_secs_f64(), &[of(migration)]);
+}
+
+/// A document was set aside.
+pub(crate) fn set_aside(migration: &'static str) {
+    instruments().set_aside.add(1, &[of(migration)]);
+}
+
+/// A migration went from one state to another.
+pub(crate) fn state(migration: &'static str, before: State, after: State) {
+    let states = &instruments().states;
+    let at = |state: State| [of(migration), KeyValue::new("migration.state", state.as_str())];
+    states.record(0, &at(before));
+    states.record(1, &at(after));
+}

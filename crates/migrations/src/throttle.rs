@@ -1,0 +1,235 @@
+//! Leaving room for others while documents are changed.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use mongodb::{Client, bson::doc};
+use tokio_util::sync::CancellationToken;
+
+use crate::ThrottledBy;
+
+/// How long a batch should take at full speed: long enough that its commit does not dominate,
+/// short enough that a foreground write that meets it does not wait noticeably.
+const BATCH_TIME: std::ops::Range<Duration> =
+    Duration::from_millis(200)..Duration::from_millis(500);
+
+/// The same where time is left to others: a request that meets a batch is slowed down for about
+/// as long as the batch takes, so it is short.
+const GENTLE_BATCH_TIME: std::ops::Range<Duration> =
+    Duration::from_millis(5)..Duration::from_millis(15);
+
+/// Documents in the first batch. The size then follows the time that a batch takes.
+const FIRST_BATCH: u64 = 1_000;
+
+/// The same where time is left to others.
+const FIRST_GENTLE_BATCH: u64 = 100;
+
+/// The most documents in a batch. A transaction this size is about 1 MB of the oplog.
+const LARGEST_BATCH: u64 = 16_000;
+
+/// How many batches share a second's worth of documents.
+const BATCHES_A_SECOND: u32 = 10;
+
+/// How often the server is asked whether its secondaries lag.
+const FLOW_CONTROL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest pause at once: for so long nobody looks whether the work is to stop.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Documents a second that a backfill changes at full speed on two cores, roughly
+/// (`docs/BENCHMARKS.md` of Turbulence).
+const USUAL_RATE: f64 = 30_000.0;
+
+/// The smallest share of the time in which batches run, whatever is asked for.
+const SMALLEST_DUTY_CYCLE: f64 = 0.01;
+
+/// How much weight the last batch has in the rate that is shown.
+const RATE_WEIGHT: f64 = 0.2;
+
+/// How fast documents may be changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttle {
+    /// The most documents a second; none for as many as possible.
+    pub documents_per_second: Option<NonZeroU32>,
+    /// The share of the time in which batches run, from 0.01 to 1; what is beyond counts as the
+    /// nearer of both. Below 1 batches are short, so that requests in the foreground go on between
+    /// them.
+    pub duty_cycle: f64,
+    /// Whether to pause while the server reports that its secondaries lag.
+    pub heeds_flow_control: bool,
+}
+
+impl Throttle {
+    /// As fast as the database can.
+    pub const OFF: Self =
+        Self { documents_per_second: None, duty_cycle: 1.0, heeds_flow_control: true };
+
+    /// Beside a site that is in use.
+    pub const GENTLE: Self = Self { duty_cycle: 0.2, ..Self::OFF };
+}
+
+impl Throttle {
+    /// The same with a share of the time that makes sense.
+    pub(crate) fn sane(self) -> Self {
+        let is_sane = self.duty_cycle > SMALLEST_DUTY_CYCLE;
+        let duty_cycle = if is_sane { self.duty_cycle.min(1.0) } else { SMALLEST_DUTY_CYCLE };
+        Self { duty_cycle, ..self }
+    }
+
+    /// Documents a second that a run may be expected to change.
+    pub(crate) fn usual_rate(&self) -> f64 {
+        let rate = USUAL_RATE * self.duty_cycle;
+        self.documents_per_second.map_or(rate, |limit| rate.min(limit.get().into()))
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::GENTLE
+    }
+}
+
+/// Decides how large the next batch is and when it may begin.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    throttle: Throttle,
+    client: Client,
+    size: u64,
+    largest: u64,
+    /// Documents that may be changed now; negative while there is a debt to wait for.
+    tokens: f64,
+    refilled: Instant,
+    rate: f64,
+    last_batch: Option<Instant>,
+    flow_control_asked: Option<Instant>,
+}
+
+impl Pacer {
+    /// A pacer for batches of at most `largest` documents.
+    pub(crate) fn new(throttle: Throttle, client: &Client, largest: u64) -> Self {
+        let mut largest = largest.min(LARGEST_BATCH);
+        if let Some(limit) = throttle.documents_per_second {
+            largest = largest.min((limit.get() / BATCHES_A_SECOND).max(1).into());
+        }
+        let first = if throttle.duty_cycle < 1.0 { FIRST_GENTLE_BATCH } else { FIRST_BATCH };
+        Self {
+            throttle,
+            client: client.clone(),
+            size: first.min(largest),
+            largest,
+            tokens: 0.0,
+            refilled: Instant::now(),
+            rate: 0.0,
+            last_batch: None,
+            flow_control_asked: None,
+        }
+    }
+
+    /// How many documents the next batch is to look at.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Documents a second, lately.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// A batch was too much.
+    pub(crate) fn halve(&mut self) {
+        self.size = (self.size / 2).max(1);
+    }
+
+    /// Learns from a batch of `documents` that took `taken`, and waits until the next one may
+    /// begin. Returns what it waited for longest.
+    pub(crate) async fn pace(
+        &mut self,
+        documents: u64,
+        taken: Duration,
+        stop: &CancellationToken,
+    ) -> Option<ThrottledBy> {
+        let is_gentle = self.throttle.duty_cycle < 1.0;
+        let wanted = if is_gentle { GENTLE_BATCH_TIME } else { BATCH_TIME };
+        if taken < wanted.start {
+            self.size = (self.size * 2).min(self.largest);
+        } else if taken > wanted.end {
+            self.halve();
+        }
+        // With the pool of connections warm, a commit that takes this long waits for others.
+        let is_slow = taken > BATCH_TIME.end * 2;
+        let mut throttled_by = is_slow.then_some(ThrottledBy::Replication);
+
+        let idle = taken.mul_f64(1.0 / self.throttle.duty_cycle - 1.0);
+        let debt = self.debt(documents);
+        let pause = idle.max(debt);
+        if !pause.is_zero() {
+            let by = if debt > idle { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
+            throttled_by = Some(by);
+            self.sleep(pause, stop).await;
+        }
+        if self.secondaries_lag(stop).await {
+            throttled_by = Some(ThrottledBy::FlowControl);
+        }
+        self.measure(documents);
+        throttled_by
+    }
+
+    /// How long to wait for the documents of the last batch (a token bucket that holds a second's
+    /// worth).
+    fn debt(&mut self, documents: u64) -> Duration {
+        let Some(limit) = self.throttle.documents_per_second else { return Duration::ZERO };
+        let limit = f64::from(limit.get());
+        self.tokens += self.refilled.elapsed().as_secs_f64() * limit;
+        self.refilled = Instant::now();
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most thousands")]
+        let spent = documents as f64;
+        self.tokens = self.tokens.min(limit / f64::from(BATCHES_A_SECOND)) - spent;
+        Duration::from_secs_f64((-self.tokens / limit).max(0.0))
+    }
+
+    async fn sleep(&self, pause: Duration, stop: &CancellationToken) {
+        tokio::select! {
+            () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Waits while the server says so; whether it did. A server that does not let us ask is one
+    /// that does not say so.
+    async fn secondaries_lag(&mut self, stop: &CancellationToken) -> bool {
+        let mut has_waited = false;
+        if !self.throttle.heeds_flow_control {
+            return false;
+        }
+        while self.flow_control_asked.is_none_or(|asked| asked.elapsed() >= FLOW_CONTROL_INTERVAL)
+            && !stop.is_cancelled()
+        {
+            self.flow_control_asked = Some(Instant::now());
+            let ask = doc! { "serverStatus": 1, "repl": 0, "metrics": 0, "wiredTiger": 0 };
+            let status = self.client.database("admin").run_command(ask).await;
+            let is_lagged = status.is_ok_and(|status| {
+                let flow_control = status.get_document("flowControl");
+                flow_control.is_ok_and(|state| state.get_bool("isLagged").unwrap_or_default())
+            });
+            if !is_lagged {
+                break;
+            }
+            has_waited = true;
+            self.sleep(FLOW_CONTROL_INTERVAL, stop).await;
+        }
+        has_waited
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a batch has at most thousands")]
+    fn measure(&mut self, documents: u64) {
+        let now = Instant::now();
+        if let Some(before) = self.last_batch.replace(now) {
+            let elapsed = now.duration_since(before).as_secs_f64().max(1e-6);
+            let rate = documents as f64 / elapsed;
+            let is_first = self.rate == 0.0;
+            self.rate = if is_first { rate } else { self.rate + RATE_WEIGHT * (rate - self.rate) };
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A database that fails for a while: nothing is lost, nothing is done twice, and nothing is said to
+//! be applied that is not.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use migrations::{Assign, Fill, Insert, State, Step};
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+    options::ClientOptions,
+};
+use test_support::{TestDatabase, eventually, mongodb_uri};
+
+use crate::support::{
+    Commands, FailCommand, Given, ID, LEDGER, Service, assert_has, command, count_up, each, engine,
+    engine_of, entry, fast, insert_items, parts, run, set_by, state,
+};
+
+/// Fails commands on one collection of the database.
+fn failing(database: &TestDatabase, commands: &[&str], collection: &str, code: i32) -> Document {
+    doc! {
+        "failCommands": commands, "errorCode": code,
+        "namespace": format!("{}.{collection}", database.name()),
+    }
+}
+
+/// `LockTimeout`: passes by itself.
+const BUSY: i32 = 24;
+
+#[tokio::test]
+async fn nothing_is_applied_while_the_ledger_cannot_be_written_and_nothing_is_doubled_afterwards() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 2_500).await;
+    // The claim succeeds and the first batch; then data is written, and the ledger refuses.
+    let refuse = failing(&database, &["update"], LEDGER, BUSY);
+    let refusing = FailCommand::set(&database, doc! { "skip": 2 }, refuse).await;
+    let engine = engine(&database, &[Given::steps([count_up()])]);
+    let service = Service::start(&engine);
+    service.comes_to(ID, State::FailedRetryable).await;
+    assert_eq!(database.count("items", doc! { "n": { "$exists": true } }).await, 1);
+    assert_eq!(state(&database).await, "running");
+    assert!(!engine.statuses().borrow()[0].is_settled);
+    refusing.off().await;
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2_500);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
+    let entry = entry(&database).await;
+    assert_has(&entry, doc! { "state": "applied", "journaled": 2_500_i64 });
+}
+
+#[tokio::test]
+async fn documents_are_inserted_once_although_the_ledger_could_not_be_written_at_first() {
+    let database = TestDatabase::new().await;
+    let insert = Step::Insert(Insert {
+        what: "the first items".to_owned(),
+        collection: "items",
+        unless: doc! { "is_first": true },
+        documents: vec![doc! { "is_first": true }, doc! {}, doc! {}],
+    });
+    let refuse = failing(&database, &["update"], LEDGER, BUSY);
+    let refusing = FailCommand::set(&database, doc! { "skip": 1 }, refuse).await;
+    let engine = engine(&database, &[Given::steps([insert])]);
+    let service = Service::start(&engine);
+    service.comes_to(ID, State::FailedRetryable).await;
+    assert_eq!(database.count("items", doc! {}).await, 0);
+    refusing.off().await;
+    service.ends().await;
+    assert_eq!(database.count("items", doc! {}).await, 3);
+    assert_eq!(entry(&database).await.get_i64("journaled").unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_run_whose_end_cannot_be_written_is_not_applied() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    // The claim, two batches, the step, `verifying`; then the end of the run.
+    let refuse = failing(&database, &["update"], LEDGER, BUSY);
+    let refusing = FailCommand::set(&database, doc! { "skip": 5 }, refuse).await;
+    let engine = engine(&database, &[Given::steps([count_up()])]);
+    let service = Service::start(&engine);
+    service.comes_to(ID, State::FailedRetryable).await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+    assert_eq!(state(&database).await, "verifying");
+    refusing.off().await;
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 10)]);
+    assert_eq!(state(&database).await, "applied");
+}
+
+/// `MaxTimeMSExpired`.
+const TOO_SLOW: i32 = 50;
+
+#[tokio::test]
+async fn a_batch_that_takes_the_server_too_long_is_halved() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 3_000).await;
+    // The single document that a pass begins with goes through.
+    let refuse = failing(&database, &["update"], "items", TOO_SLOW);
+    let refusing = FailCommand::set(&database, doc! { "skip": 1 }, refuse).await;
+    let refusing = Arc::new(Mutex::new(Some(refusing)));
+    let step = each(doc! { "by": "us" }, move |batch| {
+        let refusing = (batch == 7).then(|| refusing.lock().unwrap().take()).flatten();
+        async move {
+            if let Some(refusing) = refusing {
+                refusing.off().await;
+            }
+        }
+    });
+    let (client, commands) = Commands::of_a_client().await;
+    command(&engine_of(&client, &database, &[Given::steps([step])], fast())).await.unwrap();
+    let updates = commands.of("update", "items");
+    let sizes: Vec<_> =
+        updates.iter().map(|update| update.get_array("updates").unwrap().len()).collect();
+    assert_eq!(sizes[..7], [1, 1_000, 500, 250, 125, 62, 31]);
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 3_000);
+    assert_eq!(parts(&database).await, [("items set".to_owned(), 3_000)]);
+    let entry = entry(&database).await;
+    assert!(entry.get_array("set_aside").unwrap().is_empty(), "{entry}");
+}
+
+#[tokio::test]
+async fn a_single_document_that_takes_the_server_too_long_is_set_aside() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 1).await;
+    let refuse = failing(&database, &["update"], "items", TOO_SLOW);
+    let refusing = FailCommand::set(&database, "alwaysOn", refuse).await;
+    let engine = engine(&database, &[Given::steps([set_by("us")])]);
+    command(&engine).await.unwrap();
+    refusing.off().await;
+    let entry = entry(&database).await;
+    let aside = entry.get_array("set_aside").unwrap()[0].as_document().unwrap();
+    assert_has(aside, doc! { "document": 0 });
+    assert!(aside.get_str("reason").unwrap().contains("MaxTimeMSExpired"), "{aside}");
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 0);
+}
+
+/// A client that the server knows by this name.
+async fn client_called(name: &str) -> Client {
+    let uri = tokio::task::spawn_blocking(mongodb_uri).await.unwrap();
+    let mut options = ClientOptions::parse(uri).await.unwrap();
+    options.app_name = Some(name.to_owned());
+    // After a cut connection it looks again at once.
+    options.heartbeat_freq = Some(Duration::from_millis(500));
+    Client::with_options(options).unwrap()
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_says_nothing_counts_once() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 2_500).await;
+    let client = client_called(database.name()).await;
+    // Committed, but not yet known to be so by the majority.
+    let unknown = doc! {
+        "failCommands": ["commitTransaction"], "appName": database.name(),
+        "writeConcernError": { "code": 91, "errmsg": "shutting down" },
+    };
+    let refusing = FailCommand::set(&database, doc! { "times": 2 }, unknown).await;
+    let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
+    command(&engine).await.unwrap();
+    refusing.off().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2_500);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
+}
+
+#[tokio::test]
+async fn a_commit_whose_connection_was_cut_counts_once() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 2_500).await;
+    let client = client_called(database.name()).await;
+    let cut = doc! {
+        "failCommands": ["commitTransaction"], "appName": database.name(), "closeConnection": true,
+    };
+    let cutting = FailCommand::set(&database, doc! { "times": 3 }, cut).await;
+    let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
+    command(&engine).await.unwrap();
+    cutting.off().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2_500);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
+}
+
+#[tokio::test]
+async fn a_command_waits_for_a_database_that_is_away_for_a_moment() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    let refuse = failing(&database, &["find", "aggregate"], LEDGER, BUSY);
+    let refusing = FailCommand::set(&database, doc! { "times": 3 }, refuse).await;
+    let engine = engine(&database, &[Given::steps([count_up()])]);
+    command(&engine).await.unwrap();
+    refusing.off().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_one_transaction_is_halved() {
+    let database = TestDatabase::new().await;
+    // 30 MB, in documents that are no problem one by one.
+    let text = "x".repeat(100_000);
+    for part in 0..3 {
+        let items = (0..100).map(|id| doc! { "_id": part * 100 + id, "text": &text });
+        database.collection("items").insert_many(items).await.unwrap();
+    }
+    let replace = Step::Fill(Fill {
+        what: "texts replaced".to_owned(),
+        collection: "items",
+        filter: doc! { "text": { "$regex": "^x" } },
+        assign: Assign::Values(doc! { "text": "y".repeat(100_000) }),
+    });
+    run(&database, [replace]).await.unwrap();
+    assert_eq!(database.count("items", doc! { "text": { "$regex": "^y" } }).await, 300);
+    let entry = entry(&database).await;
+    assert!(entry.get_array("set_aside").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_ends_in_time_although_the_database_does_not_answer() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    let hold = doc! {
+        "failCommands": ["update"], "namespace": format!("{}.items", database.name()),
+        "blockConnection": true, "blockTimeMS": 9_000,
+    };
+    let holding = FailCommand::set(&database, doc! { "times": 1 }, hold).await;
+    let (client, commands) = Commands::of_a_client().await;
+    let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
+    let service = Service::start(&engine);
+    let is_held = async || !commands.of("update", "items").is_empty();
+    eventually("the first batch is held", is_held).await;
+    holding.off().await;
+    let told = Instant::now();
+    service.stop().await;
+    assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
+    assert_eq!(state(&database).await, "running");
+    // Whatever it sent belongs to nobody, and the next run does all of it.
+    command(&engine_of(&client, &database, &[Given::steps([count_up()])], fast())).await.unwrap();
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+}

@@ -1,0 +1,115 @@
+//! What the bodies of requests have in common.
+
+use serde::de::DeserializeOwned;
+use utoipa::{
+    Modify,
+    openapi::{
+        OpenApi, RefOr, Schema,
+        schema::{AdditionalProperties, ObjectBuilder, SchemaType},
+    },
+};
+
+use crate::{
+    PagePatch, PageReplace, ProjectPatch, ProjectReplace, SectionPatch, SectionReplace, StoryPatch,
+    StoryReplace,
+};
+
+/// The body of a request: a JSON object. Its type denies unknown fields.
+pub trait Body: DeserializeOwned {
+    /// Members that an answer has and that no request can change. They are accepted and ignored,
+    /// so that what was read can be sent back.
+    const READ_ONLY: &'static [&'static str] = &[];
+}
+
+/// Completes the schemas of the bodies in an OpenAPI document: their read-only members, and that an
+/// enum has one member.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOnlyMembers;
+
+impl Modify for ReadOnlyMembers {
+    fn modify(&self, openapi: &mut OpenApi) {
+        add::<SectionReplace>(openapi, "SectionReplace");
+        add::<SectionPatch>(openapi, "SectionPatch");
+        add::<StoryReplace>(openapi, "StoryReplace");
+        add::<StoryPatch>(openapi, "StoryPatch");
+        add::<ProjectReplace>(openapi, "ProjectReplace");
+        add::<ProjectPatch>(openapi, "ProjectPatch");
+        add::<PageReplace>(openapi, "PageReplace");
+        add::<PagePatch>(openapi, "PagePatch");
+        close_variants(openapi, "MovedContent");
+    }
+}
+
+fn add<T: Body>(openapi: &mut OpenApi, name: &str) {
+    let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(Schema::Object(object))) = schemas.and_then(|all| all.get_mut(name)) {
+        for member in T::READ_ONLY {
+            let ignored = ObjectBuilder::new()
+                .schema_type(SchemaType::AnyValue)
+                .read_only(Some(true))
+                .description(Some("As it was answered; ignored."));
+            object.properties.insert((*member).to_owned(), ignored.into());
+        }
+    }
+}
+
+/// A value of an enum has the member of its variant and no other one; the derived schema forgets it.
+fn close_variants(openapi: &mut OpenApi, name: &str) {
+    let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(Schema::OneOf(variants))) = schemas.and_then(|all| all.get_mut(name)) {
+        for variant in &mut variants.items {
+            if let RefOr::T(Schema::Object(object)) = variant {
+                object.additional_properties =
+                    Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use utoipa::OpenApi;
+
+    use super::*;
+    use crate::{ContentMove, SectionCreate, SectionNode, SectionOrder, Story};
+
+    #[derive(OpenApi)]
+    #[openapi(
+        components(schemas(
+            ContentMove, PagePatch, ProjectReplace, SectionCreate, SectionOrder, SectionPatch, SectionNode,
+            Story, StoryReplace
+        )),
+        modifiers(&ReadOnlyMembers)
+    )]
+    struct Document;
+
+    fn schemas() -> Value {
+        serde_json::to_value(Document::openapi()).unwrap()["components"]["schemas"].take()
+    }
+
+    #[test]
+    fn the_schemas_say_what_is_checked() {
+        let schemas = schemas();
+        let replace = &schemas["StoryReplace"];
+        assert_eq!(replace["additionalProperties"], false);
+        assert_eq!(replace["required"], json!(["title", "content"]));
+        assert_eq!(schemas["Title"]["maxLength"], 200);
+        assert_eq!(schemas["WebUrl"]["maxLength"], 2048);
+        assert_eq!(schemas["Ids"]["minItems"], 1);
+        assert!(schemas["ObjectId"]["pattern"].is_string());
+        assert_eq!(schemas["Moment"]["format"], "date-time");
+        assert!(replace["description"].is_string());
+        assert_eq!(schemas["MovedContent"]["oneOf"][0]["additionalProperties"], false);
+    }
+
+    #[test]
+    fn what_is_answered_can_be_sent_back_by_the_schema_too() {
+        let schemas = schemas();
+        let replace = &schemas["StoryReplace"]["properties"];
+        for member in StoryReplace::READ_ONLY {
+            assert_eq!(replace[member]["readOnly"], true, "{member}");
+        }
+        assert!(schemas["SectionPatch"]["properties"]["children"].is_object());
+    }
+}

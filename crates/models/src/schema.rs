@@ -1,0 +1,51 @@
+//! Schemas of the values that are checked when they are read.
+
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+/// Gives a type a schema of its own.
+macro_rules! schema {
+    ($name:ident, $schema:expr) => {
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                $schema.into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+
+pub(crate) use schema;
+
+/// What a line of text looks like: no control characters, and something other than white space.
+const LINE: &str = concat!(
+    r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F]",
+    r"[^\u0000-\u001F\u007F-\u009F]*$"
+);
+
+/// What a text of several lines looks like: no NUL.
+const PROSE: &str = r"^[^\u0000]*$";
+
+/// A text that matches the pattern (ECMA 262) and has at most so many characters.
+pub(crate) fn text(pattern: &str, longest: usize) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).max_length(Some(longest))
+}
+
+/// A whole number of a range.
+pub(crate) fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(least))
+        .maximum(Some(most))
+        .default(Some(default.into()))
+}
+
+/// A line of text.
+pub(crate) fn line(longest: usize) -> ObjectBuilder {
+    text(LINE, longest).min_length(Some(1))
+}
+
+/// Text of many lines.
+pub(crate) fn prose(longest: usize) -> ObjectBuilder {
+    text(PROSE, longest)
+}

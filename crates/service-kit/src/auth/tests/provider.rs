@@ -1,0 +1,184 @@
+//! A small identity provider, over a real port.
+
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    hmac,
+    rand::SystemRandom,
+    rsa::PublicKeyComponents,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    },
+};
+use serde_json::{Value, json};
+
+/// What the provider has and has been asked.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) keys: Vec<Value>,
+    pub(super) issuer: Option<String>,
+    /// Access tokens and what is known about them.
+    pub(super) tokens: HashMap<String, Value>,
+    pub(super) is_down: bool,
+    pub(super) keys_asked: usize,
+    pub(super) tokens_asked: usize,
+}
+
+pub(super) struct Provider {
+    pub(super) url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Provider {
+    pub(super) fn start() -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let data = web::Data::from(Arc::clone(&state));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        state.lock().unwrap().issuer = Some(url.clone());
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .route("/.well-known/openid-configuration", web::get().to(configuration))
+                .route("/keys", web::get().to(keys))
+                .route("/tokeninfo", web::get().to(tokeninfo))
+        });
+        let server = server.workers(1).disable_signals().listen(listener).unwrap().run();
+        actix_web::rt::spawn(server);
+        Self { url, state }
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+}
+
+async fn configuration(state: web::Data<Mutex<State>>) -> HttpResponse {
+    let state = state.lock().unwrap();
+    let issuer = state.issuer.clone().unwrap();
+    let keys = format!("{issuer}/keys");
+    answer(&state, json!({ "issuer": issuer, "jwks_uri": keys }))
+}
+
+async fn keys(state: web::Data<Mutex<State>>) -> HttpResponse {
+    let mut state = state.lock().unwrap();
+    state.keys_asked += 1;
+    answer(&state, json!({ "keys": state.keys }))
+}
+
+async fn tokeninfo(
+    state: web::Data<Mutex<State>>,
+    query: web::Query<HashMap<String, String>>,
+) -> HttpResponse {
+    let mut state = state.lock().unwrap();
+    state.tokens_asked += 1;
+    match state.tokens.get(&query["access_token"]) {
+        Some(info) => answer(&state, info.clone()),
+        None => HttpResponse::BadRequest().json(json!({ "error": "invalid_token" })),
+    }
+}
+
+fn answer(state: &State, body: Value) -> HttpResponse {
+    if state.is_down {
+        HttpResponse::ServiceUnavailable().finish()
+    } else {
+        HttpResponse::Ok().json(body)
+    }
+}
+
+/// A key of a provider, with its private half.
+pub(super) struct Key {
+    id: &'static str,
+    pair: Pair,
+}
+
+enum Pair {
+    P256(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+}
+
+impl Key {
+    pub(super) fn p256(id: &'static str) -> Self {
+        let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).unwrap();
+        Self { id, pair: Pair::P256(pair) }
+    }
+
+    /// `ring` makes no RSA keys. This one was made for these tests (`openssl genpkey`) and has no
+    /// other use.
+    pub(super) fn rsa(id: &'static str) -> Self {
+        let pair = RsaKeyPair::from_pkcs8(include_bytes!("rsa-2048.pk8")).unwrap();
+        Self { id, pair: Pair::Rsa(pair) }
+    }
+
+    pub(super) fn public(&self) -> Value {
+        match &self.pair {
+            Pair::P256(pair) => {
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                json!({
+                    "kty": "EC", "crv": "P-256", "kid": self.id, "use": "sig",
+                    "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+                })
+            }
+            Pair::Rsa(pair) => {
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                json!({
+                    "kty": "RSA", "kid": self.id, "alg": "RS256", "use": "sig",
+                    "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e),
+                })
+            }
+        }
+    }
+
+    /// A token with these claims.
+    pub(super) fn token(&self, claims: &Value) -> String {
+        let algorithm = match self.pair {
+            Pair::P256(_) => "ES256",
+            Pair::Rsa(_) => "RS256",
+        };
+        self.token_with_head(&json!({ "alg": algorithm, "kid": self.id, "typ": "JWT" }), claims)
+    }
+
+    pub(super) fn token_with_head(&self, head: &Value, claims: &Value) -> String {
+        let message = message(head, claims);
+        let random = SystemRandom::new();
+        let signature = match &self.pair {
+            Pair::P256(pair) => pair.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+                signature
+            }
+        };
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// A token that takes the public key for a shared secret.
+    pub(super) fn token_by_public_key(&self, claims: &Value) -> String {
+        let message = message(&json!({ "alg": "HS256", "kid": self.id }), claims);
+        let secret = match &self.pair {
+            Pair::P256(pair) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public().as_ref(),
+        };
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let signature = hmac::sign(&secret, message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// A token without a signature.
+pub(super) fn unsigned(claims: &Value) -> String {
+    format!("{}.", message(&json!({ "alg": "none", "typ": "JWT" }), claims))
+}
+
+fn message(head: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(head), part(claims))
+}

@@ -1,0 +1,264 @@
+//! Conditional requests (RFC 9110 §13): what has not changed is not sent again, and what has changed
+//! is not overwritten.
+
+use std::fmt;
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{
+        StatusCode,
+        header::{
+            self, CACHE_CONTROL, ETAG, EntityTag, Header, IF_MATCH, IfMatch as IfMatchHeader,
+            IfNoneMatch, VARY,
+        },
+    },
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use models::ErrorCode;
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+
+use crate::{ApiError, settings};
+
+/// How much of the digest a tag has: 16 bytes, which no two states of a site share by chance.
+const TAG_BYTES: usize = 16;
+
+/// The name of a state of a resource: a strong entity tag (RFC 9110 §8.8.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ETag(EntityTag);
+
+impl ETag {
+    /// The tag of what these parts are together. For an answer that is not made yet, give
+    /// everything that decides it: route, parameters, the stamp of the collection.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for part in parts {
+            // With their lengths, so that "a", "bc" is not "ab", "c".
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let tag = URL_SAFE_NO_PAD.encode(&digest.finish().as_ref()[..TAG_BYTES]);
+        Self(EntityTag::new_strong(tag))
+    }
+
+    /// The tag of a representation.
+    pub fn of(representation: &[u8]) -> Self {
+        Self::of_parts([representation])
+    }
+
+    /// The tag of what a value is answered as.
+    pub fn of_json(value: &impl Serialize) -> Result<Self, ApiError> {
+        serde_json::to_vec(value).map(|json| Self::of(&json)).map_err(ApiError::internal)
+    }
+}
+
+impl fmt::Display for ETag {
+    /// With its quotes, as in the header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Answers a GET: 200 with the value and its tag, or 304 where the client has it already.
+pub fn json(request: &HttpRequest, value: &impl Serialize) -> Result<HttpResponse, ApiError> {
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    let tag = ETag::of(&body);
+    Ok(not_modified(request, &tag).unwrap_or_else(|| tagged(StatusCode::OK, &tag, body)))
+}
+
+/// Like [`json`], with a tag that was made without the value. It costs less than hashing, and
+/// [`not_modified`] can be asked before the value is read.
+pub fn json_tagged(
+    request: &HttpRequest,
+    tag: &ETag,
+    value: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(response) = not_modified(request, tag) {
+        return Ok(response);
+    }
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    Ok(tagged(StatusCode::OK, tag, body))
+}
+
+/// Answers a write: this status with the new state and its tag.
+pub fn written(status: StatusCode, value: &impl Serialize) -> Result<HttpResponse, ApiError> {
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    Ok(tagged(status, &ETag::of(&body), body))
+}
+
+/// 304 where `If-None-Match` names the tag. Weak tags match too (RFC 9110 §13.1.2): caches and
+/// proxies that compress weaken them.
+pub fn not_modified(request: &HttpRequest, tag: &ETag) -> Option<HttpResponse> {
+    if !request.headers().contains_key(header::IF_NONE_MATCH) {
+        return None;
+    }
+    let is_known = match IfNoneMatch::parse(request).ok()? {
+        IfNoneMatch::Any => true,
+        IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag.0)),
+    };
+    is_known.then(|| {
+        let mut response = HttpResponse::NotModified();
+        response.insert_header((ETAG, tag.to_string()));
+        response.insert_header(REVALIDATE).insert_header(PER_CALLER).finish()
+    })
+}
+
+/// A cache may keep an answer and has to ask before it uses it: a site shows at once what its
+/// editors change.
+const REVALIDATE: (header::HeaderName, &str) = (CACHE_CONTROL, "no-cache");
+
+/// Editors see more than the public does.
+const PER_CALLER: (header::HeaderName, &str) = (VARY, "authorization");
+
+fn tagged(status: StatusCode, tag: &ETag, body: Vec<u8>) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((ETAG, tag.to_string()))
+        .insert_header(REVALIDATE)
+        .insert_header(PER_CALLER)
+        .content_type("application/json")
+        .body(body)
+}
+
+/// Whether writes need `If-Match`. Put among the data of an app; without it they do not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequireIfMatch(bool);
+
+impl RequireIfMatch {
+    /// As the settings say.
+    pub fn new(server: &settings::Server) -> Self {
+        Self(server.require_if_match)
+    }
+}
+
+/// What a caller believes to be the present state of what a write changes.
+///
+/// As an extractor it answers 428 where `If-Match` is missing and the configuration requires it.
+#[derive(Debug, Clone)]
+pub struct IfMatch(Expected);
+
+#[derive(Debug, Clone)]
+enum Expected {
+    Anything,
+    OneOf(Vec<EntityTag>),
+}
+
+impl IfMatch {
+    /// Whether the caller named a state; if not, the present one need not be compared.
+    pub fn is_given(&self) -> bool {
+        matches!(self.0, Expected::OneOf(_))
+    }
+
+    /// Refuses with 412 unless `present` is the state that the caller expects. The comparison is
+    /// strong (RFC 9110 §13.1.1).
+    pub fn check(&self, present: &ETag) -> Result<(), ApiError> {
+        match &self.0 {
+            Expected::Anything => Ok(()),
+            Expected::OneOf(tags) if tags.iter().any(|tag| tag.strong_eq(&present.0)) => Ok(()),
+            Expected::OneOf(_) => {
+                let detail = "It was changed since it was read (`If-Match` does not match). Read it \
+                              again.";
+                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+            }
+        }
+    }
+
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let is_required = request.app_data::<RequireIfMatch>().is_some_and(|required| required.0);
+        if !request.headers().contains_key(IF_MATCH) {
+            if is_required {
+                let detail = "The header `If-Match` is missing. Send the `ETag` of what was read.";
+                return Err(ApiError::new(ErrorCode::PreconditionRequired, detail));
+            }
+            return Ok(Self(Expected::Anything));
+        }
+        Ok(Self(match IfMatchHeader::parse(request) {
+            Ok(IfMatchHeader::Any) => Expected::Anything,
+            Ok(IfMatchHeader::Items(tags)) => Expected::OneOf(tags),
+            // What cannot be read names no state.
+            Err(_) => Expected::OneOf(Vec::new()),
+        }))
+    }
+}
+
+impl FromRequest for IfMatch {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Self::of(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use serde_json::json as value;
+
+    use super::*;
+
+    fn request(name: header::HeaderName, header: &str) -> HttpRequest {
+        TestRequest::default().insert_header((name, header)).to_http_request()
+    }
+
+    #[test]
+    fn a_tag_is_strong_quoted_and_follows_the_representation() {
+        let tag = ETag::of(b"a");
+        assert_eq!(tag, ETag::of(b"a"));
+        assert_ne!(tag, ETag::of(b"b"));
+        assert_ne!(ETag::of_parts([&b"a"[..], b"bc"]), ETag::of_parts([&b"ab"[..], b"c"]));
+        let text = tag.to_string();
+        assert!(text.starts_with('"') && text.ends_with('"') && text.len() == 24, "{text}");
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        let value = value!({ "id": 1 });
+        let plain = TestRequest::default().to_http_request();
+        let response = json(&plain, &value).unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let tag = response.headers().get(ETAG).unwrap().to_str().unwrap().to_owned();
+        for header in [
+            tag.clone(),
+            format!("W/{tag}"),
+            format!("\"other\", {tag}"),
+            format!("\"other\",W/{tag} , \"x\""),
+            "*".to_owned(),
+        ] {
+            let response = json(&request(header::IF_NONE_MATCH, &header), &value).unwrap();
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{header}");
+            assert_eq!(response.headers().get(ETAG).unwrap(), tag.as_str());
+        }
+        for header in ["\"other\"", "", "garbage", tag.trim_matches('"')] {
+            let response = json(&request(header::IF_NONE_MATCH, header), &value).unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_write_on_another_state_is_refused() {
+        let present = ETag::of(b"now");
+        let check = |header: &str| {
+            let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
+            if_match.check(&present).map_err(|error| error.code())
+        };
+        assert_eq!(check(&present.to_string()), Ok(()));
+        assert_eq!(check(&format!("\"old\", {present}")), Ok(()));
+        assert_eq!(check("*"), Ok(()));
+        for header in ["\"old\"", &format!("W/{present}"), "", "garbage"] {
+            assert_eq!(check(header), Err(ErrorCode::PreconditionFailed), "{header}");
+        }
+    }
+
+    #[test]
+    fn if_match_is_required_where_the_configuration_says_so() {
+        let missing = |required| {
+            let request = TestRequest::default().app_data(RequireIfMatch(required));
+            IfMatch::of(&request.to_http_request()).map(drop).map_err(|error| error.code())
+        };
+        assert_eq!(missing(true), Err(ErrorCode::PreconditionRequired));
+        assert_eq!(missing(false), Ok(()));
+        let request = TestRequest::default().to_http_request();
+        assert!(!IfMatch::of(&request).unwrap().is_given());
+    }
+}

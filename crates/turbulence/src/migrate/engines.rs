@@ -1,0 +1,133 @@
+//! The engines of the services, and which of them a migration belongs to.
+
+use migrations::Engine;
+use mongo_kit::Connection;
+use service_kit::{Settings, clock::Clock, settings::HttpUrl};
+
+use crate::{cli::Service, failure::Failure};
+
+/// The shortest part of a word by which a migration is recognised.
+const SHORTEST_WORD: usize = 3;
+
+/// The engines of all services, in the order in which they run.
+pub(super) struct Engines {
+    all: Vec<Engine>,
+    /// The only one that is wanted, if not all are.
+    only: Option<Service>,
+}
+
+/// A migration that somebody named.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) id: &'static str,
+}
+
+impl Engines {
+    /// `sections` is the address of sections-service.
+    pub(super) fn new(
+        connection: &Connection,
+        settings: &Settings,
+        sections: &HttpUrl,
+        only: Option<Service>,
+    ) -> Result<Self, Failure> {
+        let client = content_service::sections_client(sections)?;
+        let clock = Clock::system();
+        let all = vec![
+            sections_service::engine(connection, clock.clone(), settings),
+            content_service::engine(connection, clock, settings, &client),
+        ];
+        Ok(Self { all, only })
+    }
+
+    /// Those that are wanted, in the order in which they run.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Engine> {
+        self.all.iter().filter(|engine| self.is_wanted(engine))
+    }
+
+    /// The only one that is wanted, if not all are.
+    pub(super) fn only(&self) -> Option<&Engine> {
+        self.only.and_then(|_| self.wanted().next())
+    }
+
+    /// The engine of a service.
+    pub(super) fn of(&self, service: Service) -> Option<&Engine> {
+        self.all.iter().find(|engine| engine.service() == service.name())
+    }
+
+    /// The migration with this id.
+    pub(super) fn find(&self, id: &str) -> Result<Target<'_>, Failure> {
+        let targets = self
+            .all
+            .iter()
+            .flat_map(|engine| ids(engine).into_iter().map(move |id| Target { engine, id }));
+        let targets: Vec<_> = targets.collect();
+        match targets.iter().find(|target| target.id == id) {
+            Some(target) if self.is_wanted(target.engine) => Ok(*target),
+            Some(Target { engine, id }) => Err(Failure::Usage(format!(
+                "{id} is a migration of {service}: leave out `--service`, or give `--service \
+                 {service}`",
+                service = engine.service()
+            ))),
+            None => Err(Failure::Usage(unknown(id, &targets))),
+        }
+    }
+
+    fn is_wanted(&self, engine: &Engine) -> bool {
+        self.only.is_none_or(|only| only.name() == engine.service())
+    }
+}
+
+/// The ids of a service's migrations, in their order.
+pub(super) fn ids(engine: &Engine) -> Vec<&'static str> {
+    engine.statuses().borrow().iter().map(|status| status.id).collect()
+}
+
+/// What to say about an id that there is not: which ones are like it, or which ones there are.
+fn unknown(given: &str, targets: &[Target<'_>]) -> String {
+    let likeness = |target: &Target<'_>| likeness(given, target.id);
+    let best = targets.iter().map(likeness).max().unwrap_or_default();
+    let text = |target: &Target<'_>| format!("{} ({})", target.id, target.engine.service());
+    if best > 0 {
+        let near = targets.iter().filter(|target| likeness(target) == best).map(text);
+        let near = near.collect::<Vec<_>>().join(" or ");
+        return format!("there is no migration {given:?}: did you mean {near}?");
+    }
+    let all = targets.iter().map(text).collect::<Vec<_>>().join(", ");
+    format!("there is no migration {given:?}: there are {all}")
+}
+
+/// How many words of an id were given, in full or in part.
+fn likeness(given: &str, id: &str) -> usize {
+    let given = given.to_lowercase();
+    let given: Vec<_> = given.split(|c: char| !c.is_alphanumeric()).collect();
+    let is_like = |word: &str, other: &str| match (word.parse::<u32>(), other.parse::<u32>()) {
+        (Ok(word), Ok(other)) => word == other,
+        _ => other.len() >= SHORTEST_WORD && (word.starts_with(other) || other.starts_with(word)),
+    };
+    id.split('_').filter(|word| given.iter().any(|other| is_like(word, other))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_like_what_has_its_number_or_its_words() {
+        let id = "0006_backfill_section_id";
+        for (given, expected) in [
+            (id, 3),
+            ("6", 1),
+            ("0006", 1),
+            ("backfill", 1),
+            ("0006_backfil_sections", 3),
+            ("Backfill-Section", 2),
+            ("0007", 0),
+            ("ba", 0),
+            ("", 0),
+            ("nonsense", 0),
+        ] {
+            assert_eq!(likeness(given, id), expected, "{given}");
+        }
+    }
+}

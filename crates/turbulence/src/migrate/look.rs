@@ -1,0 +1,74 @@
+//! Looking: status, plan, verify. Nothing is written.
+
+use migrations::{MigrationReport, Problem, Report};
+
+use super::{Answer, Engines};
+use crate::{failure::Failure, report};
+
+/// What the ledgers say, whatever state they are in.
+pub(super) async fn status(
+    engines: &Engines,
+    is_check: bool,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for engine in engines.wanted() {
+        let report = engine.report().await?;
+        answer.add(report.service, &report::status(&report), &report);
+        reports.push(report);
+    }
+    if is_check { check(&reports) } else { Ok(()) }
+}
+
+/// Whether nothing is left to do for anybody; what is worst comes first.
+fn check(reports: &[Report]) -> Result<(), Failure> {
+    let ids = |is_wanted: fn(&MigrationReport) -> bool| {
+        let all = reports.iter().flat_map(|report| {
+            let wanted = report.migrations.iter().filter(|one| is_wanted(one));
+            wanted.map(|one| format!("{} {}", report.service, one.id))
+        });
+        let all: Vec<_> = all.collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    };
+    if let Some(ids) = ids(|one| one.problem.as_ref().is_some_and(is_refused)) {
+        return Err(Failure::Drifted(ids));
+    }
+    if let Some(ids) = ids(MigrationReport::is_pending) {
+        return Err(Failure::Pending(ids));
+    }
+    let entries = reports.iter().flat_map(|report| &report.migrations);
+    let entries = entries.filter_map(|one| one.entry.as_ref());
+    match entries.map(|entry| entry.set_aside.len()).sum() {
+        0 => Ok(()),
+        count => Err(Failure::SetAside(count)),
+    }
+}
+
+/// Whether the engine refuses to run a migration with this problem. What a newer program has done
+/// is none: it is left alone.
+pub(super) fn is_refused(problem: &Problem) -> bool {
+    !matches!(problem, Problem::Newer { .. })
+}
+
+/// What a run would do.
+pub(super) async fn plan(engines: &Engines, answer: &mut Answer) -> Result<(), Failure> {
+    for engine in engines.wanted() {
+        let plans = engine.plan().await?;
+        let unknown = report::unknown(&engine.report().await?);
+        let text = report::plan(engine.service(), &plans) + &unknown;
+        answer.add(engine.service(), &text, &plans);
+    }
+    Ok(())
+}
+
+/// Whether what has to hold holds.
+pub(super) async fn verify(engines: &Engines, answer: &mut Answer) -> Result<(), Failure> {
+    let mut is_ok = true;
+    for engine in engines.wanted() {
+        let verifications = engine.verify().await?;
+        is_ok &= verifications.iter().all(|one| one.ok);
+        let text = report::verification(engine.service(), &verifications);
+        answer.add(engine.service(), &text, &verifications);
+    }
+    if is_ok { Ok(()) } else { Err(Failure::Unverified) }
+}

@@ -1,0 +1,80 @@
+//! What a look at the data found.
+
+use std::fmt::Write;
+
+use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
+
+use super::{documents, duration, left_out, set_aside};
+
+/// What a run would do.
+pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
+    let mut text = format!("{service}\n");
+    for Plan { id, summary, steps, waits_for, left_alone, set_aside: aside, .. } in plans {
+        if let Some(why) = left_alone {
+            _ = writeln!(text, "  {id:<28}left alone: {why}");
+            continue;
+        }
+        let is_pending = steps.iter().any(|step| step.changes > 0);
+        let state = match (waits_for, is_pending) {
+            (Some(_), _) => "would wait",
+            (None, true) => "would run",
+            (None, false) => "nothing to do",
+        };
+        _ = writeln!(text, "  {id:<28}{state} ({summary})");
+        if let Some(reason) = waits_for {
+            _ = writeln!(text, "      for {reason}");
+        }
+        for step in steps.iter().filter(|step| step.changes > 0) {
+            _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
+        }
+        for line in set_aside(aside).lines() {
+            _ = writeln!(text, "    aside:{line}");
+        }
+        let left = steps.iter().filter_map(|step| step.left_out.as_ref());
+        for line in left_out(left).lines() {
+            _ = writeln!(text, "    leave:{line}");
+        }
+    }
+    text
+}
+
+/// How documents are found and how long they take.
+fn effort(step: &PlannedStep) -> String {
+    let Some(seconds) = step.estimate_seconds else { return String::new() };
+    let found = match &step.index {
+        Some(index) => format!("by the index {index}"),
+        None => "reads the whole collection".to_owned(),
+    };
+    format!(" ({found}; {})", duration(seconds))
+}
+
+/// Whether what has to hold holds.
+pub(crate) fn verification(service: &str, verifications: &[Verification]) -> String {
+    let mut text = format!("{service}\n");
+    for Verification { id, ok, findings } in verifications {
+        _ = writeln!(text, "  {id:<28}{}", if *ok { "ok" } else { "NOT OK" });
+        for finding in findings {
+            let Finding { kind, what, count, documents: some, remedy } = finding;
+            let line = match kind {
+                FindingKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
+                FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
+                FindingKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
+                FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
+                FindingKind::OtherIndex => {
+                    format!("{what}: another index has this name; {remedy}")
+                }
+                FindingKind::Duplicates => {
+                    format!("{what}: {count} documents have the same key; {remedy}")
+                }
+                FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
+                FindingKind::LeftOut => format!("{what}: {count} ({remedy})"),
+            };
+            let margin = if *kind == FindingKind::LeftOut { "    left:  " } else { "      " };
+            _ = writeln!(text, "{margin}{line}");
+            if !some.is_empty() {
+                _ = writeln!(text, "{margin}    {}", documents(some, *count));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! down: exactly what was written is undone, or nothing.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use mongodb::bson::{RawDocumentBuf, doc};
+use serde_json::{Value, json};
+
+use super::{BACKFILL, legacy_site, linked, migrated_site, of};
+use crate::support::{Site, Turbulence};
+
+const COLLECTIONS: [&str; 5] = ["stories", "projects", "pages", "users", "sections"];
+
+/// Every document, byte by byte, and the names of all indexes.
+async fn everything(site: &Site) -> BTreeMap<String, (Vec<Vec<u8>>, Vec<String>)> {
+    let mut all = BTreeMap::new();
+    for name in COLLECTIONS {
+        let collection = site.database.collection(name).clone_with_type::<RawDocumentBuf>();
+        let documents = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+        let documents: Vec<_> = documents.try_collect().await.unwrap();
+        let bytes = documents.into_iter().map(RawDocumentBuf::into_bytes).collect();
+        // Of a collection that does not exist there are none either.
+        let mut indexes = collection.list_index_names().await.unwrap_or_default();
+        indexes.retain(|index| index != "_id_");
+        all.insert(name.to_owned(), (bytes, indexes));
+    }
+    all
+}
+
+async fn down_all(site: &Site) {
+    for service in ["content", "sections"] {
+        site.migrate(&["down", "--all", "--service", service]).await.success();
+    }
+}
+
+#[tokio::test]
+async fn what_was_there_before_is_there_again_byte_by_byte() {
+    let site = legacy_site().await;
+    // With one of everything: the user too is inserted, and undone.
+    let admin = ("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
+    let before = everything(&site).await;
+    let mut command = site.command(&["migrate", "up"]);
+    command.envs([admin]);
+    Turbulence::spawn(command).ended().await.success();
+    let migrated = everything(&site).await;
+    for name in COLLECTIONS {
+        assert_ne!(migrated[name], before[name], "{name}");
+    }
+
+    let ended = site.migrate(&["down", "--all", "--service", "content"]).await;
+    insta::assert_snapshot!(ended.success());
+    let ended = site.migrate(&["down", "--all", "--service", "sections"]).await;
+    insta::assert_snapshot!("of_sections", ended.success());
+    assert_eq!(everything(&site).await, before);
+    let ended = site.migrate(&["status"]).await;
+    insta::assert_snapshot!("status_after_down", site.redact(ended.success()));
+    site.refused(3, &["status", "--check"]).await;
+
+    // On demand it is applied again, with the same result but for ids and dates of what is new.
+    let mut command = site.command(&["migrate", "up"]);
+    command.envs([admin]);
+    Turbulence::spawn(command).ended().await.success();
+    assert_eq!(site.database.count("stories", linked()).await, 7);
+    site.migrate(&["status", "--check"]).await.success();
+}
+
+#[tokio::test]
+async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
+    let site = migrated_site().await;
+    let answer = site.answer(&["down", "--to", "0005_user_id"]).await;
+    let ids: Vec<_> = answer["content"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert_eq!(ids, ["0007_content_indexes", BACKFILL]);
+    assert_eq!(of(&answer["content"], BACKFILL)["undone"], 13);
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+    let states = site.states().await;
+    assert!(states[..5].iter().all(|state| state.as_deref() == Some("applied")), "{states:?}");
+    assert!(states[5..].iter().all(|state| state.as_deref() == Some("rolled_back")), "{states:?}");
+
+    // Nothing comes after it any more.
+    let before = site.database.hash().await;
+    let answer = site.answer(&["down", "--to", "0007_content_indexes"]).await;
+    assert_eq!(answer, json!({ "content": [] }));
+    assert_eq!(site.database.hash().await, before);
+}
+
+#[tokio::test]
+async fn what_somebody_changed_since_stays_theirs() {
+    let site = migrated_site().await;
+    let theirs = doc! { "$set": { "section_id": "an editor's" } };
+    let letter = doc! { "_id": "letter" };
+    site.database.collection("stories").update_one(letter.clone(), theirs).await.unwrap();
+    let ended = site.migrate(&["down", "--to", "0005_user_id"]).await;
+    let kept = "rolled back, 12 undone, 1 left as they are: somebody has changed them since";
+    assert!(ended.success().contains(kept), "{ended:#?}");
+    let letter = site.database.one("stories", letter).await;
+    assert_eq!(letter.get_str("section_id").unwrap(), "an editor's");
+}
+
+#[tokio::test]
+async fn without_its_journal_nothing_can_be_proven_and_nothing_is_changed() {
+    let site = migrated_site().await;
+    site.database.collection("content_migration_journal").drop().await.unwrap();
+    let line = site.refused(1, &["down", "--all", "--service", "content"]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0007_content_indexes cannot be rolled back, nothing was changed: the ledger counts 16 changes, the journal has 0");
+}
+
+#[tokio::test]
+async fn a_section_that_was_edited_since_is_not_deleted() {
+    let site = legacy_site().await;
+    site.migrate(&["up", "--service", "sections"]).await.success();
+    let edited = doc! { "$set": { "title": "Journal" } };
+    let sections = site.database.collection("sections");
+    sections.update_one(doc! { "slug": "blog" }, edited).await.unwrap();
+    for down in [&["--to", "0001_section_indexes"][..], &["--all", "--service", "sections"]] {
+        let line = site.refused(1, &[&["down"], down].concat()).await;
+        let (begin, end) = line.split_once("ObjectId(").unwrap();
+        let (_, end) = end.split_once(')').unwrap();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(format!("{begin}[id]{end}"), @"turbulence: 0002_seed_initial_sections cannot be rolled back, nothing was changed: the document [id] of sections, inserted by `the sections blog, about, projects and contact`, was changed or deleted since");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sections_stay_while_content_is_linked_to_them() {
+    let site = migrated_site().await;
+    let line = site.refused(1, &["down", "--to", "0001_section_indexes"]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0002_seed_initial_sections cannot be rolled back, nothing was changed: content is linked to what it inserted, by 0006_backfill_section_id; roll that back first, with `turbulence migrate down --to 0005_user_id`");
+    // The way that it says.
+    site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    site.migrate(&["down", "--to", "0001_section_indexes"]).await.success();
+    assert_eq!(site.database.count("sections", doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn how_far_has_to_be_said() {
+    let site = Site::new().await;
+    for (arguments, words) in [
+        (&["down"][..], "<--to <ID>|--all>"),
+        (&["down", "--all", "--to", "0001_section_indexes"], "cannot be used with"),
+        (&["down", "--all"], "`--all` is about one service"),
+    ] {
+        let ended = site.migrate(arguments).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+        assert!(ended.stderr.contains(words), "{ended:#?}");
+    }
+    assert_eq!(site.collections().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_live_is_waited_for_not_passed_over() {
+    let site = migrated_site().await;
+    site.lease("content", 9, 1).await;
+    let command = site.command(&["migrate", "down", "--to", "0005_user_id", "--json"]);
+    let down = Turbulence::spawn(command);
+    down.logged("waiting for its lease").await;
+    // The other process ends.
+    site.lease("content", 9, -1).await;
+    let ended = down.ended().await;
+    let answer: Value = serde_json::from_str(ended.success()).unwrap();
+    assert_eq!(answer["content"].as_array().unwrap().len(), 2);
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+    down_all(&site).await;
+}

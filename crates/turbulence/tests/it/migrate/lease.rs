@@ -1,0 +1,177 @@
+//! Leases that other processes hold: waiting, and force-unlock.
+
+use std::time::Duration;
+
+use mongodb::bson::{Bson, DateTime, doc};
+use serde_json::Value;
+
+use super::{legacy_site, linked, migrated_site};
+use crate::support::{Site, Turbulence};
+
+async fn fence(site: &Site, service: &str) -> i64 {
+    let lease = site.database.one(&format!("{service}_migration_lock"), doc! {}).await;
+    lease.get_i64("fence").unwrap()
+}
+
+#[tokio::test]
+async fn a_run_waits_for_the_lease_of_another_process_and_says_so() {
+    let site = legacy_site().await;
+    site.lease("content", 7, 1).await;
+    let up = Turbulence::spawn(site.command(&["migrate", "up"]));
+    up.logged("waiting for its lease").await;
+    let ended = site.migrate(&["status", "--service", "content"]).await;
+    let text = ended.success();
+    assert!(text.contains("process another (fence 7) is migrating, its lease has "), "{text}");
+    // The other process ends.
+    site.lease("content", 7, -1).await;
+    up.ended().await.success();
+    assert_eq!(fence(&site, "content").await, 8);
+    assert_eq!(site.database.count("stories", linked()).await, 7);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_kept_for_a_minute_is_code_4() {
+    let site = migrated_site().await;
+    site.database.insert("stories", [doc! { "_id": "new" }]).await;
+    site.lease("content", 7, 1).await;
+    let before = site.database.hash().await;
+    let wait = |arguments: &[&str]| Turbulence::spawn(site.command(arguments));
+    let up = wait(&["migrate", "up"]);
+    let down = wait(&["migrate", "down", "--to", "0005_user_id"]);
+    for waiting in [up, down] {
+        let ended = waiting.ended_within(Duration::from_secs(90)).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ended.failure(4), @"turbulence: process another (fence 7) is migrating content: wait for it; if it was killed, its lease ends within 30 s");
+        }
+    }
+    assert_eq!(site.database.hash().await, before);
+}
+
+#[tokio::test]
+async fn who_waits_can_be_told_to_stop() {
+    let site = legacy_site().await;
+    site.lease("sections", 7, 1).await;
+    let up = Turbulence::spawn(site.command(&["migrate", "up"]));
+    up.logged("waiting for its lease").await;
+    up.signal("TERM");
+    up.ended().await.failure(130);
+    assert_eq!(site.database.count("sections", doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn where_nothing_is_pending_a_lease_is_nobodys_business() {
+    let site = migrated_site().await;
+    site.lease("sections", 7, 1).await;
+    site.lease("content", 7, 1).await;
+    site.migrate(&["up"]).await.success();
+}
+
+#[tokio::test]
+async fn a_lease_that_lives_is_left_to_its_holder_unless_somebody_says_yes() {
+    let site = legacy_site().await;
+    site.lease("content", 7, 1).await;
+    let line = site.refused(4, &["force-unlock", "--fence", "7"]).await;
+    let (begin, end) = line.split_once(" ms left").unwrap();
+    let begin = begin.trim_end_matches(|c: char| c.is_ascii_digit());
+    insta::assert_snapshot!(format!("{begin}[n] ms left{end}"), @"turbulence: process another holds the lease of content and renewed it, it has [n] ms left: end that process; unlock it only if it cannot be reached, with `--yes`");
+    let ended = site.migrate(&["force-unlock", "--fence", "7"]).await;
+    let holder = "content: process another (fence 7), its lease has ";
+    assert!(ended.stdout.starts_with(holder), "{ended:#?}");
+    assert!(ended.stdout.ends_with(" min left: it keeps the lease\n"), "{ended:#?}");
+
+    let ended = site.migrate(&["force-unlock", "--fence", "7", "--yes", "--json"]).await;
+    let answer: Value = serde_json::from_str(ended.success()).unwrap();
+    assert_eq!(answer["content"]["unlocked"], true);
+    assert_eq!(answer["content"]["lease"]["owner"], "another");
+    assert_eq!(answer["content"]["lease"]["fence"], 7);
+    let lease = site.database.one("content_migration_lock", doc! {}).await;
+    assert_eq!(lease.get("owner"), Some(&Bson::Null));
+    assert_eq!(lease.get_i64("fence").unwrap(), 8);
+    assert!(*lease.get_datetime("expires_at").unwrap() < DateTime::now());
+    site.migrate(&["up"]).await.success();
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_is_taken_away_without_a_yes() {
+    let site = legacy_site().await;
+    site.lease("content", 7, -1).await;
+    let ended = site.migrate(&["status", "--service", "content"]).await;
+    let text = ended.success();
+    let ended_without = "nobody is migrating: process another (fence 7) ended without a word, its lease ended 60 min ago";
+    assert!(text.contains(ended_without), "{text}");
+    let ended = site.migrate(&["force-unlock", "--fence", "7"]).await;
+    insta::assert_snapshot!(ended.success(), @"content: process another (fence 7), its lease ended 60 min ago: the lease is taken away, its next batch is refused");
+}
+
+#[tokio::test]
+async fn another_fence_is_another_lease() {
+    let site = legacy_site().await;
+    site.lease("sections", 8, 1).await;
+    let line = site.refused(4, &["force-unlock", "--fence", "7", "--yes"]).await;
+    insta::assert_snapshot!(line, @"turbulence: the lease of sections has the fence 8, not 7: it changed hands since; look again");
+    assert_eq!(fence(&site, "sections").await, 8);
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_holds_cannot_be_taken_away() {
+    let site = migrated_site().await;
+    let line = site.refused(1, &["force-unlock", "--fence", "1", "--yes"]).await;
+    insta::assert_snapshot!(line, @"turbulence: nobody holds the lease of sections or content: there is nothing to unlock");
+    let unlock = ["force-unlock", "--fence", "1", "--yes", "--service", "content"];
+    let line = site.refused(1, &unlock).await;
+    insta::assert_snapshot!(line, @"turbulence: nobody holds the lease of content: there is nothing to unlock");
+}
+
+#[tokio::test]
+async fn of_two_leases_somebody_has_to_say_which() {
+    let site = legacy_site().await;
+    site.lease("sections", 7, 1).await;
+    site.lease("content", 9, 1).await;
+    let line = site.refused(2, &["force-unlock", "--fence", "9", "--yes"]).await;
+    insta::assert_snapshot!(line, @"turbulence: two leases are held, that of sections by process another (fence 7), that of content by process another (fence 9): say which, with `--service`");
+    let unlock = ["force-unlock", "--fence", "9", "--yes", "--service", "content"];
+    site.migrate(&unlock).await.success();
+    assert_eq!((fence(&site, "sections").await, fence(&site, "content").await), (7, 10));
+}
+
+#[tokio::test]
+async fn a_fence_is_needed() {
+    let site = Site::new().await;
+    for arguments in [&["force-unlock"][..], &["force-unlock", "--fence", "x"]] {
+        let ended = site.migrate(arguments).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+        assert!(ended.stderr.contains("--fence <N>"), "{ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_lease_is_taken_away_writes_nothing_more() {
+    let site = Site::new().await;
+    let stories = (0..200).map(|number| doc! { "_id": number });
+    site.database.collection("stories").insert_many(stories).await.unwrap();
+    let up = ["migrate", "up", "--no-throttle", "--documents-per-second", "10"];
+    let up = Turbulence::spawn(site.command(&up));
+    let published = doc! { "is_published": true };
+    test_support::eventually("some stories are done", async || {
+        site.database.count("stories", published.clone()).await > 3
+    })
+    .await;
+    let fence = fence(&site, "content").await.to_string();
+    site.refused_beside(4, &["force-unlock", "--fence", &fence]).await;
+    site.migrate(&["force-unlock", "--fence", &fence, "--yes"]).await.success();
+    let ended = up.ended().await;
+    assert_eq!(
+        ended.failure(4),
+        "turbulence: 0001_published_flag was taken over by another process"
+    );
+    assert!(site.database.count("stories", published.clone()).await < 200);
+    site.migrate(&["up", "--no-throttle"]).await.success();
+    assert_eq!(site.database.count("stories", published).await, 200);
+}
+
+impl Site {
+    /// A command that is refused while something else is written.
+    async fn refused_beside(&self, code: i32, arguments: &[&str]) {
+        self.migrate(arguments).await.failure(code);
+    }
+}

@@ -1,0 +1,163 @@
+//! Ledgers that this program did not write like this: edited by hand, or of a newer program.
+
+use mongodb::bson::{Document, doc};
+use serde_json::Value;
+
+use super::{BACKFILL, legacy_site, linked, migrated_site, of};
+
+/// Every command that works with the entry, and so refuses.
+const REFUSED: [&[&str]; 8] = [
+    &["up"],
+    &["up", "--to", BACKFILL],
+    &["plan"],
+    &["verify"],
+    &["pause", BACKFILL],
+    &["resume", BACKFILL],
+    &["retry", BACKFILL],
+    &["down", "--to", "0005_user_id"],
+];
+
+#[tokio::test]
+async fn an_entry_that_somebody_edited_is_refused_and_nothing_is_changed_until_it_is_repaired() {
+    let edits: [(&str, Document, &str); 4] = [
+        ("wrong text", doc! { "state": "aplied" }, "`state`: unknown variant `aplied`"),
+        (
+            "wrong type",
+            doc! { "attempts": "three" },
+            "`attempts`: invalid type: string \"three\", expected i64",
+        ),
+        ("no number", doc! { "revision": null }, "`revision`: invalid type"),
+        ("another checksum", doc! { "checksum": "0123456789abcdef" }, "0123456789ab"),
+    ];
+    for (case, edit, words) in edits {
+        let site = migrated_site().await;
+        site.edit(BACKFILL, edit).await;
+        for arguments in REFUSED {
+            let line = site.refused(5, arguments).await;
+            assert!(line.contains(BACKFILL) && line.contains("repair"), "{case}: {line}");
+            assert!(line.contains(words), "{case} {arguments:?}: {line}");
+        }
+        // It is shown, with all that can be read.
+        site.refused(5, &["status", "--check"]).await;
+        let ended = site.migrate(&["status"]).await;
+        let text = ended.success();
+        assert!(text.contains(words) && text.contains("6 of 7 applied"), "{case}: {text}");
+        // What comes before is not affected.
+        site.migrate(&["up", "--to", "0005_user_id"]).await.success();
+
+        let repaired = site.answer(&["repair"]).await;
+        assert_eq!(repaired["sections"], Value::Array(vec![]));
+        let repaired = repaired["content"].as_array().unwrap();
+        assert_eq!(repaired.len(), 1, "{case}");
+        assert_eq!(repaired[0]["id"], BACKFILL, "{case}");
+        site.migrate(&["up"]).await.success();
+        site.migrate(&["status", "--check"]).await.success();
+        // What was written before can still be undone.
+        site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+        assert_eq!(site.database.count("stories", linked()).await, 0, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_says_what_is_wrong_and_what_to_do() {
+    let site = migrated_site().await;
+    site.edit(BACKFILL, doc! { "state": "aplied" }).await;
+    site.edit("0003_story_slugs", doc! { "checksum": "0123456789abcdef" }).await;
+    let redact = |line: &str| {
+        let (begin, end) = line.split_once("this program ").unwrap();
+        format!("{begin}this program [checksum]{}", &end[12..])
+    };
+    insta::assert_snapshot!(redact(&site.refused(5, &["up"]).await), @"turbulence: content 0003_story_slugs: it is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum]; run the program that fits, or accept this one's with `turbulence migrate repair`. Nothing was run");
+    insta::assert_snapshot!(redact(&site.refused(5, &["plan"]).await), @"turbulence: 0003_story_slugs is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum], both of revision 1. Run the program that fits, or raise the revision; `repair` accepts this program's");
+    let ended = site.migrate(&["status"]).await;
+    let text = site.redact(ended.success());
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("repair")).collect();
+    insta::assert_snapshot!(redact(&lines.join("\n")));
+    let ended = site.migrate(&["repair"]).await;
+    insta::assert_snapshot!(ended.success(), @"sections nothing was to repair\ncontent  0003_story_slugs            checksum 0123456789ab replaced by this program's\ncontent  0006_backfill_section_id    begun anew: `state`: unknown variant `aplied`, expected one of `pending`, `running`, `paused`, `waiting_dependency`, `verifying`, `applied`, `failed_retryable`, `failed_fatal`, `rolling_back`, `rolled_back`");
+    // There is nothing left to repair.
+    let ended = site.migrate(&["repair"]).await;
+    insta::assert_snapshot!(ended.success(), @"sections nothing was to repair\ncontent  nothing was to repair");
+    site.migrate(&["up"]).await.success();
+    let repaired = site.entry("0003_story_slugs").await;
+    let from = repaired.get_document("repaired_from").unwrap();
+    assert_eq!(from.get_str("checksum").unwrap(), "0123456789abcdef");
+}
+
+#[tokio::test]
+async fn a_newer_revision_is_known_as_any_number() {
+    let site = migrated_site().await;
+    site.edit(BACKFILL, doc! { "revision": 2_i64, "app_version": "9.9.9" }).await;
+    site.database.insert("stories", [doc! { "_id": "new" }]).await;
+    let ended = site.migrate(&["up"]).await;
+    assert!(ended.success().contains("left alone: revision 2 of 9.9.9 has run"), "{ended:#?}");
+    assert_eq!(site.database.count("stories", linked()).await, 7);
+}
+
+#[tokio::test]
+async fn what_was_found_before_something_is_refused_is_said() {
+    let site = migrated_site().await;
+    site.edit(BACKFILL, doc! { "checksum": "0123456789abcdef" }).await;
+    for action in ["plan", "verify"] {
+        let ended = site.migrate(&[action]).await;
+        ended.failure(5);
+        assert!(ended.stdout.contains("0002_seed_initial_sections"), "{ended:#?}");
+        let ended = site.migrate(&[action, "--json"]).await;
+        ended.failure(5);
+        let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(answer["sections"].as_array().unwrap().len(), 2, "{answer:#}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_run_where_a_later_migration_is_refused() {
+    let site = legacy_site().await;
+    site.migrate(&["pause", BACKFILL]).await.success();
+    site.edit(BACKFILL, doc! { "checksum": "0123456789abcdef" }).await;
+    let line = site.refused(5, &["up"]).await;
+    assert!(line.ends_with("Nothing was run"), "{line}");
+    assert_eq!(site.database.count("sections", doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn what_a_newer_program_has_run_is_left_alone_and_the_rest_goes_on() {
+    let site = migrated_site().await;
+    let newer = doc! { "revision": 2, "app_version": "9.9.9", "state": "a new state" };
+    site.edit(BACKFILL, newer).await;
+    let future = doc! { "_id": "0099_future", "state": "applied" };
+    site.entries("content").insert_one(future).await.unwrap();
+    site.database.insert("stories", [doc! { "_id": "new" }]).await;
+
+    let ended = site.migrate(&["status"]).await;
+    let text = site.redact(ended.success());
+    let newer = "left alone: a newer program, 9.9.9, has run its revision 2";
+    assert!(text.contains(newer), "{text}");
+    let unknown =
+        "0099_future                 left alone: not known to this program, but to a newer one";
+    assert!(text.contains(unknown), "{text}");
+    site.migrate(&["status", "--check"]).await.success();
+    let ended = site.migrate(&["plan"]).await;
+    let text = ended.success();
+    let plan = "0006_backfill_section_id    left alone: revision 2 of 9.9.9 has run";
+    assert!(text.contains(plan) && text.contains(unknown), "{text}");
+    let status = site.answer(&["status"]).await;
+    assert_eq!(status["content"]["unknown"], serde_json::json!(["0099_future"]));
+    let one = of(&status["content"]["migrations"], BACKFILL);
+    assert_eq!(one["problem"]["kind"], "newer", "{one:#}");
+
+    let ended = site.migrate(&["up"]).await;
+    let text = ended.success();
+    assert!(text.contains(plan) && text.contains(unknown), "{text}");
+    assert!(ended.log().iter().any(|line| line["migration"] == "0099_future"), "{ended:#?}");
+    let story = site.database.one("stories", doc! { "_id": "new" }).await;
+    assert!(story.contains_key("slug") && !story.contains_key("section_id"), "{story}");
+
+    for action in ["pause", "resume", "retry"] {
+        let line = site.refused(1, &[action, BACKFILL]).await;
+        assert!(line.contains("a newer program, 9.9.9, has run its revision 2"), "{line}");
+    }
+    let line = site.refused(1, &["down", "--to", "0005_user_id"]).await;
+    assert!(line.contains("cannot be rolled back") && line.contains("9.9.9"), "{line}");
+    site.migrate(&["repair"]).await.success();
+    assert_eq!(site.entry(BACKFILL).await.get_str("state").unwrap(), "a new state");
+}

@@ -1,0 +1,99 @@
+//! pause, resume, retry; and ids that there are not.
+
+use mongodb::bson::doc;
+
+use super::{BACKFILL, legacy_site, migrated_site};
+use crate::support::Site;
+
+#[tokio::test]
+async fn what_is_paused_does_not_run_until_it_is_resumed() {
+    let site = legacy_site().await;
+    let ended = site.migrate(&["pause", BACKFILL]).await;
+    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id is paused: `turbulence migrate resume 0006_backfill_section_id` lets it go on");
+    // Once more is no mistake.
+    let paused = site.answer(&["pause", BACKFILL]).await;
+    assert_eq!(paused["content"]["state"], "paused", "{paused:#}");
+
+    let ended = site.migrate(&["plan"]).await;
+    assert!(ended.success().contains("for an operator's `resume`"), "{ended:#?}");
+    let ended = site.migrate(&["up"]).await;
+    insta::assert_snapshot!(ended.failure(3), @"turbulence: 0006_backfill_section_id is paused: `resume` lets it go on");
+    insta::assert_snapshot!("up_while_paused", site.redact(&ended.stdout));
+    assert_eq!(site.database.count("stories", super::linked()).await, 0);
+    let ended = site.migrate(&["status"]).await;
+    insta::assert_snapshot!("status_while_paused", site.redact(ended.success()));
+
+    let ended = site.migrate(&["resume", BACKFILL]).await;
+    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id goes on: by a service that is running, or else by `turbulence migrate up`");
+    site.migrate(&["up"]).await.success();
+    assert_eq!(site.database.count("stories", super::linked()).await, 7);
+}
+
+#[tokio::test]
+async fn what_is_in_no_state_for_it_stays_as_it_is() {
+    let site = migrated_site().await;
+    let line = site.refused(1, &["pause", BACKFILL]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is applied: nothing of it runs");
+    let line = site.refused(1, &["resume", BACKFILL]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is applied: only what is paused can be resumed");
+    let line = site.refused(1, &["retry", BACKFILL, "--json"]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is applied: only what failed or set documents aside can be tried again");
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_when_its_cause_is_removed() {
+    let site = legacy_site().await;
+    let twin = doc! { "slug": "twin", "is_deleted": false };
+    let twins = [twin.clone(), twin];
+    site.database.insert("sections", twins).await;
+    let ended = site.migrate(&["up"]).await;
+    let line = ended.failure(1);
+    assert!(line.contains("the index slug_1_not_deleted cannot be built on sections"), "{line}");
+    assert!(line.contains("have the same key"), "{line}");
+    let ended = site.migrate(&["status"]).await;
+    let text = ended.success();
+    assert!(text.contains("FAILED at "), "{text}");
+    let remedy = "remove the cause, then `turbulence migrate retry 0001_section_indexes` or `up`";
+    assert!(text.contains(remedy), "{text}");
+    assert!(text.contains("have the same key"), "{text}");
+
+    site.database.collection("sections").delete_one(doc! { "slug": "twin" }).await.unwrap();
+    let retried = site.answer(&["retry", "0001_section_indexes"]).await;
+    assert_eq!(retried["sections"]["state"], "pending", "{retried:#}");
+    site.migrate(&["up"]).await.success();
+}
+
+#[tokio::test]
+async fn an_id_that_there_is_not_is_a_wrong_command_line() {
+    let site = migrated_site().await;
+    let line = site.refused(2, &["pause", "0006"]).await;
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"0006\": did you mean 0006_backfill_section_id (content)?");
+    let line = site.refused(2, &["resume", "0002_dates"]).await;
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"0002_dates\": did you mean 0002_story_dates (content)?");
+    let line = site.refused(2, &["retry", "indexes"]).await;
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"indexes\": did you mean 0001_section_indexes (sections) or 0007_content_indexes (content)?");
+    let line = site.refused(2, &["up", "--to", "nonsense"]).await;
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"nonsense\": there are 0001_section_indexes (sections), 0002_seed_initial_sections (sections), 0001_published_flag (content), 0002_story_dates (content), 0003_story_slugs (content), 0004_create_admin_user (content), 0005_user_id (content), 0006_backfill_section_id (content), 0007_content_indexes (content)");
+    let line = site.refused(2, &["down", "--to", ""]).await;
+    assert!(line.contains("there is no migration \"\": there are 0001_section_indexes"), "{line}");
+    let line = site.refused(2, &["up", "--to", BACKFILL, "--service", "sections"]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is a migration of content: leave out `--service`, or give `--service content`");
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_answers_nothing() {
+    let site = Site::new().await;
+    let ended = site.migrate(&["pause", "nonsense", "--json"]).await;
+    ended.failure(2);
+    assert_eq!(ended.stdout, "");
+}
+
+#[tokio::test]
+async fn an_id_is_needed() {
+    let site = Site::new().await;
+    for action in ["pause", "resume", "retry"] {
+        let ended = site.migrate(&[action]).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+        assert!(ended.stderr.contains("<ID>"), "{ended:#?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! `turbulence up` where migrations do not get on: the site is served, and its summary says why.
+
+use mongodb::bson::doc;
+use test_support::eventually;
+
+use super::{BACKFILL, legacy_site, linked, migrated_site};
+
+const NOT_EVERY: &str = "Turbulence serves, but not every migration is applied";
+
+#[tokio::test]
+async fn a_paused_migration_is_told_and_goes_on_when_it_is_resumed() {
+    let site = legacy_site().await;
+    site.migrate(&["pause", BACKFILL]).await.success();
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let paused = "0006_backfill_section_id    is paused: ";
+    assert!(summary.text.contains(paused), "{}", summary.text);
+    let waits = "0007_content_indexes        pending: waits for 0006";
+    assert!(summary.text.contains(waits), "{}", summary.text);
+    assert_eq!(summary.get("/stories").await.0, 200);
+
+    site.migrate(&["resume", BACKFILL]).await.success();
+    eventually("the content is linked", async || {
+        site.database.count("stories", linked()).await == 7
+    })
+    .await;
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_stays_so_and_is_told() {
+    let site = migrated_site().await;
+    site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let rolled_back = "0006_backfill_section_id    is rolled back: ";
+    assert!(summary.text.contains(rolled_back), "{}", summary.text);
+    turbulence.stop().await;
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_with_its_reason() {
+    let site = legacy_site().await;
+    let twin = doc! { "slug": "twin", "is_deleted": false };
+    site.database.insert("sections", [twin.clone(), twin]).await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let failed = "0001_section_indexes        failed: ";
+    assert!(summary.text.contains(failed), "{}", summary.text);
+    assert!(summary.text.contains("have the same key"), "{}", summary.text);
+    assert_eq!(summary.get("/sections").await.0, 503);
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_another_service_is_told_after_a_while() {
+    let site = legacy_site().await;
+    super::break_sections(&site).await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let waits = "0006_backfill_section_id    waiting: ";
+    assert!(summary.text.contains(waits), "{}", summary.text);
+    turbulence.stop().await;
+}

@@ -1,0 +1,204 @@
+//! up: how far, how fast, and what it says.
+
+use mongodb::bson::{Document, doc};
+use serde_json::Value;
+use test_support::eventually;
+
+use super::{BACKFILL, legacy_site, linked, of};
+use crate::support::{Site, Turbulence};
+
+/// More documents than a few batches of one.
+const MANY: usize = 200;
+
+/// A site with stories that say nothing about being published, and `up` at ten of them a second.
+async fn slow_up() -> (Site, Turbulence) {
+    let site = Site::new().await;
+    let stories = (0..MANY).map(|number| doc! { "_id": i64::try_from(number).unwrap() });
+    site.database.collection("stories").insert_many(stories).await.unwrap();
+    // Nothing but the limit slows it down.
+    let arguments = ["migrate", "up", "--no-throttle", "--documents-per-second", "10"];
+    let up = Turbulence::spawn(site.command(&arguments));
+    (site, up)
+}
+
+fn published() -> Document {
+    doc! { "is_published": true }
+}
+
+impl Site {
+    /// Waits until some stories are done.
+    async fn is_under_way(&self) {
+        eventually("some stories are done", async || {
+            self.database.count("stories", published()).await > 3
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn everything_is_applied_and_a_second_run_writes_nothing() {
+    let site = legacy_site().await;
+    let ended = site.migrate(&["up"]).await;
+    insta::assert_snapshot!(site.redact(ended.success()));
+    for (collection, count) in [("stories", 7), ("projects", 3), ("pages", 3)] {
+        assert_eq!(site.database.count(collection, linked()).await, count, "{collection}");
+    }
+    let before = site.database.hash().await;
+    let again = site.answer(&["up"]).await;
+    assert_eq!(site.database.hash().await, before);
+    for status in again["content"].as_array().unwrap() {
+        assert_eq!(status["is_settled"], true, "{status:#}");
+        assert_eq!(status["parts"], Value::Array(vec![]), "{status:#}");
+    }
+}
+
+#[tokio::test]
+async fn up_to_one_of_sections_runs_nothing_of_content() {
+    let site = legacy_site().await;
+    let answer = site.answer(&["up", "--to", "0001_section_indexes"]).await;
+    assert_eq!(answer["sections"].as_array().unwrap().len(), 1, "{answer:#}");
+    assert!(answer.get("content").is_none(), "{answer:#}");
+    assert_eq!(site.database.count("sections", doc! {}).await, 0);
+    assert!(!site.collections().await.contains(&"content_migrations".to_owned()));
+}
+
+#[tokio::test]
+async fn up_to_one_of_content_runs_all_of_sections_first_and_nothing_after_it() {
+    let site = legacy_site().await;
+    let ended = site.migrate(&["up", "--to", BACKFILL]).await;
+    assert!(!ended.success().contains("0007_content_indexes"), "{ended:#?}");
+    assert_eq!(site.database.count("sections", doc! {}).await, 4);
+    assert_eq!(site.database.count("stories", linked()).await, 7);
+    let states = site.states().await;
+    assert!(states[..6].iter().all(|state| state.as_deref() == Some("applied")), "{states:?}");
+    assert_eq!(states[6], None);
+}
+
+#[tokio::test]
+async fn without_sections_content_is_left_out_with_a_reason_and_linked_when_they_exist() {
+    let site = legacy_site().await;
+    let ended = site.migrate(&["up", "--service", "content"]).await;
+    insta::assert_snapshot!(site.redact(ended.success()));
+    assert_eq!(site.database.count("sections", doc! {}).await, 0);
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+
+    let sections = site.answer(&["up", "--service", "sections"]).await;
+    assert!(sections.get("content").is_none());
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+    site.migrate(&["up", "--service", "content"]).await.success();
+    assert_eq!(site.database.count("stories", linked()).await, 7);
+    site.migrate(&["verify"]).await.success();
+}
+
+#[tokio::test]
+async fn an_admin_that_is_configured_is_created_and_gets_what_has_nobody() {
+    let site = legacy_site().await;
+    let mut command = site.command(&["migrate", "up"]);
+    command.env("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
+    Turbulence::spawn(command).ended().await.success();
+    let admin = site.database.one("users", doc! { "email": "admin@example.com" }).await;
+    let id = admin.get_object_id("_id").unwrap().to_hex();
+    assert_eq!(site.database.count("stories", doc! { "user_id": &id }).await, 8);
+    assert_eq!(site.database.count("stories", doc! { "user_id": { "$ne": &id } }).await, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on_there() {
+    let (site, up) = slow_up().await;
+    site.is_under_way().await;
+
+    let status = site.answer(&["status", "--service", "content"]).await;
+    let flag = of(&status["content"]["migrations"], "0001_published_flag");
+    assert_eq!((&flag["state"], &flag["is_interrupted"]), (&"running".into(), &false.into()));
+    let ended = site.migrate(&["status", "--service", "content"]).await;
+    let text = site.redact(ended.success());
+    assert!(text.contains("RUNNING since [date], by process [process]"), "{text}");
+    assert!(text.contains("slowed down: rate limit"), "{text}");
+    assert!(text.contains("content: 0 of 7 applied; process [process] (fence 1)"), "{text}");
+
+    up.signal("TERM");
+    let ended = up.ended().await;
+    assert_eq!(
+        ended.failure(130),
+        "turbulence: interrupted: the next run goes on where this one stopped"
+    );
+    assert!(ended.stdout.contains("0001_published_flag         interrupted: "), "{ended:#?}");
+    let done = site.database.count("stories", published()).await;
+    let entry = site.entry("0001_published_flag").await;
+    assert_eq!(entry.get_str("state").unwrap(), "running");
+    let progress = entry.get_document("progress").unwrap();
+    assert_eq!(progress.get_i64("modified").unwrap(), i64::try_from(done).unwrap());
+
+    let ended = site.migrate(&["status", "--service", "content"]).await;
+    let text = ended.success();
+    let interrupted = "interrupted: the next run goes on where it stopped";
+    assert!(text.contains(interrupted) && text.contains(&format!("{done} of 200")), "{text}");
+
+    let ended = site.migrate(&["up", "--no-throttle"]).await;
+    let all = "stories without is_published → true: 200";
+    assert!(ended.success().contains(all), "{ended:#?}");
+    assert_eq!(site.database.count("stories", published()).await, 200);
+}
+
+#[tokio::test]
+async fn where_there_is_no_terminal_progress_is_told_in_lines_of_json() {
+    let (site, up) = slow_up().await;
+    up.logged("\"rate_limit\"").await;
+    let log = up.log();
+    let mut lines = log.iter().filter(|line| line["message"] == "progress");
+    let line = lines.next_back().unwrap();
+    assert_eq!(line["service"], "content", "{line:#}");
+    assert_eq!(line["migration"], "0001_published_flag");
+    assert_eq!(line["step"], "stories without is_published → true");
+    assert_eq!(line["total"], 200);
+    assert!(line["modified"].as_i64().unwrap() > 0, "{line:#}");
+    assert!(line["rate"].as_f64().unwrap() > 0.0, "{line:#}");
+    assert!(line["eta_seconds"].as_f64().unwrap() > 0.0, "{line:#}");
+    up.signal("TERM");
+    up.ended().await.failure(130);
+    drop(site);
+}
+
+#[tokio::test]
+async fn without_throttle_a_limit_of_the_settings_does_not_hold() {
+    let (site, up) = slow_up().await;
+    up.signal("TERM");
+    up.ended().await;
+    let mut command = site.command(&["migrate", "up", "--no-throttle"]);
+    // It would take three minutes.
+    command.env("TURBULENCE__MIGRATIONS__DOCUMENTS_PER_SECOND", "1");
+    let ended = Turbulence::spawn(command).ended().await;
+    ended.success();
+    assert!(ended.took.as_secs() < 60, "{:?}", ended.took);
+    assert_eq!(site.database.count("stories", published()).await, 200);
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_is_a_wrong_command_line() {
+    let site = Site::new().await;
+    let ended = site.migrate(&["up", "--documents-per-second", "0"]).await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn a_pause_stops_a_process_that_runs_and_a_resume_lets_the_next_one_go_on() {
+    let (site, up) = slow_up().await;
+    site.is_under_way().await;
+    site.migrate(&["pause", "0001_published_flag"]).await.success();
+    let ended = up.ended().await;
+    assert_eq!(
+        ended.failure(3),
+        "turbulence: 0001_published_flag is paused: `resume` lets it go on"
+    );
+    let done = site.database.count("stories", published()).await;
+    assert!(done < 200, "{done}");
+
+    let ended = site.migrate(&["status"]).await;
+    let text = ended.success();
+    let paused = "PAUSED: `turbulence migrate resume 0001_published_flag` lets it go on";
+    assert!(text.contains(paused) && text.contains(&format!("{done} of 200")), "{text}");
+    site.migrate(&["resume", "0001_published_flag"]).await.success();
+    let ended = site.migrate(&["up", "--no-throttle"]).await;
+    let all = "stories without is_published → true: 200";
+    assert!(ended.success().contains(all), "{ended:#?}");
+}

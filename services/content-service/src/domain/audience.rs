@@ -1,0 +1,106 @@
+//! Who is looking, and what that keeps from them.
+
+use std::sync::Arc;
+
+use models::{ContentType, ObjectId, SectionEntry};
+
+/// Who is looking.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Audience {
+    /// Everybody: sees what is published, unless its section hides it.
+    Public(Hidden),
+    /// Somebody with a token: sees everything that is not deleted.
+    Editors,
+}
+
+/// Which content its section hides from the public.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Hidden {
+    /// That of these sections.
+    Of(Arc<[ObjectId]>),
+    /// All that belongs to any section: nobody knows which of them are public.
+    AllOfSections,
+}
+
+/// The sections of the site, as sections-service tells.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    sections: Vec<SectionEntry>,
+    hidden: Arc<[ObjectId]>,
+}
+
+impl Directory {
+    pub(crate) fn new(sections: Vec<SectionEntry>) -> Self {
+        let hidden = sections.iter().filter(|section| !section.is_public);
+        let mut hidden: Vec<_> = hidden.map(|section| section.id).collect();
+        // The same sections are the same audience.
+        hidden.sort_unstable();
+        Self { sections, hidden: hidden.into() }
+    }
+
+    /// The sections that exist and that the public does not see. An id that no section has is not
+    /// among them: content of a section that does not exist stays visible.
+    pub(crate) fn hidden(&self) -> Hidden {
+        Hidden::Of(self.hidden.clone())
+    }
+
+    /// The section with this slug, as far as the audience sees it.
+    pub(crate) fn by_slug(&self, slug: &str, audience: &Audience) -> Option<&SectionEntry> {
+        self.sections.iter().find(|section| {
+            let is_visible = match audience {
+                Audience::Public(_) => section.is_public,
+                Audience::Editors => !section.is_deleted,
+            };
+            is_visible && section.slug == slug
+        })
+    }
+
+    /// The section with this id, in the trash or not.
+    pub(crate) fn by_id(&self, id: ObjectId) -> Option<&SectionEntry> {
+        self.sections.iter().find(|section| section.id == id)
+    }
+
+    /// The section that content without one gets.
+    pub(crate) fn default(&self, slug: &str, content_type: ContentType) -> Option<&SectionEntry> {
+        let section = self.by_slug(slug, &Audience::Editors)?;
+        (section.content_type == content_type).then_some(section)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::DisplayType;
+
+    use super::*;
+
+    fn section(number: u8, slug: &str, is_deleted: bool, is_public: bool) -> SectionEntry {
+        SectionEntry {
+            id: ObjectId::from_bytes([number; 12]),
+            slug: slug.to_owned(),
+            content_type: ContentType::Story,
+            display_type: DisplayType::Feed,
+            is_deleted,
+            is_public,
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_or_not_public_is_hidden_in_one_order() {
+        let (hidden, trash) = (section(2, "b", false, false), section(1, "a", true, false));
+        let shown = section(3, "c", false, true);
+        let one = Directory::new(vec![hidden.clone(), trash.clone(), shown.clone()]);
+        let other = Directory::new(vec![shown, trash.clone(), hidden.clone()]);
+        assert_eq!(one.hidden(), Hidden::Of([trash.id, hidden.id].into()));
+        assert_eq!(one.hidden(), other.hidden());
+    }
+
+    #[test]
+    fn a_slug_is_found_by_who_may_see_the_section() {
+        let hidden = section(2, "b", false, false);
+        let directory = Directory::new(vec![section(1, "b", true, false), hidden.clone()]);
+        assert_eq!(directory.by_slug("b", &Audience::Public(directory.hidden())), None);
+        assert_eq!(directory.by_slug("b", &Audience::Editors), Some(&hidden));
+        assert_eq!(directory.default("b", ContentType::Story), Some(&hidden));
+        assert_eq!(directory.default("b", ContentType::Page), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! Changing content. Admins change everything, authors what is theirs.
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{StatusCode, header::LOCATION},
+    web::{self, Data, Path},
+};
+use data_service::idempotency::IdempotencyKey;
+use futures_util::future::LocalBoxFuture;
+use models::{Body, Content, FieldError, ObjectId, Patch};
+use service_kit::{
+    ApiError,
+    auth::Caller,
+    body::JsonBody,
+    conditional::{ETag, IfMatch, written},
+    extract::{NoQuery, object_id},
+    html,
+};
+
+use super::{Sections, errors::not_written};
+use crate::{
+    domain::Directory,
+    store::{Changes, ContentStore, Kind, NewItem},
+};
+
+/// The body of a request by somebody with a token. Who has none is told so, whatever they send.
+pub(super) struct Signed<T> {
+    caller: Caller,
+    body: T,
+}
+
+impl<T> Signed<T> {
+    pub(super) fn into_parts(self) -> (Caller, T) {
+        (self.caller, self.body)
+    }
+}
+
+impl<T: Body + 'static> FromRequest for Signed<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let caller = Caller::of(&request).await?;
+            let JsonBody(body) = JsonBody::from_request(&request, &mut payload).await?;
+            Ok(Self { caller, body })
+        })
+    }
+}
+
+/// `POST /{kind}`: adds an item. It is published unless the body says otherwise, belongs to the
+/// caller, and stands in the section of its kind unless the body names another one.
+pub(super) async fn create<K: Kind>(
+    request: HttpRequest,
+    signed: Signed<K::Create>,
+    key: IdempotencyKey,
+    _: NoQuery,
+    store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
+) -> Result<HttpResponse, ApiError> {
+    let (caller, body) = signed.into_parts();
+    let keyed = key.with(&caller, &request, &body)?;
+    let created = K::created(&body).map(Into::into);
+    let mut changes = sanitised(K::changes(body.into())).await?;
+    changes.section = section::<K>(&sections, &changes).await?;
+    let user_id = caller.user_id().map(str::to_owned);
+    let new = NewItem { changes, created, user_id };
+    let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
+    let mut response = written(StatusCode::CREATED, &item)?;
+    let location = format!("{}/{}", request.path(), K::id(&item));
+    response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
+    Ok(response)
+}
+
+/// `PUT /{kind}/{id}`: what an item is to be. What the body leaves out stays as it is.
+pub(super) async fn replace<K: Kind>(
+    signed: Signed<K::Replace>,
+    id: Path<String>,
+    if_match: IfMatch,
+    _: NoQuery,
+    store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
+) -> Result<HttpResponse, ApiError> {
+    let (caller, body) = signed.into_parts();
+    change(&id, &caller, &if_match, K::changes(body.into()), &store, &sections).await
+}
+
+/// `PATCH /{kind}/{id}`: changes some fields of an item.
+pub(super) async fn patch<K: Kind>(
+    signed: Signed<K::Patch>,
+    id: Path<String>,
+    if_match: IfMatch,
+    _: NoQuery,
+    store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
+) -> Result<HttpResponse, ApiError> {
+    let (caller, body) = signed.into_parts();
+    change(&id, &caller, &if_match, K::changes(body), &store, &sections).await
+}
+
+async fn change<K: Kind>(
+    id: &str,
+    caller: &Caller,
+    if_match: &IfMatch,
+    changes: Changes,
+    store: &ContentStore<K>,
+    sections: &Sections,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(id, K::NAME)?;
+    let changes = sanitised(changes).await?;
+    if let Patch::Value(section) = changes.section {
+        require_fitting::<K>(&sections.now().await?, section)?;
+    }
+    let guard = guard::<K>(caller, if_match);
+    let item = store.update(id, changes, &guard).await.map_err(not_written::<K>)?;
+    written(StatusCode::OK, &item)
+}
+
+/// `DELETE /{kind}/{id}`: puts an item into the trash.
+pub(super) async fn delete<K: Kind>(
+    caller: Caller,
+    id: Path<String>,
+    if_match: IfMatch,
+    _: NoQuery,
+    store: Data<ContentStore<K>>,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(&id, K::NAME)?;
+    let guard = guard::<K>(&caller, &if_match);
+    store.delete(id, &guard).await.map_err(not_written::<K>)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /{kind}/{id}/restore`: takes an item out of the trash. Without `If-Match`: nobody can have
+/// read what is in the trash.
+pub(super) async fn restore<K: Kind>(
+    caller: Caller,
+    id: Path<String>,
+    _: NoQuery,
+    store: Data<ContentStore<K>>,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(&id, K::NAME)?;
+    let guard = |owner: Option<&str>, _: &K::Item| caller.require_owner(owner);
+    let item = store.restore(id, &guard).await.map_err(not_written::<K>)?;
+    written(StatusCode::OK, &item)
+}
+
+/// Whoever may change the item has to have seen its present state, if they name one.
+fn guard<K: Kind>(
+    caller: &Caller,
+    if_match: &IfMatch,
+) -> impl Fn(Option<&str>, &K::Item) -> Result<(), ApiError> + Sync {
+    |owner, item| {
+        caller.require_owner(owner)?;
+        if if_match.is_given() { if_match.check(&ETag::of_json(item)?) } else { Ok(()) }
+    }
+}
+
+/// The changes with content that is safe to show.
+async fn sanitised(mut changes: Changes) -> Result<Changes, ApiError> {
+    if let Some(content) = changes.content.take() {
+        let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
+        // A long text takes as long as many requests.
+        let safe = web::block(move || html::sanitise(content.as_str())).await;
+        let safe = safe.map_err(ApiError::internal)?.map_err(|error| invalid(error.to_string()))?;
+        let safe = Content::try_from(safe).map_err(|error| invalid(error.to_string()))?;
+        changes.content = Some(safe);
+    }
+    Ok(changes)
+}
+
+/// The section of a new item: the one that its body names, or the one that is for such content. On
+/// a site without that one it gets none, and the backfill links it when there is one.
+async fn section<K: Kind>(
+    sections: &Sections,
+    changes: &Changes,
+) -> Result<Patch<ObjectId>, ApiError> {
+    match (changes.section, changes.default_section) {
+        (Patch::Null, _) => Ok(Patch::Null),
+        (Patch::Value(section), _) => {
+            require_fitting::<K>(&sections.now().await?, section)?;
+            Ok(Patch::Value(section))
+        }
+        (Patch::Absent, None) => Ok(Patch::Absent),
+        (Patch::Absent, Some(slug)) => {
+            let directory = sections.now().await?;
+            let default = directory.default(slug, K::CONTENT_TYPE);
+            Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
+        }
+    }
+}
+
+/// The section has to exist and to be for this kind of content.
+pub(super) fn require_fitting<K: Kind>(
+    directory: &Directory,
+    section: ObjectId,
+) -> Result<(), ApiError> {
+    let invalid = |message| Err(ApiError::invalid(FieldError::invalid("section_id", message)));
+    match directory.by_id(section).filter(|section| !section.is_deleted) {
+        None => invalid("there is no such section".to_owned()),
+        Some(section) if section.content_type != K::CONTENT_TYPE => {
+            let kind = K::NAME.to_lowercase();
+            invalid(format!("the section `{}` is for other content than a {kind}", section.slug))
+        }
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,125 @@
+//! What is wrong with the stored content.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::TryStreamExt;
+use models::{Common, IntegrityFinding, IntegrityKind, ObjectId};
+use mongo_kit::lenient;
+use mongodb::{
+    bson::{Bson, Document, RawDocumentBuf, doc},
+    error::Result,
+};
+use serde::Deserialize;
+
+use super::{ContentStore, Kind};
+use crate::domain::Directory;
+
+/// What is found, in the order of the report.
+const KINDS: [(IntegrityKind, &str); 6] = [
+    (
+        IntegrityKind::UnreadableDocument,
+        "They are left out of lists. The log says what is wrong with each when it is asked for.",
+    ),
+    (
+        IntegrityKind::MissingSection,
+        "Their section does not exist. They are public, and in no section's list: move them.",
+    ),
+    (
+        IntegrityKind::DeletedSection,
+        "Their section is in the trash, and the public does not see them: move them, or restore it.",
+    ),
+    (
+        IntegrityKind::WrongType,
+        "Their section is for content of another kind, and shows none of them: move them.",
+    ),
+    (
+        IntegrityKind::DuplicateSlug,
+        "Several that are not deleted have the same slug; the newest that is public is found by it.",
+    ),
+    (IntegrityKind::MissingUser, "Their user does not exist: admins alone can change them."),
+];
+
+impl<K: Kind> ContentStore<K> {
+    /// Everything that is wrong. Reads all of the collection but its texts.
+    pub(crate) async fn inspect(
+        &self,
+        sections: &Directory,
+        users: &HashSet<String>,
+    ) -> Result<Vec<IntegrityFinding>> {
+        let mut found: HashMap<IntegrityKind, Vec<String>> = HashMap::new();
+        let documents = self.collection.clone_with_type::<Document>();
+        let documents = documents.aggregate([without_texts()]).with_type::<RawDocumentBuf>();
+        let mut documents = documents.await?;
+        while let Some(document) = documents.try_next().await? {
+            let common = match K::read(&document) {
+                Ok((common, _)) => common,
+                Err(unreadable) => {
+                    found.entry(IntegrityKind::UnreadableDocument).or_default().push(unreadable.id);
+                    continue;
+                }
+            };
+            if common.deleted {
+                continue;
+            }
+            for kind in faults::<K>(&common, sections, users) {
+                found.entry(kind).or_default().push(common.id.to_string());
+            }
+        }
+        if K::UNTITLED.is_some() {
+            found.insert(IntegrityKind::DuplicateSlug, self.twins().await?);
+        }
+        let finding = |(kind, message)| {
+            let ids = found.remove(&kind).unwrap_or_default();
+            IntegrityFinding::about(kind, K::COLLECTION, ids, message)
+        };
+        Ok(KINDS.into_iter().filter_map(finding).collect())
+    }
+
+    /// Items whose slug another one has that is not deleted either.
+    async fn twins(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Twins {
+            ids: Vec<Bson>,
+        }
+        let named = doc! { "slug": { "$type": "string", "$ne": "" }, "deleted": { "$ne": true } };
+        let together = doc! { "_id": "$slug", "ids": { "$push": "$_id" }, "count": { "$sum": 1 } };
+        let documents = self.collection.clone_with_type::<Document>();
+        let twins = documents
+            .aggregate([
+                doc! { "$match": named },
+                doc! { "$group": together },
+                doc! { "$match": { "count": { "$gt": 1 } } },
+                doc! { "$sort": { "_id": 1 } },
+            ])
+            .allow_disk_use(true)
+            .with_type::<Twins>();
+        let twins: Vec<Twins> = twins.await?.try_collect().await?;
+        Ok(twins.iter().flat_map(|twins| &twins.ids).map(lenient::id_text).collect())
+    }
+}
+
+/// A text is read no differently from an empty one.
+fn without_texts() -> Document {
+    let is_text = doc! { "$eq": [{ "$type": "$content" }, "string"] };
+    doc! { "$set": { "content": { "$cond": [is_text, "", "$content"] } } }
+}
+
+fn faults<'a, K: Kind>(
+    common: &'a Common,
+    sections: &Directory,
+    users: &'a HashSet<String>,
+) -> impl Iterator<Item = IntegrityKind> {
+    let section = common.section_id.as_deref().and_then(|id| {
+        let section = id.parse::<ObjectId>().ok().and_then(|id| sections.by_id(id));
+        match section {
+            None => Some(IntegrityKind::MissingSection),
+            Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
+            Some(section) if section.content_type != K::CONTENT_TYPE => {
+                Some(IntegrityKind::WrongType)
+            }
+            Some(_) => None,
+        }
+    });
+    let user = common.user_id.as_deref().filter(|id| !users.contains(*id));
+    section.into_iter().chain(user.map(|_| IntegrityKind::MissingUser))
+}

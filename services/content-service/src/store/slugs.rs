@@ -1,0 +1,125 @@
+//! Slugs that nothing else has.
+//!
+//! Whether a slug is taken is what the content says, deleted items too: they may be restored. Of
+//! two writers who choose the same slug at the same time the database lets one through: each
+//! writes, in its transaction, the one document that stands for the slug ([`LOCKS`], ADR 0011).
+
+use std::collections::HashSet;
+
+use futures_util::TryStreamExt;
+use models::Slug;
+use mongodb::{
+    ClientSession, Collection, Database,
+    bson::{Document, doc},
+    error::{Error, Result},
+};
+
+/// Who writes a document here decides about the slug that is its `_id`.
+pub(super) const LOCKS: &str = "content_slugs";
+
+/// The slug of a story whose title has no character that can stand in one.
+pub(super) const UNTITLED_STORY: &str = "story";
+
+/// The number that the second item of a title gets.
+pub(super) const FIRST_NUMBER: u64 = 2;
+
+/// The slug that a title stands for, or the fallback where no character of it can stand in one.
+pub(super) fn from_title(title: &str, fallback: &str) -> Result<Slug> {
+    Slug::from_title(title)
+        .or_else(|| Slug::from_title(fallback))
+        .ok_or_else(|| Error::custom("the fallback is no slug"))
+}
+
+/// The slugs of all items, deleted ones too, that are `base` or `base` with a number.
+pub(super) async fn taken(
+    collection: &Collection<Document>,
+    base: &Slug,
+    session: &mut ClientSession,
+) -> Result<Vec<String>> {
+    // A slug has no character that means something in a pattern.
+    let pattern = format!("^{base}(-[0-9]+)?$");
+    let slugs: Vec<Document> = collection
+        .find(doc! { "slug": { "$regex": pattern } })
+        .projection(doc! { "_id": 0, "slug": 1 })
+        .session(&mut *session)
+        .await?
+        .stream(session)
+        .try_collect()
+        .await?;
+    let slug = |document: Document| document.get_str("slug").ok().map(str::to_owned);
+    Ok(slugs.into_iter().filter_map(slug).collect())
+}
+
+/// The base itself, or the base with the first number from `next_number` on that is free.
+pub(super) fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut u64) -> Slug {
+    let mut slug = base.clone();
+    while taken.contains(slug.as_str()) {
+        slug = base.numbered(*next_number);
+        *next_number += 1;
+    }
+    slug
+}
+
+/// The locks of a database.
+#[derive(Debug, Clone)]
+pub(super) struct Locks(Collection<Document>);
+
+impl Locks {
+    pub(super) fn new(database: &Database) -> Self {
+        Self(database.collection(LOCKS))
+    }
+
+    /// Makes the session's transaction the only one that decides about this slug: another one
+    /// conflicts, and is repeated when this one is through.
+    pub(super) async fn lock(
+        &self,
+        collection: &str,
+        slug: &str,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        let id = doc! { "_id": { "collection": collection, "slug": slug } };
+        let change = doc! { "$inc": { "decisions": 1 } };
+        self.0.update_one(id, change).upsert(true).session(session).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_taken_slug_gets_the_first_free_number() {
+        let base = Slug::from_title("News").unwrap();
+        for (taken, expected) in [
+            (vec![], "news"),
+            (vec!["news"], "news-2"),
+            (vec!["news", "news-2", "news-4"], "news-3"),
+            (vec!["news-2"], "news"),
+        ] {
+            let taken = taken.into_iter().map(str::to_owned).collect();
+            let mut next_number = FIRST_NUMBER;
+            assert_eq!(first_free(&base, &taken, &mut next_number).as_str(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_title_has_a_slug_that_is_free(
+            title in ".*",
+            numbers in proptest::collection::hash_set(2u64..8, 0..6),
+        ) {
+            let base = from_title(&title, "story").unwrap();
+            let mut taken: HashSet<_> =
+                numbers.iter().map(|number| String::from(base.numbered(*number))).collect();
+            taken.insert(base.as_str().to_owned());
+            let free = first_free(&base, &taken, &mut { FIRST_NUMBER });
+            prop_assert!(!taken.contains(free.as_str()));
+            // Going on from what was given gives what comes next.
+            taken.insert(free.as_str().to_owned());
+            let next = first_free(&base, &taken, &mut { FIRST_NUMBER });
+            prop_assert!(next != free && next.as_str().starts_with(base.as_str()));
+        }
+    }
+}

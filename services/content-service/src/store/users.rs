@@ -1,0 +1,92 @@
+//! Users.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use data_service::database_error;
+use futures_util::TryStreamExt;
+use models::{Role, User};
+use mongo_kit::{
+    document::{read, readable},
+    lenient,
+};
+use mongodb::{
+    Collection, Database,
+    bson::{RawDocumentBuf, doc},
+    error::Result,
+    options::{Collation, CollationStrength},
+};
+use serde::Deserialize;
+use service_kit::{ApiError, auth};
+
+use super::USERS;
+
+/// Reads users. They are few, and what is asked for is remembered for some seconds by who asks.
+pub(crate) struct UserStore(Collection<RawDocumentBuf>);
+
+impl UserStore {
+    pub(crate) fn new(database: &Database) -> Self {
+        Self(database.collection(USERS))
+    }
+
+    /// The user with this address, in any case of its letters; the oldest where several have it.
+    pub(crate) async fn by_email(&self, email: &str) -> Result<Option<User>> {
+        let email = email.trim();
+        // The collation takes more for the same than letters in another case, such as full-width
+        // ones, which are somebody else's address.
+        let collation = Collation::builder()
+            .locale("en".to_owned())
+            .strength(CollationStrength::Secondary)
+            .build();
+        let found = self.0.find(doc! { "email": email }).collation(collation);
+        let mut found = found.sort(doc! { "_id": 1 }).await?;
+        while let Some(document) = found.try_next().await? {
+            let user = readable(read::<UserDoc>(USERS, &document));
+            if let Some(user) = user.filter(|user| is_same(&user.email, email)) {
+                return Ok(Some(user.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The ids of all users, as content refers to them.
+    pub(crate) async fn ids(&self) -> Result<HashSet<String>> {
+        #[derive(Deserialize)]
+        struct Id {
+            #[serde(rename = "_id", deserialize_with = "lenient::id")]
+            id: String,
+        }
+        let documents = self.0.find(doc! {}).projection(doc! { "_id": 1 }).await?;
+        let documents: Vec<RawDocumentBuf> = documents.try_collect().await?;
+        let ids = documents.iter().filter_map(|document| readable(read::<Id>(USERS, document)));
+        Ok(ids.map(|Id { id }| id).collect())
+    }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.to_lowercase()
+}
+
+#[async_trait]
+impl auth::Users for UserStore {
+    async fn by_email(&self, email: &str) -> std::result::Result<Option<User>, ApiError> {
+        self.by_email(email).await.map_err(database_error)
+    }
+}
+
+/// A user as stored.
+#[derive(Debug, Deserialize)]
+struct UserDoc {
+    #[serde(rename = "_id", deserialize_with = "lenient::id")]
+    id: String,
+    email: String,
+    #[serde(default)]
+    name: Option<String>,
+    role: Role,
+}
+
+impl From<UserDoc> for User {
+    fn from(UserDoc { id, email, name, role }: UserDoc) -> Self {
+        Self { id, email, name, role }
+    }
+}

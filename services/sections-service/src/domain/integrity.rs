@@ -1,0 +1,134 @@
+//! What is wrong with the sections as a whole.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use models::{IntegrityKind, ObjectId, Section};
+
+use super::{Redirects, Tree};
+
+/// What is wrong, and with which documents. Redirects are named by their path.
+pub(crate) type Findings = Vec<(IntegrityKind, Vec<String>)>;
+
+/// Looks for everything that the rules of a tree forbid and a database may hold all the same.
+pub(crate) fn inspect(tree: &Tree, redirects: &Redirects) -> Findings {
+    let known: HashMap<ObjectId, bool> =
+        tree.all().map(|stored| (stored.section.id, stored.is_deleted)).collect();
+    let mut faults: BTreeMap<u8, (IntegrityKind, Vec<String>)> = BTreeMap::new();
+    let mut add = |kind: IntegrityKind, id: String| {
+        faults.entry(kind as u8).or_insert_with(|| (kind, Vec::new())).1.push(id);
+    };
+    let mut slugs: BTreeMap<&str, Vec<ObjectId>> = BTreeMap::new();
+    let mut live: Vec<&Section> = Vec::new();
+    for stored in tree.all().filter(|stored| !stored.is_deleted) {
+        live.push(&stored.section);
+        slugs.entry(&stored.section.slug).or_default().push(stored.section.id);
+    }
+    live.sort_by_key(|section| section.id);
+    for section in live {
+        if let Some(kind) = fault(tree, &known, section) {
+            add(kind, section.id.to_string());
+        }
+    }
+    for id in slugs.into_values().filter(|ids| ids.len() > 1).flatten() {
+        add(IntegrityKind::DuplicateSlug, id.to_string());
+    }
+    let mut rules: Vec<_> = redirects.iter().collect();
+    rules.sort_unstable();
+    for (path, id) in rules {
+        if !known.contains_key(&id) {
+            add(IntegrityKind::DeadRedirect, path.to_owned());
+        } else if tree
+            .path(id)
+            .is_some_and(|now| now == path || now.starts_with(&format!("{path}/")))
+        {
+            add(IntegrityKind::RedirectLoop, path.to_owned());
+        }
+    }
+    faults.into_values().collect()
+}
+
+/// What keeps a section from being reached from the top, if anything does.
+fn fault(tree: &Tree, known: &HashMap<ObjectId, bool>, section: &Section) -> Option<IntegrityKind> {
+    let mut seen = HashSet::from([section.id]);
+    let mut below = section;
+    loop {
+        let parent = below.parent_id?;
+        let is_direct = below.id == section.id;
+        let further_up = if is_direct { None } else { Some(IntegrityKind::Unreachable) };
+        match known.get(&parent) {
+            None => return further_up.or(Some(IntegrityKind::MissingParent)),
+            Some(true) => return further_up.or(Some(IntegrityKind::DeletedParent)),
+            Some(false) if parent == section.id => return Some(IntegrityKind::Cycle),
+            Some(false) if !seen.insert(parent) => return Some(IntegrityKind::Unreachable),
+            Some(false) => below = tree.get(parent)?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{ContentType, DisplayType, NavVisibility};
+
+    use super::*;
+    use crate::domain::Stored;
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_bytes([number; 12])
+    }
+
+    fn stored(number: u8, parent: Option<u8>, is_deleted: bool) -> Stored {
+        let section = Section {
+            id: id(number),
+            title: String::new(),
+            slug: number.to_string(),
+            parent_id: parent.map(id),
+            display_type: DisplayType::Feed,
+            content_type: ContentType::Story,
+            nav_visibility: NavVisibility::Main,
+            sort_order: 0,
+            is_published: true,
+            created_date: None,
+            updated_date: None,
+        };
+        Stored { section, is_deleted, deletion: None }
+    }
+
+    #[test]
+    fn every_section_out_of_reach_is_found_with_its_reason() {
+        let mut twin = stored(12, None, false);
+        twin.section.slug = "1".to_owned();
+        let sections = [
+            stored(1, None, false),
+            stored(2, Some(3), false),
+            stored(3, Some(2), false),
+            stored(4, Some(3), false),
+            stored(5, Some(99), false),
+            stored(6, Some(5), false),
+            stored(7, None, true),
+            stored(8, Some(7), false),
+            stored(9, Some(7), true),
+            stored(10, Some(10), false),
+            twin,
+        ];
+        let tree = Tree::new(sections, HashSet::new());
+        let rules = [("/dead", 98), ("/1", 1), ("/was-1", 1), ("/to-deleted", 7)];
+        let rules = rules.into_iter().map(|(path, number)| (path.to_owned(), id(number)));
+        let mut found = inspect(&tree, &rules.collect());
+        found.sort_by_key(|(kind, _)| *kind as u8);
+        let ids = |numbers: &[u8]| numbers.iter().map(|n| id(*n).to_string()).collect::<Vec<_>>();
+        let expected = [
+            (IntegrityKind::Cycle, ids(&[2, 3, 10])),
+            (IntegrityKind::MissingParent, ids(&[5])),
+            (IntegrityKind::DeletedParent, ids(&[8])),
+            (IntegrityKind::Unreachable, ids(&[4, 6])),
+            (IntegrityKind::DuplicateSlug, ids(&[1, 12])),
+            (IntegrityKind::RedirectLoop, vec!["/1".to_owned()]),
+            (IntegrityKind::DeadRedirect, vec!["/dead".to_owned()]),
+        ];
+        let mut sorted = found.clone();
+        for (_, ids) in &mut sorted {
+            ids.sort();
+        }
+        assert_eq!(sorted, expected);
+    }
+}

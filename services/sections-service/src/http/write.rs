@@ -1,0 +1,309 @@
+//! Changing sections. All of it is for admins.
+
+use std::collections::HashSet;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::LOCATION},
+    web::{Data, Path},
+};
+use chrono::{DateTime, Utc};
+use data_service::{database_error, idempotency::IdempotencyKey};
+use models::{
+    ErrorCode, ObjectId, Section, SectionCreate, SectionOrder, SectionPatch, SectionReplace,
+};
+use mongodb::bson::oid;
+use serde::Deserialize;
+use service_kit::{
+    ApiError,
+    auth::Admin,
+    body::JsonBody,
+    conditional::{ETag, IfMatch, written},
+    extract::{NoQuery, Query, object_id},
+};
+use utoipa::IntoParams;
+
+use super::{
+    errors::number,
+    openapi::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
+    unreadable,
+};
+use crate::{
+    content_client::ContentClient,
+    domain::{OnChildren, Tree},
+    store::{SectionStore, Written},
+};
+
+/// How often it is asked whether sections are empty while others appear below them.
+const ROUNDS: usize = 4;
+
+/// Adds a section.
+#[utoipa::path(
+    post,
+    operation_id = "create_section",
+    path = "/sections",
+    tag = "sections",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255,
+        pattern = "^[!-~]([ -~]*[!-~])?$",
+        description = "With the same key, the same request adds one section however often it is sent.")),
+    request_body = SectionCreate,
+    responses(
+        (status = 201, description = "The new section.", body = Section, headers(
+            ("Location", description = "Its address."),
+            ("ETag", description = "Its state, for `If-Match`.")
+        )),
+        CreateErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn create(
+    request: HttpRequest,
+    admin: Admin,
+    key: IdempotencyKey,
+    _: NoQuery,
+    body: JsonBody<SectionCreate>,
+    store: Data<SectionStore>,
+) -> Result<HttpResponse, ApiError> {
+    let (Admin(caller), JsonBody(body)) = (admin, body);
+    let keyed = key.with(&caller, &request, &body)?;
+    let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
+    let mut response = written(StatusCode::CREATED, &section)?;
+    let location = format!("/sections/{}", section.id).parse().map_err(ApiError::internal)?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+/// Replaces a section. What the body leaves out stays as it is.
+#[utoipa::path(
+    put,
+    operation_id = "replace_section",
+    path = "/sections/{id}",
+    tag = "sections",
+    params(
+        ("id" = ObjectId, Path, description = "Its id."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
+    ),
+    request_body = SectionReplace,
+    responses(
+        (status = 200, description = "The section as it is now.", body = Section,
+            headers(("ETag", description = "Its state, for `If-Match`."))),
+        ChangeErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn replace(
+    _: Admin,
+    id: Path<String>,
+    if_match: IfMatch,
+    _: NoQuery,
+    body: JsonBody<SectionReplace>,
+    store: Data<SectionStore>,
+    content: Data<ContentClient>,
+) -> Result<HttpResponse, ApiError> {
+    change(&id, &if_match, &body.0.into(), &store, &content).await
+}
+
+/// Changes some fields of a section.
+#[utoipa::path(
+    patch,
+    operation_id = "patch_section",
+    path = "/sections/{id}",
+    tag = "sections",
+    params(
+        ("id" = ObjectId, Path, description = "Its id."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
+    ),
+    request_body = SectionPatch,
+    responses(
+        (status = 200, description = "The section as it is now.", body = Section,
+            headers(("ETag", description = "Its state, for `If-Match`."))),
+        ChangeErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn patch(
+    _: Admin,
+    id: Path<String>,
+    if_match: IfMatch,
+    _: NoQuery,
+    body: JsonBody<SectionPatch>,
+    store: Data<SectionStore>,
+    content: Data<ContentClient>,
+) -> Result<HttpResponse, ApiError> {
+    change(&id, &if_match, &body.0, &store, &content).await
+}
+
+async fn change(
+    id: &str,
+    if_match: &IfMatch,
+    patch: &SectionPatch,
+    store: &SectionStore,
+    content: &ContentClient,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(id, "Section")?;
+    let section = changed(id, store, content, |tree, now| {
+        check(tree, id, if_match)?;
+        Ok(tree.change(id, patch, now)?)
+    })
+    .await?;
+    written(StatusCode::OK, &section)
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Deletion {
+    /// What becomes of the sections below it.
+    #[param(inline)]
+    on_children: OnChildren,
+}
+
+/// Moves a section to the trash.
+#[utoipa::path(
+    delete,
+    operation_id = "delete_section",
+    path = "/sections/{id}",
+    tag = "sections",
+    params(
+        ("id" = ObjectId, Path, description = "Its id."),
+        Deletion,
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
+    ),
+    responses((status = 204, description = "It is deleted."), DeleteErrors),
+    security(("bearer" = []))
+)]
+pub(super) async fn delete(
+    _: Admin,
+    id: Path<String>,
+    if_match: IfMatch,
+    query: Query<Deletion>,
+    store: Data<SectionStore>,
+    content: Data<ContentClient>,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(&id, "Section")?;
+    let deletion = ObjectId::from_bytes(oid::ObjectId::new().bytes());
+    changed(id, &store, &content, |tree, now| {
+        check(tree, id, &if_match)?;
+        Ok(tree.delete(id, query.0.on_children, deletion, now)?)
+    })
+    .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Takes a section out of the trash, with what was deleted together with it.
+#[utoipa::path(
+    post,
+    operation_id = "restore_section",
+    path = "/sections/{id}/restore",
+    tag = "sections",
+    params(("id" = ObjectId, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "The section as it is now.", body = Section,
+            headers(("ETag", description = "Its state, for `If-Match`."))),
+        RestoreErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn restore(
+    _: Admin,
+    id: Path<String>,
+    _: NoQuery,
+    store: Data<SectionStore>,
+    content: Data<ContentClient>,
+) -> Result<HttpResponse, ApiError> {
+    let id = object_id(&id, "Section")?;
+    let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
+    written(StatusCode::OK, &restored.await?)
+}
+
+/// Puts all sections below one in order.
+#[utoipa::path(
+    put,
+    operation_id = "order_sections",
+    path = "/sections/order",
+    tag = "sections",
+    request_body = SectionOrder,
+    responses(
+        (status = 200, description = "The sections in their new order.", body = Vec<Section>),
+        OrderErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn order(
+    _: Admin,
+    _: NoQuery,
+    body: JsonBody<SectionOrder>,
+    store: Data<SectionStore>,
+) -> Result<HttpResponse, ApiError> {
+    let JsonBody(order) = body;
+    let needs_nothing = HashSet::new();
+    let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
+    match ordered.await? {
+        Written::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
+        Written::NeedsEmpty(_) => Err(ApiError::internal("an order needs nothing to be empty")),
+    }
+}
+
+/// Whether the section is in the state that the caller expects.
+fn check(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
+    let section = tree.get(id).ok_or_else(|| ApiError::not_found("Section"))?;
+    if if_match.is_given() {
+        if_match.check(&ETag::of_json(section)?)?;
+    }
+    Ok(())
+}
+
+/// Makes a change about a section, and asks first whether those are empty that have to be.
+async fn changed<T>(
+    id: ObjectId,
+    store: &SectionStore,
+    content: &ContentClient,
+    mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let mut empty = HashSet::new();
+    for _ in 0..ROUNDS {
+        match store.change(&empty, &mut work).await.map_err(ApiError::from) {
+            Ok(Written::Done(output)) => return Ok(output),
+            Ok(Written::NeedsEmpty(sections)) => {
+                require_empty(&sections, store, content).await?;
+                empty.extend(sections);
+            }
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                let snapshot = store.all().await.map_err(database_error)?;
+                return Err(if snapshot.is_unreadable(id) { unreadable() } else { error });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let detail = "The sections below were changed at the same time. Read them again.";
+    Err(ApiError::new(ErrorCode::Conflict, detail))
+}
+
+/// Refuses with 409 where content still belongs to one of the sections, and says how much.
+async fn require_empty(
+    sections: &[ObjectId],
+    store: &SectionStore,
+    content: &ContentClient,
+) -> Result<(), ApiError> {
+    let counts = content.counts(sections).await?;
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let snapshot = store.all().await.map_err(database_error)?;
+    let mut each: Vec<_> = counts
+        .iter()
+        .map(|(id, count)| {
+            let section = snapshot.sections.all().iter().find(|section| section.id == *id);
+            let slug = section.map_or_else(|| id.to_string(), |section| section.slug.clone());
+            format!("{count} to `{slug}`")
+        })
+        .collect();
+    each.sort_unstable();
+    let total: u64 = counts.values().sum();
+    let detail = format!(
+        "{} here: {}. Move or delete them first.",
+        number(total, "item of content belongs", "items of content belong"),
+        each.join(", ")
+    );
+    Err(ApiError::new(ErrorCode::HasContent, detail))
+}

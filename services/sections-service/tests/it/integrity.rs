@@ -1,0 +1,70 @@
+//! What is reported as wrong, and what a repair does about it.
+
+use insta::assert_json_snapshot;
+use mongodb::bson::{doc, oid::ObjectId};
+use serde_json::{Value, json};
+use test_support::TestDatabase;
+
+use crate::support::{Api, id, stored};
+
+#[tokio::test]
+async fn a_site_in_order_has_no_findings() {
+    let database = TestDatabase::new().await;
+    let api = Api::with(&database, &[]).await;
+    assert_eq!(api.get("/internal/integrity").await.body, json!({ "findings": [] }));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
+    let database = TestDatabase::new().await;
+    let api = Api::with(&database, &[]).await;
+    let orphan = stored("orphan", Some(ObjectId::new()), true);
+    let below = stored("below-orphan", Some(id(&orphan)), true);
+    let mut deleted = stored("deleted", None, true);
+    deleted.insert("is_deleted", true);
+    let below_deleted = stored("below-deleted", Some(id(&deleted)), true);
+    let mut own_parent = stored("own-parent", None, true);
+    own_parent.insert("parent_id", id(&own_parent).to_hex());
+    let mut odd = stored("odd", None, true);
+    odd.insert("display_type", "carousel");
+    let blog = api.get("/sections/slug/blog").await.id();
+    database.insert("sections", [orphan, below, deleted, below_deleted, own_parent, odd]).await;
+    database
+        .insert(
+            "section_redirects",
+            [
+                doc! { "path": "/dead", "section_id": ObjectId::new().to_hex() },
+                doc! { "path": "/blog", "section_id": &blog },
+                doc! { "path": "/journal", "section_id": &blog },
+                doc! { "path": 7, "section_id": &blog },
+            ],
+        )
+        .await;
+
+    let report = api.get("/internal/integrity").await;
+    assert_json_snapshot!(report.body, { ".findings[].ids[]" => "[id]" });
+    let before = database.hash().await;
+    let repair = "/internal/integrity/repair";
+    let asked = api.call("POST", repair, Value::Null).await;
+    assert_eq!(asked.body["dry_run"], true);
+    assert_eq!(database.hash().await, before);
+    let repaired = api.call("POST", &format!("{repair}?dry_run=false"), Value::Null).await;
+    assert_eq!(repaired.body["repaired"], asked.body["repaired"]);
+    let kinds = |body: &Value, member: &str| -> Vec<String> {
+        let findings = body[member].as_array().unwrap();
+        findings.iter().map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        kinds(&repaired.body, "repaired"),
+        ["missing_parent", "redirect_loop", "dead_redirect"]
+    );
+    let after = api.get("/internal/integrity").await;
+    assert_eq!(
+        kinds(&after.body, "findings"),
+        ["unreadable_document", "unreadable_document", "cycle", "deleted_parent"]
+    );
+    assert_eq!(api.get("/sections/slug/below-orphan").await.status, 200);
+    assert_eq!(database.count("section_redirects", doc! {}).await, 2);
+    let nothing = api.call("POST", &format!("{repair}?dry_run=false"), Value::Null).await;
+    assert_eq!(nothing.body["repaired"], json!([]));
+}

@@ -1,0 +1,142 @@
+//! Paths of the site: what stands there, and what stood there once.
+
+use insta::assert_json_snapshot;
+use mongodb::bson::doc;
+use serde_json::{Value, json};
+use test_support::{TestDatabase, eventually};
+
+use crate::support::{Api, Neighbour};
+
+async fn site() -> (TestDatabase, Neighbour, Api) {
+    let database = TestDatabase::new().await;
+    let neighbour = Neighbour::start();
+    let api = Api::start(&database, &neighbour).await;
+    (database, neighbour, api)
+}
+
+async fn change(api: &Api, id: &str, patch: Value) {
+    let answer = api.call("PATCH", &format!("/sections/{id}"), patch).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_path_leads_to_a_section_and_what_is_left_of_it() {
+    let (_database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    api.add("Travel Notes", Some(&blog)).await;
+    let found = api.resolve("/blog/travel-notes/the-alps").await;
+    assert_json_snapshot!(found, {
+        ".section.id" => "[id]", ".section.parent_id" => "[blog]",
+        ".section.createdDate" => "[date]", ".section.updatedDate" => "[date]",
+        ".breadcrumbs[].id" => "[id]",
+    });
+    assert_eq!(api.resolve("/blog").await["rest"], json!([]));
+    for path in ["/", "/travel-notes", "/nope", "/blog%2Ftravel-notesx"] {
+        let found = api.resolve(path).await;
+        assert!(found == 404 || found["rest"] == json!(["travel-notesx"]), "{path}: {found}");
+    }
+    let refused = api.get("/internal/resolve?path=blog").await;
+    assert_eq!(refused.code(), (422, "validation_failed"));
+    assert_eq!(api.get("/internal/resolve").await.code(), (422, "validation_failed"));
+    assert_json_snapshot!(api.get("/internal/resolve?path=/nope").await.shown());
+}
+
+#[tokio::test]
+async fn a_rename_leaves_one_rule_and_chains_collapse() {
+    let (database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    let child = api.add("Travel", Some(&blog)).await.id();
+    for slug in ["journal", "notes", "log"] {
+        change(&api, &blog, json!({ "slug": slug })).await;
+    }
+    change(&api, &child, json!({ "slug": "trips" })).await;
+    for path in ["/blog", "/journal", "/notes"] {
+        assert_eq!(api.resolve(path).await, json!({ "moved_to": "/log" }));
+        let item = api.resolve(&format!("{path}/travel/the-alps")).await;
+        assert_eq!(item, json!({ "moved_to": "/log/trips/the-alps" }), "{path}");
+    }
+    // Three for the one, one for the other: none for what is below.
+    assert_eq!(database.count("section_redirects", doc! {}).await, 4);
+    let rule = database.one("section_redirects", doc! { "path": "/blog" }).await;
+    assert_eq!(rule.get_str("section_id").unwrap(), blog);
+}
+
+#[tokio::test]
+async fn a_path_that_is_a_section_again_wins_over_its_rule() {
+    let (database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    change(&api, &blog, json!({ "slug": "journal" })).await;
+    let new = api.add("Blog", None).await;
+    assert_eq!(api.resolve("/blog").await["section"]["id"], new.body["id"]);
+    api.call("DELETE", &format!("/sections/{}", new.id()), Value::Null).await;
+    assert_eq!(api.resolve("/blog").await, json!({ "moved_to": "/journal" }));
+    // Back where it was: a rule from a path to itself is none.
+    change(&api, &blog, json!({ "slug": "blog" })).await;
+    assert_eq!(api.resolve("/blog").await["section"]["id"], json!(blog));
+    assert_eq!(api.resolve("/journal").await, json!({ "moved_to": "/blog" }));
+    assert_eq!(database.count("section_redirects", doc! { "path": "/blog" }).await, 0);
+}
+
+#[tokio::test]
+async fn sections_that_are_swapped_again_and_again_redirect_in_no_circle() {
+    let (_database, _neighbour, api) = site().await;
+    let a = api.add("a", None).await.id();
+    let b = api.add("b", None).await.id();
+    for _ in 0..3 {
+        change(&api, &a, json!({ "slug": "c" })).await;
+        change(&api, &b, json!({ "slug": "a" })).await;
+        change(&api, &a, json!({ "slug": "b" })).await;
+        change(&api, &a, json!({ "slug": "c", "parent_id": b })).await;
+        change(&api, &b, json!({ "slug": "b" })).await;
+        change(&api, &a, json!({ "slug": "a", "parent_id": null })).await;
+    }
+    for (path, to) in [("/c", "/a"), ("/b/c", "/a"), ("/b/c/x", "/a/x"), ("/c/x", "/a/x")] {
+        assert_eq!(api.resolve(path).await, json!({ "moved_to": to }), "{path}");
+    }
+    // The other one was at /a meanwhile, with this one below; what is there now wins.
+    assert_eq!(api.resolve("/a/c").await["section"]["id"], json!(a));
+}
+
+#[tokio::test]
+async fn nothing_hidden_is_found_by_any_path_new_or_old() {
+    let (_database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    let child = api.add("Child", Some(&blog)).await.id();
+    change(&api, &child, json!({ "slug": "renamed" })).await;
+    assert_eq!(api.resolve("/blog/child").await, json!({ "moved_to": "/blog/renamed" }));
+    change(&api, &blog, json!({ "slug": "journal", "is_published": false })).await;
+    for path in
+        ["/blog", "/blog/child", "/journal", "/journal/child", "/journal/renamed", "/renamed"]
+    {
+        assert_eq!(api.resolve(path).await, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_replica_hears_of_a_redirect() {
+    let (database, neighbour, one) = site().await;
+    let two = Api::start(&database, &neighbour).await;
+    assert_eq!(two.resolve("/blog").await["path"], "/blog");
+    let blog = one.get("/sections/slug/blog").await.id();
+    change(&one, &blog, json!({ "slug": "journal" })).await;
+    assert_eq!(one.resolve("/blog").await, json!({ "moved_to": "/journal" }));
+    eventually("the other replica redirects", async || {
+        two.resolve("/blog").await == json!({ "moved_to": "/journal" })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_other_services_know_every_section_and_who_sees_it() {
+    let (_database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    api.add("Child", Some(&blog)).await;
+    let deleted = api.get("/sections/slug/about").await.id();
+    api.call("DELETE", &format!("/sections/{deleted}"), Value::Null).await;
+    change(&api, &blog, json!({ "is_published": false })).await;
+    let mut entries = api.get("/internal/sections").await.body;
+    for entry in entries.as_array_mut().unwrap() {
+        entry["id"] = "[id]".into();
+    }
+    assert_json_snapshot!(entries);
+}

@@ -1,0 +1,210 @@
+//! What the tests of sections-service share: requests of every method, and what stands where
+//! content-service and an identity provider are.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use mongodb::bson::{Document, doc, oid::ObjectId};
+use reqwest::{Client, Method, header::HeaderMap};
+use serde_json::{Map, Value, json};
+use test_support::{Service, TOKEN, TestDatabase, settings};
+
+/// An answer of the service.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.body["id"].as_str().unwrap_or_else(|| panic!("no id: {self:?}")).to_owned()
+    }
+
+    pub(crate) fn code(&self) -> (u16, &str) {
+        (self.status, self.body["code"].as_str().unwrap_or_default())
+    }
+
+    /// Status and body, without what differs from run to run.
+    pub(crate) fn shown(&self) -> Value {
+        let mut body = self.body.clone();
+        if let Some(trace) = body.get_mut("trace_id") {
+            *trace = "[trace]".into();
+        }
+        let retry_after = self.headers.get("retry-after").map(|value| value.to_str().unwrap());
+        json!({ "status": self.status, "retry-after": retry_after, "body": body })
+    }
+}
+
+/// A running service and who calls it.
+pub(crate) struct Api {
+    pub(crate) service: Service,
+    client: Client,
+    token: Option<&'static str>,
+}
+
+impl Api {
+    /// The service on this database, beside a content-service that says what the neighbour says.
+    pub(crate) async fn start(database: &TestDatabase, neighbour: &Neighbour) -> Self {
+        Self::with(database, &[("content.url", &neighbour.url)]).await
+    }
+
+    pub(crate) async fn with(database: &TestDatabase, others: &[(&str, &str)]) -> Self {
+        let service = Service::sections(&settings(database, others)).await;
+        service.migrated().await;
+        Self::of(service)
+    }
+
+    pub(crate) fn of(service: Service) -> Self {
+        let client = service_kit::http::client(Duration::from_secs(60)).unwrap();
+        Self { service, client, token: Some(TOKEN) }
+    }
+
+    pub(crate) fn sent_by(mut self, token: Option<&'static str>) -> Self {
+        self.token = token;
+        self
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, format!("{}{path}", self.service.url));
+        if let Some(token) = self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            let has_type = headers.iter().any(|(name, _)| *name == "content-type");
+            if !has_type {
+                request = request.header("content-type", "application/json");
+            }
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.text().await.unwrap();
+        let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
+        Answer { status, headers, body }
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        let body = (!body.is_null()).then(|| body.to_string());
+        self.send(method, path, &[], body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], None).await
+    }
+
+    /// Adds a section for stories.
+    pub(crate) async fn add(&self, title: &str, parent: Option<&str>) -> Answer {
+        let body = json!({ "title": title, "content_type": "story", "parent_id": parent });
+        let answer = self.call("POST", "/sections", body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer
+    }
+
+    /// Fails to add a section.
+    pub(crate) async fn add_refused(&self) -> Answer {
+        let body = json!({ "title": "x", "content_type": "story" });
+        self.call("POST", "/sections", body).await
+    }
+
+    /// What the public finds at a path.
+    pub(crate) async fn resolve(&self, path: &str) -> Value {
+        let answer = self.get(&format!("/internal/resolve?path={path}")).await;
+        if answer.status == 200 { answer.body } else { answer.status.into() }
+    }
+}
+
+/// What stands where content-service and an identity provider are: it knows how much content
+/// belongs to which section, and one user.
+pub(crate) struct Neighbour {
+    pub(crate) url: String,
+    counts: Arc<Mutex<HashMap<String, u64>>>,
+}
+
+impl Neighbour {
+    pub(crate) fn start() -> Self {
+        let counts: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
+        let data = web::Data::new(counts.clone());
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .route("/internal/content/counts", web::get().to(count))
+                .route("/internal/users", web::get().to(user))
+                .route("/tokeninfo", web::get().to(token_info))
+        });
+        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.addrs()[0]);
+        tokio::spawn(server.run());
+        Self { url, counts }
+    }
+
+    /// From now on so much content belongs to the section.
+    pub(crate) fn has(&self, section: &str, count: u64) {
+        self.counts.lock().unwrap().insert(section.to_owned(), count);
+    }
+}
+
+async fn count(
+    counts: web::Data<Arc<Mutex<HashMap<String, u64>>>>,
+    query: web::Query<HashMap<String, String>>,
+) -> HttpResponse {
+    let counts = counts.lock().unwrap();
+    let ids = query["section_ids"].split(',');
+    let answer = ids.map(|id| (id.to_owned(), counts.get(id).copied().unwrap_or_default().into()));
+    HttpResponse::Ok().json(answer.collect::<Map<String, Value>>())
+}
+
+/// Every address is that of an author, but the stranger's.
+async fn user(query: web::Query<HashMap<String, String>>) -> HttpResponse {
+    if query["email"].starts_with("stranger") {
+        return HttpResponse::NotFound().json(json!({
+            "type": "urn:turbulence:error:not_found", "title": "Not found", "status": 404,
+            "detail": "User not found", "code": "not_found",
+        }));
+    }
+    let id = ObjectId::new().to_hex();
+    HttpResponse::Ok()
+        .json(json!({ "id": id, "email": query["email"], "name": null, "role": "author" }))
+}
+
+/// A token is the name of who has it.
+async fn token_info(query: web::Query<HashMap<String, String>>) -> HttpResponse {
+    let email = format!("{}@site.example", query["access_token"]);
+    HttpResponse::Ok().json(json!({
+        "aud": "site", "scope": "email", "expires_in": "3000", "email": email,
+        "email_verified": "true",
+    }))
+}
+
+/// A section as another program may have stored it.
+pub(crate) fn stored(slug: &str, parent: Option<ObjectId>, is_published: bool) -> Document {
+    doc! {
+        "_id": ObjectId::new(), "title": slug.to_uppercase(), "slug": slug,
+        "parent_id": parent.map(ObjectId::to_hex), "display_type": "feed",
+        "content_type": "story", "nav_visibility": "main", "sort_order": 10,
+        "is_published": is_published, "is_deleted": false,
+    }
+}
+
+pub(crate) fn id(section: &Document) -> ObjectId {
+    section.get_object_id("_id").unwrap()
+}
