@@ -3,7 +3,11 @@
 //! What was answered is stored in the transaction that creates, so that there is never the one
 //! without the other. A request that was refused is not remembered: nothing came of it.
 
-use std::{fmt::Debug, future::Ready, future::ready};
+use std::{
+    fmt::Debug,
+    future::{Ready, ready},
+    sync::Arc,
+};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderName};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -17,6 +21,7 @@ use mongodb::{
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use service_kit::{ApiError, auth::Caller, clock::Clock};
+use tokio::sync::OnceCell;
 
 use crate::transaction::{Abort, transact};
 
@@ -121,6 +126,8 @@ impl From<KeyReused> for ApiError {
 pub struct Idempotency {
     answers: Collection<Remembered>,
     clock: Clock,
+    /// Whether the index that forgets old answers is there, as far as this process knows.
+    forgets: Arc<OnceCell<()>>,
 }
 
 /// An answer as it is stored.
@@ -139,7 +146,21 @@ struct Remembered {
 impl Idempotency {
     /// The answers of a service, whose name is that of its ledger: `sections`, `content`.
     pub fn new(database: &Database, service: &str, clock: Clock) -> Self {
-        Self { answers: database.collection(&collection(service)), clock }
+        let answers = database.collection(&collection(service));
+        Self { answers, clock, forgets: Arc::default() }
+    }
+
+    /// Makes the index that forgets old answers, before the first of them: a site that never
+    /// writes needs none.
+    async fn prepare(&self) {
+        let made = self
+            .forgets
+            .get_or_try_init(async || self.answers.create_index(expiry()).await.map(drop));
+        if let Err(error) = made.await {
+            // Answers are stored all the same; old ones stay until this succeeds.
+            let error = mongo_kit::DatabaseError::from(error);
+            tracing::warn!(%error, "the index that forgets idempotency keys cannot be made");
+        }
     }
 
     /// Does the work in a transaction, once for each keyed request: when it comes again, what the
@@ -154,6 +175,9 @@ impl Idempotency {
         T: Serialize + DeserializeOwned,
         E: From<KeyReused>,
     {
+        if request.is_some() {
+            self.prepare().await;
+        }
         transact(client, async |session: &mut ClientSession| {
             let Some(request) = request else { return work(session).await };
             if let Some(earlier) = self.earlier(request, session).await? {
@@ -203,15 +227,13 @@ fn collection(service: &str) -> String {
     format!("{service}_idempotency_keys")
 }
 
-/// Makes the index that forgets old answers. At the start of a service.
-pub(crate) async fn prepare(database: &Database, service: &str) -> Result<(), Error> {
+/// The index that forgets old answers.
+fn expiry() -> IndexModel {
     let options = IndexOptions::builder()
         .name("createdDate_1_expiry".to_owned())
         .expire_after(REMEMBERED)
         .build();
-    let index = IndexModel::builder().keys(doc! { "createdDate": 1 }).options(options).build();
-    let answers = database.collection::<Document>(&collection(service));
-    answers.create_index(index).await.map(drop)
+    IndexModel::builder().keys(doc! { "createdDate": 1 }).options(options).build()
 }
 
 #[cfg(test)]

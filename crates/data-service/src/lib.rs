@@ -168,11 +168,6 @@ async fn migrate_database(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    if let Err(error) = idempotency::prepare(connection.database(), engine.service()).await {
-        // Answers are stored all the same; old ones stay until a start succeeds in this.
-        let error = DatabaseError::from(error);
-        tracing::warn!(%error, "the index that forgets idempotency keys cannot be made");
-    }
     match engine.run(Patience::Service, shutdown).await {
         Ok(()) => tracing::info!("all migrations are applied"),
         Err(RunError::Interrupted) => tracing::info!("migrations interrupted at a checkpoint"),

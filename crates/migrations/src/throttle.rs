@@ -18,16 +18,21 @@ const BATCH_TIME: std::ops::Range<Duration> =
 /// The same where time is left to others: a request that meets a batch is slowed down for about
 /// as long as the batch takes, so it is short.
 const GENTLE_BATCH_TIME: std::ops::Range<Duration> =
-    Duration::from_millis(5)..Duration::from_millis(15);
+    Duration::from_millis(10)..Duration::from_millis(40);
 
 /// Documents in the first batch. The size then follows the time that a batch takes.
 const FIRST_BATCH: u64 = 1_000;
 
 /// The same where time is left to others.
-const FIRST_GENTLE_BATCH: u64 = 100;
+const FIRST_GENTLE_BATCH: u64 = 200;
 
-/// The most documents in a batch. A transaction this size is about 1 MB of the oplog.
-const LARGEST_BATCH: u64 = 16_000;
+/// The size below which a batch does not shrink because of its time: what it still takes then is
+/// the commit's, and that of a smaller one takes as long.
+const SMALLEST_TIMED_BATCH: u64 = 100;
+
+/// The most documents in a batch. A transaction this size is about 3 MB of the oplog, its journal
+/// included.
+const LARGEST_BATCH: u64 = 32_000;
 
 /// How many batches share a second's worth of documents.
 const BATCHES_A_SECOND: u32 = 10;
@@ -154,8 +159,8 @@ impl Pacer {
         let wanted = if is_gentle { GENTLE_BATCH_TIME } else { BATCH_TIME };
         if taken < wanted.start {
             self.size = (self.size * 2).min(self.largest);
-        } else if taken > wanted.end {
-            self.halve();
+        } else if taken > wanted.end && self.size > SMALLEST_TIMED_BATCH {
+            self.size = (self.size / 2).max(SMALLEST_TIMED_BATCH);
         }
         // With the pool of connections warm, a commit that takes this long waits for others.
         let is_slow = taken > BATCH_TIME.end * 2;

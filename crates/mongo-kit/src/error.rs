@@ -69,6 +69,11 @@ pub fn is_transient(error: &Error) -> bool {
         | ErrorKind::DnsResolve { .. } => true,
         ErrorKind::Command(error) => TRANSIENT.contains(&error.code),
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => TRANSIENT.contains(&error.code),
+        ErrorKind::InsertMany(failure) => {
+            let is_unwritten = failure.write_errors.as_ref().is_none_or(Vec::is_empty);
+            let concern = failure.write_concern_error.as_ref();
+            is_unwritten && concern.is_some_and(|error| TRANSIENT.contains(&error.code))
+        }
         _ => false,
     }
 }

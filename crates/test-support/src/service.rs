@@ -29,6 +29,8 @@ pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
         ("mongodb.uri", mongodb_uri()),
         ("mongodb.database", database.name()),
         ("auth.static_token", TOKEN),
+        // Nobody else is to be left time to.
+        ("migrations.throttle", "off"),
     ];
     let environment: HashMap<_, _> = defaults
         .iter()

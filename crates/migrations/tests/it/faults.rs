@@ -229,9 +229,9 @@ async fn a_run_ends_in_time_although_the_database_does_not_answer() {
     let service = Service::start(&engine);
     let is_held = async || !commands.of("update", "items").is_empty();
     eventually("the first batch is held", is_held).await;
-    holding.off().await;
     let told = Instant::now();
     service.stop().await;
+    holding.off().await;
     assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
     assert_eq!(state(&database).await, "running");
     // Whatever it sent belongs to nobody, and the next run does all of it.

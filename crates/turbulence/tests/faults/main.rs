@@ -217,23 +217,21 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let table = Table::default();
     let faults = faults().into_iter().enumerate();
-    let trials = faults.map(|(order, fault)| trial(order, fault, table.clone())).collect();
+    let trials = faults.map(|(order, fault)| trial(order, &fault, table.clone())).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Nobody reads it where that fails.
     let _ = std::io::stdout().write_all(markdown(&table.lock().unwrap()).as_bytes());
     conclusion.exit_code()
 }
 
-fn trial(order: usize, fault: Fault, table: Table) -> Trial {
-    let Fault { number, rule, happens, test } = fault;
+fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
+    let Fault { number, rule, happens, test } = *fault;
     Trial::test(format!("{number:02}::{rule}"), move || {
         let place = (number, order, happens);
         // Until it is over it has failed: a panic leaves it so.
         table.lock().unwrap().insert(place, None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let began = std::time::Instant::now();
         let tally = runtime.block_on(test());
-        eprintln!("TOOK {:.1} {rule}", began.elapsed().as_secs_f32());
         table.lock().unwrap().insert(place, Some(tally));
         if tally.is_clean() { Ok(()) } else { Err(Failed::from(tally.to_string())) }
     })

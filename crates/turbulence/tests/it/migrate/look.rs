@@ -28,7 +28,7 @@ async fn before_the_first_run_everything_is_pending() {
     let ended = site.migrate(&["status"]).await;
     insta::assert_snapshot!(ended.success());
     let status = site.answer(&["status"]).await;
-    for (service, count) in [("sections", 2), ("content", 7)] {
+    for (service, count) in [("sections", 3), ("content", 7)] {
         assert_eq!(status[service]["lease"], Value::Null);
         let migrations = status[service]["migrations"].as_array().unwrap();
         assert_eq!(migrations.len(), count);
@@ -59,7 +59,7 @@ async fn a_check_of_the_status_tells_by_its_code_what_is_the_matter() {
     let site = legacy_site().await;
     site.migrate(&["status"]).await.success();
     let line = site.refused(3, &["status", "--check", "--service", "sections"]).await;
-    insta::assert_snapshot!(line, @"turbulence: not everything is applied: sections 0001_section_indexes, sections 0002_seed_initial_sections");
+    insta::assert_snapshot!(line, @"turbulence: not everything is applied: sections 0001_section_indexes, sections 0002_seed_initial_sections, sections 0003_section_redirects");
     site.migrate(&["up"]).await.success();
     site.migrate(&["status", "--check"]).await.success();
     // What is worse comes first.
