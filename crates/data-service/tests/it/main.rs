@@ -16,7 +16,7 @@ use mongodb::{
 };
 use serde_json::json;
 use service_kit::{ApiError, auth::Caller, clock::Clock};
-use test_support::{Service, TestDatabase, settings};
+use test_support::TestDatabase;
 
 /// A request of somebody with a key, to create a thing of this name.
 async fn request(caller: &str, key: &str, name: &str) -> KeyedRequest {
@@ -119,9 +119,8 @@ async fn a_transaction_that_met_another_one_is_repeated() {
 #[tokio::test]
 async fn old_answers_are_forgotten_after_a_day() {
     let database = TestDatabase::new().await;
-    let service = Service::sections(&settings(&database, &[])).await;
-    service.migrated().await;
-    let command = doc! { "listIndexes": "sections_idempotency_keys" };
+    create(&database, Some(&request("ann", "k", "a").await), "a").await.unwrap();
+    let command = doc! { "listIndexes": "things_idempotency_keys" };
     let answer = database.database().run_command(command).await.unwrap();
     let text = answer.to_string();
     assert!(text.contains("\"expireAfterSeconds\": 86400"), "{text}");

@@ -169,7 +169,10 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
     let fail_points = FailPoints::of(mongod.port()).await;
     let site = ready_for_backfill(Site::on(mongod.uri()).await.with_lease(LEASE), 0).await;
     site.migrate_to(INDEXES).await;
-    let uri = format!("{}&appName=unlucky", site.uri);
+    // The driver waits up to 10 s for a server to say that it is the primary again. One that only
+    // seems to be none has nothing to say, so it is asked every half second.
+    let uri =
+        format!("{}&appName=unlucky&serverMonitoringMode=poll&heartbeatFrequencyMS=500", site.uri);
     let mut count = 0;
     let mut tally = Tally::default();
     for round in rounds(1) {
@@ -178,6 +181,15 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
                 site.collection("stories").insert_many(stories(count..count + 50)).await.unwrap();
                 count += 50;
                 site.collection("stories").drop_index("section_id_1").await.unwrap();
+                // In a transaction only its end has a write concern.
+                let is_in_transaction =
+                    ["stories", "content_migration_journal"].contains(&collection);
+                if how.contains_key("writeConcernError")
+                    && is_in_transaction
+                    && command != "createIndexes"
+                {
+                    continue;
+                }
                 let mut data = doc! { "failCommands": [command], "appName": "unlucky" };
                 if !collection.is_empty() {
                     data.insert("namespace", format!("{}.{collection}", site.database.name()));

@@ -1,20 +1,10 @@
 //! Many processes that start at once, and one that starts when all is done.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use migrations::{Entry, State};
-use mongodb::{
-    Database,
-    bson::{Document, doc},
-    change_stream::event::OperationType,
-};
-use test_support::eventually;
-use tokio::task::JoinHandle;
+use mongodb::bson::{Document, doc};
 
 use crate::{
     accounts::{Tally, rounds, signed},
@@ -28,73 +18,45 @@ const LONG_LEASE: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 10;
 
 /// All migrations of both services.
-const MIGRATIONS: i64 = 9;
+const MIGRATIONS: i64 = 10;
 
-/// Who got the lease of a service under which fence.
-struct Hands {
-    events: Arc<Mutex<Vec<(String, i64, String)>>>,
-    task: JoinHandle<()>,
-}
-
-impl Hands {
-    /// Watches all leases of a database from now on.
-    async fn watch(database: &Database) -> Self {
-        let mut changes = database.watch().await.unwrap();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let seen = events.clone();
-        let task = tokio::spawn(async move {
-            while let Some(Ok(change)) = changes.next().await {
-                let Some(updated) = change.update_description else { continue };
-                let collection = change.ns.and_then(|ns| ns.coll).unwrap_or_default();
-                let fields = updated.updated_fields;
-                let is_update = matches!(change.operation_type, OperationType::Update);
-                // A renewal changes neither, a release not the fence.
-                if is_update
-                    && let (Ok(owner), Ok(fence)) =
-                        (fields.get_str("owner"), fields.get_i64("fence"))
-                    && let Some(service) = collection.strip_suffix("_migration_lock")
-                {
-                    seen.lock().unwrap().push((service.to_owned(), fence, owner.to_owned()));
-                }
+/// The owner of each fence of each service, by what the server has written down of every change
+/// of hands; fails where there are two, or a fence is missing.
+async fn owners(site: &Site) -> BTreeMap<(String, i64), String> {
+    let oplog = site.database.client().database("local").collection::<Document>("oplog.rs");
+    let mut owners = BTreeMap::new();
+    for service in ["sections", "content"] {
+        let locks = format!("{}.{service}_migration_lock", site.database.name());
+        let changes = oplog.find(doc! { "ns": locks, "op": "u" }).sort(doc! { "$natural": 1 });
+        let changes: Vec<Document> = changes.await.unwrap().try_collect().await.unwrap();
+        let mut last = 0;
+        for change in changes {
+            // What changed, or all of the document where that is shorter.
+            let written = change.get_document("o").unwrap();
+            let diff = written.get_document("diff").and_then(|diff| diff.get_document("u"));
+            let fields = diff.unwrap_or(written);
+            let (Ok(owner), Ok(fence)) = (fields.get_str("owner"), fields.get_i64("fence")) else {
+                continue;
+            };
+            // A renewal changes neither, a release not the fence.
+            if fence == last {
+                assert_eq!(owners[&(service.to_owned(), fence)], owner, "a fence has one owner");
+                continue;
             }
-        });
-        Self { events, task }
-    }
-
-    /// The owner of each fence of each service so far; fails where there are two, or a fence is
-    /// missing.
-    async fn owners(&self, site: &Site) -> BTreeMap<(String, i64), String> {
-        for service in ["sections", "content"] {
-            let lease = migrations::lease::holder(&site.database, service).await.unwrap().unwrap();
-            let is_last =
-                |(of, fence, _): &(String, i64, String)| of == service && *fence == lease.fence;
-            eventually("the last lease was seen", async || {
-                self.events.lock().unwrap().iter().any(is_last)
-            })
-            .await;
+            assert_eq!(fence, last + 1, "the fences of {service} do not grow by one");
+            last = fence;
+            owners.insert((service.to_owned(), fence), owner.to_owned());
         }
-        let mut owners = BTreeMap::new();
-        let mut last = BTreeMap::new();
-        for (service, fence, owner) in self.events.lock().unwrap().clone() {
-            let before = last.insert(service.clone(), fence).unwrap_or_default();
-            assert_eq!(fence, before + 1, "the fences of {service} do not grow by one");
-            assert_eq!(owners.insert((service, fence), owner), None);
-        }
-        owners
+        let lease = migrations::lease::holder(&site.database, service).await.unwrap().unwrap();
+        assert_eq!(lease.fence, last, "the server has written down every change of hands");
     }
-}
-
-impl Drop for Hands {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    owners
 }
 
 pub(crate) async fn ten_replicas_on_an_empty_database_give_the_result_of_one() -> Tally {
     let mut tally = Tally::default();
     for _ in rounds(2) {
         let site = Site::new().await.with_lease(LONG_LEASE);
-        let hands = Hands::watch(&site.database).await;
         let folders: Vec<_> = (0..REPLICAS).map(|_| Folder::new()).collect();
         let start = |folder: &Folder| {
             let mut command = site.command(&["up", "--port", "0"]);
@@ -108,7 +70,7 @@ pub(crate) async fn ten_replicas_on_an_empty_database_give_the_result_of_one() -
             assert_eq!(summary.get("/health/ready").await.0, 200);
         }
 
-        let owners = hands.owners(&site).await;
+        let owners = owners(&site).await;
         let mut attempts = 0;
         for service in ["sections", "content"] {
             let entries = site.database.collection::<Entry>(&format!("{service}_migrations"));
