@@ -178,18 +178,13 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
     for round in rounds(1) {
         for (failure, how) in failures() {
             for (place, command, collection) in COMMANDS {
+                // In a transaction only its end has a write concern.
+                if how.contains_key("writeConcernError") && ["batch", "journal"].contains(&place) {
+                    continue;
+                }
                 site.collection("stories").insert_many(stories(count..count + 50)).await.unwrap();
                 count += 50;
                 site.collection("stories").drop_index("section_id_1").await.unwrap();
-                // In a transaction only its end has a write concern.
-                let is_in_transaction =
-                    ["stories", "content_migration_journal"].contains(&collection);
-                if how.contains_key("writeConcernError")
-                    && is_in_transaction
-                    && command != "createIndexes"
-                {
-                    continue;
-                }
                 let mut data = doc! { "failCommands": [command], "appName": "unlucky" };
                 if !collection.is_empty() {
                     data.insert("namespace", format!("{}.{collection}", site.database.name()));

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use actix_web::web::Json;
 use models::{
-    ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, List,
-    ObjectId, Page, PageCreate, PagePatch, PageReplace, Problem, Project, ProjectCard,
-    ProjectCreate, ProjectPatch, ProjectReplace, ReadOnlyMembers, Resolution, Story, StoryCreate,
-    StoryPatch, StoryReplace, User,
+    ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Limit,
+    List, ObjectId, Offset, Page, PageCreate, PagePatch, PageReplace, Problem, Project,
+    ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace, ReadOnlyMembers, Resolution, Story,
+    StoryCreate, StoryPatch, StoryReplace, User,
 };
 use service_kit::extract::NoQuery;
 use utoipa::{
@@ -276,7 +276,7 @@ fn resolve() {}
         internal::user, internal::counts, internal::integrity, internal::repair
     ),
     components(schemas(
-        ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Page,
+        ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Limit, ObjectId, Offset, Page,
         PageCreate, PagePatch, PageReplace, Problem, Project, ProjectCard, ProjectCreate,
         ProjectPatch, ProjectReplace, Resolution, Story, StoryCreate, StoryPatch, StoryReplace, User
     )),

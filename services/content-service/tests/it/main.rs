@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
+mod conditional;
 mod http;
+mod internal;
 mod lists;
 mod migrations;
+mod moves;
 mod odd_shapes;
 mod replicas;
+mod resolve;
 mod sections_service;
 mod support;
+mod visibility;
+mod write;

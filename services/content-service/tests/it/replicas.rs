@@ -17,8 +17,7 @@ async fn race(replicas: usize) {
     database.insert("pages", [page("about"), page("contact"), page("imprint")]).await;
 
     let sections = Service::sections(&settings(&database, &[])).await;
-    // All stories have the same title: the more there are, the longer a pause is after each batch.
-    let admin = [("admin.email", "admin@example.org"), ("migrations.throttle", "off")];
+    let admin = [("admin.email", "admin@example.org")];
     let running = join_all((0..replicas).map(|_| content(&database, &sections.url, &admin))).await;
     for service in &running {
         service.migrated().await;

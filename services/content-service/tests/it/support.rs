@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use actix_web::{App, HttpServer, web};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
-use test_support::{Service, TestDatabase, settings};
+use test_support::{Service, TOKEN, TestDatabase, settings};
 
 /// Both services on one database, migrated.
 pub(crate) struct Site {
@@ -103,6 +104,17 @@ pub(crate) async fn stored(database: &TestDatabase, collection: &str, id: &Bson)
     document.as_bytes().to_vec()
 }
 
+/// All content, exactly as it is stored.
+pub(crate) async fn all_content(database: &TestDatabase) -> Vec<RawDocumentBuf> {
+    let mut all = Vec::new();
+    for collection in ["stories", "projects", "pages"] {
+        let collection = database.database().collection(collection);
+        let documents = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+        all.extend(documents.try_collect::<Vec<RawDocumentBuf>>().await.unwrap());
+    }
+    all
+}
+
 /// The id of the section with this slug that is not deleted.
 pub(crate) async fn section_id(database: &TestDatabase, slug: &str) -> String {
     let section = database.one("sections", doc! { "slug": slug, "is_deleted": false }).await;
@@ -181,4 +193,100 @@ pub(crate) async fn ask(url: &str, headers: &[(&str, &str)]) -> (StatusCode, Hea
     let (status, headers) = (response.status(), response.headers().clone());
     let body = response.text().await.unwrap();
     (status, headers, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+}
+
+/// Sends a body with the token of the tests and these headers.
+pub(crate) async fn send(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> (StatusCode, HeaderMap, Value) {
+    let bearer = format!("Bearer {TOKEN}");
+    let mut all = vec![("content-type", "application/json")];
+    if !headers.iter().any(|(name, _)| *name == "authorization") {
+        all.push(("authorization", &bearer));
+    }
+    all.extend(headers);
+    send_raw(method, url, &all, body.to_string().into_bytes()).await
+}
+
+/// Sends these bytes with these headers and no others.
+pub(crate) async fn send_raw(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> (StatusCode, HeaderMap, Value) {
+    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let request = client.request(method.parse().unwrap(), url).body(body);
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.text().await.unwrap();
+    (status, headers, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+}
+
+/// Adds an item with the token of the tests, and answers it.
+pub(crate) async fn created(site: &Site, kind: &str, body: Value) -> Value {
+    let url = format!("{}/{kind}", site.content.url);
+    let (status, _, item) = send("POST", &url, &[], &body).await;
+    assert_eq!(status, 201, "{item}");
+    item
+}
+
+/// An identity provider that takes every token for the name of somebody, whose address is that
+/// name at `example.org`.
+pub(crate) struct Provider {
+    url: String,
+}
+
+impl Provider {
+    pub(crate) fn start() -> Self {
+        async fn tokeninfo(query: web::Query<HashMap<String, String>>) -> web::Json<Value> {
+            let name = &query["access_token"];
+            web::Json(serde_json::json!({
+                "aud": "site", "scope": "email", "expires_in": "3600", "email_verified": "true",
+                "email": format!("{name}@example.org"),
+            }))
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/tokeninfo", listener.local_addr().unwrap());
+        let app = || App::new().route("/tokeninfo", web::get().to(tokeninfo));
+        let server = HttpServer::new(app).workers(1).disable_signals();
+        tokio::spawn(server.listen(listener).unwrap().run());
+        Self { url }
+    }
+
+    /// What a service needs to ask it.
+    pub(crate) fn settings(&self) -> [(&str, &str); 3] {
+        [
+            ("auth.mode", "google"),
+            ("auth.google.audience", "site"),
+            ("auth.google.tokeninfo_url", &self.url),
+        ]
+    }
+}
+
+/// A user whose address is the name at `example.org`; the id.
+pub(crate) async fn user(database: &TestDatabase, name: &str, role: &str) -> String {
+    let id = ObjectId::new();
+    let email = format!("{name}@Example.org");
+    database
+        .insert("users", [doc! { "_id": id, "email": email, "name": name, "role": role }])
+        .await;
+    id.to_hex()
+}
+
+/// A section as the database has it; its id.
+pub(crate) async fn section(database: &TestDatabase, slug: &str, fields: Document) -> String {
+    let id = ObjectId::new();
+    let section = doc! {
+        "_id": id, "title": slug, "slug": slug, "parent_id": null, "display_type": "feed",
+        "content_type": "story", "nav_visibility": "main", "sort_order": 9, "is_published": true,
+        "is_deleted": false, "createdDate": day(1), "updatedDate": day(1),
+    };
+    database.insert("sections", [with(section, fields)]).await;
+    id.to_hex()
 }

@@ -1,0 +1,139 @@
+//! From a path of the site to what stands there.
+
+use mongodb::bson::{Bson, doc};
+use serde_json::{Value, json};
+use test_support::{TestDatabase, eventually};
+
+use crate::support::{Site, content, day, page, project, section, section_id, send, story, with};
+
+async fn resolved(site: &Site, path: &str) -> (u16, Value) {
+    let (status, body) = site.content.get(&format!("/resolve?path={path}")).await;
+    (status.as_u16(), body)
+}
+
+#[tokio::test]
+async fn a_section_answers_with_the_first_page_of_its_content() {
+    let database = TestDatabase::new().await;
+    for number in 0..12 {
+        database.insert("stories", [story(&format!("s-{number}"), day(number))]).await;
+    }
+    database.insert("projects", [project("p")]).await;
+    let site = Site::start(&database).await;
+    let (status, blog) = resolved(&site, "/blog").await;
+    assert_eq!(status, 200, "{blog}");
+    assert_eq!(blog["kind"], "section");
+    assert_eq!((&blog["canonical_path"], &blog["display_type"]), (&"/blog".into(), &"feed".into()));
+    assert_eq!(blog["section"], site.sections.get("/sections/slug/blog").await.1);
+    assert_eq!(blog["breadcrumbs"][0]["path"], "/blog");
+    assert_eq!(blog["content"], site.content.get("/stories?section=blog").await.1);
+    let (_, few) = resolved(&site, "/blog&limit=2").await;
+    assert_eq!(few["content"]["items"].as_array().unwrap().len(), 2);
+    let (_, projects) = resolved(&site, "/projects").await;
+    assert_eq!(projects["content"], site.content.get("/projects?section=projects").await.1);
+    let cursor = few["content"]["next_cursor"].as_str().unwrap();
+    let next = site.content.get(&format!("/stories?section=blog&limit=2&cursor={cursor}")).await.1;
+    assert_eq!(next["items"][0]["slug"], "s-9");
+}
+
+#[tokio::test]
+async fn an_item_answers_with_itself_below_its_section_alone() {
+    let database = TestDatabase::new().await;
+    let draft = with(story("draft", day(1)), doc! { "is_published": false });
+    let loose = with(story("loose", day(1)), doc! { "section_id": Bson::Null });
+    database.insert("stories", [story("first", day(1)), draft, loose]).await;
+    database.insert("projects", [project("p")]).await;
+    let site = Site::start(&database).await;
+    let (status, item) = resolved(&site, "/blog/first").await;
+    assert_eq!((status, &item["kind"]), (200, &"item".into()), "{item}");
+    assert_eq!(item["canonical_path"], "/blog/first");
+    assert_eq!(item["content"], site.content.get("/stories/slug/first").await.1);
+    assert_eq!(item["section"]["slug"], "blog");
+    let (_, project) = resolved(&site, "/projects/p/").await;
+    assert_eq!(
+        (&project["canonical_path"], &project["kind"]),
+        (&"/projects/p".into(), &"item".into())
+    );
+    assert_eq!(project["content"]["content"], "<p>Long.</p>");
+    for path in [
+        "/",
+        "/nope",
+        "/blog/nope",
+        "/blog/draft",
+        "/blog/loose",
+        "/blog/p",
+        "/projects/first",
+        "/blog/first/more",
+        "/first",
+        "/about/first",
+        "/blog/%24gt",
+        "//blog",
+    ] {
+        let (status, answer) = resolved(&site, path).await;
+        assert_eq!((status, &answer["code"]), (404, &"not_found".into()), "{path}: {answer}");
+        assert_eq!(answer["detail"], "Path not found");
+    }
+    for path in ["", "blog", &format!("/{}", "x".repeat(2_100)), "/blog&x=1", "/blog&limit=0"] {
+        assert_eq!(resolved(&site, path).await.0, 422, "{path:.50}");
+    }
+    assert_eq!(site.content.get("/resolve").await.0, 422);
+}
+
+#[tokio::test]
+async fn a_static_page_answers_with_its_page() {
+    let database = TestDatabase::new().await;
+    let draft = with(page("contact"), doc! { "is_published": false });
+    database.insert("pages", [page("about"), page("about"), draft]).await;
+    let site = Site::start(&database).await;
+    let (status, about) = resolved(&site, "/about").await;
+    assert_eq!((status, &about["kind"]), (200, &"item".into()), "{about}");
+    assert_eq!(
+        (&about["canonical_path"], &about["display_type"]),
+        (&"/about".into(), &"static-page".into())
+    );
+    assert_eq!(about["content"], site.content.get("/pages/type/about").await.1);
+    // One that has nothing to show yet is the empty section that it is.
+    let (status, contact) = resolved(&site, "/contact").await;
+    assert_eq!((status, &contact["kind"]), (200, &"section".into()));
+    assert_eq!(contact["content"]["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_moved_path_answers_with_where_it_is_now() {
+    let database = TestDatabase::new().await;
+    database.insert("stories", [story("first", day(1))]).await;
+    let site = Site::start(&database).await;
+    let url = format!("{}/sections/{}", site.sections.url, section_id(&database, "blog").await);
+    let (status, _, answer) = send("PATCH", &url, &[], &json!({ "slug": "journal" })).await;
+    assert_eq!(status, 200, "{answer}");
+    for (old, new) in [("/blog", "/journal"), ("/blog/first", "/journal/first")] {
+        let moved = (200, json!({ "kind": "moved", "moved_to": new }));
+        eventually("the move is known", async || resolved(&site, old).await == moved).await;
+        assert_eq!(resolved(&site, new).await.1["canonical_path"], new);
+    }
+}
+
+#[tokio::test]
+async fn nested_sections_have_their_way_and_hidden_ones_are_nowhere() {
+    let database = TestDatabase::new().await;
+    let above = section(&database, "above", doc! {}).await;
+    let below = section(&database, "below", doc! { "parent_id": &above }).await;
+    database.insert("stories", [with(story("deep", day(1)), doc! { "section_id": &below })]).await;
+    let site = Site::start(&database).await;
+    let (status, item) = resolved(&site, "/above/below/deep").await;
+    assert_eq!(status, 200, "{item}");
+    let path = |number: usize| item["breadcrumbs"][number]["path"].as_str().unwrap();
+    assert_eq!((path(0), path(1)), ("/above", "/above/below"));
+    let hide = doc! { "$set": { "is_published": false } };
+    database.collection("sections").update_one(doc! { "slug": "above" }, hide).await.unwrap();
+    for path in ["/above", "/above/below", "/above/below/deep"] {
+        eventually("it is hidden", async || resolved(&site, path).await.0 == 404).await;
+    }
+}
+
+#[tokio::test]
+async fn while_sections_are_away_a_path_cannot_be_resolved() {
+    let database = TestDatabase::new().await;
+    let content = content(&database, "http://127.0.0.1:1", &[]).await;
+    let (status, answer) = content.get("/resolve?path=/blog").await;
+    assert_eq!((status.as_u16(), &answer["code"]), (503, &"upstream_unavailable".into()));
+}
