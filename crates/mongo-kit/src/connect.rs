@@ -22,6 +22,9 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long opening one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long closing the connections may take: the server is told which sessions are over.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A database and the client that reaches it.
 #[derive(Clone)]
 pub struct Connection {
@@ -153,9 +156,15 @@ impl Connection {
         }
     }
 
-    /// Closes all connections. The process is about to end: what still uses them fails.
+    /// Closes all connections. The process is about to end: what still uses them fails. A server
+    /// that does not answer keeps nobody from ending.
     pub async fn close(&self) {
-        self.client.clone().shutdown().immediate(true).await;
+        let client = self.client.clone();
+        // On a task of its own: driver calls are not dropped half-way.
+        let closed = tokio::spawn(async move { client.shutdown().immediate(true).await });
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::debug!("the server does not answer: its connections end with the process");
+        }
     }
 
     /// Hosts and ports of the connection string, without user or password.

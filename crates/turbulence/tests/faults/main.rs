@@ -231,9 +231,7 @@ fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
         // Until it is over it has failed: a panic leaves it so.
         table.lock().unwrap().insert(place, None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let began = std::time::Instant::now();
         let tally = runtime.block_on(test());
-        eprintln!("TOOK {:.1} {rule}", began.elapsed().as_secs_f32());
         table.lock().unwrap().insert(place, Some(tally));
         if tally.is_clean() { Ok(()) } else { Err(Failed::from(tally.to_string())) }
     })
