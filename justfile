@@ -25,8 +25,12 @@ lint:
     cargo clippy --workspace --all-targets -- --deny warnings
     .ci/dependencies
 
+# The faults that migrations survive, in more rounds than `test` has
+faults rounds="2":
+    TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
+
 # Everything that a change has to pass
-ci: lint test
+ci: lint test faults
 
 # Measure
 bench *arguments:

@@ -40,6 +40,7 @@ impl Routes {
             ("content", content),
             ("pages", content),
             ("projects", content),
+            ("resolve", content),
             ("stories", content),
         ];
         // The last one sees a request first. CORS comes before the refusals, so that scripts in a
