@@ -292,9 +292,10 @@ impl FillRun {
                 .sort(doc! { "_id": direction })
                 .projection(doc! { "_id": 1 })
         };
-        let (first, last) = tokio::try_join!(end(1), end(-1))?;
         let id = |document: Option<Document>| document.and_then(|mut found| found.remove("_id"));
-        Ok(id(first).zip(id(last)))
+        // Where nothing matches, each of the two may read the whole collection.
+        let Some(first) = id(end(1).await?) else { return Ok(None) };
+        Ok(Some(first).zip(id(end(-1).await?)))
     }
 
     async fn pass(

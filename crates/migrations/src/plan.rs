@@ -297,10 +297,15 @@ impl LeaveOut {
             examples: Vec::new(),
         };
         if let Some((collection, filter)) = &self.documents {
-            let count = database.collection::<Document>(collection);
-            let count = count.count_documents(filter.clone()).await?;
-            left_out.count = i64::try_from(count).unwrap_or(i64::MAX);
             left_out.examples = examples(database, collection, filter.clone()).await?;
+            // Where there are fewer than would be named, they are counted by now: each look may
+            // read the whole collection.
+            let mut count = u64::try_from(left_out.examples.len()).unwrap_or(u64::MAX);
+            if left_out.examples.len() == EXAMPLES {
+                let collection = database.collection::<Document>(collection);
+                count = collection.count_documents(filter.clone()).await?;
+            }
+            left_out.count = i64::try_from(count).unwrap_or(i64::MAX);
         }
         let is_there = left_out.count > 0 || self.documents.is_none();
         Ok(is_there.then_some(left_out))

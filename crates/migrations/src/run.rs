@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use mongodb::{
     ClientSession,
     bson::{Document, doc, oid::ObjectId},
@@ -122,7 +123,7 @@ impl Engine {
             return Ok(Some(Task { steps, entry: Some(entry) }));
         }
         let pending = steps.iter().map(|step| step.is_pending(database, &entry.set_aside));
-        let pending = futures_util::future::try_join_all(pending).await.map_err(of_database)?;
+        let pending = try_join_all(pending).await.map_err(of_database)?;
         if pending.contains(&true) {
             return Ok(Some(Task { steps, entry: Some(entry) }));
         }
@@ -278,15 +279,10 @@ impl Engine {
             // With what other services and the settings say now.
             steps = self.steps(migration, claim.definition, &checksum(migration)).await?;
             set_aside = self.set_aside(claim.definition).await?;
-            let mut remaining = 0;
-            let mut undone = None;
-            for step in &steps {
-                let left = step.remaining(database, &set_aside).await.map_err(of_database)?;
-                if left > 0 {
-                    undone.get_or_insert((step, left));
-                }
-                remaining += left;
-            }
+            let left = steps.iter().map(|step| step.remaining(database, &set_aside));
+            let left = try_join_all(left).await.map_err(of_database)?;
+            let remaining: i64 = left.iter().sum();
+            let undone = steps.iter().zip(left).find(|(_, left)| *left > 0);
             let ok = undone.is_none();
             let verify = doc! { "at": "$$NOW", "remaining": remaining, "ok": ok };
             let Some((step, left)) = undone else {
@@ -319,12 +315,12 @@ impl Engine {
         let Inner { database, ledger, .. } = &*self.0;
         let (id, fence) = (claim.definition.id, claim.lease.fence());
         let of_database = |source| RunError::of_database(id, source);
-        let mut left_out = Vec::new();
-        for step in steps {
-            if let Step::LeaveOut(leave_out) = step {
-                left_out.extend(leave_out.report(database).await.map_err(of_database)?);
-            }
-        }
+        let reports = steps.iter().filter_map(|step| match step {
+            Step::LeaveOut(leave_out) => Some(leave_out.report(database)),
+            _ => None,
+        });
+        let reports = try_join_all(reports).await.map_err(of_database)?;
+        let left_out: Vec<_> = reports.into_iter().flatten().collect();
         failpoint::at("before_applied").await;
         let set_aside = self.set_aside(claim.definition).await?;
         let modified: i64 = parts.iter().map(|part| part.modified).sum();
