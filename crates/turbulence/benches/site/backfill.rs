@@ -1,0 +1,146 @@
+//! The backfill of a large collection, and what requests notice of it.
+
+use std::time::Instant;
+
+use data_service::Migrate;
+use migrations::{Patience, Status};
+use mongodb::bson::{Document, doc, oid::ObjectId};
+use service_kit::{Settings, clock::Clock, server::local_url, settings::Throttle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    support::{FEW, MANY, Services, connect, insert_stories, resident_kib, settings, settled},
+    table::Table,
+    wrk::{ROUNDS, median, p99},
+};
+
+pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
+
+/// How many documents wait for a throttled backfill in each round: more than it comes to.
+pub(crate) const WAITING: usize = 100_000;
+
+/// As fast as the database can.
+pub(crate) fn unthrottled(mut settings: Settings) -> Settings {
+    settings.migrations.throttle = Throttle::Off;
+    settings
+}
+
+/// The first backfill of a million documents against one raw `updateMany` of as many.
+pub(crate) async fn backfill(uri: &str, table: &mut Table) {
+    let connection = connect(uri, &format!("site_{MANY}")).await;
+    let raw = connect(uri, "raw").await;
+    insert_stories(&raw, "stories", MANY, 500).await;
+    let began = Instant::now();
+    let unlinked = doc! { "section_id": { "$exists": false } };
+    let link = doc! { "$set": { "section_id": ObjectId::new().to_hex() } };
+    raw.database().collection::<Document>("stories").update_many(unlinked, link).await.unwrap();
+    let raw_rate = MANY as f64 / began.elapsed().as_secs_f64();
+    raw.database().drop().await.unwrap();
+
+    insert_stories(&connection, "stories", MANY, 500).await;
+    let shutdown = CancellationToken::new();
+    let settings_of = |sections: Option<&str>| settings(uri, &format!("site_{MANY}"), sections);
+    let sections = sections_service::bind(&settings_of(None)).await.unwrap();
+    let url = local_url(sections.address()).parse().unwrap();
+    let statuses = sections.statuses();
+    tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
+    settled(statuses).await;
+    let client = content_service::sections_client(&url).unwrap();
+    let settings = unthrottled(settings_of(None));
+    let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
+
+    let mut statuses = engine.statuses();
+    let memory = tokio::spawn(async move {
+        // Resident memory when a tenth is done, and the most after that.
+        let (mut first, mut most) = (0, 0);
+        while statuses.changed().await.is_ok() {
+            let all = statuses.borrow_and_update();
+            let Some(progress) = all.iter().find_map(|status| status.progress.as_ref()) else {
+                continue;
+            };
+            if progress.modified * 10 > progress.total {
+                let now = resident_kib("self");
+                if first == 0 {
+                    first = now;
+                }
+                most = most.max(now);
+            }
+        }
+        (first, most)
+    });
+    engine.run(Patience::Command, &shutdown).await.unwrap();
+    let report = engine.report().await.unwrap();
+    drop(engine);
+    let entry = report.migrations.into_iter().find(|one| one.id == BACKFILL).unwrap();
+    let entry = entry.entry.unwrap();
+    let millis = entry.finished_at.unwrap().timestamp_millis()
+        - entry.started_at.unwrap().timestamp_millis();
+    assert_eq!(entry.parts[0].modified, MANY as i64);
+    let own_rate = MANY as f64 * 1000.0 / millis as f64;
+    shutdown.cancel();
+    table.row(
+        "first backfill of 1,000,000 documents ÷ one raw updateMany",
+        format!("{:.2} ({own_rate:.0}/s ÷ {raw_rate:.0}/s)", own_rate / raw_rate),
+        "≥ 0.75",
+        own_rate / raw_rate >= 0.75,
+    );
+    let (first, most) = memory.await.unwrap();
+    let grown = most as f64 / first as f64;
+    table.row(
+        "most resident memory in that backfill ÷ that when a tenth was done",
+        format!("{grown:.2} ({} MiB ÷ {} MiB)", most / 1024, first / 1024),
+        "constant: ≤ 1.1",
+        grown <= 1.1,
+    );
+}
+
+/// How much slower the slowest hundredth of requests in the foreground gets while a backfill leaves
+/// room for them.
+pub(crate) async fn foreground(uri: &str, table: &mut Table) {
+    let name = "foreground";
+    let connection = connect(uri, name).await;
+    insert_stories(&connection, "stories", FEW, 500).await;
+    // With all indexes, as where an old program has added stories since.
+    let services = Services::start(uri, name).await;
+    insert_stories(&connection, "stories", 3 * WAITING, 500).await;
+    let list = format!("{}/stories?limit=10", services.content);
+    let sections = sections_service::bind(&settings(uri, name, None)).await.unwrap();
+    let url = local_url(sections.address()).parse().unwrap();
+    tokio::spawn(sections.run(Migrate::Never, services.shutdown.clone()));
+    let client = content_service::sections_client(&url).unwrap();
+    let settings = settings(uri, name, None);
+
+    let linked = doc! { "section_id": { "$exists": true } };
+    let stories = connection.database().collection::<Document>("stories");
+    let (mut idle, mut busy, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    p99(&list).await;
+    for _ in 0..ROUNDS {
+        idle.push(p99(&list).await);
+        let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
+        let stop = CancellationToken::new();
+        let before = stories.count_documents(linked.clone()).await.unwrap();
+        let mut statuses = engine.statuses();
+        let running = tokio::spawn({
+            let (engine, stop) = (engine.clone(), stop.clone());
+            async move { engine.run(Patience::Command, &stop).await }
+        });
+        let is_busy = |all: &Vec<Status>| all.iter().any(|status| status.progress.is_some());
+        statuses.wait_for(is_busy).await.unwrap();
+        let began = Instant::now();
+        busy.push(p99(&list).await);
+        assert!(!running.is_finished(), "the backfill was over before the measurement");
+        stop.cancel();
+        // It is interrupted at a checkpoint, and goes on in the next round.
+        running.await.unwrap().unwrap_err();
+        let after = stories.count_documents(linked.clone()).await.unwrap();
+        changed.push((after - before) as f64 / began.elapsed().as_secs_f64());
+    }
+    services.shutdown.cancel();
+    let (idle, busy, rate) = (median(idle), median(busy), median(changed));
+    table.row(
+        "p99 of lists during a throttled backfill ÷ that without one",
+        format!("{:.2} ({busy:.2} ms ÷ {idle:.2} ms; {rate:.0} documents/s)", busy / idle),
+        "≤ 1.2",
+        busy / idle <= 1.2,
+    );
+}
