@@ -166,3 +166,34 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = include_str!("../../../docs/API.md");
+    const HEAD: &str = "| code | status | when | what to do |";
+
+    #[test]
+    fn the_documentation_has_every_code_with_its_status_and_no_other() {
+        let (_, table) = DOCUMENTED.split_once(HEAD).expect("docs/API.md has the table of errors");
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let documented: Vec<_> = rows
+            .map(|row| {
+                let mut cells = row.trim_matches('|').split('|').map(str::trim);
+                let code = cells.next().unwrap_or_default().trim_matches('`');
+                (code, cells.next().unwrap_or_default().to_owned())
+            })
+            .collect();
+        let catalogue =
+            ErrorCode::ALL.iter().map(|code| (code.as_str(), code.status().to_string()));
+        assert_eq!(documented, catalogue.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_code_is_written_as_it_is_named() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).ok(), Some(code.as_str().into()));
+        }
+    }
+}

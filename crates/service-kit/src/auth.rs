@@ -319,34 +319,6 @@ impl FromRequest for Admin {
     }
 }
 
-/// A caller with a valid token, whoever it is.
-#[derive(Debug)]
-pub struct Authenticated(());
-
-impl Authenticated {
-    /// Checks the token of a request against the static one, without waiting for anybody.
-    ///
-    /// It knows nothing of providers: [`Caller::of`] does, and is to be used instead.
-    pub fn check(request: &HttpRequest) -> Result<Self, ApiError> {
-        let authenticator = authenticator(request)?;
-        let token = bearer(request)?;
-        match &authenticator.scheme {
-            Scheme::Static(Some(expected)) if is_same(expected, token) => Ok(Self(())),
-            _ => Err(invalid_token()),
-        }
-    }
-}
-
-impl FromRequest for Authenticated {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move { Caller::of(&request).await.map(|_| Self(())) })
-    }
-}
-
 fn authenticator(request: &HttpRequest) -> Result<&Data<Authenticator>, ApiError> {
     let authenticator = request.app_data::<Data<Authenticator>>();
     authenticator.ok_or_else(|| ApiError::internal("no authenticator is registered"))

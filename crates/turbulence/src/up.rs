@@ -18,7 +18,7 @@ use serde_json::Value;
 use service_kit::{
     Settings, http,
     server::{self, local_url},
-    settings::HttpUrl,
+    settings::{AuthMode, HttpUrl},
 };
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,7 @@ impl Site {
         shutdown: &CancellationToken,
     ) -> Result<Self, Failure> {
         let mut settings = database.settings.clone();
-        settings.auth.static_token = Some(token.secret.clone());
+        settings.auth.static_token = token.secret.clone();
         // The services are for the gateway alone.
         let mut inner = settings.on_loopback();
         // Each of the two asks the other: the first one hears later where the second one is.
@@ -212,7 +212,10 @@ async fn site(gateway: &str, token: &Token) -> String {
     let Ok(client) = http::client(Duration::from_secs(10)) else { return text };
     let get = async |path: &str| -> Option<Value> {
         let url = format!("{gateway}{path}");
-        let request = client.get(url).bearer_auth(token.secret.expose_secret());
+        let request = match &token.secret {
+            Some(secret) => client.get(url).bearer_auth(secret.expose_secret()),
+            None => client.get(url),
+        };
         request.send().await.ok()?.json().await.ok()
     };
     if let Some(Value::Array(sections)) = get("/sections").await {
@@ -223,8 +226,9 @@ async fn site(gateway: &str, token: &Token) -> String {
         let public = get(&format!("/{kind}?limit=1")).await;
         let all = get(&format!("/{kind}?limit=1&include_drafts=true")).await;
         let total = |answer: Option<Value>| answer.and_then(|answer| answer["total"].as_u64());
-        if let (Some(public), Some(all)) = (total(public), total(all)) {
-            let drafts = all.saturating_sub(public);
+        if let Some(public) = total(public) {
+            // Nobody tells the drafts without a token.
+            let drafts = total(all).map_or(0, |all| all.saturating_sub(public));
             let drafts = if drafts > 0 { format!("and {drafts} drafts") } else { String::new() };
             let line = format!("  {public:>6} {kind:<9} {drafts}");
             _ = writeln!(text, "{}", line.trim_end());
@@ -235,7 +239,8 @@ async fn site(gateway: &str, token: &Token) -> String {
 
 /// The token of the site's editors.
 struct Token {
-    secret: SecretString,
+    /// None where a provider vouches for editors.
+    secret: Option<SecretString>,
     /// What a person is told about it.
     shown: String,
 }
@@ -244,13 +249,25 @@ impl Token {
     /// The token that is configured; without one, the one that is kept in the data folder, made
     /// at the first start.
     fn find(settings: &Settings, data_dir: &Path) -> Result<Self, Failure> {
+        let provider = match settings.auth.mode {
+            AuthMode::Static => None,
+            AuthMode::Google => Some("Google"),
+            AuthMode::Oidc => Some("the provider"),
+        };
+        if let Some(provider) = provider {
+            let shown = format!("one that {provider} gave to a user of the site");
+            return Ok(Self { secret: None, shown });
+        }
         if let Some(secret) = settings.auth.static_token.clone() {
-            return Ok(Self { secret, shown: "the one that is configured".to_owned() });
+            return Ok(Self {
+                secret: Some(secret),
+                shown: "the one that is configured".to_owned(),
+            });
         }
         let file = data_dir.join("token");
         let token = kept_token(&file)
             .map_err(|source| Failure::Token { file: file.display().to_string(), source })?;
-        Ok(Self { shown: token.clone(), secret: token.into() })
+        Ok(Self { shown: token.clone(), secret: Some(token.into()) })
     }
 }
 

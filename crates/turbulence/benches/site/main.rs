@@ -1,10 +1,12 @@
-//! How fast the system is, in ratios within one run: `just bench`.
+//! How fast the system is, in ratios within one run: `just bench`; those of the API alone:
+//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops where it fails")]
 
+mod api;
 mod backfill;
 mod lists;
 mod memory;
@@ -19,7 +21,7 @@ use std::process::Command;
 use local_mongod::{DataDir, LocalMongod, Options};
 
 use crate::{
-    support::{FEW, MANY},
+    support::{FEW, MANY, connect, insert_stories},
     table::Table,
 };
 
@@ -32,20 +34,34 @@ async fn main() {
     let uri = mongod.uri().to_owned();
     let mut table = Table::default();
 
-    memory::memory(&uri, &mut table).await;
-    let few = lists::lists(&uri, FEW, &mut table).await;
-    backfill::backfill(&uri, &mut table).await;
-    let many = lists::lists(&uri, MANY, &mut table).await;
+    if std::env::args().any(|argument| argument == "api") {
+        let count = std::env::var("TURBULENCE_BENCH_DOCUMENTS").map_or(MANY, |count| {
+            count.parse().expect("`TURBULENCE_BENCH_DOCUMENTS` is the number of stories")
+        });
+        let connection = connect(&uri, &format!("site_{count}")).await;
+        insert_stories(&connection, "stories", count, 500).await;
+        api::api(&uri, count, &mut table).await;
+    } else {
+        everything(&uri, &mut table).await;
+    }
+    mongod.stop().await.unwrap();
+    table.print();
+}
+
+async fn everything(uri: &str, table: &mut Table) {
+    memory::memory(uri, table).await;
+    let few = lists::lists(uri, FEW, table).await;
+    backfill::backfill(uri, table).await;
+    let many = lists::lists(uri, MANY, table).await;
     table.row(
         "list ÷ look-up at 1,000,000, of the same at 10,000",
         format!("{:.2}", many / few),
         "≥ 0.8",
         many / few >= 0.8,
     );
-    starts::second_start(&uri, &mut table).await;
-    backfill::foreground(&uri, &mut table).await;
-    starts::takeover(&uri, &mut table).await;
-    starts::ready(&uri, &mut table).await;
-    mongod.stop().await.unwrap();
-    table.print();
+    api::api(uri, MANY, table).await;
+    starts::second_start(uri, table).await;
+    backfill::foreground(uri, table).await;
+    starts::takeover(uri, table).await;
+    starts::ready(uri, table).await;
 }

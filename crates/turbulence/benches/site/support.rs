@@ -61,10 +61,24 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) async fn start(uri: &str, database: &str) -> Self {
+        Self::start_with(uri, database, |_| {}).await
+    }
+
+    /// Like [`Self::start`], with other settings.
+    pub(crate) async fn start_with(
+        uri: &str,
+        database: &str,
+        change: impl Fn(&mut Settings),
+    ) -> Self {
         let shutdown = CancellationToken::new();
-        let sections = sections_service::bind(&settings(uri, database, None)).await.unwrap();
+        let changed = |sections: Option<&str>| {
+            let mut settings = settings(uri, database, sections);
+            change(&mut settings);
+            settings
+        };
+        let sections = sections_service::bind(&changed(None)).await.unwrap();
         let url = local_url(sections.address());
-        let content = content_service::bind(&settings(uri, database, Some(&url))).await.unwrap();
+        let content = content_service::bind(&changed(Some(&url))).await.unwrap();
         let address = local_url(content.address());
         let (one, two) = (sections.statuses(), content.statuses());
         tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));

@@ -191,6 +191,23 @@ async fn a_configured_token_is_used_and_not_shown() {
 }
 
 #[tokio::test]
+async fn where_a_provider_vouches_for_editors_no_token_is_made_and_what_is_public_is_shown() {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    let google = [
+        ("TURBULENCE__AUTH__MODE", "google"),
+        ("TURBULENCE__AUTH__GOOGLE__AUDIENCE", "site.apps.example"),
+    ];
+    let turbulence = site.up_with(&["--import", legacy::FOLDER], &google);
+    let summary = turbulence.ready().await;
+    turbulence.stop().await;
+    assert!(!site.folder.path(".turbulence/token").exists());
+    for line in ["Token    one that Google gave to a user of the site", "     7 stories"] {
+        assert!(summary.text.contains(line), "{line}: {}", summary.text);
+    }
+}
+
+#[tokio::test]
 async fn a_start_is_quick() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
