@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gateway::Timeouts;
@@ -22,6 +22,9 @@ const PIECE: usize = 64 << 10;
 /// How far a sender may be ahead of a reader that has stopped. Most of it is in the buffers of
 /// the operating system; the gateway itself holds less than a megabyte.
 const AHEAD_MAX: usize = LARGE / 4;
+
+/// For how long Linux keeps an acknowledgement back at least (`TCP_DELACK_MIN`).
+const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_millis(40);
 
 /// A sender that cannot send for so long is taken to be blocked.
 const BLOCKED: Duration = Duration::from_millis(500);
@@ -53,6 +56,34 @@ async fn compressed_bytes_stay_as_they_are() {
     assert_eq!(answer.head.get("content-type"), Some("application/json"));
     assert_eq!(answer.head.get("vary"), Some("accept-encoding"));
     assert_eq!(upstream.only_head().get("accept-encoding"), Some("gzip, br"));
+}
+
+#[tokio::test]
+async fn the_rest_of_an_answer_does_not_wait_until_its_beginning_is_acknowledged() {
+    let goes_on = Arc::new(Notify::new());
+    let wait = Arc::clone(&goes_on);
+    let upstream = Upstream::start(move |mut exchange: Exchange| {
+        let wait = Arc::clone(&wait);
+        async move {
+            exchange.connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+            wait.notified().await;
+            exchange.reply("{}").await
+        }
+    })
+    .await;
+    let gateway = TestGateway::before(&upstream).await;
+    let mut fastest = Duration::MAX;
+    for number in 0..40 {
+        let head = gateway.get("/stories").await;
+        let has_head = Instant::now();
+        goes_on.notify_one();
+        assert_eq!(head.text().await.unwrap(), "{}");
+        // What comes first on a connection is acknowledged at once.
+        if number >= 20 {
+            fastest = fastest.min(has_head.elapsed());
+        }
+    }
+    assert!(fastest < DELAYED_ACKNOWLEDGEMENT / 2, "{fastest:?}");
 }
 
 #[tokio::test]

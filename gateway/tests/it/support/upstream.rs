@@ -70,6 +70,8 @@ impl Upstream {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                // What is written goes out, as from the services.
+                stream.set_nodelay(true).unwrap();
                 let (seen, status, handle) = (seen.clone(), status.clone(), handle.clone());
                 connections.spawn(async move {
                     let mut connection = Connection::of(stream);
