@@ -2,8 +2,8 @@
 //!
 //! A pass walks the collection by `_id` from the first to the last document that matches. Each
 //! batch is a page of ids and one transaction of the change, of the journal and of the cursor in
-//! the ledger, so that a batch either happened and is recorded, or did not happen. Passes are
-//! repeated until nothing matches: an old program may insert while we walk.
+//! the ledger, so that a batch either happened and is recorded, or did not happen. What an old
+//! program inserts meanwhile is found by the look at the data that follows, and done in another.
 
 use std::{sync::Arc, time::Instant};
 
@@ -25,9 +25,6 @@ use crate::{
     throttle::Pacer,
     transaction::{self, Changed, Rejected, TOO_LARGE, Work, transact},
 };
-
-/// How often a fill is repeated for documents that arrived while it ran.
-const LARGEST_PASSES: usize = 10;
 
 /// The most documents in a batch that are changed one by one: each has a statement of its own.
 const LARGEST_BATCH_OF_EACH: u64 = 2_000;
@@ -231,7 +228,7 @@ impl Work for PutAside<'_> {
 
 impl FillRun {
     /// Changes every document that matches, from where an interrupted run stopped. Returns how
-    /// far it came, what the interrupted run did included.
+    /// many it changed, those of the interrupted run included.
     pub(crate) async fn run(
         mut self,
         interrupted: Option<Progress>,
@@ -242,41 +239,28 @@ impl FillRun {
             _ => u64::MAX,
         };
         let mut pacer = Pacer::new(self.throttle, self.ledger.client(), largest);
-        let mut progress = match interrupted {
-            Some(progress) => Some(self.pass(progress, &mut pacer, session).await?),
-            None => None,
-        };
-        for _ in 0..LARGEST_PASSES {
-            let Some((first, last)) = self.bounds().await? else { break };
-            let modified = progress.as_ref().map_or(0, |progress| progress.modified);
-            let remaining = self.fill.remaining(&self.database, &self.set_aside).await?;
-            let mut next = progress.take().unwrap_or_else(|| Progress {
-                what: self.fill.what.clone(),
-                cursor: Bson::Null,
-                upper_id: Bson::Null,
-                matched: 0,
-                modified: 0,
-                skipped: 0,
-                failed: 0,
-                total: 0,
-                rate: 0.0,
-                throttled_by: None,
-                updated_at: None,
-            });
-            (next.upper_id, next.total) = (last, modified + remaining);
-            // The first document is done alone, so that all other batches begin after their cursor.
-            let range = doc! { "_id": { "$eq": first.clone() } };
-            let page = Page { documents: self.find(&range).await?, range, end: first };
-            let next = self.settle(page, next, &mut pacer, session).await?;
-            let next = self.pass(next, &mut pacer, session).await?;
-            let is_stuck = next.modified == modified;
-            progress = Some(next);
-            if is_stuck {
-                // What matches cannot be changed; the verification will say so.
-                break;
-            }
+        if let Some(interrupted) = interrupted {
+            return Ok(self.pass(interrupted, &mut pacer, session).await?.modified);
         }
-        Ok(progress.map_or(0, |progress| progress.modified))
+        let Some((first, last)) = self.bounds().await? else { return Ok(0) };
+        let progress = Progress {
+            what: self.fill.what.clone(),
+            cursor: Bson::Null,
+            upper_id: last,
+            matched: 0,
+            modified: 0,
+            skipped: 0,
+            failed: 0,
+            total: self.fill.remaining(&self.database, &self.set_aside).await?,
+            rate: 0.0,
+            throttled_by: None,
+            updated_at: None,
+        };
+        // The first document is done alone, so that all other batches begin after their cursor.
+        let range = doc! { "_id": { "$eq": first.clone() } };
+        let page = Page { documents: self.find(&range).await?, range, end: first };
+        let progress = self.settle(page, progress, &mut pacer, session).await?;
+        Ok(self.pass(progress, &mut pacer, session).await?.modified)
     }
 
     fn collection(&self) -> Collection<Document> {

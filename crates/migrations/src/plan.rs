@@ -1,10 +1,12 @@
 //! What a run would do and whether all that has to hold holds, found out without writing.
 
-use futures_util::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{TryStreamExt, future::try_join_all};
 use mongodb::{
     Database,
     bson::{Bson, Document, doc},
-    error::Result,
+    error::{Error, Result},
 };
 use serde::Serialize;
 
@@ -100,6 +102,15 @@ pub struct Verification {
 }
 
 impl Step {
+    /// Where documents are that it changes or reports, and which.
+    pub(crate) fn documents(&self, set_aside: &[SetAside]) -> Option<(&'static str, Document)> {
+        match self {
+            Self::Fill(fill) => Some((fill.collection, fill.pending(set_aside))),
+            Self::LeaveOut(leave_out) => leave_out.documents.clone(),
+            Self::Index(_) | Self::Insert(_) => None,
+        }
+    }
+
     /// Whether a run would change anything. Cheap where the step's filter has an index.
     pub(crate) async fn is_pending(
         &self,
@@ -244,6 +255,26 @@ impl Step {
         }
         Ok(findings)
     }
+}
+
+/// The collections in which no document is left to change or to report. One look at each says so
+/// for all steps together, where one a step would read the whole collection several times.
+pub(crate) async fn without_matches(
+    database: &Database,
+    steps: &[Step],
+    set_aside: &[SetAside],
+) -> Result<BTreeSet<&'static str>> {
+    let mut filters = BTreeMap::<_, Vec<_>>::new();
+    for (collection, filter) in steps.iter().filter_map(|step| step.documents(set_aside)) {
+        filters.entry(collection).or_default().push(filter);
+    }
+    let looks = filters.into_iter().map(async |(collection, filters)| {
+        let any = doc! { "$or": filters };
+        let documents = database.collection::<Document>(collection);
+        let found = documents.find_one(any).projection(doc! { "_id": 1 }).await?;
+        Ok::<_, Error>(found.is_none().then_some(collection))
+    });
+    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
 }
 
 /// Some of the documents that a filter matches.

@@ -23,6 +23,7 @@ use crate::{
     journal::{Change, Journal, Record, Undo},
     lease::Lease,
     ledger::{Found, Ledger, LedgerError, literal},
+    plan::without_matches,
     transaction::{Work, transact},
 };
 
@@ -279,6 +280,12 @@ impl Engine {
             // With what other services and the settings say now.
             steps = self.steps(migration, claim.definition, &checksum(migration)).await?;
             set_aside = self.set_aside(claim.definition).await?;
+            let clean = without_matches(database, &steps, &set_aside);
+            let clean = clean.await.map_err(of_database)?;
+            let is_clean = |step: &Step| {
+                step.documents(&set_aside).is_some_and(|(one, _)| clean.contains(one))
+            };
+            steps.retain(|step| !is_clean(step));
             let left = steps.iter().map(|step| step.remaining(database, &set_aside));
             let left = try_join_all(left).await.map_err(of_database)?;
             let remaining: i64 = left.iter().sum();

@@ -30,9 +30,9 @@ const FIRST_GENTLE_BATCH: u64 = 200;
 /// the commit's, and that of a smaller one takes as long.
 const SMALLEST_TIMED_BATCH: u64 = 100;
 
-/// The most documents in a batch. A transaction this size is about 1.5 MB of the oplog, its journal
-/// included.
-const LARGEST_BATCH: u64 = 16_000;
+/// The most documents in a batch. A document costs no less in a larger one, but two pages of them
+/// are held in memory.
+const LARGEST_BATCH: u64 = 4_000;
 
 /// How many batches share a second's worth of documents.
 const BATCHES_A_SECOND: u32 = 10;
