@@ -112,6 +112,8 @@ async fn unknown_and_internal_routes_are_answered_by_the_gateway() {
         "/unknown",
         "/internal",
         "/internal/sections",
+        "/internal/migrations",
+        "/internal/integrity/repair",
         "/sectionsx",
         "/Sections",
         "/%73ections",
