@@ -16,7 +16,7 @@ use mongodb::{
     Client, ClientSession, Collection, Database, IndexModel,
     bson::{self, Document, doc},
     error::Error,
-    options::IndexOptions,
+    options::{IndexOptions, ReadConcern},
 };
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -106,6 +106,19 @@ impl KeyedRequest {
     fn id(&self) -> Document {
         doc! { "caller": &self.caller, "key": &self.key }
     }
+
+    /// What was answered to it, unless its key stands for another request.
+    fn answered<T: DeserializeOwned, E: From<KeyReused>>(
+        &self,
+        found: Option<Remembered>,
+    ) -> Result<Option<T>, Abort<E>> {
+        let Some(answer) = found else { return Ok(None) };
+        if answer.fingerprint != self.fingerprint {
+            return Err(Abort::Refused(KeyReused.into()));
+        }
+        let output = serde_json::from_str(&answer.body).map_err(Error::custom)?;
+        Ok(Some(output))
+    }
 }
 
 /// The key was used for another request.
@@ -180,7 +193,8 @@ impl Idempotency {
         }
         transact(client, async |session: &mut ClientSession| {
             let Some(request) = request else { return work(session).await };
-            if let Some(earlier) = self.earlier(request, session).await? {
+            let found = self.answers.find_one(doc! { "_id": request.id() });
+            if let Some(earlier) = request.answered(found.session(&mut *session).await?)? {
                 return Ok(earlier);
             }
             let output = work(session).await?;
@@ -191,18 +205,15 @@ impl Idempotency {
         .await
     }
 
-    async fn earlier<T: DeserializeOwned, E: From<KeyReused>>(
+    /// What was given to this request when it came before, for work that needs more than the
+    /// database: once it is done, it needs nobody any more.
+    pub async fn earlier<T: DeserializeOwned, E: From<KeyReused>>(
         &self,
         request: &KeyedRequest,
-        session: &mut ClientSession,
     ) -> Result<Option<T>, Abort<E>> {
-        let found = self.answers.find_one(doc! { "_id": request.id() }).session(session).await?;
-        let Some(answer) = found else { return Ok(None) };
-        if answer.fingerprint != request.fingerprint {
-            return Err(Abort::Refused(KeyReused.into()));
-        }
-        let output = serde_json::from_str(&answer.body).map_err(Error::custom)?;
-        Ok(Some(output))
+        let found = self.answers.find_one(doc! { "_id": request.id() });
+        // As `transact` writes it: what an election undoes was never answered.
+        request.answered(found.read_concern(ReadConcern::majority()).await?)
     }
 
     async fn remember<T: Serialize>(

@@ -114,6 +114,9 @@ pub struct SectionEntry {
     pub is_deleted: bool,
     /// Whether the public sees it: it and everything above it is published and not deleted.
     pub is_public: bool,
+    /// Its path on the site, such as `/projects/rust`; none where the public does not see it.
+    #[serde(default)]
+    pub path: Option<String>,
 }
 
 /// How many items of content that are not deleted belong to each of the sections that were asked

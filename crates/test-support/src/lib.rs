@@ -3,15 +3,19 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
+mod api;
 mod clock;
 mod database;
 mod link;
+mod provider;
 mod service;
 mod unreliable;
 
+pub use api::{Answer, Api};
 pub use clock::skewed_clock;
 pub use database::{TestDatabase, mongodb_uri};
 pub use link::Link;
+pub use provider::Provider;
 pub use service::{Service, TOKEN, get, settings};
 pub use unreliable::{Fault, Unreliable};
 

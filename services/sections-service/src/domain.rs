@@ -83,6 +83,7 @@ impl Sections {
             display_type: section.display_type,
             is_deleted,
             is_public: !is_deleted && self.is_public(section.id),
+            path: if is_deleted { None } else { self.public_path(section.id) },
         };
         let live = self.sections.iter().map(|section| entry(section, false));
         live.chain(self.deleted.iter().map(|section| entry(section, true))).collect()

@@ -4,12 +4,17 @@
 
 mod collector;
 mod embedded;
+mod front;
+mod frontend;
 mod help;
+mod hostile;
 mod import;
+mod leaks;
 mod legacy;
 mod migrate;
 mod shutdown;
 mod start_errors;
+mod statuses;
 mod support;
 mod telemetry;
 mod up;

@@ -60,6 +60,11 @@ impl Directory {
         self.sections.iter().find(|section| section.id == id)
     }
 
+    /// The path of a section that the public sees.
+    pub(crate) fn path(&self, id: &str) -> Option<&str> {
+        self.by_id(id.parse().ok()?)?.path.as_deref()
+    }
+
     /// The section that content without one gets.
     pub(crate) fn default(&self, slug: &str, content_type: ContentType) -> Option<&SectionEntry> {
         let section = self.by_slug(slug, &Audience::Editors)?;
@@ -81,6 +86,7 @@ mod tests {
             display_type: DisplayType::Feed,
             is_deleted,
             is_public,
+            path: is_public.then(|| format!("/{slug}")),
         }
     }
 

@@ -50,20 +50,61 @@ pub(super) async fn resolve(
     if path.len() > PATH_MAX_LENGTH {
         return Err(invalid(format!("must have at most {PATH_MAX_LENGTH} bytes")));
     }
+    let moved = |moved_to| json(&request, &Resolution::Moved { moved_to });
     let resolution = sections.resolve(&path).await?;
-    let at = match &*resolution {
-        PathResolution::Moved { moved_to } => {
-            return json(&request, &Resolution::Moved { moved_to: moved_to.clone() });
-        }
-        PathResolution::Found(found) => {
-            At { request: &request, sections: &sections, tags: &tags, found, limit }
-        }
+    let found = match resolution.as_deref() {
+        Some(PathResolution::Moved { moved_to }) => return moved(moved_to.clone()),
+        Some(PathResolution::Found(found)) => Some(&**found),
+        None => None,
     };
-    match at.found.section.content_type {
-        ContentType::Story => at.answer(&stories).await,
-        ContentType::Project => at.answer(&projects).await,
-        ContentType::Page => at.answer(&pages).await,
+    if let Some(found) = found {
+        let at = At { request: &request, sections: &sections, tags: &tags, found, limit };
+        let answer = match found.section.content_type {
+            ContentType::Story => at.answer(&stories).await,
+            ContentType::Project => at.answer(&projects).await,
+            ContentType::Page => at.answer(&pages).await,
+        };
+        if let Some(response) = answer? {
+            return Ok(response);
+        }
     }
+    let moved_to = match (last_segment(&path), kind_below(found)) {
+        (None, _) => None,
+        (Some(slug), Some(ContentType::Story)) => own_path(&sections, &stories, slug).await?,
+        (Some(slug), Some(ContentType::Project)) => own_path(&sections, &projects, slug).await?,
+        (Some(_), Some(ContentType::Page)) => None,
+        (Some(slug), None) => match own_path(&sections, &stories, slug).await? {
+            None => own_path(&sections, &projects, slug).await?,
+            found => found,
+        },
+    };
+    moved_to.map_or_else(|| Err(ApiError::not_found("Path")), moved)
+}
+
+/// What may be the slug of an item that once stood at this path.
+fn last_segment(path: &str) -> Option<&str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (above, slug) = path.rsplit_once('/')?;
+    (!above.is_empty() && !slug.is_empty()).then_some(slug)
+}
+
+/// Of which kind an item was that stood directly below this section. Elsewhere nobody knows: its
+/// section may be in the trash, and what is said must not tell that from one that never was.
+fn kind_below(found: Option<&ResolvedPath>) -> Option<ContentType> {
+    found.filter(|found| found.rest.len() == 1).map(|found| found.section.content_type)
+}
+
+/// Where the public item with this slug stands.
+async fn own_path<K: Kind>(
+    sections: &Sections,
+    store: &ContentStore<K>,
+    slug: &str,
+) -> Result<Option<String>, ApiError> {
+    let hidden = sections.public(store).await?;
+    let item = read::<K, _>(store.by_slug(slug, &hidden).await)?;
+    let section = item.as_ref().and_then(|item| K::common(item).section_id.as_deref());
+    let Some(section) = section else { return Ok(None) };
+    Ok(sections.path(section).await.map(|path| format!("{path}/{slug}")))
 }
 
 /// A section at a path, and who asks.
@@ -75,8 +116,21 @@ struct At<'a> {
     limit: Limit,
 }
 
+/// What a path leads to.
+enum What<T> {
+    /// The section.
+    Section,
+    /// An item, its own path, and since when it is as it is.
+    Item(T, String, Option<Stamp>),
+    Nothing,
+}
+
 impl At<'_> {
-    async fn answer<K: Kind>(&self, store: &ContentStore<K>) -> Result<HttpResponse, ApiError> {
+    /// None where nothing stands there.
+    async fn answer<K: Kind>(
+        &self,
+        store: &ContentStore<K>,
+    ) -> Result<Option<HttpResponse>, ApiError> {
         let hidden = self.sections.public(store).await?;
         let (found, limit) = (format!("{:?}", self.found), self.limit.get());
         let (audience, writes) = (format!("{hidden:?}"), store.writes());
@@ -88,14 +142,15 @@ impl At<'_> {
             &writes.to_be_bytes(),
         ]);
         if let Some(response) = self.tags.not_modified(self.request, &key) {
-            return Ok(response);
+            return Ok(Some(response));
         }
         let (resolution, stamp) = match self.item(store, &hidden).await? {
-            Some((item, canonical_path, stamp)) => {
+            What::Nothing => return Ok(None),
+            What::Item(item, canonical_path, stamp) => {
                 let item = self.resolved(canonical_path, K::single(item));
                 (Resolution::Item(item), stamp)
             }
-            None => {
+            What::Section => {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
                 let start = Start::Offset(Offset::default());
@@ -104,31 +159,29 @@ impl At<'_> {
                 (Resolution::Section(section), Some(stamp))
             }
         };
-        self.tags.answer(self.request, key, stamp, &resolution)
+        self.tags.answer(self.request, key, stamp, &resolution).map(Some)
     }
 
-    /// The item that the path leads to, its own path, and since when it is as it is; none where
-    /// the path leads to the section.
     async fn item<K: Kind>(
         &self,
         store: &ContentStore<K>,
         hidden: &Hidden,
-    ) -> Result<Option<(K::Item, String, Option<Stamp>)>, ApiError> {
+    ) -> Result<What<K::Item>, ApiError> {
         let ResolvedPath { section, path, rest, .. } = self.found;
         let stamp = stamp(self.request, store).await?;
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
                 let item = read::<K, _>(store.first_in(section.id, hidden).await)?;
                 // One that has no page yet is answered as the empty section that it is.
-                Ok(item.map(|item| (item, path.clone(), stamp)))
+                Ok(item.map_or(What::Section, |item| What::Item(item, path.clone(), stamp)))
             }
-            [] => Ok(None),
+            [] => Ok(What::Section),
             [slug] if K::UNTITLED.is_some() => {
                 let item = read::<K, _>(store.by_slug_in(section.id, slug, hidden).await)?;
-                let item = item.ok_or_else(|| ApiError::not_found("Path"))?;
-                Ok(Some((item, format!("{path}/{slug}"), stamp)))
+                let own_path = format!("{path}/{slug}");
+                Ok(item.map_or(What::Nothing, |item| What::Item(item, own_path, stamp)))
             }
-            _ => Err(ApiError::not_found("Path")),
+            _ => Ok(What::Nothing),
         }
     }
 

@@ -99,12 +99,20 @@ impl Sections {
         find(&now).ok_or_else(|| ApiError::not_found("Section"))
     }
 
-    /// What stands at a path of the site.
-    pub(super) async fn resolve(&self, path: &str) -> Result<Arc<PathResolution>, ApiError> {
+    /// What stands at a path of the site; none where no section leads there.
+    pub(super) async fn resolve(
+        &self,
+        path: &str,
+    ) -> Result<Option<Arc<PathResolution>>, ApiError> {
         let asked = async { self.client.resolve(path).await.map(|found| found.map(Arc::new)) };
         let found = self.paths.try_get_with_by_ref(path, asked).await;
-        let found = found.map_err(|error: Arc<Error>| away(&error))?;
-        found.ok_or_else(|| ApiError::not_found("Path"))
+        found.map_err(|error: Arc<Error>| away(&error))
+    }
+
+    /// The path of a section that the public sees.
+    pub(super) async fn path(&self, id: &str) -> Option<String> {
+        let known = self.current().await?;
+        known.path(id).map(str::to_owned)
     }
 
     /// The sections as they are now, for writing and for reports.

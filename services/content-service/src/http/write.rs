@@ -63,14 +63,24 @@ pub(super) async fn create<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let (caller, body) = signed.into_parts();
     let keyed = key.with(&caller, &request, &body)?;
-    let created = K::created(&body).map(Into::into);
+    // First of all: the section may be gone by now, or nobody there to ask.
+    if let Some(keyed) = &keyed
+        && let Some(item) = store.created(keyed).await.map_err(not_written::<K>)?
+    {
+        return created::<K>(&request, &item);
+    }
+    let created_date = K::created(&body).map(Into::into);
     let mut changes = sanitised(K::changes(body.into())).await?;
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
-    let new = NewItem { changes, created, user_id };
+    let new = NewItem { changes, created: created_date, user_id };
     let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
-    let mut response = written(StatusCode::CREATED, &item)?;
-    let location = format!("{}/{}", request.path(), K::id(&item));
+    created::<K>(&request, &item)
+}
+
+fn created<K: Kind>(request: &HttpRequest, item: &K::Item) -> Result<HttpResponse, ApiError> {
+    let mut response = written(StatusCode::CREATED, item)?;
+    let location = format!("{}/{}", request.path(), K::common(item).id);
     response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
     Ok(response)
 }

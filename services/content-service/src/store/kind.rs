@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use models::{
-    Body, Common, Content, ContentId, ContentType, List, Moment, ObjectId, Page, PageCreate,
-    PagePatch, PageReplace, Patch, Project, ProjectCard, ProjectCreate, ProjectPatch,
-    ProjectReplace, ResolvedContent, Story, StoryCreate, StoryPatch, StoryReplace, Title,
+    Body, Common, Content, ContentType, List, Moment, ObjectId, Page, PageCreate, PagePatch,
+    PageReplace, Patch, Project, ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace,
+    ResolvedContent, Story, StoryCreate, StoryPatch, StoryReplace, Title,
 };
 use mongo_kit::{
     document::{Unreadable, read},
@@ -48,8 +48,8 @@ pub(crate) trait Kind: 'static {
     /// The item as lists show it.
     fn card(common: Common, fields: Self::Fields) -> Self::Card;
 
-    /// The id of an item.
-    fn id(item: &Self::Item) -> &ContentId;
+    /// What an item has like those of every kind.
+    fn common(item: &Self::Item) -> &Common;
 
     /// The items of a section, or some of them, as the answer to its path.
     fn listed(list: List<Self::Card>) -> ResolvedContent;
@@ -187,8 +187,8 @@ impl Kind for Stories {
         Self::item(common, fields)
     }
 
-    fn id(item: &Story) -> &ContentId {
-        &item.common.id
+    fn common(item: &Story) -> &Common {
+        &item.common
     }
 
     fn listed(list: List<Story>) -> ResolvedContent {
@@ -280,8 +280,8 @@ impl Kind for Projects {
         doc! { "content": 0 }
     }
 
-    fn id(item: &Project) -> &ContentId {
-        &item.card.common.id
+    fn common(item: &Project) -> &Common {
+        &item.card.common
     }
 
     fn listed(list: List<ProjectCard>) -> ResolvedContent {
@@ -350,8 +350,8 @@ impl Kind for Pages {
         Self::item(common, fields)
     }
 
-    fn id(item: &Page) -> &ContentId {
-        &item.common.id
+    fn common(item: &Page) -> &Common {
+        &item.common
     }
 
     fn listed(list: List<Page>) -> ResolvedContent {

@@ -75,6 +75,14 @@ pub(crate) struct NewItem {
 }
 
 impl<K: Kind> ContentStore<K> {
+    /// What was answered to this request, if it has come before.
+    pub(crate) async fn created(
+        &self,
+        keyed: &KeyedRequest,
+    ) -> Result<Option<K::Item>, Abort<WriteError>> {
+        self.idempotency.earlier(keyed).await
+    }
+
     /// Adds an item; the same request with the same key adds it once.
     pub(crate) async fn create(
         &self,

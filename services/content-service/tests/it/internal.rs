@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use mongodb::bson::{DateTime, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::{TOKEN, TestDatabase};
+use test_support::{Provider, TOKEN, TestDatabase};
 
 use crate::support::{
-    Provider, Site, all_content, ask, day, page, project, section, section_id, send, story, user,
-    with,
+    Site, all_content, ask, day, page, project, section, section_id, send, story, user, with,
 };
 
 #[tokio::test]

@@ -359,7 +359,7 @@ async fn a_deleted_story_gets_no_slug() {
 #[tokio::test]
 async fn many_stories_without_a_slug_get_different_ones_and_the_index_says_which_are_taken() {
     let database = TestDatabase::new().await;
-    let stories = (0..200).map(|number| doc! { "title": format!("Title {}", number / 4) });
+    let stories = (0..120).map(|number| doc! { "title": format!("Title {}", number / 4) });
     database.collection("stories").insert_many(stories).await.unwrap();
     profile(&database, 2).await;
     migrate(&database).await;
@@ -367,14 +367,14 @@ async fn many_stories_without_a_slug_get_different_ones_and_the_index_says_which
     let stories = database.collection("stories").find(doc! {}).await.unwrap();
     let stories: Vec<Document> = stories.try_collect().await.unwrap();
     let slugs: HashSet<_> = stories.iter().map(|story| story.get_str("slug").unwrap()).collect();
-    assert_eq!(slugs.len(), 200);
-    assert!(slugs.contains("title-49-4"), "{:?}", slugs.iter().take(5));
+    assert_eq!(slugs.len(), 120);
+    assert!(slugs.contains("title-29-4"), "{:?}", slugs.iter().take(5));
     let changed = changed(&database, "0003_story_slugs").await;
-    assert_eq!(changed["stories without slug ← title"], 200);
+    assert_eq!(changed["stories without slug ← title"], 120);
 
     let look_ups = doc! { "command.filter.slug.$regex": { "$exists": true } };
     let look_ups = profiled(&database, look_ups).await;
-    assert!(look_ups.len() >= 50, "{}", look_ups.len());
+    assert!(look_ups.len() >= 30, "{}", look_ups.len());
     for look_up in look_ups {
         assert_eq!(look_up.get_str("planSummary").unwrap(), "IXSCAN { slug: 1 }");
     }

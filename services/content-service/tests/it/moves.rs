@@ -2,10 +2,10 @@
 
 use mongodb::bson::{Bson, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::TestDatabase;
+use test_support::{Provider, TestDatabase};
 
 use crate::support::{
-    Provider, Site, all_content, day, page, project, section, section_id, send, story, user, with,
+    Site, all_content, day, page, project, section, section_id, send, story, user, with,
 };
 
 fn id(number: u8) -> String {

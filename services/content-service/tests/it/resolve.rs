@@ -113,6 +113,42 @@ async fn a_moved_path_answers_with_where_it_is_now() {
 }
 
 #[tokio::test]
+async fn an_item_that_was_moved_answers_with_where_it_is_now_as_far_as_the_public_sees_it() {
+    let database = TestDatabase::new().await;
+    let above = section(&database, "above", doc! {}).await;
+    let notes = section(&database, "notes", doc! { "parent_id": &above }).await;
+    let draft = section(&database, "draft", doc! { "is_published": false }).await;
+    let unlisted = with(story("unlisted", day(1)), doc! { "is_published": false });
+    database.insert("stories", [story("first", day(1)), story("other", day(1)), unlisted]).await;
+    section(&database, "blog", doc! {}).await;
+    let work = section(&database, "work", doc! { "content_type": "project" }).await;
+    database.insert("projects", [with(project("p"), doc! { "section_id": &work })]).await;
+    let site = Site::start(&database).await;
+    let move_all = async |section: &str| {
+        let to = doc! { "$set": { "section_id": section } };
+        database.collection("stories").update_many(doc! {}, to).await.unwrap();
+    };
+    assert_eq!(resolved(&site, "/blog/first").await.1["kind"], "item");
+    move_all(&notes).await;
+    let moved = |to: &str| (200, json!({ "kind": "moved", "moved_to": to }));
+    // Its section may have been deleted since, which nobody is told.
+    for old in ["/blog/first", "/blog/first/", "/gone/first", "/draft/first", "/blog/gone/first"] {
+        assert_eq!(resolved(&site, old).await, moved("/above/notes/first"), "{old}");
+    }
+    assert_eq!(resolved(&site, "/gone/p").await, moved("/work/p"));
+    assert_eq!(resolved(&site, "/above/notes/first").await.1["kind"], "item");
+    for path in ["/first", "/blog/unlisted", "/gone/unlisted", "/blog/p", "/work/first"] {
+        assert_eq!(resolved(&site, path).await.0, 404, "{path}");
+    }
+    for hidden in [draft.as_str(), "ffffffffffffffffffffffff"] {
+        move_all(hidden).await;
+        for path in ["/blog/first", "/gone/first", "/above/notes/first", "/draft/first"] {
+            assert_eq!(resolved(&site, path).await.0, 404, "{path} {hidden}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn nested_sections_have_their_way_and_hidden_ones_are_nowhere() {
     let database = TestDatabase::new().await;
     let above = section(&database, "above", doc! {}).await;

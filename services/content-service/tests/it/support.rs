@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use actix_web::{App, HttpServer, web};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use reqwest::{StatusCode, header::HeaderMap};
@@ -234,39 +233,6 @@ pub(crate) async fn created(site: &Site, kind: &str, body: Value) -> Value {
     let (status, _, item) = send("POST", &url, &[], &body).await;
     assert_eq!(status, 201, "{item}");
     item
-}
-
-/// An identity provider that takes every token for the name of somebody, whose address is that
-/// name at `example.org`.
-pub(crate) struct Provider {
-    url: String,
-}
-
-impl Provider {
-    pub(crate) fn start() -> Self {
-        async fn tokeninfo(query: web::Query<HashMap<String, String>>) -> web::Json<Value> {
-            let name = &query["access_token"];
-            web::Json(serde_json::json!({
-                "aud": "site", "scope": "email", "expires_in": "3600", "email_verified": "true",
-                "email": format!("{name}@example.org"),
-            }))
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/tokeninfo", listener.local_addr().unwrap());
-        let app = || App::new().route("/tokeninfo", web::get().to(tokeninfo));
-        let server = HttpServer::new(app).workers(1).disable_signals();
-        tokio::spawn(server.listen(listener).unwrap().run());
-        Self { url }
-    }
-
-    /// What a service needs to ask it.
-    pub(crate) fn settings(&self) -> [(&str, &str); 3] {
-        [
-            ("auth.mode", "google"),
-            ("auth.google.audience", "site"),
-            ("auth.google.tokeninfo_url", &self.url),
-        ]
-    }
 }
 
 /// A user whose address is the name at `example.org`; the id.

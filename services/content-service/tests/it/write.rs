@@ -5,11 +5,11 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::future::join_all;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::{TOKEN, TestDatabase, eventually};
+use test_support::{Provider, TOKEN, TestDatabase, eventually};
 
 use crate::support::{
-    Provider, Site, content, created, day, page, project, section, section_id, send, send_raw,
-    story, user, with,
+    Site, content, created, day, page, project, section, section_id, send, send_raw, story, user,
+    with,
 };
 
 /// Path, name, and a body that creates an item.
@@ -22,45 +22,6 @@ fn kinds() -> [(&'static str, &'static str, Value); 3] {
 
 fn id_of(document: &Document) -> String {
     document.get_object_id("_id").unwrap().to_hex()
-}
-
-#[tokio::test]
-async fn what_the_existing_frontend_does_works() {
-    let database = TestDatabase::new().await;
-    database.insert("stories", [story("older", day(1))]).await;
-    let site = Site::start(&database).await;
-    let url = &site.content.url;
-    let list = site.content.get("/stories?limit=5&offset=0&include_drafts=false").await;
-    assert_eq!((list.0.as_u16(), &list.1["total"]), (200, &1.into()));
-
-    let body = json!({
-        "title": "What's new?", "content": "<p>Text</p>", "is_published": true,
-        "createdDate": "2026-05-01T09:30:00.000Z",
-    });
-    let (status, headers, item) = send("POST", &format!("{url}/stories"), &[], &body).await;
-    assert_eq!(status, 201, "{item}");
-    let id = item["id"].as_str().unwrap();
-    assert_eq!(headers["location"], format!("/stories/{id}"));
-    assert_eq!(item["slug"], "whats-new");
-    assert_eq!(item["createdDate"], "2026-05-01T09:30:00.000Z");
-    assert_eq!(site.content.get("/stories/slug/whats-new").await.1, item);
-    assert_eq!(site.content.get_as_editor(&format!("/stories/{id}")).await.1, item);
-    assert_eq!(site.content.get("/stories").await.1["items"][0], item);
-
-    // All of what was read is sent back.
-    let mut changed = item.clone();
-    changed["content"] = "<p>Other</p>".into();
-    let (status, _, answer) = send("PUT", &format!("{url}/stories/{id}"), &[], &changed).await;
-    assert_eq!((status.as_u16(), &answer["content"]), (200, &"<p>Other</p>".into()), "{answer}");
-    assert_eq!((&answer["slug"], &answer["createdDate"]), (&item["slug"], &item["createdDate"]));
-    assert_ne!(answer["updatedDate"], item["updatedDate"]);
-
-    let headers = [("authorization", "Bearer test-token"), ("content-type", "application/json")];
-    let url = format!("{url}/stories/{id}");
-    let (status, _, answer) = send_raw("DELETE", &url, &headers, Vec::new()).await;
-    assert_eq!((status.as_u16(), answer), (204, "".into()));
-    let (status, _, answer) = send_raw("DELETE", &url, &headers, Vec::new()).await;
-    assert_eq!((status.as_u16(), &answer["detail"]), (404, &"Story not found".into()));
 }
 
 #[tokio::test]

@@ -90,6 +90,11 @@ impl Sections {
         way
     }
 
+    /// The path of a section that the public sees.
+    pub(super) fn public_path(&self, id: ObjectId) -> Option<String> {
+        self.way_to(id).map(|way| path_of(&way))
+    }
+
     /// The way from the top to a public section.
     fn way_to(&self, id: ObjectId) -> Option<Vec<&Section>> {
         let mut next = Some(id);

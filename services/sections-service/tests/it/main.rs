@@ -6,6 +6,7 @@ mod http;
 mod integrity;
 mod migrations;
 mod openapi;
+mod races;
 mod resolve;
 mod support;
 mod write;

@@ -1,55 +1,29 @@
-//! What the tests of sections-service share: requests of every method, and what stands where
+//! What the tests of sections-service share: a service with who calls it, and what stands where
 //! content-service and an identity provider are.
 
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use mongodb::bson::{Document, doc, oid::ObjectId};
-use reqwest::{Client, Method, header::HeaderMap};
 use serde_json::{Map, Value, json};
-use test_support::{Service, TOKEN, TestDatabase, settings};
-
-/// An answer of the service.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn id(&self) -> String {
-        self.body["id"].as_str().unwrap_or_else(|| panic!("no id: {self:?}")).to_owned()
-    }
-
-    pub(crate) fn code(&self) -> (u16, &str) {
-        (self.status, self.body["code"].as_str().unwrap_or_default())
-    }
-
-    /// Status and body, without what differs from run to run.
-    pub(crate) fn shown(&self) -> Value {
-        let mut body = self.body.clone();
-        if let Some(trace) = body.get_mut("trace_id") {
-            *trace = "[trace]".into();
-        }
-        let retry_after = self.headers.get("retry-after").map(|value| value.to_str().unwrap());
-        json!({ "status": self.status, "retry-after": retry_after, "body": body })
-    }
-}
+use test_support::{Answer, Service, TestDatabase, settings};
 
 /// A running service and who calls it.
 pub(crate) struct Api {
     pub(crate) service: Service,
-    client: Client,
-    token: Option<&'static str>,
+    api: test_support::Api,
+}
+
+impl Deref for Api {
+    type Target = test_support::Api;
+
+    fn deref(&self) -> &test_support::Api {
+        &self.api
+    }
 }
 
 impl Api {
@@ -65,51 +39,12 @@ impl Api {
     }
 
     pub(crate) fn of(service: Service) -> Self {
-        let client = service_kit::http::client(Duration::from_secs(60)).unwrap();
-        Self { service, client, token: Some(TOKEN) }
+        let api = test_support::Api::new(&*service.url);
+        Self { service, api }
     }
 
-    pub(crate) fn sent_by(mut self, token: Option<&'static str>) -> Self {
-        self.token = token;
-        self
-    }
-
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<String>,
-    ) -> Answer {
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.service.url));
-        if let Some(token) = self.token {
-            request = request.bearer_auth(token);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            let has_type = headers.iter().any(|(name, _)| *name == "content-type");
-            if !has_type {
-                request = request.header("content-type", "application/json");
-            }
-            request = request.body(body);
-        }
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.text().await.unwrap();
-        let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
-        Answer { status, headers, body }
-    }
-
-    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
-        let body = (!body.is_null()).then(|| body.to_string());
-        self.send(method, path, &[], body).await
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[], None).await
+    pub(crate) fn sent_by(self, token: Option<&'static str>) -> Self {
+        Self { api: self.api.sent_by(token), ..self }
     }
 
     /// Adds a section for stories.

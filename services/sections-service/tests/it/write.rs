@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use insta::assert_json_snapshot;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
-use test_support::{Service, TestDatabase};
+use test_support::{Answer, Service, TestDatabase};
 
-use crate::support::{Answer, Api, Neighbour, id, stored};
+use crate::support::{Api, Neighbour, id, stored};
 
 async fn site() -> (TestDatabase, Neighbour, Api) {
     let database = TestDatabase::new().await;

@@ -1,6 +1,9 @@
 //! Slugs for the stories that have none.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use migrations::{Assign, Definition, EachDocument, Fill, Kind, Migration, Step, StepsError};
@@ -13,17 +16,18 @@ use mongodb::{
 use super::{declared, definition, indexes};
 use crate::store::{
     STORIES,
-    slugs::{self, UNTITLED_STORY},
+    slugs::{self, Locks, UNTITLED_STORY},
 };
 
 /// Gives a slug to every story that is not deleted and has none.
 pub(super) struct StorySlugs {
     stories: Collection<Document>,
+    locks: Locks,
 }
 
 impl StorySlugs {
     pub(super) fn new(database: &Database) -> Self {
-        Self { stories: database.collection(STORIES) }
+        Self { stories: database.collection(STORIES), locks: Locks::new(database) }
     }
 }
 
@@ -52,7 +56,10 @@ impl StorySlugs {
             what: "stories without slug ← title".to_owned(),
             collection: STORIES,
             filter,
-            assign: Assign::Each(std::sync::Arc::new(FromTitle { stories: self.stories.clone() })),
+            assign: Assign::Each(Arc::new(FromTitle {
+                stories: self.stories.clone(),
+                locks: self.locks.clone(),
+            })),
         });
         // Whether a slug is taken is asked for each title: without an index each question would
         // read the whole collection.
@@ -63,6 +70,7 @@ impl StorySlugs {
 #[derive(Debug)]
 struct FromTitle {
     stories: Collection<Document>,
+    locks: Locks,
 }
 
 #[async_trait]
@@ -95,6 +103,8 @@ impl EachDocument for FromTitle {
                 }
             };
             let slug = slugs::first_free(&base, &taken, next_number);
+            // Somebody may create a story of that title through the API at this moment.
+            self.locks.lock(STORIES, slug.as_str(), session).await?;
             taken.insert(slug.as_str().to_owned());
             let id = document.remove("_id").unwrap_or(Bson::Null);
             assigned.push((id, doc! { "slug": slug.as_str() }));

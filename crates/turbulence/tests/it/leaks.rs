@@ -1,0 +1,480 @@
+//! What the public never sees, by any route that the descriptions name.
+//!
+//! A new route is walked by itself. A parameter that nobody here knows a value for fails the test:
+//! give it values in [`Values::of`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
+use serde_json::{Value, json};
+use test_support::{Answer, Api, TestDatabase, eventually};
+
+use crate::front::{Front, Parameter, Route, encoded};
+
+/// Everything that is hidden has this in its title and its text.
+const SECRET: &str = "SECRET";
+
+/// Kinds of content: type, collection.
+const KINDS: [(&str, &str); 3] = [("story", "stories"), ("project", "projects"), ("page", "pages")];
+
+/// How many items of each kind the public sees.
+const OPEN: u64 = 3;
+
+/// What sections hide becomes hidden within a second (docs/API.md); machines that test are busy.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A site on which most things are hidden, in every way in which they can be.
+struct Hidden {
+    database: TestDatabase,
+    /// Ids, slugs and page types of all sections and all content, hidden or not.
+    section_ids: Vec<String>,
+    section_slugs: Vec<String>,
+    item_ids: Vec<String>,
+    item_slugs: Vec<String>,
+    /// Where things are, or would be.
+    paths: Vec<String>,
+    /// The ids of what is hidden.
+    secret_ids: BTreeSet<String>,
+}
+
+impl Hidden {
+    async fn new() -> Self {
+        let mut this = Self {
+            database: TestDatabase::new().await,
+            section_ids: Vec::new(),
+            section_slugs: Vec::new(),
+            item_ids: Vec::new(),
+            item_slugs: Vec::new(),
+            paths: vec!["/".to_owned()],
+            secret_ids: BTreeSet::new(),
+        };
+        for (kind, collection) in KINDS {
+            this.insert(kind, collection).await;
+        }
+        this
+    }
+
+    async fn insert(&mut self, kind: &str, collection: &str) {
+        let display = if kind == "page" { "static-page" } else { "feed" };
+        let mut sections: BTreeMap<&str, (String, String)> = BTreeMap::new();
+        // Name, what is above it, and how it is hidden.
+        for (name, above, fields) in [
+            ("shown", None, doc! { "title": "Open" }),
+            ("draft", None, doc! { "is_published": false }),
+            ("trash", None, doc! { "is_deleted": true }),
+            ("below-draft", Some("draft"), doc! {}),
+            ("below-trash", Some("trash"), doc! {}),
+            ("deep-below-draft", Some("below-draft"), doc! {}),
+            ("deep-below-trash", Some("below-trash"), doc! {}),
+            ("lost", None, doc! { "parent_id": ObjectId::new().to_hex() }),
+        ] {
+            let id = ObjectId::new();
+            let slug = format!("{name}-{kind}");
+            let (parent, path) = match above {
+                Some(above) => {
+                    let (id, path) = &sections[above];
+                    (Some(id.clone()), format!("{path}/{slug}"))
+                }
+                None => (None, format!("/{slug}")),
+            };
+            let mut section = doc! {
+                "_id": id, "title": SECRET, "slug": &slug, "parent_id": parent,
+                "display_type": display, "content_type": kind, "nav_visibility": "main",
+                "sort_order": 7, "is_published": true, "is_deleted": false,
+            };
+            section.extend(fields);
+            self.database.insert("sections", [section]).await;
+            if name != "shown" {
+                self.secret_ids.insert(id.to_hex());
+            }
+            self.section_ids.push(id.to_hex());
+            self.section_slugs.push(slug);
+            self.paths.push(path.clone());
+            sections.insert(name, (id.to_hex(), path));
+        }
+        let shown = sections["shown"].0.clone();
+        let here = doc! { "section_id": &shown };
+        let open = doc! { "title": "Open", "content": "<p>Open</p>", "summary": "Open" };
+        let with = |one: &Document, other: Document| {
+            let mut all = one.clone();
+            all.extend(other);
+            all
+        };
+        let draft = sections["draft"].0.clone();
+        let mut items = vec![
+            ("open".to_owned(), with(&open, here.clone())),
+            ("loose".to_owned(), with(&open, doc! { "section_id": null })),
+            ("dangling".to_owned(), with(&open, doc! { "section_id": "ffffffffffffffffffffffff" })),
+            ("a-draft".to_owned(), with(&here, doc! { "is_published": false })),
+            ("a-deleted".to_owned(), with(&here, doc! { "deleted": true })),
+            (
+                "a-deleted-draft".to_owned(),
+                with(&here, doc! { "deleted": true, "is_published": false }),
+            ),
+            ("an-odd-one".to_owned(), with(&here, doc! { "is_published": "perhaps" })),
+            (
+                "a-text-dated".to_owned(),
+                doc! { "section_id": &draft, "createdDate": "2024-03-01T00:00:00Z" },
+            ),
+            ("an-object-id".to_owned(), doc! { "section_id": draft.parse::<ObjectId>().unwrap() }),
+        ];
+        for (name, (id, _)) in sections.iter().filter(|(name, _)| **name != "shown") {
+            items.push((format!("in-{name}"), doc! { "section_id": id }));
+        }
+        for (day, (name, fields)) in items.into_iter().enumerate() {
+            let id = ObjectId::new();
+            let slug = format!("{name}-{kind}");
+            let created = DateTime::from_millis(1_704_067_200_000 + day as i64 * 86_400_000);
+            let mut item = doc! {
+                "_id": id, "title": SECRET, "content": format!("<p>{SECRET}</p>"), "slug": &slug,
+                "page_type": &slug, "summary": SECRET, "is_published": true, "createdDate": created,
+                "updatedDate": created,
+            };
+            item.extend(fields);
+            if item.get_str("title").unwrap() == SECRET {
+                self.secret_ids.insert(id.to_hex());
+            }
+            self.database.insert(collection, [item]).await;
+            self.item_ids.push(id.to_hex());
+            for above in ["shown", "draft", "deep-below-trash"] {
+                self.paths.push(format!("{}/{slug}", sections[above].1));
+            }
+            if let Some(own) = name.strip_prefix("in-") {
+                self.paths.push(format!("{}/{slug}", sections[own].1));
+            }
+            // Where it may have been before.
+            self.paths.push(format!("/gone/{slug}"));
+            self.item_slugs.push(slug);
+        }
+    }
+
+    /// What in an answer gives something away: a hidden title, or the id of what is hidden.
+    fn leak<'a>(&'a self, answer: &'a Answer) -> Option<&'a str> {
+        let text = answer.body.to_string();
+        if text.contains(SECRET) {
+            return Some(SECRET);
+        }
+        self.secret_ids.iter().map(String::as_str).find(|id| text.contains(id))
+    }
+}
+
+/// What the parameters of routes are set to.
+struct Values<'a> {
+    hidden: &'a Hidden,
+    /// Cursors that an editor was given, by the list that they are of.
+    cursors: BTreeMap<String, Vec<String>>,
+}
+
+impl Values<'_> {
+    fn of(&self, route: &Route, parameter: &Parameter) -> Vec<String> {
+        let own = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let Hidden { section_ids, section_slugs, item_ids, item_slugs, paths, .. } = self.hidden;
+        let is_of_sections = route.path.starts_with("/sections");
+        match (parameter.place.as_str(), parameter.name.as_str()) {
+            ("path", "id") if is_of_sections => section_ids.clone(),
+            ("path", "id") => item_ids.clone(),
+            ("path", "slug") if is_of_sections => section_slugs.clone(),
+            ("path", "slug" | "page_type") => item_slugs.clone(),
+            ("query", "path") => paths.clone(),
+            ("query", "limit") => own(&["1", "50"]),
+            ("query", "offset") => own(&["1", "5"]),
+            ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
+            ("query", "section") => section_slugs.clone(),
+            ("query", "section_id" | "parent_id") => section_ids.clone(),
+            ("query", "content_type") => own(&["story", "project", "page"]),
+            ("query", "nav_visibility") => own(&["main", "footer", "hidden"]),
+            // Asked for by editors, and refused to everybody else.
+            ("query", "include_drafts") => own(&["true", "false"]),
+            // Every answer is asked for again with the tags that were given with it.
+            ("header", "If-None-Match") => Vec::new(),
+            (place, name) => panic!(
+                "{} {} has the {place} parameter `{name}`: say here what it is to be set to",
+                route.method, route.path
+            ),
+        }
+    }
+
+    /// Every address of a route: its path with every value, without and with each parameter.
+    fn addresses(&self, route: &Route) -> Vec<String> {
+        let mut paths = vec![route.path.clone()];
+        for parameter in route.of("path") {
+            let place = format!("{{{}}}", parameter.name);
+            let values = self.of(route, parameter);
+            let with = |path: &String| {
+                values.iter().map(|value| path.replace(&place, value)).collect::<Vec<_>>()
+            };
+            paths = paths.iter().flat_map(with).collect();
+        }
+        let queries = route.of("query").flat_map(|parameter| {
+            let values = self.of(route, parameter).into_iter();
+            values.map(|value| format!("?{}={}", parameter.name, encoded(&value)))
+        });
+        let mut queries: Vec<_> = queries.collect();
+        for parameter in route.of("header") {
+            self.of(route, parameter);
+        }
+        if !route.parameters.iter().any(|one| one.place == "query" && one.is_required) {
+            queries.push(String::new());
+        }
+        paths
+            .iter()
+            .flat_map(|path| queries.iter().map(move |query| path.clone() + query))
+            .collect()
+    }
+}
+
+struct Walk<'a> {
+    hidden: &'a Hidden,
+    /// And whether drafts can be asked for there.
+    addresses: Vec<(String, bool)>,
+    editor: &'a Api,
+    stranger: Api,
+}
+
+impl<'a> Walk<'a> {
+    async fn new(hidden: &'a Hidden, front: &'a Front) -> Self {
+        let mut values = Values { hidden, cursors: BTreeMap::new() };
+        for (_, list) in KINDS {
+            let mut cursors = Vec::new();
+            for limit in [1, 4] {
+                let page = front.get(&format!("/{list}?include_drafts=true&limit={limit}")).await;
+                cursors.push(page.body["next_cursor"].as_str().unwrap().to_owned());
+            }
+            values.cursors.insert(format!("/{list}"), cursors);
+        }
+        let routes = front.routes().await;
+        let read: Vec<_> = routes.iter().filter(|route| route.method == "GET").collect();
+        assert!(read.len() >= 14, "{read:#?}");
+        let addresses = read.iter().flat_map(|route| {
+            let addresses = values.addresses(route).into_iter();
+            addresses.map(|address| (address, route.has("include_drafts")))
+        });
+        let addresses = addresses.collect();
+        let stranger = Api::new(&*front.url).sent_by(None);
+        Self { hidden, addresses, editor: front, stranger }
+    }
+
+    /// Asks for everything, as an editor first, so that whatever is remembered has what is hidden.
+    /// Answers the ids of what the editor saw of it.
+    async fn finds_nothing(&self, what: &str) -> BTreeSet<&str> {
+        let mut seen = BTreeSet::new();
+        for (address, has_drafts) in &self.addresses {
+            let mut asked = vec![address.clone()];
+            if *has_drafts && !address.contains("include_drafts") {
+                let separator = if address.contains('?') { '&' } else { '?' };
+                asked.push(format!("{address}{separator}include_drafts=true"));
+            }
+            let mut known = Vec::new();
+            for address in asked {
+                let answer = self.editor.get(&address).await;
+                assert!(answer.status < 500 || is_odd(&answer), "{address}: {answer:?}");
+                known.push((answer.header("etag").to_owned(), answer.body.clone()));
+                let text = answer.body.to_string();
+                let found = self.hidden.secret_ids.iter().filter(|id| text.contains(*id));
+                seen.extend(found.map(String::as_str));
+            }
+            let plain = self.stranger.get(address).await;
+            let leak = self.hidden.leak(&plain);
+            assert_eq!(leak, None, "{what}: {address} is answered {plain:?}");
+            // Nobody is given more for a wrong token, or for knowing what an editor was given.
+            let wrong = [("authorization", "Bearer wrong")];
+            let answer = self.stranger.send("GET", address, &wrong, None).await;
+            assert_eq!(self.hidden.leak(&answer), None, "{what}: {address}: {answer:?}");
+            let mut tags = vec!["\"unknown\"".to_owned()];
+            for (tag, body) in known.into_iter().filter(|(tag, _)| !tag.is_empty()) {
+                if tag == plain.header("etag") {
+                    assert_eq!(body, plain.body, "{what}: {address} has one tag for two answers");
+                } else {
+                    tags.push(tag);
+                }
+            }
+            self.assert_is_not_confirmed(what, address, &tags, plain.status).await;
+            if plain.status != 200 {
+                let any = [("if-none-match", "*")];
+                let answer = self.stranger.send("GET", address, &any, None).await;
+                assert_eq!(answer.status, plain.status, "{what}: {address} *");
+            }
+        }
+        seen
+    }
+
+    async fn assert_is_not_confirmed(
+        &self,
+        what: &str,
+        address: &str,
+        tags: &[String],
+        status: u16,
+    ) {
+        let tags = tags.join(", ");
+        let answer = self.stranger.send("GET", address, &[("if-none-match", &tags)], None).await;
+        assert_eq!(answer.status, status, "{what}: {address} {tags}");
+        assert_eq!(self.hidden.leak(&answer), None, "{what}: {address}: {answer:?}");
+    }
+
+    /// What the stranger sees now that is to be hidden again: addresses and their tags. Each is
+    /// asked for twice, so that it is remembered.
+    async fn shown(&self) -> Vec<(&str, Vec<String>)> {
+        let mut shown = Vec::new();
+        for (address, _) in &self.addresses {
+            let answer = self.stranger.get(address).await;
+            if self.hidden.leak(&answer).is_some() {
+                let mut tags = vec![answer.header("etag").to_owned()];
+                let again = [("if-none-match", &*tags[0])];
+                let again = self.stranger.send("GET", address, &again, None).await;
+                // A total may be of a moment ago; then there is another tag now.
+                tags.push(again.header("etag").to_owned());
+                shown.push((address.as_str(), tags));
+            }
+        }
+        shown
+    }
+
+    /// None of what was shown is shown any more, or said to be as it was.
+    async fn is_hidden_again(&self, what: &str, shown: &[(&str, Vec<String>)]) {
+        for (address, tags) in shown {
+            let plain = self.stranger.get(address).await;
+            assert_eq!(self.hidden.leak(&plain), None, "{what}: {address} is answered {plain:?}");
+            self.assert_is_not_confirmed(what, address, tags, plain.status).await;
+        }
+    }
+}
+
+/// A document that cannot be read is said to be one, and nothing of it.
+fn is_odd(answer: &Answer) -> bool {
+    answer.code() == (500, "unreadable_document")
+}
+
+#[tokio::test]
+async fn nothing_that_is_not_public_is_answered_by_any_route() {
+    let hidden = Hidden::new().await;
+    let front = Front::start(&hidden.database, &[]).await;
+    let walk = Walk::new(&hidden, &front).await;
+    let seen = walk.finds_nothing("at first").await;
+    // What can be seen by editors was seen: the walk leads there.
+    let in_trash = doc! { "$or": [{ "deleted": true }, { "is_deleted": true }, { "is_published": "perhaps" }] };
+    let mut never = BTreeSet::new();
+    for collection in ["sections", "stories", "projects", "pages"] {
+        let mut found =
+            hidden.database.collection(collection).find(in_trash.clone()).await.unwrap();
+        while found.advance().await.unwrap() {
+            never.insert(
+                found.deserialize_current().unwrap().get_object_id("_id").unwrap().to_hex(),
+            );
+        }
+    }
+    let expected: BTreeSet<_> = hidden.secret_ids.difference(&never).map(String::as_str).collect();
+    assert!(expected.is_subset(&seen), "{:?}", expected.difference(&seen));
+    // And everything once more, with all that is remembered by now.
+    walk.finds_nothing("when caches are warm").await;
+    for (_, kind) in KINDS {
+        let list = walk.stranger.get(&format!("/{kind}?limit=50")).await.body;
+        let items = list["items"].as_array().unwrap();
+        assert!(items.iter().all(|item| item["title"] == "Open"), "{list}");
+        // What cannot be read is counted, as the documentation says: it may be public.
+        assert_eq!((items.len() as u64, &list["total"]), (OPEN, &json!(OPEN + 1)), "{kind}");
+        for (id, slug) in hidden.section_ids.iter().zip(&hidden.section_slugs) {
+            if !slug.starts_with("shown") {
+                let list = walk.stranger.get(&format!("/{kind}?section_id={id}")).await.body;
+                assert_eq!((&list["total"], &list["items"]), (&json!(0), &json!([])), "{slug}");
+            }
+        }
+    }
+}
+
+/// One change that shows something and one that hides it again: method, path, body.
+type Change = (&'static str, String, Value);
+
+#[tokio::test]
+async fn what_is_unpublished_or_deleted_is_gone_with_the_answer_that_says_so() {
+    let hidden = Hidden::new().await;
+    let front = Front::start(&hidden.database, &[]).await;
+    let walk = Walk::new(&hidden, &front).await;
+    let publish = |is_published: bool| json!({ "is_published": is_published });
+    for (kind, collection) in KINDS {
+        let id_of = |name: &str| {
+            let slug = format!("{name}-{kind}");
+            let at = hidden.item_slugs.iter().position(|one| *one == slug).unwrap();
+            format!("/{collection}/{}", hidden.item_ids[at])
+        };
+        let (draft, trash) = (id_of("a-draft"), id_of("a-deleted"));
+        let changes: [(&str, Change, Change); 2] = [
+            (
+                "unpublished",
+                ("PATCH", draft.clone(), publish(true)),
+                ("PATCH", draft, publish(false)),
+            ),
+            (
+                "deleted",
+                ("POST", format!("{trash}/restore"), Value::Null),
+                ("DELETE", trash, Value::Null),
+            ),
+        ];
+        for (what, show, hide) in changes {
+            let what = format!("a {kind} that was {what}");
+            let answer = front.call(show.0, &show.1, show.2).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let shown = walk.shown().await;
+            assert!(shown.len() >= 4, "{what}: {shown:?}");
+            let answer = front.call(hide.0, &hide.1, hide.2).await;
+            assert!([200, 204].contains(&answer.status), "{answer:?}");
+            walk.is_hidden_again(&what, &shown).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_sections_hide_is_gone_within_a_second_and_stays_so() {
+    let hidden = Hidden::new().await;
+    let front = Front::start(&hidden.database, &[]).await;
+    let walk = Walk::new(&hidden, &front).await;
+    let at = |name: &str| {
+        let at = hidden.section_slugs.iter().position(|slug| slug == name).unwrap();
+        format!("/sections/{}", hidden.section_ids[at])
+    };
+    let publish = |is_published: bool| json!({ "is_published": is_published });
+    let draft = at("draft-story");
+    let below = at("below-draft-project");
+    let above = at("draft-project");
+    let changes: [(&str, Change, Change); 2] = [
+        ("draft-story", ("PATCH", draft.clone(), publish(true)), ("PATCH", draft, publish(false))),
+        // Moved to where everybody sees it, and below the draft again.
+        (
+            "below-draft-project",
+            ("PATCH", below.clone(), json!({ "parent_id": null })),
+            ("PATCH", below, json!({ "parent_id": above.trim_start_matches("/sections/") })),
+        ),
+    ];
+    for (slug, show, hide) in changes {
+        let kind = slug.rsplit_once('-').unwrap().1;
+        let item = format!("/in-{}-{kind}", slug.trim_end_matches(&format!("-{kind}")));
+        let path = format!("/resolve?path=/{slug}{item}");
+        let answer = front.call(show.0, &show.1, show.2).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        eventually("it is shown", async || walk.stranger.get(&path).await.status == 200).await;
+        let shown = walk.shown().await;
+        assert!(shown.len() >= 15, "{slug}: {shown:?}");
+        let answer = front.call(hide.0, &hide.1, hide.2).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let began = Instant::now();
+        // Sections themselves at once.
+        let of_sections = shown.iter().filter(|(address, _)| address.starts_with("/sections"));
+        let of_sections: Vec<_> = of_sections.cloned().collect();
+        assert!(!of_sections.is_empty());
+        walk.is_hidden_again(slug, &of_sections).await;
+        eventually("nothing of it is shown", async || {
+            for (address, _) in &shown {
+                if hidden.leak(&walk.stranger.get(address).await).is_some() {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        assert!(began.elapsed() < SOON, "{slug}: {:?}", began.elapsed());
+        walk.is_hidden_again(slug, &shown).await;
+    }
+    walk.finds_nothing("at the end").await;
+}
