@@ -3,10 +3,7 @@
 use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::{
-    StepsError,
-    ledger::{LedgerError, StoredError},
-};
+use crate::{StepsError, StoredError, ledger::LedgerError};
 
 /// Why the migrations are not all applied.
 #[derive(Debug, thiserror::Error)]

@@ -5,13 +5,16 @@
 //! the ledger, so that a batch either happened and is recorded, or did not happen. What an old
 //! program inserts meanwhile is found by the look at the data that follows, and done in another.
 
+mod changes;
+mod page;
+
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{self, Bson, Document, doc, oid::ObjectId, spec::ElementType},
+    bson::{Bson, Document, doc},
     error::Error,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Assign, Fill, Progress, SetAside, Throttle,
     error::server_code,
-    journal::{self, Change, Journal, Record, Replaced},
+    journal::{self, Journal},
     ledger::{Ledger, LedgerError, literal},
     metrics,
     throttle::Pacer,
-    transaction::{self, Changed, Rejected, TOO_LARGE, Work, transact},
+    transaction::{Rejected, TOO_LARGE, Work, transact},
 };
+
+use page::{Page, Pages, id_of};
 
 /// The most documents in a batch that are changed one by one: each has a statement of its own.
 const LARGEST_BATCH_OF_EACH: u64 = 2_000;
@@ -134,38 +139,6 @@ impl Fill {
         projection
     }
 }
-
-/// A range of the collection: documents in it that are to be changed, and its end.
-#[derive(Debug, Clone)]
-struct Page {
-    /// The range, so that it can be looked at again.
-    range: Document,
-    /// The `_id` and the fields that the change sets, in the order of the ids.
-    documents: Vec<Document>,
-    /// The cursor when the page is done.
-    end: Bson,
-}
-
-impl Page {
-    fn split(self) -> [Self; 2] {
-        let Self { range, mut documents, end } = self;
-        let second = documents.split_off(documents.len() / 2);
-        let middle = documents.last().map_or(Bson::Null, |document| id_of(document).clone());
-        let before = doc! { "$and": [range.clone(), up_to(&middle)] };
-        let after = doc! { "$and": [range, { "$nor": [up_to(&middle)] }] };
-        [
-            Self { range: before, documents, end: middle },
-            Self { range: after, documents: second, end },
-        ]
-    }
-}
-
-fn id_of(document: &Document) -> &Bson {
-    document.get("_id").unwrap_or(&Bson::Null)
-}
-
-/// What a batch changed, for the journal, and how many documents each is about.
-type Changes = Vec<(i64, Change)>;
 
 /// Carried by the driver's error: somebody changed a document of the page meanwhile.
 #[derive(Debug, Clone, Copy)]
@@ -472,226 +445,4 @@ impl FillRun {
         }
         self.ledger.update_in(session, self.migration, self.fence, fields).await
     }
-
-    /// Changes documents in the session's transaction: how many, and what goes to the journal.
-    async fn change(
-        &self,
-        documents: &[Document],
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<(Changed, Vec<Record>)> {
-        if documents.is_empty() {
-            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
-        }
-        let (statements, changes) = match &self.fill.assign {
-            Assign::Values(values) => {
-                let set = Bson::from(doc! { "$set": values });
-                self.uniform(documents, &journal::literals(values)?, &set)
-            }
-            Assign::Expressions(expressions) => {
-                let set = Bson::from(vec![doc! { "$set": expressions }]);
-                self.uniform(documents, expressions, &set)
-            }
-            Assign::Each(each) => {
-                let assigned = each.assign(documents.to_vec(), session).await?;
-                self.one_by_one(documents, assigned)?
-            }
-            Assign::Update(update) => {
-                let ids: Vec<_> = documents.iter().map(id_of).collect();
-                let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
-                let u = match update {
-                    mongodb::options::UpdateModifications::Document(update) => update.into(),
-                    mongodb::options::UpdateModifications::Pipeline(stages) => {
-                        Bson::from(stages.clone())
-                    }
-                    _ => return Err(Error::custom("an unknown form of update")),
-                };
-                let count = journal::count(documents.len())?;
-                let statements = vec![doc! { "q": q, "u": u, "multi": true }];
-                (statements, vec![(count, Change::Unknown)])
-            }
-        };
-        if statements.is_empty() {
-            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
-        }
-        let expected: i64 = changes.iter().map(|(count, _)| count).sum();
-        let collection = self.fill.collection;
-        let changed = transaction::update(&self.database, collection, statements, session).await?;
-        if changed.matched != expected {
-            return Err(Error::custom(Stale));
-        }
-        let changes = match &self.fill.assign {
-            Assign::Expressions(_) => self.evaluated(documents, session).await?,
-            _ => changes,
-        };
-        let record = |(count, change)| Record {
-            id: ObjectId::new(),
-            migration: self.migration.to_owned(),
-            step: self.fill.what.clone(),
-            fence: self.fence,
-            collection: collection.to_owned(),
-            count,
-            change,
-        };
-        Ok((changed, changes.into_iter().map(record).collect()))
-    }
-
-    /// The same expressions for all documents: one statement for those that had none of the
-    /// fields, which are nearly all, and one for each of the others. A statement says again what
-    /// was there, so that the journal is right or the batch is stale.
-    fn uniform(
-        &self,
-        documents: &[Document],
-        written: &Document,
-        update: &Bson,
-    ) -> (Vec<Document>, Changes) {
-        let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
-        for document in documents {
-            let mut before = document.clone();
-            let id = before.remove("_id").unwrap_or(Bson::Null);
-            if before.is_empty() {
-                ids.push(id);
-                continue;
-            }
-            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone(), was(&before, written)] };
-            statements.push(doc! { "q": q, "u": update });
-            replaced.push(Replaced { id, before, written: written.clone() });
-        }
-        let mut changes = Vec::new();
-        if !ids.is_empty() {
-            let missing = was(&Document::new(), written);
-            let q =
-                doc! { "$and": [{ "_id": { "$in": &ids } }, self.fill.filter.clone(), missing] };
-            statements.push(doc! { "q": q, "u": update, "multi": true });
-            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-            changes.push((count, Change::Added { ids, written: written.clone() }));
-        }
-        if !replaced.is_empty() {
-            let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
-            changes.push((count, Change::Set(replaced)));
-        }
-        (statements, changes)
-    }
-
-    /// What expressions came to, as the session's transaction sees it. They may read what they
-    /// write, and later they may come to something else.
-    async fn evaluated(
-        &self,
-        documents: &[Document],
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<Changes> {
-        let ids: Vec<_> = documents.iter().map(id_of).collect();
-        let collection = self.collection();
-        let found = collection.find(doc! { "_id": { "$in": ids } }).sort(doc! { "_id": 1 });
-        let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
-        let after: Vec<Document> = found.stream(session).try_collect().await?;
-        // Both are in the order of the ids.
-        let replaced = documents.iter().zip(after).map(|(before, mut after)| {
-            let mut before = before.clone();
-            let id = before.remove("_id").unwrap_or(Bson::Null);
-            let written = self.fill.writes().into_iter().map(|field| {
-                let value = after.remove(field).map(|value| doc! { "$literal": value }.into());
-                (field.to_owned(), value.unwrap_or_else(|| Bson::from("$$REMOVE")))
-            });
-            Replaced { id, before, written: written.collect() }
-        });
-        Ok(vec![(journal::count(documents.len())?, Change::Set(replaced.collect()))])
-    }
-
-    /// A statement for each document.
-    fn one_by_one(
-        &self,
-        documents: &[Document],
-        assigned: Vec<(Bson, Document)>,
-    ) -> mongodb::error::Result<(Vec<Document>, Changes)> {
-        let mut statements = Vec::with_capacity(assigned.len());
-        let mut replaced = Vec::with_capacity(assigned.len());
-        // Of others nobody has looked what they were before.
-        let declared = self.fill.writes();
-        for (id, values) in assigned {
-            let document = documents.iter().find(|document| *id_of(document) == id);
-            let Some(mut before) = document.cloned() else {
-                return Err(undeclared(format_args!("the document {id}, which was not asked for")));
-            };
-            if let Some(field) = values.keys().find(|field| !declared.contains(&field.as_str())) {
-                return Err(undeclared(format_args!("`{field}`, which is not among its `writes`")));
-            }
-            before = values
-                .keys()
-                .filter_map(|field| Some((field.clone(), before.remove(field)?)))
-                .collect();
-            let written = journal::literals(&values)?;
-            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone()] };
-            statements.push(doc! { "q": q, "u": [{ "$set": written.clone() }] });
-            replaced.push(Replaced { id, before, written });
-        }
-        let count = journal::count(replaced.len())?;
-        let changes = if count > 0 { vec![(count, Change::Set(replaced))] } else { Vec::new() };
-        Ok((statements, changes))
-    }
-}
-
-/// An [`EachDocument`](crate::EachDocument) that does not do what it says.
-fn undeclared(what: std::fmt::Arguments<'_>) -> Error {
-    let message = format_args!("the migration assigns {what}");
-    <bson::error::Error as serde::ser::Error>::custom(message).into()
-}
-
-/// Holds where the fields to be written have just these values, or are missing.
-fn was(before: &Document, written: &Document) -> Document {
-    let same = written.keys().map(|field| match before.get(field) {
-        None => doc! { field: { "$exists": false } },
-        Some(value) => {
-            let value = doc! { "$literal": value.clone() };
-            doc! { "$expr": { "$eq": [format!("${field}"), value] } }
-        }
-    });
-    doc! { "$and": same.collect::<Vec<_>>() }
-}
-
-/// Where pages come from.
-struct Pages {
-    collection: Collection<Document>,
-    filter: Document,
-    projection: Document,
-}
-
-impl Pages {
-    /// The page of at most `size` documents after a cursor. Documents that need no change count
-    /// too, so that the cursor moves over ranges that are done.
-    async fn after(&self, cursor: Bson, upper: &Bson, size: u64) -> mongodb::error::Result<Page> {
-        let last = self
-            .collection
-            .find_one(between(&cursor, upper))
-            .sort(doc! { "_id": 1 })
-            .skip(size - 1)
-            .projection(doc! { "_id": 1 });
-        let last = last.await?.and_then(|mut found| found.remove("_id"));
-        let end = last.unwrap_or_else(|| upper.clone());
-        let range = between(&cursor, &end);
-        let filter = doc! { "$and": [range.clone(), self.filter.clone()] };
-        let found = self.collection.find(filter).sort(doc! { "_id": 1 });
-        let documents = found.projection(self.projection.clone()).await?.try_collect().await?;
-        Ok(Page { range, documents, end })
-    }
-}
-
-/// `low < _id ≤ high` in the order of the index on `_id`.
-///
-/// The comparison operators of a query stay within one BSON type; the aggregation's compare across
-/// types in the very order of the index, and use it, but are evaluated once more on each document.
-fn between(low: &Bson, high: &Bson) -> Document {
-    if low.element_type() == high.element_type()
-        && low.element_type() != ElementType::EmbeddedDocument
-    {
-        return doc! { "_id": { "$gt": low.clone(), "$lte": high.clone() } };
-    }
-    doc! { "$expr": { "$and": [
-        { "$gt": ["$_id", { "$literal": low.clone() }] },
-        { "$lte": ["$_id", { "$literal": high.clone() }] },
-    ] } }
-}
-
-/// `_id ≤ high` in the order of the index on `_id`, across types.
-fn up_to(high: &Bson) -> Document {
-    doc! { "$expr": { "$lte": ["$_id", { "$literal": high.clone() }] } }
 }

@@ -69,14 +69,33 @@ fn collection(database: &Database, service: &str) -> Collection<Document> {
 }
 
 /// Who holds the lease of a service, or held it last.
+///
+/// # Errors
+///
+/// What the database says, and a lease that somebody edited so that it is none any more.
 pub async fn holder(database: &Database, service: &str) -> mongodb::error::Result<Option<Holder>> {
-    let remaining = doc! { "$subtract": ["$expires_at", "$$NOW"] };
+    // A shell writes whole numbers as fractions.
+    let fence = doc! { "$cond": [{ "$isNumber": "$fence" }, { "$toLong": "$fence" }, "$fence"] };
+    let remaining = doc! { "$cond": [
+        { "$eq": [{ "$type": "$expires_at" }, "date"] },
+        { "$toLong": { "$subtract": ["$expires_at", "$$NOW"] } },
+        0_i64,
+    ] };
     let pipeline = [
         doc! { "$match": { "_id": ID } },
-        doc! { "$set": { "remaining_ms": { "$toLong": remaining } } },
+        doc! { "$set": { "fence": fence, "remaining_ms": remaining } },
     ];
     let leases = collection(database, service);
-    leases.aggregate(pipeline).with_type::<Holder>().await?.try_next().await
+    let Some(found) = leases.aggregate(pipeline).await?.try_next().await? else { return Ok(None) };
+    let holder = mongodb::bson::deserialize_from_document(found).map_err(|error| {
+        let message = format!(
+            "the document `{ID}` of {} was edited and is no lease any more: delete it, while \
+             nothing migrates ({error})",
+            leases.name()
+        );
+        <mongodb::bson::error::Error as serde::ser::Error>::custom(message)
+    });
+    Ok(Some(holder?))
 }
 
 /// The newest fence in the ledger: where somebody dropped the lease, fences have to go on from

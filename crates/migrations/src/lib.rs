@@ -28,6 +28,7 @@
 //! `rollback` are what operators do; `plan` looks without writing.
 
 mod engine;
+mod entry;
 mod error;
 mod failpoint;
 mod fill;
@@ -47,10 +48,10 @@ mod throttle;
 mod transaction;
 
 pub use engine::{Engine, Options, Patience};
-pub use error::RunError;
-pub use ledger::{
+pub use entry::{
     Entry, History, LeftOut, Part, Progress, SetAside, State, StoredError, ThrottledBy, Verified,
 };
+pub use error::RunError;
 pub use migration::{
     Assign, Definition, EachDocument, Fill, Index, Insert, Kind, LeaveOut, Migration, Step,
     StepsError,

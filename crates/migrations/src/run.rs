@@ -1,30 +1,29 @@
 //! Running one migration: looking whether anything is left to do, claiming it, doing it, and
 //! looking at the data again.
 
+mod index;
+
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use mongodb::{
     ClientSession,
-    bson::{Document, doc, oid::ObjectId},
+    bson::{Document, doc},
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Definition, Engine, Entry, Index, LeftOut, Migration, Part, Patience, Progress, RunError,
-    State, Step, StepsError,
+    Definition, Engine, Entry, LeftOut, Migration, Part, Patience, Progress, RunError, State, Step,
+    StepsError,
     engine::{Inner, Purpose, checksum},
-    error::server_code,
     failpoint,
     fill::{FillError, FillRun, SET_ASIDE_MAX},
-    insert::{Insertion, journaled},
-    journal::{Change, Journal, Record, Undo},
+    insert::Insertion,
     lease::Lease,
-    ledger::{Found, Ledger, LedgerError, literal},
+    ledger::{Found, LedgerError, literal},
     plan::without_matches,
-    transaction::{Work, transact},
+    transaction::transact,
 };
 
 /// How often the steps of a migration are repeated for documents that arrived meanwhile.
@@ -413,55 +412,7 @@ impl Engine {
         Ok((modified > 0).then_some(Part { what, modified }))
     }
 
-    /// Builds an index that does not exist; whether it was built, as a number.
-    async fn build(
-        &self,
-        id: &'static str,
-        fence: i64,
-        index: &Index,
-        session: &mut ClientSession,
-        stop: &CancellationToken,
-    ) -> Result<i64, RunError> {
-        let Inner { database, ledger, journal, .. } = &*self.0;
-        let of_database = |source| RunError::of_database(id, source);
-        if index.exists(database).await.map_err(of_database)? {
-            return Ok(0);
-        }
-        // Before it is built: after a kill in between nobody could prove whose it is.
-        let record = Record {
-            id: ObjectId::new(),
-            migration: id.to_owned(),
-            step: format!("index {}", index.name()),
-            fence,
-            collection: index.collection.to_owned(),
-            count: 1,
-            change: Change::of_index(index),
-        };
-        let intent = Intent { ledger, journal, record: &record };
-        let written = transact(session, stop, &intent).await;
-        let record = self.told_apart(id, fence, written).await?;
-        failpoint::at("index_before_build").await;
-        let Err(source) = index.create(database).await else { return Ok(1) };
-        if mongo_kit::is_transient(&source) {
-            // Nothing is in its way, and the server may go on building it.
-            return Err(of_database(source));
-        }
-        if server_code(&source).is_some() {
-            // It was not built, so that one which somebody builds in its place is not ours.
-            let undo = Undo { journal, ledger, record: &record, fence };
-            let unsaid = transact(session, stop, &undo).await;
-            self.told_apart(id, fence, unsaid).await?;
-        }
-        let duplicates = index.duplicates(database).await.unwrap_or_default();
-        let groups = duplicates.iter().map(|group| {
-            let ids: Vec<_> = group.iter().map(ToString::to_string).collect();
-            format!("the documents {} have the same key", ids.join(", "))
-        });
-        let documents = groups.map(|group| format!("; {group}")).collect();
-        let (index, collection) = (index.name().to_owned(), index.collection);
-        Err(RunError::Index { id, index, collection, documents, source: source.into() })
-    }
-
+    /// The error of a transaction, in the words of a run.
     async fn told_apart<T>(
         &self,
         id: &'static str,
@@ -510,31 +461,6 @@ impl Engine {
                 error
             }
         }
-    }
-}
-
-/// Says in the journal that an index is about to be built, unless a run has said so that was
-/// killed before it built it.
-struct Intent<'a> {
-    ledger: &'a Ledger,
-    journal: &'a Journal,
-    record: &'a Record,
-}
-
-#[async_trait]
-impl Work for Intent<'_> {
-    /// The record that says so.
-    type Output = Record;
-
-    async fn run(&self, session: &mut ClientSession) -> mongodb::error::Result<Record> {
-        let Self { ledger, journal, record } = self;
-        let said = journal.find_same_in(session, record).await?;
-        if said.is_none() {
-            journal.write_in(session, std::slice::from_ref(record)).await?;
-        }
-        let count = if said.is_none() { record.count } else { 0 };
-        ledger.update_in(session, &record.migration, record.fence, journaled(count)).await?;
-        Ok(said.unwrap_or_else(|| (*record).clone()))
     }
 }
 

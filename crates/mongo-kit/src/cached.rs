@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{
@@ -13,9 +13,9 @@ use mongodb::error::Error;
 
 use crate::{Stamp, Watch};
 
-/// How long changes are gathered before a value that may be stale is read anew, so that a burst of
-/// writes costs one read.
-const GATHER: Duration = Duration::from_millis(200);
+/// A value that may be stale is read anew when what is left of the tolerance is this many times as
+/// long as the last read took: as late as can be, so that a busy writer costs few reads.
+const READS_IN_TIME: u32 = 3;
 
 /// A read that is under way, and all who wait for it.
 type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
@@ -27,8 +27,16 @@ type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
 pub struct Cached<T: Clone> {
     watch: Watch,
     tolerance: Duration,
-    value: RwLock<Option<(Stamp, T)>>,
+    value: RwLock<Option<Value<T>>>,
     flight: Mutex<Option<Flight<T>>>,
+}
+
+#[derive(Clone)]
+struct Value<T> {
+    value: T,
+    stamp: Stamp,
+    /// How long it took to read.
+    taken: Duration,
 }
 
 impl<T: Clone + Send + Sync + 'static> Cached<T> {
@@ -99,18 +107,22 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         F: Future<Output = Result<T, Error>>,
     {
         let stamp = self.watch.stamp().await?;
+        let began = Instant::now();
         let value = read.await?;
-        let mut stored = self.value.write().unwrap_or_else(PoisonError::into_inner);
-        *stored = Some((stamp, value.clone()));
+        let read = Value { value: value.clone(), stamp, taken: began.elapsed() };
+        *self.value.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(value)
     }
 
     fn stored(&self) -> Stored<T> {
         let stored = self.value.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some((stamp, value)) = stored else { return Stored::Nothing };
+        let Some(Value { value, stamp, taken }) = stored else { return Stored::Nothing };
         match stamp.changed_at().map(|changed| changed.elapsed()) {
             None => Stored::Current(value),
-            Some(age) if age < self.tolerance => Stored::Stale { value, refresh: age >= GATHER },
+            Some(age) if age < self.tolerance => {
+                let refresh = age + taken * READS_IN_TIME >= self.tolerance;
+                Stored::Stale { value, refresh }
+            }
             _ => Stored::Nothing,
         }
     }

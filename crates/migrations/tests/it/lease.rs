@@ -7,7 +7,7 @@ use migrations::{
     Options, RunError, State, Throttle,
     lease::{DURATION, Lease, holder},
 };
-use mongodb::bson::{DateTime, doc};
+use mongodb::bson::{Bson, DateTime, doc};
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
@@ -225,4 +225,35 @@ async fn a_lock_that_somebody_dropped_keeps_nothing_from_running() {
     // Fences go on to grow: a process from before is still told apart.
     assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 4);
     assert_eq!(database.count(LEDGER, doc! {}).await, 1);
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
+    let database = TestDatabase::new().await;
+    database.insert("items", [doc! { "_id": 1 }]).await;
+    run(&database, [count_up()]).await.unwrap();
+    let leases = database.collection(LOCK);
+    // A shell makes fractions of whole numbers: still a lease.
+    let set = async |field: &str, value: Bson| {
+        let update = doc! { "$set": { field: value } };
+        leases.update_one(doc! { "_id": "lease" }, update).await.unwrap();
+        database.one(LOCK, doc! {}).await
+    };
+    set("fence", Bson::from(1.0)).await;
+    assert_eq!(current(&database).await, (None, 1));
+    database.insert("items", [doc! { "_id": 2 }]).await;
+    for (field, value) in [("expires_at", Bson::from("tomorrow")), ("fence", Bson::from("seven"))] {
+        let edited = set(field, value).await;
+        let error = run(&database, [count_up()]).await.unwrap_err().with_causes();
+        assert!(
+            error.contains("the document `lease` of test_migration_lock was edited"),
+            "{error}"
+        );
+        assert!(error.contains("delete it"), "{error}");
+        assert_eq!(database.one(LOCK, doc! {}).await, edited);
+    }
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 1);
+    leases.delete_one(doc! {}).await.unwrap();
+    run(&database, [count_up()]).await.unwrap();
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2);
 }

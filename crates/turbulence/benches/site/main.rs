@@ -1,5 +1,6 @@
 //! How fast the system is, in ratios within one run: `just bench`; those of the API alone:
-//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says.
+//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says; those of the
+//! backfill alone: `just bench migrations`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
@@ -11,6 +12,7 @@ mod backfill;
 mod lists;
 mod memory;
 mod starts;
+mod steady;
 mod support;
 mod table;
 mod up;
@@ -34,13 +36,17 @@ async fn main() {
     let uri = mongod.uri().to_owned();
     let mut table = Table::default();
 
-    if std::env::args().any(|argument| argument == "api") {
+    let is_asked = |part: &str| std::env::args().any(|argument| argument == part);
+    if is_asked("api") {
         let count = std::env::var("TURBULENCE_BENCH_DOCUMENTS").map_or(MANY, |count| {
             count.parse().expect("`TURBULENCE_BENCH_DOCUMENTS` is the number of stories")
         });
         let connection = connect(&uri, &format!("site_{count}")).await;
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
+    } else if is_asked("migrations") {
+        backfill::backfill(&uri, &mut table).await;
+        backfill::foreground(&uri, &mut table).await;
     } else {
         everything(&uri, &mut table).await;
     }

@@ -42,25 +42,6 @@ fn rate_of(Get { url, header }: Get<'_>) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// The time in milliseconds that 99 of 100 requests keep to, with two clients that ask without a
-/// pause.
-pub(crate) async fn p99(url: &str) -> f64 {
-    let arguments = ["-t", "1", "-c", "2", "-d", WRK_SECONDS, "--latency", url];
-    let output = tokio::process::Command::new("wrk").args(arguments).output().await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(!text.contains("Non-2xx"), "{text}");
-    let line = text.lines().find(|line| line.trim_start().starts_with("99%")).expect(&text);
-    let value = line.split_whitespace().nth(1).unwrap();
-    let (number, unit) = value.split_at(value.find(|c: char| c.is_alphabetic()).unwrap());
-    let number: f64 = number.parse().unwrap();
-    match unit {
-        "us" => number / 1000.0,
-        "ms" => number,
-        "s" => number * 1000.0,
-        other => panic!("{other}"),
-    }
-}
-
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,0 +1,194 @@
+//! The changes of one batch, and what the journal keeps of them.
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    ClientSession,
+    bson::{self, Bson, Document, doc, oid::ObjectId},
+    error::Error,
+};
+
+use super::{FillRun, Stale, page::id_of};
+use crate::{
+    Assign,
+    journal::{self, Change, Record, Replaced},
+    transaction::{self, Changed},
+};
+
+/// What a batch changed, for the journal, and how many documents each is about.
+type Changes = Vec<(i64, Change)>;
+
+impl FillRun {
+    /// Changes documents in the session's transaction: how many, and what goes to the journal.
+    pub(super) async fn change(
+        &self,
+        documents: &[Document],
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<(Changed, Vec<Record>)> {
+        if documents.is_empty() {
+            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
+        }
+        let (statements, changes) = match &self.fill.assign {
+            Assign::Values(values) => {
+                let set = Bson::from(doc! { "$set": values });
+                self.uniform(documents, &journal::literals(values)?, &set)
+            }
+            Assign::Expressions(expressions) => {
+                let set = Bson::from(vec![doc! { "$set": expressions }]);
+                self.uniform(documents, expressions, &set)
+            }
+            Assign::Each(each) => {
+                let assigned = each.assign(documents.to_vec(), session).await?;
+                self.one_by_one(documents, assigned)?
+            }
+            Assign::Update(update) => {
+                let ids: Vec<_> = documents.iter().map(id_of).collect();
+                let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
+                let u = match update {
+                    mongodb::options::UpdateModifications::Document(update) => update.into(),
+                    mongodb::options::UpdateModifications::Pipeline(stages) => {
+                        Bson::from(stages.clone())
+                    }
+                    _ => return Err(Error::custom("an unknown form of update")),
+                };
+                let count = journal::count(documents.len())?;
+                let statements = vec![doc! { "q": q, "u": u, "multi": true }];
+                (statements, vec![(count, Change::Unknown)])
+            }
+        };
+        if statements.is_empty() {
+            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
+        }
+        let expected: i64 = changes.iter().map(|(count, _)| count).sum();
+        let collection = self.fill.collection;
+        let changed = transaction::update(&self.database, collection, statements, session).await?;
+        if changed.matched != expected {
+            return Err(Error::custom(Stale));
+        }
+        let changes = match &self.fill.assign {
+            Assign::Expressions(_) => self.evaluated(documents, session).await?,
+            _ => changes,
+        };
+        let record = |(count, change)| Record {
+            id: ObjectId::new(),
+            migration: self.migration.to_owned(),
+            step: self.fill.what.clone(),
+            fence: self.fence,
+            collection: collection.to_owned(),
+            count,
+            change,
+        };
+        Ok((changed, changes.into_iter().map(record).collect()))
+    }
+
+    /// The same expressions for all documents: one statement for those that had none of the
+    /// fields, which are nearly all, and one for each of the others. A statement says again what
+    /// was there, so that the journal is right or the batch is stale.
+    fn uniform(
+        &self,
+        documents: &[Document],
+        written: &Document,
+        update: &Bson,
+    ) -> (Vec<Document>, Changes) {
+        let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+        for document in documents {
+            let mut before = document.clone();
+            let id = before.remove("_id").unwrap_or(Bson::Null);
+            if before.is_empty() {
+                ids.push(id);
+                continue;
+            }
+            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone(), was(&before, written)] };
+            statements.push(doc! { "q": q, "u": update });
+            replaced.push(Replaced { id, before, written: written.clone() });
+        }
+        let mut changes = Vec::new();
+        if !ids.is_empty() {
+            let missing = was(&Document::new(), written);
+            let q =
+                doc! { "$and": [{ "_id": { "$in": &ids } }, self.fill.filter.clone(), missing] };
+            statements.push(doc! { "q": q, "u": update, "multi": true });
+            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+            changes.push((count, Change::Added { ids, written: written.clone() }));
+        }
+        if !replaced.is_empty() {
+            let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
+            changes.push((count, Change::Set(replaced)));
+        }
+        (statements, changes)
+    }
+
+    /// What expressions came to, as the session's transaction sees it. They may read what they
+    /// write, and later they may come to something else.
+    async fn evaluated(
+        &self,
+        documents: &[Document],
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Changes> {
+        let ids: Vec<_> = documents.iter().map(id_of).collect();
+        let collection = self.collection();
+        let found = collection.find(doc! { "_id": { "$in": ids } }).sort(doc! { "_id": 1 });
+        let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
+        let after: Vec<Document> = found.stream(session).try_collect().await?;
+        // Both are in the order of the ids.
+        let replaced = documents.iter().zip(after).map(|(before, mut after)| {
+            let mut before = before.clone();
+            let id = before.remove("_id").unwrap_or(Bson::Null);
+            let written = self.fill.writes().into_iter().map(|field| {
+                let value = after.remove(field).map(|value| doc! { "$literal": value }.into());
+                (field.to_owned(), value.unwrap_or_else(|| Bson::from("$$REMOVE")))
+            });
+            Replaced { id, before, written: written.collect() }
+        });
+        Ok(vec![(journal::count(documents.len())?, Change::Set(replaced.collect()))])
+    }
+
+    /// A statement for each document.
+    fn one_by_one(
+        &self,
+        documents: &[Document],
+        assigned: Vec<(Bson, Document)>,
+    ) -> mongodb::error::Result<(Vec<Document>, Changes)> {
+        let mut statements = Vec::with_capacity(assigned.len());
+        let mut replaced = Vec::with_capacity(assigned.len());
+        // Of others nobody has looked what they were before.
+        let declared = self.fill.writes();
+        for (id, values) in assigned {
+            let document = documents.iter().find(|document| *id_of(document) == id);
+            let Some(mut before) = document.cloned() else {
+                return Err(undeclared(format_args!("the document {id}, which was not asked for")));
+            };
+            if let Some(field) = values.keys().find(|field| !declared.contains(&field.as_str())) {
+                return Err(undeclared(format_args!("`{field}`, which is not among its `writes`")));
+            }
+            before = values
+                .keys()
+                .filter_map(|field| Some((field.clone(), before.remove(field)?)))
+                .collect();
+            let written = journal::literals(&values)?;
+            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone()] };
+            statements.push(doc! { "q": q, "u": [{ "$set": written.clone() }] });
+            replaced.push(Replaced { id, before, written });
+        }
+        let count = journal::count(replaced.len())?;
+        let changes = if count > 0 { vec![(count, Change::Set(replaced))] } else { Vec::new() };
+        Ok((statements, changes))
+    }
+}
+
+/// An [`EachDocument`](crate::EachDocument) that does not do what it says.
+fn undeclared(what: std::fmt::Arguments<'_>) -> Error {
+    let message = format_args!("the migration assigns {what}");
+    <bson::error::Error as serde::ser::Error>::custom(message).into()
+}
+
+/// Holds where the fields to be written have just these values, or are missing.
+fn was(before: &Document, written: &Document) -> Document {
+    let same = written.keys().map(|field| match before.get(field) {
+        None => doc! { field: { "$exists": false } },
+        Some(value) => {
+            let value = doc! { "$literal": value.clone() };
+            doc! { "$expr": { "$eq": [format!("${field}"), value] } }
+        }
+    });
+    doc! { "$and": same.collect::<Vec<_>>() }
+}
