@@ -29,8 +29,24 @@ lint:
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 
+# Write docs/openapi.json, the description of the API, anew from the code
+openapi:
+    mkdir -p target
+    cargo run --package turbulence -- openapi > target/openapi.json
+    mv target/openapi.json docs/openapi.json
+
+# Ask a live gateway what its description allows, and what it forbids (needs Python 3 with pip)
+schemathesis *options:
+    cargo build --package turbulence
+    .ci/schemathesis target/debug/turbulence {{ options }}
+
+# Make TypeScript types from docs/openapi.json and check a client of them (needs Node.js with npm)
+typescript:
+    npm --prefix clients/typescript ci --no-audit --no-fund
+    npm --prefix clients/typescript run check
+
 # Everything that a change has to pass
-ci: lint test faults
+ci: lint test faults typescript schemathesis
 
 # Measure
 bench *arguments:

@@ -9,15 +9,18 @@
 //! 2. `proxy`: sends the request to a replica (`upstream`) with its `headers` put in order, moves
 //!    both bodies (`relay`), and turns what goes wrong into the one error shape;
 //! 3. `health`, beside them, asks each replica every second how it is, `migrations` sums up how far
-//!    the migrations of its service are.
+//!    the migrations of its service are;
+//! 4. `docs` answers the description of the API, which `openapi` makes, and a page that shows it.
 //!
 //! The gateway is the edge: what a client says about where a request came from (`forwarded`,
 //! `x-forwarded-*`) is dropped, and what the gateway sees itself is said instead.
 
 mod cors;
+mod docs;
 mod headers;
 mod health;
 mod migrations;
+mod openapi;
 mod path;
 mod proxy;
 mod relay;
@@ -26,4 +29,5 @@ mod startup;
 mod upstream;
 
 pub use cors::InvalidOrigin;
+pub use openapi::openapi;
 pub use startup::{DEFAULT_PORT, Gateway, StartupError, Timeouts, run};

@@ -1,7 +1,7 @@
 //! Which service owns which path.
 //!
-//! The first segment decides, letter for letter. A new route is a line in the table; what is not
-//! in it cannot be reached from outside, the services' `/internal` paths among it.
+//! The first segment decides, letter for letter. A new route is a word in a table; what is in none
+//! cannot be reached from outside, the services' `/internal` paths among it.
 
 use std::sync::Arc;
 
@@ -18,10 +18,21 @@ use service_kit::{ApiError, error::route_not_found, health::Health};
 
 use crate::{
     cors::{self, Origins},
-    path,
+    docs, path,
     proxy::Proxy,
     upstream::{Upstream, Upstreams},
 };
+
+/// What sections-service answers.
+const SECTIONS: [&str; 1] = ["sections"];
+
+/// What content-service answers.
+const CONTENT: [&str; 5] = ["content", "pages", "projects", "resolve", "stories"];
+
+/// Whether a service answers what begins with this segment.
+pub(crate) fn is_routed(segment: &str) -> bool {
+    SECTIONS.contains(&segment) || CONTENT.contains(&segment)
+}
 
 /// All that the routes need. Made once, shared by all workers.
 #[derive(Clone)]
@@ -35,14 +46,9 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let Upstreams { sections, content } = &self.upstreams;
-        let owners = [
-            ("sections", sections),
-            ("content", content),
-            ("pages", content),
-            ("projects", content),
-            ("resolve", content),
-            ("stories", content),
-        ];
+        let owned = |segments: &'static [&str], upstream| {
+            segments.iter().map(move |segment| (*segment, Arc::clone(upstream)))
+        };
         // The last one sees a request first. CORS comes before the refusals, so that scripts in a
         // browser can read those too.
         let mut scope = web::scope("")
@@ -50,9 +56,10 @@ impl Routes {
             .wrap(self.origins.middleware())
             .wrap(from_fn(cors::explain_refusals))
             .configure(|config| self.health.routes(config))
+            .configure(docs::routes)
             .default_service(web::to(route_not_found));
-        for (segment, upstream) in owners {
-            scope = scope.service(self.route(segment, Arc::clone(upstream)));
+        for (segment, upstream) in owned(&SECTIONS, sections).chain(owned(&CONTENT, content)) {
+            scope = scope.service(self.route(segment, upstream));
         }
         config.service(scope);
     }

@@ -5,7 +5,7 @@ use utoipa::{
     Modify,
     openapi::{
         OpenApi, RefOr, Schema,
-        schema::{AdditionalProperties, ObjectBuilder, SchemaType},
+        schema::{AdditionalProperties, AnyOfBuilder, ObjectBuilder, SchemaType},
     },
 };
 
@@ -21,8 +21,8 @@ pub trait Body: DeserializeOwned {
     const READ_ONLY: &'static [&'static str] = &[];
 }
 
-/// Completes the schemas of the bodies in an OpenAPI document: their read-only members, and that an
-/// enum has one member.
+/// Completes the schemas of the bodies in an OpenAPI document: their read-only members, that an enum
+/// has one member, and that an empty list is one of anything.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOnlyMembers;
 
@@ -37,6 +37,7 @@ impl Modify for ReadOnlyMembers {
         add::<PageReplace>(openapi, "PageReplace");
         add::<PagePatch>(openapi, "PagePatch");
         close_variants(openapi, "MovedContent");
+        overlap(openapi, "ResolvedContent");
     }
 }
 
@@ -66,18 +67,29 @@ fn close_variants(openapi: &mut OpenApi, name: &str) {
     }
 }
 
+/// A value can be one of several variants at once, as an empty list is.
+fn overlap(openapi: &mut OpenApi, name: &str) {
+    let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
+    let Some(schema) = schemas.and_then(|all| all.get_mut(name)) else { return };
+    if let RefOr::T(Schema::OneOf(variants)) = schema {
+        let any_of = AnyOfBuilder::new().description(variants.description.take());
+        let any_of = variants.items.drain(..).fold(any_of, |any_of, item| any_of.item(item));
+        *schema = RefOr::T(Schema::AnyOf(any_of.build()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
     use utoipa::OpenApi;
 
     use super::*;
-    use crate::{ContentMove, SectionCreate, SectionNode, SectionOrder, Story};
+    use crate::{ContentMove, Resolution, SectionCreate, SectionNode, SectionOrder, Story};
 
     #[derive(OpenApi)]
     #[openapi(
         components(schemas(
-            ContentMove, PagePatch, ProjectReplace, SectionCreate, SectionOrder, SectionPatch, SectionNode,
+            ContentMove, PagePatch, ProjectReplace, Resolution, SectionCreate, SectionOrder, SectionPatch, SectionNode,
             Story, StoryReplace
         )),
         modifiers(&ReadOnlyMembers)
@@ -101,6 +113,7 @@ mod tests {
         assert_eq!(schemas["Moment"]["format"], "date-time");
         assert!(replace["description"].is_string());
         assert_eq!(schemas["MovedContent"]["oneOf"][0]["additionalProperties"], false);
+        assert_eq!(schemas["ResolvedContent"]["anyOf"].as_array().map(Vec::len), Some(6));
     }
 
     #[test]

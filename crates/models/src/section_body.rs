@@ -32,7 +32,7 @@ pub struct SectionCreate {
     pub nav_visibility: NavVisibility,
     /// The place among its siblings, smallest first; the last unless given.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = i32, required = false)]
+    #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
     /// Whether the public sees it; true unless said otherwise.
     #[serde(default = "published")]
@@ -72,7 +72,7 @@ pub struct SectionReplace {
     pub nav_visibility: Option<NavVisibility>,
     /// The place among its siblings, smallest first.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = i32, required = false)]
+    #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
     /// Whether the public sees it.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ pub struct SectionPatch {
     pub nav_visibility: Option<NavVisibility>,
     /// The place among its siblings, smallest first.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = i32, required = false)]
+    #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
     /// Whether the public sees it.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]

@@ -5,11 +5,12 @@ use std::fmt;
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
+    body::MessageBody,
     dev::Payload,
     http::{
         StatusCode,
         header::{
-            self, CACHE_CONTROL, ETAG, EntityTag, Header, IF_MATCH, IfMatch as IfMatchHeader,
+            self, CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderValue, IF_MATCH, IfMatch as IfMatchHeader,
             IfNoneMatch, VARY,
         },
     },
@@ -87,6 +88,20 @@ pub fn written(status: StatusCode, value: &impl Serialize) -> Result<HttpRespons
     Ok(tagged(status, &ETag::of(&body), body))
 }
 
+/// Answers with something that is part of the program, or 304 where the client has it already.
+pub fn fixed(
+    request: &HttpRequest,
+    tag: &ETag,
+    content_type: &'static str,
+    body: &'static [u8],
+) -> HttpResponse {
+    not_modified(request, tag).unwrap_or_else(|| {
+        let mut response = tagged(StatusCode::OK, tag, body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    })
+}
+
 /// 304 where `If-None-Match` names the tag. Weak tags match too (RFC 9110 §13.1.2): caches and
 /// proxies that compress weaken them.
 pub fn not_modified(request: &HttpRequest, tag: &ETag) -> Option<HttpResponse> {
@@ -111,7 +126,11 @@ const REVALIDATE: (header::HeaderName, &str) = (CACHE_CONTROL, "no-cache");
 /// Editors see more than the public does.
 const PER_CALLER: (header::HeaderName, &str) = (VARY, "authorization");
 
-fn tagged(status: StatusCode, tag: &ETag, body: Vec<u8>) -> HttpResponse {
+fn tagged(
+    status: StatusCode,
+    tag: &ETag,
+    body: impl MessageBody + 'static,
+) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((ETAG, tag.to_string()))
         .insert_header(REVALIDATE)

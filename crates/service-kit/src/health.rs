@@ -1,6 +1,7 @@
 //! How the process is: `/health`, `/health/live`, `/health/ready`, `/warmup`.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -10,8 +11,11 @@ use std::{
 };
 
 use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde_json::{Map, Value, json};
+
+use utoipa::{OpenApi, ToSchema};
 
 use crate::{clock::Clock, server::read};
 
@@ -172,19 +176,106 @@ impl fmt::Debug for Health {
     }
 }
 
+#[derive(OpenApi)]
+#[openapi(
+    paths(healthy, live, ready, warmup),
+    tags((name = "health", description = "How the system is."))
+)]
+struct Document;
+
+/// The description of the routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// The process answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Healthy {
+    #[schema(pattern = "^healthy$")]
+    status: String,
+    timestamp: DateTime<Utc>,
+}
+
+/// The process runs.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Live {
+    #[schema(pattern = "^live$")]
+    status: String,
+}
+
+/// Whether the process is ready, and what each of its checks found.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Readiness {
+    #[schema(pattern = "^(ready|not_ready|draining)$")]
+    status: String,
+    checks: BTreeMap<String, Finding>,
+    timestamp: DateTime<Utc>,
+}
+
+/// What a check found, with what a person who looks at it would like to know.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Finding {
+    #[schema(pattern = "^(ok|failed)$")]
+    status: String,
+    /// Why it failed.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
+/// Whether the database is reached.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Warmth {
+    #[schema(pattern = "^(warm|cold)$")]
+    status: String,
+    #[schema(pattern = "^(connected|disconnected)$")]
+    database: String,
+    timestamp: DateTime<Utc>,
+}
+
+/// Whether the process answers.
+#[utoipa::path(
+    get, path = "/health", tag = "health", operation_id = "health",
+    responses((status = 200, description = "It does.", body = Healthy))
+)]
 async fn healthy(health: web::Data<Health>) -> HttpResponse {
     let timestamp = health.0.clock.timestamp();
     HttpResponse::Ok().json(json!({ "status": "healthy", "timestamp": timestamp }))
 }
 
+/// Whether the process runs.
+#[utoipa::path(
+    get, path = "/health/live", tag = "health", operation_id = "health_live",
+    responses((status = 200, description = "It does.", body = Live))
+)]
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
+/// Whether requests can be answered.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health", operation_id = "health_ready",
+    responses(
+        (status = 200, description = "They can.", body = Readiness),
+        (status = 503, description = "They cannot.", body = Readiness)
+    )
+)]
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     answer(health.ready().await)
 }
 
+/// Reaches the database, so that the next request finds it warm.
+#[utoipa::path(
+    get, path = "/warmup", tag = "health", operation_id = "warmup",
+    responses(
+        (status = 200, description = "It is reached.", body = Warmth),
+        (status = 503, description = "It is not.", body = Warmth)
+    )
+)]
 async fn warmup(health: web::Data<Health>) -> HttpResponse {
     answer(health.warm_up().await)
 }

@@ -13,6 +13,7 @@ pub mod health;
 pub mod html;
 pub mod http;
 mod observe;
+pub mod openapi;
 pub mod process;
 pub mod rate_limit;
 mod routing;

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Import(Import),
     /// Look at the migrations of a database, or run them
     Migrate(Migrate),
+    /// Print the description of the API (OpenAPI 3.1), as the gateway answers it at /openapi.json
+    Openapi,
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Live(OperateError),
     #[error("MongoDB failed")]
     Database(#[source] mongo_kit::DatabaseError),
+    #[error("the description of the API cannot be written")]
+    Openapi(#[from] serde_json::Error),
     #[error("the token cannot be kept in {file}")]
     Token { file: String, source: std::io::Error },
     /// The command line means nothing, which only shows with the migrations at hand.

@@ -5,6 +5,7 @@ mod database;
 mod failure;
 mod import;
 mod migrate;
+mod openapi;
 mod progress;
 mod report;
 mod settling;
@@ -44,6 +45,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Up(arguments) => up::run(arguments, shutdown).await,
         Command::Import(arguments) => import::run(arguments, shutdown).await,
         Command::Migrate(arguments) => migrate::run(arguments, shutdown).await,
+        Command::Openapi => openapi::print(),
     };
     let exit_code = result.unwrap_or_else(|failure| {
         fail("turbulence", &failure);

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod cors;
+mod docs;
 mod errors;
 mod headers;
 mod health;

@@ -11,6 +11,7 @@ mod sections;
 mod tags;
 mod write;
 
+pub use openapi::openapi;
 pub(crate) use sections::Sections;
 pub(crate) use tags::Tags;
 

@@ -9,4 +9,5 @@ mod http;
 mod startup;
 mod store;
 
+pub use http::openapi;
 pub use startup::{NAME, bind, engine, run, sections_client};

@@ -7,6 +7,8 @@ mod openapi;
 mod read;
 mod write;
 
+pub use openapi::openapi;
+
 use actix_web::web::ServiceConfig;
 use models::ErrorCode;
 use service_kit::{

@@ -9,4 +9,5 @@ mod http;
 mod startup;
 mod store;
 
+pub use http::openapi;
 pub use startup::{NAME, bind, bind_beside, bind_preview, engine, run};

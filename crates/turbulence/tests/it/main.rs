@@ -12,6 +12,7 @@ mod import;
 mod leaks;
 mod legacy;
 mod migrate;
+mod openapi;
 mod shutdown;
 mod start_errors;
 mod statuses;

@@ -53,7 +53,7 @@ pub(super) struct Which {
     tag = "internal",
     params(Which),
     responses((status = 200, description = "The count of each section that was asked for.",
-        body = std::collections::BTreeMap<String, u64>), openapi::ListErrors)
+        body = std::collections::BTreeMap<String, u64>), openapi::InternalErrors)
 )]
 pub(super) async fn counts(
     query: Query<Which>,
@@ -83,7 +83,7 @@ fn ids(text: &str) -> Result<Vec<ObjectId>, ApiError> {
     get,
     path = "/internal/integrity",
     tag = "internal",
-    responses((status = 200, description = "What was found.", body = IntegrityReport), openapi::ListErrors),
+    responses((status = 200, description = "What was found.", body = IntegrityReport), openapi::InternalErrors),
     security(("bearer" = []))
 )]
 pub(super) async fn integrity(
@@ -124,7 +124,7 @@ impl Default for Repair {
     path = "/internal/integrity/repair",
     tag = "internal",
     params(Repair),
-    responses((status = 200, description = "What is or would be repaired.", body = IntegrityRepair), openapi::ListErrors),
+    responses((status = 200, description = "What is or would be repaired.", body = IntegrityRepair), openapi::InternalErrors),
     security(("bearer" = []))
 )]
 pub(super) async fn repair(_: Admin, query: Query<Repair>) -> Json<IntegrityRepair> {

@@ -26,11 +26,13 @@ pub(super) struct Parameters {
     #[param(value_type = Offset, required = false)]
     offset: Option<Offset>,
     /// A `next_cursor` of an earlier answer; not together with `offset`.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<Cursor>,
     /// Content of the section with this id alone; not together with `section`.
+    #[param(value_type = ObjectId, required = false)]
     section_id: Option<ObjectId>,
     /// Content of the section with this slug alone.
+    #[param(nullable = false)]
     section: Option<String>,
     /// Drafts as well. Needs a token.
     include_drafts: bool,

@@ -3,8 +3,6 @@
 //! What the kinds of content have in common is handled by the same functions; what describes them
 //! is written once here and filled in for each kind.
 
-use std::collections::BTreeMap;
-
 use actix_web::web::Json;
 use models::{
     ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Limit,
@@ -12,14 +10,8 @@ use models::{
     ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace, ReadOnlyMembers, Resolution, Story,
     StoryCreate, StoryPatch, StoryReplace, User,
 };
-use service_kit::extract::NoQuery;
-use utoipa::{
-    IntoResponses, Modify, OpenApi,
-    openapi::{
-        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    },
-};
+use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
+use utoipa::OpenApi;
 
 use super::{internal, list::Parameters, resolve::Where};
 
@@ -37,13 +29,13 @@ macro_rules! kind {
                 get, path = $list, tag = $tag, operation_id = concat!($tag, "_list"),
                 params(
                     Parameters,
-                    ("If-None-Match" = Option<String>, Header, description = "What the caller has.")
+                    ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
                 ),
                 responses(
                     (status = 200, description = "The page.", body = List<$card>,
                         headers(("ETag", description = "The state of the page."))),
                     (status = 304, description = "All is as it was."),
-                    ReadListErrors
+                    ListErrors
                 ),
                 security((), ("bearer" = []))
             )]
@@ -55,7 +47,7 @@ macro_rules! kind {
                 get, path = $item, tag = $tag, operation_id = concat!($tag, "_by_id"),
                 params(
                     ("id" = ObjectId, Path, description = "Its id."),
-                    ("If-None-Match" = Option<String>, Header, description = "What the caller has.")
+                    ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
                 ),
                 responses(
                     (status = 200, description = "The item.", body = $thing,
@@ -71,7 +63,8 @@ macro_rules! kind {
             /// Adds an item.
             #[utoipa::path(
                 post, path = $list, tag = $tag, operation_id = concat!($tag, "_create"),
-                params(("Idempotency-Key" = Option<String>, Header, description = "With the same \
+                params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1,
+                    max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "With the same \
                     key, the same request adds one item however often it is sent.")),
                 request_body = $create,
                 responses(
@@ -91,7 +84,7 @@ macro_rules! kind {
                 put, path = $item, tag = $tag, operation_id = concat!($tag, "_replace"),
                 params(
                     ("id" = ObjectId, Path, description = "Its id."),
-                    ("If-Match" = Option<String>, Header, description = "The state that is to be changed.")
+                    ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $replace,
                 responses(
@@ -109,7 +102,7 @@ macro_rules! kind {
                 patch, path = $item, tag = $tag, operation_id = concat!($tag, "_patch"),
                 params(
                     ("id" = ObjectId, Path, description = "Its id."),
-                    ("If-Match" = Option<String>, Header, description = "The state that is to be changed.")
+                    ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $patch,
                 responses(
@@ -127,7 +120,7 @@ macro_rules! kind {
                 delete, path = $item, tag = $tag, operation_id = concat!($tag, "_delete"),
                 params(
                     ("id" = ObjectId, Path, description = "Its id."),
-                    ("If-Match" = Option<String>, Header, description = "The state that is to be deleted.")
+                    ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
                 ),
                 responses((status = 204, description = "It is in the trash."), DeleteErrors),
                 security(("bearer" = []))
@@ -159,8 +152,9 @@ macro_rules! look_up {
         #[utoipa::path(
             get, path = $path, tag = $tag, operation_id = stringify!($name),
             params(
-                ($parameter = String, Path, description = "What it is found by."),
-                ("If-None-Match" = Option<String>, Header, description = "What the caller has.")
+                ($parameter = String, Path, pattern = "^[^/\\\\\\u0000-\\u001F\\u007F]+$",
+                    description = "What it is found by."),
+                ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
             ),
             responses(
                 (status = 200, description = "The item.", body = $thing,
@@ -211,7 +205,7 @@ kind!(
     PagePatch
 );
 look_up!(
-    story_by_slug,
+    stories_by_slug,
     "stories",
     "/stories/slug/{slug}",
     "slug",
@@ -219,7 +213,7 @@ look_up!(
     "The published story with this slug."
 );
 look_up!(
-    project_by_slug,
+    projects_by_slug,
     "projects",
     "/projects/slug/{slug}",
     "slug",
@@ -227,7 +221,7 @@ look_up!(
     "The published project with this slug."
 );
 look_up!(
-    page_by_type,
+    pages_by_type,
     "pages",
     "/pages/type/{page_type}",
     "page_type",
@@ -237,7 +231,7 @@ look_up!(
 
 /// Moves content to a section, all of it or none.
 #[utoipa::path(
-    post, path = "/content/move", tag = "content",
+    post, path = "/content/move", tag = "content", operation_id = "content_move",
     request_body = ContentMove,
     responses(
         (status = 200, description = "It is moved.", body = ContentMoved),
@@ -251,7 +245,7 @@ fn move_content() {}
 /// What stands at a path of the site.
 #[utoipa::path(
     get, path = "/resolve", tag = "content",
-    params(Where, ("If-None-Match" = Option<String>, Header, description = "What the caller has.")),
+    params(Where, ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")),
     responses(
         (status = 200, description = "The section, the item, or where it is now.", body = Resolution,
             headers(("ETag", description = "The state of the answer."))),
@@ -267,11 +261,11 @@ fn resolve() {}
     info(title = "content-service", description = "Stories, projects and pages."),
     paths(
         stories::list, stories::by_id, stories::create, stories::replace, stories::patch,
-        stories::delete, stories::restore, story_by_slug,
+        stories::delete, stories::restore, stories_by_slug,
         projects::list, projects::by_id, projects::create, projects::replace, projects::patch,
-        projects::delete, projects::restore, project_by_slug,
+        projects::delete, projects::restore, projects_by_slug,
         pages::list, pages::by_id, pages::create, pages::replace, pages::patch,
-        pages::delete, pages::restore, page_by_type,
+        pages::delete, pages::restore, pages_by_type,
         move_content, resolve,
         internal::user, internal::counts, internal::integrity, internal::repair
     ),
@@ -291,75 +285,42 @@ fn resolve() {}
 )]
 struct Document;
 
+/// The description of the service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
 /// Answers the document.
 pub(super) async fn document(_: NoQuery) -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+    Json(openapi())
 }
 
-/// How callers say who they are.
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
-
-/// Declares which errors a route answers besides those of every route.
-macro_rules! errors {
-    ($($(#[$doc:meta])+ $name:ident = $statuses:expr;)+) => {
-        $(
-            $(#[$doc])+
-            pub(super) struct $name;
-
-            impl IntoResponses for $name {
-                fn responses() -> BTreeMap<String, RefOr<Response>> {
-                    responses(&$statuses)
-                }
-            }
-        )+
-    };
-}
-
-errors! {
-    /// Of what has no name in its path.
-    ListErrors = [401, 403, 422];
-    /// Of a list that can be one of a section.
-    ReadListErrors = [401, 403, 404, 422];
+error_responses! {
+    /// Of what the other services and operators ask.
+    InternalErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
+    /// Of a list.
+    ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
     /// Of one item by its id.
-    ReadErrors = [400, 401, 403, 404, 422];
+    ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
     /// Of what the public looks up.
-    LookUpErrors = [404, 422];
+    LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
     /// Of adding.
-    CreateErrors = [400, 401, 403, 413, 415, 422];
+    CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
+        | UnsupportedMediaType | IdempotencyKeyReused | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
     /// Of changing.
-    ChangeErrors = [400, 401, 403, 404, 412, 413, 415, 422, 428];
+    ChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound
+        | PreconditionFailed | PayloadTooLarge | UnsupportedMediaType | ValidationFailed
+        | PreconditionRequired | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// Of deleting.
-    DeleteErrors = [400, 401, 403, 404, 412, 422, 428];
+    DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | PreconditionFailed
+        | ValidationFailed | PreconditionRequired | UnreadableDocument | AuthUnavailable;
     /// Of restoring.
-    RestoreErrors = [400, 401, 403, 404, 409, 422];
+    RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
     /// Of moving.
-    MoveErrors = [400, 401, 403, 413, 415, 422];
-}
-
-/// What any route answers when something is wrong with the system or its callers send too much.
-const ALWAYS: [u16; 3] = [429, 500, 503];
-
-fn responses(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
-    let statuses = statuses.iter().chain(&ALWAYS);
-    statuses.map(|status| (status.to_string(), RefOr::T(problem(*status)))).collect()
-}
-
-fn problem(status: u16) -> Response {
-    let schema = Some(Ref::from_schema_name("Problem"));
-    let codes = ErrorCode::ALL.iter().filter(|code| code.status() == status);
-    let codes: Vec<_> = codes.map(|code| format!("`{}`", code.as_str())).collect();
-    let content = || ContentBuilder::new().schema(schema.clone()).build();
-    ResponseBuilder::new()
-        .description(format!("An error; `code` is one of {}.", codes.join(", ")))
-        .content("application/json", content())
-        .content("application/problem+json", content())
-        .build()
+    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
+        | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
 }

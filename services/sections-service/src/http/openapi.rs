@@ -1,21 +1,13 @@
 //! The description of the routes (OpenAPI 3.1), made from their code.
 
-use std::collections::BTreeMap;
-
 use actix_web::web::Json;
 use models::{
     ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem,
     ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
     SectionReplace,
 };
-use service_kit::extract::NoQuery;
-use utoipa::{
-    IntoResponses, Modify, OpenApi,
-    openapi::{
-        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    },
-};
+use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
+use utoipa::OpenApi;
 
 use super::{integrity, internal, read, write};
 
@@ -50,39 +42,17 @@ use super::{integrity, internal, read, write};
 )]
 struct Document;
 
+/// The description of the service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
 /// Answers the document.
 pub(super) async fn document(_: NoQuery) -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+    Json(openapi())
 }
 
-/// How callers say who they are.
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
-
-/// Declares which errors a route answers besides those of every route.
-macro_rules! errors {
-    ($($(#[$doc:meta])+ $name:ident = $($code:ident)|+;)+) => {
-        $(
-            $(#[$doc])+
-            pub(super) struct $name;
-
-            impl IntoResponses for $name {
-                fn responses() -> BTreeMap<String, RefOr<Response>> {
-                    responses(&[$(ErrorCode::$code),+])
-                }
-            }
-        )+
-    };
-}
-
-errors! {
+error_responses! {
     /// Of a list.
     ListErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
     /// Of a section by its slug.
@@ -115,31 +85,4 @@ errors! {
     /// Of ordering.
     OrderErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | OrderMismatch
         | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;
-}
-
-/// What any route answers when something is wrong with the system or its callers send too much.
-const ALWAYS: [ErrorCode; 4] = [
-    ErrorCode::TooManyRequests,
-    ErrorCode::Internal,
-    ErrorCode::DatabaseUnavailable,
-    ErrorCode::NotReady,
-];
-
-fn responses(codes: &[ErrorCode]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for code in codes.iter().chain(&ALWAYS) {
-        by_status.entry(code.status()).or_default().push(format!("`{}`", code.as_str()));
-    }
-    let responses = by_status.into_iter();
-    responses.map(|(status, codes)| (status.to_string(), RefOr::T(problem(&codes)))).collect()
-}
-
-fn problem(codes: &[String]) -> Response {
-    let schema = Some(Ref::from_schema_name("Problem"));
-    let content = || ContentBuilder::new().schema(schema.clone()).build();
-    ResponseBuilder::new()
-        .description(format!("An error, with the code {}.", codes.join(" or ")))
-        .content("application/json", content())
-        .content("application/problem+json", content())
-        .build()
 }

@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Parent {
 /// The sections in order.
 #[utoipa::path(
     get,
-    operation_id = "list_sections",
+    operation_id = "sections_list",
     path = "/sections",
     tag = "sections",
     params(Filters, ("If-None-Match" = Option<String>, Header, nullable = false,
@@ -105,7 +105,7 @@ pub(super) async fn list(
 /// The sections in order, each with those below it.
 #[utoipa::path(
     get,
-    operation_id = "section_tree",
+    operation_id = "sections_tree",
     path = "/sections/tree",
     tag = "sections",
     params(Drafts, ("If-None-Match" = Option<String>, Header, nullable = false,
@@ -135,11 +135,11 @@ pub(super) async fn tree(
 /// The section with this slug.
 #[utoipa::path(
     get,
-    operation_id = "section_by_slug",
+    operation_id = "sections_by_slug",
     path = "/sections/slug/{slug}",
     tag = "sections",
     params(
-        ("slug" = String, Path, description = "Its slug."),
+        ("slug" = String, Path, pattern = "^[^/\\\\\\u0000-\\u001F\\u007F]+$", description = "Its slug."),
         Drafts,
         ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")
@@ -167,7 +167,7 @@ pub(super) async fn by_slug(
 /// The section with this id.
 #[utoipa::path(
     get,
-    operation_id = "section_by_id",
+    operation_id = "sections_by_id",
     path = "/sections/{id}",
     tag = "sections",
     params(

@@ -40,7 +40,7 @@ const ROUNDS: usize = 4;
 /// Adds a section.
 #[utoipa::path(
     post,
-    operation_id = "create_section",
+    operation_id = "sections_create",
     path = "/sections",
     tag = "sections",
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255,
@@ -76,7 +76,7 @@ pub(super) async fn create(
 /// Replaces a section. What the body leaves out stays as it is.
 #[utoipa::path(
     put,
-    operation_id = "replace_section",
+    operation_id = "sections_replace",
     path = "/sections/{id}",
     tag = "sections",
     params(
@@ -106,7 +106,7 @@ pub(super) async fn replace(
 /// Changes some fields of a section.
 #[utoipa::path(
     patch,
-    operation_id = "patch_section",
+    operation_id = "sections_patch",
     path = "/sections/{id}",
     tag = "sections",
     params(
@@ -161,7 +161,7 @@ pub(super) struct Deletion {
 /// Moves a section to the trash.
 #[utoipa::path(
     delete,
-    operation_id = "delete_section",
+    operation_id = "sections_delete",
     path = "/sections/{id}",
     tag = "sections",
     params(
@@ -193,7 +193,7 @@ pub(super) async fn delete(
 /// Takes a section out of the trash, with what was deleted together with it.
 #[utoipa::path(
     post,
-    operation_id = "restore_section",
+    operation_id = "sections_restore",
     path = "/sections/{id}/restore",
     tag = "sections",
     params(("id" = ObjectId, Path, description = "Its id.")),
@@ -219,7 +219,7 @@ pub(super) async fn restore(
 /// Puts all sections below one in order.
 #[utoipa::path(
     put,
-    operation_id = "order_sections",
+    operation_id = "sections_order",
     path = "/sections/order",
     tag = "sections",
     request_body = SectionOrder,

@@ -1,0 +1,79 @@
+// A client with the types of docs/openapi.json. Whatever the document does not allow does not
+// compile: a wrong path, an unknown parameter, a field that a story does not have.
+
+import createClient from "openapi-fetch";
+import type { components, operations, paths } from "./generated/api.js";
+
+type Schemas = components["schemas"];
+
+export type Story = Schemas["Story"];
+export type Problem = Schemas["Problem"];
+export type StoriesQuery = NonNullable<operations["stories_list"]["parameters"]["query"]>;
+
+/** What was read, and the tag that says in which state: for `If-Match`. */
+export interface Tagged<T> {
+  value: T;
+  etag: string | null;
+}
+
+/** The answer to a request that failed. Branch on `problem.code`. */
+export class ApiError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail);
+  }
+}
+
+interface Answer<T> {
+  data?: T;
+  error?: Problem;
+  response: Response;
+}
+
+function tagged<T>({ data, error, response }: Answer<T>): Tagged<T> {
+  if (error !== undefined) throw new ApiError(error);
+  if (data === undefined) throw new Error(`nothing was answered (${response.status})`);
+  return { value: data, etag: response.headers.get("etag") };
+}
+
+export function turbulence(baseUrl: string, token?: string) {
+  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  const client = createClient<paths>({ baseUrl, headers });
+
+  return {
+    /** A page of the list, newest first. */
+    async stories(query: StoriesQuery = {}) {
+      return tagged(await client.GET("/stories", { params: { query } })).value;
+    },
+
+    /** All of the list, a page after the other. */
+    async *allStories(query: Omit<StoriesQuery, "cursor" | "offset"> = {}): AsyncGenerator<Story> {
+      let cursor: string | null | undefined;
+      do {
+        const page = await this.stories(cursor ? { ...query, cursor } : query);
+        yield* page.items;
+        cursor = page.next_cursor;
+      } while (cursor);
+    },
+
+    /** What stands at a path of the site. Where it has moved, that is followed once. */
+    async resolve(path: string) {
+      const at = async (path: string) =>
+        tagged(await client.GET("/resolve", { params: { query: { path } } })).value;
+      const found = await at(path);
+      return found.kind === "moved" ? at(found.moved_to) : found;
+    },
+
+    /** Adds a story. Sent again with the same key, it adds nothing more. */
+    async createStory(body: Schemas["StoryCreate"], key: string = crypto.randomUUID()) {
+      const params = { header: { "Idempotency-Key": key } };
+      return tagged(await client.POST("/stories", { params, body }));
+    },
+
+    /** Changes a story that is still in the state in which it was read. */
+    async editStory(story: Tagged<Story>, body: Schemas["StoryPatch"]) {
+      const header = story.etag === null ? {} : { "If-Match": story.etag };
+      const params = { path: { id: story.value.id }, header };
+      return tagged(await client.PATCH("/stories/{id}", { params, body }));
+    },
+  };
+}

@@ -1,0 +1,132 @@
+//! What the descriptions of all processes have in common (OpenAPI 3.1): how callers say who they
+//! are, and what errors look like.
+
+use std::collections::BTreeMap;
+
+use models::ErrorCode;
+use utoipa::{
+    Modify,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
+        ResponseBuilder, Type,
+        extensions::ExtensionsBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+/// The responses of an operation by their statuses.
+pub type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// The extension that lists the codes of an error response, for programs.
+const CODES: &str = "x-error-codes";
+
+/// What any route answers when something is wrong with the system or its callers send too much.
+const ALWAYS: [ErrorCode; 4] = [
+    ErrorCode::TooManyRequests,
+    ErrorCode::Internal,
+    ErrorCode::DatabaseUnavailable,
+    ErrorCode::NotReady,
+];
+
+/// Says in a document how callers say who they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Declares sets of errors for the `responses` of `#[utoipa::path]`. What every route can answer is
+/// in all of them.
+///
+/// ```
+/// service_kit::error_responses! {
+///     /// Of what the public looks up.
+///     LookUpErrors = NotFound | ValidationFailed;
+/// }
+/// # use utoipa::IntoResponses;
+/// assert!(LookUpErrors::responses().contains_key("404"));
+/// assert!(LookUpErrors::responses().contains_key("503"));
+/// ```
+#[macro_export]
+macro_rules! error_responses {
+    ($($(#[$doc:meta])+ $name:ident = $($code:ident)|+;)+) => {
+        $(
+            $(#[$doc])+
+            pub(crate) struct $name;
+
+            impl ::utoipa::IntoResponses for $name {
+                fn responses() -> $crate::openapi::Responses {
+                    $crate::openapi::error_responses([$(::models::ErrorCode::$code),+])
+                }
+            }
+        )+
+    };
+}
+
+/// The responses that tell of these errors, and of those of every route.
+pub fn error_responses(codes: impl IntoIterator<Item = ErrorCode>) -> Responses {
+    let mut responses = Responses::new();
+    add_errors(&mut responses, codes.into_iter().chain(ALWAYS));
+    responses
+}
+
+/// Adds errors to what an operation answers.
+pub fn add_errors(responses: &mut Responses, codes: impl IntoIterator<Item = ErrorCode>) {
+    for code in codes {
+        let status = code.status();
+        let mut all = responses.get(&status.to_string()).map(codes_of).unwrap_or_default();
+        if !all.contains(&code) {
+            all.push(code);
+        }
+        all.sort_by_key(|code| ErrorCode::ALL.iter().position(|known| known == code));
+        responses.insert(status.to_string(), RefOr::T(problem(status, &all)));
+    }
+}
+
+fn codes_of(response: &RefOr<Response>) -> Vec<ErrorCode> {
+    let RefOr::T(response) = response else { return Vec::new() };
+    let codes = response.extensions.as_ref().and_then(|extensions| extensions.get(CODES));
+    codes.and_then(|codes| serde_json::from_value(codes.clone()).ok()).unwrap_or_default()
+}
+
+fn problem(status: u16, codes: &[ErrorCode]) -> Response {
+    let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    let content =
+        || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new()
+        .description(format!("An error, with the code `{}`.", names.join("` or `")))
+        .content("application/json", content())
+        .content("application/problem+json", content())
+        .extensions(Some(ExtensionsBuilder::new().add(CODES, names).build()));
+    let (name, kind, description) = match status {
+        401 => ("WWW-Authenticate", Type::String, "`Bearer`."),
+        429 | 503 => ("Retry-After", Type::Integer, "After how many seconds to try again."),
+        _ => return response.build(),
+    };
+    let header = HeaderBuilder::new().schema(ObjectBuilder::new().schema_type(kind));
+    response.header(name, header.description(Some(description)).build()).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_status_are_one_response_that_names_them_in_the_order_of_the_catalogue() {
+        let mut responses = error_responses([ErrorCode::InvalidId]);
+        add_errors(&mut responses, [ErrorCode::InvalidPath, ErrorCode::InvalidPath]);
+        let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
+        assert_eq!(statuses, ["400", "429", "500", "503"]);
+        let response = serde_json::to_value(&responses["400"]).unwrap();
+        assert_eq!(response[CODES], serde_json::json!(["invalid_path", "invalid_id"]));
+        let description = "An error, with the code `invalid_path` or `invalid_id`.";
+        assert_eq!(response["description"], description);
+        let unavailable = serde_json::to_value(&responses["503"]).unwrap();
+        assert_eq!(unavailable["headers"]["Retry-After"]["schema"]["type"], "integer");
+    }
+}

@@ -1,0 +1,107 @@
+//! The description of everything that the gateway answers: what the services say of themselves,
+//! without what is inside only, and with what the gateway adds.
+//!
+//! The gateway does not know the services' code. `turbulence openapi`, which is built from all of
+//! them, makes the document once; `just openapi` writes it to `docs/openapi.json`, and the gateway
+//! answers that file.
+
+use std::collections::BTreeSet;
+
+use models::{ErrorCode, FieldError, Problem};
+use serde_json::Value;
+use service_kit::{
+    error_responses, health,
+    openapi::{Bearer, add_errors},
+};
+use utoipa::openapi::{OpenApi, path::{Operation, PathItem}};
+
+use crate::{docs, path::first_segment, routes::is_routed};
+
+error_responses! {
+    /// Of what the gateway answers itself.
+    OwnErrors = ValidationFailed;
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Turbulence",
+        description = "The content backend of a site whose navigation is data: sections, and the \
+            stories, projects and pages that belong to them.\n\nWhat can be read with `GET` \
+            answers `HEAD` too. Every answer has the header `x-request-id`. An error has one shape \
+            everywhere, `Problem`, with a stable `code`; it is `application/problem+json` for those \
+            who ask for that with `Accept`."
+    ),
+    paths(docs::document, docs::page),
+    components(schemas(ErrorCode, FieldError, Problem)),
+    tags((name = "description", description = "This description.")),
+    modifiers(&Bearer)
+)]
+struct Own;
+
+/// What a request meets on its way through the gateway.
+const ON_THE_WAY: [ErrorCode; 3] =
+    [ErrorCode::UpstreamBroken, ErrorCode::UpstreamUnavailable, ErrorCode::UpstreamTimeout];
+
+/// The description of the gateway in front of services that describe themselves so.
+pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
+    let mut document = <Own as utoipa::OpenApi>::openapi();
+    document.merge(health::openapi());
+    for mut service in services {
+        service.paths.paths.retain(|path, _| first_segment(path).is_some_and(is_routed));
+        for (path, item) in &mut service.paths.paths {
+            let is_open = path.contains('{');
+            for operation in operations(item) {
+                let responses = &mut operation.responses.responses;
+                add_errors(responses, ON_THE_WAY);
+                add_errors(responses, is_open.then_some(ErrorCode::InvalidPath));
+            }
+        }
+        document.merge(service);
+    }
+    drop_unused(&mut document);
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+/// Leaves out tags and schemas of which nothing else speaks: those of routes that are inside only.
+fn drop_unused(document: &mut OpenApi) {
+    let items = document.paths.paths.values_mut();
+    let tags: BTreeSet<String> =
+        items.flat_map(operations).filter_map(|operation| operation.tags.clone()).flatten().collect();
+    if let Some(described) = &mut document.tags {
+        described.retain(|tag| tags.contains(&tag.name));
+    }
+    let Some(components) = &mut document.components else { return };
+    let mut used = BTreeSet::new();
+    let mut found = references(&serde_json::to_value(&document.paths).unwrap_or_default());
+    while let Some(name) = found.pop() {
+        if let Some(schema) = components.schemas.get(&name)
+            && used.insert(name)
+        {
+            found.extend(references(&serde_json::to_value(schema).unwrap_or_default()));
+        }
+    }
+    components.schemas.retain(|name, _| used.contains(name));
+}
+
+/// The names of the schemas that are referred to.
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, value)| match value.as_str() {
+                Some(target) if name == "$ref" => {
+                    target.rsplit('/').next().map(str::to_owned).into_iter().collect()
+                }
+                _ => references(value),
+            })
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
