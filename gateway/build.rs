@@ -14,11 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&env::var("OUT_DIR")?).join("swagger-ui");
     fs::create_dir_all(&folder)?;
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
-    let root = archive.name_for_index(0).and_then(|name| name.split('/').next());
-    let root = root.ok_or("the archive of Swagger UI is empty")?.to_owned();
+    let root = archive.root_dir(|_| true)?.ok_or("the archive of Swagger UI is not one folder")?;
     for name in FILES {
         let path = folder.join(name.trim_start_matches("dist/"));
-        io::copy(&mut archive.by_name(&format!("{root}/{name}"))?, &mut File::create(path)?)?;
+        let name = format!("{}/{name}", root.display());
+        io::copy(&mut archive.by_name(&name)?, &mut File::create(path)?)?;
     }
     Ok(())
 }

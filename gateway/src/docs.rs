@@ -42,9 +42,8 @@ static DOCUMENT: LazyLock<File> = LazyLock::new(|| {
     file("openapi.json", "application/json", include_bytes!("../../docs/openapi.json"))
 });
 
-static PAGE: LazyLock<File> = LazyLock::new(|| {
-    file("docs", "text/html; charset=utf-8", include_bytes!("docs/page.html"))
-});
+static PAGE: LazyLock<File> =
+    LazyLock::new(|| file("docs", "text/html; charset=utf-8", include_bytes!("docs/page.html")));
 
 /// What the page loads.
 static ASSETS: LazyLock<[File; 5]> = LazyLock::new(|| {

@@ -13,7 +13,10 @@ use service_kit::{
     error_responses, health,
     openapi::{Bearer, add_errors},
 };
-use utoipa::openapi::{OpenApi, path::{Operation, PathItem}};
+use utoipa::openapi::{
+    OpenApi,
+    path::{Operation, PathItem},
+};
 
 use crate::{docs, path::first_segment, routes::is_routed};
 
@@ -71,8 +74,11 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// Leaves out tags and schemas of which nothing else speaks: those of routes that are inside only.
 fn drop_unused(document: &mut OpenApi) {
     let items = document.paths.paths.values_mut();
-    let tags: BTreeSet<String> =
-        items.flat_map(operations).filter_map(|operation| operation.tags.clone()).flatten().collect();
+    let tags: BTreeSet<String> = items
+        .flat_map(operations)
+        .filter_map(|operation| operation.tags.clone())
+        .flatten()
+        .collect();
     if let Some(described) = &mut document.tags {
         described.retain(|tag| tags.contains(&tag.name));
     }

@@ -84,12 +84,14 @@ mod tests {
     use utoipa::OpenApi;
 
     use super::*;
-    use crate::{ContentMove, Resolution, SectionCreate, SectionNode, SectionOrder, Story};
+    use crate::{
+        ContentMove, ErrorCode, Resolution, SectionCreate, SectionNode, SectionOrder, Story,
+    };
 
     #[derive(OpenApi)]
     #[openapi(
         components(schemas(
-            ContentMove, PagePatch, ProjectReplace, Resolution, SectionCreate, SectionOrder, SectionPatch, SectionNode,
+            ContentMove, ErrorCode, PagePatch, ProjectReplace, Resolution, SectionCreate, SectionOrder, SectionPatch, SectionNode,
             Story, StoryReplace
         )),
         modifiers(&ReadOnlyMembers)
@@ -113,6 +115,7 @@ mod tests {
         assert_eq!(schemas["Moment"]["format"], "date-time");
         assert!(replace["description"].is_string());
         assert_eq!(schemas["MovedContent"]["oneOf"][0]["additionalProperties"], false);
+        assert_eq!(schemas["ErrorCode"]["enum"][0], "invalid_path");
         assert_eq!(schemas["ResolvedContent"]["anyOf"].as_array().map(Vec::len), Some(6));
     }
 

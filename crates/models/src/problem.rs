@@ -1,13 +1,26 @@
 //! The one shape of every error: RFC 9457 members, a stable code, and the trace to look up.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
+
+use crate::schema::schema;
+
+schema!(
+    ErrorCode,
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("The stable name of an error. Codes never change their meaning."))
+        .enum_values(Some(ErrorCode::ALL.iter().map(|code| code.as_str())))
+);
 
 /// Declares the catalogue of errors: code, HTTP status, title.
 macro_rules! catalogue {
     ($($(#[$doc:meta])+ $variant:ident = $code:literal, $status:literal, $title:literal;)+) => {
         /// The stable name of an error. Codes are part of the interface: they never change meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
             $($(#[$doc])+ #[serde(rename = $code)] $variant,)+
         }

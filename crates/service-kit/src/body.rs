@@ -29,6 +29,9 @@ const MESSAGE_MAX_CHARS: usize = 300;
 /// The most fields that an answer names.
 const ERRORS_MAX: usize = 50;
 
+/// The largest whole number up to which a float has each of them (RFC 8259 §6).
+const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+
 /// How large a body may be. Put among the data of an app; without it the default holds.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(usize);
@@ -266,6 +269,10 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        // JSON has one kind of number: what is written 2.0 or 2e0 is 2 (JSON Schema, "integer").
+        if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
+            return Ok((value as i64).into());
+        }
         Ok(value.into())
     }
 
@@ -300,7 +307,7 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
 #[cfg(test)]
 mod tests {
     use actix_web::{http::StatusCode, test::TestRequest};
-    use models::{ProjectCreate, StoryCreate, StoryPatch, StoryReplace};
+    use models::{ProjectCreate, SectionPatch, StoryCreate, StoryPatch, StoryReplace};
     use serde_json::json;
 
     use super::*;
@@ -360,6 +367,20 @@ mod tests {
         ] {
             let error = sent::<StoryCreate>(content_type, body).await.unwrap_err();
             assert_eq!(error.code(), ErrorCode::UnsupportedMediaType, "{content_type}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_whole_number_is_one_however_it_is_written() {
+        for (text, number) in [("2", 2), ("2.0", 2), ("-2e3", -2000), ("-0.0", 0)] {
+            let body = format!(r#"{{"sort_order": {text}}}"#);
+            let patch = sent::<SectionPatch>(JSON, body).await.unwrap();
+            assert_eq!(patch.sort_order, Some(number), "{text}");
+        }
+        for text in ["2.5", "1e300", "3000000000.0"] {
+            let body = format!(r#"{{"sort_order": {text}}}"#);
+            let error = sent::<SectionPatch>(JSON, body).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ValidationFailed, "{text}");
         }
     }
 

@@ -10,8 +10,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            self, CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderValue, IF_MATCH, IfMatch as IfMatchHeader,
-            IfNoneMatch, VARY,
+            self, CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderValue, IF_MATCH,
+            IfMatch as IfMatchHeader, IfNoneMatch, VARY,
         },
     },
 };
@@ -126,11 +126,7 @@ const REVALIDATE: (header::HeaderName, &str) = (CACHE_CONTROL, "no-cache");
 /// Editors see more than the public does.
 const PER_CALLER: (header::HeaderName, &str) = (VARY, "authorization");
 
-fn tagged(
-    status: StatusCode,
-    tag: &ETag,
-    body: impl MessageBody + 'static,
-) -> HttpResponse {
+fn tagged(status: StatusCode, tag: &ETag, body: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((ETAG, tag.to_string()))
         .insert_header(REVALIDATE)

@@ -96,8 +96,7 @@ fn codes_of(response: &RefOr<Response>) -> Vec<ErrorCode> {
 
 fn problem(status: u16, codes: &[ErrorCode]) -> Response {
     let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
-    let content =
-        || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let response = ResponseBuilder::new()
         .description(format!("An error, with the code `{}`.", names.join("` or `")))
         .content("application/json", content())
