@@ -10,13 +10,16 @@ use actix_web::{
     http::header::{CONTENT_SECURITY_POLICY, HeaderValue},
     web,
 };
+use models::ErrorCode;
 use service_kit::{
     ApiError,
     conditional::{ETag, fixed},
     error::route_not_found,
     extract::NoQuery,
+    openapi::{Responses, add_errors},
     server::read,
 };
+use utoipa::IntoResponses;
 
 /// A file that is answered as it is.
 struct File {
@@ -57,17 +60,27 @@ static ASSETS: LazyLock<[File; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// What the page may do: run and show its own files, and send requests to this gateway. Swagger UI
-/// writes `style` attributes and has its pictures in its style sheet.
+/// What the page may do: run and show its own files, and send requests to this gateway. The pictures
+/// of Swagger UI are in its style sheet.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 impl File {
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         fixed(request, &self.tag, self.content_type, self.body)
+    }
+}
+
+/// What is answered to a query, and to whoever asks too often.
+struct OwnErrors;
+
+impl IntoResponses for OwnErrors {
+    fn responses() -> Responses {
+        let mut responses = Responses::new();
+        add_errors(&mut responses, [ErrorCode::ValidationFailed, ErrorCode::TooManyRequests]);
+        responses
     }
 }
 
@@ -92,7 +105,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         (status = 200, description = "The OpenAPI document.", body = serde_json::Map<String, serde_json::Value>,
             headers(("ETag", description = "The state of the document."))),
         (status = 304, description = "The document is as it was."),
-        super::openapi::OwnErrors
+        OwnErrors
     )
 )]
 pub(crate) async fn document(request: HttpRequest, _: NoQuery) -> HttpResponse {
@@ -111,7 +124,7 @@ pub(crate) async fn document(request: HttpRequest, _: NoQuery) -> HttpResponse {
         (status = 200, description = "The page.", body = String, content_type = "text/html",
             headers(("ETag", description = "The state of the page."))),
         (status = 304, description = "The page is as it was."),
-        super::openapi::OwnErrors
+        OwnErrors
     )
 )]
 pub(crate) async fn page(request: HttpRequest, _: NoQuery) -> HttpResponse {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use models::{ErrorCode, FieldError, Problem};
 use serde_json::Value;
 use service_kit::{
-    error_responses, health,
+    health,
     openapi::{Bearer, add_errors},
 };
 use utoipa::openapi::{
@@ -19,11 +19,6 @@ use utoipa::openapi::{
 };
 
 use crate::{docs, path::first_segment, routes::is_routed};
-
-error_responses! {
-    /// Of what the gateway answers itself.
-    OwnErrors = ValidationFailed;
-}
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -35,10 +30,15 @@ error_responses! {
             everywhere, `Problem`, with a stable `code`; it is `application/problem+json` for those \
             who ask for that with `Accept`."
     ),
-    paths(docs::document, docs::page),
     components(schemas(ErrorCode, FieldError, Problem)),
-    tags((name = "description", description = "This description.")),
     modifiers(&Bearer)
+)]
+struct Frame;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    paths(docs::document, docs::page),
+    tags((name = "description", description = "This description."))
 )]
 struct Own;
 
@@ -48,8 +48,7 @@ const ON_THE_WAY: [ErrorCode; 3] =
 
 /// The description of the gateway in front of services that describe themselves so.
 pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
-    let mut document = <Own as utoipa::OpenApi>::openapi();
-    document.merge(health::openapi());
+    let mut document = <Frame as utoipa::OpenApi>::openapi();
     for mut service in services {
         service.paths.paths.retain(|path, _| first_segment(path).is_some_and(is_routed));
         for (path, item) in &mut service.paths.paths {
@@ -62,6 +61,8 @@ pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
         }
         document.merge(service);
     }
+    document.merge(health::openapi());
+    document.merge(<Own as utoipa::OpenApi>::openapi());
     drop_unused(&mut document);
     document
 }

@@ -12,7 +12,7 @@ use crate::schema::{schema, text};
 #[serde(try_from = "String", into = "String")]
 pub struct Slug(String);
 
-schema!(Slug, text("^[a-z0-9]+(-[a-z0-9]+)*$", Slug::MAX_LENGTH));
+schema!(Slug, text("^[a-z0-9]+(-[a-z0-9]+)*$", Slug::MAX_LENGTH).examples(["first-light"]));
 
 /// The text is no slug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

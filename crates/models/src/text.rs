@@ -53,15 +53,15 @@ fn within(text: &str, longest: usize) -> Result<(), InvalidText> {
     }
 }
 
-/// Declares a text: its name, how it is checked, and its largest length in characters.
+/// Declares a text: its name, how it is checked, its largest length in characters, and an example.
 macro_rules! text {
-    ($(#[$doc:meta])+ $name:ident = $check:ident, $longest:literal) => {
+    ($(#[$doc:meta])+ $name:ident = $check:ident, $longest:literal, $example:literal) => {
         $(#[$doc])+
         #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
-        schema!($name, schema::$check(Self::MAX_LENGTH));
+        schema!($name, schema::$check(Self::MAX_LENGTH).examples([$example]));
 
         impl $name {
             /// The most characters (Unicode scalar values) that it has.
@@ -97,33 +97,33 @@ macro_rules! text {
 
 text! {
     /// The title of a section or an item of content.
-    Title = line, 200
+    Title = line, 200, "First light"
 }
 
 text! {
     /// The text of an item of content that is there already, as HTML. Existing sites hold texts of
     /// up to 175,000 characters, which have to stay editable.
-    Content = prose, 500_000
+    Content = prose, 500_000, "<p>The lamp was lit at dusk.</p>"
 }
 
 text! {
     /// The text of a new item of content, as HTML: some fifty pages of a book.
-    NewContent = prose, 100_000
+    NewContent = prose, 100_000, "<p>The lamp was lit at dusk.</p>"
 }
 
 text! {
     /// A sentence or two about a project.
-    Summary = prose, 2_000
+    Summary = prose, 2_000, "Reads a tide table aloud."
 }
 
 text! {
     /// Something that a project is made with.
-    Technology = line, 100
+    Technology = line, 100, "Rust"
 }
 
 text! {
     /// Which page of the site a page is, such as `about`.
-    PageType = line, 100
+    PageType = line, 100, "about"
 }
 
 impl From<NewContent> for Content {

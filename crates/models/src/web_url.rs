@@ -23,6 +23,7 @@ schema!(
         ),
         WebUrl::MAX_LENGTH
     )
+    .examples(["https://example.com/picture.png"])
 );
 
 /// The text is no address of the web.

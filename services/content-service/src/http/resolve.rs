@@ -24,7 +24,7 @@ const PATH_MAX_LENGTH: usize = 2048;
 #[into_params(parameter_in = Query)]
 pub(super) struct Where {
     /// A path of the site, such as `/blog/first-light`.
-    #[param(pattern = "^/", max_length = 2048)]
+    #[param(pattern = r"^/[\s\S]*$", max_length = 2048)]
     path: String,
     /// How many items the first page has at most.
     #[serde(default)]
