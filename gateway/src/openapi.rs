@@ -11,10 +11,10 @@ use models::{ErrorCode, FieldError, Problem};
 use serde_json::Value;
 use service_kit::{
     health,
-    openapi::{Bearer, add_errors},
+    openapi::{Bearer, add_errors, codes_of},
 };
 use utoipa::openapi::{
-    OpenApi,
+    OpenApi, Ref, RefOr,
     path::{Operation, PathItem},
 };
 
@@ -63,8 +63,26 @@ pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     }
     document.merge(health::openapi());
     document.merge(<Own as utoipa::OpenApi>::openapi());
+    share_errors(&mut document);
     drop_unused(&mut document);
     document
+}
+
+/// Puts each error response there once, under a name of its status and codes.
+fn share_errors(document: &mut OpenApi) {
+    let OpenApi { paths, components, .. } = document;
+    let shared = &mut components.get_or_insert_default().responses;
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        for (status, response) in &mut operation.responses.responses {
+            let codes = codes_of(response);
+            if !codes.is_empty() {
+                let codes: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+                let name = format!("{status}-{}", codes.join("-"));
+                let reference = RefOr::Ref(Ref::from_response_name(&name));
+                shared.insert(name, std::mem::replace(response, reference));
+            }
+        }
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -86,6 +104,7 @@ fn drop_unused(document: &mut OpenApi) {
     let Some(components) = &mut document.components else { return };
     let mut used = BTreeSet::new();
     let mut found = references(&serde_json::to_value(&document.paths).unwrap_or_default());
+    found.extend(references(&serde_json::to_value(&components.responses).unwrap_or_default()));
     while let Some(name) = found.pop() {
         if let Some(schema) = components.schemas.get(&name)
             && used.insert(name)

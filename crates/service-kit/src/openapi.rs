@@ -88,7 +88,8 @@ pub fn add_errors(responses: &mut Responses, codes: impl IntoIterator<Item = Err
     }
 }
 
-fn codes_of(response: &RefOr<Response>) -> Vec<ErrorCode> {
+/// The codes of an error response; none where it is no error.
+pub fn codes_of(response: &RefOr<Response>) -> Vec<ErrorCode> {
     let RefOr::T(response) = response else { return Vec::new() };
     let codes = response.extensions.as_ref().and_then(|extensions| extensions.get(CODES));
     codes.and_then(|codes| serde_json::from_value(codes.clone()).ok()).unwrap_or_default()

@@ -33,9 +33,11 @@ fn every_reference_leads_somewhere_and_nothing_is_left_over() {
     for pointer in &references {
         assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
     }
-    for name in document["components"]["schemas"].as_object().unwrap().keys() {
-        let pointer = format!("/components/schemas/{name}");
-        assert!(references.contains(pointer.as_str()), "{name} is used nowhere");
+    for kind in ["schemas", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            let pointer = format!("/components/{kind}/{name}");
+            assert!(references.contains(pointer.as_str()), "{pointer} is used nowhere");
+        }
     }
 }
 
