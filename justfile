@@ -38,7 +38,7 @@ openapi:
 # Ask a live gateway what its description allows, and what it forbids (needs Python 3 with pip)
 schemathesis *options:
     cargo build --package turbulence
-    .ci/schemathesis target/debug/turbulence {{ options }}
+    .ci/schemathesis "${CARGO_TARGET_DIR:-target}/debug/turbulence" {{ options }}
 
 # Make TypeScript types from docs/openapi.json and check a client of them (needs Node.js with npm)
 typescript:
