@@ -73,7 +73,7 @@ fn overlap(openapi: &mut OpenApi, name: &str) {
     let Some(schema) = schemas.and_then(|all| all.get_mut(name)) else { return };
     if let RefOr::T(Schema::OneOf(variants)) = schema {
         let any_of = AnyOfBuilder::new().description(variants.description.take());
-        let any_of = variants.items.drain(..).fold(any_of, |any_of, item| any_of.item(item));
+        let any_of = variants.items.drain(..).fold(any_of, AnyOfBuilder::item);
         *schema = RefOr::T(Schema::AnyOf(any_of.build()));
     }
 }
