@@ -12,7 +12,7 @@ use actix_web::http::{
         HeaderValue as ServerHeaderValue,
     },
 };
-use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use reqwest::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
 use service_kit::server::{REQUEST_ID, RequestId};
 
 /// Headers that end at the next hop (RFC 9110 §7.6.1; the `proxy-` ones are between a client and
@@ -34,6 +34,9 @@ const SAID_BY_THE_GATEWAY: [&str; 4] = ["expect", "forwarded", "host", REQUEST_I
 
 /// All headers that begin so are said by the gateway itself.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
+
+/// Whose request it is.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// All headers that begin so come from the gateway's own settings.
 const CORS_PREFIX: &str = "access-control-";
@@ -73,6 +76,12 @@ pub(crate) fn to_service(headers: &ServerHeaders, arrival: &Arrival<'_>) -> Head
     say("x-forwarded-proto", Some(PROTO));
     say(REQUEST_ID, arrival.request_id.and_then(|id| text(id.as_str())));
     kept
+}
+
+/// Who asks, of what goes to a service: for what the gateway asks on a client's behalf.
+pub(crate) fn of_caller(mut headers: HeaderMap) -> HeaderMap {
+    let kept = [AUTHORIZATION, X_FORWARDED_FOR, HeaderName::from_static(REQUEST_ID)];
+    kept.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect()
 }
 
 /// The headers of a service's answer as they go to the client. Its length is among them; whether

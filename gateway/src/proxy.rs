@@ -46,6 +46,22 @@ pub(crate) struct Proxy {
     pub(crate) timeouts: Timeouts,
 }
 
+/// What is sent to a service.
+struct Asked<'a> {
+    method: Method,
+    path: &'a str,
+    query: Option<&'a str>,
+    headers: HeaderMap,
+    /// Whether another replica may get it that one broke off.
+    is_repeatable: bool,
+}
+
+/// What a service answered.
+pub(crate) struct Reply {
+    pub(crate) response: reqwest::Response,
+    span: Span,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 enum Failure {
@@ -69,16 +85,58 @@ impl Proxy {
         payload: web::Payload,
         upstream: &Upstream,
     ) -> Result<HttpResponse, ApiError> {
-        let mut upload = Upload::start(request, payload, self.timeouts.body_idle);
-        let headers = headers_to_service(request);
-        let is_repeatable = request.method().is_safe() && !has_body(request);
+        let uri = request.uri();
+        let asked = Asked {
+            method: Method::from_bytes(request.method().as_str().as_bytes())
+                .map_err(ApiError::internal)?,
+            path: uri.path(),
+            query: uri.query(),
+            headers: headers_to_service(request),
+            is_repeatable: request.method().is_safe() && !has_body(request),
+        };
+        let upload = Upload::start(request, payload, self.timeouts.body_idle);
+        let (response, span) = self.send(&asked, upload, upstream).await?;
+        self.pass_back(request, response, span).map_err(|failure| failure.explain(upstream))
+    }
+
+    /// Asks a replica of the service for something that the client has not asked for by itself,
+    /// with the client's token and ids.
+    pub(crate) async fn ask(
+        &self,
+        request: &HttpRequest,
+        path: &str,
+        upstream: &Upstream,
+    ) -> Result<Reply, ApiError> {
+        let headers = headers::of_caller(headers_to_service(request));
+        let asked = Asked { method: Method::GET, path, query: None, headers, is_repeatable: true };
+        let (response, span) = self.send(&asked, Upload::none(), upstream).await?;
+        Ok(Reply { response, span })
+    }
+
+    /// Passes an answer on that was asked for.
+    pub(crate) fn give_back(
+        &self,
+        request: &HttpRequest,
+        Reply { response, span }: Reply,
+        upstream: &Upstream,
+    ) -> Result<HttpResponse, ApiError> {
+        self.pass_back(request, response, span).map_err(|failure| failure.explain(upstream))
+    }
+
+    /// Sends to one replica after the other, until one answers.
+    async fn send(
+        &self,
+        asked: &Asked<'_>,
+        mut upload: Upload,
+        upstream: &Upstream,
+    ) -> Result<(reqwest::Response, Span), ApiError> {
         let mut broken = None;
         for replica in upstream.candidates() {
-            match self.attempt(request, headers.clone(), &mut upload, upstream, replica).await {
-                Ok(response) => return Ok(response),
+            match self.attempt(asked, &mut upload, upstream, replica).await {
+                Ok(answer) => return Ok(answer),
                 Err(Failure::NotConnected(error)) => replica.learn(Finding::Unreachable(error)),
                 // A replica that was killed; the request may have arrived (RFC 9110 §9.2.2).
-                Err(failure @ Failure::Broken(_)) if is_repeatable => broken = Some(failure),
+                Err(failure @ Failure::Broken(_)) if asked.is_repeatable => broken = Some(failure),
                 Err(failure) => return Err(failure.explain(upstream)),
             }
         }
@@ -87,15 +145,14 @@ impl Proxy {
 
     async fn attempt(
         &self,
-        request: &HttpRequest,
-        headers: HeaderMap,
+        asked: &Asked<'_>,
         upload: &mut Upload,
         upstream: &Upstream,
         replica: &Replica,
-    ) -> Result<HttpResponse, Failure> {
-        let span = client_span(request, upstream, replica);
+    ) -> Result<(reqwest::Response, Span), Failure> {
+        let span = client_span(asked, upstream, replica);
         let answer = async {
-            let request = outgoing(request, headers, upload, replica, &span)?;
+            let request = outgoing(asked, upload, replica, &span)?;
             let sending = self.client.execute(request).instrument(span.clone());
             // Dropped with this future, when the client leaves.
             let mut answer = AbortOnDropHandle::new(self.runtime.spawn(sending));
@@ -112,7 +169,7 @@ impl Proxy {
             }
         };
         match answer.await {
-            Ok(response) => self.pass_back(request, response, span),
+            Ok(response) => Ok((response, span)),
             Err(failure) => {
                 span.record("otel.status_code", "ERROR");
                 Err(failure)
@@ -225,12 +282,16 @@ struct Upload {
 impl Upload {
     fn start(request: &HttpRequest, payload: web::Payload, idle: Duration) -> Self {
         if !has_body(request) {
-            return Self { body: None, moving: None };
+            return Self::none();
         }
         let (inlet, relay) = relay();
         // On this thread: the server's bodies cannot leave it.
         let moving = tokio::task::spawn_local(pump(payload, inlet, idle));
         Self { body: Some(Arc::new(Mutex::new(Some(relay)))), moving: Some(moving) }
+    }
+
+    fn none() -> Self {
+        Self { body: None, moving: None }
     }
 
     /// The body for one attempt.
@@ -280,17 +341,14 @@ fn headers_to_service(request: &HttpRequest) -> HeaderMap {
 }
 
 fn outgoing(
-    request: &HttpRequest,
-    headers: HeaderMap,
+    asked: &Asked<'_>,
     upload: &Upload,
     replica: &Replica,
     span: &Span,
 ) -> Result<Request, Failure> {
-    let uri = request.uri();
-    let url = replica.url(uri.path(), uri.query()).map_err(Failure::ours)?;
-    let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(Failure::ours)?;
-    let mut outgoing = Request::new(method, url);
-    *outgoing.headers_mut() = headers;
+    let url = replica.url(asked.path, asked.query).map_err(Failure::ours)?;
+    let mut outgoing = Request::new(asked.method.clone(), url);
+    outgoing.headers_mut().clone_from(&asked.headers);
     inject_trace(span, outgoing.headers_mut());
     *outgoing.body_mut() = upload.body();
     if outgoing.body().is_some() && !outgoing.headers().contains_key(header::CONTENT_LENGTH) {
@@ -313,8 +371,8 @@ where
 }
 
 /// OpenTelemetry semantic conventions, "HTTP client span".
-fn client_span(request: &HttpRequest, upstream: &Upstream, replica: &Replica) -> Span {
-    let (method, address) = (request.method(), replica.address());
+fn client_span(asked: &Asked<'_>, upstream: &Upstream, replica: &Replica) -> Span {
+    let (method, address) = (&asked.method, replica.address());
     tracing::info_span!(
         "upstream",
         otel.name = format!("{method} {}", upstream.name()),
@@ -324,6 +382,6 @@ fn client_span(request: &HttpRequest, upstream: &Upstream, replica: &Replica) ->
         http.response.status_code = Empty,
         server.address = address.host_str(),
         server.port = address.port_or_known_default(),
-        url.path = request.uri().path(),
+        url.path = asked.path,
     )
 }

@@ -14,11 +14,16 @@ use actix_web::{
     web,
 };
 use models::ErrorCode;
-use service_kit::{ApiError, error::route_not_found, health::Health};
+use service_kit::{
+    ApiError,
+    error::route_not_found,
+    health::Health,
+    rate_limit::{RateLimit, rate_limit},
+};
 
 use crate::{
     cors::{self, Origins},
-    docs, path,
+    docs, integrity, path,
     proxy::Proxy,
     upstream::{Upstream, Upstreams},
 };
@@ -39,6 +44,7 @@ pub(crate) fn is_routed(segment: &str) -> bool {
 pub(crate) struct Routes {
     pub(crate) health: Health,
     pub(crate) origins: Origins,
+    pub(crate) limits: RateLimit,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) upstreams: Upstreams,
 }
@@ -52,11 +58,14 @@ impl Routes {
         // The last one sees a request first. CORS comes before the refusals, so that scripts in a
         // browser can read those too.
         let mut scope = web::scope("")
+            .app_data(web::Data::new(self.limits.clone()))
             .wrap(from_fn(refuse_invalid_paths))
+            .wrap(from_fn(rate_limit))
             .wrap(self.origins.middleware())
             .wrap(from_fn(cors::explain_refusals))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
+            .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
         for (segment, upstream) in owned(&SECTIONS, sections).chain(owned(&CONTENT, content)) {
             scope = scope.service(self.route(segment, upstream));

@@ -10,6 +10,7 @@ use std::{
 use reqwest::Client;
 use service_kit::{
     Settings, http,
+    rate_limit::{Place, RateLimit},
     server::{self, BindError},
 };
 use tokio::runtime::Handle;
@@ -77,6 +78,7 @@ pub struct Gateway {
     address: SocketAddr,
     drain: Duration,
     origins: Origins,
+    limits: RateLimit,
     upstreams: Upstreams,
     client: Client,
     timeouts: Timeouts,
@@ -96,6 +98,7 @@ impl Gateway {
             listener,
             drain: Duration::from_secs(settings.server.drain_seconds.into()),
             origins: Origins::new(&settings.cors)?,
+            limits: RateLimit::new(&settings.rate_limit, Place::Edge),
             upstreams: Upstreams::new(&settings.upstreams),
             client: http::streaming_client()?,
             timeouts,
@@ -109,11 +112,12 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, origins, upstreams, client, timeouts } = self;
+        let Self { listener, address: _, drain, origins, limits, upstreams, client, timeouts } =
+            self;
         let health = health::of_gateway(&upstreams, &client, timeouts);
         let probes = health::probe_all(&upstreams, &client, timeouts);
         let proxy = Arc::new(Proxy { client, runtime: Handle::current(), timeouts });
-        let routes = Routes { health: health.clone(), origins, proxy, upstreams };
+        let routes = Routes { health: health.clone(), origins, limits, proxy, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
         server::serve_passing_on(listener, health, drain, shutdown, configure).await?;
         drop(probes);

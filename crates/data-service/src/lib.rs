@@ -4,6 +4,7 @@
 //! A service gives its migrations and its routes to [`DataService::bind`].
 
 pub mod idempotency;
+pub mod integrity;
 mod transaction;
 
 use std::{
@@ -28,6 +29,7 @@ use service_kit::{
     ApiError, Settings,
     clock::Clock,
     health::{Health, Report},
+    rate_limit::{Place, RateLimit, rate_limit},
     server::{self, BindError, read},
     settings,
 };
@@ -46,6 +48,7 @@ pub struct DataService {
     drain: Duration,
     connection: Connection,
     engine: Engine,
+    limits: RateLimit,
     routes: Routes,
 }
 
@@ -95,7 +98,8 @@ impl DataService {
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
         let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
-        Ok(Self { listener, address, drain, connection, engine, routes })
+        let limits = RateLimit::new(&settings.rate_limit, Place::BehindGateway);
+        Ok(Self { listener, address, drain, connection, engine, limits, routes })
     }
 
     /// Where the service listens.
@@ -117,15 +121,20 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, connection, engine, routes } = self;
+        let Self { listener, address: _, drain, connection, engine, limits, routes } = self;
         let statuses = engine.statuses();
         let health = health(&connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
+        let limits = web::Data::new(limits);
         let routes = move |config: &mut web::ServiceConfig| {
             // Outside of the gate: what keeps it closed is what somebody wants to see.
             config.app_data(reported.clone()).service(read("/internal/migrations", progress));
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
-            let scope = web::scope("").app_data(statuses).wrap(from_fn(refuse_until_ready));
+            let scope = web::scope("")
+                .app_data(statuses)
+                .app_data(limits.clone())
+                .wrap(from_fn(refuse_until_ready))
+                .wrap(from_fn(rate_limit));
             config.service(scope.configure(|config| routes(config)));
         };
         // A start that failed stops the server.

@@ -30,6 +30,9 @@ pub struct IntegrityFinding {
     pub ids: Vec<String>,
     /// How many documents there are.
     pub count: u64,
+    /// What is wrong with each of `ids`, where that differs from one to the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
     /// What that means, and what to do about it, for a person.
     pub message: String,
     /// Whether a repair removes it without losing anything.
@@ -51,7 +54,20 @@ impl IntegrityFinding {
         ids.truncate(Self::MAX_IDS);
         let (collection, message) = (collection.to_owned(), message.into());
         let repairable = kind.is_repairable();
-        (count > 0).then_some(Self { kind, collection, ids, count, message, repairable })
+        let reasons = Vec::new();
+        (count > 0).then_some(Self { kind, collection, ids, count, reasons, message, repairable })
+    }
+
+    /// The same with what is wrong with each.
+    pub fn about_each(
+        kind: IntegrityKind,
+        collection: &str,
+        found: impl IntoIterator<Item = (String, String)>,
+        message: impl Into<String>,
+    ) -> Option<Self> {
+        let (ids, mut reasons): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        reasons.truncate(Self::MAX_IDS);
+        Some(Self { reasons, ..Self::about(kind, collection, ids, message)? })
     }
 }
 
@@ -86,6 +102,24 @@ pub enum IntegrityKind {
 }
 
 impl IntegrityKind {
+    /// What is wrong with the documents, to stand after their number.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Cycle => "above themselves",
+            Self::MissingParent => "below a section that does not exist",
+            Self::DeletedParent => "below a deleted section",
+            Self::Unreachable => "out of reach",
+            Self::DuplicateSlug => "with a slug that others have",
+            Self::UnreadableDocument => "unreadable",
+            Self::RedirectLoop => "leading back to themselves",
+            Self::DeadRedirect => "leading nowhere",
+            Self::MissingSection => "in a section that does not exist",
+            Self::DeletedSection => "in a deleted section",
+            Self::WrongType => "in a section for another kind of content",
+            Self::MissingUser => "of a user who does not exist",
+        }
+    }
+
     /// Whether a repair removes it without losing anything.
     pub const fn is_repairable(self) -> bool {
         matches!(self, Self::MissingParent | Self::DeadRedirect | Self::RedirectLoop)

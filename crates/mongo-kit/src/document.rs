@@ -20,6 +20,14 @@ pub struct Unreadable {
     pub source: Box<bson::error::Error>,
 }
 
+impl Unreadable {
+    /// Which document it is, and what is wrong with it.
+    pub fn into_parts(self) -> (String, String) {
+        let what = self.source.message.clone().unwrap_or_else(|| self.source.to_string());
+        (self.id, what)
+    }
+}
+
 /// Reads a document of a collection.
 pub fn read<T: DeserializeOwned>(
     collection: &'static str,

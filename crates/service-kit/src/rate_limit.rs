@@ -38,6 +38,10 @@ const BETWEEN_CLEANINGS: usize = 10_000;
 /// above all when it has much to do.
 const UNLIMITED: [&str; 2] = ["/health", "/warmup"];
 
+/// Without a limit behind the gateway, which lets nobody through to them: one service asks another
+/// for all its callers, and from one address.
+const BETWEEN_SERVICES: &str = "/internal";
+
 /// The limits of a process. Made once, shared by all its workers.
 #[derive(Clone)]
 pub struct RateLimit(Option<Arc<Inner>>);
@@ -78,11 +82,13 @@ impl RateLimit {
 
     fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        let is_unlimited = UNLIMITED.iter().any(|route| {
-            let rest = request.path().strip_prefix(route);
+        let is_below = |route: &&str| {
+            let rest = request.path().strip_prefix(*route);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        if is_unlimited {
+        };
+        let is_between_services =
+            inner.place == Place::BehindGateway && is_below(&BETWEEN_SERVICES);
+        if is_between_services || UNLIMITED.iter().any(is_below) {
             return Ok(());
         }
         inner.clean();
@@ -242,6 +248,15 @@ mod tests {
             assert!((0..10).all(|_| sent(&limit, "192.0.2.1", path, &[])), "{path}");
         }
         assert_eq!((0..10).filter(|_| sent(&limit, "192.0.2.1", "/healthy", &[])).count(), 3);
+    }
+
+    #[test]
+    fn services_ask_each_other_without_end_and_strangers_gain_nothing_by_that() {
+        let path = "/internal/resolve";
+        let behind = limit(Place::BehindGateway);
+        assert!((0..10).all(|_| sent(&behind, "127.0.0.1", path, &[])));
+        let edge = limit(Place::Edge);
+        assert_eq!((0..10).filter(|_| sent(&edge, "192.0.2.1", path, &[])).count(), 3);
     }
 
     #[test]

@@ -162,7 +162,8 @@ pub struct Cors {
 pub struct RateLimit {
     /// How many in a second, in the long run; 0 for no limit.
     pub requests_per_second: u32,
-    /// How many at once, after a pause. A frontend that builds its pages sends thousands.
+    /// How many at once, after a pause. A frontend that renders on its server sends the requests of
+    /// all its visitors from one address, and thousands when it builds its pages.
     pub burst: std::num::NonZeroU32,
 }
 
@@ -387,8 +388,8 @@ fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
         ("migrations.lease_seconds", config::Value::from(30)),
         ("migrations.throttle", text("gentle")),
         ("cors.allowed_origins", text("")),
-        ("rate_limit.requests_per_second", config::Value::from(500)),
-        ("rate_limit.burst", config::Value::from(5000)),
+        ("rate_limit.requests_per_second", config::Value::from(1_000)),
+        ("rate_limit.burst", config::Value::from(20_000)),
     ];
     defaults.extend(auth::DEFAULTS.map(|(key, value)| (key, text(value))));
     defaults

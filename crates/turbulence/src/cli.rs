@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Print the description of the API (OpenAPI 3.1), as the gateway answers it at /openapi.json
     Openapi,
+    /// Say what is wrong with the data and what to do about it; repair what can be
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +169,32 @@ pub(crate) struct MigrateOptions {
     #[command(flatten)]
     pub(crate) database: Database,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXIT_CODES)]
+pub(crate) struct Doctor {
+    /// Repair what can be repaired without losing anything: first say what that is, then ask
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Repair without asking
+    #[arg(long, requires = "repair")]
+    pub(crate) yes: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// What the exit codes of `doctor` mean.
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0    nothing is wrong, or nothing is any more
+  1    failed; one line on standard error says why
+  2    wrong command line
+  6    something is wrong: the answer says what to do
+  7    MongoDB does not answer
+  130  interrupted";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Service {

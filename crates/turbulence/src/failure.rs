@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use migrations::{OperateError, RunError};
+use models::ErrorCode;
 
 use crate::import::ImportError;
 
@@ -56,6 +57,10 @@ pub(crate) enum Failure {
     SetAside(usize),
     #[error("the data is not as it has to be: what stands above as not ok says what to do")]
     Unverified,
+    #[error("the data cannot be looked at")]
+    Inspect(#[from] service_kit::ApiError),
+    #[error("something is wrong with the data: what stands above says what to do")]
+    Unsound,
     #[error("interrupted")]
     Interrupted,
     #[error("a part of the system ended unexpectedly: the log says where")]
@@ -80,8 +85,9 @@ impl Failure {
             Self::Pending(_) => 3,
             Self::Live(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,
-            Self::Unverified | Self::SetAside(_) => 6,
+            Self::Unverified | Self::SetAside(_) | Self::Unsound => 6,
             Self::Database(error) => code_of_database(error),
+            Self::Inspect(error) => code_of_look(error),
             Self::Deployment(error) if error.is_transient() => 7,
             Self::Interrupted => 130,
             Self::Migration(error) => code_of_run(error),
@@ -117,6 +123,13 @@ fn code_of_operate(error: &OperateError) -> u8 {
         | OperateError::Newer { .. }
         | OperateError::NotHeld(_)
         | OperateError::Raced(_) => 1,
+    }
+}
+
+fn code_of_look(error: &service_kit::ApiError) -> u8 {
+    match error.code() {
+        ErrorCode::DatabaseUnavailable | ErrorCode::UpstreamUnavailable => 7,
+        _ => 1,
     }
 }
 

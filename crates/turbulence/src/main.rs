@@ -1,13 +1,16 @@
 //! `turbulence`: the whole system in one process, and the operator's commands.
 
+mod answer;
 mod cli;
 mod database;
+mod doctor;
 mod failure;
 mod import;
 mod migrate;
 mod openapi;
 mod progress;
 mod report;
+mod sections;
 mod settling;
 mod up;
 
@@ -46,6 +49,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Import(arguments) => import::run(arguments, shutdown).await,
         Command::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         Command::Openapi => openapi::print(),
+        Command::Doctor(arguments) => doctor::run(arguments, shutdown).await,
     };
     let exit_code = result.unwrap_or_else(|failure| {
         fail("turbulence", &failure);

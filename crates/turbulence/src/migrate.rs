@@ -5,24 +5,20 @@ mod engines;
 mod look;
 mod operate;
 mod run;
-mod sections;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use service_kit::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    answer::Answer,
     cli::{Migrate, MigrateAction},
     database::Database,
     failure::Failure,
+    sections::Sections,
 };
 use engines::Engines;
-use sections::Sections;
 
 /// Runs the command.
 pub(crate) async fn run(
@@ -51,7 +47,7 @@ async fn with_database(
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
     let settings = database.settings.on_loopback();
-    let sections = Sections::start(&settings, &arguments.action).await?;
+    let sections = sections(&settings, &arguments.action).await?;
     let url = sections.as_ref().map_or(&settings.sections.url, Sections::url);
     let engines = Engines::new(&database.connection, &settings, url, arguments.options.service)?;
     let result = act(&arguments.action, &engines, answer, shutdown).await;
@@ -94,27 +90,16 @@ async fn act(
     }
 }
 
-/// What a command prints: text for a person, or an object with a member for each service.
-#[derive(Default)]
-struct Answer {
-    text: String,
-    json: Map<String, Value>,
-}
-
-impl Answer {
-    fn add(&mut self, service: &str, text: &str, value: impl Serialize) {
-        self.text += text;
-        self.json.insert(service.to_owned(), json!(value));
-    }
-
-    fn print(self, is_json: bool) {
-        let text = match (is_json, self.json.is_empty()) {
-            (false, _) => self.text,
-            (true, false) => format!("{:#}\n", Value::Object(self.json)),
-            // It came to nothing that there is anything to say about.
-            (true, true) => return,
-        };
-        // A person may have seen enough and closed the pipe.
-        let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    }
+/// A sections-service, if the command needs one.
+async fn sections(
+    settings: &Settings,
+    action: &MigrateAction,
+) -> Result<Option<Sections>, Failure> {
+    let service = match action {
+        // What content would be linked to after the sections' own migrations.
+        MigrateAction::Plan => sections_service::bind_preview(settings).await?,
+        MigrateAction::Up(_) | MigrateAction::Verify => sections_service::bind(settings).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(Sections::start(service)))
 }

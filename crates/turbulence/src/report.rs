@@ -1,5 +1,6 @@
 //! What the commands say to a person.
 
+mod findings;
 mod look;
 mod status;
 
@@ -12,6 +13,7 @@ use migrations::{
 use mongo_kit::lenient::id_text;
 use mongodb::bson::Bson;
 
+pub(crate) use findings::{findings, repairs};
 pub(crate) use look::{plan, verification};
 pub(crate) use status::{problem, status, unknown};
 

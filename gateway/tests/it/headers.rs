@@ -133,3 +133,16 @@ async fn large_headers_pass_both_ways() {
     assert!(answer.head.get("x-long") == Some(&long));
     assert!(upstream.only_head().get("x-long") == Some(&long));
 }
+
+#[tokio::test]
+async fn every_answer_says_that_it_is_no_page_whoever_gives_it() {
+    let upstream = Upstream::answering(ok("passed on")).await;
+    let gateway = TestGateway::before(&upstream).await;
+    for path in ["/stories", "/unknown", "/sections/../x", "/health/live", "/integrity"] {
+        let answer = gateway.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        assert_eq!(answer.head.get("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.head.get("referrer-policy"), Some("no-referrer"), "{path}");
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(answer.head.get("content-security-policy"), Some(policy), "{path}");
+    }
+}

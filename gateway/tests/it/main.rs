@@ -8,6 +8,8 @@ mod docs;
 mod errors;
 mod headers;
 mod health;
+mod integrity;
 mod paths;
+mod rate_limit;
 mod replicas;
 mod support;

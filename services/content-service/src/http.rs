@@ -1,6 +1,7 @@
 //! The routes of content-service, the same for every kind of content.
 
 mod errors;
+mod integrity;
 mod internal;
 mod item;
 mod list;
@@ -11,6 +12,7 @@ mod sections;
 mod tags;
 mod write;
 
+pub(crate) use integrity::Inspector;
 pub use openapi::openapi;
 pub(crate) use sections::Sections;
 pub(crate) use tags::Tags;
@@ -31,9 +33,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         // For the other services and for operators; the gateway does not know these routes.
         .service(read("/internal/users", internal::user))
         .service(read("/internal/content/counts", internal::counts))
-        .service(read("/internal/integrity", internal::integrity))
-        .service(route("/internal/integrity/repair").post(internal::repair).build())
-        .service(read("/internal/openapi.json", openapi::document));
+        .service(read("/internal/openapi.json", openapi::document))
+        .configure(data_service::integrity::routes);
 }
 
 fn with_slugs<K: Kind>(config: &mut ServiceConfig, path: &str) {

@@ -10,4 +10,4 @@ mod startup;
 mod store;
 
 pub use http::openapi;
-pub use startup::{NAME, bind, engine, run, sections_client};
+pub use startup::{NAME, bind, engine, inspector, run, sections_client};

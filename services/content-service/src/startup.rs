@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Routes, StartupError};
+use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
 use sections_client::SectionsClient;
@@ -14,7 +14,7 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{self, Sections, Tags},
+    http::{self, Inspector, Sections, Tags},
     store::{self, ContentStore, Pages, Projects, Stories, UserStore},
 };
 
@@ -43,6 +43,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let pages = web::Data::new(ContentStore::<Pages>::new(connection, clock));
         let known_sections = web::Data::new(Sections::new(sections.clone()));
         let tags = web::Data::new(Tags::default());
+        let inspector = web::Data::from(inspector(connection, &sections));
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(stories.clone())
@@ -51,6 +52,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(users.clone())
                 .app_data(known_sections.clone())
                 .app_data(tags.clone())
+                .app_data(inspector.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
                 .app_data(if_match)
@@ -72,6 +74,11 @@ pub fn engine(
     let migrations = store::migrations::all(database, clock, &settings.admin, sections);
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
+}
+
+/// Who looks at everything that the service has stored.
+pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn Inspect> {
+    Arc::new(Inspector::new(connection, sections))
 }
 
 /// A client of sections-service.

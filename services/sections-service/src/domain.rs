@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use models::{ObjectId, Section, SectionEntry, SectionNode};
 
-pub(crate) use integrity::inspect;
+pub(crate) use integrity::{Findings, inspect};
 pub(crate) use resolve::Redirects;
 pub(crate) use tree::{LARGEST_DEPTH, OnChildren, Refusal, Stored, Tree};
 

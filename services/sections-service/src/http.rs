@@ -34,9 +34,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         // For the other services and for operators; the gateway does not know these routes.
         .service(read("/internal/sections", internal::entries))
         .service(read("/internal/resolve", internal::resolve))
-        .service(read("/internal/integrity", integrity::report))
-        .service(route("/internal/integrity/repair").post(integrity::repair).build())
-        .service(read("/internal/openapi.json", openapi::document));
+        .service(read("/internal/openapi.json", openapi::document))
+        .configure(data_service::integrity::routes);
 }
 
 /// The answer to an editor who asks for a section by itself that cannot be read.

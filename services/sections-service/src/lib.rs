@@ -10,4 +10,4 @@ mod startup;
 mod store;
 
 pub use http::openapi;
-pub use startup::{NAME, bind, bind_beside, bind_preview, engine, run};
+pub use startup::{NAME, bind, bind_beside, bind_preview, engine, inspector, run};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Routes, StartupError};
+use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
@@ -65,11 +65,14 @@ async fn bind_with(
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, |connection| {
         let store = SectionStore::new(connection, Clock::system());
-        let store = web::Data::new(change(store));
+        let store = Arc::new(change(store));
+        let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
+        let store = web::Data::from(store);
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(store.clone())
                 .app_data(content.clone())
+                .app_data(inspector.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
                 .app_data(if_match)
@@ -78,6 +81,11 @@ async fn bind_with(
         (engine(connection, Clock::system(), settings), routes)
     })
     .await
+}
+
+/// Who looks at everything that the service has stored.
+pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
+    Arc::new(SectionStore::new(connection, Clock::system()))
 }
 
 /// The migrations of the service, for its database.

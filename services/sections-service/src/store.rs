@@ -33,6 +33,9 @@ const COLLECTION: &str = "sections";
 /// Where sections were: one rule for each path that one had.
 const REDIRECTS: &str = "section_redirects";
 
+/// Documents as they were before a repair changed or removed them.
+const REPAIRS: &str = "section_repairs";
+
 /// The document that every change of the tree touches, so that two of them conflict.
 const TREE: &str = "section_tree";
 
@@ -47,6 +50,7 @@ pub(crate) struct SectionStore {
     collection: Collection<RawDocumentBuf>,
     redirects: Collection<RawDocumentBuf>,
     tree: Collection<Document>,
+    repairs: Collection<Document>,
     snapshot: Cache<Arc<Snapshot>>,
     rules: Cache<Arc<Redirects>>,
     idempotency: Idempotency,
@@ -134,6 +138,7 @@ impl SectionStore {
             collection: database.collection(COLLECTION),
             redirects: database.collection(REDIRECTS),
             tree: database.collection(TREE),
+            repairs: database.collection(REPAIRS),
             snapshot: Cache::new(&database, COLLECTION),
             rules: Cache::new(&database, REDIRECTS),
             idempotency: Idempotency::new(&database, SERVICE, clock.clone()),

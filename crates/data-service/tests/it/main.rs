@@ -1,6 +1,8 @@
-//! Transactions and idempotency keys on a real MongoDB.
+//! Transactions and idempotency keys on a real MongoDB, and what both services do alike.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
+mod edge;
 
 use actix_web::test::TestRequest;
 use data_service::{

@@ -17,6 +17,8 @@ pub(crate) fn settings(uri: &str, database: &str, sections: Option<&str>) -> Set
     let mut sources = Sources::default();
     sources.command_line.push(("server.port", "0".to_owned()));
     sources.command_line.push(("mongodb.uri", uri.to_owned()));
+    // One client sends all that a service can take.
+    sources.command_line.push(("rate_limit.requests_per_second", "0".to_owned()));
     sources.command_line.push(("mongodb.database", database.to_owned()));
     sources.command_line.extend(sections.map(|url| ("sections.url", url.to_owned())));
     Settings::load(0, &sources).unwrap()

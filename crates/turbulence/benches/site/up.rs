@@ -24,6 +24,7 @@ impl Up {
             .arg(data_dir.path())
             .args(arguments)
             .env("RUST_LOG", "off")
+            .env("TURBULENCE__RATE_LIMIT__REQUESTS_PER_SECOND", "0")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -82,7 +82,7 @@ async fn refuse_drift(
             "not known to this program: left alone"
         );
     }
-    answer.text += &report::unknown(&report);
+    answer.say(&report::unknown(&report));
     Ok(())
 }
 

@@ -28,6 +28,11 @@ async fn of_migrate() {
 }
 
 #[tokio::test]
+async fn of_doctor() {
+    insta::assert_snapshot!(help(&["doctor"]).await);
+}
+
+#[tokio::test]
 async fn of_the_actions_of_migrate() {
     let actions = [
         "status",

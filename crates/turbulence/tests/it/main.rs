@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod collector;
+mod doctor;
 mod embedded;
 mod front;
 mod frontend;
@@ -11,6 +12,7 @@ mod hostile;
 mod import;
 mod leaks;
 mod legacy;
+mod limits;
 mod migrate;
 mod openapi;
 mod shutdown;

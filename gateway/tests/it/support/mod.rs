@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) sections: Vec<SocketAddr>,
     pub(crate) content: Vec<SocketAddr>,
     pub(crate) allowed_origins: &'static str,
+    /// How many requests somebody may send at once, and one in a second after that.
+    pub(crate) burst: Option<u32>,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -44,7 +46,8 @@ impl Setup {
     }
 
     pub(crate) fn replicas(sections: Vec<SocketAddr>, content: Vec<SocketAddr>) -> Self {
-        Self { sections, content, allowed_origins: "", timeouts: Timeouts::default() }
+        let timeouts = Timeouts::default();
+        Self { sections, content, allowed_origins: "", burst: None, timeouts }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -55,12 +58,16 @@ impl Setup {
                 .collect::<Vec<_>>()
                 .join(",")
         };
-        let command_line = vec![
+        let mut command_line = vec![
             ("server.port", "0".to_owned()),
             ("upstreams.sections", urls(&self.sections)),
             ("upstreams.content", urls(&self.content)),
             ("cors.allowed_origins", self.allowed_origins.to_owned()),
         ];
+        if let Some(burst) = self.burst {
+            command_line.push(("rate_limit.requests_per_second", "1".to_owned()));
+            command_line.push(("rate_limit.burst", burst.to_string()));
+        }
         Settings::load(0, &Sources { command_line, ..Sources::default() }).unwrap()
     }
 

@@ -63,6 +63,13 @@ impl Connection {
         Self::of(TcpStream::connect(address).await.unwrap())
     }
 
+    /// Of a client with another of this machine's own addresses, which are all that begin with 127.
+    pub(crate) async fn from(client: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        Self::of(socket.connect(address).await.unwrap())
+    }
+
     /// For a client that will not read for a while.
     pub(crate) async fn slow_to(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();

@@ -1,17 +1,13 @@
-//! What sections-service asks, and what operators do. The gateway knows none of these routes.
+//! What sections-service asks. The gateway knows none of these routes.
 
 use actix_web::web::{Data, Json};
 use data_service::database_error;
-use models::{ContentCounts, FieldError, Ids, IntegrityRepair, IntegrityReport, ObjectId, User};
+use models::{ContentCounts, FieldError, Ids, ObjectId, User};
 use serde::Deserialize;
-use service_kit::{
-    ApiError,
-    auth::Admin,
-    extract::{NoQuery, Query},
-};
+use service_kit::{ApiError, extract::Query};
 use utoipa::IntoParams;
 
-use super::{Sections, openapi};
+use super::openapi;
 use crate::store::{ContentStore, Pages, Projects, Stories, UserStore};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -76,57 +72,4 @@ fn ids(text: &str) -> Result<Vec<ObjectId>, ApiError> {
     };
     let ids: Result<Vec<ObjectId>, _> = text.split(',').map(|id| id.trim().parse()).collect();
     ids.ok().filter(|ids| ids.len() <= Ids::MAX).ok_or_else(invalid)
-}
-
-/// Everything that is wrong with content.
-#[utoipa::path(
-    get,
-    path = "/internal/integrity",
-    tag = "internal",
-    responses((status = 200, description = "What was found.", body = IntegrityReport), openapi::InternalErrors),
-    security(("bearer" = []))
-)]
-pub(super) async fn integrity(
-    _: Admin,
-    _: NoQuery,
-    sections: Data<Sections>,
-    users: Data<UserStore>,
-    stories: Data<ContentStore<Stories>>,
-    projects: Data<ContentStore<Projects>>,
-    pages: Data<ContentStore<Pages>>,
-) -> Result<Json<IntegrityReport>, ApiError> {
-    let sections = sections.now().await?;
-    let users = users.ids().await.map_err(database_error)?;
-    let mut findings = stories.inspect(&sections, &users).await.map_err(database_error)?;
-    findings.extend(projects.inspect(&sections, &users).await.map_err(database_error)?);
-    findings.extend(pages.inspect(&sections, &users).await.map_err(database_error)?);
-    Ok(Json(IntegrityReport { findings }))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Repair {
-    /// Whether to say only what would be repaired.
-    dry_run: bool,
-}
-
-impl Default for Repair {
-    fn default() -> Self {
-        Self { dry_run: true }
-    }
-}
-
-/// Repairs what can be repaired without losing anything. Of content that is nothing: to which
-/// section an item belongs, and which of two keeps an address, an editor decides.
-#[utoipa::path(
-    post,
-    path = "/internal/integrity/repair",
-    tag = "internal",
-    params(Repair),
-    responses((status = 200, description = "What is or would be repaired.", body = IntegrityRepair), openapi::InternalErrors),
-    security(("bearer" = []))
-)]
-pub(super) async fn repair(_: Admin, query: Query<Repair>) -> Json<IntegrityRepair> {
-    Json(IntegrityRepair { dry_run: query.0.dry_run, repaired: Vec::new() })
 }

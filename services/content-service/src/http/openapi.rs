@@ -4,6 +4,7 @@
 //! is written once here and filled in for each kind.
 
 use actix_web::web::Json;
+use data_service::integrity;
 use models::{
     ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Limit,
     List, ObjectId, Offset, Page, PageCreate, PagePatch, PageReplace, Problem, Project,
@@ -267,7 +268,7 @@ fn resolve() {}
         pages::list, pages::by_id, pages::create, pages::replace, pages::patch,
         pages::delete, pages::restore, pages_by_type,
         move_content, resolve,
-        internal::user, internal::counts, internal::integrity, internal::repair
+        internal::user, internal::counts, integrity::report, integrity::repair
     ),
     components(schemas(
         ContentMove, ContentMoved, ErrorCode, FieldError, IntegrityRepair, IntegrityReport, Limit, ObjectId, Offset, Page,

@@ -14,12 +14,10 @@ use serde::Deserialize;
 use super::{ContentStore, Kind};
 use crate::domain::Directory;
 
-/// What is found, in the order of the report.
-const KINDS: [(IntegrityKind, &str); 6] = [
-    (
-        IntegrityKind::UnreadableDocument,
-        "They are left out of lists. The log says what is wrong with each when it is asked for.",
-    ),
+const UNREADABLE: &str = "They are left out of lists: correct what is wrong with them.";
+
+/// What is found besides, in the order of the report.
+const KINDS: [(IntegrityKind, &str); 5] = [
     (
         IntegrityKind::MissingSection,
         "Their section does not exist. They are public, and in no section's list: move them.",
@@ -41,12 +39,13 @@ const KINDS: [(IntegrityKind, &str); 6] = [
 
 impl<K: Kind> ContentStore<K> {
     /// Everything that is wrong. Reads all of the collection but its texts.
-    pub(crate) async fn inspect(
+    pub(crate) async fn faults(
         &self,
         sections: &Directory,
         users: &HashSet<String>,
     ) -> Result<Vec<IntegrityFinding>> {
         let mut found: HashMap<IntegrityKind, Vec<String>> = HashMap::new();
+        let mut broken = Vec::new();
         let documents = self.collection.clone_with_type::<Document>();
         let documents = documents.aggregate([without_texts()]).with_type::<RawDocumentBuf>();
         let mut documents = documents.await?;
@@ -54,14 +53,14 @@ impl<K: Kind> ContentStore<K> {
             let common = match K::read(&document) {
                 Ok((common, _)) => common,
                 Err(unreadable) => {
-                    found.entry(IntegrityKind::UnreadableDocument).or_default().push(unreadable.id);
+                    broken.push(unreadable.into_parts());
                     continue;
                 }
             };
             if common.deleted {
                 continue;
             }
-            for kind in faults::<K>(&common, sections, users) {
+            for kind in of_item::<K>(&common, sections, users) {
                 found.entry(kind).or_default().push(common.id.to_string());
             }
         }
@@ -72,7 +71,9 @@ impl<K: Kind> ContentStore<K> {
             let ids = found.remove(&kind).unwrap_or_default();
             IntegrityFinding::about(kind, K::COLLECTION, ids, message)
         };
-        Ok(KINDS.into_iter().filter_map(finding).collect())
+        let kind = IntegrityKind::UnreadableDocument;
+        let broken = IntegrityFinding::about_each(kind, K::COLLECTION, broken, UNREADABLE);
+        Ok(broken.into_iter().chain(KINDS.into_iter().filter_map(finding)).collect())
     }
 
     /// Items whose slug another one has that is not deleted either.
@@ -104,7 +105,7 @@ fn without_texts() -> Document {
     doc! { "$set": { "content": { "$cond": [is_text, "", "$content"] } } }
 }
 
-fn faults<'a, K: Kind>(
+fn of_item<'a, K: Kind>(
     common: &'a Common,
     sections: &Directory,
     users: &'a HashSet<String>,

@@ -302,12 +302,13 @@ impl Tree {
         Ok(ordered)
     }
 
-    /// Puts the sections whose parent does not exist at the top.
-    pub(crate) fn adopt_orphans(&mut self, now: DateTime<Utc>) {
+    /// Puts those of these sections whose parent does not exist at the top, as drafts.
+    pub(crate) fn adopt_orphans(&mut self, orphans: &HashSet<ObjectId>, now: DateTime<Utc>) {
         let known: HashSet<_> = self.sections.keys().copied().collect();
-        for stored in self.sections.values_mut().filter(|stored| !stored.is_deleted) {
+        for stored in self.sections.values_mut().filter(|one| orphans.contains(&one.section.id)) {
             if stored.section.parent_id.is_some_and(|parent| !known.contains(&parent)) {
                 stored.section.parent_id = None;
+                stored.section.is_published = false;
                 stored.section.updated_date = Some(now);
             }
         }

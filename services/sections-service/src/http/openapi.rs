@@ -1,6 +1,7 @@
 //! The description of the routes (OpenAPI 3.1), made from their code.
 
 use actix_web::web::Json;
+use data_service::integrity;
 use models::{
     ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem,
     ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
@@ -9,7 +10,7 @@ use models::{
 use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
 use utoipa::OpenApi;
 
-use super::{integrity, internal, read, write};
+use super::{internal, read, write};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -64,8 +65,6 @@ error_responses! {
     EntryErrors = ValidationFailed;
     /// Of a path.
     ResolveErrors = NotFound | ValidationFailed;
-    /// Of what operators ask.
-    OperatorErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
     /// Of adding.
     CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
         | PayloadTooLarge | UnsupportedMediaType | TooDeep | IdempotencyKeyReused

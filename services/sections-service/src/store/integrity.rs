@@ -3,74 +3,113 @@
 use std::collections::HashSet;
 
 use data_service::Abort;
-use models::{IntegrityFinding, IntegrityKind};
-use mongodb::{bson::doc, error::Result};
+use futures_util::TryStreamExt;
+use models::{IntegrityFinding, IntegrityKind, ObjectId};
+use mongodb::{
+    Collection,
+    bson::{DateTime, Document, RawDocumentBuf, doc, oid},
+    error::Result,
+};
 
 use super::{
     COLLECTION, REDIRECTS, SectionStore,
     document::{Parsed, parse, rule},
     documents,
 };
-use crate::{
-    domain::{Redirects, Refusal, Tree, inspect},
-    store::Written,
-};
+use crate::domain::{Findings, Redirects, Refusal, Tree, inspect};
 
 impl SectionStore {
     /// Everything that is wrong.
-    pub(crate) async fn inspect(&self) -> Result<Vec<IntegrityFinding>> {
-        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
-        let rules = documents(&self.redirects).await?;
-        let rules: Vec<_> = rules.iter().map(|document| rule(document)).collect();
-        let broken: Vec<_> = rules
-            .iter()
-            .filter_map(|rule| rule.as_ref().err())
-            .map(|error| error.id.clone())
-            .collect();
-        let redirects: Redirects = rules.into_iter().filter_map(std::result::Result::ok).collect();
-        let tree = Tree::new(stored, HashSet::new());
-
+    pub(crate) async fn faults(&self) -> Result<Vec<IntegrityFinding>> {
+        let (faults, broken) = self.look().await?;
         let kind = IntegrityKind::UnreadableDocument;
-        let sections = unreadable.into_iter().map(|one| one.error.id).collect();
-        let mut findings = Vec::new();
-        for (collection, ids) in [(COLLECTION, sections), (REDIRECTS, broken)] {
-            findings.extend(IntegrityFinding::about(kind, collection, ids, message(kind)));
-        }
-        for (kind, ids) in inspect(&tree, &redirects) {
-            findings.extend(IntegrityFinding::about(kind, collection_of(kind), ids, message(kind)));
-        }
-        Ok(findings)
+        let broken = broken.into_iter().filter_map(|(collection, found)| {
+            IntegrityFinding::about_each(kind, collection, found, message(kind))
+        });
+        let faults = faults.into_iter().filter_map(|(kind, ids)| {
+            IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
+        });
+        Ok(broken.chain(faults).collect())
     }
 
-    /// Repairs what can be repaired without losing anything, and says what that was.
-    pub(crate) async fn repair(&self) -> Result<Vec<IntegrityFinding>> {
-        let found: Vec<_> =
-            self.inspect().await?.into_iter().filter(|finding| finding.repairable).collect();
-        if found.iter().any(|finding| finding.kind == IntegrityKind::MissingParent) {
-            let needs_nothing = HashSet::new();
-            let adopted = self.change(&needs_nothing, |tree, now| {
-                tree.adopt_orphans(now);
-                Ok::<_, Refusal>(())
-            });
-            match adopted.await {
-                Ok(Written::Done(()) | Written::NeedsEmpty(_)) | Err(Abort::Refused(_)) => {}
-                Err(Abort::Database(error)) => return Err(error),
-            }
-        }
-        let sections = parse(&documents(&self.collection).await?).stored;
-        let tree = Tree::new(sections, HashSet::new());
-        let rules = documents(&self.redirects).await?;
-        let redirects: Redirects =
-            rules.iter().filter_map(|document| rule(document).ok()).collect();
-        for (kind, paths) in inspect(&tree, &redirects) {
-            if collection_of(kind) == REDIRECTS && kind.is_repairable() {
-                self.redirects.delete_many(doc! { "path": { "$in": paths } }).await?;
+    /// Repairs what can be repaired without losing anything, and says what that was. Every document
+    /// is kept as it was in `section_repairs` before it is changed or removed.
+    pub(crate) async fn mend(&self) -> Result<Vec<IntegrityFinding>> {
+        let mut found = self.faults().await?;
+        found.retain(|finding| finding.repairable);
+        // The findings name the first documents alone.
+        for (kind, ids) in self.look().await?.0 {
+            match kind {
+                IntegrityKind::MissingParent => self.adopt(&ids).await?,
+                IntegrityKind::DeadRedirect | IntegrityKind::RedirectLoop => {
+                    let paths = doc! { "path": { "$in": ids } };
+                    self.keep(&self.redirects, paths.clone()).await?;
+                    self.redirects.delete_many(paths).await?;
+                }
+                _ => {}
             }
         }
         self.rules.forget();
         Ok(found)
     }
+
+    /// What is wrong with what can be read, and what cannot be read, by collection.
+    async fn look(&self) -> Result<(Findings, Broken)> {
+        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
+        let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
+        let unreadable = parsed(sections.iter().map(|(id, _)| id));
+        let (mut redirects, mut rules) = (Vec::new(), Vec::new());
+        for document in documents(&self.redirects).await? {
+            match rule(&document) {
+                Ok(rule) => redirects.push(rule),
+                Err(error) => rules.push(error.into_parts()),
+            }
+        }
+        let tree = Tree::new(stored, HashSet::new());
+        let redirects = Redirects::from_iter(redirects);
+        Ok((inspect(&tree, &redirects, &unreadable), [(COLLECTION, sections), (REDIRECTS, rules)]))
+    }
+
+    /// Puts sections whose parent does not exist at the top.
+    async fn adopt(&self, ids: &[String]) -> Result<()> {
+        let orphans = parsed(ids);
+        let ids: Vec<_> = orphans.iter().map(|id| oid::ObjectId::from_bytes(id.bytes())).collect();
+        self.keep(&self.collection, doc! { "_id": { "$in": ids } }).await?;
+        let needs_nothing = HashSet::new();
+        let adopted = self.change(&needs_nothing, |tree, now| {
+            tree.adopt_orphans(&orphans, now);
+            Ok::<_, Refusal>(())
+        });
+        match adopted.await {
+            // Nothing is emptied, and nothing refuses.
+            Ok(_) | Err(Abort::Refused(_)) => Ok(()),
+            Err(Abort::Database(error)) => Err(error),
+        }
+    }
+
+    /// Keeps documents as they are.
+    async fn keep(&self, of: &Collection<RawDocumentBuf>, filter: Document) -> Result<()> {
+        let now = DateTime::from_millis(self.clock.now().timestamp_millis());
+        let found: Vec<Document> =
+            of.clone_with_type::<Document>().find(filter).await?.try_collect().await?;
+        let kept: Vec<_> = found
+            .into_iter()
+            .map(|document| doc! { "at": now, "collection": of.name(), "document": document })
+            .collect();
+        if !kept.is_empty() {
+            self.repairs.insert_many(kept).await?;
+        }
+        Ok(())
+    }
 }
+
+/// The ids among these texts.
+fn parsed<'a>(ids: impl IntoIterator<Item = &'a String>) -> HashSet<ObjectId> {
+    ids.into_iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Documents that cannot be read, with what is wrong with each.
+type Broken = [(&'static str, Vec<(String, String)>); 2];
 
 fn collection_of(kind: IntegrityKind) -> &'static str {
     match kind {
@@ -87,7 +126,7 @@ fn message(kind: IntegrityKind) -> &'static str {
         }
         IntegrityKind::MissingParent => {
             "The section above these does not exist: give them another `parent_id`. A repair puts \
-             them at the top, where the published ones are public."
+             them at the top as drafts, so that the public sees no more than before."
         }
         IntegrityKind::DeletedParent => {
             "The section above these is deleted: restore it, or give them another `parent_id`."
@@ -97,7 +136,7 @@ fn message(kind: IntegrityKind) -> &'static str {
         }
         IntegrityKind::DuplicateSlug => "These sections share a slug: change that of all but one.",
         IntegrityKind::UnreadableDocument => {
-            "These documents are in a shape that cannot be read: the log says what is wrong with them."
+            "These documents are left out of every answer: correct what is wrong with them."
         }
         IntegrityKind::DeadRedirect => {
             "These paths lead to sections that do not exist. A repair removes the redirects."

@@ -20,6 +20,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
     let api = Api::with(&database, &[]).await;
     let orphan = stored("orphan", Some(ObjectId::new()), true);
     let below = stored("below-orphan", Some(id(&orphan)), true);
+    let was = orphan.clone();
     let mut deleted = stored("deleted", None, true);
     deleted.insert("is_deleted", true);
     let below_deleted = stored("below-deleted", Some(id(&deleted)), true);
@@ -63,8 +64,41 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
         kinds(&after.body, "findings"),
         ["unreadable_document", "unreadable_document", "cycle", "deleted_parent"]
     );
-    assert_eq!(api.get("/sections/slug/below-orphan").await.status, 200);
+    // What nobody could reach is a draft at the top; nothing of what was there is gone.
+    assert_eq!(api.get("/sections/slug/below-orphan").await.status, 404);
+    let draft = api.get("/sections/slug/below-orphan?include_drafts=true").await;
+    assert_eq!((draft.status, &draft.body["is_published"]), (200, &true.into()));
+    let adopted = api.get("/sections/slug/orphan?include_drafts=true").await;
+    assert_eq!(adopted.body["is_published"], false);
     assert_eq!(database.count("section_redirects", doc! {}).await, 2);
+    let kept = database.one("section_repairs", doc! { "collection": "sections" }).await;
+    assert_eq!(kept.get_document("document").unwrap(), &was);
+    let kept = doc! { "document.path": { "$in": ["/dead", "/blog"] } };
+    assert_eq!(database.count("section_repairs", kept).await, 2);
     let nothing = api.call("POST", &format!("{repair}?dry_run=false"), Value::Null).await;
     assert_eq!(nothing.body["repaired"], json!([]));
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_section_that_cannot_be_read_is_left_alone() {
+    let database = TestDatabase::new().await;
+    let api = Api::with(&database, &[]).await;
+    let mut odd = stored("odd", None, true);
+    odd.insert("display_type", "carousel");
+    let below = stored("below-odd", Some(id(&odd)), true);
+    let (parent, child) = (id(&odd).to_hex(), id(&below));
+    database.insert("sections", [odd, below]).await;
+    database
+        .insert("section_redirects", [doc! { "path": "/was-odd", "section_id": &parent }])
+        .await;
+    let before = database.hash().await;
+    let repair = "/internal/integrity/repair?dry_run=false";
+    assert_eq!(api.call("POST", repair, Value::Null).await.body["repaired"], json!([]));
+    assert_eq!(database.hash().await, before);
+    let report = api.get("/internal/integrity").await.body;
+    assert_eq!(report["findings"][0]["kind"], "unreadable_document");
+    let reason = report["findings"][0]["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("carousel"), "{reason}");
+    assert_eq!(report["findings"][1]["kind"], "unreachable");
+    assert_eq!(report["findings"][1]["ids"], json!([child.to_hex()]));
 }

@@ -1,0 +1,83 @@
+//! What holds through all processes of a site together: limits, and who may ask for the report.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{legacy, support::Site};
+
+#[tokio::test]
+async fn who_sends_too_much_to_the_site_is_told_so() {
+    let site = Site::new().await;
+    // The start itself asks a few times.
+    let limits = [
+        ("TURBULENCE__RATE_LIMIT__REQUESTS_PER_SECOND", "1"),
+        ("TURBULENCE__RATE_LIMIT__BURST", "40"),
+    ];
+    let turbulence = site.up_with(&[], &limits);
+    let summary = turbulence.ready().await;
+    let mut last = summary.get("/stories").await;
+    for _ in 0..1_000 {
+        if last.0 != 200 {
+            break;
+        }
+        last = summary.get("/stories").await;
+    }
+    assert_eq!((last.0.as_u16(), &last.1["code"]), (429, &"too_many_requests".into()));
+    assert_eq!(summary.get("/health/ready").await.0, 200);
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_with_the_usual_settings_stands_what_a_frontend_sends_when_it_builds() {
+    let site = Site::new().await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let url = format!("{}/sections", summary.address);
+    for _ in 0..20 {
+        let sent = (0..50).map(|_| client.get(&url).send());
+        for answer in futures_util::future::join_all(sent).await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+    }
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_through_the_gateway() {
+    let site = Site::new().await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    for path in ["/sections", "/stories"] {
+        for megabytes in [3, 10] {
+            let body = format!(r#"{{"title":"{}"}}"#, "x".repeat(megabytes * 1024 * 1024));
+            let request = client.post(format!("{}{path}", summary.address));
+            let request = request.bearer_auth(&summary.token);
+            let request = request.header("content-type", "application/json").body(body);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 413, "{path} {megabytes}");
+            let problem: Value = answer.json().await.unwrap();
+            assert_eq!(problem["detail"], "The body may have at most 2097152 bytes.");
+        }
+    }
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn the_report_of_the_whole_site_is_for_those_with_a_token() {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    let turbulence = site.up(&["--import", legacy::FOLDER]);
+    let summary = turbulence.ready().await;
+    let (status, problem) = summary.get("/integrity").await;
+    assert_eq!((status.as_u16(), &problem["code"]), (401, &"unauthorized".into()));
+    let (status, report) = summary.get_as_editor("/integrity").await;
+    assert_eq!(status, 200);
+    insta::assert_json_snapshot!(report);
+    for path in ["/internal/integrity", "/integrity/repair", "/internal/integrity/repair"] {
+        assert_eq!(summary.get_as_editor(path).await.0, 404, "{path}");
+    }
+    turbulence.stop().await;
+}

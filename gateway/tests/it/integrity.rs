@@ -1,0 +1,121 @@
+//! The report of both services.
+
+use models::ErrorCode;
+use serde_json::{Value, json};
+
+use crate::support::{Exchange, Setup, TestGateway, Upstream, assert_problem, nobody, ok};
+
+const ASK: &str = "GET /integrity HTTP/1.1\r\nhost: h\r\nauthorization: Bearer t\r\n\
+                   x-request-id: abc\r\nif-none-match: *\r\nrange: bytes=0-1\r\n\
+                   x-forwarded-for: 192.0.2.1\r\n\r\n";
+
+async fn finding(kind: &str) -> Upstream {
+    Upstream::answering(ok(&json!({ "findings": [{ "kind": kind }] }).to_string())).await
+}
+
+#[tokio::test]
+async fn the_reports_of_both_services_are_one() {
+    let (sections, content) = (finding("cycle").await, finding("of_a_newer_service").await);
+    let gateway = Setup::new(&sections, &content).start().await;
+    let answer = gateway.send(ASK).await;
+    assert_eq!(answer.head.status(), 200);
+    assert_eq!(answer.head.get("content-type"), Some("application/json"));
+    let report: Value = serde_json::from_slice(&answer.body).unwrap();
+    let kinds = json!({ "findings": [{ "kind": "cycle" }, { "kind": "of_a_newer_service" }] });
+    assert_eq!(report, kinds);
+    for upstream in [&sections, &content] {
+        let head = upstream.only_head();
+        assert_eq!(head.first_line, "GET /internal/integrity HTTP/1.1");
+        assert_eq!(head.get("authorization"), Some("Bearer t"));
+        assert_eq!(head.get("x-request-id"), Some("abc"));
+        assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
+        assert!(head.get("traceparent").is_some());
+        assert_eq!((head.get("if-none-match"), head.get("range")), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_along_goes_nowhere_and_a_head_has_none() {
+    let upstream = finding("cycle").await;
+    let gateway = TestGateway::before(&upstream).await;
+    let with_body = ASK.replace("\r\n\r\n", "\r\ncontent-length: 2\r\n\r\nhi");
+    assert_eq!(gateway.send(with_body).await.head.status(), 200);
+    let head = upstream.heads().pop().unwrap();
+    assert_eq!((head.get("content-length"), head.get("transfer-encoding")), (None, None));
+    let answer = gateway.client.head(gateway.url("/integrity")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.text().await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn where_a_service_is_away_it_is_named_and_there_is_no_half_report() {
+    let there = finding("cycle").await;
+    let away = nobody().await;
+    for (setup, name) in [
+        (Setup::replicas(vec![away], vec![there.address]), "sections-service"),
+        (Setup::replicas(vec![there.address], vec![away]), "content-service"),
+    ] {
+        let answer = setup.start().await.send(ASK).await;
+        let code = ErrorCode::UpstreamUnavailable;
+        let problem = assert_problem(answer.head.status(), &answer.body, code);
+        assert!(problem.detail.starts_with(name), "{}", problem.detail);
+        assert_eq!(answer.head.get("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn another_replica_is_asked_where_one_is_gone() {
+    let (gone, there) = (nobody().await, finding("cycle").await);
+    let replicas = vec![gone, there.address];
+    let gateway = Setup::replicas(replicas.clone(), replicas).start().await;
+    for _ in 0..4 {
+        assert_eq!(gateway.send(ASK).await.head.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_refuses_is_refused_as_the_service_does() {
+    let body = r#"{"detail":"Authorization header is missing."}"#;
+    let refusal = format!(
+        "HTTP/1.1 401 X\r\nwww-authenticate: Bearer\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (there, refusing) = (finding("cycle").await, Upstream::answering(refusal).await);
+    for setup in [Setup::new(&there, &refusing), Setup::new(&refusing, &there)] {
+        let answer = setup.start().await.send("GET /integrity HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        assert_eq!(answer.head.status(), 401);
+        assert_eq!(answer.head.get("www-authenticate"), Some("Bearer"));
+        assert_eq!(answer.body, body.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn half_a_report_and_nonsense_are_a_502() {
+    for answer in [ok("{}"), ok("nonsense"), ok("[]")] {
+        let upstream = Upstream::answering(answer).await;
+        let answer = TestGateway::before(&upstream).await.send(ASK).await;
+        assert_problem(answer.head.status(), &answer.body, ErrorCode::UpstreamBroken);
+    }
+    let upstream = Upstream::start(async |mut exchange: Exchange| {
+        exchange.connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{").await;
+        None
+    })
+    .await;
+    let answer = TestGateway::before(&upstream).await.send(ASK).await;
+    assert_problem(answer.head.status(), &answer.body, ErrorCode::UpstreamBroken);
+}
+
+#[tokio::test]
+async fn it_is_there_for_reading_alone_and_has_no_parameters() {
+    let upstream = finding("cycle").await;
+    let gateway = TestGateway::before(&upstream).await;
+    for (request, code) in [
+        ("POST /integrity", ErrorCode::MethodNotAllowed),
+        ("POST /integrity/", ErrorCode::MethodNotAllowed),
+        ("GET /integrity?dry_run=false", ErrorCode::ValidationFailed),
+    ] {
+        let answer = gateway.send(format!("{request} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        assert_problem(answer.head.status(), &answer.body, code);
+    }
+    assert!(upstream.heads().is_empty());
+}

@@ -1,0 +1,45 @@
+//! What is wrong with the stored content, for operators. A repair would do nothing about it: to
+//! which section an item belongs, and which of two keeps an address, an editor decides.
+
+use async_trait::async_trait;
+use data_service::{database_error, integrity::Inspect};
+use models::IntegrityFinding;
+use mongo_kit::Connection;
+use sections_client::SectionsClient;
+use service_kit::{ApiError, clock::Clock};
+
+use super::Sections;
+use crate::store::{ContentStore, Pages, Projects, Stories, UserStore};
+
+/// Looks at all content, and asks sections-service for what it belongs to.
+pub(crate) struct Inspector {
+    sections: Sections,
+    users: UserStore,
+    stories: ContentStore<Stories>,
+    projects: ContentStore<Projects>,
+    pages: ContentStore<Pages>,
+}
+
+impl Inspector {
+    pub(crate) fn new(connection: &Connection, sections: &SectionsClient) -> Self {
+        Self {
+            sections: Sections::new(sections.clone()),
+            users: UserStore::new(connection.database()),
+            stories: ContentStore::new(connection, Clock::system()),
+            projects: ContentStore::new(connection, Clock::system()),
+            pages: ContentStore::new(connection, Clock::system()),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Inspect for Inspector {
+    async fn inspect(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
+        let sections = self.sections.now().await?;
+        let users = self.users.ids().await.map_err(database_error)?;
+        let mut findings = self.stories.faults(&sections, &users).await.map_err(database_error)?;
+        findings.extend(self.projects.faults(&sections, &users).await.map_err(database_error)?);
+        findings.extend(self.pages.faults(&sections, &users).await.map_err(database_error)?);
+        Ok(findings)
+    }
+}
