@@ -11,7 +11,7 @@ use actix_web::{
     web::{Data, ServiceConfig},
 };
 use futures_util::future::join_all;
-use models::ErrorCode;
+use models::{ErrorCode, IntegrityReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::{ApiError, extract::NoQuery, http::json_within, server::read};
@@ -38,7 +38,25 @@ pub(crate) fn routes(config: &mut ServiceConfig, proxy: &Arc<Proxy>, upstreams: 
         .service(read("/integrity/", report));
 }
 
-async fn report(
+service_kit::error_responses! {
+    /// Of the report, the services' included.
+    ReportErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamBroken
+        | UpstreamUnavailable | UpstreamTimeout | AuthUnavailable;
+}
+
+/// Everything that is wrong with what is stored, for admins.
+#[utoipa::path(
+    get,
+    operation_id = "integrity",
+    path = "/integrity",
+    tag = "health",
+    responses(
+        (status = 200, description = "What was found.", body = IntegrityReport),
+        ReportErrors
+    ),
+    security(("bearer" = []))
+)]
+pub(crate) async fn report(
     request: HttpRequest,
     _: NoQuery,
     proxy: Data<Proxy>,

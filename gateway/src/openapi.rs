@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use models::{ErrorCode, FieldError, Problem};
+use models::{ErrorCode, FieldError, IntegrityReport, Problem};
 use serde_json::Value;
 use service_kit::{
     health,
@@ -18,7 +18,7 @@ use utoipa::openapi::{
     path::{Operation, PathItem},
 };
 
-use crate::{docs, path::first_segment, routes::is_routed};
+use crate::{docs, integrity, path::first_segment, routes::is_routed};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -30,14 +30,14 @@ use crate::{docs, path::first_segment, routes::is_routed};
             everywhere, `Problem`, with a stable `code`; it is `application/problem+json` for those \
             who ask for that with `Accept`."
     ),
-    components(schemas(ErrorCode, FieldError, Problem)),
+    components(schemas(ErrorCode, FieldError, IntegrityReport, Problem)),
     modifiers(&Bearer)
 )]
 struct Frame;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(docs::document, docs::page),
+    paths(docs::document, docs::page, integrity::report),
     tags((name = "description", description = "This description."))
 )]
 struct Own;

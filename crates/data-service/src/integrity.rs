@@ -5,7 +5,7 @@
 
 use actix_web::web::{Data, Json, ServiceConfig};
 use async_trait::async_trait;
-use models::{IntegrityFinding, IntegrityRepair, IntegrityReport, Problem};
+use models::{IntegrityFinding, IntegrityRepair, IntegrityReport};
 use serde::Deserialize;
 use service_kit::{
     ApiError,
@@ -29,6 +29,12 @@ pub trait Inspect: Send + Sync {
     }
 }
 
+service_kit::error_responses! {
+    /// Of both routes.
+    IntegrityErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
+}
+
 /// Adds the routes. They need a `Data<dyn Inspect>` among the data of the app.
 pub fn routes(config: &mut ServiceConfig) {
     config
@@ -44,12 +50,7 @@ pub fn routes(config: &mut ServiceConfig) {
     tag = "internal",
     responses(
         (status = 200, description = "What was found.", body = IntegrityReport),
-        (status = 401, description = "No token, or none that is valid.", body = Problem),
-        (status = 403, description = "Not an admin.", body = Problem),
-        (status = 422, description = "There are no parameters.", body = Problem),
-        (status = 429, description = "Too many requests.", body = Problem),
-        (status = 500, description = "Something broke.", body = Problem),
-        (status = 503, description = "Something that is needed is away.", body = Problem),
+        IntegrityErrors
     ),
     security(("bearer" = []))
 )]
@@ -85,12 +86,7 @@ impl Default for Repair {
     params(Repair),
     responses(
         (status = 200, description = "What is or would be repaired.", body = IntegrityRepair),
-        (status = 401, description = "No token, or none that is valid.", body = Problem),
-        (status = 403, description = "Not an admin.", body = Problem),
-        (status = 422, description = "A parameter is unknown or wrong.", body = Problem),
-        (status = 429, description = "Too many requests.", body = Problem),
-        (status = 500, description = "Something broke.", body = Problem),
-        (status = 503, description = "Something that is needed is away.", body = Problem),
+        IntegrityErrors
     ),
     security(("bearer" = []))
 )]
