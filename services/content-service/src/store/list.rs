@@ -85,14 +85,25 @@ impl<K: Kind> ContentStore<K> {
         length: usize,
     ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
         let (skip, length) = window(start, length, &TextDated::default());
-        let documents = self
-            .collection
-            .find(after(query::<K>(filter), start))
-            .sort(order())
-            .skip(skip as u64)
-            .limit(i64::try_from(length).unwrap_or(i64::MAX))
-            .projection(K::left_out_of_lists())
-            .await?;
+        let page = |query: Document| {
+            self.collection
+                .find(query)
+                .sort(order())
+                .skip(skip as u64)
+                .limit(i64::try_from(length).unwrap_or(i64::MAX))
+                .projection(K::left_out_of_lists())
+        };
+        let from_start = || page(after(query::<K>(filter), start));
+        let documents = match entry(filter, start) {
+            Some(entry) => {
+                let index = Hint::Name(indexes::NEWEST.to_owned());
+                match page(query::<K>(filter)).hint(index).min(entry).await {
+                    Err(error) if is_missing_index(&error) => from_start().await?,
+                    found => found?,
+                }
+            }
+            None => from_start().await?,
+        };
         let with_position = |document: RawDocumentBuf| (position(&document), document);
         documents.map_ok(with_position).try_collect().await
     }
@@ -259,6 +270,23 @@ fn after(mut query: Document, start: &Start) -> Document {
     };
     query.insert("$and", vec![later]);
     query
+}
+
+/// Where the index of a whole list is entered to read what comes after an item: one range costs a
+/// third less than the alternatives of [`after`]. Values that no usual item has are left to those,
+/// and so are the lists of a section, which is referred to in two ways: two places in the index.
+fn entry(filter: &Filter, start: &Start) -> Option<Document> {
+    match start {
+        Start::After(Position {
+            date: date @ (Bson::DateTime(_) | Bson::Null),
+            is_text: false,
+            id: id @ Bson::ObjectId(_),
+        }) if filter.section.is_none() => Some(doc! {
+            // The item's own key is passed over: `MaxKey` comes after whatever it has there.
+            "createdDate": date, "_id": id, "is_published": Bson::MaxKey, "deleted": Bson::MaxKey,
+        }),
+        _ => None,
+    }
 }
 
 fn position(document: &RawDocument) -> Position {

@@ -555,6 +555,15 @@ async fn a_small_section_among_much_content_is_found_without_reading_the_rest() 
     }
 }
 
+#[tokio::test]
+async fn cursors_lead_through_a_list_whose_index_is_missing() {
+    let database = TestDatabase::new().await;
+    database.insert("stories", [0, 1, 2, 3, 4].map(|number| story("s", day(number)))).await;
+    let site = Site::start(&database).await;
+    database.collection("stories").drop_indexes().await.unwrap();
+    assert_eq!(walk_pages(&site.content, "/stories?limit=2", 3).await, 5);
+}
+
 /// How many items there are on the first pages, by following cursors.
 async fn walk_pages(service: &Service, path: &str, pages: usize) -> usize {
     let mut count = 0;
