@@ -13,8 +13,8 @@ use mongodb::error::Error;
 
 use crate::{Stamp, Watch};
 
-/// A value that may be stale is read anew when what is left of the tolerance is this many times as
-/// long as the last read took: as late as can be, so that a busy writer costs few reads.
+/// A value that may be stale is read anew when half of the tolerance is over, so that a busy writer
+/// costs few reads; earlier where what is left is not this many times as long as the last read took.
 const READS_IN_TIME: u32 = 3;
 
 /// A read that is under way, and all who wait for it.
@@ -106,8 +106,18 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let stamp = self.watch.stamp().await?;
+        let result = self.read_and_store(read).await;
+        // Nobody may be waiting, and then nobody learns from the flight itself that it is over.
+        *self.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        result
+    }
+
+    async fn read_and_store<F>(&self, read: F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let began = Instant::now();
+        let stamp = self.watch.stamp().await?;
         let value = read.await?;
         let read = Value { value: value.clone(), stamp, taken: began.elapsed() };
         *self.value.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
@@ -120,7 +130,8 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         match stamp.changed_at().map(|changed| changed.elapsed()) {
             None => Stored::Current(value),
             Some(age) if age < self.tolerance => {
-                let refresh = age + taken * READS_IN_TIME >= self.tolerance;
+                let refresh =
+                    age + (taken * READS_IN_TIME).max(self.tolerance / 2) >= self.tolerance;
                 Stored::Stale { value, refresh }
             }
             _ => Stored::Nothing,

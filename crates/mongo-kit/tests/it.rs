@@ -13,23 +13,28 @@ use std::{
 use mongo_kit::{Cached, Watch};
 use mongodb::{Collection, bson::Document, bson::doc};
 use test_support::{TestDatabase, eventually};
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Counts documents, and how often it was asked to.
 #[derive(Clone)]
 struct Counter {
     collection: Collection<Document>,
     reads: Arc<AtomicUsize>,
+    /// Each read takes one of its permits before it ends.
+    gate: Arc<Semaphore>,
 }
 
 impl Counter {
     fn new(database: &TestDatabase) -> Self {
-        Self { collection: database.collection("things"), reads: Arc::default() }
+        let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { collection: database.collection("things"), reads: Arc::default(), gate }
     }
 
     async fn get(&self, cached: &Arc<Cached<u64>>) -> u64 {
         let this = self.clone();
         let read = async move {
             this.reads.fetch_add(1, Ordering::SeqCst);
+            this.gate.acquire().await.expect("it stays open").forget();
             this.collection.count_documents(doc! {}).await
         };
         cached.get(read).await.unwrap()
@@ -87,16 +92,25 @@ async fn many_callers_at_once_cost_one_read() {
 async fn within_the_tolerance_nobody_waits_for_a_new_value() {
     let database = TestDatabase::new().await;
     let watch = Watch::new(database.database(), "things");
-    let cached = Cached::new(watch.clone(), Duration::from_secs(3));
-    let counter = Counter::new(&database);
+    let cached = Cached::new(watch.clone(), Duration::from_secs(4));
+    let mut counter = Counter::new(&database);
     assert_eq!(counter.get(&cached).await, 0);
-    let stamp = watch.stamp().await.unwrap();
-    database.insert("things", [doc! {}]).await;
-    eventually("the change is known", async || stamp.changed_at().is_some()).await;
-    assert_eq!(counter.get(&cached).await, 0);
-    eventually("it is read behind the callers' backs", async || counter.get(&cached).await == 1)
+    // More than once: nobody has waited for the end of the first one.
+    for changes in 1..=3 {
+        let stamp = watch.stamp().await.unwrap();
+        database.insert("things", [doc! {}]).await;
+        eventually("the change is known", async || stamp.changed_at().is_some()).await;
+        counter.gate = Arc::new(Semaphore::new(0));
+        eventually("it is read behind the callers' backs", async || {
+            let stale = timeout(Duration::from_secs(10), counter.get(&cached)).await;
+            assert_eq!(stale.expect("nobody waits"), changes - 1);
+            counter.reads() as u64 == changes + 1
+        })
         .await;
-    assert_eq!(counter.reads(), 2);
+        counter.gate.add_permits(1);
+        eventually("the new value is there", async || counter.get(&cached).await == changes).await;
+        assert_eq!(counter.reads() as u64, changes + 1);
+    }
 }
 
 #[tokio::test]
