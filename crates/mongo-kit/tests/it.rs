@@ -1,6 +1,6 @@
 //! Tests on a real MongoDB: what is remembered of a collection, and when it is read anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where its set-up does")]
 
 use std::{
     sync::{
