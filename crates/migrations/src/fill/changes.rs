@@ -91,12 +91,13 @@ impl FillRun {
     ) -> (Vec<Document>, Changes) {
         let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for document in documents {
-            let mut before = document.clone();
-            let id = before.remove("_id").unwrap_or(Bson::Null);
-            if before.is_empty() {
+            let id = id_of(document).clone();
+            if document.len() == 1 {
                 ids.push(id);
                 continue;
             }
+            let mut before = document.clone();
+            before.remove("_id");
             let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone(), was(&before, written)] };
             statements.push(doc! { "q": q, "u": update });
             replaced.push(Replaced { id, before, written: written.clone() });
