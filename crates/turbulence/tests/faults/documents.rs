@@ -91,9 +91,7 @@ pub(crate) async fn duplicates_under_a_unique_index_are_named_and_one_renamed_ma
         site.collection("stories").insert_many(stories(0..10)).await.unwrap();
 
         let up = site.start(&["up", "--port", "0"]);
-        let began = std::time::Instant::now();
         let summary = up.ready().await;
-        eprintln!("DEBUG ready {:?}", began.elapsed());
         assert_eq!(summary.get("/health/live").await.0, 200);
         let (status, readiness) = summary.get("/health/ready").await;
         assert_eq!(status, 503, "{readiness}");
@@ -110,20 +108,12 @@ pub(crate) async fn duplicates_under_a_unique_index_are_named_and_one_renamed_ma
         let renamed = doc! { "$set": { "slug": "journal" } };
         site.collection("sections").update_one(doc! { "_id": ids[1] }, renamed).await.unwrap();
         site.run(&["migrate", "retry", UNIQUE]).await.success();
-        eprintln!("DEBUG retry {:?}", began.elapsed());
         eventually("it is ready", async || summary.get("/health/ready").await.0 == 200).await;
-        eprintln!("DEBUG again {:?}", began.elapsed());
         assert_eq!(site.count("sections", doc! {}).await, 2);
         eventually("the backfill is applied", async || {
             site.find_entry(BACKFILL).await.is_some_and(|entry| entry.state == State::Applied)
         })
         .await;
-        std::fs::write(
-            "/tmp/faults/dup.log",
-            up.log().iter().map(|l| l.to_string() + "\n").collect::<String>(),
-        )
-        .unwrap();
-        eprintln!("DEBUG applied {:?}", began.elapsed());
         let linked = doc! { "section_id": ids[0].to_hex() };
         tally += indexes(&site, "sections", UNIQUE)
             .await
