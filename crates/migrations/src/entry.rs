@@ -143,7 +143,7 @@ pub struct Progress {
     /// How many could not be changed and were set aside.
     #[serde(default)]
     pub failed: i64,
-    /// How many there were to change when the step began.
+    /// How many there were to change when the step began; 0 while they are being counted.
     pub total: i64,
     /// Documents changed a second, lately.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::{StepsError, StoredError, ledger::LedgerError};
+use crate::{StepsError, StoredError, lease::Edited, ledger::LedgerError};
 
 /// Why the migrations are not all applied.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,17 @@ pub enum RunError {
         id: &'static str,
         /// The ledger.
         ledger: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The lease is none that this program could have written.
+    #[error(
+        "the document `lease` of {lock} was edited and is no lease any more ({reason}): delete it \
+         while nothing migrates"
+    )]
+    UnreadableLease {
+        /// The collection that has it.
+        lock: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -147,6 +158,7 @@ impl RunError {
             Self::Unverified { is_stuck, .. } => !is_stuck,
             Self::Drift { .. }
             | Self::UnreadableEntry { .. }
+            | Self::UnreadableLease { .. }
             | Self::TooManySetAside { .. }
             | Self::NotProvable { .. }
             | Self::Unknown(_) => false,
@@ -161,7 +173,9 @@ impl RunError {
             Self::Unverified { .. } => "verification",
             Self::TooManySetAside { .. } => "document",
             Self::Index { .. } => "index",
-            Self::Drift { .. } | Self::UnreadableEntry { .. } => "ledger",
+            Self::Drift { .. } | Self::UnreadableEntry { .. } | Self::UnreadableLease { .. } => {
+                "ledger"
+            }
             Self::Database { .. } => "database",
             _ => "engine",
         }
@@ -186,7 +200,12 @@ impl RunError {
     }
 
     pub(crate) fn of_database(id: &'static str, error: Error) -> Self {
-        Self::Database { id, source: error.into() }
+        match error.get_custom::<Edited>() {
+            Some(Edited { lock, reason }) => {
+                Self::UnreadableLease { lock: lock.clone(), reason: reason.clone() }
+            }
+            None => Self::Database { id, source: error.into() },
+        }
     }
 
     pub(crate) fn of_ledger(id: &'static str, error: LedgerError) -> Self {

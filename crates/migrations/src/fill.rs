@@ -8,7 +8,10 @@
 mod changes;
 mod page;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -17,6 +20,7 @@ use mongodb::{
     bson::{Bson, Document, doc},
     error::Error,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,10 +33,13 @@ use crate::{
     transaction::{Rejected, TOO_LARGE, Work, transact},
 };
 
-use page::{Page, Pages, id_of};
+use page::{Page, Pages, id_of, is_same};
 
 /// The most documents in a batch that are changed one by one: each has a statement of its own.
 const LARGEST_BATCH_OF_EACH: u64 = 2_000;
+
+/// How long the first batch waits to know how many documents there are.
+const COUNT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The most documents that a step may set aside. More of them are no exceptions but a mistake in
 /// the migration or in the rules of the collection.
@@ -213,9 +220,17 @@ impl FillRun {
         };
         let mut pacer = Pacer::new(self.throttle, self.ledger.client(), largest);
         if let Some(interrupted) = interrupted {
-            return Ok(self.pass(interrupted, &mut pacer, session).await?.modified);
+            let counting = match interrupted.total {
+                0 => Some(self.count(interrupted.modified).await?),
+                _ => None,
+            };
+            return Ok(self.pass(interrupted, counting, &mut pacer, session).await?.modified);
         }
         let Some((first, last)) = self.bounds().await? else { return Ok(0) };
+        let mut counting = self.count(0).await?;
+        // Where it may take long, the work does not wait for it.
+        let total = tokio::time::timeout(COUNT_PATIENCE, &mut counting).await;
+        let counting = total.is_err().then_some(counting);
         let progress = Progress {
             what: self.fill.what.clone(),
             cursor: Bson::Null,
@@ -224,7 +239,7 @@ impl FillRun {
             modified: 0,
             skipped: 0,
             failed: 0,
-            total: self.fill.remaining(&self.database, &self.set_aside).await?,
+            total: total.map_or(0, Result::unwrap_or_default),
             rate: 0.0,
             throttled_by: None,
             updated_at: None,
@@ -233,7 +248,24 @@ impl FillRun {
         let range = doc! { "_id": { "$eq": first.clone() } };
         let page = Page { documents: self.find(&range).await?, range, end: first };
         let progress = self.settle(page, progress, &mut pacer, session).await?;
-        Ok(self.pass(progress, &mut pacer, session).await?.modified)
+        Ok(self.pass(progress, counting, &mut pacer, session).await?.modified)
+    }
+
+    /// Counts what is left to change at this moment, while it is being changed, beside what was
+    /// before.
+    async fn count(&self, before: i64) -> mongodb::error::Result<JoinHandle<i64>> {
+        let (collection, pending) = (self.collection(), self.fill.pending(&self.set_aside));
+        let mut snapshot = self.ledger.client().start_session().snapshot(true).await?;
+        Ok(tokio::spawn(async move {
+            match collection.count_documents(pending).session(&mut snapshot).await {
+                Ok(count) => before.saturating_add_unsigned(count),
+                Err(error) => {
+                    // It is only shown, and a snapshot does not last for ever.
+                    tracing::debug!(%error, "nobody knows how much there is to do");
+                    0
+                }
+            }
+        }))
     }
 
     fn collection(&self) -> Collection<Document> {
@@ -258,17 +290,21 @@ impl FillRun {
     async fn pass(
         &mut self,
         mut progress: Progress,
+        mut counting: Option<JoinHandle<i64>>,
         pacer: &mut Pacer,
         session: &mut ClientSession,
     ) -> Result<Progress, FillError> {
         let upper = progress.upper_id.clone();
-        if progress.cursor == upper {
+        if is_same(&progress.cursor, &upper) {
             return Ok(progress);
         }
         let mut page = self.next_page(progress.cursor.clone(), &upper, pacer.size()).await?;
         loop {
             let (end, documents) = (page.end.clone(), page.documents.len());
             let started = Instant::now();
+            if let Some(counted) = counting.take_if(|counting| counting.is_finished()) {
+                progress.total = counted.await.unwrap_or_default();
+            }
             // The next page is looked up while this one commits.
             let ahead = self.looking_ahead(end.clone(), upper.clone(), pacer.size());
             progress = self.settle(page, progress, pacer, session).await?;
@@ -277,7 +313,7 @@ impl FillRun {
             progress.throttled_by = pacer.pace(documents, taken, &self.stop).await;
             progress.rate = pacer.rate();
             (self.on_progress)(&progress);
-            if end == upper {
+            if is_same(&end, &upper) {
                 return Ok(progress);
             }
             page = ahead.await.map_err(Error::custom)??;
@@ -290,7 +326,7 @@ impl FillRun {
         cursor: Bson,
         upper: Bson,
         size: u64,
-    ) -> tokio::task::JoinHandle<mongodb::error::Result<Page>> {
+    ) -> JoinHandle<mongodb::error::Result<Page>> {
         let pages = Pages {
             collection: self.collection(),
             filter: self.fill.pending(&self.set_aside),
@@ -365,11 +401,15 @@ impl FillRun {
             if is_too_much {
                 pacer.halve();
             }
-            // Somebody may have inserted the one that is refused since the page was read.
+            // Somebody may have inserted the one that is refused since the page was read, or
+            // deleted it since it was refused: one is to blame only where it was alone.
+            let refused = std::mem::take(&mut page.documents);
             page.documents = self.find(&page.range).await?;
-            match page.documents.len() {
-                0 => pages.push(page),
-                1 => self.put_aside(&page, reason, &mut progress, session).await?,
+            match (&*refused, &*page.documents) {
+                ([refused], [left]) if is_same(id_of(refused), id_of(left)) => {
+                    self.put_aside(&page, reason, &mut progress, session).await?;
+                }
+                (_, [] | [_]) => pages.push(page),
                 _ => {
                     let [first, second] = page.split();
                     pages.extend([second, first]);

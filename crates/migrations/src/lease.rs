@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database,
     bson::{DateTime, Document, doc},
+    error::Error,
     options::WriteConcern,
 };
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,7 @@ fn collection(database: &Database, service: &str) -> Collection<Document> {
 /// What the database says, and a lease that somebody edited so that it is none any more.
 pub async fn holder(database: &Database, service: &str) -> mongodb::error::Result<Option<Holder>> {
     // A shell writes whole numbers as fractions.
-    let fence = doc! { "$cond": [{ "$isNumber": "$fence" }, { "$toLong": "$fence" }, "$fence"] };
+    let fence = doc! { "$convert": { "input": "$fence", "to": "long", "onError": "$fence" } };
     let remaining = doc! { "$cond": [
         { "$eq": [{ "$type": "$expires_at" }, "date"] },
         { "$toLong": { "$subtract": ["$expires_at", "$$NOW"] } },
@@ -88,23 +89,32 @@ pub async fn holder(database: &Database, service: &str) -> mongodb::error::Resul
     let leases = collection(database, service);
     let Some(found) = leases.aggregate(pipeline).await?.try_next().await? else { return Ok(None) };
     let holder = mongodb::bson::deserialize_from_document(found).map_err(|error| {
-        let message = format!(
-            "the document `{ID}` of {} was edited and is no lease any more: delete it, while \
-             nothing migrates ({error})",
-            leases.name()
-        );
-        <mongodb::bson::error::Error as serde::ser::Error>::custom(message)
+        let reason = error.message.unwrap_or_else(|| error.kind.to_string());
+        Error::custom(Edited { lock: leases.name().to_owned(), reason })
     });
     Ok(Some(holder?))
 }
 
-/// The newest fence in the ledger: where somebody dropped the lease, fences have to go on from
-/// there, or else everybody would be fenced off.
+/// Carried by the driver's error: somebody edited the lease so that it is none any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Edited {
+    /// The collection that has it.
+    pub(crate) lock: String,
+    pub(crate) reason: String,
+}
+
+/// The newest fence in the ledger: where somebody dropped the lease, or edited one of both, fences
+/// have to go on from there, or else everybody would be fenced off.
 async fn newest_fence(database: &Database, service: &str) -> mongodb::error::Result<i64> {
     let ledger = database.collection::<Document>(&format!("{service}_migrations"));
-    let newest = ledger.find_one(doc! { "fence": { "$type": "long" } });
-    let newest = newest.sort(doc! { "fence": -1 }).projection(doc! { "fence": 1 }).await?;
-    Ok(newest.and_then(|entry| entry.get_i64("fence").ok()).unwrap_or_default())
+    // A shell writes whole numbers as fractions.
+    let fence = doc! { "$convert": { "input": "$fence", "to": "long", "onError": 0_i64 } };
+    let pipeline = [
+        doc! { "$match": { "fence": { "$type": "number" } } },
+        doc! { "$group": { "_id": null, "fence": { "$max": fence } } },
+    ];
+    let newest = ledger.aggregate(pipeline).await?.try_next().await?;
+    Ok(newest.and_then(|newest| newest.get_i64("fence").ok()).unwrap_or_default())
 }
 
 /// Takes the lease from whoever has it under this fence, so that the next one who asks gets it;
@@ -133,9 +143,9 @@ impl Lease {
         duration: Duration,
     ) -> mongodb::error::Result<Option<Self>> {
         let leases = collection(database, service);
+        let newest = newest_fence(database, service).await?;
         if holder(database, service).await?.is_none() {
-            let fence = newest_fence(database, service).await?;
-            let unheld = doc! { "_id": ID, "owner": null, "fence": fence, "expires_at": LONG_AGO };
+            let unheld = doc! { "_id": ID, "owner": null, "fence": newest, "expires_at": LONG_AGO };
             match leases.insert_one(unheld).write_concern(WriteConcern::majority()).await {
                 Err(error) if !mongo_kit::is_duplicate_key(&error) => return Err(error),
                 Ok(_) | Err(_) => {}
@@ -150,7 +160,7 @@ impl Lease {
         };
         let take = vec![doc! { "$set": {
             "owner": owner,
-            "fence": { "$add": ["$fence", 1_i64] },
+            "fence": { "$add": [{ "$max": [{ "$toLong": "$fence" }, newest] }, 1_i64] },
             "expires_at": expires_at(duration),
             "acquired_at": "$$NOW",
         } }];

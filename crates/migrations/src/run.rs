@@ -241,6 +241,9 @@ impl Engine {
         let of_database = |source| RunError::of_database(id, source);
         let of_ledger = |error| RunError::of_ledger(id, error);
         let mut set_aside = self.set_aside(claim.definition).await?;
+        // What was interrupted goes on first: what another step records would take its place.
+        steps.sort_by_key(|step| !interrupted.as_ref().is_some_and(|one| step.is_of(one)));
+        let mut left_before = None;
         for round in 1.. {
             let before = parts.clone();
             let mut failed = None;
@@ -295,17 +298,17 @@ impl Engine {
                 return self.finish(claim, &steps, parts, verify).await;
             };
             ledger.update(id, fence, doc! { "verify": verify }).await.map_err(of_ledger)?;
-            // An old program that goes on writing is always a document ahead.
-            // Nor does one say anything that arrived while a first round found nothing to do.
-            let is_stuck = round > 1 && *parts == before;
+            // An old program that goes on writing is always a document ahead: what a round changed
+            // nothing of has to be the same as before it.
+            let findings = step.verify(database, &set_aside).await.map_err(of_database)?;
+            let some = findings.first().map(|finding| finding.documents.clone());
+            let some = some.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
+            let what = format!("{} ({left} left: {})", step.what(), some.join(", "));
+            let is_stuck = *parts == before && left_before.as_ref() == Some(&what);
             if is_stuck || round == LARGEST_ROUNDS {
-                let findings = step.verify(database, &set_aside).await.map_err(of_database)?;
-                let some = findings.first().map(|finding| finding.documents.clone());
-                let some =
-                    some.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
-                let what = format!("{} ({left} left: {})", step.what(), some.join(", "));
                 return Err(RunError::Unverified { id, what, is_stuck });
             }
+            left_before = Some(what);
         }
         Ok(())
     }

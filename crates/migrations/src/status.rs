@@ -214,10 +214,10 @@ impl MigrationReport {
 }
 
 impl Progress {
-    /// How long the rest will take at the present rate, in seconds.
+    /// How long the rest will take at the present rate, in seconds; none while it is unknown.
     pub fn eta_seconds(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let left = (self.total - self.modified - self.failed).max(0) as f64;
-        (self.rate > 0.0).then(|| left / self.rate)
+        (self.total > 0 && self.rate > 0.0).then(|| left / self.rate)
     }
 }

@@ -6,7 +6,7 @@ use mongodb::{
     Client, Database,
     bson::{Document, doc},
     error::{Error, ErrorKind},
-    options::ClientOptions,
+    options::{ClientOptions, ReadPreference, SelectionCriteria},
     otel::OpentelemetryOptions,
 };
 
@@ -41,6 +41,12 @@ pub enum ConnectError {
     /// not repeated.
     #[error("`mongodb.uri` is no MongoDB connection string: {0}")]
     Uri(String),
+    /// Everything has to be read where it is written.
+    #[error(
+        "`mongodb.uri` must not have `readPreference`: migrations and totals need what was written \
+         last, which only the primary has"
+    )]
+    ReadPreference,
     /// The database's name has characters that MongoDB refuses.
     #[error(
         "`mongodb.database` must be a database name without spaces or any of /\\.\"$, not {0:?}"
@@ -115,6 +121,11 @@ impl Connection {
             return Err(ConnectError::Database(database.to_owned()));
         }
         let mut options = ClientOptions::parse(uri).await.map_err(|error| uri_error(&error))?;
+        if let Some(SelectionCriteria::ReadPreference(preference)) = &options.selection_criteria
+            && !matches!(preference, ReadPreference::Primary)
+        {
+            return Err(ConnectError::ReadPreference);
+        }
         options.app_name.get_or_insert_with(|| app_name.to_owned());
         options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
@@ -287,6 +298,19 @@ mod tests {
             let error = Connection::new(uri, "site", "test").await.unwrap_err().to_string();
             assert!(error.starts_with("`mongodb.uri` is no MongoDB connection string"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn secondaries_are_not_read() {
+        let with = async |preference: &str| {
+            let uri = format!("mongodb://localhost/?replicaSet=rs0&readPreference={preference}");
+            Connection::new(&uri, "site", "test").await
+        };
+        assert!(with("primary").await.is_ok());
+        for preference in ["secondary", "secondaryPreferred", "primaryPreferred", "nearest"] {
+            let error = with(preference).await.unwrap_err();
+            assert!(matches!(error, ConnectError::ReadPreference), "{error}");
         }
     }
 

@@ -102,7 +102,9 @@ fn code_of_run(error: &RunError) -> u8 {
         RunError::Unknown(_) => 2,
         RunError::Paused(_) | RunError::RolledBack(_) | RunError::Requires { .. } => 3,
         RunError::LeaseHeld { .. } | RunError::TakenOver(_) => 4,
-        RunError::Drift { .. } | RunError::UnreadableEntry { .. } => 5,
+        RunError::Drift { .. }
+        | RunError::UnreadableEntry { .. }
+        | RunError::UnreadableLease { .. } => 5,
         RunError::Unverified { .. } => 6,
         RunError::Dependency { .. } => 7,
         RunError::Database { source, .. } | RunError::Index { source, .. } => {

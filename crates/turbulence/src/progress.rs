@@ -100,7 +100,10 @@ impl Display {
                 let prefix = format!("{service} {}", status.id);
                 bars.add(bar(0, template).with_prefix(prefix))
             });
-            bar.set_length(progress.total.unsigned_abs());
+            match progress.total {
+                0 => bar.unset_length(),
+                total => bar.set_length(total.unsigned_abs()),
+            }
             bar.set_position((progress.modified + progress.failed).unsigned_abs());
             bar.set_message(format!("{}: {}", progress.what, report::speed(progress)));
             shown.insert(key, bar);

@@ -7,7 +7,10 @@ use mongodb::{
     error::Error,
 };
 
-use super::{FillRun, Stale, page::id_of};
+use super::{
+    FillRun, Stale,
+    page::{id_of, is_same},
+};
 use crate::{
     Assign,
     journal::{self, Change, Record, Replaced},
@@ -154,7 +157,7 @@ impl FillRun {
         // Of others nobody has looked what they were before.
         let declared = self.fill.writes();
         for (id, values) in assigned {
-            let document = documents.iter().find(|document| *id_of(document) == id);
+            let document = documents.iter().find(|document| is_same(id_of(document), &id));
             let Some(mut before) = document.cloned() else {
                 return Err(undeclared(format_args!("the document {id}, which was not asked for")));
             };

@@ -68,14 +68,27 @@ impl Pages {
     }
 }
 
+/// Whether two `_id`s are the same to the server, to which "not a number" is one value.
+pub(super) fn is_same(one: &Bson, other: &Bson) -> bool {
+    one == other || (is_nan(one) && is_nan(other))
+}
+
+fn is_nan(id: &Bson) -> bool {
+    match id {
+        Bson::Double(number) => number.is_nan(),
+        Bson::Decimal128(number) => number.to_string().ends_with("NaN"),
+        _ => false,
+    }
+}
+
 /// `low < _id ≤ high` in the order of the index on `_id`.
 ///
 /// The comparison operators of a query stay within one BSON type; the aggregation's compare across
 /// types in the very order of the index, and use it, but are evaluated once more on each document.
 fn between(low: &Bson, high: &Bson) -> Document {
-    if low.element_type() == high.element_type()
-        && low.element_type() != ElementType::EmbeddedDocument
-    {
+    // For them nothing is less or greater than what is not a number.
+    let is_plain = |id: &Bson| id.element_type() != ElementType::EmbeddedDocument && !is_nan(id);
+    if low.element_type() == high.element_type() && is_plain(low) && is_plain(high) {
         return doc! { "_id": { "$gt": low.clone(), "$lte": high.clone() } };
     }
     doc! { "$expr": { "$and": [

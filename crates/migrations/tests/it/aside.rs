@@ -15,7 +15,7 @@ use test_support::{TestDatabase, eventually};
 
 use crate::support::{
     Commands, Given, ID, LOCK, assert_has, command, count_up, each, edit_entry, engine, engine_of,
-    entry, fast, insert_items, monitored, parts, refuse_items, run, set_by, state,
+    entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by, state,
 };
 
 /// Which documents are set aside, and why.
@@ -247,4 +247,25 @@ async fn a_document_that_was_inserted_since_the_page_was_read_is_set_aside_under
     });
     command(&engine_of(&client, &database, &[Given::steps([step])], fast())).await.unwrap();
     assert_rest_is_done(&database, doc! { "by": "us" }, &[1_200.5.into()]).await;
+}
+
+#[tokio::test]
+async fn nobody_is_set_aside_for_a_document_that_was_deleted_since_it_was_refused() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 3).await;
+    refuse_items(&database, doc! { "_id": 1, "by": "us" }).await;
+    // As soon as the batch of 1 and 2 is refused, 1 is gone.
+    let name = database.name().to_owned();
+    let client = monitored(move |event| {
+        if let CommandEvent::Succeeded(event) = event
+            && event.reply.contains_key("writeErrors")
+        {
+            meanwhile(&name, "items", async |items| {
+                items.delete_one(doc! { "_id": 1 }).await.unwrap();
+            });
+        }
+    });
+    let step = each(doc! { "by": "us" }, |_| async {});
+    command(&engine_of(&client.await, &database, &[Given::steps([step])], fast())).await.unwrap();
+    assert_rest_is_done(&database, doc! { "by": "us" }, &[]).await;
 }

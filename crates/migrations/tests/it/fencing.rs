@@ -1,12 +1,14 @@
 //! A process that lost its lease without knowing changes nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use migrations::{RunError, State};
-use mongodb::bson::doc;
+use mongodb::{bson::doc, event::command::CommandEvent};
 use test_support::TestDatabase;
 
 use crate::support::{
-    Gate, Given, ID, LEDGER, command, count_up, each, each_with_gate, edit_entry, engine, entry,
-    expire_lease, insert_items, parts, run, state, within,
+    Gate, Given, ID, LEDGER, command, count_up, each, each_with_gate, engine, engine_of, entry,
+    expire_lease, fast, insert_items, meanwhile, monitored, parts, run, state, within,
 };
 
 #[tokio::test]
@@ -14,11 +16,23 @@ async fn a_claim_under_an_older_fence_is_refused() {
     let database = TestDatabase::new().await;
     run(&database, [count_up()]).await.unwrap();
     insert_items(&database, 10).await;
-    edit_entry(&database, doc! { "$set": { "fence": 1_000_i64, "state": "running" } }).await;
-    let newer = entry(&database).await;
-    let refused = run(&database, [count_up()]).await;
+    let name = database.name().to_owned();
+    let is_claimed = AtomicBool::new(false);
+    let client = monitored(move |event| {
+        if let CommandEvent::Started(event) = event
+            && event.command.get_str("update").is_ok_and(|name| name == LEDGER)
+            && !is_claimed.swap(true, Ordering::SeqCst)
+        {
+            let newer = doc! { "$set": { "fence": 1_000_i64, "state": "running" } };
+            meanwhile(&name, LEDGER, async |ledger| {
+                ledger.update_one(doc! { "_id": ID }, newer).await.unwrap();
+            });
+        }
+    });
+    let engine = engine_of(&client.await, &database, &[Given::steps([count_up()])], fast());
+    let refused = command(&engine).await;
     assert!(matches!(refused, Err(RunError::TakenOver(ID))), "{refused:?}");
-    assert_eq!(entry(&database).await, newer);
+    assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 1_000);
     assert_eq!(database.count("items", doc! { "n": { "$exists": true } }).await, 0);
 }
 

@@ -73,11 +73,27 @@ async fn ids_of_all_types_in_one_collection() {
     ];
     let ids = of_type.iter().flat_map(|id| (1..1_501).map(id));
     let single = [Bson::Null, Bson::MinKey, Bson::MaxKey, true.into(), false.into(), "".into()];
+    let single = single.into_iter().chain([f64::NAN.into(), f64::INFINITY.into()]);
     let items: Vec<_> = ids.chain(single).map(|id| doc! { "_id": id }).collect();
     let count = items.len() as u64;
     database.collection("items").insert_many(items).await.unwrap();
     run(&database, [count_up()]).await.unwrap();
     assert_each_once(&database, count).await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_a_number_may_be_the_first_the_last_or_the_only_one() {
+    for others in [vec![], vec![Bson::from(1.5), Bson::from(2.5)], vec![Bson::Null, "a".into()]] {
+        for step in [set_by("us"), each(doc! { "by": "us" }, |_| async {})] {
+            let database = TestDatabase::new().await;
+            let ids = others.iter().cloned().chain([f64::NAN.into()]);
+            let items = ids.map(|id| doc! { "_id": id });
+            database.collection("items").insert_many(items).await.unwrap();
+            run(&database, [step]).await.unwrap();
+            let count = others.len() as u64 + 1;
+            assert_eq!(database.count("items", doc! { "by": "us" }).await, count);
+        }
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use mongodb::bson::{Bson, DateTime, doc};
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    FailCommand, Gate, Given, LEDGER, LOCK, Service, command, count_up, each_with_gate, engine,
-    engine_of, entry, expire_lease, fast, insert_items, run, set_by, state, within,
+    FailCommand, Gate, Given, LEDGER, LOCK, Service, command, count_up, each_with_gate, edit_entry,
+    engine, engine_of, entry, expire_lease, fast, insert_items, run, set_by, state, within,
 };
 
 async fn acquire(database: &TestDatabase, owner: &str) -> Option<Lease> {
@@ -244,7 +244,9 @@ async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
     database.insert("items", [doc! { "_id": 2 }]).await;
     for (field, value) in [("expires_at", Bson::from("tomorrow")), ("fence", Bson::from("seven"))] {
         let edited = set(field, value).await;
-        let error = run(&database, [count_up()]).await.unwrap_err().with_causes();
+        let error = run(&database, [count_up()]).await.unwrap_err();
+        assert!(matches!(error, RunError::UnreadableLease { .. }), "{error:?}");
+        let error = error.to_string();
         assert!(
             error.contains("the document `lease` of test_migration_lock was edited"),
             "{error}"
@@ -255,5 +257,17 @@ async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 1);
     leases.delete_one(doc! {}).await.unwrap();
     run(&database, [count_up()]).await.unwrap();
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2);
+}
+
+#[tokio::test]
+async fn a_fence_that_somebody_raised_in_the_ledger_fences_nobody_off() {
+    let database = TestDatabase::new().await;
+    database.insert("items", [doc! { "_id": 1 }]).await;
+    run(&database, [count_up()]).await.unwrap();
+    edit_entry(&database, doc! { "$set": { "fence": 999_999_i64 } }).await;
+    database.insert("items", [doc! { "_id": 2 }]).await;
+    run(&database, [count_up()]).await.unwrap();
+    assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 1_000_000);
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 2);
 }

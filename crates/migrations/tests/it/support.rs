@@ -16,7 +16,7 @@ use migrations::{
     State, Step, StepsError, Throttle,
 };
 use mongodb::{
-    Client, ClientSession, Database,
+    Client, ClientSession, Collection, Database,
     bson::{Bson, DateTime, Document, doc},
     event::{EventHandler, command::CommandEvent},
     options::{ClientOptions, UpdateModifications},
@@ -259,6 +259,24 @@ pub(crate) async fn monitored(watch: impl Fn(&CommandEvent) + Send + Sync + 'sta
     let mut options = ClientOptions::parse(uri).await.unwrap();
     options.command_event_handler = Some(EventHandler::callback(move |event| watch(&event)));
     Client::with_options(options).unwrap()
+}
+
+/// Does something to a collection before this returns, called from where nothing can be awaited.
+pub(crate) fn meanwhile(
+    database: &str,
+    collection: &str,
+    change: impl AsyncFnOnce(Collection<Document>) + Send,
+) {
+    std::thread::scope(|threads| {
+        let changing = threads.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let client = Client::with_uri_str(mongodb_uri()).await.unwrap();
+                change(client.database(database).collection(collection)).await;
+            });
+        });
+        changing.join().unwrap();
+    });
 }
 
 /// Commands that a client has sent.

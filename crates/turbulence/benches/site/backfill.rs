@@ -59,7 +59,7 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
             let Some(progress) = all.iter().find_map(|status| status.progress.as_ref()) else {
                 continue;
             };
-            if progress.modified * 10 > progress.total {
+            if progress.total > 0 && progress.modified * 10 > progress.total {
                 let now = resident_kib("self");
                 if first == 0 {
                     first = now;
