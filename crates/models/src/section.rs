@@ -112,11 +112,31 @@ pub struct SectionEntry {
     pub display_type: DisplayType,
     /// Whether it is in the trash.
     pub is_deleted: bool,
+    /// Whether it is in a shape that cannot be read. Of such a section the id alone means anything.
+    #[serde(default)]
+    pub is_unreadable: bool,
     /// Whether the public sees it: it and everything above it is published and not deleted.
     pub is_public: bool,
     /// Its path on the site, such as `/projects/rust`; none where the public does not see it.
     #[serde(default)]
     pub path: Option<String>,
+}
+
+impl SectionEntry {
+    /// A section of which nothing but the id can be read. It is as good as in the trash, so that
+    /// its content stays hidden and nothing is put there; its kind is never asked for.
+    pub const fn unreadable(id: ObjectId) -> Self {
+        Self {
+            id,
+            slug: String::new(),
+            content_type: ContentType::Story,
+            display_type: ContentType::Story.usual_display(),
+            is_deleted: true,
+            is_unreadable: true,
+            is_public: false,
+            path: None,
+        }
+    }
 }
 
 /// How many items of content that are not deleted belong to each of the sections that were asked

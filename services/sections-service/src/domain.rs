@@ -19,6 +19,8 @@ pub(crate) struct Sections {
     /// Those that are not deleted.
     sections: Vec<Section>,
     deleted: Vec<Section>,
+    /// Those that cannot be read, in the trash or not.
+    unreadable: Vec<ObjectId>,
     /// Where those that the public sees are among them.
     public: HashMap<ObjectId, usize>,
     /// The same by what is above them and their slug.
@@ -44,7 +46,12 @@ impl Sections {
             ((section.parent_id, section.slug.clone()), *place)
         };
         let public_children = public.values().map(by_parent).collect();
-        Self { sections, deleted, public, public_children }
+        Self { sections, deleted, unreadable: Vec::new(), public, public_children }
+    }
+
+    /// The same beside sections that cannot be read.
+    pub(crate) fn with_unreadable(self, unreadable: Vec<ObjectId>) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// Every section that is not deleted.
@@ -74,7 +81,8 @@ impl Sections {
         })
     }
 
-    /// What the other services need to know: of every section, deleted ones too.
+    /// What the other services need to know: of every section, also of those that are deleted or
+    /// cannot be read. One that is not named here hides nothing.
     pub(crate) fn entries(&self) -> Vec<SectionEntry> {
         let entry = |section: &Section, is_deleted| SectionEntry {
             id: section.id,
@@ -82,11 +90,14 @@ impl Sections {
             content_type: section.content_type,
             display_type: section.display_type,
             is_deleted,
+            is_unreadable: false,
             is_public: !is_deleted && self.is_public(section.id),
             path: if is_deleted { None } else { self.public_path(section.id) },
         };
         let live = self.sections.iter().map(|section| entry(section, false));
-        live.chain(self.deleted.iter().map(|section| entry(section, true))).collect()
+        let deleted = self.deleted.iter().map(|section| entry(section, true));
+        let unreadable = self.unreadable.iter().copied().map(SectionEntry::unreadable);
+        live.chain(deleted).chain(unreadable).collect()
     }
 
     /// What this audience sees, each with the sections below it. Editors find sections whose

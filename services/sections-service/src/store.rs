@@ -66,14 +66,14 @@ pub(crate) struct SectionStore {
 pub(crate) struct Snapshot {
     /// The sections.
     pub(crate) sections: Sections,
-    /// The ids of those that cannot be read.
-    unreadable: HashSet<String>,
+    /// Those that are not deleted and cannot be read.
+    unreadable: HashSet<ObjectId>,
     tag: ETag,
     tags: HashMap<ObjectId, ETag>,
 }
 
 impl Snapshot {
-    fn new(sections: Sections, unreadable: HashSet<String>) -> Result<Self> {
+    fn new(sections: Sections, unreadable: HashSet<ObjectId>) -> Result<Self> {
         let tag_of = |section: &Section| {
             serde_json::to_vec(section).map(|json| ETag::of(&json)).map_err(Error::custom)
         };
@@ -97,7 +97,7 @@ impl Snapshot {
 
     /// Whether there is a section with this id that cannot be read.
     pub(crate) fn is_unreadable(&self, id: ObjectId) -> bool {
-        self.unreadable.contains(&id.to_string())
+        self.unreadable.contains(&id)
     }
 }
 
@@ -167,13 +167,14 @@ impl SectionStore {
             let Parsed { stored, unreadable } = parse(&documents(&collection).await?);
             let (deleted, mut live): (Vec<_>, Vec<_>) =
                 stored.into_iter().partition(|stored| stored.is_deleted);
-            let unreadable: HashSet<_> = unreadable
+            let known = unreadable.iter().filter_map(|one| one.error.id.parse().ok()).collect();
+            let unreadable = unreadable
                 .into_iter()
                 .filter(|one| !one.is_deleted)
                 .filter_map(|one| {
-                    let id = one.error.id.clone();
+                    let id = one.error.id.parse().ok();
                     readable::<()>(Err(one.error));
-                    (!id.is_empty()).then_some(id)
+                    id
                 })
                 .collect();
             let deleted = deleted.into_iter().map(|stored| stored.section).collect();
@@ -181,7 +182,8 @@ impl SectionStore {
             if sections.is_empty() {
                 sections = unless_any;
             }
-            Snapshot::new(Sections::new(sections, deleted), unreadable).map(Arc::new)
+            let sections = Sections::new(sections, deleted).with_unreadable(known);
+            Snapshot::new(sections, unreadable).map(Arc::new)
         };
         self.snapshot.get(load).await
     }

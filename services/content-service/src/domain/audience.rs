@@ -38,7 +38,8 @@ impl Directory {
         Self { sections, hidden: hidden.into() }
     }
 
-    /// The sections that exist and that the public does not see. An id that no section has is not
+    /// The sections that exist and that the public does not see, also those that nobody can read:
+    /// they may have been drafts. An id that no section has is not
     /// among them: content of a section that does not exist stays visible.
     pub(crate) fn hidden(&self) -> Hidden {
         Hidden::Of(self.hidden.clone())
@@ -85,6 +86,7 @@ mod tests {
             content_type: ContentType::Story,
             display_type: DisplayType::Feed,
             is_deleted,
+            is_unreadable: false,
             is_public,
             path: is_public.then(|| format!("/{slug}")),
         }

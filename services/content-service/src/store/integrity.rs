@@ -114,6 +114,8 @@ fn of_item<'a, K: Kind>(
         let section = id.parse::<ObjectId>().ok().and_then(|id| sections.by_id(id));
         match section {
             None => Some(IntegrityKind::MissingSection),
+            // The fault is that of the section, which sections-service reports.
+            Some(section) if section.is_unreadable => None,
             Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
             Some(section) if section.content_type != K::CONTENT_TYPE => {
                 Some(IntegrityKind::WrongType)

@@ -71,6 +71,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     user(&database, "ann", "author").await;
     let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
     let blog = section(&database, "blog", doc! {}).await;
+    let unreadable = section(&database, "odd", doc! { "display_type": "carousel" }).await;
     let item = |number: u8, slug: &str, fields| {
         let own = doc! {
             "_id": ObjectId::from_bytes([number; 12]), "section_id": &blog, "user_id": &owner,
@@ -89,6 +90,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
                 item(6, "twin", doc! { "deleted": true, "section_id": "x" }),
                 item(7, "odd", doc! { "content": 5 }),
                 item(8, "strangers", doc! { "user_id": "ffffffffffffffffffffffff" }),
+                item(9, "in-unreadable", doc! { "section_id": &unreadable }),
             ],
         )
         .await;

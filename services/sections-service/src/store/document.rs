@@ -30,8 +30,8 @@ pub(super) struct SectionDoc {
     #[serde(default, deserialize_with = "lenient::integer")]
     sort_order: i64,
     #[serde(default)]
-    is_published: bool,
-    /// Anything but true, false or nothing makes the section unreadable, so that it is not shown.
+    is_published: Option<bool>,
+    /// Here and above, anything but true, false or nothing makes the section unreadable, so that it is not shown.
     #[serde(default)]
     is_deleted: Option<bool>,
     #[serde(default)]
@@ -58,7 +58,7 @@ impl SectionDoc {
             content_type: self.content_type,
             nav_visibility: self.nav_visibility,
             sort_order: self.sort_order,
-            is_published: self.is_published,
+            is_published: self.is_published.unwrap_or_default(),
             created_date: self.created_date,
             updated_date: self.updated_date,
         };
