@@ -5,7 +5,7 @@ use mongodb::bson::{doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::TestDatabase;
 
-use crate::support::{Api, id, stored};
+use crate::support::{Api, Neighbour, id, stored};
 
 #[tokio::test]
 async fn a_site_in_order_has_no_findings() {
@@ -101,4 +101,24 @@ async fn what_belongs_to_a_section_that_cannot_be_read_is_left_alone() {
     assert!(reason.contains("carousel"), "{reason}");
     assert_eq!(report["findings"][1]["kind"], "unreachable");
     assert_eq!(report["findings"][1]["ids"], json!([child.to_hex()]));
+}
+
+#[tokio::test]
+async fn a_section_below_the_one_that_took_its_path_is_no_fault() {
+    let database = TestDatabase::new().await;
+    let neighbour = Neighbour::start();
+    let api = Api::start(&database, &neighbour).await;
+    let first = api.add("aaa", None).await.id();
+    let at = format!("/sections/{first}");
+    assert_eq!(api.call("PATCH", &at, json!({ "slug": "bbb" })).await.status, 200);
+    let second = api.add("aaa", None).await.id();
+    assert_eq!(api.call("PATCH", &at, json!({ "parent_id": second })).await.status, 200);
+    assert_eq!(api.resolve("/aaa").await["section"]["id"], json!(second));
+    assert_eq!(api.get("/internal/integrity").await.body, json!({ "findings": [] }));
+    // And the address counts once more when its place is free.
+    let away = json!({ "slug": "ccc" });
+    assert_eq!(api.call("PATCH", &format!("/sections/{second}"), away).await.status, 200);
+    let repair = "/internal/integrity/repair?dry_run=false";
+    assert_eq!(api.call("POST", repair, Value::Null).await.body["repaired"], json!([]));
+    assert_eq!(api.resolve("/bbb").await, json!({ "moved_to": "/ccc/bbb" }));
 }
