@@ -3,13 +3,15 @@
 
 use async_trait::async_trait;
 use data_service::{database_error, integrity::Inspect};
-use models::IntegrityFinding;
+use models::{IntegrityFinding, IntegrityKind};
 use mongo_kit::Connection;
 use sections_client::SectionsClient;
 use service_kit::{ApiError, clock::Clock};
 
 use super::Sections;
-use crate::store::{ContentStore, Pages, Projects, Stories, UserStore};
+use crate::store::{ContentStore, Pages, Projects, Stories, USERS, UserStore};
+
+const UNREADABLE_USERS: &str = "They are taken for nobody: correct what is wrong with them.";
 
 /// Looks at all content, and asks sections-service for what it belongs to.
 pub(crate) struct Inspector {
@@ -36,10 +38,13 @@ impl Inspector {
 impl Inspect for Inspector {
     async fn inspect(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
         let sections = self.sections.now().await?;
-        let users = self.users.ids().await.map_err(database_error)?;
+        let (users, broken) = self.users.ids().await.map_err(database_error)?;
+        let kind = IntegrityKind::UnreadableDocument;
+        let broken = IntegrityFinding::about_each(kind, USERS, broken, UNREADABLE_USERS);
         let mut findings = self.stories.faults(&sections, &users).await.map_err(database_error)?;
         findings.extend(self.projects.faults(&sections, &users).await.map_err(database_error)?);
         findings.extend(self.pages.faults(&sections, &users).await.map_err(database_error)?);
+        findings.extend(broken);
         Ok(findings)
     }
 }

@@ -49,17 +49,24 @@ impl UserStore {
         Ok(None)
     }
 
-    /// The ids of all users, as content refers to them.
-    pub(crate) async fn ids(&self) -> Result<HashSet<String>> {
-        #[derive(Deserialize)]
-        struct Id {
-            #[serde(rename = "_id", deserialize_with = "lenient::id")]
-            id: String,
+    /// The ids of all users, as content refers to them, and those who cannot be read, with what is
+    /// wrong with each.
+    pub(crate) async fn ids(&self) -> Result<(HashSet<String>, Vec<(String, String)>)> {
+        let fields = doc! { "email": 1, "name": 1, "role": 1 };
+        let mut documents = self.0.find(doc! {}).projection(fields).await?;
+        let (mut ids, mut broken) = (HashSet::new(), Vec::new());
+        while let Some(document) = documents.try_next().await? {
+            let id = match read::<UserDoc>(USERS, &document) {
+                Ok(user) => user.id,
+                Err(unreadable) => {
+                    let (id, what) = unreadable.into_parts();
+                    broken.push((id.clone(), what));
+                    id
+                }
+            };
+            ids.insert(id);
         }
-        let documents = self.0.find(doc! {}).projection(doc! { "_id": 1 }).await?;
-        let documents: Vec<RawDocumentBuf> = documents.try_collect().await?;
-        let ids = documents.iter().filter_map(|document| readable(read::<Id>(USERS, document)));
-        Ok(ids.map(|Id { id }| id).collect())
+        Ok((ids, broken))
     }
 }
 

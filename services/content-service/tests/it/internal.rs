@@ -70,6 +70,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     let owner = user(&database, "admin", "admin").await;
     user(&database, "ann", "author").await;
     let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
+    let unreadable_user = user(&database, "bob", "owner").await;
     let blog = section(&database, "blog", doc! {}).await;
     let unreadable = section(&database, "odd", doc! { "display_type": "carousel" }).await;
     let item = |number: u8, slug: &str, fields| {
@@ -92,6 +93,9 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
                 item(8, "strangers", doc! { "user_id": "ffffffffffffffffffffffff" }),
                 item(9, "in-unreadable", doc! { "section_id": &unreadable }),
             ],
+                item(12, "of-unreadable", doc! { "user_id": &unreadable_user }),
+                item(10, "mixed-case", doc! { "section_id": "Ab".repeat(12) }),
+                item(11, "upper-case", doc! { "section_id": "AB".repeat(12) }),
         )
         .await;
     database.insert("projects", [with(project("p"), doc! { "section_id": &blog })]).await;
@@ -125,10 +129,13 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
         assert_eq!(found, ids.iter().map(String::as_str).collect(), "{kind}");
         assert_eq!(finding["count"], numbers.len());
     }
-    assert_eq!(found.len(), 6, "{report:#}");
+    assert_eq!(found.len(), 7, "{report:#}");
     assert_eq!(found[5]["kind"], "wrong_type");
     let (status, _, repair) =
         send("POST", &format!("{url}/repair?dry_run=false"), &admin, &json!({})).await;
+    let users = [&found[6]["kind"], &found[6]["collection"], &found[6]["ids"]];
+    assert_eq!(users, [&json!("unreadable_document"), &json!("users"), &json!([unreadable_user])]);
+    assert!(found[6]["reasons"][0].as_str().unwrap().contains("owner"), "{report:#}");
     assert_eq!((status.as_u16(), repair), (200, json!({ "dry_run": false, "repaired": [] })));
     assert_eq!(all_content(&database).await, before);
     assert_eq!(ask(&url, &[]).await.0, 401);
