@@ -213,9 +213,14 @@ fn within(mut filter: Document, section: ObjectId) -> Document {
     filter
 }
 
-/// The ids as content refers to them: as text. Some programs keep references as `ObjectId`s.
+/// The ids as content refers to them: as text. Some programs write its digits in upper case, or
+/// keep references as `ObjectId`s.
 fn references(ids: &[ObjectId]) -> Vec<Bson> {
-    ids.iter().flat_map(|id| [id.to_string().into(), stored_id(*id).into()]).collect()
+    let forms = |id: &ObjectId| {
+        let text = id.to_string();
+        [text.to_uppercase().into(), text.into(), stored_id(*id).into()]
+    };
+    ids.iter().flat_map(forms).collect()
 }
 
 fn stored_id(id: ObjectId) -> oid::ObjectId {

@@ -124,6 +124,7 @@ impl Hidden {
                 doc! { "section_id": &draft, "createdDate": "2024-03-01T00:00:00Z" },
             ),
             ("an-object-id".to_owned(), doc! { "section_id": draft.parse::<ObjectId>().unwrap() }),
+            ("upper-case".to_owned(), doc! { "section_id": draft.to_uppercase() }),
         ];
         for (name, (id, _)) in sections.iter().filter(|(name, _)| **name != "shown") {
             items.push((format!("in-{name}"), doc! { "section_id": id }));

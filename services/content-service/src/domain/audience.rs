@@ -61,9 +61,17 @@ impl Directory {
         self.sections.iter().find(|section| section.id == id)
     }
 
-    /// The path of a section that the public sees.
+    /// The section that content with this `section_id` belongs to. In digits of both cases an id
+    /// points nowhere: it can be written in too many ways for an index to find all of them.
+    pub(crate) fn referenced(&self, id: &str) -> Option<&SectionEntry> {
+        let is_mixed = id.bytes().any(|digit| digit.is_ascii_lowercase())
+            && id.bytes().any(|digit| digit.is_ascii_uppercase());
+        if is_mixed { None } else { self.by_id(id.parse().ok()?) }
+    }
+
+    /// The path of the section that content belongs to, where the public sees that.
     pub(crate) fn path(&self, id: &str) -> Option<&str> {
-        self.by_id(id.parse().ok()?)?.path.as_deref()
+        self.referenced(id)?.path.as_deref()
     }
 
     /// The section that content without one gets.

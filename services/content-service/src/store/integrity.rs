@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
-use models::{Common, IntegrityFinding, IntegrityKind, ObjectId};
+use models::{Common, IntegrityFinding, IntegrityKind};
 use mongo_kit::lenient;
 use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
@@ -111,8 +111,7 @@ fn of_item<'a, K: Kind>(
     users: &'a HashSet<String>,
 ) -> impl Iterator<Item = IntegrityKind> {
     let section = common.section_id.as_deref().and_then(|id| {
-        let section = id.parse::<ObjectId>().ok().and_then(|id| sections.by_id(id));
-        match section {
+        match sections.referenced(id) {
             None => Some(IntegrityKind::MissingSection),
             // The fault is that of the section, which sections-service reports.
             Some(section) if section.is_unreadable => None,

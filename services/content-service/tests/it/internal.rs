@@ -37,7 +37,7 @@ async fn a_user_is_found_by_their_address_in_any_case() {
 #[tokio::test]
 async fn content_of_all_kinds_that_is_not_deleted_is_counted() {
     let database = TestDatabase::new().await;
-    let object_id = ObjectId::new();
+    let object_id = ObjectId::from_bytes([0xab; 12]);
     let there = doc! { "section_id": object_id.to_hex() };
     let deleted = doc! { "section_id": object_id.to_hex(), "deleted": true };
     database
@@ -47,6 +47,7 @@ async fn content_of_all_kinds_that_is_not_deleted_is_counted() {
                 with(story("a", day(1)), there.clone()),
                 with(story("b", day(1)), doc! { "section_id": object_id, "is_published": false }),
                 with(story("c", day(1)), deleted.clone()),
+                with(story("d", day(1)), doc! { "section_id": object_id.to_hex().to_uppercase() }),
             ],
         )
         .await;
@@ -56,7 +57,7 @@ async fn content_of_all_kinds_that_is_not_deleted_is_counted() {
     let (id, other) = (object_id.to_hex(), ObjectId::new().to_hex());
     let (status, answer) =
         site.content.get(&format!("/internal/content/counts?section_ids={id},{other}")).await;
-    assert_eq!((status.as_u16(), answer), (200, json!({ id: 4, other: 0 })));
+    assert_eq!((status.as_u16(), answer), (200, json!({ id: 5, other: 0 })));
     for ids in ["", "x", "%24gt", "a,b"] {
         let path = format!("/internal/content/counts?section_ids={ids}");
         assert_eq!(site.content.get(&path).await.0, 422, "{ids}");
@@ -69,9 +70,10 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     let provider = Provider::start();
     let owner = user(&database, "admin", "admin").await;
     user(&database, "ann", "author").await;
-    let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
     let unreadable_user = user(&database, "bob", "owner").await;
+    let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
     let blog = section(&database, "blog", doc! {}).await;
+    section(&database, "ab", doc! { "_id": ObjectId::from_bytes([0xab; 12]) }).await;
     let unreadable = section(&database, "odd", doc! { "display_type": "carousel" }).await;
     let item = |number: u8, slug: &str, fields| {
         let own = doc! {
@@ -91,11 +93,11 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
                 item(6, "twin", doc! { "deleted": true, "section_id": "x" }),
                 item(7, "odd", doc! { "content": 5 }),
                 item(8, "strangers", doc! { "user_id": "ffffffffffffffffffffffff" }),
-                item(9, "in-unreadable", doc! { "section_id": &unreadable }),
-            ],
                 item(12, "of-unreadable", doc! { "user_id": &unreadable_user }),
                 item(10, "mixed-case", doc! { "section_id": "Ab".repeat(12) }),
                 item(11, "upper-case", doc! { "section_id": "AB".repeat(12) }),
+                item(9, "in-unreadable", doc! { "section_id": &unreadable }),
+            ],
         )
         .await;
     database.insert("projects", [with(project("p"), doc! { "section_id": &blog })]).await;
@@ -114,7 +116,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     };
     for (kind, numbers) in [
         ("unreadable_document", &[7][..]),
-        ("missing_section", &[2]),
+        ("missing_section", &[2, 10]),
         ("deleted_section", &[3]),
         ("duplicate_slug", &[4, 5]),
         ("missing_user", &[8]),
@@ -131,11 +133,11 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     }
     assert_eq!(found.len(), 7, "{report:#}");
     assert_eq!(found[5]["kind"], "wrong_type");
-    let (status, _, repair) =
-        send("POST", &format!("{url}/repair?dry_run=false"), &admin, &json!({})).await;
     let users = [&found[6]["kind"], &found[6]["collection"], &found[6]["ids"]];
     assert_eq!(users, [&json!("unreadable_document"), &json!("users"), &json!([unreadable_user])]);
     assert!(found[6]["reasons"][0].as_str().unwrap().contains("owner"), "{report:#}");
+    let (status, _, repair) =
+        send("POST", &format!("{url}/repair?dry_run=false"), &admin, &json!({})).await;
     assert_eq!((status.as_u16(), repair), (200, json!({ "dry_run": false, "repaired": [] })));
     assert_eq!(all_content(&database).await, before);
     assert_eq!(ask(&url, &[]).await.0, 401);
