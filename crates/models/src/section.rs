@@ -120,6 +120,10 @@ pub struct SectionEntry {
     /// Its path on the site, such as `/projects/rust`; none where the public does not see it.
     #[serde(default)]
     pub path: Option<String>,
+    /// The paths that it had before it was renamed or moved, as far as no other section had them
+    /// later.
+    #[serde(default)]
+    pub former_paths: Vec<String>,
 }
 
 impl SectionEntry {
@@ -135,6 +139,7 @@ impl SectionEntry {
             is_unreadable: true,
             is_public: false,
             path: None,
+            former_paths: Vec::new(),
         }
     }
 }

@@ -83,8 +83,9 @@ impl Sections {
 
     /// What the other services need to know: of every section, also of those that are deleted or
     /// cannot be read. One that is not named here hides nothing.
-    pub(crate) fn entries(&self) -> Vec<SectionEntry> {
-        let entry = |section: &Section, is_deleted| SectionEntry {
+    pub(crate) fn entries(&self, redirects: &Redirects) -> Vec<SectionEntry> {
+        let mut former_paths = redirects.by_section();
+        let mut entry = |section: &Section, is_deleted| SectionEntry {
             id: section.id,
             slug: section.slug.clone(),
             content_type: section.content_type,
@@ -93,11 +94,13 @@ impl Sections {
             is_unreadable: false,
             is_public: !is_deleted && self.is_public(section.id),
             path: if is_deleted { None } else { self.public_path(section.id) },
+            former_paths: former_paths.remove(&section.id).unwrap_or_default(),
         };
-        let live = self.sections.iter().map(|section| entry(section, false));
-        let deleted = self.deleted.iter().map(|section| entry(section, true));
+        let live = self.sections.iter().map(|section| (section, false));
+        let readable = live.chain(self.deleted.iter().map(|section| (section, true)));
+        let readable = readable.map(|(section, is_deleted)| entry(section, is_deleted));
         let unreadable = self.unreadable.iter().copied().map(SectionEntry::unreadable);
-        live.chain(deleted).chain(unreadable).collect()
+        readable.chain(unreadable).collect()
     }
 
     /// What this audience sees, each with the sections below it. Editors find sections whose

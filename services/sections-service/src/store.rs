@@ -79,7 +79,8 @@ impl Snapshot {
         };
         let tags = sections.all().iter().map(|section| Ok((section.id, tag_of(section)?)));
         let tags: HashMap<_, _> = tags.collect::<Result<_>>()?;
-        let everything = (sections.all(), sections.entries());
+        let entries = sections.entries(&Redirects::default());
+        let everything = (sections.all(), entries);
         let everything = serde_json::to_vec(&everything).map_err(Error::custom)?;
         let tag = ETag::of(&everything);
         Ok(Self { sections, unreadable, tag, tags })

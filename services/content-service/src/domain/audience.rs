@@ -74,10 +74,13 @@ impl Directory {
         self.referenced(id)?.path.as_deref()
     }
 
-    /// The section that content without one gets.
+    /// The section that content without one gets: the one with this slug or, since that can be
+    /// renamed, the one that was at the top with it.
     pub(crate) fn default(&self, slug: &str, content_type: ContentType) -> Option<&SectionEntry> {
-        let section = self.by_slug(slug, &Audience::Editors)?;
-        (section.content_type == content_type).then_some(section)
+        let path = format!("/{slug}");
+        let renamed = self.sections.iter().filter(|section| section.former_paths.contains(&path));
+        let mut candidates = self.by_slug(slug, &Audience::Editors).into_iter().chain(renamed);
+        candidates.find(|section| !section.is_deleted && section.content_type == content_type)
     }
 }
 
@@ -97,6 +100,7 @@ mod tests {
             is_unreadable: false,
             is_public,
             path: is_public.then(|| format!("/{slug}")),
+            former_paths: Vec::new(),
         }
     }
 
@@ -118,5 +122,25 @@ mod tests {
         assert_eq!(directory.by_slug("b", &Audience::Editors), Some(&hidden));
         assert_eq!(directory.default("b", ContentType::Story), Some(&hidden));
         assert_eq!(directory.default("b", ContentType::Page), None);
+    }
+
+    #[test]
+    fn the_default_is_what_has_the_slug_and_fits_or_what_had_it_at_the_top() {
+        let once = |number, slug: &str, path: &str, is_deleted| SectionEntry {
+            former_paths: vec![path.to_owned()],
+            ..section(number, slug, is_deleted, false)
+        };
+        let renamed = once(1, "journal", "/blog", false);
+        let others = [once(2, "x", "/blog", true), once(3, "y", "/notes/blog", false)];
+        let of = |sections: &[SectionEntry]| {
+            let directory = Directory::new(sections.to_vec());
+            directory.default("blog", ContentType::Story).map(|section| section.id)
+        };
+        assert_eq!(of(&others), None);
+        assert_eq!(of(&[others.to_vec(), vec![renamed.clone()]].concat()), Some(renamed.id));
+        let new = section(4, "blog", false, true);
+        assert_eq!(of(&[renamed.clone(), new.clone()]), Some(new.id));
+        let of_pages = SectionEntry { content_type: ContentType::Page, ..new };
+        assert_eq!(of(&[of_pages, renamed.clone()]), Some(renamed.id));
     }
 }

@@ -202,6 +202,27 @@ async fn without_the_section_of_its_kind_an_item_gets_none_and_is_linked_later()
 }
 
 #[tokio::test]
+async fn a_new_item_goes_to_the_section_of_its_kind_also_when_that_is_renamed_or_moved() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let above = section_id(&database, "contact").await;
+    for (slug, kind, change) in [
+        ("blog", "stories", json!({ "slug": "journal", "is_published": false })),
+        ("projects", "projects", json!({ "slug": "works", "parent_id": above })),
+        ("about", "pages", json!({ "slug": "who-we-are" })),
+    ] {
+        let id = section_id(&database, slug).await;
+        let url = format!("{}/sections/{id}", site.sections.url);
+        assert_eq!(send("PATCH", &url, &[], &change).await.0, 200, "{slug}");
+        let mut body = json!({ "title": "T", "content": "" });
+        if kind == "pages" {
+            body["page_type"] = slug.into();
+        }
+        assert_eq!(created(&site, kind, body).await["section_id"], id.as_str(), "{slug}");
+    }
+}
+
+#[tokio::test]
 async fn while_sections_are_away_nothing_is_written_that_needs_them() {
     let database = TestDatabase::new().await;
     let item = story("a", day(1));

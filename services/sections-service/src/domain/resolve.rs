@@ -28,6 +28,16 @@ impl Redirects {
         self.0.iter().map(|(path, id)| (path.as_str(), *id))
     }
 
+    /// The paths that lead to each section, in order.
+    pub(super) fn by_section(&self) -> HashMap<ObjectId, Vec<String>> {
+        let mut paths: HashMap<_, Vec<_>> = HashMap::new();
+        for (path, id) in self.iter() {
+            paths.entry(id).or_default().push(path.to_owned());
+        }
+        paths.values_mut().for_each(|paths| paths.sort_unstable());
+        paths
+    }
+
     fn get(&self, segments: &[&str]) -> Option<ObjectId> {
         if self.0.is_empty() { None } else { self.0.get(&joined(segments)).copied() }
     }

@@ -6,7 +6,7 @@ use models::{FieldError, PathResolution, SectionEntry};
 use serde::Deserialize;
 use service_kit::{
     ApiError,
-    conditional::{ETag, json, json_tagged},
+    conditional::json,
     extract::{NoQuery, Query},
 };
 use utoipa::IntoParams;
@@ -33,8 +33,8 @@ pub(super) async fn entries(
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let snapshot = store.all().await.map_err(database_error)?;
-    let tag = ETag::of_parts([snapshot.tag().to_string().as_bytes(), b"entries"]);
-    json_tagged(&request, &tag, &snapshot.sections.entries())
+    let rules = store.rules().await.map_err(database_error)?;
+    json(&request, &snapshot.sections.entries(&rules))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
