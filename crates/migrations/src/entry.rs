@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, DateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Kind, LeaveOut};
+use crate::{Definition, Kind, LeaveOut};
 
 /// Where a migration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +121,15 @@ pub struct Entry {
     /// Earlier runs, oldest first.
     #[serde(default)]
     pub history: Vec<History>,
+}
+
+impl Entry {
+    /// Where a migration stands whose entry this is. After an earlier revision it is pending again,
+    /// but what an operator paused stays so until he says otherwise.
+    pub(crate) fn state_of(&self, definition: &Definition) -> State {
+        let is_current = self.revision == definition.revision;
+        if is_current || self.state == State::Paused { self.state } else { State::Pending }
+    }
 }
 
 /// How far a step has come.

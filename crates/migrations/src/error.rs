@@ -3,7 +3,7 @@
 use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::{StepsError, StoredError, lease::Edited, ledger::LedgerError};
+use crate::{StepsError, StoredError, lease::Edited, ledger::LedgerError, transaction::Rejected};
 
 /// Why the migrations are not all applied.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,17 @@ pub enum RunError {
     /// There is no such migration.
     #[error("there is no migration {0:?}")]
     Unknown(String),
+    /// The database refused a write because of what it is about: a validator, a unique index, the
+    /// size.
+    #[error("{id}: the database refused a write: {reason}")]
+    Rejected {
+        /// The migration.
+        id: &'static str,
+        /// The server's number of the error.
+        code: i32,
+        /// What the server said, and the number.
+        reason: String,
+    },
     /// The database refused.
     #[error("{id} failed")]
     Database {
@@ -161,6 +172,7 @@ impl RunError {
             | Self::UnreadableLease { .. }
             | Self::TooManySetAside { .. }
             | Self::NotProvable { .. }
+            | Self::Rejected { .. }
             | Self::Unknown(_) => false,
             _ => true,
         }
@@ -176,7 +188,7 @@ impl RunError {
             Self::Drift { .. } | Self::UnreadableEntry { .. } | Self::UnreadableLease { .. } => {
                 "ledger"
             }
-            Self::Database { .. } => "database",
+            Self::Rejected { .. } | Self::Database { .. } => "database",
             _ => "engine",
         }
     }
@@ -184,6 +196,7 @@ impl RunError {
     /// The server's number of the error, if it is the server's (MongoDB manual, "Error Codes").
     fn code(&self) -> Option<i32> {
         match self {
+            Self::Rejected { code, .. } => Some(*code),
             Self::Database { source, .. } | Self::Index { source, .. } => server_code(&source.0),
             _ => None,
         }
@@ -200,6 +213,10 @@ impl RunError {
     }
 
     pub(crate) fn of_database(id: &'static str, error: Error) -> Self {
+        // The driver has no words for what is not its own.
+        if let Some(rejected) = error.get_custom::<Rejected>() {
+            return Self::Rejected { id, code: rejected.code, reason: rejected.to_string() };
+        }
         match error.get_custom::<Edited>() {
             Some(Edited { lock, reason }) => {
                 Self::UnreadableLease { lock: lock.clone(), reason: reason.clone() }

@@ -391,7 +391,7 @@ impl FillRun {
             let code = rejected.as_ref().map_or_else(|| server_code(&error), |one| Some(one.code));
             let is_too_much = code.is_some_and(|code| TOO_MUCH.contains(&code));
             let reason = match rejected {
-                Some(Rejected { code, message }) => format!("{message} (error {code})"),
+                Some(rejected) => rejected.to_string(),
                 None if is_too_much => error.to_string(),
                 None => {
                     let explained = self.ledger.explain(self.migration, self.fence, error).await;

@@ -21,13 +21,13 @@ impl Index {
         Ok(existing.iter().any(|index| serves(index, &self.model)))
     }
 
-    /// An index of this name that is another one.
-    pub(crate) async fn impostor(&self, database: &Database) -> Result<Option<Document>> {
+    /// What to do about an index of this name that is another one, if there is one.
+    pub(crate) async fn obstacle(&self, database: &Database) -> Result<Option<String>> {
         let existing = existing(database, self.collection).await?;
         let impostor = existing
             .iter()
             .find(|index| spec(index).name == self.name() && !serves(index, &self.model));
-        Ok(impostor.map(|index| index.keys.clone()))
+        Ok(impostor.map(|index| format!("drop or rename the index with the keys {}", index.keys)))
     }
 
     /// Builds the index. Safe to repeat: the server does nothing where it exists.

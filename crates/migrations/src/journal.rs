@@ -127,11 +127,32 @@ impl Journal {
         Ok(sum.and_then(|sum| sum.get_i64("count").ok()).unwrap_or_default())
     }
 
-    /// The newest record of a migration.
-    pub(crate) async fn newest(&self, migration: &str) -> Result<Option<Record>> {
-        // Fences grow from one process to the next, ids within one.
-        let newest = self.records.find_one(doc! { "migration": migration });
-        newest.sort(doc! { "fence": -1, "_id": -1 }).await
+    /// The records of a migration, the newest one first. They have no index, which would slow every
+    /// run down for the sake of a roll-back: they are looked for once.
+    pub(crate) async fn newest_first(&self, migration: &str) -> Result<Vec<ObjectId>> {
+        #[derive(Deserialize)]
+        struct Id {
+            #[serde(rename = "_id")]
+            id: ObjectId,
+        }
+        let pipeline = [
+            doc! { "$match": { "migration": migration } },
+            doc! { "$project": { "fence": 1 } },
+            // Fences grow from one process to the next, ids within one.
+            doc! { "$sort": { "fence": -1, "_id": -1 } },
+        ];
+        let ids = self.records.aggregate(pipeline).allow_disk_use(true).with_type::<Id>().await?;
+        ids.map_ok(|Id { id }| id).try_collect().await
+    }
+
+    pub(crate) async fn find(&self, record: ObjectId) -> Result<Option<Record>> {
+        self.records.find_one(doc! { "_id": record }).await
+    }
+
+    /// The `_id`s of the documents that a migration inserted.
+    pub(crate) async fn inserted(&self, migration: &str) -> Result<Vec<Bson>> {
+        let inserted = doc! { "migration": migration, "change.inserted": { "$exists": true } };
+        self.records.distinct("change.inserted._id", inserted).await
     }
 
     /// Why something of a migration could not be undone exactly; none where everything can.

@@ -58,7 +58,7 @@ pub use migration::{
 };
 pub use operate::{OperateError, Repaired};
 pub use plan::{Finding, FindingKind, Plan, PlannedStep, Verification};
-pub use rollback::RolledBack;
+pub use rollback::{RollBackError, RolledBack};
 pub use status::{MigrationReport, Problem, Report, Status};
 pub use throttle::Throttle;
 

@@ -4,8 +4,8 @@ use mongodb::bson::{Document, RawDocumentBuf, doc};
 use serde::Serialize;
 
 use crate::{
-    Engine, Entry, Finding, FindingKind, Patience, Plan, RunError, SetAside, State, StepsError,
-    Verification,
+    Engine, Entry, Finding, FindingKind, MigrationReport, Patience, Plan, Report, RunError, State,
+    StepsError, Verification,
     engine::{Inner, checksum},
     lease::{self, Holder},
     ledger::{Found, literal},
@@ -107,8 +107,9 @@ impl Engine {
             let of_database = |source| RunError::of_database(id, source);
             let mut left_alone = None;
             let (state, entry) = match self.found(id).await? {
-                Found::Entry(entry) if entry.revision == definition.revision => {
-                    (entry.state, Some(entry))
+                Found::Entry(entry) => {
+                    let is_current = entry.revision == definition.revision;
+                    (entry.state_of(&definition), is_current.then_some(entry))
                 }
                 Found::Newer { revision, app_version } => {
                     let why = format!("revision {revision} of {app_version} has run");
@@ -157,31 +158,35 @@ impl Engine {
         Ok(plans)
     }
 
-    /// Compares the data with what has to hold, whatever the ledger says. Writes nothing.
+    /// Compares the data with what has to hold, whatever the ledger says: where that is wrong, this
+    /// is said beside it. Writes nothing.
     ///
     /// # Errors
     ///
     /// [`RunError::Dependency`] where another service is needed and away; [`RunError::Database`].
     pub async fn verify(&self) -> Result<Vec<Verification>, RunError> {
+        let Inner { database, service, migrations, ledger, .. } = &*self.0;
+        let documents = ledger.documents().await;
+        let documents = documents.map_err(|source| RunError::of_database(service, source))?;
+        // Who migrates is nobody's business here.
+        let report = Report::new(service, &self.definitions(), &documents, None);
         let mut verifications = Vec::new();
-        for migration in &self.0.migrations {
-            let id = migration.definition().id;
+        for (migration, MigrationReport { id, problem, entry, .. }) in
+            migrations.iter().zip(report.migrations)
+        {
             let of_database = |source| RunError::of_database(id, source);
-            let set_aside: Vec<SetAside> = match self.found(id).await? {
-                Found::Entry(entry) => entry.set_aside,
-                _ => Vec::new(),
-            };
+            let set_aside = entry.map(|entry| entry.set_aside).unwrap_or_default();
             let steps = migration.steps().await.map_err(|error| match error {
                 StepsError::Database(source) => of_database(source),
                 source @ StepsError::Dependency { .. } => RunError::Dependency { id, source },
             })?;
             let mut findings: Vec<Finding> = Vec::new();
             for step in steps {
-                let found = step.verify(&self.0.database, &set_aside).await;
+                let found = step.verify(database, &set_aside).await;
                 findings.extend(found.map_err(of_database)?);
             }
             let ok = findings.iter().all(|finding| finding.kind == FindingKind::LeftOut);
-            verifications.push(Verification { id, ok, findings });
+            verifications.push(Verification { id, ok, findings, problem });
         }
         Ok(verifications)
     }
@@ -193,7 +198,7 @@ impl Engine {
     ///
     /// [`OperateError::WrongState`] where it is applied or rolled back.
     pub async fn pause(&self, id: &str) -> Result<(), OperateError> {
-        self.set_state(id, |id, entry| match entry.map_or(State::Pending, |entry| entry.state) {
+        self.set_state(id, |id, state, _| match state {
             State::Paused => Ok(None),
             state @ (State::Applied | State::RolledBack | State::RollingBack) => {
                 Err(OperateError::WrongState { id, state, why: "nothing of it runs" })
@@ -210,15 +215,14 @@ impl Engine {
     ///
     /// [`OperateError::WrongState`] where it is not paused.
     pub async fn resume(&self, id: &str) -> Result<(), OperateError> {
-        self.set_state(id, |id, entry| {
-            let state = entry.map_or(State::Pending, |entry| entry.state);
+        self.set_state(id, |id, state, entry| {
             if state != State::Paused {
                 let why = "only what is paused can be resumed";
                 return Err(OperateError::WrongState { id, state, why });
             }
-            let has_begun = entry.is_some_and(|entry| entry.attempts > 0);
+            let has_begun = |entry: &Entry| entry.progress.is_some() || !entry.parts.is_empty();
             // Nobody has its lease, so that it counts as interrupted.
-            let state = if has_begun { State::Running } else { State::Pending };
+            let state = if entry.is_some_and(has_begun) { State::Running } else { State::Pending };
             Ok(Some(doc! { "state": state }))
         })
         .await
@@ -231,8 +235,7 @@ impl Engine {
     ///
     /// [`OperateError::WrongState`] where there is nothing to try again.
     pub async fn retry(&self, id: &str) -> Result<(), OperateError> {
-        self.set_state(id, |id, entry| {
-            let state = entry.map_or(State::Pending, |entry| entry.state);
+        self.set_state(id, |id, state, entry| {
             let has_failed = matches!(state, State::FailedRetryable | State::FailedFatal);
             let has_set_aside = entry.is_some_and(|entry| !entry.set_aside.is_empty());
             let is_over = matches!(state, State::Applied);
@@ -356,11 +359,12 @@ impl Engine {
         }
     }
 
-    /// Changes the state of an entry, if it is still what `change` saw.
+    /// Changes the state of an entry, if it is still what `change` saw: where the migration stands,
+    /// and what the ledger has of the revision that this program is to run.
     async fn set_state(
         &self,
         id: &str,
-        change: impl Fn(&'static str, Option<&Entry>) -> Result<Option<Document>, OperateError>,
+        change: impl Fn(&'static str, State, Option<&Entry>) -> Result<Option<Document>, OperateError>,
     ) -> Result<(), OperateError> {
         let Inner { ledger, .. } = &*self.0;
         let found = self.found(id).await.map_err(|error| match error {
@@ -377,14 +381,27 @@ impl Engine {
             }
             _ => None,
         };
-        let Some(fields) = change(definition.id, entry)? else { return Ok(()) };
+        let state = entry.map_or(State::Pending, |entry| entry.state_of(&definition));
+        let current = entry.filter(|entry| entry.revision == definition.revision);
+        let Some(changes) = change(definition.id, state, current)? else { return Ok(()) };
+        let mut fields = Document::new();
+        if current.is_none() {
+            fields.extend(ledger.describe(&definition, &checksum(&**migration)));
+        }
         let Some(entry) = entry else {
-            let mut new = doc! { "_id": definition.id };
-            new.extend(ledger.describe(&definition, &checksum(&**migration)));
-            new.extend(fields);
-            return self.put(None, new, definition.id).await;
+            fields.insert("_id", definition.id);
+            fields.extend(changes);
+            return self.put(None, fields, definition.id).await;
         };
-        let unchanged = doc! { "_id": id, "state": entry.state };
+        if current.is_none() {
+            // Those of the earlier revision: this one begins at its beginning.
+            let none = mongodb::bson::Array::new();
+            let of_run =
+                doc! { "progress": null, "parts": &none, "set_aside": none, "error": null };
+            fields.extend(of_run);
+        }
+        fields.extend(changes);
+        let unchanged = doc! { "_id": id, "state": entry.state, "revision": entry.revision };
         let literals = fields
             .into_iter()
             .map(|(field, value)| Ok((field, literal(value)?.into())))

@@ -10,7 +10,7 @@ use mongodb::{
 };
 use serde::Serialize;
 
-use crate::{LeaveOut, LeftOut, SetAside, State, Step, ledger::EXAMPLES};
+use crate::{LeaveOut, LeftOut, Problem, SetAside, State, Step, ledger::EXAMPLES};
 
 /// What a run of one migration would do.
 #[derive(Debug, Clone, Serialize)]
@@ -40,6 +40,8 @@ pub struct PlannedStep {
     pub changes: i64,
     /// The index that finds the documents; none where the whole collection is read.
     pub index: Option<String>,
+    /// What keeps an index from being built, if anything does.
+    pub obstacle: Option<String>,
     /// How long it would take in seconds, at the rate of a run that was interrupted, or else at the
     /// usual rate under the engine's throttle.
     pub estimate_seconds: Option<f64>,
@@ -95,10 +97,12 @@ pub enum FindingKind {
 pub struct Verification {
     /// The migration's id.
     pub id: &'static str,
-    /// Whether all that has to hold holds.
+    /// Whether all that has to hold holds in the data.
     pub ok: bool,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// Why the ledger and this program do not agree about it, which says nothing of the data.
+    pub problem: Option<Problem>,
 }
 
 impl Step {
@@ -167,12 +171,17 @@ impl Step {
                 what,
                 changes: 0,
                 index: None,
+                obstacle: None,
                 estimate_seconds: None,
                 left_out: Some(left),
             }));
         }
         let changes = self.remaining(database, set_aside).await?;
         let (mut index, mut estimate_seconds) = (None, None);
+        let obstacle = match self {
+            Self::Index(index) if changes > 0 => index.obstacle(database).await?,
+            _ => None,
+        };
         if let Self::Fill(fill) = self
             && changes > 0
         {
@@ -181,7 +190,7 @@ impl Step {
             let documents = changes as f64;
             estimate_seconds = Some(documents / rate);
         }
-        Ok(Some(PlannedStep { what, changes, index, estimate_seconds, left_out: None }))
+        Ok(Some(PlannedStep { what, changes, index, obstacle, estimate_seconds, left_out: None }))
     }
 
     /// What does not hold, with the names of documents.
@@ -231,11 +240,8 @@ impl Step {
             }
             Self::Index(index) => {
                 if !index.exists(database).await? {
-                    let found = match index.impostor(database).await? {
-                        Some(keys) => {
-                            let remedy = format!("drop or rename the index with the keys {keys}");
-                            finding(FindingKind::OtherIndex, 1, Vec::new(), &remedy)
-                        }
+                    let found = match index.obstacle(database).await? {
+                        Some(remedy) => finding(FindingKind::OtherIndex, 1, Vec::new(), &remedy),
                         None => finding(FindingKind::MissingIndex, 1, Vec::new(), "`up` builds it"),
                     };
                     findings.push(found);

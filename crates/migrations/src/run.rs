@@ -104,18 +104,17 @@ impl Engine {
             }
             Found::Entry(entry) => Some(entry),
         };
+        let state = entry.as_ref().map(|entry| entry.state_of(definition));
         let entry = entry.filter(|entry| entry.revision == definition.revision);
-        if let Some(entry) = &entry {
-            if entry.checksum != expected {
-                return Err(drift(definition, &entry.checksum, &expected));
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.checksum != expected) {
+            return Err(drift(definition, &entry.checksum, &expected));
+        }
+        match state {
+            Some(State::Paused) => return Err(RunError::Paused(id)),
+            Some(State::RolledBack | State::RollingBack) if patience == Patience::Service => {
+                return Err(RunError::RolledBack(id));
             }
-            match entry.state {
-                State::Paused => return Err(RunError::Paused(id)),
-                State::RolledBack | State::RollingBack if patience == Patience::Service => {
-                    return Err(RunError::RolledBack(id));
-                }
-                _ => {}
-            }
+            _ => {}
         }
         let steps = self.steps(migration, definition, &expected).await?;
         let Some(entry) = entry else { return Ok(Some(Task { steps, entry: None })) };
@@ -416,7 +415,7 @@ impl Engine {
     }
 
     /// The error of a transaction, in the words of a run.
-    async fn told_apart<T>(
+    pub(crate) async fn told_apart<T>(
         &self,
         id: &'static str,
         fence: i64,
@@ -447,20 +446,33 @@ impl Engine {
             _ => State::FailedFatal,
         };
         let modified = parts.iter().map(|part| part.modified).sum();
+        self.record(definition.id, lease.fence(), state, error, modified).await
+    }
+
+    /// Records that something failed which has changed so many documents, and what state that
+    /// leaves. Returns what is to be said of it.
+    pub(crate) async fn record(
+        &self,
+        id: &'static str,
+        fence: i64,
+        state: State,
+        error: RunError,
+        modified: i64,
+    ) -> RunError {
         let recorded = match literal(error.stored()) {
             Ok(error) => {
                 let fields = doc! { "error": error };
-                self.0.ledger.finish(definition.id, lease.fence(), state, modified, fields).await
+                self.0.ledger.finish(id, fence, state, modified, fields).await
             }
             Err(error) => Err(error.into()),
         };
         match recorded {
             Ok(()) => error,
-            Err(LedgerError::Fenced) => RunError::TakenOver(definition.id),
-            Err(LedgerError::Paused) => RunError::Paused(definition.id),
+            Err(LedgerError::Fenced) => RunError::TakenOver(id),
+            Err(LedgerError::Paused) => RunError::Paused(id),
             Err(unrecorded @ LedgerError::Database(_)) => {
-                // The entry stays `running`, which is resumed as well.
-                tracing::warn!(migration = definition.id, error = %unrecorded, "failure not recorded");
+                // The entry stays on its way, which is resumed as well.
+                tracing::warn!(migration = id, error = %unrecorded, "failure not recorded");
                 error
             }
         }

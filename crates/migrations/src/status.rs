@@ -180,9 +180,8 @@ impl MigrationReport {
                 report.problem = Some(Problem::Unreadable { reason });
             }
             Found::Entry(entry) => {
-                // Of an earlier revision it is pending again.
                 let is_current = entry.revision == definition.revision;
-                report.state = if is_current { entry.state } else { State::Pending };
+                report.state = entry.state_of(definition);
                 if is_current && entry.checksum != checksum {
                     let (found, expected) = (entry.checksum.clone(), checksum.to_owned());
                     report.problem = Some(Problem::Drift { found, expected });

@@ -92,7 +92,8 @@ async fn commit(session: &mut ClientSession) -> Result<()> {
 }
 
 /// Carried by the driver's error: the server refused a write because of what it is about.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message} (error {code})")]
 pub(crate) struct Rejected {
     pub(crate) code: i32,
     pub(crate) message: String,

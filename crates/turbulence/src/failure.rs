@@ -42,8 +42,12 @@ pub(crate) enum Failure {
     /// The command line means nothing, which only shows with the migrations at hand.
     #[error("{0}")]
     Usage(String),
-    #[error("{0} cannot be rolled back, nothing was changed: {1}")]
-    Linked(&'static str, String),
+    /// Sections are to go to which content belongs.
+    #[error(
+        "nothing was rolled back: content belongs to the sections that would be deleted \
+         ({count}); {way}"
+    )]
+    Linked { count: u64, way: String },
     #[error("not everything is applied: {0}")]
     Pending(String),
     #[error("{0}. Nothing was run")]
@@ -111,7 +115,9 @@ fn code_of_run(error: &RunError) -> u8 {
             code_of_database(source)
         }
         RunError::Interrupted => 130,
-        RunError::TooManySetAside { .. } | RunError::NotProvable { .. } => 1,
+        RunError::TooManySetAside { .. }
+        | RunError::NotProvable { .. }
+        | RunError::Rejected { .. } => 1,
     }
 }
 

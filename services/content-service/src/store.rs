@@ -213,6 +213,22 @@ fn within(mut filter: Document, section: ObjectId) -> Document {
     filter
 }
 
+/// How many items, deleted ones too, belong to one of these sections, given by their `_id`s.
+pub async fn count_linked(
+    connection: &Connection,
+    sections: &[Bson],
+) -> mongodb::error::Result<u64> {
+    let ids = sections.iter().filter_map(Bson::as_object_id);
+    let ids: Vec<_> = ids.map(|id| ObjectId::from_bytes(id.bytes())).collect();
+    let linked = doc! { "section_id": { "$in": references(&ids) } };
+    let mut count = 0;
+    for collection in [STORIES, PROJECTS, PAGES] {
+        let collection = connection.database().collection::<Document>(collection);
+        count += collection.count_documents(linked.clone()).await?;
+    }
+    Ok(count)
+}
+
 /// The ids as content refers to them: as text. Some programs write its digits in upper case, or
 /// keep references as `ObjectId`s.
 fn references(ids: &[ObjectId]) -> Vec<Bson> {

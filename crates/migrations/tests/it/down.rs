@@ -22,14 +22,15 @@ use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Given, ID, JOURNAL, Service, assert_has, command, count_up, edit_entry, engine, engine_of,
-    entry, entry_of, fast, insert_items, monitored, refuse_items, set_by, state, within,
+    Commands, Given, ID, JOURNAL, LEDGER, Service, assert_has, command, count_up, edit_entry,
+    engine, engine_of, entry, entry_of, fast, insert_items, monitored, refuse_items, set_by, state,
+    within,
 };
 
 /// Undoes all of it.
 async fn down(engine: &Engine) -> Result<Vec<RolledBack>, RunError> {
     let stop = CancellationToken::new();
-    within("it is undone", engine.down(None, &stop)).await
+    within("it is undone", engine.down(None, &stop)).await.map_err(|error| error.cause)
 }
 
 /// Undoes a migration with these steps: how much was undone, and how much was kept.
@@ -357,6 +358,66 @@ async fn a_journal_that_does_not_fit_the_ledger_stops_it_all() {
 }
 
 #[tokio::test]
+async fn a_journal_of_which_the_ledger_knows_nothing_stops_it_all() {
+    let database = various().await;
+    let step = fill(Assign::Values(doc! { "by": "us" }));
+    apply(&database, &step).await;
+    database.collection(LEDGER).delete_one(doc! { "_id": ID }).await.unwrap();
+    let before = database.hash().await;
+    let refused = down(&engine(&database, &[Given::steps([step])])).await.unwrap_err();
+    let message = "0001_test cannot be rolled back, nothing was changed: the ledger counts 0 \
+        changes, the journal has 150";
+    assert_eq!(refused.to_string(), message);
+    assert_eq!(database.hash().await, before);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_to_undo_is_said_and_undone_when_the_cause_is_gone() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    let before = items(&database).await;
+    apply(&database, &set_by("us")).await;
+    let engine = engine(&database, &[Given::steps([set_by("us")])]);
+    // Somebody made a rule of what the migration brought about.
+    refuse_items(&database, doc! { "by": null }).await;
+    let refused = down(&engine).await.unwrap_err();
+    let message = "0001_test: the database refused a write: Document failed validation (error 121)";
+    assert_eq!(refused.with_causes(), message);
+    let failed = entry(&database).await;
+    assert_has(&failed, doc! { "state": "rolling_back", "journaled": 10_i64 });
+    let error = failed.get_document("error").unwrap();
+    let expected =
+        doc! { "class": "database", "code": 121, "message": message, "retryable": false };
+    assert_has(error, expected);
+
+    refuse_items(&database, doc! { "_id": -1 }).await;
+    assert_eq!(down(&engine).await.unwrap(), [RolledBack { id: ID, undone: 10, kept: 0 }]);
+    assert_eq!(items(&database).await, before);
+    assert_has(&entry(&database).await, doc! { "state": "rolled_back", "error": Bson::Null });
+}
+
+#[tokio::test]
+async fn the_journal_is_searched_as_often_for_many_records_as_for_one() {
+    let searches = async |count| {
+        let database = TestDatabase::new().await;
+        insert_items(&database, count).await;
+        apply(&database, &set_by("us")).await;
+        let records = database.count(JOURNAL, doc! {}).await;
+        let (client, commands) = Commands::of_a_client().await;
+        let given = Given::steps([set_by("us")]);
+        down(&engine_of(&client, &database, &[given], fast())).await.unwrap();
+        assert_eq!(database.count("items", doc! { "by": "us" }).await, 0);
+        let finds = commands.of("find", JOURNAL).into_iter();
+        let by_id = |find: &Document| find.get_document("filter").unwrap().contains_key("_id");
+        let others = finds.filter(|find| !by_id(find)).count();
+        (records, others + commands.of("aggregate", JOURNAL).len())
+    };
+    let ((one, of_one), (many, of_many)) = (searches(1).await, searches(10_000).await);
+    assert!(one == 1 && many > 2, "{one} {many}");
+    assert_eq!(of_many, of_one);
+}
+
+#[tokio::test]
 async fn a_roll_back_that_was_interrupted_goes_on() {
     let database = TestDatabase::new().await;
     insert_items(&database, 20_000).await;
@@ -374,7 +435,7 @@ async fn a_roll_back_that_was_interrupted_goes_on() {
     });
     let given = Given::steps([set_by("us")]);
     let first = engine_of(&client.await, &database, std::slice::from_ref(&given), fast());
-    let end = first.down(None, &cancel).await.unwrap_err();
+    let end = first.down(None, &cancel).await.unwrap_err().cause;
     assert!(matches!(end, RunError::Interrupted), "{end:?}");
     let left = database.count("items", doc! { "by": "us" }).await;
     assert!((1..20_000).contains(&left), "{left}");
@@ -458,13 +519,25 @@ async fn the_last_one_is_rolled_back_first_and_the_one_that_is_named_stays() {
 }
 
 #[tokio::test]
+async fn what_was_rolled_back_before_a_failure_is_said() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    let engine = engine(&database, &chain());
+    command(&engine).await.unwrap();
+    refuse_items(&database, doc! { "b": null }).await;
+    let failed = engine.down(None, &CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(failed.cause, RunError::Rejected { id: "0002_b", .. }), "{failed:?}");
+    assert_eq!(failed.done, [RolledBack { id: "0003_c", undone: 10, kept: 0 }]);
+}
+
+#[tokio::test]
 async fn what_was_never_applied_needs_no_undoing_and_what_is_unknown_is_an_error() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let engine = engine(&database, &chain());
     let stop = CancellationToken::new();
     assert_eq!(engine.down(None, &stop).await.unwrap(), []);
-    let unknown = engine.down(Some("0009"), &stop).await.unwrap_err();
+    let unknown = engine.down(Some("0009"), &stop).await.unwrap_err().cause;
     assert!(matches!(&unknown, RunError::Unknown(id) if id == "0009"), "{unknown:?}");
     assert_eq!(items(&database).await.len(), 10);
     engine.run_to("0001_a", Patience::Command, &stop).await.unwrap();

@@ -208,10 +208,12 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     assert!(refused.to_string().contains("`repair`") && !refused.is_transient(), "{refused}");
     let planned = engine.plan().await.unwrap_err();
     assert!(matches!(planned, RunError::Drift { .. }), "{planned:?}");
-    let verified = engine.verify().await.unwrap_err();
-    assert!(matches!(verified, RunError::Drift { .. }), "{verified:?}");
+    // Nor does that keep anybody from a look at the data.
+    let verified = engine.verify().await.unwrap().remove(0);
+    assert!(matches!(verified.problem, Some(Problem::Drift { .. })), "{verified:?}");
+    assert_eq!((verified.ok, verified.findings[0].count), (false, 1));
     let undone = engine.down(None, &tokio_util::sync::CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(undone, RunError::Drift { .. }), "{undone:?}");
+    assert!(matches!(undone.cause, RunError::Drift { .. }), "{undone:?}");
     let paused = engine.pause(ID).await.unwrap_err();
     assert!(matches!(paused, OperateError::Ledger(RunError::Drift { .. })), "{paused:?}");
     let report = engine.report().await.unwrap();
@@ -360,9 +362,12 @@ async fn an_entry_that_cannot_be_read_is_an_error_that_names_it_and_its_field() 
         for part in [LEDGER, ID, field] {
             assert!(refused.to_string().contains(part), "{part}: {refused}");
         }
-        for refused in [engine.plan().await.unwrap_err(), engine.verify().await.unwrap_err()] {
-            assert!(matches!(refused, RunError::UnreadableEntry { .. }), "{refused:?}");
-        }
+        let planned = engine.plan().await.unwrap_err();
+        assert!(matches!(planned, RunError::UnreadableEntry { .. }), "{planned:?}");
+        // Nor does that keep anybody from a look at the data.
+        let verified = engine.verify().await.unwrap().remove(0);
+        assert!(matches!(verified.problem, Some(Problem::Unreadable { .. })), "{verified:?}");
+        assert_eq!((verified.ok, verified.findings[0].count), (false, 10));
         let paused = engine.pause(ID).await.unwrap_err();
         assert!(matches!(paused, OperateError::Ledger(RunError::UnreadableEntry { .. })));
         let report = engine.report().await.unwrap();

@@ -1,6 +1,6 @@
 //! Pausing, resuming and trying again.
 
-use migrations::{Engine, OperateError, Options, RunError, State, Throttle};
+use migrations::{Engine, Fill, OperateError, Options, RolledBack, RunError, State, Throttle};
 use mongodb::bson::doc;
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
@@ -149,6 +149,45 @@ async fn what_has_been_applied_or_rolled_back_cannot_be_paused_resumed_or_tried_
 }
 
 #[tokio::test]
+async fn what_is_applied_of_an_earlier_revision_is_paused_like_what_never_ran() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    command(&engine(&database, &[Given::steps([set_by("us")])])).await.unwrap();
+    let mark = Fill::set("marked", "items", doc! { "mark": null }, doc! { "mark": true });
+    let engine = engine(&database, &[Given::steps([mark]).of_revision(2)]);
+    let state = async || engine.report().await.unwrap().migrations[0].state;
+    assert_eq!(state().await, State::Pending);
+    engine.pause(ID).await.unwrap();
+    assert_eq!(state().await, State::Paused);
+    let refused = command(&engine).await.unwrap_err();
+    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
+    engine.resume(ID).await.unwrap();
+    assert_eq!(state().await, State::Pending);
+    command(&engine).await.unwrap();
+    assert_eq!(database.count("items", doc! { "by": "us", "mark": true }).await, 10);
+    assert_eq!(crate::support::parts(&database).await, [("marked".to_owned(), 10)]);
+    // What either revision wrote can still be undone.
+    let undone = engine.down(None, &CancellationToken::new()).await.unwrap();
+    assert_eq!(undone, [RolledBack { id: ID, undone: 20, kept: 0 }]);
+}
+
+#[tokio::test]
+async fn a_pause_holds_when_the_revision_is_raised() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    engine(&database, &[Given::steps([count_up()])]).pause(ID).await.unwrap();
+    let engine = engine(&database, &[Given::steps([set_by("us")]).of_revision(2)]);
+    assert_eq!(engine.report().await.unwrap().migrations[0].state, State::Paused);
+    let plan = &engine.plan().await.unwrap()[0];
+    assert_eq!(plan.waits_for.as_deref(), Some("an operator's `resume`"));
+    let refused = command(&engine).await.unwrap_err();
+    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
+    engine.resume(ID).await.unwrap();
+    command(&engine).await.unwrap();
+    assert_eq!(database.count("items", doc! { "by": "us", "n": null }).await, 10);
+}
+
+#[tokio::test]
 async fn what_never_ran_can_be_neither_resumed_nor_tried_again() {
     let database = TestDatabase::new().await;
     let engine = engine(&database, &[Given::steps([count_up()])]);
@@ -177,7 +216,7 @@ async fn a_migration_that_does_not_exist_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_paused_migration_is_not_rolled_back() {
+async fn a_paused_migration_stops_a_roll_back_before_anything_is_changed() {
     let database = TestDatabase::new().await;
     insert_items(&database, 2_500).await;
     let gate = Gate::default();
@@ -191,10 +230,11 @@ async fn a_paused_migration_is_not_rolled_back() {
     service.comes_to(ID, State::Paused).await;
     service.comes_to("0002_next", State::Applied).await;
     service.stop().await;
-    let before = entry(&database).await;
+    let before = database.hash().await;
     let refused = engine.down(None, &CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
-    assert_eq!(entry(&database).await, before);
-    // Those after it are.
+    assert!(matches!(refused.cause, RunError::Paused(ID)), "{refused:?}");
+    assert_eq!(database.hash().await, before);
+    // Those after it are rolled back where they are all that is asked for.
+    engine.down(Some(ID), &CancellationToken::new()).await.unwrap();
     assert_has(&entry_of(&database, "0002_next").await, doc! { "state": "rolled_back" });
 }

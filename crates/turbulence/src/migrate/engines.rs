@@ -11,6 +11,8 @@ const SHORTEST_WORD: usize = 3;
 
 /// The engines of all services, in the order in which they run.
 pub(super) struct Engines {
+    /// The database of all of them.
+    pub(super) connection: Connection,
     all: Vec<Engine>,
     /// The only one that is wanted, if not all are.
     only: Option<Service>,
@@ -37,7 +39,7 @@ impl Engines {
             sections_service::engine(connection, clock.clone(), settings),
             content_service::engine(connection, clock, settings, &client),
         ];
-        Ok(Self { all, only })
+        Ok(Self { connection: connection.clone(), all, only })
     }
 
     /// Those that are wanted, in the order in which they run.
@@ -79,7 +81,7 @@ impl Engines {
 }
 
 /// The ids of a service's migrations, in their order.
-pub(super) fn ids(engine: &Engine) -> Vec<&'static str> {
+fn ids(engine: &Engine) -> Vec<&'static str> {
     engine.statuses().borrow().iter().map(|status| status.id).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Looking: status, plan, verify. Nothing is written.
 
-use migrations::{MigrationReport, Problem, Report};
+use migrations::{MigrationReport, Problem, Report, Verification};
 
 use super::{Answer, Engines};
 use crate::{failure::Failure, report};
@@ -61,14 +61,21 @@ pub(super) async fn plan(engines: &Engines, answer: &mut Answer) -> Result<(), F
     Ok(())
 }
 
-/// Whether what has to hold holds.
+/// Whether what has to hold holds. Where the ledger is wrong, that comes first.
 pub(super) async fn verify(engines: &Engines, answer: &mut Answer) -> Result<(), Failure> {
-    let mut is_ok = true;
+    let (mut is_ok, mut wrong) = (true, Vec::new());
     for engine in engines.wanted() {
+        let service = engine.service();
         let verifications = engine.verify().await?;
         is_ok &= verifications.iter().all(|one| one.ok);
-        let text = report::verification(engine.service(), &verifications);
-        answer.add(engine.service(), &text, &verifications);
+        let has_drifted = |one: &&Verification| one.problem.as_ref().is_some_and(is_refused);
+        let drifted = verifications.iter().filter(has_drifted);
+        wrong.extend(drifted.map(|one| format!("{service} {}", one.id)));
+        answer.add(service, &report::verification(service, &verifications), &verifications);
     }
-    if is_ok { Ok(()) } else { Err(Failure::Unverified) }
+    match (wrong.is_empty(), is_ok) {
+        (false, _) => Err(Failure::Drifted(wrong.join(", "))),
+        (true, false) => Err(Failure::Unverified),
+        (true, true) => Ok(()),
+    }
 }

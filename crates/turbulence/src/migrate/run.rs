@@ -1,20 +1,16 @@
 //! Applying migrations and rolling them back.
 
-use migrations::{Engine, Kind, Patience, State, Status};
+use migrations::{Engine, MigrationReport, Patience, RollBackError, State, Status};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Answer, Engines,
-    engines::{Target, ids},
-    look::is_refused,
-};
+use super::{Answer, Engines, engines::Target, look::is_refused};
 use crate::{
     cli::{MigrateDown, MigrateUp, Service},
     failure::Failure,
     progress, report,
 };
 
-/// The migration of content that refers to what those of sections have inserted.
+/// The migration of content that links it to sections.
 const LINKS: &str = "0006_backfill_section_id";
 
 /// Applies what is not applied.
@@ -69,11 +65,15 @@ async fn refuse_drift(
     let report = engine.report().await?;
     let end = report.migrations.iter().position(|one| Some(one.id) == last);
     let count = end.map_or(report.migrations.len(), |end| end + 1);
-    for one in report.migrations.iter().take(count) {
-        if let Some(problem) = one.problem.as_ref().filter(|problem| is_refused(problem)) {
-            let why = report::problem(problem);
-            return Err(Failure::Refused(format!("{} {}: {why}", report.service, one.id)));
-        }
+    let has_drifted = |one: &&MigrationReport| one.problem.as_ref().is_some_and(is_refused);
+    let drifted = report.migrations.iter().take(count).filter(has_drifted).collect::<Vec<_>>();
+    if let [first, ..] = drifted[..]
+        && let Some(problem) = &first.problem
+    {
+        // To a person the error says it.
+        answer.add(report.service, "", &drifted);
+        let why = report::problem(problem);
+        return Err(Failure::Refused(format!("{} {}: {why}", report.service, first.id)));
     }
     for id in &report.unknown {
         tracing::warn!(
@@ -119,42 +119,41 @@ pub(super) async fn down(
     };
     refuse_links(engines, engine, to).await?;
     let rolling_back = engine.down(to, shutdown);
-    let rolled_back = progress::beside(engine.service(), engine.statuses(), rolling_back).await?;
-    let text = report::rolled_back(engine.service(), &rolled_back);
-    answer.add(engine.service(), &text, &rolled_back);
-    Ok(())
+    let ended = progress::beside(engine.service(), engine.statuses(), rolling_back).await;
+    let (done, result) = match ended {
+        Ok(done) => (done, Ok(())),
+        Err(RollBackError { done, cause }) => (done, Err(cause.into())),
+    };
+    // Where it was refused, the error says all that there is to say.
+    if result.is_ok() || !done.is_empty() {
+        let text = report::rolled_back(engine.service(), &done);
+        answer.add(engine.service(), &text, &done);
+    }
+    result
 }
 
-/// Content that was linked to sections would point nowhere without them, and the next run would
-/// leave it so: it is rolled back first.
+/// Content that belongs to sections would point nowhere without them, and the next run would leave
+/// it so. The data is asked, not the ledger: somebody may have written it since.
 async fn refuse_links(engines: &Engines, engine: &Engine, to: Option<&str>) -> Result<(), Failure> {
     let Some(content) = engines.of(Service::Content) else { return Ok(()) };
     if engine.service() == content.service() {
         return Ok(());
     }
-    let report = engine.report().await?;
-    let first = report.migrations.iter().position(|one| Some(one.id) == to);
-    let first = first.map_or(0, |place| place + 1);
-    let has_written = |one: &migrations::MigrationReport| {
-        one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
-    };
-    let mut seeds = report.migrations.iter().skip(first).filter(|one| one.kind == Kind::Seed);
-    let Some(seed) = seeds.find(|one| has_written(one)) else { return Ok(()) };
-    let report = content.report().await?;
-    if !report.migrations.iter().any(|one| one.id == LINKS && has_written(one)) {
+    let sections = engine.inserted_after(to).await?;
+    let count = content_service::count_linked(&engines.connection, &sections).await?;
+    if count == 0 {
         return Ok(());
     }
-    let ids = ids(content);
-    let place = ids.iter().position(|id| *id == LINKS).unwrap_or_default();
-    let before = match place.checked_sub(1).and_then(|place| ids.get(place)) {
-        Some(id) => format!("--to {id}"),
-        None => "--all --service content".to_owned(),
+    let report = content.report().await?;
+    let has_linked = |one: &MigrationReport| {
+        one.id == LINKS && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
     };
-    Err(Failure::Linked(
-        seed.id,
-        format!(
-            "content is linked to what it inserted, by {LINKS}; roll that back first, with \
-             `turbulence migrate down {before}`"
-        ),
-    ))
+    let place = report.migrations.iter().position(has_linked);
+    let way = match place.and_then(|place| Some(report.migrations.get(place.checked_sub(1)?)?.id)) {
+        Some(before) => {
+            format!("roll that back first, with `turbulence migrate down --to {before}`")
+        }
+        None => "move it elsewhere first".to_owned(),
+    };
+    Err(Failure::Linked { count, way })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
 
-use super::{documents, duration, left_out, set_aside};
+use super::{documents, duration, left_out, problem, set_aside};
 
 /// What a run would do.
 pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
@@ -15,8 +15,10 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
             continue;
         }
         let is_pending = steps.iter().any(|step| step.changes > 0);
+        let is_stopped = steps.iter().any(|step| step.obstacle.is_some());
         let state = match (waits_for, is_pending) {
             (Some(_), _) => "would wait",
+            _ if is_stopped => "would fail",
             (None, true) => "would run",
             (None, false) => "nothing to do",
         };
@@ -38,8 +40,11 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
     text
 }
 
-/// How documents are found and how long they take.
+/// What stops a step, or how documents are found and how long they take.
 fn effort(step: &PlannedStep) -> String {
+    if let Some(obstacle) = &step.obstacle {
+        return format!(", but another index has this name; {obstacle}");
+    }
     let Some(seconds) = step.estimate_seconds else { return String::new() };
     let found = match &step.index {
         Some(index) => format!("by the index {index}"),
@@ -51,8 +56,11 @@ fn effort(step: &PlannedStep) -> String {
 /// Whether what has to hold holds.
 pub(crate) fn verification(service: &str, verifications: &[Verification]) -> String {
     let mut text = format!("{service}\n");
-    for Verification { id, ok, findings } in verifications {
+    for Verification { id, ok, findings, problem: of_ledger } in verifications {
         _ = writeln!(text, "  {id:<28}{}", if *ok { "ok" } else { "NOT OK" });
+        if let Some(of_ledger) = of_ledger {
+            _ = writeln!(text, "      ledger: {}", problem(of_ledger));
+        }
         for finding in findings {
             let Finding { kind, what, count, documents: some, remedy } = finding;
             let line = match kind {

@@ -81,6 +81,9 @@ fn standing(one: &MigrationReport, report: &Report) -> String {
     let owner = entry.owner.as_deref().unwrap_or("?");
     match one.state {
         State::Pending => pending(one, report),
+        State::RollingBack if one.is_interrupted && entry.error.is_some() => {
+            format!("ROLL-BACK FAILED{at}: remove the cause, then the same `down` goes on")
+        }
         State::RollingBack if one.is_interrupted => {
             "ROLL-BACK INTERRUPTED: the same `down` goes on, `up` applies it again".to_owned()
         }

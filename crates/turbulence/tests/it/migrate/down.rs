@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::bson::{Bson, RawDocumentBuf, doc};
 use serde_json::{Value, json};
 
 use super::{BACKFILL, legacy_site, linked, migrated_site, of};
@@ -124,12 +124,51 @@ async fn a_section_that_was_edited_since_is_not_deleted() {
 #[tokio::test]
 async fn sections_stay_while_content_is_linked_to_them() {
     let site = migrated_site().await;
-    let line = site.refused(1, &["down", "--to", "0001_section_indexes"]).await;
-    insta::assert_snapshot!(line, @"turbulence: 0002_seed_initial_sections cannot be rolled back, nothing was changed: content is linked to what it inserted, by 0006_backfill_section_id; roll that back first, with `turbulence migrate down --to 0005_user_id`");
+    let refused = async || site.refused(1, &["down", "--to", "0001_section_indexes"]).await;
+    insta::assert_snapshot!(refused().await, @"turbulence: nothing was rolled back: content belongs to the sections that would be deleted (13); roll that back first, with `turbulence migrate down --to 0005_user_id`");
     // The way that it says.
     site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    // Somebody wrote something since, of which no ledger knows.
+    let blog = site.database.one("sections", doc! { "slug": "blog" }).await;
+    let blog = blog.get_object_id("_id").unwrap();
+    for (collection, section) in [("stories", Bson::from(blog.to_hex())), ("pages", blog.into())] {
+        let written = doc! { "_id": "theirs", "section_id": section, "deleted": true };
+        site.database.insert(collection, [written]).await;
+        let line = refused().await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(line, @"turbulence: nothing was rolled back: content belongs to the sections that would be deleted (1); move it elsewhere first");
+        }
+        let theirs = site.database.collection(collection).delete_one(doc! { "_id": "theirs" });
+        theirs.await.unwrap();
+    }
     site.migrate(&["down", "--to", "0001_section_indexes"]).await.success();
     assert_eq!(site.database.count("sections", doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn content_stays_linked_that_cannot_be_shown_to_be_unlinked() {
+    let site = migrated_site().await;
+    site.entries("content").delete_one(doc! { "_id": BACKFILL }).await.unwrap();
+    let line = site.refused(1, &["down", "--all", "--service", "content"]).await;
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id cannot be rolled back, nothing was changed: the ledger counts 0 changes, the journal has 13");
+    site.refused(1, &["down", "--all", "--service", "sections"]).await;
+}
+
+#[tokio::test]
+async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status() {
+    let site = migrated_site().await;
+    let rule = doc! { "collMod": "stories", "validator": { "section_id": { "$exists": true } } };
+    site.database.database().run_command(rule).await.unwrap();
+    let ended = site.migrate(&["down", "--to", "0005_user_id", "--json"]).await;
+    insta::assert_snapshot!(ended.failure(1), @"turbulence: 0006_backfill_section_id: the database refused a write: Document failed validation (error 121)");
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let all = answer["content"].as_array().unwrap();
+    assert_eq!(all.len(), 1, "{answer:#}");
+    assert_eq!(all[0]["id"], "0007_content_indexes");
+    let ended = site.migrate(&["status"]).await;
+    let text = site.redact(ended.success());
+    let lines: Vec<_> = text.lines().skip_while(|line| !line.contains(BACKFILL)).take(2).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use mongodb::{
 };
 use serde_json::{Value, json};
 
-use super::{BACKFILL, break_sections, legacy_site, migrated_site, of};
+use super::{BACKFILL, CONTENT, break_sections, legacy_site, migrated_site, of};
 
 #[tokio::test]
 async fn what_only_looks_writes_nothing() {
@@ -28,7 +28,7 @@ async fn before_the_first_run_everything_is_pending() {
     let ended = site.migrate(&["status"]).await;
     insta::assert_snapshot!(ended.success());
     let status = site.answer(&["status"]).await;
-    for (service, count) in [("sections", 3), ("content", 7)] {
+    for (service, count) in [("sections", 3), ("content", CONTENT.len())] {
         assert_eq!(status[service]["lease"], Value::Null);
         let migrations = status[service]["migrations"].as_array().unwrap();
         assert_eq!(migrations.len(), count);
@@ -108,6 +108,20 @@ async fn a_plan_says_how_documents_are_found_and_how_long_they_take() {
     assert_eq!(slugs["steps"][1]["index"], "look_up_slug", "{slugs:#}");
     let seconds = slugs["steps"][1]["estimate_seconds"].as_f64().unwrap();
     assert!(0.0 < seconds && seconds < 1.0, "{seconds}");
+}
+
+#[tokio::test]
+async fn a_plan_says_that_an_index_cannot_be_built() {
+    let site = legacy_site().await;
+    let other = doc! { "createIndexes": "stories", "indexes": [{ "key": { "x": 1 }, "name": "look_up_slug" }] };
+    site.database.database().run_command(other).await.unwrap();
+    let ended = site.migrate(&["plan", "--service", "content"]).await;
+    let text = ended.success();
+    let lines: Vec<_> = text.lines().skip_while(|line| !line.contains("0003_")).take(2).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+      0003_story_slugs            would fail (stories have an address)
+          index look_up_slug on stories: 1, but another index has this name; drop or rename the index with the keys { "x": 1 }
+    "#);
 }
 
 #[tokio::test]
