@@ -138,8 +138,8 @@ async fn sections_stay_while_content_is_linked_to_them() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(line, @"turbulence: nothing was rolled back: content belongs to the sections that would be deleted (1); move it elsewhere first");
         }
-        let theirs = site.database.collection(collection).delete_one(doc! { "_id": "theirs" });
-        theirs.await.unwrap();
+        let collection = site.database.collection(collection);
+        collection.delete_one(doc! { "_id": "theirs" }).await.unwrap();
     }
     site.migrate(&["down", "--to", "0001_section_indexes"]).await.success();
     assert_eq!(site.database.count("sections", doc! {}).await, 0);
