@@ -168,7 +168,10 @@ async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status(
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().skip_while(|line| !line.contains(BACKFILL)).take(2).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    0006_backfill_section_id    ROLL-BACK FAILED at [date]: remove the cause, then the same `down` goes on
+        the database refused a write: Document failed validation (error 121)
+    ");
 }
 
 #[tokio::test]
