@@ -34,8 +34,8 @@ const KEY_MAX_LENGTH: usize = 255;
 /// How long an answer is remembered: longer than anybody goes on trying.
 const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// Who calls where the token stands for no user: the operator.
-const NO_USER: &str = "operator";
+/// Who calls with the static token, whether or not it can be looked up which user that is.
+const OPERATOR: &str = "operator";
 
 /// The status of what is remembered: something was created.
 const CREATED: i32 = 201;
@@ -78,8 +78,11 @@ impl IdempotencyKey {
         // As it was understood: white space and the order of members make no other request.
         let body = serde_json::to_vec(body).map_err(ApiError::internal)?;
         let parts = [request.method().as_str().as_bytes(), request.path().as_bytes(), &body];
-        let caller = caller.user_id().unwrap_or(NO_USER).to_owned();
-        Ok(Some(KeyedRequest { caller, key, fingerprint: fingerprint(&parts) }))
+        let caller = match caller {
+            Caller::Operator { .. } => OPERATOR,
+            Caller::User { id, .. } => id,
+        };
+        Ok(Some(KeyedRequest { caller: caller.to_owned(), key, fingerprint: fingerprint(&parts) }))
     }
 }
 

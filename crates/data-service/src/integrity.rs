@@ -9,7 +9,7 @@ use models::{IntegrityFinding, IntegrityRepair, IntegrityReport};
 use serde::Deserialize;
 use service_kit::{
     ApiError,
-    auth::Admin,
+    auth::{Admin, Signed},
     extract::{NoQuery, Query},
     server::{read, route},
 };
@@ -55,8 +55,7 @@ pub fn routes(config: &mut ServiceConfig) {
     security(("bearer" = []))
 )]
 pub async fn report(
-    _: Admin,
-    _: NoQuery,
+    _: Signed<Admin, NoQuery>,
     inspector: Data<dyn Inspect>,
 ) -> Result<Json<IntegrityReport>, ApiError> {
     Ok(Json(IntegrityReport { findings: inspector.inspect().await? }))
@@ -91,8 +90,7 @@ impl Default for Repair {
     security(("bearer" = []))
 )]
 pub async fn repair(
-    _: Admin,
-    query: Query<Repair>,
+    Signed(_, query): Signed<Admin, Query<Repair>>,
     inspector: Data<dyn Inspect>,
 ) -> Result<Json<IntegrityRepair>, ApiError> {
     let dry_run = query.0.dry_run;

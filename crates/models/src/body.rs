@@ -19,6 +19,10 @@ pub trait Body: DeserializeOwned {
     /// Members that an answer has and that no request can change. They are accepted and ignored,
     /// so that what was read can be sent back.
     const READ_ONLY: &'static [&'static str] = &[];
+
+    /// Members that a request needs although its type does without them: they are passed over where
+    /// they are what is there already.
+    const REQUIRED: &'static [&'static str] = &[];
 }
 
 /// Completes the schemas of the bodies in an OpenAPI document: their read-only members, that an enum

@@ -39,9 +39,13 @@ macro_rules! bodies {
         bodies!(@body { $(#[$replace_doc])+ } $replace,
             {
                 /// The title.
-                title: Title,
+                #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+                #[schema(value_type = Title, required = true)]
+                title: Option<Title>,
                 /// The text, as HTML; it is sanitised.
-                content: Content,
+                #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+                #[schema(value_type = Content, required = true)]
+                content: Option<Content>,
             },
             { $($(#[$nullable_doc])+ $nullable: $nullable_type,)* },
             { $($(#[$plain_doc])+ $plain: $plain_type,)* }
@@ -65,6 +69,7 @@ macro_rules! bodies {
 
         impl Body for $replace {
             const READ_ONLY: &'static [&'static str] = &[$($read_only),+];
+            const REQUIRED: &'static [&'static str] = &["title", "content"];
         }
 
         impl Body for $patch {
@@ -74,8 +79,8 @@ macro_rules! bodies {
         impl From<$replace> for $patch {
             fn from(body: $replace) -> Self {
                 Self {
-                    title: Some(body.title),
-                    content: Some(body.content),
+                    title: body.title,
+                    content: body.content,
                     is_published: body.is_published,
                     section_id: body.section_id,
                     $($nullable: body.$nullable,)*

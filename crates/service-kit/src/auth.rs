@@ -4,8 +4,8 @@
 //! vouches for an e-mail address. Who that is here, the service says ([`Users`]). What was found
 //! is remembered for a while, so that a check costs next to nothing after the first.
 //!
-//! A handler takes a [`Caller`] or an [`Admin`] as an argument; one that needs a token only for
-//! some requests asks [`Caller::of`] itself.
+//! A handler takes what only a [`Caller`] or an [`Admin`] may send as [`Signed`]; one that needs a
+//! token only for some requests asks [`Caller::of`] itself.
 
 mod google;
 mod identity;
@@ -133,7 +133,7 @@ impl Authenticator {
         if let Scheme::Static(expected) = &self.scheme {
             return match expected {
                 Some(expected) if is_same(expected, token) => {
-                    Ok(Caller { role: Role::Admin, user_id: self.operator_id().await })
+                    Ok(Caller::Operator { user_id: self.operator_id().await })
                 }
                 _ => Err(invalid_token()),
             };
@@ -151,7 +151,7 @@ impl Authenticator {
             }
         })?;
         match self.user(&identity.email).await? {
-            Some(user) => Ok(Caller { role: user.role, user_id: Some(user.id) }),
+            Some(user) => Ok(Caller::User { id: user.id, role: user.role }),
             None => Err(ApiError::forbidden(
                 "The token is valid, but nobody with its e-mail address is a user here.",
             )),
@@ -232,17 +232,23 @@ impl Expiry<[u8; 32], Identity> for UntilItExpires {
 /// Somebody who may see drafts and change things. As an extractor it answers 401 to everybody
 /// without a valid token, and 403 to those whose token stands for nobody here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    role: Role,
-    user_id: Option<String>,
+pub enum Caller {
+    /// The holder of the static token, an admin.
+    Operator {
+        /// The user whose address is `admin.email`, as far as that is configured and can be looked
+        /// up now: the same operator may have it in one request and not in the next.
+        user_id: Option<String>,
+    },
+    /// A user that a provider vouches for.
+    User {
+        /// Their id.
+        id: String,
+        /// What they may do.
+        role: Role,
+    },
 }
 
 impl Caller {
-    /// A caller with this role. The holder of the static token may be no user.
-    pub fn new(role: Role, user_id: Option<String>) -> Self {
-        Self { role, user_id }
-    }
-
     /// Checks the token of a request. Asked again for the same request, it answers the same.
     pub async fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         if let Some(caller) = request.extensions().get::<Self>() {
@@ -265,17 +271,23 @@ impl Caller {
 
     /// What the caller may do.
     pub fn role(&self) -> Role {
-        self.role
+        match self {
+            Self::Operator { .. } => Role::Admin,
+            Self::User { role, .. } => *role,
+        }
     }
 
     /// The user that the caller is, if any.
     pub fn user_id(&self) -> Option<&str> {
-        self.user_id.as_deref()
+        match self {
+            Self::Operator { user_id } => user_id.as_deref(),
+            Self::User { id, .. } => Some(id),
+        }
     }
 
     /// Refuses everybody but admins with 403.
     pub fn require_admin(&self) -> Result<(), ApiError> {
-        match self.role {
+        match self.role() {
             Role::Admin => Ok(()),
             Role::Author => Err(ApiError::forbidden("This needs the role `admin`.")),
         }
@@ -284,7 +296,7 @@ impl Caller {
     /// Refuses authors, with 403, what belongs to somebody else or to nobody.
     pub fn require_owner(&self, owner: Option<&str>) -> Result<(), ApiError> {
         let is_theirs = owner.is_some() && owner == self.user_id();
-        if self.role == Role::Admin || is_theirs {
+        if self.role() == Role::Admin || is_theirs {
             return Ok(());
         }
         Err(ApiError::forbidden("An author can change only what is theirs."))
@@ -315,6 +327,28 @@ impl FromRequest for Admin {
             let caller = Caller::of(&request).await?;
             caller.require_admin()?;
             Ok(Self(caller))
+        })
+    }
+}
+
+/// Who sends a request, a [`Caller`] or an [`Admin`], and what they send: an extractor or several, as
+/// a tuple. They begin when it is known that the sender may. The arguments of a handler are
+/// extracted side by side, and what is wrong with a request is nothing to tell a stranger; nor is
+/// its body read.
+#[derive(Debug)]
+pub struct Signed<C, T>(pub C, pub T);
+
+impl<C: FromRequest + 'static, T: FromRequest + 'static> FromRequest for Signed<C, T> {
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let caller = C::from_request(&request, &mut Payload::None).await.map_err(Into::into)?;
+            let sent = T::from_request(&request, &mut payload).await.map_err(Into::into)?;
+            Ok(Self(caller, sent))
         })
     }
 }

@@ -5,7 +5,7 @@
 //! malformed (400); one whose values are not those that the type asks for is invalid (422), and the
 //! answer names every field that is.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -58,13 +58,62 @@ impl<T: Body + 'static> FromRequest for JsonBody<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let members = Members::<T>::from_request(request, payload);
+        Box::pin(async move {
+            let Members { members, missing, .. } = members.await?;
+            read(members, missing).map(Self).map_err(ApiError::invalid_all)
+        })
+    }
+}
+
+/// The members of a body that changes something. What they are to be is validated together with
+/// what is there: a value that nobody may write today can be an old one, sent back as it was read.
+#[derive(Debug)]
+pub struct Members<T> {
+    members: Map<String, Value>,
+    missing: Vec<FieldError>,
+    body: PhantomData<fn() -> T>,
+}
+
+impl<T: Body> Members<T> {
+    fn new(mut members: Map<String, Value>) -> Self {
+        for name in T::READ_ONLY {
+            members.shift_remove(*name);
+        }
+        let missing = T::REQUIRED.iter().filter(|name| !members.contains_key(**name));
+        let missing = missing.map(|name| FieldError::missing(*name)).collect();
+        Self { members, missing, body: PhantomData }
+    }
+
+    /// Whether the body leaves this member as it is in the present answer.
+    pub fn keeps(&self, name: &str, current: &Value) -> bool {
+        self.members.get(name).is_some_and(|value| current.get(name) == Some(value))
+    }
+
+    /// The body, without the members that could not be written and are in the present answer.
+    pub fn onto(&self, current: &Value) -> Result<T, ApiError> {
+        let mut members = self.members.clone();
+        let result = read(members.clone(), self.missing.clone()).or_else(|errors| {
+            members.retain(|name, _| {
+                !self.keeps(name, current) || !errors.iter().any(|error| is_about(error, name))
+            });
+            read(members, self.missing.clone())
+        });
+        result.map_err(ApiError::invalid_all)
+    }
+}
+
+impl<T: Body + 'static> FromRequest for Members<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
             require_json(&request)?;
             let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
-            let bytes = read(&request, payload, limit.0).await?;
-            parse(&bytes).map(Self)
+            parse(&receive(&request, payload, limit.0).await?).map(Self::new)
         })
     }
 }
@@ -94,7 +143,7 @@ fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail))
 }
 
-async fn read(
+async fn receive(
     request: &HttpRequest,
     mut payload: Payload,
     limit: usize,
@@ -121,7 +170,7 @@ async fn read(
     Ok(body.freeze())
 }
 
-fn parse<T: Body>(bytes: &[u8]) -> Result<T, ApiError> {
+fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         let detail = "The body is empty; it must be a JSON object.";
         return Err(ApiError::new(ErrorCode::MalformedJson, detail));
@@ -130,13 +179,30 @@ fn parse<T: Body>(bytes: &[u8]) -> Result<T, ApiError> {
         let error = short(&error.to_string()).into_owned();
         ApiError::new(ErrorCode::MalformedJson, format!("The body is no valid JSON: {error}"))
     })?;
-    let Value::Object(mut members) = value else {
-        return Err(ApiError::invalid(FieldError::invalid("body", "must be a JSON object")));
-    };
-    for name in T::READ_ONLY {
-        members.shift_remove(*name);
+    match value {
+        Value::Object(members) => Ok(members),
+        _ => Err(ApiError::invalid(FieldError::invalid("body", "must be a JSON object"))),
     }
-    validate(members).map_err(ApiError::invalid_all)
+}
+
+/// Reads the members, of which these are missing.
+fn read<T: Body>(
+    members: Map<String, Value>,
+    missing: Vec<FieldError>,
+) -> Result<T, Vec<FieldError>> {
+    match validate(members) {
+        Ok(body) if missing.is_empty() => Ok(body),
+        Ok(_) => Err(missing),
+        Err(mut errors) => {
+            errors.extend(missing);
+            Err(errors)
+        }
+    }
+}
+
+/// Whether it is this member, or something in it, that is wrong.
+fn is_about(error: &FieldError, name: &str) -> bool {
+    error.field == name || top_level(&error.field) == name
 }
 
 /// Reads the members, and where that fails goes on for all that is wrong with them.
@@ -480,7 +546,7 @@ mod tests {
             "user_id": null, "section_id": null, "slug": "a-day", "content": "x", "date": null,
         });
         let body: StoryReplace = sent(JSON, answer.to_string()).await.unwrap();
-        assert_eq!(body.title.as_str(), "A day");
+        assert_eq!(body.title.unwrap().as_str(), "A day");
         // A new story is not what was answered.
         let named = errors::<StoryCreate>(answer).await;
         assert!(named.contains(&("slug".to_owned(), "unknown".to_owned())), "{named:?}");

@@ -21,12 +21,16 @@ use service_kit::{ApiError, auth::Caller, clock::Clock};
 use test_support::TestDatabase;
 
 /// A request of somebody with a key, to create a thing of this name.
-async fn request(caller: &str, key: &str, name: &str) -> KeyedRequest {
+async fn request(user: &str, key: &str, name: &str) -> KeyedRequest {
+    let caller = Caller::User { id: user.to_owned(), role: Role::Admin };
+    request_of(&caller, key, name).await
+}
+
+async fn request_of(caller: &Caller, key: &str, name: &str) -> KeyedRequest {
     let request = TestRequest::post().uri("/things").insert_header(("idempotency-key", key));
     let (request, mut payload) = request.to_http_parts();
     let key = <IdempotencyKey as actix_web::FromRequest>::from_request(&request, &mut payload);
-    let caller = Caller::new(Role::Admin, Some(caller.to_owned()));
-    key.await.unwrap().with(&caller, &request, &json!({ "name": name })).unwrap().unwrap()
+    key.await.unwrap().with(caller, &request, &json!({ "name": name })).unwrap().unwrap()
 }
 
 /// Creates a thing, unless the request has come before.
@@ -81,6 +85,16 @@ async fn a_key_is_for_one_request_of_one_caller() {
     create(&database, None, "d").await.unwrap();
     create(&database, None, "d").await.unwrap();
     assert_eq!(database.count("things", doc! {}).await, 5);
+}
+
+#[tokio::test]
+async fn a_key_of_the_operator_does_not_depend_on_whether_their_user_could_be_looked_up() {
+    let database = TestDatabase::new().await;
+    for user_id in [Some("1".to_owned()), None] {
+        let operator = Caller::Operator { user_id };
+        create(&database, Some(&request_of(&operator, "k", "a").await), "a").await.unwrap();
+    }
+    assert_eq!(database.count("things", doc! {}).await, 1);
 }
 
 #[tokio::test]

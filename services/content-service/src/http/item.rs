@@ -8,7 +8,7 @@ use data_service::database_error;
 use mongo_kit::Stamp;
 use service_kit::{
     ApiError,
-    auth::Caller,
+    auth::{Caller, Signed},
     conditional::json,
     extract::{NoQuery, object_id},
 };
@@ -45,9 +45,8 @@ pub(super) async fn by_slug<K: Kind>(
 /// `GET /{kind}/{id}`: the item with this id, drafts too, for callers with a token.
 pub(super) async fn by_id<K: Kind>(
     request: HttpRequest,
-    _: Caller,
+    _: Signed<Caller, NoQuery>,
     id: Path<String>,
-    _: NoQuery,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(&id, K::NAME)?;

@@ -2,13 +2,14 @@
 
 use actix_web::web::{Data, Json};
 use models::{ContentMove, ContentMoved, ContentType};
-use service_kit::{ApiError, auth::Caller, extract::NoQuery};
-
-use super::{
-    Sections,
-    errors::not_moved,
-    write::{Signed, require_fitting},
+use service_kit::{
+    ApiError,
+    auth::{Caller, Signed},
+    body::JsonBody,
+    extract::NoQuery,
 };
+
+use super::{Sections, errors::not_moved, write::require_fitting};
 use crate::{
     domain::Directory,
     store::{ContentStore, Kind, Pages, Projects, Stories},
@@ -17,14 +18,13 @@ use crate::{
 /// `POST /content/move`: moves content to a section, all of it or none. An author moves what is
 /// theirs.
 pub(super) async fn move_content(
-    signed: Signed<ContentMove>,
-    _: NoQuery,
+    signed: Signed<Caller, (JsonBody<ContentMove>, NoQuery)>,
     sections: Data<Sections>,
     stories: Data<ContentStore<Stories>>,
     projects: Data<ContentStore<Projects>>,
     pages: Data<ContentStore<Pages>>,
 ) -> Result<Json<ContentMoved>, ApiError> {
-    let (caller, body) = signed.into_parts();
+    let Signed(caller, (JsonBody(body), NoQuery)) = signed;
     let directory = sections.now().await?;
     let moved = match body.content_type {
         ContentType::Story => moved(&stories, &directory, &caller, &body).await,

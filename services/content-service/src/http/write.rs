@@ -1,18 +1,16 @@
 //! Changing content. Admins change everything, authors what is theirs.
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    dev::Payload,
+    HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
     web::{self, Data, Path},
 };
 use data_service::idempotency::IdempotencyKey;
-use futures_util::future::LocalBoxFuture;
 use models::{Body, Content, FieldError, ObjectId, Patch};
 use service_kit::{
     ApiError,
-    auth::Caller,
-    body::JsonBody,
+    auth::{Caller, Signed},
+    body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
     extract::{NoQuery, object_id},
     html,
@@ -24,44 +22,15 @@ use crate::{
     store::{Changes, ContentStore, Kind, NewItem},
 };
 
-/// The body of a request by somebody with a token. Who has none is told so, whatever they send.
-pub(super) struct Signed<T> {
-    caller: Caller,
-    body: T,
-}
-
-impl<T> Signed<T> {
-    pub(super) fn into_parts(self) -> (Caller, T) {
-        (self.caller, self.body)
-    }
-}
-
-impl<T: Body + 'static> FromRequest for Signed<T> {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        let mut payload = payload.take();
-        Box::pin(async move {
-            let caller = Caller::of(&request).await?;
-            let JsonBody(body) = JsonBody::from_request(&request, &mut payload).await?;
-            Ok(Self { caller, body })
-        })
-    }
-}
-
 /// `POST /{kind}`: adds an item. It is published unless the body says otherwise, belongs to the
 /// caller, and stands in the section of its kind unless the body names another one.
 pub(super) async fn create<K: Kind>(
     request: HttpRequest,
-    signed: Signed<K::Create>,
-    key: IdempotencyKey,
-    _: NoQuery,
+    signed: Signed<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
 ) -> Result<HttpResponse, ApiError> {
-    let (caller, body) = signed.into_parts();
+    let Signed(caller, (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     // First of all: the section may be gone by now, or nobody there to ask.
     if let Some(keyed) = &keyed
@@ -70,7 +39,10 @@ pub(super) async fn create<K: Kind>(
         return created::<K>(&request, &item);
     }
     let created_date = K::created(&body).map(Into::into);
-    let mut changes = sanitised(K::changes(body.into())).await?;
+    let mut changes = K::changes(body.into());
+    if let Some(content) = changes.content.take() {
+        changes.content = Some(sanitised(content).await?);
+    }
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, created: created_date, user_id };
@@ -85,56 +57,69 @@ fn created<K: Kind>(request: &HttpRequest, item: &K::Item) -> Result<HttpRespons
     Ok(response)
 }
 
+/// What somebody sends to change an item.
+type Change<T> = Signed<Caller, (Members<T>, IfMatch, NoQuery)>;
+
 /// `PUT /{kind}/{id}`: what an item is to be. What the body leaves out stays as it is.
 pub(super) async fn replace<K: Kind>(
-    signed: Signed<K::Replace>,
+    signed: Change<K::Replace>,
     id: Path<String>,
-    if_match: IfMatch,
-    _: NoQuery,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
 ) -> Result<HttpResponse, ApiError> {
-    let (caller, body) = signed.into_parts();
-    change(&id, &caller, &if_match, K::changes(body.into()), &store, &sections).await
+    change(signed, &id, &store, &sections).await
 }
 
 /// `PATCH /{kind}/{id}`: changes some fields of an item.
 pub(super) async fn patch<K: Kind>(
-    signed: Signed<K::Patch>,
+    signed: Change<K::Patch>,
     id: Path<String>,
-    if_match: IfMatch,
-    _: NoQuery,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
 ) -> Result<HttpResponse, ApiError> {
-    let (caller, body) = signed.into_parts();
-    change(&id, &caller, &if_match, K::changes(body), &store, &sections).await
+    change(signed, &id, &store, &sections).await
 }
 
-async fn change<K: Kind>(
+async fn change<K: Kind, T: Body + Into<K::Patch>>(
+    Signed(caller, (members, if_match, NoQuery)): Change<T>,
     id: &str,
-    caller: &Caller,
-    if_match: &IfMatch,
-    changes: Changes,
     store: &ContentStore<K>,
     sections: &Sections,
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(id, K::NAME)?;
-    let changes = sanitised(changes).await?;
-    if let Patch::Value(section) = changes.section {
+    let guard = guard::<K>(&caller, &if_match);
+    let changes = async |item: &K::Item| onto::<K, T>(&members, item, sections).await;
+    let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
+    written(StatusCode::OK, &item)
+}
+
+/// What the body changes of an item as it is now. What a `GET` answered can be sent back, whatever
+/// rules came after it was written.
+async fn onto<K: Kind, T: Body + Into<K::Patch>>(
+    members: &Members<T>,
+    item: &K::Item,
+    sections: &Sections,
+) -> Result<Changes, ApiError> {
+    let current = serde_json::to_value(item).map_err(ApiError::internal)?;
+    let mut changes = K::changes(members.onto(&current)?.into());
+    if let Some(content) = changes.content.take() {
+        changes.content = match sanitised(content).await {
+            Err(_) if members.keeps("content", &current) => None,
+            content => Some(content?),
+        };
+    }
+    if let Patch::Value(section) = changes.section
+        && !members.keeps("section_id", &current)
+    {
         require_fitting::<K>(&sections.now().await?, section)?;
     }
-    let guard = guard::<K>(caller, if_match);
-    let item = store.update(id, changes, &guard).await.map_err(not_written::<K>)?;
-    written(StatusCode::OK, &item)
+    Ok(changes)
 }
 
 /// `DELETE /{kind}/{id}`: puts an item into the trash.
 pub(super) async fn delete<K: Kind>(
-    caller: Caller,
+    Signed(caller, (if_match, NoQuery)): Signed<Caller, (IfMatch, NoQuery)>,
     id: Path<String>,
-    if_match: IfMatch,
-    _: NoQuery,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(&id, K::NAME)?;
@@ -146,9 +131,8 @@ pub(super) async fn delete<K: Kind>(
 /// `POST /{kind}/{id}/restore`: takes an item out of the trash. Without `If-Match`: nobody can have
 /// read what is in the trash.
 pub(super) async fn restore<K: Kind>(
-    caller: Caller,
+    Signed(caller, NoQuery): Signed<Caller, NoQuery>,
     id: Path<String>,
-    _: NoQuery,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(&id, K::NAME)?;
@@ -168,17 +152,13 @@ fn guard<K: Kind>(
     }
 }
 
-/// The changes with content that is safe to show.
-async fn sanitised(mut changes: Changes) -> Result<Changes, ApiError> {
-    if let Some(content) = changes.content.take() {
-        let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
-        // A long text takes as long as many requests.
-        let safe = web::block(move || html::sanitise(content.as_str())).await;
-        let safe = safe.map_err(ApiError::internal)?.map_err(|error| invalid(error.to_string()))?;
-        let safe = Content::try_from(safe).map_err(|error| invalid(error.to_string()))?;
-        changes.content = Some(safe);
-    }
-    Ok(changes)
+/// The content as it is safe to show.
+async fn sanitised(content: Content) -> Result<Content, ApiError> {
+    let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
+    // A long text takes as long as many requests.
+    let safe = web::block(move || html::sanitise(content.as_str())).await;
+    let safe = safe.map_err(ApiError::internal)?.map_err(|error| invalid(error.to_string()))?;
+    Content::try_from(safe).map_err(|error| invalid(error.to_string()))
 }
 
 /// The section of a new item: the one that its body names, or the one that is for such content. On

@@ -119,16 +119,20 @@ impl<K: Kind> ContentStore<K> {
         result
     }
 
-    /// Changes an item.
+    /// Changes an item, to what follows from what it is. That is asked again where somebody else
+    /// changes the item meanwhile.
     pub(crate) async fn update(
         &self,
         id: ObjectId,
-        changes: Changes,
         guard: Guard<'_, K::Item>,
+        changes: impl AsyncFn(&K::Item) -> Result<Changes, ApiError>,
     ) -> Result<K::Item, Abort<WriteError>> {
-        let mut set = written(changes);
-        set.insert("updatedDate", stored_date(self.clock.now()));
-        self.change(id, set, guard).await
+        self.change(id, guard, async |item| {
+            let mut set = written(changes(item).await?);
+            set.insert("updatedDate", stored_date(self.clock.now()));
+            Ok(set)
+        })
+        .await
     }
 
     /// Puts an item into the trash.
@@ -138,7 +142,8 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K::Item>,
     ) -> Result<(), Abort<WriteError>> {
         let now = stored_date(self.clock.now());
-        self.change(id, doc! { "deleted": true, "updatedDate": now }, guard).await.map(drop)
+        let set = doc! { "deleted": true, "updatedDate": now };
+        self.change(id, guard, async |_| Ok(set.clone())).await.map(drop)
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -191,14 +196,15 @@ impl<K: Kind> ContentStore<K> {
     async fn change(
         &self,
         id: ObjectId,
-        set: Document,
         guard: Guard<'_, K::Item>,
+        set: impl AsyncFn(&K::Item) -> Result<Document, ApiError>,
     ) -> Result<K::Item, Abort<WriteError>> {
         let filter = doc! { "_id": stored_id(id), "deleted": { "$ne": true } };
         let result = transact(&self.client, async |session: &mut ClientSession| {
             let found = self.collection.find_one(filter.clone()).session(&mut *session).await?;
-            guarded::<K>(&found.ok_or(WriteError::NotFound)?, guard)?;
-            self.set(filter.clone(), set.clone(), session).await
+            let item = guarded::<K>(&found.ok_or(WriteError::NotFound)?, guard)?;
+            let set = set(&item).await.map_err(WriteError::Refused)?;
+            self.set(filter.clone(), set, session).await
         })
         .await;
         self.wrote();

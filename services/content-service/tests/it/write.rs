@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::{Provider, TOKEN, TestDatabase, eventually};
@@ -73,6 +73,70 @@ async fn a_change_sets_what_it_names_and_nothing_else() {
     assert_eq!(
         (&answer["summary"], &answer["live_url"]),
         (&Value::Null, &"https://example.org".into())
+    );
+}
+
+#[tokio::test]
+async fn what_was_read_can_be_sent_back_whatever_rules_came_after_it() {
+    let database = TestDatabase::new().await;
+    let nowhere = doc! { "section_id": "ffffffffffffffffffffffff", "user_id": "a" };
+    let long = format!("<p>{}</p>", "x".repeat(600_000));
+    let deep = "<div>".repeat(5_000);
+    let many = vec!["Rust"; 60];
+    for (kind, old) in [
+        ("stories", with(story("title", day(1)), doc! { "title": "Ü".repeat(300) })),
+        ("stories", with(story("untitled", day(1)), doc! { "title": "" })),
+        ("stories", with(story("nowhere", day(1)), nowhere.clone())),
+        ("stories", with(story("long", day(1)), doc! { "content": &long })),
+        ("stories", with(story("deep", day(1)), doc! { "content": &deep })),
+        ("pages", with(page("y".repeat(150)), nowhere.clone())),
+        (
+            "projects",
+            with(project("addresses"), doc! { "live_url": "tide.example.org", "github_url": "" }),
+        ),
+        (
+            "projects",
+            with(project("many"), doc! { "technologies": many, "summary": "s".repeat(3_000) }),
+        ),
+    ] {
+        database.insert(kind, [with(old, doc! { "updatedDate": day(2) })]).await;
+    }
+    let site = Site::start(&database).await;
+    for kind in ["stories", "projects", "pages"] {
+        let all = database.collection(kind).find(doc! {}).await.unwrap();
+        for before in all.try_collect::<Vec<_>>().await.unwrap() {
+            let url = format!("{}/{kind}/{}", site.content.url, id_of(&before));
+            for method in ["PUT", "PATCH"] {
+                let (_, _, read) = send("GET", &url, &[], &json!({})).await;
+                let (status, _, answer) = send(method, &url, &[], &read).await;
+                assert_eq!(status, 200, "{method} {kind}: {answer:.300}");
+                let id = before.get_object_id("_id").unwrap();
+                let after = database.one(kind, doc! { "_id": id }).await;
+                assert!(after.get_datetime("updatedDate").unwrap() > &day(2));
+                let after = with(after, doc! { "updatedDate": day(2) });
+                for (field, value) in &before {
+                    assert_eq!(after.get(field), Some(value), "{method} {kind} {field}");
+                }
+            }
+        }
+    }
+    // What is not as it was has to be as the rules are, and is the only thing to be named.
+    let addresses = database.one("projects", doc! { "slug": "addresses" }).await;
+    let url = format!("{}/projects/{}", site.content.url, id_of(&addresses));
+    let (_, _, mut read) = send("GET", &url, &[], &json!({})).await;
+    read["github_url"] = "tide.example.org".into();
+    let (status, _, answer) = send("PUT", &url, &[], &read).await;
+    assert_eq!((status.as_u16(), &answer["errors"][0]["field"]), (422, &"github_url".into()));
+    assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer}");
+    read.as_object_mut().unwrap().remove("title");
+    let (_, _, answer) = send("PUT", &url, &[], &read).await;
+    assert_eq!(answer["errors"].as_array().map(Vec::len), Some(2), "{answer}");
+    read["title"] = "New".into();
+    read["github_url"] = Value::Null;
+    let (_, _, answer) = send("PUT", &url, &[], &read).await;
+    assert_eq!(
+        (&answer["title"], &answer["live_url"]),
+        (&"New".into(), &"tide.example.org".into())
     );
 }
 
@@ -314,7 +378,10 @@ async fn an_author_changes_what_is_theirs() {
             ("POST", restore(&own), restore(&others), 200),
         ] {
             assert_eq!(send(method, &one, &as_ann, &body).await.0, allowed, "{method} {one}");
-            let (status, _, answer) = send(method, &other, &as_ann, &body).await;
+            let mut wrong = body.clone();
+            wrong["section_id"] = "ffffffffffffffffffffffff".into();
+            let sent = if method == "POST" { &body } else { &wrong };
+            let (status, _, answer) = send(method, &other, &as_ann, sent).await;
             assert_eq!((status.as_u16(), &answer["code"]), (403, &"forbidden".into()), "{method}");
             assert_eq!(answer["detail"], "An author can change only what is theirs.");
             assert_eq!(send(method, &other, &as_admin, &body).await.0, allowed, "{method} {other}");
@@ -357,6 +424,43 @@ async fn who_has_no_token_is_told_so_whatever_they_send() {
         }
     }
     assert_eq!(database.count("stories", doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_nothing_to_tell_who_may_not_send_it() {
+    let database = TestDatabase::new().await;
+    let provider = Provider::start();
+    let site = Site::start_with(&database, &provider.settings()).await;
+    let json_type = ("content-type", "application/json");
+    let stranger = ("authorization", "Bearer nobody");
+    for path in ["stories", "projects", "pages", "content/move"] {
+        let list = format!("{}/{path}", site.content.url);
+        let item = format!("{list}/ffffffffffffffffffffffff");
+        let restore = format!("{item}/restore");
+        let requests = [
+            ("POST", &list),
+            ("PUT", &item),
+            ("PATCH", &item),
+            ("DELETE", &item),
+            ("POST", &restore),
+            ("GET", &item),
+        ];
+        let routes = if path == "content/move" { &requests[..1] } else { &requests };
+        for (method, url) in routes {
+            let with_query = format!("{url}?x=1");
+            for (url, header, body) in [
+                (*url, json_type, "{"),
+                (url, json_type, r#"{"nope": 1}"#),
+                (url, ("content-type", "text/plain"), "x"),
+                (url, ("idempotency-key", ""), "{}"),
+                (&with_query, json_type, "{}"),
+            ] {
+                let body = body.as_bytes().to_vec();
+                let (status, _, answer) = send_raw(method, url, &[header, stranger], body).await;
+                assert_eq!(status, 403, "{method} {url} {header:?}: {answer}");
+            }
+        }
+    }
 }
 
 /// Every mistake of the contract's table, for every kind and method.

@@ -16,7 +16,7 @@ use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
     ApiError,
-    auth::Admin,
+    auth::{Admin, Signed},
     body::JsonBody,
     conditional::{ETag, IfMatch, written},
     extract::{NoQuery, Query, object_id},
@@ -58,13 +58,10 @@ const ROUNDS: usize = 4;
 )]
 pub(super) async fn create(
     request: HttpRequest,
-    admin: Admin,
-    key: IdempotencyKey,
-    _: NoQuery,
-    body: JsonBody<SectionCreate>,
+    signed: Signed<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let (Admin(caller), JsonBody(body)) = (admin, body);
+    let Signed(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
     let mut response = written(StatusCode::CREATED, &section)?;
@@ -92,15 +89,12 @@ pub(super) async fn create(
     security(("bearer" = []))
 )]
 pub(super) async fn replace(
-    _: Admin,
+    signed: Change<SectionReplace>,
     id: Path<String>,
-    if_match: IfMatch,
-    _: NoQuery,
-    body: JsonBody<SectionReplace>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    change(&id, &if_match, &body.0.into(), &store, &content).await
+    change(signed, &id, &store, &content).await
 }
 
 /// Changes some fields of a section.
@@ -122,28 +116,27 @@ pub(super) async fn replace(
     security(("bearer" = []))
 )]
 pub(super) async fn patch(
-    _: Admin,
+    signed: Change<SectionPatch>,
     id: Path<String>,
-    if_match: IfMatch,
-    _: NoQuery,
-    body: JsonBody<SectionPatch>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    change(&id, &if_match, &body.0, &store, &content).await
+    change(signed, &id, &store, &content).await
 }
 
-async fn change(
+/// What an admin sends to change a section.
+type Change<T> = Signed<Admin, (JsonBody<T>, IfMatch, NoQuery)>;
+
+async fn change<T: Into<SectionPatch>>(
+    Signed(_, (JsonBody(body), if_match, NoQuery)): Change<T>,
     id: &str,
-    if_match: &IfMatch,
-    patch: &SectionPatch,
     store: &SectionStore,
     content: &ContentClient,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(id, "Section")?;
+    let (id, patch) = (object_id(id, "Section")?, body.into());
     let section = changed(id, store, content, |tree, now| {
-        check(tree, id, if_match)?;
-        Ok(tree.change(id, patch, now)?)
+        check(tree, id, &if_match)?;
+        Ok(tree.change(id, &patch, now)?)
     })
     .await?;
     written(StatusCode::OK, &section)
@@ -173,10 +166,8 @@ pub(super) struct Deletion {
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    _: Admin,
+    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<Deletion>)>,
     id: Path<String>,
-    if_match: IfMatch,
-    query: Query<Deletion>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
@@ -205,9 +196,8 @@ pub(super) async fn delete(
     security(("bearer" = []))
 )]
 pub(super) async fn restore(
-    _: Admin,
+    _: Signed<Admin, NoQuery>,
     id: Path<String>,
-    _: NoQuery,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
@@ -230,12 +220,10 @@ pub(super) async fn restore(
     security(("bearer" = []))
 )]
 pub(super) async fn order(
-    _: Admin,
-    _: NoQuery,
-    body: JsonBody<SectionOrder>,
+    signed: Signed<Admin, (JsonBody<SectionOrder>, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let JsonBody(order) = body;
+    let Signed(_, (JsonBody(order), NoQuery)) = signed;
     let needs_nothing = HashSet::new();
     let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {

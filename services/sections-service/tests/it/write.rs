@@ -510,6 +510,20 @@ async fn only_admins_change_sections() {
     ] {
         let refused = author.call(method, path, body.clone()).await;
         assert_eq!(refused.code(), (403, "forbidden"), "{method} {path}");
+        // What is wrong with a request is nothing to tell who may not send it.
+        let with_query = format!("{path}{}x=1", if path.contains('?') { '&' } else { '?' });
+        for (path, header, body) in [
+            (path, ("content-type", "application/json"), "{"),
+            (path, ("content-type", "application/json"), r#"{"nope": 1}"#),
+            (path, ("content-type", "text/plain"), "x"),
+            (path, ("idempotency-key", ""), "{}"),
+            (&with_query, ("content-type", "application/json"), "{}"),
+        ] {
+            for api in [&author, &stranger] {
+                let refused = api.send(method, path, &[header], Some(body.to_owned())).await;
+                assert_eq!(refused.code(), (403, "forbidden"), "{method} {path} {header:?}");
+            }
+        }
         let refused = stranger.call(method, path, body.clone()).await;
         assert_eq!(refused.code(), (403, "forbidden"), "{method} {path}");
         let refused = nobody.call(method, path, body).await;
