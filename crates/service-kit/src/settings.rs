@@ -27,8 +27,9 @@ pub use auth::{Algorithm, Auth, AuthMode, Google, Oidc, ProviderUrl};
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
 
 /// The largest body of a request, in bytes: the longest text that may be written
-/// ([`models::Content`]) with four bytes for each character fits.
-pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// ([`models::Content`]) fits, also with each of its characters as the six bytes of an escape such as
+/// `\u00fc`, which is how some clients write all that is not ASCII.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]

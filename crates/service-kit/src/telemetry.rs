@@ -25,9 +25,11 @@ use tracing_subscriber::{
 /// How long the last spans and metrics may take to leave at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The exporters report a collector that is down at every attempt; once a start is enough, and
-/// that one is ours.
-const QUIET_TARGETS: &str = "opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
+/// What others log that tells nobody anything. The exporters report a collector that is down at
+/// every attempt; once a start is enough, and that one is ours. The HTML parser warns of each text
+/// that stands in a table outside a cell, as it does in what is pasted from other programs.
+const QUIET_TARGETS: &str =
+    "opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off,html5ever=error";
 
 /// The running telemetry of a process. [`flush`](Self::flush) it before the process ends.
 #[derive(Debug)]

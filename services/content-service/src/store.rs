@@ -25,9 +25,13 @@ use std::{
 };
 
 use data_service::idempotency::Idempotency;
+use futures_util::TryStreamExt;
 use models::ObjectId;
 use moka::sync::Cache;
-use mongo_kit::{Cached, Connection, Stamp, Watch, document::Unreadable};
+use mongo_kit::{
+    Cached, Connection, Stamp, Watch,
+    document::{Unreadable, readable},
+};
 use mongodb::{
     Client, Collection,
     bson::{Bson, Document, RawDocumentBuf, doc, oid},
@@ -130,7 +134,7 @@ impl<K: Kind> ContentStore<K> {
         slug: &str,
         hidden: &Hidden,
     ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = public::<K>(hidden);
+        let mut filter = public_one::<K>(hidden);
         filter.insert("slug", slug);
         self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
     }
@@ -142,7 +146,7 @@ impl<K: Kind> ContentStore<K> {
         slug: &str,
         hidden: &Hidden,
     ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = within(public::<K>(hidden), section);
+        let mut filter = within(public_one::<K>(hidden), section);
         filter.insert("slug", slug);
         self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
     }
@@ -153,7 +157,7 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         hidden: &Hidden,
     ) -> Result<Option<K::Item>, ReadError> {
-        self.find_one(within(public::<K>(hidden), section), doc! { "_id": 1 }).await
+        self.find_one(within(public_one::<K>(hidden), section), doc! { "_id": 1 }).await
     }
 
     /// The item with this id, published or not, unless it is deleted.
@@ -167,11 +171,20 @@ impl<K: Kind> ContentStore<K> {
         filter: Document,
         order: Document,
     ) -> Result<Option<K::Item>, ReadError> {
-        let Some(document) = self.collection.find_one(filter).sort(order).await? else {
-            return Ok(None);
+        let first = self.collection.find_one(filter.clone()).sort(order.clone()).await?;
+        let Some(document) = first else { return Ok(None) };
+        let unreadable = match K::read(&document) {
+            Ok((common, fields)) => return Ok(Some(K::item(common, fields))),
+            Err(unreadable) => unreadable,
         };
-        let (common, fields) = K::read(&document).map_err(ReadError::Unreadable)?;
-        Ok(Some(K::item(common, fields)))
+        // It does not hide the next one that would do.
+        let mut others = self.collection.find(filter).sort(order).await?;
+        while let Some(document) = others.try_next().await? {
+            if let Some((common, fields)) = readable(K::read(&document)) {
+                return Ok(Some(K::item(common, fields)));
+            }
+        }
+        Err(ReadError::Unreadable(unreadable))
     }
 }
 
@@ -182,7 +195,7 @@ impl ContentStore<Pages> {
         page_type: &str,
         hidden: &Hidden,
     ) -> Result<Option<models::Page>, ReadError> {
-        let mut filter = public::<Pages>(hidden);
+        let mut filter = public_one::<Pages>(hidden);
         filter.insert("page_type", page_type);
         self.find_one(filter, doc! { "_id": 1 }).await
     }
@@ -202,6 +215,14 @@ fn public<K: Kind>(hidden: &Hidden) -> Document {
             filter.insert("section_id", doc! { "$eq": null });
         }
     }
+    filter
+}
+
+/// The same to look for one item. MongoDB takes a list for each value in it, so that `[true]` is
+/// matched as well; the index that lists are counted by cannot tell, and they leave it out later.
+fn public_one<K: Kind>(hidden: &Hidden) -> Document {
+    let mut filter = public::<K>(hidden);
+    filter.insert("$nor", [doc! { "is_published": { "$type": "array" } }]);
     filter
 }
 

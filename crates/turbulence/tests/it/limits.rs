@@ -51,7 +51,7 @@ async fn a_body_that_is_too_large_is_refused_through_the_gateway() {
     let summary = turbulence.ready().await;
     let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
     for path in ["/sections", "/stories"] {
-        for megabytes in [3, 10] {
+        for megabytes in [5, 10] {
             let body = format!(r#"{{"title":"{}"}}"#, "x".repeat(megabytes * 1024 * 1024));
             let request = client.post(format!("{}{path}", summary.address));
             let request = request.bearer_auth(&summary.token);
@@ -59,7 +59,7 @@ async fn a_body_that_is_too_large_is_refused_through_the_gateway() {
             let answer = request.send().await.unwrap();
             assert_eq!(answer.status(), 413, "{path} {megabytes}");
             let problem: Value = answer.json().await.unwrap();
-            assert_eq!(problem["detail"], "The body may have at most 2097152 bytes.");
+            assert_eq!(problem["detail"], "The body may have at most 4194304 bytes.");
         }
     }
     turbulence.stop().await;

@@ -160,6 +160,22 @@ async fn a_collector_that_never_answers_costs_no_request_and_no_end_anything() {
 }
 
 #[tokio::test]
+async fn html_that_is_pasted_from_elsewhere_is_nothing_to_warn_of() {
+    let site = Site::new().await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let story = serde_json::json!({ "title": "Pasted", "content": "<table><b>x</b></table>" });
+    let request = client.post(format!("{}/stories", summary.address)).bearer_auth(&summary.token);
+    assert_eq!(request.json(&story).send().await.unwrap().status(), 201);
+    let log = turbulence.stop().await.log();
+    let is_of_parser = |line: &&Value| {
+        line["target"].as_str().is_some_and(|target| target.starts_with("html5ever"))
+    };
+    assert_eq!(log.iter().find(is_of_parser), None);
+}
+
+#[tokio::test]
 async fn every_line_of_the_log_is_json_and_a_request_has_its_ids_in_it() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);

@@ -63,13 +63,13 @@ pub(crate) trait Kind: 'static {
     /// What a body says, apart from the slug of the section that content like that gets.
     fn changes(body: Self::Patch) -> Changes;
 
-    /// Matches what is published. What says anything but true or false is matched too, and refused
-    /// when it is read: left out with a warning, not in silence.
+    /// Matches what is published: what says so, or says nothing and is so then. What says anything
+    /// else is not for the public, who may not even learn that it is there.
     fn published() -> Document {
         if Self::PUBLISHED_UNLESS_SAID {
-            doc! { "is_published": { "$ne": false } }
+            doc! { "is_published": { "$in": [true, null] } }
         } else {
-            doc! { "is_published": { "$nin": [false, null] } }
+            doc! { "is_published": true }
         }
     }
 

@@ -222,13 +222,17 @@ async fn a_list_has_what_is_published_and_not_deleted() {
     };
     assert_eq!(sorted("/stories").await, ["kept", "published"]);
     assert_eq!(sorted("/projects").await, ["kept", "published", "says-nothing"]);
+    // A list cannot be read, and counts.
+    for (kind, total) in [("stories", 3), ("projects", 4)] {
+        assert_eq!(site.content.get(&format!("/{kind}")).await.1["total"], total, "{kind}");
+    }
     assert_eq!(sorted("/stories?include_drafts=true").await, ["draft", "kept", "published"]);
     let projects = ["draft", "kept", "published", "says-nothing"];
     assert_eq!(sorted("/projects?include_drafts=true").await, projects);
     for slug in ["draft", "trash", "text", "number", "zero", "list"] {
         for kind in ["stories", "projects"] {
             let (status, body) = site.content.get(&format!("/{kind}/slug/{slug}")).await;
-            assert_ne!(status, 200, "{kind} {slug}: {body}");
+            assert_eq!(status, 404, "{kind} {slug}: {body}");
         }
     }
 }

@@ -169,6 +169,29 @@ async fn a_deleted_twin_does_not_hide_the_living() {
 }
 
 #[tokio::test]
+async fn a_twin_that_cannot_be_read_does_not_hide_the_others() {
+    let database = TestDatabase::new().await;
+    for kind in ["stories", "projects", "pages"] {
+        for (created, title) in
+            [(1, json!("Older")), (2, json!("Next")), (3, json!(7)), (4, json!([]))]
+        {
+            let title = Bson::try_from(title).unwrap();
+            let names = doc! { "slug": "twin", "page_type": "twin", "title": title };
+            // A page is the first one of its type, the others are the newest.
+            let id = ObjectId::from_bytes([10 - created; 12]);
+            let twin = with(page("twin"), names);
+            let own = doc! { "_id": id, "createdDate": day(created.into()) };
+            database.insert(kind, [with(twin, own)]).await;
+        }
+    }
+    let site = Site::start(&database).await;
+    for (kind, by) in [("stories", "slug"), ("projects", "slug"), ("pages", "type")] {
+        let (status, body) = site.content.get(&format!("/{kind}/{by}/twin")).await;
+        assert_eq!((status.as_u16(), &body["title"]), (200, &json!("Next")), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn a_document_that_cannot_be_read_does_not_hide_the_others_and_says_so_when_asked_for() {
     let odd = [
         doc! { "title": 5 },

@@ -141,6 +141,21 @@ async fn what_was_read_can_be_sent_back_whatever_rules_came_after_it() {
 }
 
 #[tokio::test]
+async fn the_longest_text_that_may_be_written_fits_however_it_is_escaped() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let item = created(&site, "stories", json!({ "title": "Long", "content": "" })).await;
+    let url = format!("{}/stories/{}", site.content.url, item["id"].as_str().unwrap());
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("content-type", "application/json"), ("authorization", &*bearer)];
+    let longest = models::Content::MAX_LENGTH;
+    let body = format!(r#"{{"content": "{}"}}"#, "\\u00fc".repeat(longest));
+    let (status, _, answer) = send_raw("PATCH", &url, &headers, body.into_bytes()).await;
+    assert_eq!(status, 200);
+    assert_eq!(answer["content"].as_str().map(|text| text.chars().count()), Some(longest));
+}
+
+#[tokio::test]
 async fn content_is_sanitised_when_it_is_written_and_never_when_it_is_read() {
     let database = TestDatabase::new().await;
     let evil = "<p onclick=\"x()\">a</p><script>b</script>";
