@@ -39,8 +39,8 @@ impl Directory {
     }
 
     /// The sections that exist and that the public does not see, also those that nobody can read:
-    /// they may have been drafts. An id that no section has is not
-    /// among them: content of a section that does not exist stays visible.
+    /// they may have been drafts. An id that no section has is not among them: content of a section
+    /// that does not exist stays visible.
     pub(crate) fn hidden(&self) -> Hidden {
         Hidden::Of(self.hidden.clone())
     }

@@ -274,7 +274,8 @@ fn after(mut query: Document, start: &Start) -> Document {
 
 /// Where the index of a whole list is entered to read what comes after an item: one range costs a
 /// third less than the alternatives of [`after`]. Values that no usual item has are left to those,
-/// and so are the lists of a section, which is referred to in two ways: two places in the index.
+/// and so are the lists of a section, which is referred to in several ways ([`references`]): each is
+/// another place in the index.
 fn entry(filter: &Filter, start: &Start) -> Option<Document> {
     match start {
         Start::After(Position {
