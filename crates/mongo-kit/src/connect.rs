@@ -22,6 +22,11 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long opening one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The most connections, unless the URI says so: as many as the drivers' specification has
+/// ("Connection Monitoring and Pooling"), while this driver has ten. A change stream holds one as
+/// long as it waits.
+const MAX_POOL_SIZE: u32 = 100;
+
 /// How long closing the connections may take: the server is told which sessions are over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -127,6 +132,7 @@ impl Connection {
             return Err(ConnectError::ReadPreference);
         }
         options.app_name.get_or_insert_with(|| app_name.to_owned());
+        options.max_pool_size.get_or_insert(MAX_POOL_SIZE);
         options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
         options.tracing = Some(OpentelemetryOptions::builder().enabled(true).build());

@@ -75,6 +75,57 @@ async fn a_change_is_seen_whatever_it_is() {
 }
 
 #[tokio::test]
+async fn of_fields_only_what_concerns_them_is_a_change() {
+    let database = TestDatabase::new().await;
+    let things = database.collection("things");
+    database
+        .insert("things", [doc! { "_id": 1, "shown": true, "place": 1 }, doc! { "_id": 2 }])
+        .await;
+    let matters: [(&str, Document); 4] = [
+        ("written", doc! { "$set": { "shown": false } }),
+        ("renamed to", doc! { "$rename": { "text": "shown" } }),
+        ("with others", doc! { "$set": { "text": "b", "place": 2 } }),
+        ("removed", doc! { "$unset": { "place": "" } }),
+    ];
+    let watch = Watch::of_fields(database.database(), "things", &["shown", "place"]);
+    for (what, update) in matters {
+        let stamp = watch.stamp().await.unwrap();
+        // The streams tell in order: the one of all changes has told of these before.
+        let all = Watch::new(database.database(), "things").stamp().await.unwrap();
+        for text in ["a", "b"] {
+            let other =
+                doc! { "$set": { "text": text, "shown_at": text, "in": { "shown": text } } };
+            things.update_many(doc! {}, other).await.unwrap();
+        }
+        eventually("a change", async || all.changed_at().is_some()).await;
+        assert_eq!(stamp.changed_at(), None, "before it is {what}");
+        things.update_one(doc! { "_id": 1 }, update).await.unwrap();
+        eventually(what, async || stamp.changed_at().is_some()).await;
+    }
+    let stamp = watch.stamp().await.unwrap();
+    things.replace_one(doc! { "_id": 2 }, doc! { "text": "replaced" }).await.unwrap();
+    eventually("replaced", async || stamp.changed_at().is_some()).await;
+    let stamp = watch.stamp().await.unwrap();
+    things.delete_one(doc! { "_id": 2 }).await.unwrap();
+    eventually("deleted", async || stamp.changed_at().is_some()).await;
+}
+
+#[tokio::test]
+async fn what_was_read_after_two_stamps_is_old_with_either() {
+    let database = TestDatabase::new().await;
+    let stamp_of =
+        async |collection| Watch::new(database.database(), collection).stamp().await.unwrap();
+    let both = stamp_of("others").await.and(stamp_of("things").await);
+    assert_eq!(both.changed_at(), None);
+    database.insert("things", [doc! {}]).await;
+    eventually("one has changed", async || both.changed_at().is_some()).await;
+    let first = both.changed_at();
+    database.insert("others", [doc! {}]).await;
+    let later = both.clone().and(stamp_of("more").await);
+    assert_eq!((both.changed_at(), later.changed_at()), (first, first));
+}
+
+#[tokio::test]
 async fn many_callers_at_once_cost_one_read() {
     let database = TestDatabase::new().await;
     let cached = Cached::new(Watch::new(database.database(), "things"), Duration::ZERO);

@@ -60,12 +60,22 @@ const REMEMBERED_FILTERS: u64 = 500;
 /// promise is a second; counting a million documents takes about half of one.
 const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
 
+/// The fields that decide which items lists have and in which order. Nothing else that is written
+/// makes a list be counted anew.
+const LISTED_BY: &[&str] = &["is_published", "deleted", "createdDate"];
+
+/// The same of lists to which the section matters.
+const LISTED_BY_IN_SECTIONS: &[&str] = &["is_published", "deleted", "createdDate", "section_id"];
+
 /// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {
     client: Client,
     collection: Collection<RawDocumentBuf>,
     clock: Clock,
     watch: Watch,
+    /// Changes of the lists alone.
+    watch_lists: Watch,
+    watch_lists_in_sections: Watch,
     surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
     linked: Arc<Cached<bool>>,
     idempotency: Idempotency,
@@ -101,6 +111,12 @@ impl<K: Kind> ContentStore<K> {
             surveys: Cache::new(REMEMBERED_FILTERS),
             linked: Cached::new(watch.clone(), Duration::ZERO),
             watch,
+            watch_lists: Watch::of_fields(database, K::COLLECTION, LISTED_BY),
+            watch_lists_in_sections: Watch::of_fields(
+                database,
+                K::COLLECTION,
+                LISTED_BY_IN_SECTIONS,
+            ),
             idempotency: Idempotency::new(database, SERVICE, clock.clone()),
             locks: Locks::new(database),
             turns: Turns::default(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{ApiError, auth::Caller, extract::Query};
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, tags::key};
+use super::{Sections, Tags, item::stamp, tags::key};
 use crate::{
     domain::{Audience, Position, Start},
     store::{ContentStore, Filter, Kind},
@@ -80,11 +80,12 @@ pub(super) async fn list<K: Kind>(
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
-    let (list, stamp) = page(&store, &filter, &start, parameters.limit).await?;
-    tags.answer(&request, key, Some(stamp), &list)
+    let stamp = stamp(&request, &store).await?;
+    let (list, total_stamp) = page(&store, &filter, &start, parameters.limit).await?;
+    tags.answer(&request, key, stamp.map(|stamp| stamp.and(total_stamp)), &list)
 }
 
-/// A page of a list, and since when nothing has changed.
+/// A page of a list, and since when its total has been the same.
 pub(super) async fn page<K: Kind>(
     store: &ContentStore<K>,
     filter: &Filter,
@@ -103,7 +104,7 @@ pub(super) async fn page<K: Kind>(
         offset,
         next_cursor: listed.next.as_ref().and_then(Position::to_cursor),
     };
-    Ok((list, listed.stamp))
+    Ok((list, listed.total_stamp))
 }
 
 fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, filter: &Filter) -> String {

@@ -5,7 +5,6 @@ use models::{
     ContentType, DisplayType, FieldError, Limit, Offset, PathResolution, Resolution, Resolved,
     ResolvedContent, ResolvedPath,
 };
-use mongo_kit::Stamp;
 use serde::Deserialize;
 use service_kit::{ApiError, conditional::json, extract::Query};
 use utoipa::IntoParams;
@@ -120,8 +119,8 @@ struct At<'a> {
 enum What<T> {
     /// The section.
     Section,
-    /// An item, its own path, and since when it is as it is.
-    Item(T, String, Option<Stamp>),
+    /// An item, and its own path.
+    Item(T, String),
     Nothing,
 }
 
@@ -144,9 +143,10 @@ impl At<'_> {
         if let Some(response) = self.tags.not_modified(self.request, &key) {
             return Ok(Some(response));
         }
+        let stamp = stamp(self.request, store).await?;
         let (resolution, stamp) = match self.item(store, &hidden).await? {
             What::Nothing => return Ok(None),
-            What::Item(item, canonical_path, stamp) => {
+            What::Item(item, canonical_path) => {
                 let item = self.resolved(canonical_path, K::single(item));
                 (Resolution::Item(item), stamp)
             }
@@ -154,9 +154,9 @@ impl At<'_> {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
                 let start = Start::Offset(Offset::default());
-                let (list, stamp) = page(store, &filter, &start, self.limit).await?;
+                let (list, total_stamp) = page(store, &filter, &start, self.limit).await?;
                 let section = self.resolved(self.found.path.clone(), K::listed(list));
-                (Resolution::Section(section), Some(stamp))
+                (Resolution::Section(section), stamp.map(|stamp| stamp.and(total_stamp)))
             }
         };
         self.tags.answer(self.request, key, stamp, &resolution).map(Some)
@@ -168,18 +168,17 @@ impl At<'_> {
         hidden: &Hidden,
     ) -> Result<What<K::Item>, ApiError> {
         let ResolvedPath { section, path, rest, .. } = self.found;
-        let stamp = stamp(self.request, store).await?;
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
                 let item = read::<K, _>(store.first_in(section.id, hidden).await)?;
                 // One that has no page yet is answered as the empty section that it is.
-                Ok(item.map_or(What::Section, |item| What::Item(item, path.clone(), stamp)))
+                Ok(item.map_or(What::Section, |item| What::Item(item, path.clone())))
             }
             [] => Ok(What::Section),
             [slug] if K::UNTITLED.is_some() => {
                 let item = read::<K, _>(store.by_slug_in(section.id, slug, hidden).await)?;
                 let own_path = format!("{path}/{slug}");
-                Ok(item.map_or(What::Nothing, |item| What::Item(item, own_path, stamp)))
+                Ok(item.map_or(What::Nothing, |item| What::Item(item, own_path)))
             }
             _ => Ok(What::Nothing),
         }

@@ -38,11 +38,11 @@ pub(crate) struct Listed<T> {
     pub(crate) total: u64,
     /// Where the next page begins; none on the last one.
     pub(crate) next: Option<Position>,
-    /// Since when nothing has changed, if nothing has.
-    pub(crate) stamp: Stamp,
+    /// Since when the total has been the same.
+    pub(crate) total_stamp: Stamp,
 }
 
-/// What is known of a whole list until the collection changes.
+/// What is known of a whole list until another item belongs to it, or in another place.
 #[derive(Debug)]
 pub(crate) struct Survey {
     total: u64,
@@ -75,7 +75,7 @@ impl<K: Kind> ContentStore<K> {
             .filter_map(|(_, document)| readable(K::read(document)))
             .map(|(common, fields)| K::card(common, fields))
             .collect();
-        Ok(Listed { items, total: survey.total, next, stamp: survey.stamp.clone() })
+        Ok(Listed { items, total: survey.total, next, total_stamp: survey.stamp.clone() })
     }
 
     async fn find_page(
@@ -145,14 +145,23 @@ impl<K: Kind> ContentStore<K> {
     }
 
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
+        let watch = self.watch_of(filter);
         let cached = self
             .surveys
-            .get_with_by_ref(filter, || Cached::new(self.watch.clone(), super::SURVEY_TOLERANCE));
-        let (collection, watch) = (self.collection.clone(), self.watch.clone());
+            .get_with_by_ref(filter, || Cached::new(watch.clone(), super::SURVEY_TOLERANCE));
+        let (collection, watch) = (self.collection.clone(), watch.clone());
         let filter = filter.clone();
         cached
             .get(async move { survey::<K>(&collection, &watch, &filter).await.map(Arc::new) })
             .await
+    }
+
+    fn watch_of(&self, filter: &Filter) -> &Watch {
+        match (&filter.section, &filter.audience) {
+            (None, Audience::Editors) => &self.watch_lists,
+            (None, Audience::Public(Hidden::Of(hidden))) if hidden.is_empty() => &self.watch_lists,
+            _ => &self.watch_lists_in_sections,
+        }
     }
 }
 

@@ -508,9 +508,9 @@ async fn pages_and_totals_of_a_large_list_come_from_its_indexes() {
             }
             database.collection("system.profile").drop().await.unwrap();
 
-            // A write makes the total be counted anew, which is seen here.
+            // Another date makes the list be surveyed anew, which is seen here.
             profile(&database, 2).await;
-            let touch = doc! { "$set": { "touched": ObjectId::new() } };
+            let touch = doc! { "$set": { "createdDate": DateTime::now() } };
             database.collection("stories").update_one(doc! { "slug": "1" }, touch).await.unwrap();
             test_support::eventually("it was counted", async || {
                 site.content.get(path).await;
@@ -528,6 +528,46 @@ async fn pages_and_totals_of_a_large_list_come_from_its_indexes() {
             assert_eq!(count.get_i32("docsExamined").unwrap(), 0, "{count:#?}");
             database.collection("system.profile").drop().await.unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn only_what_a_list_goes_by_makes_it_be_counted_anew() {
+    let database = TestDatabase::new().await;
+    let stories = (0..10).map(|number| story(&number.to_string(), day(number)));
+    database.collection("stories").insert_many(stories).await.unwrap();
+    let site = Site::start(&database).await;
+    let stories = database.collection("stories");
+    let of_section = format!("/stories?section_id={}", section_id(&database, "blog").await);
+    let counts = async || {
+        profiled(
+            &database,
+            doc! { "command.aggregate": "stories", "command.hint": { "$exists": true } },
+        )
+        .await
+        .len()
+    };
+    for path in ["/stories", "/stories?include_drafts=true", &of_section] {
+        let get = async || {
+            let list = site.content.get_as_editor(path).await.1;
+            (list["total"].clone(), list["items"][0]["title"].clone())
+        };
+        assert_eq!(get().await.0, 10);
+        profile(&database, 2).await;
+        for title in ["another", "and another"] {
+            let edit = doc! { "$set": { "title": title, "content": title } };
+            stories.update_many(doc! {}, edit).await.unwrap();
+            assert_eq!(get().await, (10.into(), title.into()));
+        }
+        assert_eq!(counts().await, 0, "{path}");
+        let one = doc! { "slug": "3" };
+        stories.update_one(one.clone(), doc! { "$set": { "deleted": true } }).await.unwrap();
+        test_support::eventually("it was counted", async || get().await.0 == 9).await;
+        assert!(counts().await > 0, "{path}");
+        profile(&database, 0).await;
+        database.collection("system.profile").drop().await.unwrap();
+        stories.update_one(one, doc! { "$unset": { "deleted": "" } }).await.unwrap();
+        test_support::eventually("it is back", async || get().await.0 == 10).await;
     }
 }
 
