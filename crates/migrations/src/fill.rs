@@ -29,7 +29,7 @@ use crate::{
     journal::{self, Journal},
     ledger::{Ledger, LedgerError, literal},
     metrics,
-    throttle::Pacer,
+    throttle::{Pacer, Rests},
     transaction::{Rejected, TOO_LARGE, Work, transact},
 };
 
@@ -59,6 +59,7 @@ pub(crate) struct FillRun {
     pub(crate) migration: &'static str,
     pub(crate) fence: i64,
     pub(crate) throttle: Throttle,
+    pub(crate) rests: Rests,
     /// Documents that this step has set aside so far.
     pub(crate) set_aside: Vec<SetAside>,
     /// Work stops at the next batch: the lease is lost, or the process is about to end.
@@ -308,9 +309,10 @@ impl FillRun {
             // The next page is looked up while this one commits.
             let ahead = self.looking_ahead(end.clone(), upper.clone(), pacer.size());
             progress = self.settle(page, progress, pacer, session).await?;
-            let taken = started.elapsed();
+            let rested = self.rests.take_rested();
+            let taken = started.elapsed().saturating_sub(rested);
             let documents = u64::try_from(documents).unwrap_or(u64::MAX);
-            progress.throttled_by = pacer.pace(documents, taken, &self.stop).await;
+            progress.throttled_by = pacer.pace(documents, taken, rested, &self.stop).await;
             progress.rate = pacer.rate();
             (self.on_progress)(&progress);
             if is_same(&end, &upper) {

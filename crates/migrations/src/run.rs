@@ -23,6 +23,7 @@ use crate::{
     lease::Lease,
     ledger::{Found, LedgerError, literal},
     plan::without_matches,
+    throttle::Rests,
     transaction::transact,
 };
 
@@ -391,6 +392,7 @@ impl Engine {
                     migration: id,
                     fence,
                     throttle: options.throttle,
+                    rests: Rests::new(options.throttle),
                     set_aside: set_aside.into_iter().filter(|one| one.what == what).collect(),
                     stop,
                     on_progress: Arc::new(on_progress),

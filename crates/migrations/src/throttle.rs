@@ -2,6 +2,8 @@
 
 use std::{
     num::NonZeroU32,
+    ops::Range,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,13 +14,23 @@ use crate::ThrottledBy;
 
 /// How long a batch should take at full speed: long enough that its commit does not dominate,
 /// short enough that a foreground write that meets it does not wait noticeably.
-const BATCH_TIME: std::ops::Range<Duration> =
-    Duration::from_millis(200)..Duration::from_millis(500);
+const BATCH_TIME: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(500);
 
-/// The same where time is left to others: a request that meets a batch is slowed down for about
-/// as long as the batch takes, so it is short.
-const GENTLE_BATCH_TIME: std::ops::Range<Duration> =
-    Duration::from_millis(10)..Duration::from_millis(40);
+/// The same where time is left to others, without the rests between its commands.
+const GENTLE_BATCH_TIME: Range<Duration> = Duration::from_millis(10)..Duration::from_millis(40);
+
+/// How long one command of a batch should take where time is left to others: less than the time
+/// slice of a processor (about 3 ms on Linux), so that a request that shares one with the database
+/// goes on at once.
+const COMMAND_TIME: Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1_500);
+
+/// Documents in the first command of such a batch, and the fewest in one that takes its time: what
+/// it still takes then is the way to the server and back.
+const SMALLEST_TIMED_COMMAND: usize = 8;
+
+/// The longest rest after one command: the transaction is open meanwhile. What is missing is added
+/// to the pause after the batch.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// Documents in the first batch. The size then follows the time that a batch takes.
 const FIRST_BATCH: u64 = 1_000;
@@ -59,8 +71,8 @@ pub struct Throttle {
     /// The most documents a second; none for as many as possible.
     pub documents_per_second: Option<NonZeroU32>,
     /// The share of the time in which batches run, from 0.01 to 1; what is beyond counts as the
-    /// nearer of both. Below 1 batches are short, so that requests in the foreground go on between
-    /// them.
+    /// nearer of both. Below 1 batches are short, and so are their commands, with rests between
+    /// them in which requests in the foreground go on.
     pub duty_cycle: f64,
     /// Whether to pause while the server reports that its secondaries lag.
     pub heeds_flow_control: bool,
@@ -76,6 +88,16 @@ impl Throttle {
 }
 
 impl Throttle {
+    /// Whether time is left to others.
+    fn is_gentle(&self) -> bool {
+        self.duty_cycle < 1.0
+    }
+
+    /// How long to do nothing after work that took so long.
+    fn idle(&self, taken: Duration) -> Duration {
+        taken.mul_f64(1.0 / self.duty_cycle - 1.0)
+    }
+
     /// The same with a share of the time that makes sense.
     pub(crate) fn sane(self) -> Self {
         let is_sane = self.duty_cycle > SMALLEST_DUTY_CYCLE;
@@ -93,6 +115,65 @@ impl Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self::GENTLE
+    }
+}
+
+/// How the commands of a batch leave room for others.
+#[derive(Debug)]
+pub(crate) struct Rests {
+    throttle: Throttle,
+    state: Mutex<RestState>,
+}
+
+#[derive(Debug)]
+struct RestState {
+    /// Documents in a command.
+    size: usize,
+    rested: Duration,
+}
+
+impl Rests {
+    pub(crate) fn new(throttle: Throttle) -> Self {
+        let size = if throttle.is_gentle() { SMALLEST_TIMED_COMMAND } else { usize::MAX };
+        Self { throttle, state: Mutex::new(RestState { size, rested: Duration::ZERO }) }
+    }
+
+    /// How many documents the commands of the next batch change at most.
+    pub(crate) fn size(&self) -> usize {
+        self.state().size
+    }
+
+    /// Learns from a command that changed `documents` and took `taken`, and rests.
+    pub(crate) async fn rest(&self, documents: usize, taken: Duration, stop: &CancellationToken) {
+        if !self.throttle.is_gentle() {
+            return;
+        }
+        let began = Instant::now();
+        sleep(self.throttle.idle(taken).min(LONGEST_REST), stop).await;
+        let mut state = self.state();
+        state.rested += began.elapsed();
+        // The last command of a batch has fewer, and takes less time.
+        if taken < COMMAND_TIME.start && documents >= state.size {
+            state.size = state.size.saturating_mul(2);
+        } else if taken > COMMAND_TIME.end {
+            state.size = (state.size / 2).max(SMALLEST_TIMED_COMMAND);
+        }
+    }
+
+    /// How long it has rested since this was asked last.
+    pub(crate) fn take_rested(&self) -> Duration {
+        std::mem::take(&mut self.state().rested)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, RestState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sleep(pause: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}
+        () = stop.cancelled() => {}
     }
 }
 
@@ -118,7 +199,7 @@ impl Pacer {
         if let Some(limit) = throttle.documents_per_second {
             largest = largest.min((limit.get() / BATCHES_A_SECOND).max(1).into());
         }
-        let first = if throttle.duty_cycle < 1.0 { FIRST_GENTLE_BATCH } else { FIRST_BATCH };
+        let first = if throttle.is_gentle() { FIRST_GENTLE_BATCH } else { FIRST_BATCH };
         Self {
             throttle,
             client: client.clone(),
@@ -147,16 +228,16 @@ impl Pacer {
         self.size = (self.size / 2).max(1);
     }
 
-    /// Learns from a batch of `documents` that took `taken`, and waits until the next one may
-    /// begin. Returns what it waited for longest.
+    /// Learns from a batch of `documents` that took `taken`, rests of `rested` not included, and
+    /// waits until the next one may begin. Returns what it waited for longest.
     pub(crate) async fn pace(
         &mut self,
         documents: u64,
         taken: Duration,
+        rested: Duration,
         stop: &CancellationToken,
     ) -> Option<ThrottledBy> {
-        let is_gentle = self.throttle.duty_cycle < 1.0;
-        let wanted = if is_gentle { GENTLE_BATCH_TIME } else { BATCH_TIME };
+        let wanted = if self.throttle.is_gentle() { GENTLE_BATCH_TIME } else { BATCH_TIME };
         if taken < wanted.start {
             self.size = (self.size * 2).min(self.largest);
         } else if taken > wanted.end && self.size > SMALLEST_TIMED_BATCH {
@@ -166,13 +247,13 @@ impl Pacer {
         let is_slow = taken > BATCH_TIME.end * 2;
         let mut throttled_by = is_slow.then_some(ThrottledBy::Replication);
 
-        let idle = taken.mul_f64(1.0 / self.throttle.duty_cycle - 1.0);
+        let idle = self.throttle.idle(taken);
         let debt = self.debt(documents);
-        let pause = idle.max(debt);
-        if !pause.is_zero() {
-            let by = if debt > idle { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
+        if idle > Duration::ZERO || debt > Duration::ZERO {
+            let by_limit = debt > idle.saturating_sub(rested);
+            let by = if by_limit { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
             throttled_by = Some(by);
-            self.sleep(pause, stop).await;
+            sleep(debt.max(idle.saturating_sub(rested)), stop).await;
         }
         if self.secondaries_lag(stop).await {
             throttled_by = Some(ThrottledBy::FlowControl);
@@ -192,13 +273,6 @@ impl Pacer {
         let spent = documents as f64;
         self.tokens = self.tokens.min(limit / f64::from(BATCHES_A_SECOND)) - spent;
         Duration::from_secs_f64((-self.tokens / limit).max(0.0))
-    }
-
-    async fn sleep(&self, pause: Duration, stop: &CancellationToken) {
-        tokio::select! {
-            () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}
-            () = stop.cancelled() => {}
-        }
     }
 
     /// Waits while the server says so; whether it did. A server that does not let us ask is one
@@ -222,7 +296,7 @@ impl Pacer {
                 break;
             }
             has_waited = true;
-            self.sleep(FLOW_CONTROL_INTERVAL, stop).await;
+            sleep(FLOW_CONTROL_INTERVAL, stop).await;
         }
         has_waited
     }

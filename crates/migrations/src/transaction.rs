@@ -122,6 +122,13 @@ pub(crate) struct Changed {
     pub(crate) modified: i64,
 }
 
+impl std::ops::AddAssign for Changed {
+    fn add_assign(&mut self, other: Self) {
+        self.matched += other.matched;
+        self.modified += other.modified;
+    }
+}
+
 /// How long the server may work on one command before it gives up, in milliseconds. Far below the
 /// minute after which it ends a transaction (`transactionLifetimeLimitSeconds`).
 const MAX_TIME_MS: i64 = 10_000;

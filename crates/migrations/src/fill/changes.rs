@@ -1,5 +1,7 @@
 //! The changes of one batch, and what the journal keeps of them.
 
+use std::time::Instant;
+
 use futures_util::TryStreamExt;
 use mongodb::{
     ClientSession,
@@ -20,6 +22,9 @@ use crate::{
 /// What a batch changed, for the journal, and how many documents each is about.
 type Changes = Vec<(i64, Change)>;
 
+/// The statements of a command, and how many documents they change.
+type Command = (usize, Vec<Document>);
+
 impl FillRun {
     /// Changes documents in the session's transaction: how many, and what goes to the journal.
     pub(super) async fn change(
@@ -30,22 +35,21 @@ impl FillRun {
         if documents.is_empty() {
             return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
         }
-        let (statements, changes) = match &self.fill.assign {
+        let size = self.rests.size();
+        let (commands, changes) = match &self.fill.assign {
             Assign::Values(values) => {
                 let set = Bson::from(doc! { "$set": values });
-                self.uniform(documents, &journal::literals(values)?, &set)
+                self.uniform(documents, &journal::literals(values)?, &set, size)
             }
             Assign::Expressions(expressions) => {
                 let set = Bson::from(vec![doc! { "$set": expressions }]);
-                self.uniform(documents, expressions, &set)
+                self.uniform(documents, expressions, &set, size)
             }
             Assign::Each(each) => {
                 let assigned = each.assign(documents.to_vec(), session).await?;
-                self.one_by_one(documents, assigned)?
+                self.one_by_one(documents, assigned, size)?
             }
             Assign::Update(update) => {
-                let ids: Vec<_> = documents.iter().map(id_of).collect();
-                let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
                 let u = match update {
                     mongodb::options::UpdateModifications::Document(update) => update.into(),
                     mongodb::options::UpdateModifications::Pipeline(stages) => {
@@ -53,17 +57,23 @@ impl FillRun {
                     }
                     _ => return Err(Error::custom("an unknown form of update")),
                 };
-                let count = journal::count(documents.len())?;
-                let statements = vec![doc! { "q": q, "u": u, "multi": true }];
-                (statements, vec![(count, Change::Unknown)])
+                let command = |documents: &[Document]| {
+                    let ids: Vec<_> = documents.iter().map(id_of).collect();
+                    let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
+                    (documents.len(), vec![doc! { "q": q, "u": u.clone(), "multi": true }])
+                };
+                let commands = documents.chunks(size).map(command).collect();
+                (commands, vec![(journal::count(documents.len())?, Change::Unknown)])
             }
         };
-        if statements.is_empty() {
-            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
-        }
         let expected: i64 = changes.iter().map(|(count, _)| count).sum();
         let collection = self.fill.collection;
-        let changed = transaction::update(&self.database, collection, statements, session).await?;
+        let mut changed = Changed { matched: 0, modified: 0 };
+        for (documents, statements) in commands {
+            let began = Instant::now();
+            changed += transaction::update(&self.database, collection, statements, session).await?;
+            self.rests.rest(documents, began.elapsed(), &self.stop).await;
+        }
         if changed.matched != expected {
             return Err(Error::custom(Stale));
         }
@@ -83,15 +93,16 @@ impl FillRun {
         Ok((changed, changes.into_iter().map(record).collect()))
     }
 
-    /// The same expressions for all documents: one statement for those that had none of the
-    /// fields, which are nearly all, and one for each of the others. A statement says again what
+    /// The same expressions for all documents: one statement a command for those that had none of
+    /// the fields, which are nearly all, and one for each of the others. A statement says again what
     /// was there, so that the journal is right or the batch is stale.
     fn uniform(
         &self,
         documents: &[Document],
         written: &Document,
         update: &Bson,
-    ) -> (Vec<Document>, Changes) {
+        size: usize,
+    ) -> (Vec<Command>, Changes) {
         let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for document in documents {
             let id = id_of(document).clone();
@@ -105,12 +116,16 @@ impl FillRun {
             statements.push(doc! { "q": q, "u": update });
             replaced.push(Replaced { id, before, written: written.clone() });
         }
+        let missing = was(&Document::new(), written);
+        let together = |ids: &[Bson]| {
+            let (filter, missing) = (self.fill.filter.clone(), missing.clone());
+            let q = doc! { "$and": [{ "_id": { "$in": ids } }, filter, missing] };
+            (ids.len(), vec![doc! { "q": q, "u": update, "multi": true }])
+        };
+        let mut commands: Vec<_> = ids.chunks(size).map(together).collect();
+        commands.extend(each_in_commands(statements, size));
         let mut changes = Vec::new();
         if !ids.is_empty() {
-            let missing = was(&Document::new(), written);
-            let q =
-                doc! { "$and": [{ "_id": { "$in": &ids } }, self.fill.filter.clone(), missing] };
-            statements.push(doc! { "q": q, "u": update, "multi": true });
             let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
             changes.push((count, Change::Added { ids, written: written.clone() }));
         }
@@ -118,7 +133,7 @@ impl FillRun {
             let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
             changes.push((count, Change::Set(replaced)));
         }
-        (statements, changes)
+        (commands, changes)
     }
 
     /// What expressions came to, as the session's transaction sees it. They may read what they
@@ -151,7 +166,8 @@ impl FillRun {
         &self,
         documents: &[Document],
         assigned: Vec<(Bson, Document)>,
-    ) -> mongodb::error::Result<(Vec<Document>, Changes)> {
+        size: usize,
+    ) -> mongodb::error::Result<(Vec<Command>, Changes)> {
         let mut statements = Vec::with_capacity(assigned.len());
         let mut replaced = Vec::with_capacity(assigned.len());
         // Of others nobody has looked what they were before.
@@ -175,8 +191,17 @@ impl FillRun {
         }
         let count = journal::count(replaced.len())?;
         let changes = if count > 0 { vec![(count, Change::Set(replaced))] } else { Vec::new() };
-        Ok((statements, changes))
+        Ok((each_in_commands(statements, size).collect(), changes))
     }
+}
+
+/// Commands of so many statements, each of which changes one document.
+fn each_in_commands(statements: Vec<Document>, size: usize) -> impl Iterator<Item = Command> {
+    let mut left = statements.into_iter();
+    std::iter::from_fn(move || {
+        let command: Vec<_> = left.by_ref().take(size).collect();
+        (!command.is_empty()).then_some((command.len(), command))
+    })
 }
 
 /// An [`EachDocument`](crate::EachDocument) that does not do what it says.

@@ -1,14 +1,17 @@
 //! Leaving room for others.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
-use migrations::{Options, Progress, Throttle, ThrottledBy};
-use mongodb::bson::doc;
+use migrations::{Fill, Options, Progress, Throttle, ThrottledBy};
+use mongodb::bson::{Bson, doc};
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    Commands, Given, Service, command, count_up, engine_of, entry, fast, insert_items, set_by,
+    Commands, Given, Service, command, count_up, each, engine_of, entry, fast, insert_items, set_by,
 };
 
 /// The options of an engine that changes at most so many documents a second.
@@ -126,4 +129,45 @@ async fn a_run_that_is_throttled_ends_when_it_is_told_to() {
     let told = Instant::now();
     service.stop().await;
     assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn a_batch_that_leaves_room_for_others_is_changed_by_short_commands() {
+    let gentle = Options { throttle: Throttle::GENTLE, ..fast() };
+    let each_of_us = each(doc! { "by": "us" }, |_| std::future::ready(()));
+    let not_us = doc! { "by": { "$ne": "us" } };
+    let of_us = Fill::set("items set", "items", not_us, doc! { "by": "us" });
+    let kinds = [("values", of_us, 3), ("update", count_up(), 2), ("each", each_of_us, 2)];
+    for (kind, step, records) in kinds {
+        let database = TestDatabase::new().await;
+        insert_items(&database, 151).await;
+        if kind == "values" {
+            // What has the field already has a statement of its own, and another record.
+            let them = doc! { "$set": { "by": "them" } };
+            let some = doc! { "_id": { "$gt": 100 } };
+            database.collection("items").update_many(some, them).await.unwrap();
+        }
+        let (client, commands) = Commands::of_a_client().await;
+        let engine = engine_of(&client, &database, &[Given::steps([step])], gentle);
+        command(&engine).await.unwrap();
+
+        let mut transactions = BTreeMap::<i64, Vec<usize>>::new();
+        for update in commands.of("update", "items") {
+            let documents = update.get_array("updates").unwrap().iter().map(|statement| {
+                let q = statement.as_document().unwrap().get_document("q").unwrap();
+                let id = q.get_array("$and").unwrap()[0].as_document().unwrap().get("_id");
+                let together = id.and_then(Bson::as_document).map(|ids| ids.get_array("$in"));
+                together.map_or(1, |ids| ids.unwrap().len())
+            });
+            let transaction = update.get_i64("txnNumber").unwrap();
+            transactions.entry(transaction).or_default().push(documents.sum());
+        }
+        // The first document is alone. All the others are one batch.
+        let sizes: Vec<Vec<usize>> = transactions.into_values().collect();
+        let [first, others] = &*sizes else { panic!("{kind}: {sizes:?}") };
+        assert_eq!((&**first, others.iter().sum::<usize>()), (&[1][..], 150), "{kind}");
+        assert!(others.iter().all(|size| *size <= 8), "{kind}: {others:?}");
+        let journal = database.count("test_migration_journal", doc! {}).await;
+        assert_eq!(journal, records, "{kind}");
+    }
 }
