@@ -9,16 +9,19 @@ use service_kit::{Settings, clock::Clock, server::local_url, settings::Throttle}
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    steady::p99,
+    steady::{Latencies, latencies},
     support::{FEW, MANY, Services, connect, insert_stories, resident_kib, settings, settled},
     table::Table,
-    wrk::{ROUNDS, median},
+    wrk::median,
 };
 
 pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
 
-/// How many documents wait for a throttled backfill in each round: more than it comes to.
-pub(crate) const WAITING: usize = 100_000;
+/// How many documents wait for a throttled backfill: more than it comes to.
+pub(crate) const WAITING: usize = 300_000;
+
+/// How often requests are measured with a throttled backfill, and without one in turn.
+const ROUNDS: usize = 5;
 
 /// As fast as the database can.
 pub(crate) fn unthrottled(mut settings: Settings) -> Settings {
@@ -103,7 +106,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     insert_stories(&connection, "stories", FEW, 500).await;
     // With all indexes, as where an old program has added stories since.
     let services = Services::start(uri, name).await;
-    insert_stories(&connection, "stories", 3 * WAITING, 500).await;
+    insert_stories(&connection, "stories", WAITING, 500).await;
     let list = format!("{}/stories?limit=10", services.content);
     let sections = sections_service::bind(&settings(uri, name, None)).await.unwrap();
     let url = local_url(sections.address()).parse().unwrap();
@@ -113,10 +116,11 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
 
     let linked = doc! { "section_id": { "$exists": true } };
     let stories = connection.database().collection::<Document>("stories");
-    let (mut idle, mut busy, mut changed) = (Vec::new(), Vec::new(), Vec::new());
-    p99(&list).await;
+    let (mut idle, mut busy) = (Latencies::default(), Latencies::default());
+    let mut changed = Vec::new();
+    latencies(&list).await;
     for _ in 0..ROUNDS {
-        idle.push(p99(&list).await);
+        idle.extend(latencies(&list).await);
         let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
         let stop = CancellationToken::new();
         let before = stories.count_documents(linked.clone()).await.unwrap();
@@ -128,7 +132,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         let is_busy = |all: &Vec<Status>| all.iter().any(|status| status.progress.is_some());
         statuses.wait_for(is_busy).await.unwrap();
         let began = Instant::now();
-        busy.push(p99(&list).await);
+        busy.extend(latencies(&list).await);
         assert!(!running.is_finished(), "the backfill was over before the measurement");
         stop.cancel();
         // It is interrupted at a checkpoint, and goes on in the next round.
@@ -137,7 +141,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         changed.push((after - before) as f64 / began.elapsed().as_secs_f64());
     }
     services.shutdown.cancel();
-    let (idle, busy, rate) = (median(idle), median(busy), median(changed));
+    let (idle, busy, rate) = (idle.p99(), busy.p99(), median(changed));
     table.row(
         "p99 of 200 lists a second during a throttled backfill ÷ that without one",
         format!("{:.2} ({busy:.2} ms ÷ {idle:.2} ms; {rate:.0} documents/s)", busy / idle),
