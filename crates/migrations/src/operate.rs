@@ -208,8 +208,8 @@ impl Engine {
         .await
     }
 
-    /// Lets a paused migration go on where it stopped, by whoever runs migrations next: a service
-    /// that is running notices within seconds.
+    /// Lets a paused migration go on where it stopped, by whoever runs migrations next: an
+    /// engine that goes round notices when what it runs is done, or within 15 s.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl Engine {
         .await
     }
 
-    /// Lets a migration that failed be tried again at once by a service that is running, and the
+    /// Lets a migration that failed be tried again at once by an engine that goes round, and the
     /// documents that were set aside by the next run.
     ///
     /// # Errors

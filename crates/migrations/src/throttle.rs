@@ -22,11 +22,11 @@ const GENTLE_BATCH_TIME: Range<Duration> = Duration::from_millis(10)..Duration::
 /// How long one command of a batch should take where time is left to others: less than the time
 /// slice of a processor (about 3 ms on Linux), so that a request that shares one with the database
 /// goes on at once.
-const COMMAND_TIME: Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1_500);
+const COMMAND_TIME: Range<Duration> = Duration::from_micros(250)..Duration::from_micros(750);
 
 /// Documents in the first command of such a batch, and the fewest in one that takes its time: what
 /// it still takes then is the way to the server and back.
-const SMALLEST_TIMED_COMMAND: usize = 8;
+const SMALLEST_TIMED_COMMAND: usize = 4;
 
 /// The longest rest after one command: the transaction is open meanwhile. What is missing is added
 /// to the pause after the batch.
@@ -59,6 +59,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// (`docs/BENCHMARKS.md` of Turbulence).
 const USUAL_RATE: f64 = 30_000.0;
 
+/// The same of the time in which batches run, where time is left to others.
+const USUAL_GENTLE_RATE: f64 = 5_000.0;
+
 /// The smallest share of the time in which batches run, whatever is asked for.
 const SMALLEST_DUTY_CYCLE: f64 = 0.01;
 
@@ -84,7 +87,7 @@ impl Throttle {
         Self { documents_per_second: None, duty_cycle: 1.0, heeds_flow_control: true };
 
     /// Beside a site that is in use.
-    pub const GENTLE: Self = Self { duty_cycle: 0.2, ..Self::OFF };
+    pub const GENTLE: Self = Self { duty_cycle: 0.1, ..Self::OFF };
 }
 
 impl Throttle {
@@ -107,7 +110,7 @@ impl Throttle {
 
     /// Documents a second that a run may be expected to change.
     pub(crate) fn usual_rate(&self) -> f64 {
-        let rate = USUAL_RATE * self.duty_cycle;
+        let rate = if self.is_gentle() { USUAL_GENTLE_RATE } else { USUAL_RATE } * self.duty_cycle;
         self.documents_per_second.map_or(rate, |limit| rate.min(limit.get().into()))
     }
 }

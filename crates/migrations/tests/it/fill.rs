@@ -466,6 +466,31 @@ async fn a_document_that_arrives_during_the_last_look_is_changed_too() {
 }
 
 #[tokio::test]
+async fn a_run_is_not_over_as_long_as_it_leaves_other_documents_each_time() {
+    let database = TestDatabase::new().await;
+    let items = database.collection("items");
+    let asked = Arc::new(AtomicUsize::new(0));
+    // Asked at the end of each round, before the data is looked at.
+    let given = Given::new(move || {
+        let (items, asked) = (items.clone(), asked.fetch_add(1, Ordering::SeqCst));
+        async move {
+            if asked >= 2 {
+                items.delete_many(doc! {}).await.unwrap();
+            }
+            if (2..6).contains(&asked) {
+                // Changing it comes to nothing.
+                let other = doc! { "_id": i64::try_from(asked).unwrap(), "other": true };
+                items.insert_one(other).await.unwrap();
+            }
+            let unchanging = doc! { "other": true };
+            Ok(vec![Fill::set("items done", "items", doc! { "done": null }, unchanging)])
+        }
+    });
+    command(&engine(&database, &[given])).await.unwrap();
+    assert_eq!(state(&database).await, "applied");
+}
+
+#[tokio::test]
 async fn nothing_is_done_to_other_documents() {
     let database = TestDatabase::new().await;
     let other: Vec<Document> = vec![doc! { "_id": 1, "done": null, "x": [1.0, { "y": 2_i64 }] }];

@@ -36,7 +36,8 @@ pub(super) async fn retry(engines: &Engines, id: &str, answer: &mut Answer) -> R
 }
 
 /// Who does what an operator let go on.
-const NEXT: &str = "by a service that is running, or else by `turbulence migrate up`";
+const NEXT: &str = "by a service that has not finished its migrations, by the next start of \
+                    one, or by `turbulence migrate up`";
 
 async fn say(target: Target<'_>, text: &str, answer: &mut Answer) -> Result<(), Failure> {
     let report = target.engine.report().await?;

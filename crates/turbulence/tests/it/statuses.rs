@@ -26,6 +26,9 @@ const KINDS: [&str; 3] = ["stories", "projects", "pages"];
 /// Of `resolve`, which takes no id, no token and no body.
 const OF_RESOLVE: [u16; 6] = [404, 422, 500, 502, 503, 504];
 
+/// Of content that is moved. What others are to blame for is the same as of the content itself.
+const OF_MOVE: [u16; 7] = [400, 401, 403, 404, 413, 415, 422];
+
 /// Of everything that is written. 429 is tested with the limits.
 const OF_THE_REST: [u16; 14] =
     [400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 500, 502, 503, 504];
@@ -150,6 +153,40 @@ async fn mistakes(answers: &mut Answers, api: &Api, family: &str, existing: &str
     other["title"] = "Other".into();
     let again = api.send("POST", &list, &key, Some(other.to_string())).await;
     answers.add(family, "a key of another request", 422, &again);
+}
+
+/// What is wrong with a move of a story from one section to another.
+async fn moves(answers: &mut Answers, database: &TestDatabase, api: &Api, story: &str) {
+    let section = async |slug: &str| {
+        let section = database.one("sections", doc! { "slug": slug }).await;
+        section.get_object_id("_id").unwrap().to_hex()
+    };
+    let (blog, about) = (section("blog").await, section("about").await);
+    let to = |content: &str, section: &str| {
+        json!({ "content_type": "story", "content": { "ids": [content] }, "section_id": section })
+    };
+    let (path, valid, json) =
+        ("/content/move", to(story, &blog), [("content-type", "application/json")]);
+    let by = |token: Option<&'static str>| api.clone().sent_by(token);
+    let odd = json!({ "content_type": "song", "content": { "ids": [{ "$gt": "" }] }, "colour": "red" });
+    for (what, status, answer) in [
+        ("no JSON", 400, api.send("POST", path, &json, Some("{".to_owned())).await),
+        ("no token", 401, by(None).call("POST", path, valid.clone()).await),
+        ("by a stranger", 403, by(Some("stranger")).call("POST", path, valid.clone()).await),
+        ("by an author", 403, by(Some("ann")).call("POST", path, valid.clone()).await),
+        ("nobody", 404, api.call("POST", path, to(NOBODY, &blog)).await),
+        ("too large", 413, api.send("POST", path, &json, Some("x".repeat(10_000_000))).await),
+        (
+            "no JSON type",
+            415,
+            api.send("POST", path, &[("content-type", "text/plain")], Some(valid.to_string())).await,
+        ),
+        ("odd members", 422, api.call("POST", path, odd).await),
+        ("no such section", 422, api.call("POST", path, to(story, NOBODY)).await),
+        ("a section of another type", 422, api.call("POST", path, to(story, &about)).await),
+    ] {
+        answers.add("move", what, status, &answer);
+    }
 }
 
 /// What cannot be done as things are.
@@ -306,6 +343,7 @@ async fn every_status_has_its_body() {
     ] {
         answers.add("resolve", what, status, &admin.get(&format!("/resolve{query}")).await);
     }
+    moves(&mut answers, &database, &admin, &own["stories"]).await;
     conflicts(&mut answers, &database, &admin, &own).await;
     unreadable(&mut answers, &database, &admin).await;
     drop(front);
@@ -326,6 +364,7 @@ async fn every_status_has_its_body() {
     let of_pages = OF_THE_REST.into_iter().filter(|status| *status != 409).collect();
     assert_eq!(answers.of("pages"), of_pages);
     assert_eq!(answers.of("resolve"), OF_RESOLVE.into());
+    assert_eq!(answers.of("move"), OF_MOVE.into());
     for (status, answers) in answers.0 {
         insta::assert_json_snapshot!(format!("status_{status}"), answers);
     }
