@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ThrottledBy;
 
 /// How long a batch should take at full speed: long enough that its commit does not dominate,
-/// short enough that a foreground write that meets it does not wait noticeably.
+/// short enough that a foreground write that meets it does not wait noticeably. A gentle one is
+/// as long with its rests.
 const BATCH_TIME: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(500);
 
 /// The same where time is left to others, without the rests between its commands.
@@ -28,19 +29,24 @@ const COMMAND_TIME: Range<Duration> = Duration::from_micros(250)..Duration::from
 /// it still takes then is the way to the server and back.
 const SMALLEST_TIMED_COMMAND: usize = 4;
 
-/// The longest rest after one command: the transaction is open meanwhile. What is missing is added
-/// to the pause after the batch.
+/// The longest rest between two commands: the transaction is open meanwhile. What is missing is
+/// added to the pause after the batch.
 const LONGEST_REST: Duration = Duration::from_millis(20);
+
+/// The longest rests of one batch together, other attempts of its transaction included: the longer
+/// it is open, the more likely it meets another writer, and then an attempt without a rest is the
+/// one that succeeds.
+const LONGEST_RESTS: Duration = Duration::from_millis(300);
 
 /// Documents in the first batch. The size then follows the time that a batch takes.
 const FIRST_BATCH: u64 = 1_000;
 
 /// The same where time is left to others.
-const FIRST_GENTLE_BATCH: u64 = 200;
+const FIRST_GENTLE_BATCH: u64 = 100;
 
 /// The size below which a batch does not shrink because of its time: what it still takes then is
-/// the commit's, and that of a smaller one takes as long.
-const SMALLEST_TIMED_BATCH: u64 = 100;
+/// mostly the commit's, and that of a smaller one takes as long.
+const SMALLEST_TIMED_BATCH: u64 = 50;
 
 /// The most documents in a batch. A document costs no less in a larger one, but two pages of them
 /// are held in memory.
@@ -59,8 +65,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// (`docs/BENCHMARKS.md` of Turbulence).
 const USUAL_RATE: f64 = 30_000.0;
 
-/// The same of the time in which batches run, where time is left to others.
-const USUAL_GENTLE_RATE: f64 = 5_000.0;
+/// The same of the time in which commands run, where time is left to others.
+const USUAL_GENTLE_RATE: f64 = 2_500.0;
 
 /// The smallest share of the time in which batches run, whatever is asked for.
 const SMALLEST_DUTY_CYCLE: f64 = 0.01;
@@ -73,9 +79,9 @@ const RATE_WEIGHT: f64 = 0.2;
 pub struct Throttle {
     /// The most documents a second; none for as many as possible.
     pub documents_per_second: Option<NonZeroU32>,
-    /// The share of the time in which batches run, from 0.01 to 1; what is beyond counts as the
-    /// nearer of both. Below 1 batches are short, and so are their commands, with rests between
-    /// them in which requests in the foreground go on.
+    /// The share of the time in which commands run that change documents, from 0.01 to 1; what is
+    /// beyond counts as the nearer of both. Below 1 batches are small and their commands are short,
+    /// with rests between them in which requests in the foreground go on.
     pub duty_cycle: f64,
     /// Whether to pause while the server reports that its secondaries lag.
     pub heeds_flow_control: bool,
@@ -146,24 +152,33 @@ impl Rests {
         self.state().size
     }
 
-    /// Learns from a command that changed `documents` and took `taken`, and rests.
-    pub(crate) async fn rest(&self, documents: usize, taken: Duration, stop: &CancellationToken) {
-        if !self.throttle.is_gentle() {
+    /// Learns from a command that changed `documents` and took `taken`.
+    pub(crate) fn learn(&self, documents: usize, taken: Duration) {
+        let mut state = self.state();
+        // The last command of a batch has fewer, and takes less time.
+        if !self.throttle.is_gentle() || documents < state.size {
             return;
         }
-        let began = Instant::now();
-        sleep(self.throttle.idle(taken).min(LONGEST_REST), stop).await;
-        let mut state = self.state();
-        state.rested += began.elapsed();
-        // The last command of a batch has fewer, and takes less time.
-        if taken < COMMAND_TIME.start && documents >= state.size {
-            state.size = state.size.saturating_mul(2);
+        if taken < COMMAND_TIME.start {
+            state.size = documents.saturating_mul(2);
         } else if taken > COMMAND_TIME.end {
-            state.size = (state.size / 2).max(SMALLEST_TIMED_COMMAND);
+            state.size = (documents / 2).max(SMALLEST_TIMED_COMMAND);
         }
     }
 
-    /// How long it has rested since this was asked last.
+    /// Rests between a command that took so long and the next one of its batch.
+    pub(crate) async fn rest(&self, taken: Duration, stop: &CancellationToken) {
+        let left = LONGEST_RESTS.saturating_sub(self.state().rested);
+        let rest = self.throttle.idle(taken).min(LONGEST_REST).min(left);
+        if rest.is_zero() {
+            return;
+        }
+        let began = tokio::time::Instant::now();
+        sleep(rest, stop).await;
+        self.state().rested += began.elapsed();
+    }
+
+    /// How long it has rested since this was asked last: the next batch begins.
     pub(crate) fn take_rested(&self) -> Duration {
         std::mem::take(&mut self.state().rested)
     }
@@ -243,7 +258,9 @@ impl Pacer {
         let wanted = if self.throttle.is_gentle() { GENTLE_BATCH_TIME } else { BATCH_TIME };
         if taken < wanted.start {
             self.size = (self.size * 2).min(self.largest);
-        } else if taken > wanted.end && self.size > SMALLEST_TIMED_BATCH {
+        } else if (taken > wanted.end || rested >= LONGEST_RESTS)
+            && self.size > SMALLEST_TIMED_BATCH
+        {
             self.size = (self.size / 2).max(SMALLEST_TIMED_BATCH);
         }
         // With the pool of connections warm, a commit that takes this long waits for others.
@@ -313,5 +330,61 @@ impl Pacer {
             let is_first = self.rate == 0.0;
             self.rate = if is_first { rate } else { self.rate + RATE_WEIGHT * (rate - self.rate) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_command_gets_as_many_documents_as_its_time_allows() {
+        let rests = Rests::new(Throttle::GENTLE);
+        assert_eq!(rests.size(), 4);
+        for _ in 0..3 {
+            // All commands of a batch are of the size that it had at its beginning.
+            rests.learn(4, MILLI / 10);
+        }
+        assert_eq!(rests.size(), 8);
+        rests.learn(8, MILLI / 10);
+        rests.learn(16, MILLI / 2);
+        assert_eq!(rests.size(), 16);
+        rests.learn(3, MILLI / 10);
+        assert_eq!(rests.size(), 16, "the last one of a batch has fewer");
+        rests.learn(16, MILLI);
+        assert_eq!(rests.size(), 8);
+        rests.learn(8, 50 * MILLI);
+        rests.learn(4, 50 * MILLI);
+        assert_eq!(rests.size(), 4);
+        let at_full_speed = Rests::new(Throttle::OFF);
+        at_full_speed.learn(4_000, 500 * MILLI);
+        assert_eq!(at_full_speed.size(), usize::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rests_are_as_long_as_the_share_says_and_end_before_they_keep_others_waiting() {
+        let (rests, stop) = (Rests::new(Throttle::GENTLE), CancellationToken::new());
+        let rest = async |taken: Duration| {
+            let began = tokio::time::Instant::now();
+            rests.rest(taken, &stop).await;
+            began.elapsed()
+        };
+        assert_eq!(rest(MILLI).await, 9 * MILLI);
+        assert_eq!(rest(10 * MILLI).await, LONGEST_REST);
+        assert_eq!(rests.take_rested(), 29 * MILLI);
+        let mut together = Duration::ZERO;
+        for _ in 0..20 {
+            together += rest(10 * MILLI).await;
+        }
+        assert_eq!(together, LONGEST_RESTS);
+        assert_eq!(rests.take_rested(), LONGEST_RESTS);
+        assert_eq!(rest(10 * MILLI).await, LONGEST_REST, "the next batch rests anew");
+        stop.cancel();
+        assert_eq!(rest(10 * MILLI).await, Duration::ZERO);
+        let at_full_speed = Rests::new(Throttle::OFF);
+        at_full_speed.rest(10 * MILLI, &CancellationToken::new()).await;
+        assert_eq!(at_full_speed.take_rested(), Duration::ZERO);
     }
 }

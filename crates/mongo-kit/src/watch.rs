@@ -1,8 +1,8 @@
 //! Knowing that a collection has not changed since it was read.
 //!
 //! A change stream is opened when something is to be cached and closed at the first change that
-//! matters, so that a busy writer costs one event a cached read, and a collection that nobody reads
-//! costs none.
+//! matters, so that a busy writer costs one event a cached read, and a collection that nobody has
+//! read costs none.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -40,7 +40,7 @@ impl Stamp {
         self.0.iter().filter_map(|changed| changed.get().copied()).min()
     }
 
-    /// Of what was read after both: it changes with either.
+    /// Of an answer whose parts were read after one or the other: it changes with either.
     pub fn and(mut self, mut other: Self) -> Self {
         self.0.append(&mut other.0);
         self

@@ -66,16 +66,21 @@ impl FillRun {
                 (commands, vec![(journal::count(documents.len())?, Change::Unknown)])
             }
         };
-        let expected: i64 = changes.iter().map(|(count, _)| count).sum();
         let collection = self.fill.collection;
-        let mut changed = Changed { matched: 0, modified: 0 };
+        let (mut changed, mut last) = (Changed { matched: 0, modified: 0 }, None);
         for (documents, statements) in commands {
+            if let Some(taken) = last {
+                self.rests.rest(taken, &self.stop).await;
+            }
             let began = Instant::now();
-            changed += transaction::update(&self.database, collection, statements, session).await?;
-            self.rests.rest(documents, began.elapsed(), &self.stop).await;
-        }
-        if changed.matched != expected {
-            return Err(Error::custom(Stale));
+            let one = transaction::update(&self.database, collection, statements, session).await?;
+            if one.matched != journal::count(documents)? {
+                return Err(Error::custom(Stale));
+            }
+            changed += one;
+            let taken = began.elapsed();
+            self.rests.learn(documents, taken);
+            last = Some(taken);
         }
         let changes = match &self.fill.assign {
             Assign::Expressions(_) => self.evaluated(documents, session).await?,

@@ -140,11 +140,11 @@ async fn a_batch_that_leaves_room_for_others_is_changed_by_short_commands() {
     let kinds = [("values", of_us, 3), ("update", count_up(), 2), ("each", each_of_us, 2)];
     for (kind, step, records) in kinds {
         let database = TestDatabase::new().await;
-        insert_items(&database, 151).await;
+        insert_items(&database, 101).await;
         if kind == "values" {
             // What has the field already has a statement of its own, and another record.
             let them = doc! { "$set": { "by": "them" } };
-            let some = doc! { "_id": { "$gt": 100 } };
+            let some = doc! { "_id": { "$gt": 70 } };
             database.collection("items").update_many(some, them).await.unwrap();
         }
         let (client, commands) = Commands::of_a_client().await;
@@ -165,7 +165,7 @@ async fn a_batch_that_leaves_room_for_others_is_changed_by_short_commands() {
         // The first document is alone. All the others are one batch.
         let sizes: Vec<Vec<usize>> = transactions.into_values().collect();
         let [first, others] = &*sizes else { panic!("{kind}: {sizes:?}") };
-        assert_eq!((&**first, others.iter().sum::<usize>()), (&[1][..], 150), "{kind}");
+        assert_eq!((&**first, others.iter().sum::<usize>()), (&[1][..], 100), "{kind}");
         assert!(others.iter().all(|size| *size <= 4), "{kind}: {others:?}");
         let journal = database.count("test_migration_journal", doc! {}).await;
         assert_eq!(journal, records, "{kind}");

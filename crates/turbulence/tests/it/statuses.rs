@@ -27,7 +27,7 @@ const KINDS: [&str; 3] = ["stories", "projects", "pages"];
 const OF_RESOLVE: [u16; 6] = [404, 422, 500, 502, 503, 504];
 
 /// Of content that is moved. What others are to blame for is the same as of the content itself.
-const OF_MOVE: [u16; 7] = [400, 401, 403, 404, 413, 415, 422];
+const OF_MOVE: [u16; 6] = [400, 401, 403, 413, 415, 422];
 
 /// Of everything that is written. 429 is tested with the limits.
 const OF_THE_REST: [u16; 14] =
@@ -162,24 +162,24 @@ async fn moves(answers: &mut Answers, database: &TestDatabase, api: &Api, story:
         section.get_object_id("_id").unwrap().to_hex()
     };
     let (blog, about) = (section("blog").await, section("about").await);
-    let to = |content: &str, section: &str| {
-        json!({ "content_type": "story", "content": { "ids": [content] }, "section_id": section })
-    };
+    let to = |content: &str, section: &str| json!({ "content_type": "story", "content": { "ids": [content] }, "section_id": section });
     let (path, valid, json) =
         ("/content/move", to(story, &blog), [("content-type", "application/json")]);
     let by = |token: Option<&'static str>| api.clone().sent_by(token);
-    let odd = json!({ "content_type": "song", "content": { "ids": [{ "$gt": "" }] }, "colour": "red" });
+    let odd =
+        json!({ "content_type": "song", "content": { "ids": [{ "$gt": "" }] }, "colour": "red" });
     for (what, status, answer) in [
         ("no JSON", 400, api.send("POST", path, &json, Some("{".to_owned())).await),
         ("no token", 401, by(None).call("POST", path, valid.clone()).await),
         ("by a stranger", 403, by(Some("stranger")).call("POST", path, valid.clone()).await),
         ("by an author", 403, by(Some("ann")).call("POST", path, valid.clone()).await),
-        ("nobody", 404, api.call("POST", path, to(NOBODY, &blog)).await),
+        ("nobody", 422, api.call("POST", path, to(NOBODY, &blog)).await),
         ("too large", 413, api.send("POST", path, &json, Some("x".repeat(10_000_000))).await),
         (
             "no JSON type",
             415,
-            api.send("POST", path, &[("content-type", "text/plain")], Some(valid.to_string())).await,
+            api.send("POST", path, &[("content-type", "text/plain")], Some(valid.to_string()))
+                .await,
         ),
         ("odd members", 422, api.call("POST", path, odd).await),
         ("no such section", 422, api.call("POST", path, to(story, NOBODY)).await),
