@@ -23,7 +23,7 @@ const GENTLE_BATCH_TIME: Range<Duration> = Duration::from_millis(10)..Duration::
 /// How long one command of a batch should take where time is left to others: less than the time
 /// slice of a processor (about 3 ms on Linux), so that a request that shares one with the database
 /// goes on at once.
-const COMMAND_TIME: Range<Duration> = Duration::from_micros(250)..Duration::from_micros(750);
+const COMMAND_TIME: Range<Duration> = Duration::from_micros(500)..Duration::from_millis(1);
 
 /// Documents in the first command of such a batch, and the fewest in one that takes its time: what
 /// it still takes then is the way to the server and back.
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(rests.size(), 16);
         rests.learn(3, MILLI / 10);
         assert_eq!(rests.size(), 16, "the last one of a batch has fewer");
-        rests.learn(16, MILLI);
+        rests.learn(16, 2 * MILLI);
         assert_eq!(rests.size(), 8);
         rests.learn(8, 50 * MILLI);
         rests.learn(4, 50 * MILLI);
