@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     Gate, Given, LEDGER, LOCK, Process, Service, command, count_up, each, each_with_gate, engine,
-    engine_of, entry, expire_lease, fast, insert_items, monitored, parts, run, set_by, state,
-    within,
+    engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run, set_by,
+    state, within,
 };
 
 const MANY: i32 = 20_000;
@@ -488,6 +488,34 @@ async fn a_run_is_not_over_as_long_as_it_leaves_other_documents_each_time() {
     });
     command(&engine(&database, &[given])).await.unwrap();
     assert_eq!(state(&database).await, "applied");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_after_it_was_looked_up_stays_and_is_not_in_the_journal() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 4).await;
+    let (name, updates) = (database.database().name().to_owned(), AtomicUsize::new(0));
+    let client = monitored(move |event| {
+        // The first document is alone, the others are a batch: they have been looked up.
+        if let CommandEvent::Started(event) = event
+            && event.command.get("update") == Some(&"items".into())
+            && updates.fetch_add(1, Ordering::SeqCst) == 1
+        {
+            meanwhile(&name, "items", async |items| {
+                let them = doc! { "$set": { "by": "them" } };
+                items.update_one(doc! { "_id": 2 }, them).await.unwrap();
+            });
+        }
+    });
+    let engine = engine_of(&client.await, &database, &[Given::steps([set_by("us")])], fast());
+    command(&engine).await.unwrap();
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 3);
+    assert_eq!(database.count("items", doc! { "_id": 2, "by": "them" }).await, 1);
+    assert_eq!(parts(&database).await, [("items set".to_owned(), 3)]);
+    let journaled = entry(&database).await.get_i64("journaled").unwrap();
+    assert_eq!(journaled, 3);
+    let undone = engine.down(None, &CancellationToken::new()).await.unwrap();
+    assert_eq!((undone[0].undone, undone[0].kept), (3, 0));
 }
 
 #[tokio::test]

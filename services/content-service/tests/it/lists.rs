@@ -572,8 +572,16 @@ async fn only_what_a_list_goes_by_makes_it_be_counted_anew() {
         assert!(counts().await > 0, "{path}");
         profile(&database, 0).await;
         database.collection("system.profile").drop().await.unwrap();
-        stories.update_one(one, doc! { "$unset": { "deleted": "" } }).await.unwrap();
+        stories.update_one(one.clone(), doc! { "$unset": { "deleted": "" } }).await.unwrap();
         test_support::eventually("it is back", async || get().await.0 == 10).await;
+        // It is in another section for a moment.
+        let section = database.one("stories", one.clone()).await.get("section_id").cloned();
+        let left = if path == of_section { 9 } else { 10 };
+        for (section_id, total) in [(Some(ObjectId::new().to_hex().into()), left), (section, 10)] {
+            let update = doc! { "$set": { "section_id": section_id } };
+            stories.update_one(one.clone(), update).await.unwrap();
+            test_support::eventually("it has moved", async || get().await.0 == total).await;
+        }
     }
 }
 
