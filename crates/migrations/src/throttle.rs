@@ -267,13 +267,12 @@ impl Pacer {
         let is_slow = taken > BATCH_TIME.end * 2;
         let mut throttled_by = is_slow.then_some(ThrottledBy::Replication);
 
-        let idle = self.throttle.idle(taken);
+        let idle = self.throttle.idle(taken).saturating_sub(rested);
         let debt = self.debt(documents);
-        if idle > Duration::ZERO || debt > Duration::ZERO {
-            let by_limit = debt > idle.saturating_sub(rested);
-            let by = if by_limit { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
+        if self.throttle.is_gentle() || !debt.is_zero() {
+            let by = if debt > idle { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
             throttled_by = Some(by);
-            sleep(debt.max(idle.saturating_sub(rested)), stop).await;
+            sleep(debt.max(idle), stop).await;
         }
         if self.secondaries_lag(stop).await {
             throttled_by = Some(ThrottledBy::FlowControl);

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
 
 /// How many documents wait for a throttled backfill: more than it comes to.
-pub(crate) const WAITING: usize = 300_000;
+const WAITING: usize = 300_000;
 
 /// How often requests are measured with a throttled backfill, and without one in turn.
 const ROUNDS: usize = 5;
