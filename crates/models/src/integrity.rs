@@ -87,6 +87,8 @@ pub enum IntegrityKind {
     DuplicateSlug,
     /// Documents in a shape that cannot be read.
     UnreadableDocument,
+    /// Documents with a field whose meaning is not plain: it is absent in answers.
+    UnreadableField,
     /// Redirects that lead back to where they begin.
     RedirectLoop,
     /// Redirects to sections that do not exist.
@@ -111,6 +113,7 @@ impl IntegrityKind {
             Self::Unreachable => "out of reach",
             Self::DuplicateSlug => "with a slug that others have",
             Self::UnreadableDocument => "unreadable",
+            Self::UnreadableField => "with a field that cannot be read",
             Self::RedirectLoop => "leading back to themselves",
             Self::DeadRedirect => "leading nowhere",
             Self::MissingSection => "in a section that does not exist",

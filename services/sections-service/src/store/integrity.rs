@@ -21,7 +21,7 @@ use crate::domain::{Findings, Redirects, Refusal, Tree, inspect};
 impl SectionStore {
     /// Everything that is wrong.
     pub(crate) async fn faults(&self) -> Result<Vec<IntegrityFinding>> {
-        let (faults, broken) = self.look().await?;
+        let (faults, broken, fields) = self.look().await?;
         let kind = IntegrityKind::UnreadableDocument;
         let broken = broken.into_iter().filter_map(|(collection, found)| {
             IntegrityFinding::about_each(kind, collection, found, message(kind))
@@ -29,7 +29,9 @@ impl SectionStore {
         let faults = faults.into_iter().filter_map(|(kind, ids)| {
             IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
         });
-        Ok(broken.chain(faults).collect())
+        let kind = IntegrityKind::UnreadableField;
+        let fields = IntegrityFinding::about_each(kind, COLLECTION, fields, message(kind));
+        Ok(broken.chain(fields).chain(faults).collect())
     }
 
     /// Repairs what can be repaired without losing anything, and says what that was. Every document
@@ -53,9 +55,10 @@ impl SectionStore {
         Ok(found)
     }
 
-    /// What is wrong with what can be read, and what cannot be read, by collection.
-    async fn look(&self) -> Result<(Findings, Broken)> {
-        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
+    /// What is wrong with what can be read, and what cannot be read, by collection; the fields
+    /// that cannot be read in the sections that can.
+    async fn look(&self) -> Result<(Findings, Broken, Vec<(String, String)>)> {
+        let Parsed { stored, unreadable, fields } = parse(&documents(&self.collection).await?);
         let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
         let unreadable = parsed(sections.iter().map(|(id, _)| id));
         let (mut redirects, mut rules) = (Vec::new(), Vec::new());
@@ -67,7 +70,9 @@ impl SectionStore {
         }
         let tree = Tree::new(stored, HashSet::new());
         let redirects = Redirects::from_iter(redirects);
-        Ok((inspect(&tree, &redirects, &unreadable), [(COLLECTION, sections), (REDIRECTS, rules)]))
+        let findings = inspect(&tree, &redirects, &unreadable);
+        let fields = fields.iter().map(|(id, field)| (id.to_string(), field.to_string())).collect();
+        Ok((findings, [(COLLECTION, sections), (REDIRECTS, rules)], fields))
     }
 
     /// Puts sections whose parent does not exist at the top.
@@ -137,6 +142,9 @@ fn message(kind: IntegrityKind) -> &'static str {
         IntegrityKind::DuplicateSlug => "These sections share a slug: change that of all but one.",
         IntegrityKind::UnreadableDocument => {
             "These documents are left out of every answer: correct what is wrong with them."
+        }
+        IntegrityKind::UnreadableField => {
+            "These sections are shown without a field whose value means nothing here: correct it."
         }
         IntegrityKind::DeadRedirect => {
             "These paths lead to sections that do not exist. A repair removes the redirects."
