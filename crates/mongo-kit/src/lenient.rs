@@ -11,7 +11,7 @@ use mongodb::bson::{Bson, RawBson, RawBsonRef, RawDocument, raw::RawElement, spe
 
 pub use date::{StoredDate, stored_date};
 pub(crate) use id::raw_id_text;
-pub use id::{UnreadableId, id_candidates, id_text, stored_id_text, unreadable_ids};
+pub use id::{UnreadableId, id_candidates, id_precedence, id_text, stored_id_text, unreadable_ids};
 
 /// The longest list of texts: a list of a million would take a second and tell nobody anything.
 const MAX_TEXTS: usize = 10_000;

@@ -181,7 +181,7 @@ impl<K: Kind> ContentStore<K> {
         session: Option<&mut ClientSession>,
     ) -> mongodb::error::Result<Option<RawDocumentBuf>> {
         let candidates = lenient::id_candidates(id);
-        let find = self.collection.find(doc! { "_id": { "$in": candidates.clone() } });
+        let find = self.collection.find(doc! { "_id": { "$in": candidates } });
         let found: Vec<RawDocumentBuf> = match session {
             Some(session) => {
                 let mut cursor = find.session(&mut *session).await?;
@@ -189,17 +189,15 @@ impl<K: Kind> ContentStore<K> {
             }
             None => find.await?.try_collect().await?,
         };
-        let place = |document: &RawDocumentBuf| {
+        let precedence = |document: &RawDocumentBuf| {
             let stored = document.get("_id").ok().flatten()?;
             // Numbers that are equal may have other texts: 7.50 is not listed as 7.5.
             let is_listed = matches!(stored, RawBsonRef::ObjectId(_))
                 || lenient::stored_id_text(stored).is_ok_and(|text| text == id);
-            let is_same_type = |one: &Bson| one.element_type() == stored.element_type();
-            let place = candidates.iter().position(is_same_type).unwrap_or(candidates.len());
-            is_listed.then_some(place)
+            is_listed.then(|| lenient::id_precedence(stored))
         };
-        let found = found.into_iter().filter_map(|document| Some((place(&document)?, document)));
-        Ok(found.min_by_key(|(place, _)| *place).map(|(_, document)| document))
+        let found = found.into_iter().filter_map(|one| Some((precedence(&one)?, one)));
+        Ok(found.min_by_key(|(precedence, _)| *precedence).map(|(_, document)| document))
     }
 
     /// Returns the first public item that the filter matches and that is looked up by this text.

@@ -48,8 +48,8 @@ fn is_uuid(subtype: BinarySubtype) -> bool {
     matches!(subtype, BinarySubtype::Uuid | BinarySubtype::UuidOld)
 }
 
-/// Returns the values of `_id` that are listed as this text, the one that wins where several
-/// documents have one of them first.
+/// Returns the values of `_id` that are listed as this text. Where several documents have one of
+/// them, the one of the lowest [`id_precedence`] is meant.
 pub fn id_candidates(text: &str) -> Vec<Bson> {
     let mut candidates = Vec::new();
     if let Ok(id) = ObjectId::parse_str(text) {
@@ -68,6 +68,17 @@ pub fn id_candidates(text: &str) -> Vec<Bson> {
         candidates.push(binary(BinarySubtype::UuidOld).into());
     }
     candidates
+}
+
+/// Returns the place of an `_id` among others that are listed as the same text: an `ObjectId` wins,
+/// then a text, a number, a UUID.
+pub fn id_precedence(id: RawBsonRef<'_>) -> u8 {
+    match id {
+        RawBsonRef::ObjectId(_) => 0,
+        RawBsonRef::String(_) | RawBsonRef::Symbol(_) => 1,
+        RawBsonRef::Binary(_) => 3,
+        _ => 2,
+    }
 }
 
 /// Returns the numbers that have this text. MongoDB takes equal numbers of all types for equal.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod backfill;
+mod dates;
 pub(crate) mod indexes;
 mod normalise;
 mod slugs;
@@ -32,6 +33,7 @@ pub(crate) fn all(
         Arc::new(admin::UserId(admin)),
         Arc::new(backfill::BackfillSectionId::new(sections)),
         Arc::new(indexes::ContentIndexes),
+        Arc::new(dates::ContentDates::new(database)),
     ]
 }
 

@@ -31,6 +31,7 @@ struct Moved {
     id: Bson,
     /// The `_id` as it is listed.
     listed: String,
+    precedence: u8,
     user_id: Option<String>,
     section_id: Option<String>,
 }
@@ -43,6 +44,7 @@ impl Moved {
         Some(Self {
             id: Bson::try_from(id).ok()?,
             listed: lenient::stored_id_text(id).ok()?,
+            precedence: lenient::id_precedence(id),
             user_id: reader.reference("user_id"),
             section_id: reader.reference("section_id"),
         })
@@ -115,9 +117,8 @@ impl<K: Kind> ContentStore<K> {
         };
         let mut by_id: HashMap<String, Moved> = HashMap::with_capacity(ids.as_slice().len());
         for moved in found {
-            // An ObjectId wins over a text of the same digits.
-            let wins = matches!(moved.id, Bson::ObjectId(_)) || !by_id.contains_key(&moved.listed);
-            if wins {
+            let known = by_id.get(&moved.listed);
+            if known.is_none_or(|known| moved.precedence < known.precedence) {
                 by_id.insert(moved.listed.clone(), moved);
             }
         }

@@ -10,8 +10,8 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    changed, day, entry, left_out, migrate, migrate_with_admin, page, profile, profiled, project,
-    section_id, stored, story, with, without,
+    all_content, changed, day, entry, left_out, migrate, migrate_with_admin, page, profile,
+    profiled, project, section_id, stored, story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
@@ -733,4 +733,74 @@ async fn an_index_of_that_name_that_does_something_else_is_a_failure_that_says_s
     // The content is served all the same.
     assert_eq!(content.get("/health/ready").await.0, 200);
     assert_eq!(content.get("/stories").await.1["total"], 4);
+}
+
+// 0008_content_dates
+
+#[tokio::test]
+async fn dates_of_another_type_become_dates_where_they_are_many_and_stay_where_they_are_few() {
+    let database = TestDatabase::new().await;
+    let odd = |number: i64| -> Bson {
+        let date = DateTime::from_millis(1_700_000_000_000 + number * 1_000);
+        match number % 4 {
+            0 => date.try_to_rfc3339_string().unwrap().into(),
+            1 => (date.timestamp_millis() / 1_000).into(),
+            2 => date.timestamp_millis().into(),
+            _ => Timestamp {
+                time: u32::try_from(date.timestamp_millis() / 1_000).unwrap(),
+                increment: 1,
+            }
+            .into(),
+        }
+    };
+    let unclear: [Bson; 6] = [
+        "".into(),
+        "yesterday".into(),
+        5.into(),
+        doc! { "year": 2015 }.into(),
+        vec!["2015-02-01"].into(),
+        true.into(),
+    ];
+    let many = (0..1_100).map(|number| {
+        let dates = doc! { "updatedDate": odd(number + 1), "extra": number };
+        with(story(&number.to_string(), odd(number)), dates)
+    });
+    let unclear_stories = unclear.iter().enumerate().map(|(number, value)| {
+        let dates = doc! { "updatedDate": value };
+        with(story(&format!("unclear-{number}"), value.clone()), dates)
+    });
+    let stories: Vec<_> = many.chain(unclear_stories).collect();
+    database.collection("stories").insert_many(&stories).await.unwrap();
+    let few: Vec<_> =
+        (0..5).map(|number| with(project("p"), doc! { "createdDate": odd(number) })).collect();
+    database.collection("projects").insert_many(&few).await.unwrap();
+    migrate(&database).await;
+
+    let state = entry(&database, "0008_content_dates").await;
+    assert_eq!(state.get_str("state").unwrap(), "applied");
+    let changed = changed(&database, "0008_content_dates").await;
+    assert_eq!(changed["stories: createdDate of another type → date"], 1_100);
+    assert_eq!(changed["stories: updatedDate of another type → date"], 1_100);
+    assert_eq!(changed.len(), 2);
+    for before in &stories {
+        let after = database.one("stories", doc! { "_id": id(before) }).await;
+        let number = before.get_i64("extra").ok();
+        for (field, later) in [("createdDate", 0), ("updatedDate", 1)] {
+            let expected = match number {
+                Some(number) => {
+                    DateTime::from_millis(1_700_000_000_000 + (number + later) * 1_000).into()
+                }
+                None => before.get(field).unwrap().clone(),
+            };
+            assert_eq!(after.get(field), Some(&expected), "{before}");
+        }
+    }
+    for before in &few {
+        let after = database.one("projects", doc! { "_id": id(before) }).await;
+        assert_eq!(after.get("createdDate"), before.get("createdDate"));
+    }
+    // A second start finds nothing to do.
+    let before = all_content(&database).await;
+    migrate(&database).await;
+    assert!(all_content(&database).await == before);
 }

@@ -204,3 +204,27 @@ async fn a_run_that_is_live_is_waited_for_not_passed_over() {
     assert_eq!(site.database.count("stories", linked()).await, 0);
     down_all(&site).await;
 }
+
+#[tokio::test]
+async fn dates_that_were_given_to_content_are_taken_back_byte_by_byte() {
+    let site = legacy_site().await;
+    let odd = |number: i32| {
+        doc! {
+            "title": "Odd", "slug": format!("odd-{number}"), "is_published": true,
+            "createdDate": 1_700_000_000 + number, "updatedDate": "2015-02-01 02:12:37",
+        }
+    };
+    site.database.collection("stories").insert_many((0..1_100).map(odd)).await.unwrap();
+    let planned = site.answer(&["plan"]).await;
+    let planned = of(&planned["content"], "0008_content_dates").to_string();
+    assert!(
+        planned.contains("createdDate of another type") && planned.contains("1100"),
+        "{planned}"
+    );
+    let before = everything(&site).await;
+    site.migrate(&["up"]).await.success();
+    let dated = doc! { "slug": { "$regex": "^odd-" }, "createdDate": { "$type": "date" } };
+    assert_eq!(site.database.count("stories", dated).await, 1_100);
+    down_all(&site).await;
+    assert_eq!(everything(&site).await, before);
+}
