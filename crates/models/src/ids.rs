@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::openapi::schema::ArrayBuilder;
 
-use crate::{ObjectId, schema::schema};
+use crate::{ObjectId, bounded::at_most, schema::schema};
 
 /// Ids in an order, each once: from 1 to [`Ids::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<ObjectId>")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ids(Vec<ObjectId>);
 
 schema!(
@@ -33,6 +32,13 @@ impl Ids {
     /// In the order in which they were given.
     pub fn as_slice(&self) -> &[ObjectId] {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = at_most(deserializer, Self::MAX, InvalidIds)?;
+        Self::try_from(ids).map_err(D::Error::custom)
     }
 }
 

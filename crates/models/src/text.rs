@@ -7,10 +7,13 @@ use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::ArrayBuilder;
 
-use crate::schema::{self, schema};
+use crate::{
+    bounded::at_most,
+    schema::{self, schema},
+};
 
 /// A text that may not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,8 +179,7 @@ impl From<NewContent> for Content {
 }
 
 /// What a project is made with: at most [`Technologies::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Technology>")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Technologies(Vec<Technology>);
 
 schema!(
@@ -197,6 +199,12 @@ impl Technologies {
     /// In the order in which they were given.
     pub fn as_slice(&self) -> &[Technology] {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Technologies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        at_most(deserializer, Self::MAX, TooManyTechnologies).map(Self)
     }
 }
 
