@@ -2,14 +2,13 @@
 
 use std::{collections::HashSet, hash::Hash};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 
-use crate::{ContentId, ObjectId, schema::schema};
+use crate::{ContentId, ObjectId, bounded::at_most, schema::schema};
 
 /// Ids in an order, each once: from 1 to [`Ids::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<ObjectId>")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ids(Vec<ObjectId>);
 
 schema!(
@@ -36,6 +35,13 @@ impl Ids {
     }
 }
 
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = at_most(deserializer, Self::MAX, InvalidIds)?;
+        Self::try_from(ids).map_err(D::Error::custom)
+    }
+}
+
 impl TryFrom<Vec<ObjectId>> for Ids {
     type Error = InvalidIds;
 
@@ -45,8 +51,7 @@ impl TryFrom<Vec<ObjectId>> for Ids {
 }
 
 /// Ids of items of content as they are listed, each once: from 1 to [`ContentIds::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<ContentId>")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContentIds(Vec<ContentId>);
 
 schema!(
@@ -65,6 +70,13 @@ impl ContentIds {
     /// Returns the ids in the order in which they were given.
     pub fn as_slice(&self) -> &[ContentId] {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentIds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = at_most(deserializer, Self::MAX, InvalidIds)?;
+        Self::try_from(ids).map_err(D::Error::custom)
     }
 }
 

@@ -4,6 +4,7 @@
 //! workspace exchange it over HTTP, or when it is a rule of the domain that both services apply.
 
 mod body;
+mod bounded;
 mod content;
 mod content_body;
 mod id;

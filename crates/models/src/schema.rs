@@ -23,6 +23,12 @@ const LINE: &str = concat!(
     r"[^\u0000-\u001F\u007F-\u009F]*$"
 );
 
+/// A line that can be a segment of a path: as above, without slashes and backslashes.
+const SEGMENT: &str = concat!(
+    r"^[^/\\\u0000-\u001F\u007F-\u009F]*[^/\\\s\u0000-\u001F\u007F-\u009F]",
+    r"[^/\\\u0000-\u001F\u007F-\u009F]*$"
+);
+
 /// What a text of several lines looks like: no NUL.
 const PROSE: &str = r"^[^\u0000]*$";
 
@@ -43,6 +49,11 @@ pub(crate) fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
 /// A line of text.
 pub(crate) fn line(longest: usize) -> ObjectBuilder {
     text(LINE, longest).min_length(Some(1))
+}
+
+/// A segment of a path.
+pub(crate) fn segment(longest: usize) -> ObjectBuilder {
+    text(SEGMENT, longest).min_length(Some(1))
 }
 
 /// Text of many lines.

@@ -3,16 +3,23 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark},
+};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::ArrayBuilder;
 
-use crate::schema::{self, schema};
+use crate::{
+    bounded::at_most,
+    schema::{self, schema},
+};
 
 /// A text that may not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing, or nothing but white space.
-    #[error("must not be blank")]
+    /// No character that a reader sees.
+    #[error("must not be blank: it needs a character that can be seen")]
     Blank,
     /// More characters than fit.
     #[error("must have at most {0} characters")]
@@ -23,6 +30,43 @@ pub enum InvalidText {
     /// U+0000, which no HTML may contain.
     #[error("must not contain NUL characters")]
     Nul,
+    /// A part of an address that cannot be asked for.
+    #[error("must not contain `/` or `\\` nor be `.` or `..`: it is a part of an address")]
+    NotAnAddress,
+}
+
+/// Returns true if a character leaves no mark where it is shown: white space, control and format
+/// characters, what Unicode calls default ignorable (zero-width characters, variation selectors,
+/// Hangul fillers, tags, …), and the few symbols that are blank by their design.
+///
+/// Such characters may stand between others: they hold emoji together and set the direction of
+/// text.
+pub(crate) fn is_invisible(character: char) -> bool {
+    // Format characters that are drawn, such as the Arabic number sign.
+    let is_drawn_format = || CodePointSetData::new::<PrependedConcatenationMark>();
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    character.is_whitespace()
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
+        || category == GeneralCategory::Control
+        || category == GeneralCategory::Format && !is_drawn_format().contains(character)
+        || BLANK_SYMBOLS.contains(&character)
+}
+
+/// Symbols without ink that no property of Unicode tells from others: BRAILLE PATTERN BLANK,
+/// MUSICAL SYMBOL NULL NOTEHEAD, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK.
+const BLANK_SYMBOLS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{13442}'];
+
+/// A part of an address: a line that can stand between two slashes of a path, percent-encoded.
+///
+/// Proxies and servers disagree about encoded slashes, backslashes and dot segments, which the
+/// gateway therefore refuses; every other character arrives as it was sent.
+fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
+    let text = line(text, longest)?;
+    if text.contains(['/', '\\']) || matches!(text.as_str(), "." | "..") {
+        Err(InvalidText::NotAnAddress)
+    } else {
+        Ok(text)
+    }
 }
 
 /// A line of text: not blank, no control characters, white space around it taken away.
@@ -31,8 +75,10 @@ fn line(text: String, longest: usize) -> Result<String, InvalidText> {
     if text.chars().any(char::is_control) {
         return Err(InvalidText::ControlCharacter);
     }
+    if text.chars().all(is_invisible) {
+        return Err(InvalidText::Blank);
+    }
     match text.trim() {
-        "" => Err(InvalidText::Blank),
         trimmed if trimmed.len() == text.len() => Ok(text),
         trimmed => Ok(trimmed.to_owned()),
     }
@@ -122,8 +168,8 @@ text! {
 }
 
 text! {
-    /// Which page of the site a page is, such as `about`.
-    PageType = line, 100, "about"
+    /// The place that a page has on the site, such as `about`: a part of the address of the page.
+    PageType = segment, 100, "about"
 }
 
 impl From<NewContent> for Content {
@@ -133,8 +179,7 @@ impl From<NewContent> for Content {
 }
 
 /// What a project is made with: at most [`Technologies::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Technology>")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Technologies(Vec<Technology>);
 
 schema!(
@@ -154,6 +199,12 @@ impl Technologies {
     /// In the order in which they were given.
     pub fn as_slice(&self) -> &[Technology] {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Technologies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        at_most(deserializer, Self::MAX, TooManyTechnologies).map(Self)
     }
 }
 
@@ -194,6 +245,74 @@ mod tests {
         for text in ["a\0", "a\nb", "\ta", "a\u{7f}", "a\u{85}b", "a\u{1b}[0m"] {
             assert_eq!(title(text), Err(InvalidText::ControlCharacter), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_text_of_invisible_characters_is_blank() {
+        let page_type = |text: &str| PageType::try_from(text.to_owned()).map(String::from);
+        let technology = |text: &str| Technology::try_from(text.to_owned()).map(String::from);
+        for text in [
+            "\u{200b}",
+            "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}",
+            "\u{ad}",
+            "\u{34f}",
+            "\u{61c}",
+            "\u{115f}\u{1160}",
+            "\u{17b4}\u{17b5}",
+            "\u{180b}\u{180e}\u{180f}",
+            "\u{2028}\u{2029}",
+            "\u{202a}\u{202e}\u{2066}\u{2069}",
+            "\u{2060}\u{2061}\u{2062}\u{2063}\u{2064}\u{206f}",
+            "\u{2800}",
+            "\u{3164}\u{ffa0}",
+            "\u{fe00}\u{fe0f}",
+            "\u{feff}",
+            "\u{fff9}\u{fffb}",
+            "\u{1bca0}",
+            "\u{1d159}\u{1d173}",
+            "\u{13430}\u{13441}",
+            "\u{e0001}\u{e0041}\u{e007f}",
+            "\u{e0100}\u{e01ef}",
+            " \u{200b}\u{a0}\u{2800}\u{3000} ",
+        ] {
+            assert_eq!(title(text), Err(InvalidText::Blank), "{text:?}");
+            assert_eq!(page_type(text), Err(InvalidText::Blank), "{text:?}");
+            assert_eq!(technology(text), Err(InvalidText::Blank), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn invisible_characters_stay_in_a_text_that_can_be_seen() {
+        for text in [
+            "\u{1f469}\u{200d}\u{1f4bb}",
+            "\u{2764}\u{fe0f}",
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+            "\u{200f}\u{5e9}\u{5dc}\u{5d5}\u{5dd}\u{200e}",
+            "super\u{ad}cali",
+            "\u{feff}Title",
+            // Drawn, although they are format characters or marks.
+            "\u{600}",
+            "\u{6dd}",
+            "\u{301}",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e007f}",
+        ] {
+            assert_eq!(title(text), Ok(text.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_type_is_one_segment_of_a_path() {
+        let page_type = |text: &str| PageType::try_from(text.to_owned()).map(String::from);
+        for text in ["about", "privacy-policy", "Über uns", "100 %", "a%2Fb", "...", ".a", "?#;+&="]
+        {
+            assert_eq!(page_type(text), Ok(text.to_owned()), "{text:?}");
+        }
+        assert_eq!(page_type(" about\u{a0}"), Ok("about".to_owned()));
+        for text in ["/", "a/b", "/about", "about/", "a\\b", ".", "..", " .. "] {
+            assert_eq!(page_type(text), Err(InvalidText::NotAnAddress), "{text:?}");
+        }
+        assert_eq!(page_type("a\nb"), Err(InvalidText::ControlCharacter));
+        assert_eq!(page_type(&"é".repeat(101)), Err(InvalidText::TooLong(100)));
     }
 
     #[test]

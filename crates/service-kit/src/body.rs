@@ -4,24 +4,38 @@
 //! (413, 415); one that is no JSON, or JSON that two readers could understand differently, is
 //! malformed (400); one whose values are not those that the type asks for is invalid (422), and the
 //! answer names every field that is.
+//!
+//! The memory for a body is at most three times its size, whatever is in it: its text is checked in
+//! one pass that keeps nothing ([`check`]), cut into its members without a copy, and each member is
+//! read from its text into its type ([`raw`]). There is no tree of values. A type that has a list
+//! has to stop reading at the longest one that it accepts.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+mod check;
+#[cfg(test)]
+mod memory;
+mod raw;
+
+use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
-    web::{Bytes, BytesMut},
 };
 use chrono::DateTime;
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use models::{Body, ErrorCode, FieldError};
 use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{
+        DeserializeSeed, Error as _, MapAccess, Visitor,
+        value::{Error as NoValue, MapDeserializer},
+    },
+    forward_to_deserialize_any,
 };
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 
+use self::raw::{Invalid, Raw};
 use crate::{ApiError, settings};
 
 /// The longest message about a field: a parser's may repeat all of a wrong value.
@@ -29,9 +43,6 @@ const MESSAGE_MAX_CHARS: usize = 300;
 
 /// The most fields that an answer names.
 const ERRORS_MAX: usize = 50;
-
-/// The largest whole number up to which a float has each of them (RFC 8259 §6).
-const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// How large a body may be. Put among the data of an app; without it the default holds.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +61,7 @@ impl Default for BodyLimit {
     }
 }
 
-/// The body of a request, parsed.
+/// The body of a request, parsed. Members that the type calls read-only are passed over.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -61,56 +72,149 @@ impl<T: Body + 'static> FromRequest for JsonBody<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let members = Members::<T>::from_request(request, payload);
         Box::pin(async move {
-            let Members { members, missing, .. } = members.await?;
-            read(members, missing).map(Self).map_err(ApiError::invalid_all)
+            let members = members.await?;
+            members.read(|_| true).map(Self).map_err(ApiError::from)
         })
     }
 }
 
-/// The members of a body that changes something. What they are to be is validated together with
-/// what is there: a value that nobody may write today can be an old one, sent back as it was read.
+/// The members of a body that changes something. They are validated together with the present
+/// state: a value that could not be written today can be an old one, sent back as it was read.
 #[derive(Debug)]
 pub struct Members<T> {
-    members: Map<String, Value>,
-    missing: Vec<FieldError>,
+    /// The body as it came.
+    text: String,
+    /// In the order of the body.
+    members: Vec<Member>,
+    /// The number of unknown members beside those in the list.
+    more_unknown: usize,
     body: PhantomData<fn() -> T>,
 }
 
+/// A member of a body.
+#[derive(Debug)]
+enum Member {
+    /// One that the type has, and the place of its value in the text.
+    Known(&'static str, Range<usize>),
+    /// One that it has not.
+    Unknown(String),
+}
+
 impl<T: Body> Members<T> {
-    fn new(members: Map<String, Value>) -> Self {
-        let missing = T::REQUIRED.iter().filter(|name| !members.contains_key(**name));
-        let missing = missing.map(|name| FieldError::missing(*name)).collect();
-        Self { members, missing, body: PhantomData }
+    /// Returns true if the body leaves this member as it is in the present answer.
+    pub fn keeps(&self, name: &str, current: &Value) -> bool {
+        self.get(name).zip(current.get(name)).is_some_and(|(raw, value)| raw.is(value))
     }
 
-    /// Returns the body without the members that are in the present answer with the same value.
+    /// Reads the body without the members that are in the present answer with the same value.
     /// Refuses other values of read-only members, and values that may not be written.
     pub fn changes_of(&self, current: &Value) -> Result<T, ApiError> {
-        let mut refused = self.missing.clone();
-        let mut changed = Map::new();
-        for (name, value) in &self.members {
-            let present = current.get(name);
-            if present == Some(value) || T::IGNORED.contains(&name.as_str()) {
-                continue;
-            }
-            if T::READ_ONLY.contains(&name.as_str()) {
-                if present.is_some_and(|present| is_same_moment(present, value)) {
-                    continue;
-                }
+        let is_refused = |name: &str| {
+            let is_fixed = T::READ_ONLY.contains(&name) && !T::IGNORED.contains(&name);
+            is_fixed && !self.keeps(name, current) && !self.is_same_moment(name, current)
+        };
+        let refused = self.members.iter().filter_map(|member| match member {
+            Member::Known(name, _) if is_refused(name) => {
                 let message = "cannot be changed: send the value that was read, or leave it out";
-                refused.push(FieldError::invalid(name.as_str(), message));
-            } else {
-                changed.insert(name.clone(), value.clone());
+                Some(FieldError::invalid(*name, message))
+            }
+            _ => None,
+        });
+        let refused: Vec<_> = refused.collect();
+        match self.read(|name| !self.keeps(name, current)) {
+            Ok(body) if refused.is_empty() => Ok(body),
+            Ok(_) => Err(Refusal { errors: refused, more: 0 }.into()),
+            Err(mut refusal) => {
+                refusal.errors.extend(refused);
+                Err(refusal.into())
             }
         }
-        read(changed, refused).map_err(ApiError::invalid_all)
+    }
+
+    /// Returns true if this member is the same moment in the present answer: clients write one in
+    /// several ways.
+    fn is_same_moment(&self, name: &str, current: &Value) -> bool {
+        let moment = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+        let sent = self.get(name).and_then(|raw| serde_json::from_str::<String>(raw.0).ok());
+        let present = current.get(name).and_then(Value::as_str);
+        sent.and_then(|sent| moment(&sent))
+            .is_some_and(|sent| present.and_then(moment) == Some(sent))
+    }
+
+    /// The value of a member of the type.
+    fn get(&self, name: &str) -> Option<Raw<'_>> {
+        self.members.iter().find_map(|member| match member {
+            Member::Known(known, place) if *known == name => self.text.get(place.clone()).map(Raw),
+            _ => None,
+        })
+    }
+
+    /// The members that a request can change.
+    fn writable(&self) -> impl Iterator<Item = (&'static str, Raw<'_>)> {
+        self.members.iter().filter_map(|member| match member {
+            Member::Known(name, place) if !T::READ_ONLY.contains(name) => {
+                Some((*name, Raw(self.text.get(place.clone())?)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Reads the chosen ones of the members that a request can change. Where that fails, names
+    /// every member that is wrong.
+    fn read(&self, is_chosen: impl Fn(&str) -> bool) -> Result<T, Refusal> {
+        let chosen = || self.writable().filter(|(name, _)| is_chosen(name));
+        let missing = T::REQUIRED.iter().filter(|name| self.get(name).is_none());
+        let missing: Vec<_> = missing.map(|name| FieldError::missing(*name)).collect();
+        let is_known = |member: &Member| matches!(member, Member::Known(..));
+        let all = attempt::<T>(chosen());
+        let first = match all {
+            Ok(body) if missing.is_empty() && self.members.iter().all(is_known) => return Ok(body),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+
+        let mut errors = Vec::new();
+        for member in &self.members {
+            match member {
+                Member::Unknown(name) => errors.push(unknown::<T>(name)),
+                Member::Known(name, _) if first.is_some() => {
+                    // By itself: only what is wrong with it, or that others are missing.
+                    let alone = attempt::<T>(chosen().filter(|(other, _)| other == name));
+                    errors.extend(alone.err().filter(|error| is_about(error, name)));
+                }
+                Member::Known(..) => {}
+            }
+        }
+        // What the type misses shows only where nothing else is wrong.
+        if first.is_some() {
+            let is_wrong = |name| errors.iter().any(|error| is_about(error, name));
+            if let Err(error) = attempt::<T>(chosen().filter(|(name, _)| !is_wrong(name)))
+                && !errors.iter().any(|wrong| is_about(wrong, &error.field))
+            {
+                errors.push(error);
+            }
+        }
+        errors.extend(missing);
+        if errors.is_empty() {
+            errors.extend(first);
+        }
+        Err(Refusal { errors, more: self.more_unknown })
     }
 }
 
-/// Whether two members are the same moment, which clients write in several ways.
-fn is_same_moment(one: &Value, other: &Value) -> bool {
-    let moment = |value: &Value| DateTime::parse_from_rfc3339(value.as_str()?).ok();
-    moment(one).is_some_and(|one| moment(other) == Some(one))
+/// What is wrong with a body.
+struct Refusal {
+    errors: Vec<FieldError>,
+    /// The number of fields that are wrong beside these.
+    more: usize,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(Refusal { mut errors, more }: Refusal) -> Self {
+        let more = more + errors.len().saturating_sub(ERRORS_MAX);
+        errors.truncate(ERRORS_MAX);
+        Self::invalid_all_and_more(errors, more)
+    }
 }
 
 impl<T: Body + 'static> FromRequest for Members<T> {
@@ -123,7 +227,7 @@ impl<T: Body + 'static> FromRequest for Members<T> {
         Box::pin(async move {
             require_json(&request)?;
             let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
-            parse(&receive(&request, payload, limit.0).await?).map(Self::new)
+            parse(receive(&request, payload, limit.0).await?)
         })
     }
 }
@@ -157,7 +261,7 @@ async fn receive(
     request: &HttpRequest,
     mut payload: Payload,
     limit: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let detail = format!("The body may have at most {limit} bytes.");
         ApiError::new(ErrorCode::PayloadTooLarge, detail)
@@ -167,7 +271,7 @@ async fn receive(
     if announced > limit {
         return Err(too_large());
     }
-    let mut body = BytesMut::with_capacity(announced);
+    let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             ApiError::new(ErrorCode::BadRequest, "The body did not arrive complete.").because(error)
@@ -177,107 +281,155 @@ async fn receive(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(body)
 }
 
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+/// Takes a body apart: into the members that the type has, and the others.
+fn parse<T: Body>(body: Vec<u8>) -> Result<Members<T>, ApiError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
         let detail = "The body is empty; it must be a JSON object.";
         return Err(ApiError::new(ErrorCode::MalformedJson, detail));
     }
-    let Unambiguous(value) = serde_json::from_slice(bytes).map_err(|error| {
-        let error = short(&error.to_string()).into_owned();
-        ApiError::new(ErrorCode::MalformedJson, format!("The body is no valid JSON: {error}"))
-    })?;
-    match value {
-        Value::Object(members) => Ok(members),
-        _ => Err(ApiError::invalid(FieldError::invalid("body", "must be a JSON object"))),
+    let malformed = |error: &dyn fmt::Display| {
+        let error = error.to_string();
+        let detail = format!("The body is no valid JSON: {}", short(&error));
+        ApiError::new(ErrorCode::MalformedJson, detail)
+    };
+    let text = String::from_utf8(body)
+        .map_err(|error| malformed(&format_args!("it must be UTF-8: {}", error.utf8_error())))?;
+    check::check_json(&text).map_err(|error| malformed(&error))?;
+    if !text.trim_start().starts_with('{') {
+        return Err(ApiError::invalid(FieldError::invalid("body", "must be a JSON object")));
     }
+    let mut found = Found { text: &text, fields: fields::<T>(), members: Vec::new(), unknown: 0 };
+    let split = serde_json::Deserializer::from_str(&text)
+        .deserialize_map(Split::<T>(&mut found, PhantomData));
+    split.map_err(|error| malformed(&error))?;
+    let Found { members, unknown, .. } = found;
+    let more_unknown = unknown.saturating_sub(ERRORS_MAX);
+    Ok(Members { text, members, more_unknown, body: PhantomData })
 }
 
-/// Reads the members, of which these are missing.
-fn read<T: Body>(
-    members: Map<String, Value>,
-    missing: Vec<FieldError>,
-) -> Result<T, Vec<FieldError>> {
-    match validate(members) {
-        Ok(body) if missing.is_empty() => Ok(body),
-        Ok(_) => Err(missing),
-        Err(mut errors) => {
-            errors.extend(missing);
-            Err(errors)
-        }
-    }
+/// The members of a body that have been found in its text.
+struct Found<'a> {
+    text: &'a str,
+    fields: &'static [&'static str],
+    members: Vec<Member>,
+    unknown: usize,
 }
 
-/// Reads the members, and where that fails goes on for all that is wrong with them.
-///
-/// The type stops at the first wrong member. That one is put last and the reading repeated, so that
-/// each round ends at another one, until the first of the known ones comes again.
-fn validate<T: Body>(mut members: Map<String, Value>) -> Result<T, Vec<FieldError>> {
-    let mut errors: Vec<FieldError> = Vec::new();
-    let mut wrong: Vec<String> = Vec::new();
-    loop {
-        let value = Value::Object(members);
-        let error = match (attempt::<T>(&value), errors.is_empty()) {
-            (Ok(body), true) => return Ok(body),
-            // Unknown members are gone by now, and there was nothing else.
-            (Ok(_), false) => return Err(errors),
-            (Err(error), _) => error,
-        };
-        let Value::Object(rest) = value else { return Err(errors) };
-        members = rest;
-        let is_member = members.contains_key(&error.field);
-        let member = if is_member { error.field.as_str() } else { top_level(&error.field) };
-        let member = member.to_owned();
-        if wrong.contains(&member) {
-            break;
-        }
-        let is_missing = error.code == "missing";
-        errors.push(error);
-        let removed = members.shift_remove(&member);
-        match removed {
-            // An unknown member; without it the others are looked at.
-            Some(_) if errors.last().is_some_and(|error| is_unknown_member(error, &member)) => {}
-            Some(value) => {
-                members.insert(member.clone(), value);
-                wrong.push(member);
+/// Splits an object into its members.
+struct Split<'a, 'b, T>(&'a mut Found<'b>, PhantomData<T>);
+
+impl<'de, T: Body> Visitor<'de> for Split<'_, '_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let found = self.0;
+        while let Some(name) = members.next_key_seed(NameOf::<T>(found.fields, PhantomData))? {
+            let value = members.next_value::<&RawValue>()?.get();
+            match name {
+                Ok(name) => {
+                    // The value is a part of the text.
+                    let start = value.as_ptr().addr() - found.text.as_ptr().addr();
+                    found.members.push(Member::Known(name, start..start + value.len()));
+                }
+                Err(name) => {
+                    found.unknown += 1;
+                    if found.unknown <= ERRORS_MAX {
+                        found.members.push(Member::Unknown(name));
+                    }
+                }
             }
-            None => break,
         }
-        if is_missing || errors.len() >= ERRORS_MAX {
-            break;
-        }
+        Ok(())
     }
-    // What is missing shows only where nothing else is wrong.
-    for member in &wrong {
-        members.shift_remove(member);
+}
+/// Reads a name as the member of the type that it is, or else as the beginning of a text.
+struct NameOf<T>(&'static [&'static str], PhantomData<T>);
+
+impl<'de, T: Body> DeserializeSeed<'de> for NameOf<T> {
+    type Value = Result<&'static str, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
     }
-    if let Err(error) = attempt::<T>(&Value::Object(members))
-        && error.code == "missing"
-        && !wrong.contains(&error.field)
-        && !errors.contains(&error)
-    {
-        errors.push(error);
-    }
-    Err(errors)
 }
 
-fn is_unknown_member(error: &FieldError, member: &str) -> bool {
-    error.code == "unknown" && error.field == member
+impl<T: Body> Visitor<'_> for NameOf<T> {
+    type Value = Result<&'static str, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let known = self.0.iter().chain(T::READ_ONLY).find(|known| **known == name);
+        Ok(known.copied().ok_or_else(|| short(name).into_owned()))
+    }
+}
+
+/// Returns the names of the members that a type reads: those that its derived `Deserialize` names.
+fn fields<T: Body>() -> &'static [&'static str] {
+    struct Probe<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Probe<'_> {
+        type Error = NoValue;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, NoValue> {
+            Err(NoValue::custom("a body is read from an object"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, NoValue> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+            option unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier
+            ignored_any
+        }
+    }
+
+    let mut fields: &'static [&'static str] = &[];
+    // It has nothing to read, and asks for its fields first.
+    drop(T::deserialize(Probe(&mut fields)));
+    fields
+}
+
+/// Reads the type from these members.
+fn attempt<'a, T: Body>(
+    members: impl Iterator<Item = (&'static str, Raw<'a>)>,
+) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(MapDeserializer::new(members)).map_err(|error| {
+        let path = error.path().to_string();
+        let error: Invalid = error.into_inner();
+        field_error(&path, &error.to_string())
+    })
+}
+
+fn unknown<T: Body>(name: &str) -> FieldError {
+    FieldError::unknown(name, Invalid::unknown_field(name, fields::<T>()).to_string())
+}
+
+/// Returns true if it is this member, or something in it, that is wrong.
+fn is_about(error: &FieldError, name: &str) -> bool {
+    error.field == name || top_level(&error.field) == name
 }
 
 /// The member of the body that a path such as `technologies[3]` lies in.
 fn top_level(path: &str) -> &str {
     path.split(['.', '[']).next().unwrap_or(path)
-}
-
-fn attempt<T: Body>(value: &Value) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        field_error(&path, &message)
-    })
 }
 
 /// What a reader of `serde` said, as the field that it is about.
@@ -304,82 +456,13 @@ fn short(message: &str) -> Cow<'_, str> {
     }
 }
 
-/// JSON in which no object has a name twice: readers differ in which of the two they take
-/// (RFC 8259 §4).
-struct Unambiguous(Value);
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
-    }
-}
-
-struct UnambiguousVisitor;
-
-impl<'de> Visitor<'de> for UnambiguousVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        // JSON has one kind of number: what is written 2.0 or 2e0 is 2 (JSON Schema, "integer").
-        if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
-            return Ok((value as i64).into());
-        }
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Unambiguous(item)) = sequence.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let Unambiguous(value) = map.next_value()?;
-            if members.insert(name.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("the name {name:?} is given twice")));
-            }
-        }
-        Ok(Value::Object(members))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use actix_web::{http::StatusCode, test::TestRequest};
-    use models::{ProjectCreate, SectionPatch, StoryCreate, StoryPatch, StoryReplace};
-    use serde_json::json;
+    use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
+    use models::{
+        ProjectCreate, ProjectPatch, SectionPatch, StoryCreate, StoryPatch, StoryReplace,
+    };
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -543,6 +626,82 @@ mod tests {
         assert_eq!(errors::<StoryPatch>(many.into()).await.len(), ERRORS_MAX);
     }
 
+    #[actix_web::test]
+    async fn what_is_not_named_is_counted() {
+        let members =
+            |count| (0..count).map(|n| format!("\"x{n}\":0")).collect::<Vec<_>>().join(",");
+        for (body, field, more) in [
+            (format!("{{{}}}", members(1_000)), "x0", 999),
+            (format!("{{\"title\":1,{}}}", members(70)), "title", 70),
+            (format!("{{{},\"title\":1}}", members(70)), "x0", 70),
+            (format!("{{{},\"title\":\"x\",\"content\":\"\"}}", members(60)), "x0", 59),
+        ] {
+            assert!(body.len() < 10_000);
+            let error = sent::<StoryPatch>(JSON, body).await.unwrap_err();
+            assert_eq!(error.field_errors().len(), ERRORS_MAX);
+            assert_eq!(error.field_errors()[0].field, field);
+            assert!(error.to_string().ends_with(&format!(" (and {more} more)")), "{error}");
+        }
+        let repeated = format!("{{{},\"x999\":0}}", members(1_000));
+        assert_eq!(refused::<StoryPatch>(repeated).await.0, ErrorCode::MalformedJson);
+    }
+
+    #[actix_web::test]
+    async fn lists_have_the_errors_of_their_items_and_of_their_length() {
+        for (technologies, field, message) in [
+            (
+                json!(["Rust", ["x"]]),
+                "technologies[1]",
+                "invalid type: sequence, expected a string",
+            ),
+            (json!(["Rust", "\u{200b}"]), "technologies[1]", "must not be blank"),
+            (json!(vec!["Rust"; 51]), "technologies", "must have at most 50 items"),
+            (
+                json!(vec![json!("Rust"); 50].into_iter().chain([json!(7)]).collect::<Vec<_>>()),
+                "technologies",
+                "must have at most 50 items",
+            ),
+            (json!({ "0": "Rust" }), "technologies", "invalid type: map, expected a sequence"),
+            (json!(null), "technologies", "invalid type: null, expected a sequence"),
+        ] {
+            let body = json!({ "title": "x", "content": "", "technologies": technologies });
+            let error = sent::<ProjectCreate>(JSON, body.to_string()).await.unwrap_err();
+            let [error] = error.field_errors() else { panic!("{error:?}") };
+            assert_eq!(error.field, field);
+            assert!(error.message.starts_with(message), "{error:?}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_stored_value_can_be_sent_back_though_it_could_not_be_written() {
+        let stored = json!({
+            "title": "x".repeat(300), "content": "", "technologies": vec!["Rust"; 60],
+            "live_url": "javascript:alert(1)", "is_featured": false, "id": "7",
+        });
+        let patch = async |body: &Value| {
+            let (request, mut payload) = TestRequest::post()
+                .insert_header((CONTENT_TYPE, JSON))
+                .set_payload(body.to_string())
+                .to_http_parts();
+            Members::<ProjectPatch>::from_request(&request, &mut payload).await.unwrap()
+        };
+        let members = patch(&stored).await;
+        for name in ["title", "technologies", "live_url", "is_featured", "id"] {
+            assert!(members.keeps(name, &stored), "{name}");
+        }
+        assert!(!members.keeps("summary", &stored));
+        let body = members.onto(&stored).unwrap();
+        assert_eq!((body.title, body.technologies), (None, None));
+        assert_eq!(body.is_featured, Some(false));
+
+        let mut changed = stored.clone();
+        changed["technologies"][59] = json!("Go");
+        changed["is_featured"] = json!(true);
+        let error = patch(&changed).await.onto(&stored).unwrap_err();
+        let fields: Vec<_> = error.field_errors().iter().map(|error| &*error.field).collect();
+        assert_eq!(fields, ["technologies"]);
+    }
+
     fn story() -> Value {
         json!({
             "id": "626e3e0035b0bc65bb5e1545", "title": "T".repeat(500), "is_published": true,
@@ -552,7 +711,7 @@ mod tests {
     }
 
     fn changes_of(body: &Value) -> Result<StoryReplace, Vec<(String, String)>> {
-        let members = Members::<StoryReplace>::new(body.as_object().unwrap().clone());
+        let members = parse::<StoryReplace>(body.to_string().into_bytes()).unwrap();
         let error = match members.changes_of(&story()) {
             Ok(changes) => return Ok(changes),
             Err(error) => error,
@@ -578,6 +737,9 @@ mod tests {
             let mut body = story();
             body[member] = value;
             assert_eq!(changes_of(&body), Err(pairs(&[(member, "invalid")])));
+            body["views"] = json!(1);
+            let errors = changes_of(&body).unwrap_err();
+            assert_eq!(errors.len(), 2, "{errors:?}");
         }
         let mut body = story();
         body["updatedDate"] = json!("2026-05-01T09:30:00Z");

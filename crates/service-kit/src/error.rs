@@ -53,12 +53,17 @@ impl ApiError {
 
     /// These parameters or fields have invalid values, are unknown or are missing.
     pub fn invalid_all(errors: Vec<FieldError>) -> Self {
+        Self::invalid_all_and_more(errors, 0)
+    }
+
+    /// These fields are wrong, and so many more that are not named.
+    pub(crate) fn invalid_all_and_more(errors: Vec<FieldError>, unnamed: usize) -> Self {
         let detail = match errors.as_slice() {
             [] => "The request is not valid.".to_owned(),
-            [error] => format!("`{}`: {}", error.field, error.message),
-            [error, rest @ ..] => {
-                format!("`{}`: {} (and {} more)", error.field, error.message, rest.len())
-            }
+            [error, rest @ ..] => match rest.len() + unnamed {
+                0 => format!("`{}`: {}", error.field, error.message),
+                more => format!("`{}`: {} (and {more} more)", error.field, error.message),
+            },
         };
         let mut this = Self::new(ErrorCode::ValidationFailed, detail);
         this.problem.errors = errors;

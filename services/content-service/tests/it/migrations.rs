@@ -81,7 +81,7 @@ async fn a_migration_appends_its_fields_and_leaves_every_other_byte_alone() {
     let user = database.one("users", doc! {}).await.get_object_id("_id").unwrap().to_hex();
     let early_after = doc! {
         "is_published": true, "createdDate": day(7), "updatedDate": day(7),
-        "slug": "ncode-title", "user_id": &user, "section_id": section_id(&database, "blog").await,
+        "slug": "unicode-title", "user_id": &user, "section_id": section_id(&database, "blog").await,
     };
     let portfolio_after =
         doc! { "user_id": &user, "section_id": section_id(&database, "projects").await };
@@ -284,7 +284,12 @@ async fn a_story_without_a_slug_gets_one_from_its_title() {
                 untitled("null").tap("title", "A null").tap("slug", Bson::Null),
                 untitled("empty").tap("title", "An empty").tap("slug", ""),
                 untitled("draft").tap("title", "A draft").tap("is_published", false),
-                untitled("signs").tap("title", "日本語"),
+                untitled("signs").tap("title", "¡¿…"),
+                untitled("ideographs").tap("title", "日本語"),
+                untitled("umlauts").tap("title", "Über uns"),
+                untitled("decomposed").tap("title", "U\u{308}ber uns"),
+                untitled("long").tap("title", "wort ".repeat(100)),
+                untitled("long, too").tap("title", "wort ".repeat(200)),
                 untitled("more signs").tap("title", "!?"),
                 without(untitled("no title"), "title"),
                 untitled("number").tap("title", 7),
@@ -299,6 +304,7 @@ async fn a_story_without_a_slug_gets_one_from_its_title() {
         ("empty", "an-empty"),
         ("draft", "a-draft"),
         ("kept", "An odd slug/"),
+        ("ideographs", "ri-ben-yu"),
     ] {
         assert_eq!(slug_of(&database, &id.into()).await.as_deref(), Some(slug), "{id}");
     }
@@ -308,6 +314,21 @@ async fn a_story_without_a_slug_gets_one_from_its_title() {
     }
     fallbacks.sort();
     assert_eq!(fallbacks, ["story", "story-2", "story-3", "story-4"]);
+    let words = ["wort"; 40].join("-");
+    let shorter = format!("{}-2", ["wort"; 39].join("-"));
+    for (ids, slugs) in [
+        (["umlauts", "decomposed"], ["uber-uns", "uber-uns-2"]),
+        (["long", "long, too"], [words.as_str(), shorter.as_str()]),
+    ] {
+        let mut found = Vec::new();
+        for id in ids {
+            found.push(slug_of(&database, &id.into()).await.unwrap());
+        }
+        found.sort_by_key(String::len);
+        let mut expected = slugs;
+        expected.sort_by_key(|slug| slug.len());
+        assert_eq!(found, expected);
+    }
 }
 
 #[tokio::test]

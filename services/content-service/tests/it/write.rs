@@ -186,7 +186,12 @@ async fn a_slug_is_made_once_and_numbered_where_it_is_taken() {
         ("News", "news-3"),
         ("  NEWS! ", "news-4"),
         ("News 3", "news-3-2"),
-        ("日本語", "story"),
+        ("日本語", "ri-ben-yu"),
+        ("日本語", "ri-ben-yu-2"),
+        ("مرحبا", "mrhb"),
+        ("Crème brûlée", "creme-brulee"),
+        ("Cre\u{300}me bru\u{302}le\u{301}e", "creme-brulee-2"),
+        ("!!", "story"),
         ("??", "story-2"),
         ("constructor", "constructor"),
     ] {
@@ -199,10 +204,35 @@ async fn a_slug_is_made_once_and_numbered_where_it_is_taken() {
         let renamed = send("PATCH", &url, &[], &json!({ "title": "Other", "slug": slug })).await.2;
         assert_eq!((&renamed["title"], &renamed["slug"]), (&"Other".into(), &slug.into()));
     }
-    let item = created(&site, "projects", json!({ "title": "日本語", "content": "" })).await;
+    let item = created(&site, "projects", json!({ "title": "?", "content": "" })).await;
     assert_eq!(item["slug"], "project");
     // What was there before is as it was.
     assert_eq!(database.count("stories", doc! { "slug": "news" }).await, 2);
+}
+
+#[tokio::test]
+async fn a_long_slug_has_room_for_its_number() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let word = "x".repeat(200);
+    let words = format!("{}ab", "wort ".repeat(39));
+    for (title, slugs) in [
+        (&word, [word.clone(), format!("{}-2", "x".repeat(198)), format!("{}-3", "x".repeat(198))]),
+        (&words, {
+            let full = format!("{}-ab", ["wort"; 39].join("-"));
+            [full.clone(), format!("{full}-2"), format!("{full}-3")]
+        }),
+        (&"ß".repeat(150), {
+            let stem = "s".repeat(198);
+            ["s".repeat(200), format!("{stem}-2"), format!("{stem}-3")]
+        }),
+    ] {
+        for slug in slugs {
+            let item = created(&site, "stories", json!({ "title": title, "content": "" })).await;
+            assert_eq!(item["slug"], slug.as_str());
+            assert!(slug.len() <= 200, "{slug}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -507,8 +507,10 @@ mod tests {
             (1, "News", "news"),
             (2, "News!", "news-2"),
             (3, "news", "news-4"),
-            (4, "日本語", "section"),
+            (4, "¿?", "section"),
             (5, "?", "section-2"),
+            (6, "Größe", "grosse"),
+            (7, "Gro\u{308}ße", "grosse-2"),
         ] {
             assert_eq!(tree.create(id(number), &new(title, None), now()).unwrap().slug, slug);
         }
