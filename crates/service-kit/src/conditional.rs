@@ -300,9 +300,18 @@ mod tests {
             assert_eq!(not_modified(&known, &present).is_some(), is_matched, "{header}");
             is_matched
         };
-        for suffix in
-            ["", "-gzip", "-br", "-zstd", "-deflate", ";gzip", ";br", "--gzip", ":zstd", "-compress"]
-        {
+        for suffix in [
+            "",
+            "-gzip",
+            "-br",
+            "-zstd",
+            "-deflate",
+            ";gzip",
+            ";br",
+            "--gzip",
+            ":zstd",
+            "-compress",
+        ] {
             for header in [
                 format!("\"{tag}{suffix}\""),
                 format!("W/\"{tag}{suffix}\""),
@@ -311,7 +320,9 @@ mod tests {
                 assert!(is_named(&header), "{header}");
             }
         }
-        for suffix in ["-", "gzip", "-gzipx", "-gzip-br", "-x", "---gzip", "-GZIP", ";", "-identity"] {
+        for suffix in
+            ["-", "gzip", "-gzipx", "-gzip-br", "-x", "---gzip", "-GZIP", ";", "-identity"]
+        {
             assert!(!is_named(&format!("\"{tag}{suffix}\"")), "{suffix}");
         }
         for header in [format!("\"{}-gzip\"", &tag[1..]), format!("\"x{tag}\""), tag.clone()] {

@@ -144,27 +144,50 @@ impl<K: Kind> ContentStore<K> {
         self.linked.get(read).await
     }
 
-    /// The public item with this slug; the newest where several have it.
+    /// The public item with the first of these slugs that any has; the newest where several have
+    /// it.
     pub(crate) async fn by_slug(
         &self,
-        slug: &str,
+        slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = public_one::<K>(hidden);
-        filter.insert("slug", slug);
-        self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+        self.find_by_slug(public_one::<K>(hidden), slugs).await
     }
 
-    /// The public item of a section with this slug; the newest where several have it.
+    /// The same among the items of a section.
     pub(crate) async fn by_slug_in(
         &self,
         section: ObjectId,
-        slug: &str,
+        slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = within(public_one::<K>(hidden), section);
+        self.find_by_slug(within(public_one::<K>(hidden), section), slugs).await
+    }
+
+    async fn find_by_slug(
+        &self,
+        mut filter: Document,
+        slugs: &[String],
+    ) -> Result<Option<K::Item>, ReadError> {
+        let order = doc! { "createdDate": -1, "_id": -1 };
+        let Some((slug, others)) = slugs.split_first() else { return Ok(None) };
         filter.insert("slug", slug);
-        self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+        let exact = self.find_one(filter.clone(), order.clone()).await?;
+        if exact.is_some() || others.is_empty() {
+            return Ok(exact);
+        }
+        filter.insert("slug", doc! { "$in": others });
+        let slugs_alone = doc! { "slug": 1, "_id": 0 };
+        let mut found = self.collection.find(filter.clone()).projection(slugs_alone).await?;
+        let mut best = others.len();
+        while let Some(document) = found.try_next().await? {
+            let slug = document.get_str("slug").ok();
+            let rank = others.iter().position(|other| Some(other.as_str()) == slug);
+            best = best.min(rank.unwrap_or(best));
+        }
+        let Some(slug) = others.get(best) else { return Ok(None) };
+        filter.insert("slug", slug);
+        self.find_one(filter, order).await
     }
 
     /// The public item of a section that shows one; the one that was there first.

@@ -5,6 +5,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use data_service::database_error;
+use models::site_path::slug_spellings;
 use mongo_kit::Stamp;
 use service_kit::{
     ApiError,
@@ -38,7 +39,7 @@ pub(super) async fn by_slug<K: Kind>(
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
-    let item = found::<K, _>(store.by_slug(&slug, &hidden).await)?;
+    let item = found::<K, _>(store.by_slug(&slug_spellings(&slug), &hidden).await)?;
     tags.answer(&request, key, stamp, &item)
 }
 

@@ -9,6 +9,7 @@ mod lists;
 mod migrations;
 mod moves;
 mod odd_shapes;
+mod permalinks;
 mod races;
 mod replicas;
 mod resolve;
