@@ -29,6 +29,6 @@ mod routes;
 mod startup;
 mod upstream;
 
-pub use cors::InvalidOrigin;
+pub use cors::InvalidCors;
 pub use openapi::openapi;
 pub use startup::{DEFAULT_PORT, Gateway, StartupError, Timeouts, run};

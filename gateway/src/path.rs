@@ -4,6 +4,11 @@
 //! again. Whatever two readers could understand in two ways is refused, so that no request reaches
 //! what its route does not lead to: dot segments, separators in disguise, empty segments, control
 //! characters, and bytes that an address may not contain.
+//!
+//! One segment may contain separators in disguise: the text that something is looked up by, as in
+//! `/stories/slug/2015%2F02%2Fhello-world`. It is the last one of its path, so that it decides
+//! nothing about where the request goes; the service decodes it once, after it has chosen the route.
+//! A dot segment is refused there too, behind whichever separator.
 
 /// Why a path is refused. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +31,9 @@ pub(crate) enum InvalidPath {
     NotEncoded,
 }
 
+/// The second segments of paths whose third one is looked up by its text.
+const LOOK_UPS: [&str; 2] = ["slug", "type"];
+
 /// Checks the path of a request as it stands in the request line, without the query.
 pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if !path.starts_with('/') {
@@ -34,10 +42,13 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if path.contains("//") {
         return Err(InvalidPath::EmptySegment);
     }
+    let text_begins = looked_up(path).map_or(path.len(), |text| path.len() - text.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
+        let is_text = path.len() - rest.len() > text_begins;
         match byte {
             b'%' => match escaped(&mut rest).ok_or(InvalidPath::MalformedEscape)? {
+                b'/' | b'\\' if is_text => {}
                 b'/' => return Err(InvalidPath::EncodedSlash),
                 b'\\' => return Err(InvalidPath::Backslash),
                 byte if byte.is_ascii_control() => return Err(InvalidPath::ControlCharacter),
@@ -49,10 +60,17 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
             _ => {}
         }
     }
-    if path.split('/').any(is_dot_segment) {
+    if has_dot_segment(path) {
         return Err(InvalidPath::DotSegment);
     }
     Ok(())
+}
+
+/// The text that something is looked up by, with a slash that may follow it.
+fn looked_up(path: &str) -> Option<&str> {
+    let mut parts = path.strip_prefix('/')?.splitn(3, '/');
+    let (_, second, text) = (parts.next()?, parts.next()?, parts.next()?);
+    (LOOK_UPS.contains(&second) && !text.trim_end_matches('/').contains('/')).then_some(text)
 }
 
 /// The part of the path that decides where the request goes.
@@ -72,9 +90,11 @@ fn may_stand_in_a_path(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte)
 }
 
-/// Whether a reader who decodes the segment sees `.` or `..`.
-fn is_dot_segment(segment: &str) -> bool {
-    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+/// Whether a reader who decodes the path sees a segment `.` or `..`, behind a slash or a backslash.
+fn has_dot_segment(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let decoded = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]
@@ -96,6 +116,16 @@ mod tests {
             "/stories/100%25",
             "/stories/%252e%252e/x",
             "/stories/a:b@c;d=e,f!g$h&i'j(k)l*m+n~o_p",
+            "/stories/slug/2015%2F02%2fhello-world",
+            "/stories/slug/%2Fleading",
+            "/stories/slug/trailing%2F",
+            "/stories/slug/trailing%2F/",
+            "/projects/slug/a%5Cb",
+            "/sections/slug/%2F%2Fevil.example",
+            "/pages/type/a%2Fb",
+            "/stories/slug/a%252Fb",
+            "/stories/slug/v1..2",
+            "/stories/slug/...%2F....",
         ] {
             assert_eq!(check(path), Ok(()), "{path}");
         }
@@ -124,6 +154,24 @@ mod tests {
             ("/sections/%5c..%5Cinternal", Backslash),
             ("/sections%2finternal", EncodedSlash),
             ("/sections/..%2F..%2Finternal", EncodedSlash),
+            ("/stories/slug%2Fx", EncodedSlash),
+            ("/stories%2Fslug/x", EncodedSlash),
+            ("/stories%2Fslug%2Fx", EncodedSlash),
+            ("/stories/Slug/a%2Fb", EncodedSlash),
+            ("/stories/%73lug/a%2Fb", EncodedSlash),
+            ("/stories/x/slug/a%2Fb", EncodedSlash),
+            ("/stories/slug/a%2Fb/c", EncodedSlash),
+            ("/stories/slug/a%5Cb/restore", Backslash),
+            ("/stories/slug//a%2Fb", EmptySegment),
+            ("/stories/slug/a\\b", Backslash),
+            ("/stories/slug/%2E%2E", DotSegment),
+            ("/stories/slug/..%2F..%2Finternal", DotSegment),
+            ("/stories/slug/%2e%2E%2finternal", DotSegment),
+            ("/stories/slug/a%2F.", DotSegment),
+            ("/stories/slug/a%5c..%5Cb", DotSegment),
+            ("/stories/slug/a%2F..%5Cb", DotSegment),
+            ("/stories/slug/a%00b", ControlCharacter),
+            ("/stories/slug/a%2", MalformedEscape),
             ("/sections/\t/x", ControlCharacter),
             ("/sections/%09", ControlCharacter),
             ("/sections/%00", ControlCharacter),
@@ -181,6 +229,8 @@ mod tests {
             Just("#"),
             Just("a"),
             Just("internal"),
+            Just("slug/"),
+            Just("x/slug/"),
             Just("é"),
             Just(" "),
             Just("{"),
@@ -210,6 +260,12 @@ mod tests {
             for path in [format!("/x/a%{byte:02x}b"), format!("/x/a%{byte:02X}b")] {
                 prop_assert_eq!(check(&path).is_err(), is_refused, "{}", path);
             }
+        }
+
+        #[test]
+        fn a_text_to_look_up_has_every_byte_but_control_characters(byte in any::<u8>()) {
+            let path = format!("/stories/slug/a%{byte:02X}b");
+            prop_assert_eq!(check(&path).is_err(), byte.is_ascii_control(), "{}", path);
         }
 
         #[test]

@@ -22,7 +22,7 @@ use service_kit::{
 };
 
 use crate::{
-    cors::{self, Origins},
+    cors::{self, CorsPolicy},
     docs, integrity, path,
     proxy::Proxy,
     upstream::{Upstream, Upstreams},
@@ -39,11 +39,17 @@ pub(crate) fn is_routed(segment: &str) -> bool {
     SECTIONS.contains(&segment) || CONTENT.contains(&segment)
 }
 
+/// Returns whether a path has to stay as the client sent it: a service reads it, or `/docs/`, which
+/// leads to the page at `/docs`, so that the page finds its files.
+pub(crate) fn path_stays(path: &str) -> bool {
+    path == "/docs/" || path::first_segment(path).is_some_and(is_routed)
+}
+
 /// All that the routes need. Made once, shared by all workers.
 #[derive(Clone)]
 pub(crate) struct Routes {
     pub(crate) health: Health,
-    pub(crate) origins: Origins,
+    pub(crate) cors: CorsPolicy,
     pub(crate) limits: RateLimit,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) upstreams: Upstreams,
@@ -55,14 +61,17 @@ impl Routes {
         let owned = |segments: &'static [&str], upstream| {
             segments.iter().map(move |segment| (*segment, Arc::clone(upstream)))
         };
+        let policy = Arc::new(self.cors.clone());
         // The last one sees a request first. CORS comes before the refusals, so that scripts in a
         // browser can read those too.
         let mut scope = web::scope("")
             .app_data(web::Data::new(self.limits.clone()))
             .wrap(from_fn(refuse_invalid_paths))
             .wrap(from_fn(rate_limit))
-            .wrap(self.origins.middleware())
-            .wrap(from_fn(cors::explain_refusals))
+            .wrap(self.cors.middleware())
+            .wrap(from_fn(move |request, next: Next<_>| {
+                cors::explain_refusals(Arc::clone(&policy), request, next)
+            }))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))

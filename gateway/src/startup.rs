@@ -17,10 +17,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cors::{InvalidOrigin, Origins},
+    cors::{CorsPolicy, InvalidCors},
     health,
     proxy::Proxy,
-    routes::Routes,
+    routes::{self, Routes},
     upstream::Upstreams,
 };
 
@@ -60,9 +60,9 @@ pub enum StartupError {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// An allowed origin is none.
+    /// A setting of CORS is wrong.
     #[error(transparent)]
-    Origin(#[from] InvalidOrigin),
+    Cors(#[from] InvalidCors),
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made")]
     Client(#[from] reqwest::Error),
@@ -77,7 +77,7 @@ pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
     drain: Duration,
-    origins: Origins,
+    cors: CorsPolicy,
     limits: RateLimit,
     upstreams: Upstreams,
     client: Client,
@@ -97,7 +97,7 @@ impl Gateway {
             address: listener.local_addr()?,
             listener,
             drain: Duration::from_secs(settings.server.drain_seconds.into()),
-            origins: Origins::new(&settings.cors)?,
+            cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit, Place::Edge),
             upstreams: Upstreams::new(&settings.upstreams),
             client: http::streaming_client()?,
@@ -112,14 +112,14 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, origins, limits, upstreams, client, timeouts } =
-            self;
+        let Self { listener, address: _, drain, cors, limits, upstreams, client, timeouts } = self;
         let health = health::of_gateway(&upstreams, &client, timeouts);
         let probes = health::probe_all(&upstreams, &client, timeouts);
         let proxy = Arc::new(Proxy { client, runtime: Handle::current(), timeouts });
-        let routes = Routes { health: health.clone(), origins, limits, proxy, upstreams };
+        let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
-        server::serve_passing_on(listener, health, drain, shutdown, configure).await?;
+        let stays = routes::path_stays;
+        server::serve_passing_on(listener, health, drain, shutdown, stays, configure).await?;
         drop(probes);
         Ok(())
     }

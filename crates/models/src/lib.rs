@@ -18,6 +18,7 @@ mod resolve;
 mod schema;
 mod section;
 mod section_body;
+pub mod site_path;
 mod slug;
 mod text;
 mod user;

@@ -58,7 +58,7 @@ catalogue! {
     BadRequest = "bad_request", 400, "Bad request";
     /// A token is needed, and what came is missing or not valid.
     Unauthorized = "unauthorized", 401, "Unauthorized";
-    /// The caller is known, and may not do this.
+    /// The caller is known and may not do this, or the scripts of a site may not call.
     Forbidden = "forbidden", 403, "Forbidden";
     /// No such route.
     RouteNotFound = "route_not_found", 404, "Route not found";

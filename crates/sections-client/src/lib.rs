@@ -78,6 +78,10 @@ impl SectionsClient {
 
     /// The public section with this slug.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Section>, Error> {
+        if matches!(slug, "." | "..") {
+            // An address cannot have such a segment; `url` would leave it out.
+            return Ok(None);
+        }
         self.get(&["sections", "slug", slug], &[]).await
     }
 

@@ -48,10 +48,34 @@ impl ETag {
         Self::of_parts([representation])
     }
 
+    /// Returns whether a tag that a client sent names this state.
+    ///
+    /// Proxies that compress an answer change its tag: some make it weak (nginx, HAProxy), others
+    /// append the content coding (Apache, Caddy, Jetty). The client can only send back the tag that
+    /// it got, so each of these forms stands for the tag itself, for `If-Match` too. That is a
+    /// deviation from RFC 9110 §13.1.1, which asks for the strong comparison there: a coding of the
+    /// same representation is not another state of the resource.
+    fn is_named_by(&self, sent: &EntityTag) -> bool {
+        sent.tag().strip_prefix(self.0.tag()).is_some_and(is_coding_suffix)
+    }
+
     /// The tag of what a value is answered as.
     pub fn of_json(value: &impl Serialize) -> Result<Self, ApiError> {
         serde_json::to_vec(value).map(|json| Self::of(&json)).map_err(ApiError::internal)
     }
+}
+
+/// The content codings that proxies append to tags (IANA, "HTTP Content Coding Registry").
+const CODINGS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "compress"];
+
+/// The separators between a tag and a coding: Apache and Caddy write `x-gzip`, Jetty `x--gzip`, and
+/// others `x;gzip` or `x:gzip`.
+const CODING_SEPARATORS: [&str; 4] = ["--", "-", ";", ":"];
+
+/// Returns whether this is all that a proxy adds to the end of a tag: nothing, or a coding.
+fn is_coding_suffix(suffix: &str) -> bool {
+    let mut codings = CODING_SEPARATORS.iter().filter_map(|mark| suffix.strip_prefix(mark));
+    suffix.is_empty() || codings.any(|coding| CODINGS.contains(&coding))
 }
 
 impl fmt::Display for ETag {
@@ -102,15 +126,15 @@ pub fn fixed(
     })
 }
 
-/// 304 where `If-None-Match` names the tag. Weak tags match too (RFC 9110 §13.1.2): caches and
-/// proxies that compress weaken them.
+/// Answers 304 if `If-None-Match` names the tag, also as a weak one (RFC 9110 §13.1.2) or as proxies
+/// change it.
 pub fn not_modified(request: &HttpRequest, tag: &ETag) -> Option<HttpResponse> {
     if !request.headers().contains_key(header::IF_NONE_MATCH) {
         return None;
     }
     let is_known = match IfNoneMatch::parse(request).ok()? {
         IfNoneMatch::Any => true,
-        IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag.0)),
+        IfNoneMatch::Items(tags) => tags.iter().any(|known| tag.is_named_by(known)),
     };
     is_known.then(|| {
         let mut response = HttpResponse::NotModified();
@@ -164,12 +188,12 @@ impl IfMatch {
         matches!(self.0, Expected::OneOf(_))
     }
 
-    /// Refuses with 412 unless `present` is the state that the caller expects. The comparison is
-    /// strong (RFC 9110 §13.1.1).
+    /// Refuses with 412 unless `present` is the state that the caller expects, named by its tag or
+    /// by what proxies make of that.
     pub fn check(&self, present: &ETag) -> Result<(), ApiError> {
         match &self.0 {
             Expected::Anything => Ok(()),
-            Expected::OneOf(tags) if tags.iter().any(|tag| tag.strong_eq(&present.0)) => Ok(()),
+            Expected::OneOf(tags) if tags.iter().any(|tag| present.is_named_by(tag)) => Ok(()),
             Expected::OneOf(_) => {
                 let detail = "It was changed since it was read (`If-Match` does not match). Read it \
                               again.";
@@ -260,9 +284,58 @@ mod tests {
         assert_eq!(check(&present.to_string()), Ok(()));
         assert_eq!(check(&format!("\"old\", {present}")), Ok(()));
         assert_eq!(check("*"), Ok(()));
-        for header in ["\"old\"", &format!("W/{present}"), "", "garbage"] {
+        for header in ["\"old\"", "W/\"old\"", "\"old-gzip\"", "", "garbage"] {
             assert_eq!(check(header), Err(ErrorCode::PreconditionFailed), "{header}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_a_proxy_changed_names_the_same_state() {
+        let present = ETag::of(b"now");
+        let tag = present.to_string().trim_matches('"').to_owned();
+        let is_named = |header: &str| {
+            let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
+            let is_matched = if_match.check(&present).is_ok();
+            let known = request(header::IF_NONE_MATCH, header);
+            assert_eq!(not_modified(&known, &present).is_some(), is_matched, "{header}");
+            is_matched
+        };
+        for suffix in [
+            "",
+            "-gzip",
+            "-br",
+            "-zstd",
+            "-deflate",
+            ";gzip",
+            ";br",
+            "--gzip",
+            ":zstd",
+            "-compress",
+        ] {
+            for header in [
+                format!("\"{tag}{suffix}\""),
+                format!("W/\"{tag}{suffix}\""),
+                format!("\"other\", W/\"{tag}{suffix}\" , \"x\""),
+            ] {
+                assert!(is_named(&header), "{header}");
+            }
+        }
+        for suffix in
+            ["-", "gzip", "-gzipx", "-gzip-br", "-x", "---gzip", "-GZIP", ";", "-identity"]
+        {
+            assert!(!is_named(&format!("\"{tag}{suffix}\"")), "{suffix}");
+        }
+        for header in [format!("\"{}-gzip\"", &tag[1..]), format!("\"x{tag}\""), tag.clone()] {
+            assert!(!is_named(&header), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_state_whose_own_tag_ends_like_a_coding_is_compared_as_a_whole() {
+        let long = ETag(EntityTag::new_strong("x-gzip".to_owned()));
+        let short = ETag(EntityTag::new_strong("x".to_owned()));
+        assert!(!long.is_named_by(&short.0));
+        assert!(short.is_named_by(&long.0) && long.is_named_by(&long.0));
     }
 
     #[test]

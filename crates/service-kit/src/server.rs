@@ -8,7 +8,9 @@ use std::{
 
 use actix_web::{
     App, HttpServer,
-    middleware::{Condition, NormalizePath, from_fn},
+    dev::ServiceRequest,
+    http::uri::{PathAndQuery, Uri},
+    middleware::{Condition, Next, NormalizePath, from_fn},
     web,
 };
 use tokio_util::sync::CancellationToken;
@@ -109,28 +111,33 @@ where
 
 /// Like [`serve`], for a process that passes requests on instead of handling them.
 ///
-/// Paths stay as the client sent them. A client that leaves ends the handling of its request, so
-/// that what it waited for can be cancelled. `routes` places [`Health::routes`] itself.
+/// Paths that `stays` says yes to stay as the client sent them; a slash at the end of any other
+/// makes no difference. A client that leaves ends the handling of its request, so that what it waited
+/// for can be cancelled. `routes` places [`Health::routes`] itself.
 pub async fn serve_passing_on<F>(
     listener: TcpListener,
     health: Health,
     drain: Duration,
     shutdown: CancellationToken,
+    stays: fn(&str) -> bool,
     routes: F,
 ) -> io::Result<()>
 where
     F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 {
-    listen(listener, health, drain, shutdown, Requests::PassedOn, routes).await
+    listen(listener, health, drain, shutdown, Requests::PassedOn { stays }, routes).await
 }
 
 /// What happens to requests here.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Requests {
     /// A handler answers, and is not dropped half-way when the client leaves: it may be writing.
     Handled,
-    /// Somebody else answers, who has to see what the client sent.
-    PassedOn,
+    /// Somebody else answers those whose path `stays`, and has to see what the client sent.
+    PassedOn {
+        /// Returns whether the path is that of a request that is passed on.
+        stays: fn(&str) -> bool,
+    },
 }
 
 async fn listen<F>(
@@ -145,10 +152,17 @@ where
     F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
-    let is_handled = requests == Requests::Handled;
+    let (is_handled, stays): (_, fn(&str) -> bool) = match requests {
+        Requests::Handled => (true, |_| false),
+        Requests::PassedOn { stays } => (false, stays),
+    };
     let server = HttpServer::new(move || {
         App::new()
+            // Also makes several slashes one, which nothing may do to what is passed on.
             .wrap(Condition::new(is_handled, NormalizePath::trim()))
+            .wrap(from_fn(move |request, next: Next<_>| {
+                next.call(without_final_slash(request, stays))
+            }))
             .wrap(from_fn(observe))
             .configure(routes.clone())
             .default_service(web::to(route_not_found))
@@ -175,6 +189,21 @@ where
     let (served, ()) = tokio::join!(server, stop);
     tracing::info!(%address, "stopped");
     served
+}
+
+/// The request without the slash at the end of its path, unless that stays or is all there is.
+fn without_final_slash(mut request: ServiceRequest, stays: fn(&str) -> bool) -> ServiceRequest {
+    let uri = request.uri();
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty() && !path.ends_with('/'));
+    let Some(path) = path.filter(|_| !stays(uri.path())) else { return request };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+    request
 }
 
 /// Where the listener listens, as an address for clients on this machine.

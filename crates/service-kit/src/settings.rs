@@ -31,6 +31,12 @@ pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
 /// `\u00fc`, which is how some clients write all that is not ASCII.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
+/// The request headers that scripts in browsers may set unless configured otherwise: those that the
+/// API reads, and those that clients for tracing and caching add by themselves (W3C Trace Context and
+/// Baggage, Sentry).
+const CORS_HEADERS: &str = "accept, authorization, baggage, cache-control, content-type, \
+    idempotency-key, if-match, if-none-match, sentry-trace, traceparent, tracestate, x-request-id";
+
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -156,6 +162,8 @@ pub struct Upstreams {
 pub struct Cors {
     /// Origins such as `https://example.com`; `*` allows every origin.
     pub allowed_origins: CommaSeparated,
+    /// The request headers that scripts of these origins may set; `*` allows every header.
+    pub allowed_headers: CommaSeparated,
 }
 
 /// How many requests somebody may send: each address, and each token.
@@ -389,6 +397,7 @@ fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
         ("migrations.lease_seconds", config::Value::from(30)),
         ("migrations.throttle", text("gentle")),
         ("cors.allowed_origins", text("")),
+        ("cors.allowed_headers", text(CORS_HEADERS)),
         ("rate_limit.requests_per_second", config::Value::from(1_000)),
         ("rate_limit.burst", config::Value::from(20_000)),
     ];
@@ -445,6 +454,7 @@ mod tests {
         assert_eq!(settings.upstreams.content.urls()[0].to_string(), "http://127.0.0.1:5003");
         assert!(settings.auth.static_token.is_none());
         assert!(settings.cors.allowed_origins.0.is_empty());
+        assert_eq!(settings.cors.allowed_headers.0.len(), 12);
     }
 
     #[test]

@@ -43,28 +43,90 @@ async fn an_allowed_origin_gets_its_permission_from_the_gateway() {
             names(answer.head.get("access-control-allow-methods")),
             ["delete", "get", "head", "options", "patch", "post", "put"]
         );
-        assert_eq!(names(answer.head.get("access-control-allow-headers")).len(), 6);
+        assert_eq!(names(answer.head.get("access-control-allow-headers")).len(), 12);
         assert!(answer.head.get("vary").unwrap().contains("Origin"));
     }
     assert!(upstream.heads().is_empty(), "a preflight is no business of the services");
 }
 
 #[tokio::test]
-async fn other_origins_methods_and_headers_are_refused_in_the_one_error_shape() {
+async fn what_clients_for_tracing_and_caching_send_is_allowed_and_so_is_nothing() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = allowing(&upstream, SITE).await;
-    for request in [
-        preflight("https://evil.example", "GET", "authorization"),
-        preflight("https://site.example.evil.example", "GET", "authorization"),
-        preflight("http://site.example", "GET", "authorization"),
-        preflight(SITE, "TRACE", "authorization"),
-        preflight(SITE, "GET", "x-other"),
+    for headers in [
+        "accept",
+        "baggage",
+        "cache-control",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "Accept, Authorization,Baggage, cache-control,content-type,sentry-trace,traceparent",
+        "",
+        " ",
+        ",",
+        "traceparent,,  ,tracestate,",
+    ] {
+        let answer = gateway.send(preflight(SITE, "GET", headers)).await;
+        assert_eq!(answer.head.status(), 200, "{headers:?}");
+        assert_eq!(answer.head.get("access-control-allow-origin"), Some(SITE), "{headers:?}");
+    }
+    let without = format!(
+        "OPTIONS /stories HTTP/1.1\r\nhost: h\r\norigin: {SITE}\r\n\
+         access-control-request-method: GET\r\n\r\n"
+    );
+    assert_eq!(gateway.send(without).await.head.status(), 200);
+    assert!(upstream.heads().is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_says_which_setting_would_allow_it() {
+    let upstream = Upstream::answering(ok("")).await;
+    let gateway = allowing(&upstream, SITE).await;
+    for (request, words) in [
+        (
+            preflight("https://evil.example", "GET", "authorization"),
+            ["https://evil.example", "`cors.allowed_origins`"],
+        ),
+        (
+            preflight("https://site.example.evil.example", "GET", ""),
+            ["https://site.example.evil.example", "`cors.allowed_origins`"],
+        ),
+        (
+            preflight("http://site.example", "GET", "authorization"),
+            ["http://site.example may", "`cors.allowed_origins`"],
+        ),
+        (preflight(SITE, "TRACE", "authorization"), ["GET, POST, PUT", "DELETE"]),
+        (
+            preflight(SITE, "GET", "accept, x-other,,X-More"),
+            ["`x-other`, `X-More`", "`cors.allowed_headers`"],
+        ),
     ] {
         let answer = gateway.send(&request).await;
-        assert_problem(answer.head.status(), &answer.body, ErrorCode::BadRequest);
+        let problem = assert_problem(answer.head.status(), &answer.body, ErrorCode::Forbidden);
+        for word in words {
+            assert!(problem.detail.contains(word), "{}", problem.detail);
+        }
         assert_eq!(answer.head.get("access-control-allow-origin"), None, "{request}");
     }
+    let malformed = gateway.send(preflight(SITE, "GET", "a b")).await;
+    assert_problem(malformed.head.status(), &malformed.body, ErrorCode::BadRequest);
     assert!(upstream.heads().is_empty());
+}
+
+#[tokio::test]
+async fn the_setting_decides_which_headers_scripts_may_set() {
+    let upstream = Upstream::answering(ok("")).await;
+    for (setting, headers, status) in [
+        ("x-one, X-Two", "x-two,X-ONE", 200),
+        ("x-one, X-Two", "traceparent", 403),
+        ("*", "anything,x-at-all", 200),
+    ] {
+        let mut setup = Setup::new(&upstream, &upstream);
+        (setup.allowed_origins, setup.allowed_headers) = (SITE, setting);
+        let gateway = setup.start().await;
+        let answer = gateway.send(preflight(SITE, "PUT", headers)).await;
+        assert_eq!(answer.head.status(), status, "{setting}: {headers}");
+    }
 }
 
 #[tokio::test]
@@ -114,17 +176,31 @@ async fn a_star_allows_every_origin() {
 }
 
 #[tokio::test]
-async fn without_the_setting_there_is_no_cors_at_all() {
+async fn without_the_setting_a_preflight_says_what_to_set_and_nothing_else_changes() {
     let upstream = Upstream::answering(ok("hi")).await;
     let gateway = allowing(&upstream, "").await;
     let request = format!("GET /stories HTTP/1.1\r\nhost: h\r\norigin: {SITE}\r\n\r\n");
-    for request in [request, preflight(SITE, "GET", "authorization")] {
-        let answer = gateway.send(request).await;
-        for name in ["access-control-allow-origin", "access-control-expose-headers", "vary"] {
-            assert_eq!(answer.head.get(name), None);
+    let answer = gateway.send(request).await;
+    assert_eq!((answer.head.status(), answer.body.as_slice()), (200, &b"hi"[..]));
+    for name in ["access-control-allow-origin", "access-control-expose-headers", "vary"] {
+        assert_eq!(answer.head.get(name), None);
+    }
+    for (origin, example) in
+        [(SITE, SITE), ("null", "https://site.example"), ("<b>", "https://site.example")]
+    {
+        for path in ["/stories/1", "/health", "/unknown"] {
+            let request = preflight(origin, "GET", "authorization").replace("/stories/1", path);
+            let answer = gateway.send(request).await;
+            let problem = assert_problem(answer.head.status(), &answer.body, ErrorCode::Forbidden);
+            let variable = format!("TURBULENCE__CORS__ALLOWED_ORIGINS={example}.");
+            assert!(problem.detail.contains("`cors.allowed_origins`"), "{}", problem.detail);
+            assert!(problem.detail.ends_with(&variable), "{}", problem.detail);
+            assert_eq!(answer.head.get("access-control-allow-origin"), None);
         }
     }
-    assert_eq!(upstream.heads().len(), 2, "OPTIONS is an ordinary method then");
+    let options = "OPTIONS /stories HTTP/1.1\r\nhost: h\r\n\r\n";
+    assert_eq!(gateway.send(options).await.head.status(), 200);
+    assert_eq!(upstream.heads().len(), 2, "OPTIONS without an origin is an ordinary method");
 }
 
 #[tokio::test]
@@ -134,4 +210,13 @@ async fn a_wrong_origin_ends_the_start_with_its_key() {
     setup.allowed_origins = "https://site.example/";
     let error = Gateway::bind(&setup.settings()).await.unwrap_err();
     assert!(error.to_string().contains("`cors.allowed_origins`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_header_ends_the_start_with_its_key() {
+    let upstream = Upstream::answering(ok("")).await;
+    let mut setup = Setup::new(&upstream, &upstream);
+    setup.allowed_headers = "x-one,x two";
+    let error = Gateway::bind(&setup.settings()).await.unwrap_err().to_string();
+    assert!(error.contains("`cors.allowed_headers`") && error.contains("x two"), "{error}");
 }

@@ -14,6 +14,41 @@ async fn health_and_liveness_ask_nobody() {
 }
 
 #[tokio::test]
+async fn a_slash_at_the_end_makes_no_difference() {
+    let upstream = Upstream::answering(ok("")).await;
+    let gateway = TestGateway::before(&upstream).await;
+    gateway.readiness(200).await;
+    for path in
+        ["/health", "/health/live", "/health/ready", "/warmup", "/openapi.json", "/integrity"]
+    {
+        let plain = gateway.get(path).await;
+        for with_slash in [format!("{path}/"), format!("{path}/?x=1")] {
+            let status = gateway.get(&with_slash).await.status();
+            let plain = match with_slash.ends_with('/') {
+                true => plain.status(),
+                false => gateway.get(&format!("{path}?x=1")).await.status(),
+            };
+            assert_eq!(status, plain, "{with_slash}");
+            assert_ne!(status, 404, "{with_slash}");
+        }
+        let head = gateway.client.head(gateway.url(&format!("{path}/"))).send().await.unwrap();
+        assert_eq!(head.status(), plain.status(), "HEAD {path}/");
+    }
+    for path in ["/health//", "/health/ready//", "//"] {
+        assert_eq!(gateway.get(path).await.status(), 400, "{path}");
+    }
+    // What is passed on arrives as it was sent, and the page finds its files.
+    let slashes = upstream.heads().len();
+    gateway.get("/stories/").await;
+    assert_eq!(upstream.heads()[slashes].target(), "/stories/");
+    let page = gateway.get("/docs/").await;
+    assert_eq!(
+        (page.status(), &page.headers()["location"]),
+        (307.try_into().unwrap(), &"../docs".parse().unwrap())
+    );
+}
+
+#[tokio::test]
 async fn readiness_lists_every_replica_of_every_service() {
     let (sections, content) = (Upstream::answering("").await, Upstream::answering("").await);
     let second = Upstream::answering("").await;

@@ -18,6 +18,7 @@ pub(crate) use users::UserStore;
 pub(crate) use write::{NewItem, WriteError};
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,7 +30,11 @@ use data_service::idempotency::Idempotency;
 use futures_util::TryStreamExt;
 use models::ObjectId;
 use moka::sync::Cache;
-use mongo_kit::{Cached, Connection, Stamp, Watch, document::readable, lenient};
+use mongo_kit::{
+    Cached, Connection, Stamp, Watch,
+    document::readable,
+    lenient::{self, FieldReader},
+};
 use mongodb::{
     Client, ClientSession, Collection,
     bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc, oid},
@@ -137,24 +142,55 @@ impl<K: Kind> ContentStore<K> {
         self.linked.get(read).await
     }
 
-    /// Returns the public item that is looked up by this text: its slug, or the type of a page. The
-    /// newest is returned where several have a slug, and the oldest page of a type.
+    /// Returns the public item that is looked up by the first of these texts that any has: its
+    /// slug, or the type of a page. The newest is returned where several have a slug, and the oldest
+    /// page of a type.
     pub(crate) async fn by_address(
         &self,
-        address: &str,
+        addresses: &[String],
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K::Item>> {
-        self.find_public(public_one::<K>(hidden), Some(address)).await
+        self.find_by_address(public_one::<K>(hidden), addresses).await
     }
 
-    /// Returns the public item of a section with this slug; the newest where several have it.
+    /// Returns the same among the items of a section.
     pub(crate) async fn by_slug_in(
         &self,
         section: ObjectId,
-        slug: &str,
+        slugs: &[String],
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K::Item>> {
-        self.find_public(within(public_one::<K>(hidden), section), Some(slug)).await
+        self.find_by_address(within(public_one::<K>(hidden), section), slugs).await
+    }
+
+    async fn find_by_address(
+        &self,
+        filter: Document,
+        addresses: &[String],
+    ) -> mongodb::error::Result<Option<K::Item>> {
+        let Some((address, others)) = addresses.split_first() else { return Ok(None) };
+        let exact = self.find_public(filter.clone(), Some(address)).await?;
+        if exact.is_some() || others.is_empty() {
+            return Ok(exact);
+        }
+        let candidates: Vec<_> =
+            others.iter().flat_map(|other| lenient::text_candidates(other)).collect();
+        let mut of_others = filter.clone();
+        of_others.insert(K::ADDRESS, doc! { "$in": candidates });
+        let address_alone = doc! { K::ADDRESS: 1, "_id": 0 };
+        let mut documents = self.collection.find(of_others).projection(address_alone).await?;
+        let mut places = BTreeSet::new();
+        while let Some(document) = documents.try_next().await? {
+            let address = FieldReader::new(&document).text(K::ADDRESS);
+            places.extend(others.iter().position(|other| Some(other) == address.as_ref()));
+        }
+        for other in places.into_iter().filter_map(|place| others.get(place)) {
+            let found = self.find_public(filter.clone(), Some(other)).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the public item of a section that shows one; the one that was there first.

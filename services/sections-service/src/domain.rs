@@ -6,7 +6,10 @@ mod tree;
 
 use std::collections::{HashMap, HashSet};
 
-use models::{ObjectId, Section, SectionEntry, SectionNode};
+use models::{
+    ObjectId, Section, SectionEntry, SectionNode,
+    site_path::{readings, slug_key},
+};
 
 pub(crate) use integrity::{Findings, inspect};
 pub(crate) use resolve::Redirects;
@@ -23,8 +26,11 @@ pub(crate) struct Sections {
     unreadable: Vec<ObjectId>,
     /// Where those that the public sees are among them.
     public: HashMap<ObjectId, usize>,
-    /// The same by what is above them and their slug.
+    /// The same by what is above them and their slug, in each form in which a path names it.
     public_children: HashMap<(Option<ObjectId>, String), usize>,
+    /// How many segments of a path the slug of a public section has at most: one, but where slugs
+    /// with slashes were taken over.
+    longest_slug: usize,
 }
 
 /// Who is looking.
@@ -41,12 +47,23 @@ impl Sections {
     pub(crate) fn new(mut sections: Vec<Section>, deleted: Vec<Section>) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
         let public = public(&sections);
-        let by_parent = |place: &usize| {
-            let section = &sections[*place];
-            ((section.parent_id, section.slug.clone()), *place)
-        };
-        let public_children = public.values().map(by_parent).collect();
-        Self { sections, deleted, unreadable: Vec::new(), public, public_children }
+        let mut places: Vec<_> = public.values().copied().collect();
+        places.sort_unstable();
+        let mut public_children = HashMap::new();
+        // The slug as it is wins over one that another section's slug may be read as.
+        let forms: [fn(&str) -> Vec<String>; 2] = [|slug| vec![slug.to_owned()], names];
+        for form in forms {
+            for place in &places {
+                let section = &sections[*place];
+                for name in form(&section.slug) {
+                    public_children.entry((section.parent_id, name)).or_insert(*place);
+                }
+            }
+        }
+        let segments = |place: &usize| slug_key(&sections[*place].slug).split('/').count();
+        let longest_slug = places.iter().map(segments).max().unwrap_or(1);
+        let unreadable = Vec::new();
+        Self { sections, deleted, unreadable, public, public_children, longest_slug }
     }
 
     /// The same beside sections that cannot be read.
@@ -68,9 +85,14 @@ impl Sections {
         self.public.get(&id).map(|place| &self.sections[*place])
     }
 
-    fn public_child(&self, parent: Option<ObjectId>, slug: &str) -> Option<&Section> {
-        let place = self.public_children.get(&(parent, slug.to_owned()));
-        place.map(|place| &self.sections[*place])
+    /// The public section below `parent` that a part of a path names.
+    fn public_child(&self, parent: Option<ObjectId>, part: &str) -> Option<&Section> {
+        let forms = readings(part).into_iter().flat_map(|text| {
+            let key = slug_key(&text);
+            [text, key]
+        });
+        let mut places = forms.filter_map(|text| self.public_children.get(&(parent, text)));
+        places.next().map(|place| &self.sections[*place])
     }
 
     /// What this audience sees.
@@ -115,6 +137,12 @@ impl Sections {
         }
         nodes(None, LARGEST_ANSWER, &mut children)
     }
+}
+
+/// The texts by which a path may name a section, besides its slug as it is: without the slashes
+/// around it, and decoded where the slug was stored percent-encoded.
+fn names(slug: &str) -> Vec<String> {
+    readings(slug).iter().map(|text| slug_key(text)).collect()
 }
 
 /// The sections that the public sees: published, as everything above them is.

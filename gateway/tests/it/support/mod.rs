@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) sections: Vec<SocketAddr>,
     pub(crate) content: Vec<SocketAddr>,
     pub(crate) allowed_origins: &'static str,
+    /// The default where it is empty.
+    pub(crate) allowed_headers: &'static str,
     /// How many requests somebody may send at once, and one in a second after that.
     pub(crate) burst: Option<u32>,
     pub(crate) timeouts: Timeouts,
@@ -47,7 +49,7 @@ impl Setup {
 
     pub(crate) fn replicas(sections: Vec<SocketAddr>, content: Vec<SocketAddr>) -> Self {
         let timeouts = Timeouts::default();
-        Self { sections, content, allowed_origins: "", burst: None, timeouts }
+        Self { sections, content, allowed_origins: "", allowed_headers: "", burst: None, timeouts }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -64,6 +66,9 @@ impl Setup {
             ("upstreams.content", urls(&self.content)),
             ("cors.allowed_origins", self.allowed_origins.to_owned()),
         ];
+        if !self.allowed_headers.is_empty() {
+            command_line.push(("cors.allowed_headers", self.allowed_headers.to_owned()));
+        }
         if let Some(burst) = self.burst {
             command_line.push(("rate_limit.requests_per_second", "1".to_owned()));
             command_line.push(("rate_limit.burst", burst.to_string()));

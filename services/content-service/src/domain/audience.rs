@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use models::{ContentType, ObjectId, SectionEntry};
+use models::{ContentType, ObjectId, SectionEntry, site_path::slug_spellings};
 
 /// Who is looking.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,13 +47,13 @@ impl Directory {
 
     /// The section with this slug, as far as the audience sees it.
     pub(crate) fn by_slug(&self, slug: &str, audience: &Audience) -> Option<&SectionEntry> {
-        self.sections.iter().find(|section| {
-            let is_visible = match audience {
-                Audience::Public(_) => section.is_public,
-                Audience::Editors => !section.is_deleted,
-            };
-            is_visible && section.slug == slug
-        })
+        let visible = self.sections.iter().filter(|section| match audience {
+            Audience::Public(_) => section.is_public,
+            Audience::Editors => !section.is_deleted,
+        });
+        let visible: Vec<_> = visible.collect();
+        let with = |slug: &str| visible.iter().find(|section| section.slug == slug).copied();
+        slug_spellings(slug).iter().find_map(|slug| with(slug))
     }
 
     /// The section with this id, in the trash or not.

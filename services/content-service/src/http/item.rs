@@ -5,6 +5,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use data_service::database_error;
+use models::site_path::slug_spellings;
 use mongo_kit::Stamp;
 use service_kit::{
     ApiError,
@@ -38,7 +39,7 @@ pub(super) async fn by_slug<K: Kind>(
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
-    let item = found::<K, _>(store.by_address(&slug, &hidden).await)?;
+    let item = found::<K, _>(store.by_address(&slug_spellings(&slug), &hidden).await)?;
     tags.answer(&request, key, stamp, &item)
 }
 
@@ -68,7 +69,7 @@ pub(super) async fn page_by_type(
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
-    let page = found::<Pages, _>(store.by_address(&page_type, &hidden).await)?;
+    let page = found::<Pages, _>(store.by_address(&[page_type.into_inner()], &hidden).await)?;
     tags.answer(&request, key, stamp, &page)
 }
 

@@ -5,6 +5,7 @@ use data_service::database_error;
 use models::{
     ContentType, DisplayType, FieldError, Limit, Offset, PathResolution, Resolution, Resolved,
     ResolvedContent, ResolvedPath,
+    site_path::{canonical, join, slug_spellings},
 };
 use serde::Deserialize;
 use service_kit::{ApiError, conditional::json, extract::Query};
@@ -68,43 +69,77 @@ pub(super) async fn resolve(
             return Ok(response);
         }
     }
-    let moved_to = match (last_segment(&path), kind_below(found)) {
-        (None, _) => None,
-        (Some(slug), Some(ContentType::Story)) => own_path(&sections, &stories, slug).await?,
-        (Some(slug), Some(ContentType::Project)) => own_path(&sections, &projects, slug).await?,
-        (Some(_), Some(ContentType::Page)) => None,
-        (Some(slug), None) => match own_path(&sections, &stories, slug).await? {
-            None => own_path(&sections, &projects, slug).await?,
-            found => found,
-        },
+    let moved_to = match found {
+        Some(found) => moved_below(found, &sections, &stories, &projects).await?,
+        None => {
+            let segments: Vec<_> = path.trim_end_matches('/').split('/').skip(2).collect();
+            any_with(&slugs_at_end(&segments), &sections, &stories, &projects).await?
+        }
     };
+    let moved_to = moved_to.filter(|moved_to| canonical(&path) != *moved_to);
     moved_to.map_or_else(|| Err(ApiError::not_found("Path")), moved)
 }
 
-/// What may be the slug of an item that once stood at this path.
-fn last_segment(path: &str) -> Option<&str> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let (above, slug) = path.rsplit_once('/')?;
-    (!above.is_empty() && !slug.is_empty()).then_some(slug)
+/// Where an item stands now that once stood below this section.
+async fn moved_below(
+    found: &ResolvedPath,
+    sections: &Sections,
+    stories: &ContentStore<Stories>,
+    projects: &ContentStore<Projects>,
+) -> Result<Option<String>, ApiError> {
+    let Some((_, below)) = found.rest.split_first() else { return Ok(None) };
+    // All that is left of the path is the slug of an item that stood directly below: of the
+    // section's kind.
+    let slugs = slug_spellings(&found.rest.join("/"));
+    let direct = match found.section.content_type {
+        ContentType::Story => own_path(sections, stories, &slugs).await?,
+        ContentType::Project => own_path(sections, projects, &slugs).await?,
+        ContentType::Page => None,
+    };
+    match direct {
+        None => any_with(&slugs_at_end(below), sections, stories, projects).await,
+        found => Ok(found),
+    }
 }
 
-/// Of which kind an item was that stood directly below this section. Elsewhere nobody knows: its
-/// section may be in the trash, and what is said must not tell that from one that never was.
-fn kind_below(found: Option<&ResolvedPath>) -> Option<ContentType> {
-    found.filter(|found| found.rest.len() == 1).map(|found| found.section.content_type)
+/// Where an item of any kind stands that has one of these slugs. Of a path that leads to no section
+/// nobody knows the kind: its section may be in the trash, and the answer must not tell that from
+/// one that never was.
+async fn any_with(
+    slugs: &[String],
+    sections: &Sections,
+    stories: &ContentStore<Stories>,
+    projects: &ContentStore<Projects>,
+) -> Result<Option<String>, ApiError> {
+    match own_path(sections, stories, slugs).await? {
+        None => own_path(sections, projects, slugs).await,
+        found => Ok(found),
+    }
 }
 
-/// Where the public item with this slug stands.
+/// How many sections, one below the other, a path may begin with that are gone.
+const GONE_SECTIONS: usize = 8;
+
+/// The slugs that a path can end in, the longest first.
+fn slugs_at_end<S: AsRef<str>>(segments: &[S]) -> Vec<String> {
+    let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
+    let starts = 0..segments.len().min(GONE_SECTIONS);
+    let ends = starts.map(|start| segments[start..].join("/"));
+    ends.filter(|end| !end.is_empty()).flat_map(|end| slug_spellings(&end)).collect()
+}
+
+/// Where the public item stands that has the first of these slugs that any has.
 async fn own_path<K: Kind>(
     sections: &Sections,
     store: &ContentStore<K>,
-    slug: &str,
+    slugs: &[String],
 ) -> Result<Option<String>, ApiError> {
     let hidden = sections.public(store).await?;
-    let item = store.by_address(slug, &hidden).await.map_err(database_error)?;
-    let section = item.as_ref().and_then(|item| K::common(item).section_id.as_deref());
-    let Some(section) = section else { return Ok(None) };
-    Ok(sections.path(section).await.map(|path| format!("{path}/{slug}")))
+    let Some(item) = store.by_address(slugs, &hidden).await.map_err(database_error)? else {
+        return Ok(None);
+    };
+    let Some(section) = K::common(&item).section_id.as_deref() else { return Ok(None) };
+    Ok(sections.path(section).await.map(|path| join(&path, K::slug(&item))))
 }
 
 /// A section at a path, and who asks.
@@ -176,11 +211,14 @@ impl At<'_> {
                 Ok(item.map_or(What::Section, |item| What::Item(item, path.clone())))
             }
             [] => Ok(What::Section),
-            [slug] if K::UNTITLED.is_some() => {
+            rest if K::UNTITLED.is_some() => {
+                let slugs = slug_spellings(&rest.join("/"));
                 let item =
-                    store.by_slug_in(section.id, slug, hidden).await.map_err(database_error)?;
-                let own_path = format!("{path}/{slug}");
-                Ok(item.map_or(What::Nothing, |item| What::Item(item, own_path)))
+                    store.by_slug_in(section.id, &slugs, hidden).await.map_err(database_error)?;
+                Ok(item.map_or(What::Nothing, |item| {
+                    let own_path = join(path, K::slug(&item));
+                    What::Item(item, own_path)
+                }))
             }
             _ => Ok(What::Nothing),
         }

@@ -53,6 +53,11 @@ pub(crate) trait Kind: 'static {
     /// What an item has like those of every kind.
     fn common(item: &Self::Item) -> &Common;
 
+    /// The slug of an item; empty where the kind has none.
+    fn slug(_: &Self::Item) -> &str {
+        ""
+    }
+
     /// The items of a section, or some of them, as the answer to its path.
     fn listed(list: List<Self::Card>) -> ResolvedContent;
 
@@ -243,6 +248,10 @@ impl Kind for Stories {
         &item.common
     }
 
+    fn slug(item: &Story) -> &str {
+        &item.slug
+    }
+
     fn listed(list: List<Story>) -> ResolvedContent {
         ResolvedContent::Stories(list)
     }
@@ -337,6 +346,10 @@ impl Kind for Projects {
 
     fn common(item: &Project) -> &Common {
         &item.card.common
+    }
+
+    fn slug(item: &Project) -> &str {
+        &item.card.slug
     }
 
     fn listed(list: List<ProjectCard>) -> ResolvedContent {

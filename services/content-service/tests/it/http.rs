@@ -334,7 +334,9 @@ async fn health_says_how_the_service_is() {
     let site = Site::start(&database).await;
     let (status, body) = site.content.get("/health").await;
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("healthy")));
-    assert_eq!(site.content.get("/health/live").await.0, 200);
+    for path in ["/health/live", "/health/", "/health/live/", "/health/ready/", "/warmup/"] {
+        assert_eq!(site.content.get(path).await.0, 200, "{path}");
+    }
     let (status, body) = site.content.get("/health/ready").await;
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("ready")));
     assert_eq!(body["checks"]["migrations"]["applied"], 7);

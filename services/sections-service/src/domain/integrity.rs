@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use models::{IntegrityKind, ObjectId, Section};
+use models::{IntegrityKind, ObjectId, Section, site_path::canonical};
 
 use super::{Redirects, Tree};
 
@@ -42,7 +42,7 @@ pub(crate) fn inspect(
     for (path, id) in rules {
         if !known.contains_key(&id) && !unreadable.contains(&id) {
             add(IntegrityKind::DeadRedirect, path.to_owned());
-        } else if tree.path(id).is_some_and(|now| now == path) {
+        } else if tree.path(id).is_some_and(|now| now == canonical(path)) {
             // One from a path to below it does no harm: the section there wins, and when that is
             // gone, the redirect counts again.
             add(IntegrityKind::RedirectLoop, path.to_owned());

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use models::{Breadcrumb, ObjectId, PathResolution, ResolvedPath, Section};
+use models::{Breadcrumb, ObjectId, PathResolution, ResolvedPath, Section, site_path::canonical};
 
 use super::{Sections, tree::path_of};
 
-/// The longest path that is looked at, in segments. The tree is not half as deep.
+/// How many segments of a path may name sections. The tree is not half as deep; what follows may be
+/// the slug of an item, which can have any number.
 const LONGEST_PATH: usize = 32;
 
 /// Which paths led to which section before it was renamed or moved.
@@ -14,18 +15,28 @@ const LONGEST_PATH: usize = 32;
 /// A rule names the section, not its new path, so that however often it is moved, one step leads
 /// there. It holds for everything below the path.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Redirects(HashMap<String, ObjectId>);
+pub(crate) struct Redirects {
+    /// The rules as they are stored.
+    stored: HashMap<String, ObjectId>,
+    /// The same by their paths as [`canonical`] writes them.
+    by_path: HashMap<String, ObjectId>,
+}
 
 impl FromIterator<(String, ObjectId)> for Redirects {
     fn from_iter<T: IntoIterator<Item = (String, ObjectId)>>(rules: T) -> Self {
-        Self(rules.into_iter().collect())
+        let stored: HashMap<_, _> = rules.into_iter().collect();
+        let mut by_path: HashMap<_, _> =
+            stored.iter().map(|(path, id)| (canonical(path), *id)).collect();
+        // Of two rules for the same path, the one that is written so counts.
+        by_path.extend(stored.iter().map(|(path, id)| (path.clone(), *id)));
+        Self { stored, by_path }
     }
 }
 
 impl Redirects {
     /// Every rule, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, ObjectId)> {
-        self.0.iter().map(|(path, id)| (path.as_str(), *id))
+        self.stored.iter().map(|(path, id)| (path.as_str(), *id))
     }
 
     /// The paths that lead to each section, in order.
@@ -38,8 +49,16 @@ impl Redirects {
         paths
     }
 
-    fn get(&self, segments: &[&str]) -> Option<ObjectId> {
-        if self.0.is_empty() { None } else { self.0.get(&joined(segments)).copied() }
+    /// Returns the section that the rule for this path leads to, with how many segments beyond
+    /// `above` the path has. The longest path counts.
+    fn find(&self, above: &str, rest: &[&str], most: usize) -> Option<(ObjectId, usize)> {
+        if self.by_path.is_empty() {
+            return None;
+        }
+        (1..=rest.len().min(most)).rev().find_map(|length| {
+            let id = self.by_path.get(&below(above, &rest[..length]))?;
+            Some((*id, length))
+        })
     }
 }
 
@@ -53,51 +72,64 @@ impl Sections {
     pub(crate) fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut segments: Vec<&str> = path.split('/').collect();
-        if segments.len() > LONGEST_PATH {
-            return None;
-        }
+        let segments: Vec<&str> = path.split('/').collect();
         let mut is_moved = false;
-        let way = loop {
-            let way = self.way_along(&segments);
-            let rules = (way.len() + 1..=segments.len()).rev();
-            let target = rules.into_iter().find_map(|length| {
-                let id = redirects.get(&segments[..length])?;
-                Some((self.way_to(id)?, length))
-            });
-            match target {
-                None => break way,
-                Some((target, length)) => {
-                    is_moved = true;
-                    let rest = segments.split_off(length);
-                    segments = target.iter().map(|section| section.slug.as_str()).collect();
-                    segments.extend(rest);
-                }
-            }
-        };
+        let (mut way, mut rest) = self.walk(Vec::new(), &segments);
+        while let Some((target, length)) = self.redirect(redirects, &way, rest) {
+            is_moved = true;
+            (way, rest) = self.walk(target, &rest[length..]);
+        }
         if is_moved {
-            return Some(PathResolution::Moved { moved_to: joined(&segments) });
+            let moved_to = below(&path_of(&way), rest);
+            return Some(PathResolution::Moved { moved_to });
         }
         let section = (*way.last()?).clone();
         let breadcrumbs: Vec<_> =
             (1..=way.len()).map(|length| breadcrumb(&way[..length])).collect();
         let path = path_of(&way);
-        let rest = segments[way.len()..].iter().map(|segment| (*segment).to_owned()).collect();
+        let rest = rest.iter().map(|segment| (*segment).to_owned()).collect();
         let found = ResolvedPath { section, breadcrumbs, path, rest };
         Some(PathResolution::Found(Box::new(found)))
     }
 
-    /// The public sections that the segments name, one below the other, as far as they do.
-    fn way_along(&self, segments: &[&str]) -> Vec<&Section> {
-        let mut way: Vec<&Section> = Vec::new();
-        for segment in segments {
+    /// Goes on from a section along the segments as far as they name public sections, one below the
+    /// other. Returns the way and the segments that are left.
+    fn walk<'s, 'p>(
+        &'s self,
+        mut way: Vec<&'s Section>,
+        mut rest: &'p [&'p str],
+    ) -> (Vec<&'s Section>, &'p [&'p str]) {
+        while !rest.is_empty() && way.len() < LONGEST_PATH {
             let parent = way.last().map(|section| section.id);
-            match self.public_child(parent, segment) {
-                Some(section) => way.push(section),
-                None => break,
-            }
+            let lengths = (1..=self.longest_slug.min(rest.len())).rev();
+            let next = lengths.into_iter().find_map(|length| {
+                let child = self.public_child(parent, &rest[..length].join("/"))?;
+                Some((child, length))
+            });
+            let Some((child, length)) = next else { break };
+            way.push(child);
+            rest = &rest[length..];
         }
-        way
+        (way, rest)
+    }
+
+    /// The way to the section that a rule leads to which holds for the longest part of a path, with
+    /// how many segments of `rest` belong to that part.
+    fn redirect(
+        &self,
+        redirects: &Redirects,
+        way: &[&Section],
+        rest: &[&str],
+    ) -> Option<(Vec<&Section>, usize)> {
+        let (mut most, above) = (LONGEST_PATH.saturating_sub(way.len()), path_of(way));
+        // One that leads to what the public does not see gives way to a shorter one.
+        while let Some((id, length)) = redirects.find(&above, rest, most) {
+            if let Some(target) = self.way_to(id) {
+                return Some((target, length));
+            }
+            most = length - 1;
+        }
+        None
     }
 
     /// The path of a section that the public sees.
@@ -120,8 +152,10 @@ impl Sections {
     }
 }
 
-fn joined(segments: &[&str]) -> String {
-    segments.iter().fold(String::new(), |path, segment| path + "/" + segment)
+/// The path of what these segments name below another one.
+fn below(above: &str, segments: &[&str]) -> String {
+    let above = above.trim_end_matches('/');
+    segments.iter().fold(above.to_owned(), |path, segment| path + "/" + &canonical(segment))
 }
 
 fn breadcrumb(way: &[&Section]) -> Breadcrumb {
@@ -203,6 +237,75 @@ mod tests {
         {
             assert_eq!(found(path, &rules(&[])), None, "{path}");
         }
+    }
+
+    /// Sections as an old site may have them.
+    fn odd_sections() -> Sections {
+        let sections = vec![
+            section(1, "/Blog/", None, true),
+            section(2, "Café & Co", Some(1), true),
+            section(3, "a/b", None, true),
+            section(4, "%d0%bf", None, true),
+            section(5, "100%", Some(3), true),
+            section(6, "blog", None, true),
+            section(7, "/", None, true),
+        ];
+        Sections::new(sections, Vec::new())
+    }
+
+    #[test]
+    fn a_section_with_an_odd_slug_is_found_however_its_path_is_written() {
+        let sections = odd_sections();
+        for (path, number, own_path, rest) in [
+            ("/Blog", 1, "/Blog", ""),
+            ("/Blog/x", 1, "/Blog", "x"),
+            ("/blog/x", 6, "/blog", "x"),
+            ("/Blog/Café & Co/x", 2, "/Blog/Caf%C3%A9%20&%20Co", "x"),
+            ("/Blog/Cafe\u{301} & Co", 2, "/Blog/Caf%C3%A9%20&%20Co", ""),
+            ("/Blog/Caf%C3%A9%20%26%20Co/a%2Fb", 2, "/Blog/Caf%C3%A9%20&%20Co", "a%2Fb"),
+            ("/a/b", 3, "/a/b", ""),
+            ("/a%2Fb", 3, "/a/b", ""),
+            ("/a/b/100%/2015/02", 5, "/a/b/100%25", "2015/02"),
+            ("/a/b/100%25", 5, "/a/b/100%25", ""),
+            ("/п/x", 4, "/%25d0%25bf", "x"),
+            ("/%d0%bf", 4, "/%25d0%25bf", ""),
+            ("/%D0%BF", 4, "/%25d0%25bf", ""),
+            ("/%25d0%25bf", 4, "/%25d0%25bf", ""),
+            ("/", 7, "/", ""),
+        ] {
+            let found = sections.resolve(path, &rules(&[]));
+            let Some(PathResolution::Found(found)) = found else { panic!("{path}: {found:?}") };
+            assert_eq!((found.section.id, found.path.as_str()), (id(number), own_path), "{path}");
+            assert_eq!(found.rest.join("/"), rest, "{path}");
+            assert_eq!(found.breadcrumbs.last().unwrap().path, own_path);
+        }
+        for path in ["/BLOG", "/a", "/b", "/a/c", "/Blog/café & co"] {
+            let found = sections.resolve(path, &rules(&[]));
+            let is_there =
+                matches!(&found, Some(PathResolution::Found(found)) if found.rest.is_empty());
+            assert!(!is_there, "{path}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_holds_however_it_or_the_path_is_written() {
+        let sections = odd_sections();
+        for rule in ["/Alte Übersicht", "/Alte%20%C3%9Cbersicht"] {
+            for path in ["/Alte Übersicht/2015/x y", "/Alte%20%c3%9cbersicht/2015/x%20y"] {
+                let found = sections.resolve(path, &rules(&[(rule, 2)]));
+                let moved_to = "/Blog/Caf%C3%A9%20&%20Co/2015/x%20y".to_owned();
+                assert_eq!(found, Some(PathResolution::Moved { moved_to }), "{rule} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_path_may_be_of_any_length() {
+        let slug = "x/".repeat(500) + "x";
+        let (_, rest) = found(&format!("/a/{slug}"), &rules(&[("/a/old", 2)])).unwrap();
+        assert_eq!(rest.join("/"), slug);
+        let moved = found(&format!("/a/old/{slug}"), &rules(&[("/a/old", 2)])).unwrap().0;
+        assert_eq!(moved, format!("→ /a/b/{slug}"));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use models::{ObjectId, Patch, Section, SectionCreate, SectionOrder, SectionPatch, Slug};
+use models::{
+    ObjectId, Patch, Section, SectionCreate, SectionOrder, SectionPatch, Slug, site_path::join,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -448,9 +450,9 @@ impl Tree {
     }
 }
 
-/// The path of the last section on this way.
+/// The path of the last section on this way, percent-encoded.
 pub(super) fn path_of(way: &[&Section]) -> String {
-    way.iter().fold(String::new(), |path, section| path + "/" + &section.slug)
+    way.iter().fold(String::new(), |path, section| join(&path, &section.slug))
 }
 
 /// Existing sites may have any number; what can be written ends at the largest of 32 bits.

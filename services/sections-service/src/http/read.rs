@@ -5,7 +5,9 @@ use actix_web::{
     web::{Data, Path},
 };
 use data_service::database_error;
-use models::{ContentType, NavVisibility, ObjectId, Section, SectionNode};
+use models::{
+    ContentType, NavVisibility, ObjectId, Section, SectionNode, site_path::slug_spellings,
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     ApiError,
@@ -139,7 +141,7 @@ pub(super) async fn tree(
     path = "/sections/slug/{slug}",
     tag = "sections",
     params(
-        ("slug" = String, Path, pattern = "^[^/\\\\\\u0000-\\u001F\\u007F]+$", description = "Its slug."),
+        ("slug" = String, Path, pattern = "^[^\\u0000-\\u001F\\u007F]+$", description = "Its slug."),
         Drafts,
         ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")
@@ -160,8 +162,12 @@ pub(super) async fn by_slug(
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
     let snapshot = store.all().await.map_err(database_error)?;
-    let found = find(&request, &snapshot, audience, |section| section.slug == *slug)?;
-    found.ok_or_else(|| ApiError::not_found("Section"))
+    for slug in slug_spellings(&slug) {
+        if let Some(found) = find(&request, &snapshot, audience, |section| section.slug == slug)? {
+            return Ok(found);
+        }
+    }
+    Err(ApiError::not_found("Section"))
 }
 
 /// The section with this id.
