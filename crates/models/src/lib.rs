@@ -14,6 +14,7 @@ mod moment;
 pub mod patch;
 mod problem;
 mod resolve;
+mod sanitized;
 mod schema;
 mod section;
 mod section_body;
@@ -36,6 +37,7 @@ pub use moment::{InvalidMoment, Moment};
 pub use patch::Patch;
 pub use problem::{ErrorCode, FieldError, Problem};
 pub use resolve::{Resolution, Resolved, ResolvedContent};
+pub use sanitized::Removed;
 pub use section::{
     Breadcrumb, ContentCounts, ContentType, DisplayType, NavVisibility, PathResolution,
     ResolvedPath, Section, SectionEntry, SectionNode,

@@ -20,8 +20,10 @@ use url::Url;
 use crate::server::local_url;
 
 mod auth;
+mod html;
 
 pub use auth::{Algorithm, Auth, AuthMode, Google, Oidc, ProviderUrl};
+pub use html::{ClassPrefixes, EmbedHosts, Html};
 
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
@@ -52,6 +54,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// Who may see drafts and change things.
     pub auth: Auth,
+    /// The HTML of content.
+    pub html: Html,
     /// The first user, created by a migration.
     #[serde(default)]
     pub admin: Admin,
@@ -392,6 +396,7 @@ fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
         ("rate_limit.requests_per_second", config::Value::from(1_000)),
         ("rate_limit.burst", config::Value::from(20_000)),
     ];
+    defaults.extend(html::defaults());
     defaults.extend(auth::DEFAULTS.map(|(key, value)| (key, text(value))));
     defaults
 }

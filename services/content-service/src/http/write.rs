@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
-    web::{self, Data, Path},
+    web::{Data, Path},
 };
 use data_service::idempotency::IdempotencyKey;
 use models::{Body, Content, FieldError, ObjectId, Patch};
@@ -13,12 +13,12 @@ use service_kit::{
     body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
     extract::{NoQuery, object_id},
-    html,
 };
 
 use super::{Sections, errors::not_written};
 use crate::{
     domain::Directory,
+    html::Sanitiser,
     store::{Changes, ContentStore, Kind, NewItem},
 };
 
@@ -29,6 +29,7 @@ pub(super) async fn create<K: Kind>(
     signed: Signed<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
     let Signed(caller, (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
@@ -41,7 +42,7 @@ pub(super) async fn create<K: Kind>(
     let created_date = K::created(&body).map(Into::into);
     let mut changes = K::changes(body.into());
     if let Some(content) = changes.content.take() {
-        changes.content = Some(sanitised(content).await?);
+        changes.content = Some(sanitised(&sanitiser, content).await?);
     }
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
@@ -66,8 +67,9 @@ pub(super) async fn replace<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections).await
+    change(signed, &id, &store, &sections, &sanitiser).await
 }
 
 /// `PATCH /{kind}/{id}`: changes some fields of an item.
@@ -76,8 +78,9 @@ pub(super) async fn patch<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections).await
+    change(signed, &id, &store, &sections, &sanitiser).await
 }
 
 async fn change<K: Kind, T: Body + Into<K::Patch>>(
@@ -85,10 +88,11 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     id: &str,
     store: &ContentStore<K>,
     sections: &Sections,
+    sanitiser: &Sanitiser,
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(id, K::NAME)?;
     let guard = guard::<K>(&caller, &if_match);
-    let changes = async |item: &K::Item| onto::<K, T>(&members, item, sections).await;
+    let changes = async |item: &K::Item| onto::<K, T>(&members, item, sections, sanitiser).await;
     let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
     written(StatusCode::OK, &item)
 }
@@ -99,11 +103,12 @@ async fn onto<K: Kind, T: Body + Into<K::Patch>>(
     members: &Members<T>,
     item: &K::Item,
     sections: &Sections,
+    sanitiser: &Sanitiser,
 ) -> Result<Changes, ApiError> {
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
     let mut changes = K::changes(members.onto(&current)?.into());
     if let Some(content) = changes.content.take() {
-        changes.content = match sanitised(content).await {
+        changes.content = match sanitised(sanitiser, content).await {
             Err(_) if members.keeps("content", &current) => None,
             content => Some(content?),
         };
@@ -153,12 +158,11 @@ fn guard<K: Kind>(
 }
 
 /// The content as it is safe to show.
-async fn sanitised(content: Content) -> Result<Content, ApiError> {
+async fn sanitised(sanitiser: &Sanitiser, content: Content) -> Result<Content, ApiError> {
     let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
-    // A long text takes as long as many requests.
-    let safe = web::block(move || html::sanitise(content.as_str())).await;
-    let safe = safe.map_err(ApiError::internal)?.map_err(|error| invalid(error.to_string()))?;
-    Content::try_from(safe).map_err(|error| invalid(error.to_string()))
+    let safe = sanitiser.run(content.as_str().to_owned()).await.map_err(ApiError::internal)?;
+    let safe = safe.map_err(|error| invalid(error.to_string()))?;
+    Content::try_from(safe.html).map_err(|error| invalid(error.to_string()))
 }
 
 /// The section of a new item: the one that its body names, or the one that is for such content. On
