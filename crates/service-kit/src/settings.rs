@@ -502,6 +502,15 @@ mod tests {
             ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
             ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
             ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+            ("TURBULENCE__HTML__CLASSES", "hljs, a b", "html.classes"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "https://a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "A.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example:443", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "u@a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example/b/../c", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "127.0.0.1", "html.embed_hosts"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "300000", "html.max_data_image_bytes"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "-1", "html.max_data_image_bytes"),
         ] {
             let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
             let line = error.to_string();

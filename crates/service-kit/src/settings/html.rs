@@ -48,7 +48,7 @@ const CLASSES: [&str; 35] = [
 ];
 
 /// Sites that people embed, with the paths of their players where the site has more than players.
-const EMBED_HOSTS: [&str; 20] = [
+const EMBED_HOSTS: [&str; 17] = [
     "www.youtube.com",
     "youtube.com",
     "m.youtube.com",
@@ -64,11 +64,8 @@ const EMBED_HOSTS: [&str; 20] = [
     "www.google.com/maps",
     "google.com/maps",
     "maps.google.com",
-    "www.google.de/maps",
     "www.openstreetmap.org",
     "openstreetmap.org",
-    "embed.spotify.com",
-    "player.soundcloud.com",
 ];
 
 /// The HTML that content may have, beyond what every text may have.
@@ -176,5 +173,60 @@ impl<'de> Deserialize<'de> for EmbedHosts {
         let CommaSeparated(texts) = CommaSeparated::deserialize(deserializer)?;
         let hosts = texts.iter().map(|text| text.parse().map_err(de::Error::custom));
         hosts.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Settings, Sources};
+
+    use super::Html;
+
+    fn html(classes: &str, embed_hosts: &str) -> Html {
+        let command_line = vec![
+            ("html.classes", classes.to_owned()),
+            ("html.embed_hosts", embed_hosts.to_owned()),
+        ];
+        Settings::load(5003, &Sources { command_line, ..Sources::default() }).unwrap().html
+    }
+
+    #[test]
+    fn a_class_is_known_by_its_beginning() {
+        let classes = html("language-, note", "").classes;
+        for class in ["language-c++", "language-x", "note", "notes", "note_1"] {
+            assert!(classes.contain(class), "{class}");
+        }
+        for class in ["language-", "language", "Note", "a-note", "note(1)", "note:hover", ""] {
+            assert!(!classes.contain(class), "{class}");
+        }
+    }
+
+    #[test]
+    fn an_embed_is_known_by_its_host_and_the_beginning_of_its_path() {
+        let hosts = html("a", "video.example, maps.example/embed/").embed_hosts;
+        for (host, path) in [
+            ("video.example", "/"),
+            ("video.example", "/a/b"),
+            ("maps.example", "/embed"),
+            ("maps.example", "/embed/a"),
+        ] {
+            assert!(hosts.contain(host, path), "{host}{path}");
+        }
+        for (host, path) in [
+            ("a.video.example", "/"),
+            ("video.example.", "/"),
+            ("maps.example", "/"),
+            ("maps.example", "/embedded"),
+            ("maps.example", "/a/embed"),
+        ] {
+            assert!(!hosts.contain(host, path), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_can_be_read() {
+        let html = Settings::load(5003, &Sources::default()).unwrap().html;
+        assert!(html.classes.contain("hljs") && html.embed_hosts.contain("codepen.io", "/a"));
+        assert_eq!(html.max_data_image_bytes, 65_536);
     }
 }

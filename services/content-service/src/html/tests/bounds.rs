@@ -25,7 +25,7 @@ fn what_keeps_a_parser_busy_is_refused() {
         "<",
         "a < b <c",
     ] {
-        assert!(sanitised(&piece.repeat(4_000)).is_ok(), "{piece}");
+        assert!(sanitised(&piece.repeat(2_000)).is_ok(), "{piece}");
     }
     let nested = format!("{}{}", "<div>".repeat(400), "</div>".repeat(400));
     assert_survives(&[&nested]);
