@@ -29,6 +29,11 @@ lint:
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 
+# The sanitiser of HTML against texts made from a grammar: time, memory, safety of each
+fuzz-html seconds="60":
+    TURBULENCE_FUZZ_SECONDS={{ seconds }} cargo test --release --package content-service --lib \
+        html::tests::fuzz -- --nocapture
+
 # Write docs/openapi.json, the description of the API, anew from the code
 openapi:
     mkdir -p target

@@ -15,6 +15,7 @@ mod moment;
 pub mod patch;
 mod problem;
 mod resolve;
+mod sanitized;
 mod schema;
 mod section;
 mod section_body;
@@ -38,6 +39,7 @@ pub use moment::{InvalidMoment, Moment};
 pub use patch::Patch;
 pub use problem::{ErrorCode, FieldError, Problem};
 pub use resolve::{Resolution, Resolved, ResolvedContent};
+pub use sanitized::Removed;
 pub use section::{
     Breadcrumb, ContentCounts, ContentType, DisplayType, NavVisibility, PathResolution,
     ResolvedPath, Section, SectionEntry, SectionNode,

@@ -106,10 +106,15 @@ pub fn json_tagged(
     Ok(tagged(StatusCode::OK, tag, body))
 }
 
-/// Answers a write: this status with the new state and its tag.
-pub fn written(status: StatusCode, value: &impl Serialize) -> Result<HttpResponse, ApiError> {
+/// Answers a write: this status, the tag of the new state, and a value that may say more than the
+/// state.
+pub fn written(
+    status: StatusCode,
+    tag: &ETag,
+    value: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
     let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    Ok(tagged(status, &ETag::of(&body), body))
+    Ok(tagged(status, tag, body))
 }
 
 /// Answers with something that is part of the program, or 304 where the client has it already.

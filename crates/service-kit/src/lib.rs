@@ -10,7 +10,6 @@ pub mod conditional;
 pub mod error;
 pub mod extract;
 pub mod health;
-pub mod html;
 pub mod http;
 mod observe;
 pub mod openapi;

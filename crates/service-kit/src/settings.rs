@@ -20,8 +20,10 @@ use url::Url;
 use crate::server::local_url;
 
 mod auth;
+mod html;
 
 pub use auth::{Algorithm, Auth, AuthMode, Google, Oidc, ProviderUrl};
+pub use html::{ClassPrefixes, EmbedHosts, Html};
 
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
@@ -58,6 +60,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// Who may see drafts and change things.
     pub auth: Auth,
+    /// The HTML of content.
+    pub html: Html,
     /// The first user, created by a migration.
     #[serde(default)]
     pub admin: Admin,
@@ -401,6 +405,7 @@ fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
         ("rate_limit.requests_per_second", config::Value::from(1_000)),
         ("rate_limit.burst", config::Value::from(20_000)),
     ];
+    defaults.extend(html::defaults());
     defaults.extend(auth::DEFAULTS.map(|(key, value)| (key, text(value))));
     defaults
 }
@@ -507,6 +512,15 @@ mod tests {
             ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
             ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
             ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+            ("TURBULENCE__HTML__CLASSES", "hljs, a b", "html.classes"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "https://a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "A.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example:443", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "u@a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example/b/../c", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "127.0.0.1", "html.embed_hosts"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "300000", "html.max_data_image_bytes"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "-1", "html.max_data_image_bytes"),
         ] {
             let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
             let line = error.to_string();

@@ -5,6 +5,7 @@
 //! in common is generic over [`store::Kind`]; to add a kind, implement that.
 
 mod domain;
+mod html;
 mod http;
 mod startup;
 mod store;

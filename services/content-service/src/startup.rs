@@ -14,6 +14,7 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    html::Sanitiser,
     http::{self, Inspector, Sections, Tags},
     store::{self, ContentStore, Pages, Projects, Stories, UserStore},
 };
@@ -43,6 +44,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let pages = web::Data::new(ContentStore::<Pages>::new(connection, clock));
         let known_sections = web::Data::new(Sections::new(sections.clone()));
         let tags = web::Data::new(Tags::default());
+        let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
         let routes: Routes = Arc::new(move |config| {
             config
@@ -52,6 +54,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(users.clone())
                 .app_data(known_sections.clone())
                 .app_data(tags.clone())
+                .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)

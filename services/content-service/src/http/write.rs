@@ -3,23 +3,26 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
-    web::{self, Data, Path},
+    web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use data_service::idempotency::IdempotencyKey;
-use models::{Body, Content, FieldError, ObjectId, Patch};
+use models::{Body, Content, FieldError, ObjectId, Patch, Removed};
+use serde::Serialize;
 use service_kit::{
     ApiError,
     auth::{Caller, Signed},
     body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
     extract::NoQuery,
-    html,
 };
+
+use tokio::sync::OnceCell;
 
 use super::{Sections, errors::not_written};
 use crate::{
     domain::Directory,
+    html::Sanitiser,
     store::{Changes, ContentStore, Kind, NewItem},
 };
 
@@ -34,31 +37,54 @@ pub(super) async fn create<K: Kind>(
     signed: Signed<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
     let Signed(caller, (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
-    // First of all: the section may be gone by now, or nobody there to ask.
+    let mut changes = K::changes(body.into());
+    let mut removed = Vec::new();
+    if let Some(content) = changes.content.take() {
+        let (content, what) = sanitised(&sanitiser, content).await?;
+        (changes.content, removed) = (Some(content), what);
+    }
+    // Before the section is looked for: it may be gone by now, or nobody there to ask.
     if let Some(keyed) = &keyed
         && let Some(item) = store.created(keyed).await.map_err(not_written::<K>)?
     {
-        return created::<K>(&request, &item);
-    }
-    let mut changes = K::changes(body.into());
-    if let Some(content) = changes.content.take() {
-        changes.content = Some(sanitised(content).await?);
+        return created::<K>(&request, &item, &removed);
     }
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
     let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
-    created::<K>(&request, &item)
+    created::<K>(&request, &item, &removed)
 }
 
-fn created<K: Kind>(request: &HttpRequest, item: &K::Item) -> Result<HttpResponse, ApiError> {
-    let mut response = written(StatusCode::CREATED, item)?;
+fn created<K: Kind>(
+    request: &HttpRequest,
+    item: &K::Item,
+    removed: &[Removed],
+) -> Result<HttpResponse, ApiError> {
+    let mut response = Written { item, sanitized: removed }.answer(StatusCode::CREATED)?;
     let location = format!("{}/{}", request.path(), K::common(item).id);
     response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
     Ok(response)
+}
+
+/// The answer to a write: the item, and what was removed from its text before it was stored.
+#[derive(Serialize)]
+struct Written<'a, T> {
+    #[serde(flatten)]
+    item: &'a T,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    sanitized: &'a [Removed],
+}
+
+impl<T: Serialize> Written<'_, T> {
+    /// Answers with the tag of the item, as reading it gives it.
+    fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
+        written(status, &ETag::of_json(self.item)?, self)
+    }
 }
 
 /// What somebody sends to change an item.
@@ -70,8 +96,9 @@ pub(super) async fn replace<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections).await
+    change(signed, &id, &store, &sections, &sanitiser).await
 }
 
 /// `PATCH /{kind}/{id}`: changes some fields of an item.
@@ -80,8 +107,9 @@ pub(super) async fn patch<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
+    sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections).await
+    change(signed, &id, &store, &sections, &sanitiser).await
 }
 
 async fn change<K: Kind, T: Body + Into<K::Patch>>(
@@ -89,16 +117,28 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     id: &str,
     store: &ContentStore<K>,
     sections: &Sections,
+    sanitiser: &Sanitiser,
 ) -> Result<HttpResponse, ApiError> {
     let guard = guard::<K>(&caller, &if_match);
+    // Once, however often the transaction is repeated, and only if the text is another one.
+    let clean = OnceCell::new();
     let latest = store.now() + MAX_CREATED_AHEAD;
-    let changes = async |item: &K::Item| changes::<K, T>(&members, item, sections, latest).await;
+    let changes = async |item: &K::Item| {
+        let mut changes = changes::<K, T>(&members, item, sections, latest).await?;
+        if let Some(content) = changes.content.take() {
+            let (content, _) = clean.get_or_try_init(|| sanitised(sanitiser, content)).await?;
+            changes.content = Some(content.clone());
+        }
+        Ok(changes)
+    };
     let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
-    written(StatusCode::OK, &item)
+    let removed = clean.get().map_or(&[][..], |(_, removed)| removed);
+    Written { item: &item, sanitized: removed }.answer(StatusCode::OK)
 }
 
-/// Returns the changes that a body makes to an item as it is now. What a `GET` answered can be sent
-/// back: a member with its present value is not looked at, whatever rules came after it was stored.
+/// Returns the changes that a body makes to an item as it is now, before its text is sanitised. What
+/// a `GET` answered can be sent back: a member with its present value is not looked at, whatever
+/// rules came after it was stored.
 async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     members: &Members<T>,
     item: &K::Item,
@@ -106,10 +146,7 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     latest: DateTime<Utc>,
 ) -> Result<Changes, ApiError> {
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
-    let mut changes = K::changes(members.changes_of(&current)?.into());
-    if let Some(content) = changes.content.take() {
-        changes.content = Some(sanitised(content).await?);
-    }
+    let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
         require_fitting::<K>(&sections.now().await?, section)?;
     }
@@ -140,7 +177,7 @@ pub(super) async fn restore<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let guard = |owner: Option<&str>, _: &K::Item| caller.require_owner(owner);
     let item = store.restore(&id, &guard).await.map_err(not_written::<K>)?;
-    written(StatusCode::OK, &item)
+    Written { item: &item, sanitized: &[] }.answer(StatusCode::OK)
 }
 
 /// Whoever may change the item has to have seen its present state, if they name one.
@@ -154,13 +191,16 @@ fn guard<K: Kind>(
     }
 }
 
-/// The content as it is safe to show.
-async fn sanitised(content: Content) -> Result<Content, ApiError> {
+/// Returns the content as it is safe to show, and what was removed from it.
+async fn sanitised(
+    sanitiser: &Sanitiser,
+    content: Content,
+) -> Result<(Content, Vec<Removed>), ApiError> {
     let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
-    // A long text takes as long as many requests.
-    let safe = web::block(move || html::sanitise(content.as_str())).await;
-    let safe = safe.map_err(ApiError::internal)?.map_err(|error| invalid(error.to_string()))?;
-    Content::try_from(safe).map_err(|error| invalid(error.to_string()))
+    let safe = sanitiser.run(content.into()).await.map_err(ApiError::internal)?;
+    let safe = safe.map_err(|error| invalid(error.to_string()))?;
+    let content = Content::try_from(safe.html).map_err(|error| invalid(error.to_string()))?;
+    Ok((content, safe.removed))
 }
 
 /// The section of a new item: the one that its body names, or the one that is for such content. On

@@ -64,7 +64,7 @@ pub(super) async fn create(
     let Signed(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
-    let mut response = written(StatusCode::CREATED, &section)?;
+    let mut response = written(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
     let location = format!("/sections/{}", section.id).parse().map_err(ApiError::internal)?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -141,7 +141,7 @@ async fn change<T: Body + Into<SectionPatch>>(
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;
-    written(StatusCode::OK, &section)
+    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -205,7 +205,8 @@ pub(super) async fn restore(
 ) -> Result<HttpResponse, ApiError> {
     let id = object_id(&id, "Section")?;
     let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
-    written(StatusCode::OK, &restored.await?)
+    let section = restored.await?;
+    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 /// Puts all sections below one in order.

@@ -1,0 +1,569 @@
+//! The elements and attributes of a text that are kept. To allow more, extend the lists here; the
+//! tests hold what must never pass.
+
+use html5ever::{QualName, local_name, ns};
+
+/// The treatment of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// The element is kept, with the attributes that may stay.
+    Keep,
+    /// The element is kept under the name `pre`, which looks the same and has no other rules of
+    /// parsing.
+    KeepAsPre,
+    /// The element goes, what is in it stays: its content is for readers.
+    Unwrap,
+    /// The element goes with all that is in it: its content is source, or a text for browsers
+    /// without the element.
+    Drop,
+}
+
+/// The place of an element: the kept element around it decides what may be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Text with HTML.
+    Html,
+    /// In a `picture`.
+    Picture,
+    /// In a `video` or `audio`: anything but its sources and tracks is for browsers without it.
+    Media,
+    /// In MathML, where more MathML may be.
+    Math,
+    /// In an element of MathML that has text. HTML may be there too, and is what parsers can be
+    /// confused with: only text stays.
+    MathText,
+}
+
+/// Elements of HTML that are kept wherever they are.
+const ELEMENTS: [&str; 96] = [
+    "a",
+    "abbr",
+    "acronym",
+    "address",
+    "area",
+    "article",
+    "aside",
+    "audio",
+    "b",
+    "bdi",
+    "bdo",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "center",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "data",
+    "dd",
+    "del",
+    "details",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "font",
+    "footer",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "header",
+    "hgroup",
+    "hr",
+    "i",
+    "iframe",
+    "img",
+    "input",
+    "ins",
+    "kbd",
+    "label",
+    "legend",
+    "li",
+    "main",
+    "map",
+    "mark",
+    "menu",
+    "meter",
+    "nav",
+    "ol",
+    "p",
+    "picture",
+    "pre",
+    "progress",
+    "q",
+    "rb",
+    "rp",
+    "rt",
+    "rtc",
+    "ruby",
+    "s",
+    "samp",
+    "search",
+    "section",
+    "small",
+    "span",
+    "strike",
+    "strong",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "time",
+    "tr",
+    "tt",
+    "u",
+    "ul",
+    "var",
+    "video",
+    "wbr",
+    "nobr",
+    "dir",
+];
+
+/// Elements of HTML that go with their content.
+const DROPPED: [&str; 34] = [
+    "applet",
+    "base",
+    "basefont",
+    "bgsound",
+    "canvas",
+    "command",
+    "datalist",
+    "embed",
+    "fencedframe",
+    "frame",
+    "frameset",
+    "head",
+    "keygen",
+    "link",
+    "meta",
+    "noembed",
+    "noframes",
+    "object",
+    "option",
+    "optgroup",
+    "output",
+    "param",
+    "plaintext",
+    "portal",
+    "script",
+    "select",
+    "source",
+    "style",
+    "svg",
+    "template",
+    "textarea",
+    "title",
+    "track",
+    "nextid",
+];
+
+/// Elements of MathML (Core) that are kept, without those that have HTML or a picture in them
+/// (`annotation-xml`, `mglyph`) or act (`maction`).
+const MATH_ELEMENTS: [&str; 30] = [
+    "annotation",
+    "menclose",
+    "merror",
+    "mfrac",
+    "mi",
+    "mmultiscripts",
+    "mn",
+    "mo",
+    "mover",
+    "mpadded",
+    "mphantom",
+    "mprescripts",
+    "mroot",
+    "mrow",
+    "ms",
+    "mspace",
+    "msqrt",
+    "mstyle",
+    "msub",
+    "msubsup",
+    "msup",
+    "mtable",
+    "mtd",
+    "mtext",
+    "mtr",
+    "munder",
+    "munderover",
+    "none",
+    "semantics",
+    "mfenced",
+];
+
+/// Elements of MathML that have text.
+const MATH_TEXT_ELEMENTS: [&str; 6] = ["annotation", "mi", "mn", "mo", "ms", "mtext"];
+
+/// Returns the treatment of an element and, if it is kept, the place that it makes.
+pub(super) fn treat(name: &QualName, place: Place) -> (Treatment, Place) {
+    let local = &*name.local;
+    match (&name.ns, place) {
+        (&ns!(mathml), Place::Html | Place::Picture) if local == "math" => {
+            (Treatment::Keep, Place::Math)
+        }
+        (&ns!(mathml), Place::Math) if MATH_ELEMENTS.contains(&local) => {
+            let has_text = MATH_TEXT_ELEMENTS.contains(&local);
+            (Treatment::Keep, if has_text { Place::MathText } else { Place::Math })
+        }
+        (&ns!(mathml), _) => match local {
+            "annotation-xml" | "mglyph" | "malignmark" => (Treatment::Drop, place),
+            _ if place == Place::Media => (Treatment::Drop, place),
+            _ => (Treatment::Unwrap, place),
+        },
+        (&ns!(html), Place::Media) => match local {
+            "source" | "track" => (Treatment::Keep, Place::Html),
+            _ => (Treatment::Drop, place),
+        },
+        (&ns!(html), Place::Picture) if local == "source" => (Treatment::Keep, Place::Html),
+        (&ns!(html), _) if DROPPED.contains(&local) => (Treatment::Drop, place),
+        (&ns!(html), Place::Math | Place::MathText) => (Treatment::Unwrap, place),
+        (&ns!(html), _) => match local {
+            "picture" => (Treatment::Keep, Place::Picture),
+            "video" | "audio" => (Treatment::Keep, Place::Media),
+            "xmp" | "listing" => (Treatment::KeepAsPre, Place::Html),
+            _ if ELEMENTS.contains(&local) => (Treatment::Keep, Place::Html),
+            _ => (Treatment::Unwrap, place),
+        },
+        // SVG, which has scripts of its own.
+        _ => (Treatment::Drop, place),
+    }
+}
+
+/// Returns whether the element has no content and no end tag (HTML, §13.1.2).
+pub(super) fn is_void(name: &QualName) -> bool {
+    name.ns == ns!(html)
+        && matches!(
+            name.local,
+            local_name!("area")
+                | local_name!("br")
+                | local_name!("col")
+                | local_name!("hr")
+                | local_name!("img")
+                | local_name!("input")
+                | local_name!("source")
+                | local_name!("track")
+                | local_name!("wbr")
+        )
+}
+
+/// The kind of value that an attribute has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Text or a number, without effect beyond the element.
+    Plain,
+    /// One of these, whatever the case.
+    OneOf(&'static [&'static str]),
+    /// Some of these, separated by semicolons.
+    Features(&'static [&'static str]),
+    /// The address of a link.
+    Link,
+    /// An address of something else.
+    Resource,
+    /// The address of an image.
+    Image,
+    /// The address of an embed.
+    Embed,
+    /// Images for different screens.
+    Srcset,
+    /// A name that is unique in the page.
+    Id,
+    /// An id within the text.
+    LocalReference,
+    /// Ids, separated by white space.
+    References,
+    /// `#` and the name of a `map`.
+    MapReference,
+    /// Names of classes.
+    Classes,
+    /// Declarations of CSS.
+    Style,
+}
+
+use Value::{
+    Classes, Embed, Features, Id, Image, Link, LocalReference, MapReference, OneOf, Plain,
+    References, Resource, Srcset, Style,
+};
+
+/// Attributes that every element of HTML may have.
+const GLOBAL: [(&str, Value); 32] = [
+    ("id", Id),
+    ("class", Classes),
+    ("style", Style),
+    ("title", Plain),
+    ("lang", Plain),
+    ("dir", Plain),
+    ("translate", Plain),
+    ("hidden", Plain),
+    ("role", Plain),
+    ("align", Plain),
+    ("aria-label", Plain),
+    ("aria-hidden", Plain),
+    ("aria-level", Plain),
+    ("aria-current", Plain),
+    ("aria-labelledby", References),
+    ("aria-describedby", References),
+    ("aria-details", References),
+    // Editors know their own elements by these; scripts of libraries look for others.
+    ("data-type", Plain),
+    ("data-checked", Plain),
+    ("data-latex", Plain),
+    ("data-list", Plain),
+    ("data-value", Plain),
+    ("data-formula", Plain),
+    ("data-display", Plain),
+    ("data-language", Plain),
+    ("data-align", Plain),
+    ("data-text-align", Plain),
+    ("data-width", Plain),
+    ("data-size", Plain),
+    ("data-indent", Plain),
+    ("data-colwidth", Plain),
+    ("data-youtube-video", Plain),
+];
+
+const ON_TABLE: [(&str, Value); 8] = [
+    ("width", Plain),
+    ("height", Plain),
+    ("valign", Plain),
+    ("bgcolor", Plain),
+    ("span", Plain),
+    ("colwidth", Plain),
+    ("char", Plain),
+    ("charoff", Plain),
+];
+
+const LINK: [(&str, Value); 7] = [
+    ("href", Link),
+    ("target", OneOf(&["_blank", "_self"])),
+    ("rel", Plain),
+    ("download", Plain),
+    ("hreflang", Plain),
+    ("type", Plain),
+    ("name", Id),
+];
+
+const MEDIA: [(&str, Value); 11] = [
+    ("src", Resource),
+    ("poster", Image),
+    ("controls", Plain),
+    ("autoplay", Plain),
+    ("loop", Plain),
+    ("muted", Plain),
+    ("playsinline", Plain),
+    ("preload", Plain),
+    ("width", Plain),
+    ("height", Plain),
+    ("controlslist", Plain),
+];
+
+/// Attributes of MathML, without those that link.
+const MATH: [(&str, Value); 52] = [
+    ("id", Id),
+    ("class", Classes),
+    ("style", Style),
+    ("dir", Plain),
+    ("xmlns", OneOf(&["http://www.w3.org/1998/Math/MathML"])),
+    ("alttext", Plain),
+    ("display", Plain),
+    ("displaystyle", Plain),
+    ("scriptlevel", Plain),
+    ("intent", Plain),
+    ("arg", Plain),
+    ("accent", Plain),
+    ("accentunder", Plain),
+    ("align", Plain),
+    ("close", Plain),
+    ("columnalign", Plain),
+    ("columnlines", Plain),
+    ("columnspacing", Plain),
+    ("columnspan", Plain),
+    ("columnwidth", Plain),
+    ("depth", Plain),
+    ("encoding", Plain),
+    ("fence", Plain),
+    ("form", Plain),
+    ("frame", Plain),
+    ("framespacing", Plain),
+    ("height", Plain),
+    ("largeop", Plain),
+    ("linethickness", Plain),
+    ("lspace", Plain),
+    ("mathbackground", Plain),
+    ("mathcolor", Plain),
+    ("mathsize", Plain),
+    ("mathvariant", Plain),
+    ("maxsize", Plain),
+    ("minsize", Plain),
+    ("movablelimits", Plain),
+    ("notation", Plain),
+    ("open", Plain),
+    ("rowalign", Plain),
+    ("rowlines", Plain),
+    ("rowspacing", Plain),
+    ("rowspan", Plain),
+    ("rspace", Plain),
+    ("separator", Plain),
+    ("separators", Plain),
+    ("stretchy", Plain),
+    ("symmetric", Plain),
+    ("voffset", Plain),
+    ("width", Plain),
+    ("title", Plain),
+    ("bevelled", Plain),
+];
+
+/// Returns the kind of value that an attribute has, or `None` if the element may not have it.
+pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
+    let local = &*name.local;
+    let is_in = |list: &[(&str, Value)]| {
+        list.iter().find(|(known, _)| *known == local).map(|(_, value)| *value)
+    };
+    if element.ns == ns!(mathml) {
+        let is_plain = matches!(name.ns, ns!()) || (name.ns == ns!(xmlns) && local == "xmlns");
+        return is_in(&MATH).filter(|_| is_plain);
+    }
+    let own = match &*element.local {
+        "a" => is_in(&LINK),
+        "area" => is_in(&LINK[..5]).or_else(|| {
+            is_in(&[("alt", Plain), ("coords", Plain), ("shape", Plain), ("nohref", Plain)])
+        }),
+        "map" => is_in(&[("name", Id)]),
+        "audio" | "video" => is_in(&MEDIA),
+        "source" => is_in(&[
+            ("src", Resource),
+            ("srcset", Srcset),
+            ("sizes", Plain),
+            ("media", Plain),
+            ("type", Plain),
+            ("width", Plain),
+            ("height", Plain),
+        ]),
+        "track" => is_in(&[
+            ("src", Resource),
+            ("kind", Plain),
+            ("srclang", Plain),
+            ("label", Plain),
+            ("default", Plain),
+        ]),
+        "img" => is_in(&[
+            ("src", Image),
+            ("srcset", Srcset),
+            ("sizes", Plain),
+            ("alt", Plain),
+            ("width", Plain),
+            ("height", Plain),
+            ("loading", OneOf(&["lazy", "eager"])),
+            ("decoding", Plain),
+            ("fetchpriority", Plain),
+            ("usemap", MapReference),
+            ("longdesc", Resource),
+            ("border", Plain),
+            ("hspace", Plain),
+            ("vspace", Plain),
+        ]),
+        "iframe" => is_in(&[
+            ("src", Embed),
+            ("width", Plain),
+            ("height", Plain),
+            ("allowfullscreen", Plain),
+            ("allow", Features(&FEATURES)),
+            ("loading", OneOf(&["lazy", "eager"])),
+            (
+                "referrerpolicy",
+                OneOf(&[
+                    "no-referrer",
+                    "origin",
+                    "same-origin",
+                    "strict-origin",
+                    "strict-origin-when-cross-origin",
+                ]),
+            ),
+            ("frameborder", Plain),
+            ("scrolling", Plain),
+            ("marginwidth", Plain),
+            ("marginheight", Plain),
+            ("webkitallowfullscreen", Plain),
+            ("mozallowfullscreen", Plain),
+        ]),
+        "input" => {
+            is_in(&[("type", OneOf(&["checkbox"])), ("checked", Plain), ("disabled", Plain)])
+        }
+        "label" => is_in(&[("for", LocalReference)]),
+        "blockquote" | "q" => is_in(&[("cite", Resource)]),
+        "del" | "ins" => is_in(&[("cite", Resource), ("datetime", Plain)]),
+        "time" => is_in(&[("datetime", Plain)]),
+        "data" => is_in(&[("value", Plain)]),
+        "details" => is_in(&[("open", Plain)]),
+        "ol" => {
+            is_in(&[("start", Plain), ("reversed", Plain), ("type", Plain), ("compact", Plain)])
+        }
+        "ul" | "dir" | "menu" | "dl" => is_in(&[("type", Plain), ("compact", Plain)]),
+        "li" => is_in(&[("value", Plain), ("type", Plain)]),
+        "progress" | "meter" => is_in(&[
+            ("value", Plain),
+            ("max", Plain),
+            ("min", Plain),
+            ("low", Plain),
+            ("high", Plain),
+            ("optimum", Plain),
+        ]),
+        "table" => is_in(&ON_TABLE).or_else(|| {
+            is_in(&[
+                ("border", Plain),
+                ("cellpadding", Plain),
+                ("cellspacing", Plain),
+                ("summary", Plain),
+                ("frame", Plain),
+                ("rules", Plain),
+            ])
+        }),
+        "td" | "th" => is_in(&ON_TABLE).or_else(|| {
+            is_in(&[
+                ("colspan", Plain),
+                ("rowspan", Plain),
+                ("headers", References),
+                ("scope", Plain),
+                ("abbr", Plain),
+                ("axis", Plain),
+                ("nowrap", Plain),
+            ])
+        }),
+        "col" | "colgroup" | "tbody" | "tfoot" | "thead" | "tr" => is_in(&ON_TABLE),
+        "hr" => is_in(&[("width", Plain), ("size", Plain), ("noshade", Plain), ("color", Plain)]),
+        "br" => is_in(&[("clear", Plain)]),
+        "font" => is_in(&[("color", Plain), ("face", Plain), ("size", Plain)]),
+        "pre" => is_in(&[("width", Plain)]),
+        "bdo" | "p" | "div" => None,
+        _ => None,
+    };
+    own.or_else(|| is_in(&GLOBAL)).filter(|_| name.ns == ns!())
+}
+
+/// What an embed may do (Permissions Policy): play, and know how it is held.
+const FEATURES: [&str; 9] = [
+    "accelerometer",
+    "autoplay",
+    "clipboard-write",
+    "encrypted-media",
+    "fullscreen",
+    "gyroscope",
+    "picture-in-picture",
+    "web-share",
+    "fullscreen *",
+];
