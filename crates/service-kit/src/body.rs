@@ -102,7 +102,7 @@ enum Member {
 
 impl<T: Body> Members<T> {
     /// Returns true if the body leaves this member as it is in the present answer.
-    pub fn keeps(&self, name: &str, current: &Value) -> bool {
+    fn keeps(&self, name: &str, current: &Value) -> bool {
         self.get(name).zip(current.get(name)).is_some_and(|(raw, value)| raw.is(value))
     }
 
