@@ -14,6 +14,7 @@ pub mod html;
 pub mod http;
 mod observe;
 pub mod openapi;
+pub mod printable;
 pub mod process;
 pub mod rate_limit;
 mod routing;
