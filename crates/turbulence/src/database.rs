@@ -87,7 +87,7 @@ impl Database {
             Some(_) => {
                 let folder = shell_word(&data_dir.display().to_string());
                 format!(
-                    "to start over, load {other}, or into another data folder with `--data-dir \
+                    "load {other}, or into another data folder with `--data-dir \
                      DIR`; or delete this one, with its data: `rm -r {folder}`"
                 )
             }
@@ -95,7 +95,7 @@ impl Database {
                 let name = Value::from(self.settings.mongodb.database.as_str());
                 let drop = shell_word(&format!("db.getSiblingDB({name}).dropDatabase()"));
                 format!(
-                    "to start over, load {other}, or delete this one, with its data: `mongosh \
+                    "load {other}, or delete this one, with its data: `mongosh \
                      \"$URI\" --eval {drop}`"
                 )
             }

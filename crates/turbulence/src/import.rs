@@ -28,9 +28,9 @@ const COLLECTIONS: [&str; 5] = ["sections", "stories", "projects", "pages", "use
 /// longest text of one in JSON.
 const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most levels of documents and arrays that MongoDB stores: 20 less than the 200 that it can
-/// read (`BSONDepth::getMaxDepthForUserStorage` of its source).
-const MAX_DEPTH: usize = 180;
+/// The most levels of documents and arrays that MongoDB stores, the document itself included: below
+/// it, 20 less than the 200 that it can read (`BSONDepth::getMaxDepthForUserStorage` of its source).
+const MAX_DEPTH: usize = 181;
 
 /// The result of a load.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Loaded {
             Self::Nothing => Vec::new(),
             Self::Skipped { collection, start_over } => vec![
                 format!("nothing: the collection {collection} has content already"),
-                start_over.clone(),
+                format!("To start over, {start_over}"),
             ],
             Self::Collections { counts, unread } => {
                 let counts = counts.iter().map(|(name, count)| format!("{count} {name}"));

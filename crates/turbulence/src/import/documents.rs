@@ -202,6 +202,10 @@ impl JsonDocuments {
                 self.layout = Layout::ArrayEnd;
                 return self.next();
             }
+            (Layout::Sequence, b',') => {
+                let problem = "a comma stands between two documents, which only an array has";
+                return Err(self.fault(problem.to_owned()));
+            }
             (Layout::ArrayNext, b',') => {
                 self.take_byte();
                 if self.skip_white_space()?.is_none() {

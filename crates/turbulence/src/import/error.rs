@@ -24,7 +24,7 @@ pub(crate) enum ImportError {
     SeveralFolders { folder: String, example: String },
     /// Some entries of the folder are not loaded, and none is ignored silently.
     #[error(
-        "{folder} has what cannot be loaded: {entries}. Move it out of the folder: only sections, \
+        "{folder} contains what cannot be loaded: {entries}. Move it out of the folder: only sections, \
          stories, projects, pages and users are loaded, as {FORMATS}; nothing was loaded"
     )]
     Unloadable { folder: String, entries: String },
@@ -37,7 +37,7 @@ pub(crate) enum ImportError {
     /// The database has content.
     #[error(
         "the collection {collection} is not empty, and an import only loads into an empty \
-         database; nothing was loaded; {start_over}"
+         database; nothing was loaded. To start over, {start_over}"
     )]
     NotEmpty { collection: &'static str, start_over: String },
     /// The staged documents are not those that were read.
