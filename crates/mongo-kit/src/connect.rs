@@ -54,7 +54,8 @@ pub enum ConnectError {
     ReadPreference,
     /// The database's name has characters that MongoDB refuses.
     #[error(
-        "`mongodb.database` must be a database name without spaces or any of /\\.\"$, not {0:?}"
+        "`mongodb.database` must be a database name without spaces, slashes, backslashes, dots, \
+         quotation marks and dollar signs, not \"{0}\""
     )]
     Database(String),
 }
@@ -76,7 +77,7 @@ pub enum DeploymentError {
     NotInitiated(String),
     /// The replica set has another name than the connection string says.
     #[error(
-        "the MongoDB server at {address} belongs to the replica set {actual:?}: put \
+        "the MongoDB server at {address} belongs to the replica set \"{actual}\": put \
          replicaSet={actual} into `mongodb.uri`"
     )]
     OtherReplicaSet {
@@ -93,7 +94,7 @@ pub enum DeploymentError {
     Authentication,
     /// The user has no rights, or there is none in the connection string.
     #[error(
-        "MongoDB does not let the user of `mongodb.uri` into the database {0:?}: give a user \
+        "MongoDB does not let the user of `mongodb.uri` into the database \"{0}\": give a user \
          with the role readWrite there"
     )]
     Unauthorized(String),

@@ -162,7 +162,8 @@ impl<T: Body> Members<T> {
     /// Reads the chosen ones of the members that a request can change. Where that fails, names
     /// every member that is wrong.
     fn read(&self, is_chosen: impl Fn(&str) -> bool) -> Result<T, Refusal> {
-        let chosen = || self.writable().filter(|(name, _)| is_chosen(name));
+        let chosen: Vec<_> = self.writable().filter(|(name, _)| is_chosen(name)).collect();
+        let chosen = || chosen.iter().copied();
         let missing = T::REQUIRED.iter().filter(|name| self.get(name).is_none());
         let missing: Vec<_> = missing.map(|name| FieldError::missing(*name)).collect();
         let is_known = |member: &Member| matches!(member, Member::Known(..));

@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 mod observe;
 pub mod openapi;
+pub mod printable;
 pub mod process;
 pub mod rate_limit;
 mod routing;

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    printable::{is_unprintable, printable},
     settings::{Settings, Sources},
     telemetry::Telemetry,
 };
@@ -36,7 +37,7 @@ where
     R: Future<Output = Result<(), E>>,
     E: Error,
 {
-    let Arguments { config, host, port } = Arguments::parse();
+    let Arguments { config, host, port } = parse_arguments();
     let mut sources = Sources { file: config, ..Sources::from_environment() };
     sources.command_line.extend(host.map(|host| ("server.host", host)));
     sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
@@ -54,6 +55,28 @@ where
     };
     telemetry.flush().await;
     exit_code
+}
+
+/// Parses the command line of this process, or ends it with a message. What the message repeats of
+/// the command line is escaped.
+pub fn parse_arguments<P: Parser>() -> P {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let error = match P::try_parse_from(&arguments) {
+        Ok(parsed) => return parsed,
+        Err(error) => error,
+    };
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    if !texts.iter().any(|text| text.chars().any(is_unprintable)) {
+        error.exit();
+    }
+    // The same mistake in arguments that can be printed.
+    match P::try_parse_from(texts.iter().map(|text| printable(text).into_owned())) {
+        Err(error) => error.exit(),
+        Ok(_) => {
+            eprintln!("error: the command line has characters that cannot be printed");
+            std::process::exit(2);
+        }
+    }
 }
 
 /// A token that SIGTERM and SIGINT cancel. The second of them ends the process.
@@ -81,20 +104,24 @@ pub fn shutdown_on_signal() -> CancellationToken {
     shutdown
 }
 
-/// One line for the person who started the process.
+/// Prints an error and its causes in one line for the person who started the process.
 pub fn fail(name: &str, error: &dyn Error) -> ExitCode {
-    eprintln!("{name}: {}", one_line(error));
+    eprintln!("{name}: {}", printable(&chain(error)));
     ExitCode::FAILURE
 }
 
 /// An error and its causes in one line.
 pub fn one_line(error: &dyn Error) -> String {
+    // What comes from a parser may have lines and columns of its own.
+    chain(error).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         line = format!("{line}: {error}");
         cause = error.source();
     }
-    // What comes from a parser may have lines and columns of its own.
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    line
 }

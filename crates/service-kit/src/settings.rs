@@ -304,6 +304,12 @@ pub enum SettingsError {
     },
 }
 
+/// An error of the parser in one line: it draws the place of the mistake in several.
+fn wrong(error: ConfigError) -> SettingsError {
+    let text = error.to_string();
+    SettingsError::Wrong(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 /// Where settings come from besides the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -324,7 +330,7 @@ impl Sources {
     /// Whether any of the sources sets the key.
     pub fn set(&self, key: &str) -> Result<bool, SettingsError> {
         let config = self.layers().and_then(ConfigBuilder::<DefaultState>::build);
-        let config = config.map_err(|error| SettingsError::Wrong(error.to_string()))?;
+        let config = config.map_err(wrong)?;
         Ok(config.get::<config::Value>(key).is_ok())
     }
 
@@ -364,7 +370,6 @@ impl Settings {
         if let Some(path) = file {
             refuse_unknown_keys(path)?;
         }
-        let wrong = |error: ConfigError| SettingsError::Wrong(error.to_string());
         let mut builder = sources.layers().map_err(wrong)?;
         for (key, value) in defaults(default_port) {
             builder = builder.set_default(key, value).map_err(wrong)?;
@@ -413,7 +418,6 @@ fn defaults(port: u16) -> Vec<(&'static str, config::Value)> {
 /// The file alone, read for its keys. In the environment an unknown key may belong to a newer or
 /// an older version that shares it; in a file of this system it is a mistake.
 fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
-    let wrong = |error: ConfigError| SettingsError::Wrong(error.to_string());
     let mut builder = Config::builder();
     for (key, value) in defaults(0) {
         builder = builder.set_default(key, value).map_err(wrong)?;

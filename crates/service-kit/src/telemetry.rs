@@ -5,7 +5,7 @@
 //! a thread of its own with a bounded queue, so that a collector that is down costs no request
 //! anything.
 
-use std::{env, io::IsTerminal, time::Duration};
+use std::{env, fmt, io::IsTerminal, time::Duration};
 
 use opentelemetry::{
     Context, global,
@@ -18,9 +18,17 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
+use tracing::field::Field;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    field::MakeExt,
+    filter::LevelFilter,
+    fmt::format::{Writer, debug_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
+
+use crate::printable::{JsonLog, printable_field};
 
 /// How long the last spans and metrics may take to leave at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,11 +89,13 @@ impl Telemetry {
         };
         global::set_tracer_provider(traces.clone());
 
-        let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let format = tracing_subscriber::fmt::layer();
         let format = if std::io::stderr().is_terminal() {
-            format.with_target(false).boxed()
+            let format = format.with_writer(std::io::stderr).with_target(false);
+            format.fmt_fields(debug_fn(write_field).delimited(" ")).boxed()
         } else {
-            format.json().flatten_event(true).with_current_span(false).boxed()
+            let format = format.with_writer(JsonLog).json();
+            format.flatten_event(true).with_current_span(false).boxed()
         };
         // The filter is for logs: a trace has all its spans however quiet the log is.
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer(service));
@@ -104,6 +114,16 @@ impl Telemetry {
             let _ = self.metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
         });
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, flush).await;
+    }
+}
+
+/// Writes a field of a log line on a terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = printable_field(&value);
+    match field.name() {
+        "message" => writer.write_str(&value),
+        name => write!(writer, "{name}={value}"),
     }
 }
 

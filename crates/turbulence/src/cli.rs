@@ -46,7 +46,8 @@ pub(crate) struct Up {
     /// Port that the gateway listens on [default: 5001]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// First load the files `<collection>.jsonl` of this folder, unless the database has content
+    /// First load the files of this folder, as `turbulence import` does, unless the database has
+    /// content
     #[arg(long, value_name = "DIR", conflicts_with = "demo")]
     pub(crate) import: Option<PathBuf>,
     /// First load a small example site, unless the database has content
@@ -56,8 +57,9 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Folder with files `<collection>.jsonl`: stories, projects, pages, users, sections, as
-    /// MongoDB Extended JSON with one document a line (what `mongoexport` writes)
+    /// Folder with a file for each collection: stories, projects, pages, users, sections. Each as
+    /// *.jsonl, *.ndjson or *.json (MongoDB Extended JSON, what `mongoexport` writes) or *.bson (what
+    /// `mongodump` writes), each also with .gz
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     #[command(flatten)]

@@ -8,6 +8,7 @@ use std::{
 use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{Connection, DeploymentError};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use service_kit::{Settings, settings::Sources};
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +80,28 @@ impl Database {
         }
     }
 
+    /// Returns the ways to load an import although this database has content.
+    pub(crate) fn start_over(&self, data_dir: &Path) -> String {
+        let other = "into another database with `--database NAME`";
+        match &self.mongod {
+            Some(_) => {
+                let folder = shell_word(&data_dir.display().to_string());
+                format!(
+                    "load {other}, or into another data folder with `--data-dir \
+                     DIR`; or delete this one, with its data: `rm -r {folder}`"
+                )
+            }
+            None => {
+                let name = Value::from(self.settings.mongodb.database.as_str());
+                let drop = shell_word(&format!("db.getSiblingDB({name}).dropDatabase()"));
+                format!(
+                    "load {other}, or delete this one, with its data: `mongosh \
+                     \"$URI\" --eval {drop}`"
+                )
+            }
+        }
+    }
+
     /// Closes the connections and stops the server that was started.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.connection.close().await;
@@ -87,6 +110,15 @@ impl Database {
             None => Ok(()),
         }
     }
+}
+
+/// A word for a shell, in quotation marks if it needs them.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Waits until the server can be used, if waiting can help.

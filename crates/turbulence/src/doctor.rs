@@ -2,7 +2,7 @@
 //! can be mended without losing anything.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     process::ExitCode,
     sync::Arc,
 };
@@ -13,7 +13,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer, cli::Doctor, database::Database, failure::Failure, report, sections::Sections,
+    answer::Answer, cli::Doctor, database::Database, failure::Failure, lines::Lines, report,
+    sections::Sections,
 };
 
 /// Who looks at the data of a service.
@@ -128,20 +129,28 @@ async fn look(inspectors: &[Inspector], shutdown: &CancellationToken) -> Result<
 
 /// What is said of repairs before and after what is wrong: what was done, or what would be and how
 /// to have it done.
-fn said_of(repairs: &[IntegrityRepair], is_sound: bool) -> (String, String) {
+fn said_of(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
     let lines = report::repairs(repairs.iter().flat_map(|repair| &repair.repaired));
     match (repairs.first(), lines.is_empty()) {
         (Some(IntegrityRepair { dry_run: false, .. }), false) => {
-            let text = format!("Repaired; what was there is in `section_repairs`:\n{lines}\n");
-            (text, String::new())
+            let mut text = Lines::default();
+            _ = writeln!(text, "Repaired; what was there is in `section_repairs`:");
+            text.append(&lines);
+            text.blank();
+            (text, Lines::default())
         }
         (Some(IntegrityRepair { dry_run: true, .. }), true) if !is_sound => {
-            let text = "\nNothing of it can be repaired without losing something.\n";
-            (String::new(), text.to_owned())
+            let mut text = Lines::default();
+            text.blank();
+            _ = writeln!(text, "Nothing of it can be repaired without losing something.");
+            (Lines::default(), text)
         }
         (Some(IntegrityRepair { dry_run: true, .. }), false) => {
-            let text = format!("\nNothing was changed. `--repair --yes` repairs:\n{lines}");
-            (String::new(), text)
+            let mut text = Lines::default();
+            text.blank();
+            _ = writeln!(text, "Nothing was changed. `--repair --yes` repairs:");
+            text.append(&lines);
+            (Lines::default(), text)
         }
         _ => Default::default(),
     }
@@ -158,8 +167,9 @@ async fn is_agreed(
     if repairs.is_empty() || arguments.json || !is_terminal {
         return Ok(false);
     }
-    eprint!("What can be repaired:\n{repairs}Repair that? [y/N] ");
-    let _ = io::stderr().flush();
+    let mut text = Lines::from(format_args!("What can be repaired:"));
+    text.append(&repairs);
+    text.ask("Repair that? [y/N] ");
     let mut line = String::new();
     let reading =
         tokio::task::spawn_blocking(move || io::stdin().read_line(&mut line).map(|_| line));

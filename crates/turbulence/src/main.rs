@@ -1,11 +1,14 @@
 //! `turbulence`: the whole system in one process, and the operator's commands.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "`lines` escapes what is printed")]
+
 mod answer;
 mod cli;
 mod database;
 mod doctor;
 mod failure;
 mod import;
+mod lines;
 mod migrate;
 mod openapi;
 mod progress;
@@ -16,9 +19,8 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use service_kit::{
-    process::{fail, shutdown_on_signal},
+    process::{fail, parse_arguments, shutdown_on_signal},
     telemetry::Telemetry,
 };
 use tokio::runtime::Runtime;
@@ -26,7 +28,7 @@ use tokio::runtime::Runtime;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Cli { command } = Cli::parse();
+    let Cli { command } = parse_arguments();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail("turbulence", &error),

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, lines};
 
 /// Prints the document that `docs/openapi.json` has to be.
 pub(crate) fn print() -> Result<ExitCode, Failure> {
     let services = [sections_service::openapi(), content_service::openapi()];
     let document = serde_json::to_string_pretty(&gateway::openapi(services))?;
-    println!("{document}");
+    lines::print_json(&document);
     Ok(ExitCode::SUCCESS)
 }

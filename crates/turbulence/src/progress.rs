@@ -9,6 +9,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use migrations::{Progress, State, Status, ThrottledBy};
+use service_kit::printable::printable;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -25,6 +26,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// A sign of life for work of unknown length, gone when it is dropped. Shows nothing where there is
 /// no terminal.
 pub(crate) fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let message = printable(&message.into()).into_owned();
     let spinner = ProgressBar::new_spinner().with_message(message);
     let spinner = spinner.with_finish(ProgressFinish::AndClear);
     spinner.enable_steady_tick(TICK);
@@ -105,7 +107,8 @@ impl Display {
                 total => bar.set_length(total.unsigned_abs()),
             }
             bar.set_position((progress.modified + progress.failed).unsigned_abs());
-            bar.set_message(format!("{}: {}", progress.what, report::speed(progress)));
+            let message = format!("{}: {}", progress.what, report::speed(progress));
+            bar.set_message(printable(&message).into_owned());
             shown.insert(key, bar);
         }
         // What is not among them any more is over.
@@ -116,7 +119,7 @@ impl Display {
         match waits(service, statuses) {
             Some(message) => {
                 let spinner = self.waiting.get_or_insert_with(|| bars.add(spinner("")));
-                spinner.set_message(message);
+                spinner.set_message(printable(&message).into_owned());
             }
             None => {
                 if let Some(spinner) = self.waiting.take() {

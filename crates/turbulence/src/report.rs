@@ -13,6 +13,8 @@ use migrations::{
 use mongo_kit::lenient::id_text;
 use mongodb::bson::Bson;
 
+use crate::lines::Lines;
+
 pub(crate) use findings::{findings, repairs};
 pub(crate) use look::{plan, verification};
 pub(crate) use status::{problem, status, unknown};
@@ -38,16 +40,22 @@ pub(crate) fn state(state: State) -> &'static str {
 
 /// What the migrations of a service did in this process. `is_over` says that nothing of it runs
 /// any more.
-pub(crate) fn done(service: &str, statuses: &[Status], is_over: bool) -> String {
-    let mut text = String::new();
+pub(crate) fn done(service: &str, statuses: &[Status], is_over: bool) -> Lines {
+    let mut text = Lines::default();
     for status in statuses {
         let Status { id, parts, message, progress, .. } = status;
+        let mut others: &[Part] = &[];
         let what = match (status.state, message) {
             (_, Some(message)) if status.is_settled => format!("left alone: {message}"),
             // Which says that itself.
             (State::Paused | State::RolledBack, Some(message)) => without(id, message).to_owned(),
-            (State::Applied, _) if parts.is_empty() => "nothing was changed".to_owned(),
-            (State::Applied, _) => parts_text(parts),
+            (State::Applied, _) => match parts.split_first() {
+                None => "nothing was changed".to_owned(),
+                Some((first, rest)) => {
+                    others = rest;
+                    part(first)
+                }
+            },
             (state, Some(message)) => format!("{}: {}", self::state(state), without(id, message)),
             (State::Running | State::Verifying, None) if is_over => match progress {
                 Some(progress) => format!("interrupted: {}", so_far(progress)),
@@ -56,6 +64,9 @@ pub(crate) fn done(service: &str, statuses: &[Status], is_over: bool) -> String 
             (state, None) => self::state(state).to_owned(),
         };
         _ = writeln!(text, "  {service:<9}{id:<28}{what}");
+        for other in others {
+            _ = writeln!(text, "{:39}{}", "", part(other));
+        }
     }
     text
 }
@@ -66,16 +77,13 @@ fn without<'a>(id: &str, message: &'a str) -> &'a str {
     rest.trim_start_matches(':').trim_start()
 }
 
-fn parts_text(parts: &[Part]) -> String {
-    let texts: Vec<_> =
-        parts.iter().map(|Part { what, modified }| format!("{what}: {modified}")).collect();
-    let separator = format!("\n{:39}", "");
-    texts.join(&separator)
+fn part(Part { what, modified }: &Part) -> String {
+    format!("{what}: {modified}")
 }
 
 /// What was left as it is, and why.
-pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> String {
-    let mut text = String::new();
+pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines {
+    let mut text = Lines::default();
     for LeftOut { what, reason, count, examples } in all {
         if examples.is_empty() {
             _ = writeln!(text, "  {what}: {reason}");
@@ -88,8 +96,8 @@ pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> String
 }
 
 /// The documents that could not be changed, and why: each of them, since each is somebody's task.
-pub(crate) fn set_aside<'a>(all: impl IntoIterator<Item = &'a SetAside>) -> String {
-    let mut text = String::new();
+pub(crate) fn set_aside<'a>(all: impl IntoIterator<Item = &'a SetAside>) -> Lines {
+    let mut text = Lines::default();
     for SetAside { what, document, reason } in all {
         _ = writeln!(text, "  {}: {what}: {reason}", id_text(document));
     }
@@ -165,14 +173,14 @@ pub(crate) fn remaining(holder: &Holder) -> String {
 }
 
 /// What a roll-back did.
-pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> String {
-    let mut text = String::new();
+pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
+    let mut text = Lines::default();
     for RolledBack { id, undone, kept } in all {
-        _ = write!(text, "  {service:<9}{id:<28}rolled back, {undone} undone");
-        if *kept > 0 {
-            _ = write!(text, ", {kept} left as they are: somebody has changed them since");
-        }
-        text.push('\n');
+        let kept = match kept {
+            0 => String::new(),
+            kept => format!(", {kept} left as they are: somebody has changed them since"),
+        };
+        _ = writeln!(text, "  {service:<9}{id:<28}rolled back, {undone} undone{kept}");
     }
     if all.is_empty() {
         _ = writeln!(text, "  {service:<9}nothing was to roll back");
@@ -181,8 +189,8 @@ pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> String {
 }
 
 /// What a repair did.
-pub(crate) fn repaired(service: &str, all: &[Repaired]) -> String {
-    let mut text = String::new();
+pub(crate) fn repaired(service: &str, all: &[Repaired]) -> Lines {
+    let mut text = Lines::default();
     for Repaired { id, what } in all {
         _ = writeln!(text, "  {service:<9}{id:<28}{what}");
     }

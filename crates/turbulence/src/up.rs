@@ -1,7 +1,6 @@
 //! `turbulence up`: everything in one process.
 
 use std::{
-    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -29,6 +28,7 @@ use crate::{
     database::Database,
     failure::Failure,
     import::{self, Loaded, Source},
+    lines::Lines,
     report, settling,
 };
 
@@ -65,13 +65,14 @@ async fn with_database(
     database: &Database,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    let data_dir = &arguments.database.data_dir;
     let source = match (&arguments.import, arguments.demo) {
         (Some(folder), _) => Some(Source::Folder(folder.clone())),
         (None, true) => Some(Source::Demo),
         (None, false) => None,
     };
     let loaded = tokio::select! {
-        loaded = import::load_once(database.connection.database(), source) => loaded?,
+        loaded = import::load_once(database, data_dir, source) => loaded?,
         () = shutdown.cancelled() => return Err(Failure::Interrupted),
     };
     let token = Token::find(&database.settings, &arguments.database.data_dir)?;
@@ -81,9 +82,7 @@ async fn with_database(
         settling::follow(&services).await;
         gateway_notices(&gateway, &services).await;
         let data = database.describe(&arguments.database.data_dir);
-        print!("{}", summary(&gateway, &services, &loaded, &token, &data).await);
-        // A person may read through a pipe.
-        let _ = io::stdout().flush();
+        summary(&gateway, &services, &loaded, &token, &data).await.print();
     };
     tokio::pin!(ready);
     let mut is_ready = false;
@@ -166,7 +165,7 @@ async fn summary(
     loaded: &Loaded,
     token: &Token,
     data: &str,
-) -> String {
+) -> Lines {
     let all: Vec<_> =
         services.iter().map(|(name, statuses)| (*name, statuses.borrow().clone())).collect();
     let is_settled = all.iter().flat_map(|(_, all)| all).all(|status| status.is_settled);
@@ -175,40 +174,54 @@ async fn summary(
     } else {
         "Turbulence serves, but not every migration is applied; why stands below."
     };
-    let mut text = format!("\n{title}\n\n");
+    let mut text = Lines::default();
+    text.blank();
+    _ = writeln!(text, "{title}");
+    text.blank();
     _ = writeln!(text, "  Address  {gateway}");
     _ = writeln!(text, "  Token    {}", token.shown);
     _ = writeln!(text, "  MongoDB  {data}");
-    if let Some(loaded) = loaded.describe() {
-        _ = writeln!(text, "  Loaded   {loaded}");
+    for (place, line) in loaded.describe().into_iter().enumerate() {
+        let label = if place == 0 { "Loaded" } else { "" };
+        _ = writeln!(text, "  {label:<9}{line}");
     }
-    _ = writeln!(text, "\nThe site, through the gateway\n{}", site(gateway, token).await);
+    text.blank();
+    _ = writeln!(text, "The site, through the gateway");
+    text.append(&site(gateway, token).await);
+    text.blank();
     _ = writeln!(text, "What the migrations did");
     for (name, statuses) in &all {
-        text += &report::done(name, statuses, false);
+        text.append(&report::done(name, statuses, false));
     }
     let set_aside = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.set_aside);
     let set_aside = report::set_aside(set_aside);
     if !set_aside.is_empty() {
-        _ = writeln!(text, "\nWhat could not be changed, and why\n{}", set_aside.trim_end());
+        text.blank();
+        _ = writeln!(text, "What could not be changed, and why");
+        text.append(&set_aside);
         _ = writeln!(text, "  Correct it, then `turbulence migrate retry ID`");
     }
     let left_out = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.left_out);
     let left_out = report::left_out(left_out);
     if !left_out.is_empty() {
-        _ = writeln!(text, "\nWhat was left as it is, and why\n{}", left_out.trim_end());
+        text.blank();
+        _ = writeln!(text, "What was left as it is, and why");
+        text.append(&left_out);
     }
-    _ = writeln!(text, "\nOpen next");
+    text.blank();
+    _ = writeln!(text, "Open next");
     for path in ["/sections", "/stories?limit=5", "/projects", "/pages/type/about", "/health/ready"]
     {
         _ = writeln!(text, "  {gateway}{path}");
     }
-    text + "\nCtrl-C stops everything.\n"
+    text.blank();
+    _ = writeln!(text, "Ctrl-C stops everything.");
+    text
 }
 
 /// How much of what there is, as the frontend sees it.
-async fn site(gateway: &str, token: &Token) -> String {
-    let mut text = String::new();
+async fn site(gateway: &str, token: &Token) -> Lines {
+    let mut text = Lines::default();
     let Ok(client) = http::client(Duration::from_secs(10)) else { return text };
     let get = async |path: &str| -> Option<Value> {
         let url = format!("{gateway}{path}");

@@ -93,10 +93,10 @@ fn unknown(given: &str, targets: &[Target<'_>]) -> String {
     if best > 0 {
         let near = targets.iter().filter(|target| likeness(target) == best).map(text);
         let near = near.collect::<Vec<_>>().join(" or ");
-        return format!("there is no migration {given:?}: did you mean {near}?");
+        return format!("there is no migration \"{given}\": did you mean {near}?");
     }
     let all = targets.iter().map(text).collect::<Vec<_>>().join(", ");
-    format!("there is no migration {given:?}: there are {all}")
+    format!("there is no migration \"{given}\": there are {all}")
 }
 
 /// How many words of an id were given, in full or in part.

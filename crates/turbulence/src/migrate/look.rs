@@ -55,7 +55,8 @@ pub(super) async fn plan(engines: &Engines, answer: &mut Answer) -> Result<(), F
     for engine in engines.wanted() {
         let plans = engine.plan().await?;
         let unknown = report::unknown(&engine.report().await?);
-        let text = report::plan(engine.service(), &plans) + &unknown;
+        let mut text = report::plan(engine.service(), &plans);
+        text.append(&unknown);
         answer.add(engine.service(), &text, &plans);
     }
     Ok(())

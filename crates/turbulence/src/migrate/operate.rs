@@ -4,14 +4,15 @@ use migrations::{Engine, OperateError, lease::Holder};
 use serde_json::json;
 
 use super::{Answer, Engines, engines::Target};
-use crate::{cli::ForceUnlock, failure::Failure, report};
+use crate::{cli::ForceUnlock, failure::Failure, lines::Lines, report};
 
 /// Lets no further batch happen.
 pub(super) async fn pause(engines: &Engines, id: &str, answer: &mut Answer) -> Result<(), Failure> {
     let target = engines.find(id)?;
     target.engine.pause(target.id).await?;
     let id = target.id;
-    let text = format!("{id} is paused: `turbulence migrate resume {id}` lets it go on\n");
+    let text =
+        format_args!("{id} is paused: `turbulence migrate resume {id}` lets it go on").into();
     say(target, &text, answer).await
 }
 
@@ -23,7 +24,7 @@ pub(super) async fn resume(
 ) -> Result<(), Failure> {
     let target = engines.find(id)?;
     target.engine.resume(target.id).await?;
-    let text = format!("{} goes on: {NEXT}\n", target.id);
+    let text = format_args!("{} goes on: {NEXT}", target.id).into();
     say(target, &text, answer).await
 }
 
@@ -31,7 +32,7 @@ pub(super) async fn resume(
 pub(super) async fn retry(engines: &Engines, id: &str, answer: &mut Answer) -> Result<(), Failure> {
     let target = engines.find(id)?;
     target.engine.retry(target.id).await?;
-    let text = format!("{} is tried again: {NEXT}\n", target.id);
+    let text = format_args!("{} is tried again: {NEXT}", target.id).into();
     say(target, &text, answer).await
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn retry(engines: &Engines, id: &str, answer: &mut Answer) -> R
 const NEXT: &str = "by a service that has not finished its migrations, by the next start of \
                     one, or by `turbulence migrate up`";
 
-async fn say(target: Target<'_>, text: &str, answer: &mut Answer) -> Result<(), Failure> {
+async fn say(target: Target<'_>, text: &Lines, answer: &mut Answer) -> Result<(), Failure> {
     let report = target.engine.report().await?;
     let one = report.migrations.iter().find(|one| one.id == target.id);
     answer.add(report.service, text, one);
@@ -71,7 +72,7 @@ pub(super) async fn force_unlock(
         Err(_) => "it keeps the lease",
     };
     let value = json!({ "lease": holder, "unlocked": unlocked.is_ok() });
-    answer.add(service, &format!("{about}: {what}\n"), value);
+    answer.add(service, &format_args!("{about}: {what}").into(), value);
     match unlocked {
         Ok(_) => Ok(()),
         Err(error @ OperateError::Live { .. }) => Err(Failure::Live(error)),

@@ -7,6 +7,7 @@ use super::{Answer, Engines, engines::Target, look::is_refused};
 use crate::{
     cli::{MigrateDown, MigrateUp, Service},
     failure::Failure,
+    lines::Lines,
     progress, report,
 };
 
@@ -46,8 +47,8 @@ pub(super) async fn up(
         let statuses = looked_at(engine);
         let mut text = report::done(service, &statuses, true);
         let aside = report::set_aside(statuses.iter().flat_map(|status| &status.set_aside));
-        text.extend(aside.lines().map(|line| format!("  set aside:{line}\n")));
-        text += &report::left_out(statuses.iter().flat_map(|status| &status.left_out));
+        text.append_with_margin("  set aside:", &aside);
+        text.append(&report::left_out(statuses.iter().flat_map(|status| &status.left_out)));
         answer.add(service, &text, &statuses);
         result?;
         set_aside += statuses.iter().map(|status| status.set_aside.len()).sum::<usize>();
@@ -71,7 +72,7 @@ async fn refuse_drift(
         && let Some(problem) = &first.problem
     {
         // To a person the error says it.
-        answer.add(report.service, "", &drifted);
+        answer.add(report.service, &Lines::default(), &drifted);
         let why = report::problem(problem);
         return Err(Failure::Refused(format!("{} {}: {why}", report.service, first.id)));
     }

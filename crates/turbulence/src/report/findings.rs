@@ -1,20 +1,19 @@
 //! What is wrong with the data.
 
-use std::fmt::Write;
-
 use models::IntegrityFinding;
 
 use super::number;
+use crate::lines::Lines;
 
 /// How many documents of a finding are named: each is somebody's task, a page has an end.
 const NAMED: usize = 10;
 
 /// Everything that is wrong with what a service has stored, and what to do about it.
-pub(crate) fn findings(service: &str, all: &[IntegrityFinding]) -> String {
+pub(crate) fn findings(service: &str, all: &[IntegrityFinding]) -> Lines {
     if all.is_empty() {
-        return format!("{service}: nothing is wrong\n");
+        return format_args!("{service}: nothing is wrong").into();
     }
-    let mut text = format!("{service}\n");
+    let mut text = Lines::from(format_args!("{service}"));
     for finding in all {
         _ = writeln!(text, "  {}", headline(finding));
         for (place, id) in finding.ids.iter().take(NAMED).enumerate() {
@@ -31,9 +30,12 @@ pub(crate) fn findings(service: &str, all: &[IntegrityFinding]) -> String {
 }
 
 /// What a repair did, or would do: those findings that it is for.
-pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> String {
-    let repairable = all.into_iter().filter(|finding| finding.repairable);
-    repairable.map(|finding| format!("  {}\n", headline(finding))).collect()
+pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> Lines {
+    let mut text = Lines::default();
+    for finding in all.into_iter().filter(|finding| finding.repairable) {
+        _ = writeln!(text, "  {}", headline(finding));
+    }
+    text
 }
 
 fn headline(finding: &IntegrityFinding) -> String {

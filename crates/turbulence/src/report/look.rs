@@ -1,14 +1,13 @@
 //! What a look at the data found.
 
-use std::fmt::Write;
-
 use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
 
 use super::{documents, duration, left_out, problem, set_aside};
+use crate::lines::Lines;
 
 /// What a run would do.
-pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
-    let mut text = format!("{service}\n");
+pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
+    let mut text = Lines::from(format_args!("{service}"));
     for Plan { id, summary, steps, waits_for, left_alone, set_aside: aside, .. } in plans {
         if let Some(why) = left_alone {
             _ = writeln!(text, "  {id:<28}left alone: {why}");
@@ -29,13 +28,9 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> String {
         for step in steps.iter().filter(|step| step.changes > 0) {
             _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
         }
-        for line in set_aside(aside).lines() {
-            _ = writeln!(text, "    aside:{line}");
-        }
+        text.append_with_margin("    aside:", &set_aside(aside));
         let left = steps.iter().filter_map(|step| step.left_out.as_ref());
-        for line in left_out(left).lines() {
-            _ = writeln!(text, "    leave:{line}");
-        }
+        text.append_with_margin("    leave:", &left_out(left));
     }
     text
 }
@@ -54,8 +49,8 @@ fn effort(step: &PlannedStep) -> String {
 }
 
 /// Whether what has to hold holds.
-pub(crate) fn verification(service: &str, verifications: &[Verification]) -> String {
-    let mut text = format!("{service}\n");
+pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lines {
+    let mut text = Lines::from(format_args!("{service}"));
     for Verification { id, ok, findings, problem: of_ledger } in verifications {
         _ = writeln!(text, "  {id:<28}{}", if *ok { "ok" } else { "NOT OK" });
         if let Some(of_ledger) = of_ledger {

@@ -1,17 +1,16 @@
 //! Where migrations stand, as the ledger has it.
 
-use std::fmt::Write;
-
 use migrations::{Entry, MigrationReport, Part, Problem, Report, State};
 use mongodb::bson::DateTime;
 
 use super::{holder, left_out, remaining, set_aside, so_far, speed, without};
+use crate::lines::Lines;
 
 /// How many characters of a checksum tell it from others.
 const SHORT: usize = 12;
 
 /// The ledger of a service.
-pub(crate) fn status(report: &Report) -> String {
+pub(crate) fn status(report: &Report) -> Lines {
     let Report { service, lease, migrations, .. } = report;
     let applied = migrations.iter().filter(|one| is_applied(one)).count();
     let migrating = match lease {
@@ -27,20 +26,24 @@ pub(crate) fn status(report: &Report) -> String {
         }
         _ => "nobody is migrating".to_owned(),
     };
-    let mut text = format!("{service}: {applied} of {} applied; {migrating}\n", migrations.len());
+    let count = migrations.len();
+    let mut text =
+        Lines::from(format_args!("{service}: {applied} of {count} applied; {migrating}"));
     for one in migrations {
         _ = writeln!(text, "  {:<28}{}", one.id, standing(one, report));
-        text += &details(one);
+        text.append(&details(one));
     }
-    text + &unknown(report)
+    text.append(&unknown(report));
+    text
 }
 
 /// Entries that this program does not know.
-pub(crate) fn unknown(report: &Report) -> String {
-    let line = |id: &String| {
-        format!("  {id:<28}left alone: not known to this program, but to a newer one\n")
-    };
-    report.unknown.iter().map(line).collect()
+pub(crate) fn unknown(report: &Report) -> Lines {
+    let mut text = Lines::default();
+    for id in &report.unknown {
+        _ = writeln!(text, "  {id:<28}left alone: not known to this program, but to a newer one");
+    }
+    text
 }
 
 /// Why ledger and program do not agree.
@@ -125,8 +128,8 @@ fn pending(one: &MigrationReport, report: &Report) -> String {
 }
 
 /// What there is to know beyond that.
-fn details(one: &MigrationReport) -> String {
-    let mut text = String::new();
+fn details(one: &MigrationReport) -> Lines {
+    let mut text = Lines::default();
     let Some(entry) = &one.entry else { return text };
     let Entry { error, progress, parts, left_out: left, set_aside: aside, .. } = entry;
     if let Some(error) = error {
@@ -141,12 +144,8 @@ fn details(one: &MigrationReport) -> String {
         let separator = if speed.is_empty() { "" } else { ", " };
         _ = writeln!(text, "      {}{separator}{speed}", so_far(progress));
     }
-    for line in set_aside(aside).lines() {
-        _ = writeln!(text, "    aside:{line}");
-    }
-    for line in left_out(left).lines() {
-        _ = writeln!(text, "    left:{line}");
-    }
+    text.append_with_margin("    aside:", &set_aside(aside));
+    text.append_with_margin("    left:", &left_out(left));
     text
 }
 

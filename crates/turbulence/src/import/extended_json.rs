@@ -1,0 +1,410 @@
+//! MongoDB Extended JSON as BSON: canonical and relaxed (version 2), and the legacy form (version 1)
+//! that `mongoexport` wrote before MongoDB 4.2.
+//!
+//! A document is built as raw BSON while it is parsed, so that field order and every number survive
+//! as they are, and a document takes no more memory than its BSON.
+
+use std::{collections::HashSet, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use mongodb::bson::{
+    self, Binary, Bson, Decimal128, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf,
+    RawJavaScriptCodeWithScope, Regex, Timestamp, oid::ObjectId, raw::CString, spec::BinarySubtype,
+};
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{MAX_DEPTH, MAX_DOCUMENT_BYTES};
+
+/// The levels of JSON that the deepest BSON value may need besides its own, as in
+/// `{"$date": {"$numberLong": "0"}}`.
+const WRAPPER_DEPTH: usize = 2;
+
+/// Parses one document.
+pub(super) fn parse(text: &str) -> Result<RawDocumentBuf, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // The seed counts the levels: MongoDB takes more of them than serde_json does.
+    deserializer.disable_recursion_limit();
+    let value = ValueSeed { depth: 0 }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    match value {
+        RawBson::Document(document) => Ok(document),
+        other => {
+            let found = kind(other.as_raw_bson_ref());
+            Err(serde_json::Error::custom(format_args!("expected a document, found {found}")))
+        }
+    }
+}
+
+/// The name of a value's type in a message.
+pub(super) fn kind(value: RawBsonRef<'_>) -> String {
+    match value {
+        RawBsonRef::Null => "null".to_owned(),
+        RawBsonRef::Array(_) => "an array".to_owned(),
+        RawBsonRef::Document(_) => "a document".to_owned(),
+        RawBsonRef::String(_) => "a text".to_owned(),
+        RawBsonRef::Boolean(_) => "a truth value".to_owned(),
+        RawBsonRef::Int32(_) | RawBsonRef::Int64(_) | RawBsonRef::Double(_) => {
+            "a number".to_owned()
+        }
+        other => format!("a value of the type {:?}", other.element_type()),
+    }
+}
+
+/// Reads a value below `depth` arrays and objects.
+struct ValueSeed {
+    depth: usize,
+}
+
+impl ValueSeed {
+    fn nested<E: Error>(&self) -> Result<Self, E> {
+        if self.depth >= MAX_DEPTH + WRAPPER_DEPTH {
+            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed {
+    type Value = RawBson;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawBson, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed {
+    type Value = RawBson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<RawBson, E> {
+        Ok(RawBson::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawBson, E> {
+        Ok(RawBson::Boolean(value))
+    }
+
+    // The type of a bare number follows the specification of relaxed Extended JSON.
+    fn visit_i64<E>(self, number: i64) -> Result<RawBson, E> {
+        Ok(i32::try_from(number).map_or(RawBson::Int64(number), RawBson::Int32))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<RawBson, E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            #[expect(clippy::cast_precision_loss, reason = "beyond 64 bits it is a double")]
+            Err(_) => Ok(RawBson::Double(number as f64)),
+        }
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<RawBson, E> {
+        Ok(RawBson::Double(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawBson, E> {
+        Ok(RawBson::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<RawBson, E> {
+        Ok(RawBson::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<RawBson, A::Error> {
+        let mut array = RawArrayBuf::new();
+        while let Some(value) = sequence.next_element_seed(self.nested()?)? {
+            array.push(value);
+            refuse_large(array.as_bytes().len())?;
+        }
+        Ok(RawBson::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBson, A::Error> {
+        let mut document = RawDocumentBuf::new();
+        let mut names = HashSet::new();
+        let mut is_wrapper = false;
+        while let Some(name) = map.next_key::<String>()? {
+            is_wrapper |= names.is_empty() && name.starts_with('$');
+            let value = map.next_value_seed(self.nested()?)?;
+            let key = CString::try_from(name.as_str()).map_err(|_| {
+                A::Error::custom(format_args!("the field name {name:?} contains a NUL"))
+            })?;
+            document.append(key, value);
+            refuse_large(document.as_bytes().len())?;
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format_args!(
+                    "the field `{name}` stands twice in one object"
+                )));
+            }
+        }
+        if is_wrapper { unwrap(document).map_err(A::Error::custom) } else { Ok(document.into()) }
+    }
+}
+
+fn refuse_large<E: Error>(bytes: usize) -> Result<(), E> {
+    if bytes > MAX_DOCUMENT_BYTES {
+        return Err(E::custom("larger than the 16 MiB that MongoDB takes"));
+    }
+    Ok(())
+}
+
+/// Converts an object whose first member begins with `$` to the value that it stands for. Objects
+/// that stand for themselves, such as `{"$ref": …, "$id": …}`, stay documents.
+fn unwrap(document: RawDocumentBuf) -> Result<RawBson, String> {
+    let fields = document.iter().take(3).collect::<Result<Vec<_>, _>>();
+    let mut fields: Vec<_> = fields
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
+    fields.sort_by_key(|(name, _)| *name);
+    let value = match fields[..] {
+        [(name, value)] => of_one(name, value)?,
+        [(one, first), (two, second)] => of_two((one, first), (two, second))?,
+        _ => None,
+    };
+    if let Some(value) = value {
+        return Ok(value);
+    }
+    match fields.iter().find(|(name, _)| WRAPPERS.contains(name)) {
+        Some((name, _)) => Err(format!("`{name}` stands with other members than it may")),
+        None => Ok(document.into()),
+    }
+}
+
+/// The members that stand for a value. `$regex` is missing since a stored query may have it alone.
+const WRAPPERS: [&str; 16] = [
+    "$binary",
+    "$code",
+    "$date",
+    "$dbPointer",
+    "$maxKey",
+    "$minKey",
+    "$numberDecimal",
+    "$numberDouble",
+    "$numberInt",
+    "$numberLong",
+    "$oid",
+    "$regularExpression",
+    "$symbol",
+    "$timestamp",
+    "$undefined",
+    "$uuid",
+];
+
+/// The value of an object with one member; `None` if it is an ordinary object.
+fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> {
+    let refused = |expected: &str| format!("`{name}` needs {expected}, and has {}", shown(value));
+    let value = match name {
+        "$oid" => {
+            let id = value.as_str().and_then(|text| ObjectId::parse_str(text).ok());
+            id.map(RawBson::ObjectId).ok_or_else(|| refused("24 hexadecimal digits"))?
+        }
+        "$numberInt" => {
+            let number = number(value).and_then(|text| text.parse().ok());
+            number.map(RawBson::Int32).ok_or_else(|| refused("a whole number of 32 bits"))?
+        }
+        "$numberLong" => {
+            let number = number(value).and_then(|text| text.parse().ok());
+            number.map(RawBson::Int64).ok_or_else(|| refused("a whole number of 64 bits"))?
+        }
+        "$numberDouble" => {
+            let number = number(value).and_then(|text| text.parse().ok());
+            number.map(RawBson::Double).ok_or_else(|| refused("a number"))?
+        }
+        "$numberDecimal" => {
+            let number = number(value).and_then(|text| text.parse::<Decimal128>().ok());
+            number.map(RawBson::Decimal128).ok_or_else(|| refused("a decimal number"))?
+        }
+        "$date" => {
+            let date = date(value).map(bson::DateTime::from_millis);
+            date.map(RawBson::DateTime)
+                .ok_or_else(|| refused("a date in RFC 3339 or milliseconds since 1970"))?
+        }
+        "$timestamp" => timestamp(value).ok_or_else(|| refused("`t` and `i`"))?.into(),
+        "$binary" => {
+            let body = value.as_document().and_then(|body| {
+                let [bytes, subtype] = texts(body, ["base64", "subType"])?;
+                binary(bytes, subtype)
+            });
+            body.ok_or_else(|| refused("`base64` and `subType`"))?.into()
+        }
+        "$uuid" => {
+            let id = value.as_str().and_then(|text| bson::Uuid::parse_str(text).ok());
+            Binary::from_uuid(id.ok_or_else(|| refused("a UUID"))?).into()
+        }
+        "$regularExpression" => {
+            let body = value.as_document();
+            let body = body.and_then(|body| texts(body, ["pattern", "options"]));
+            regex(body.ok_or_else(|| refused("`pattern` and `options`"))?)?
+        }
+        "$symbol" => RawBson::Symbol(value.as_str().ok_or_else(|| refused("a text"))?.to_owned()),
+        "$code" => {
+            RawBson::JavaScriptCode(value.as_str().ok_or_else(|| refused("a text"))?.to_owned())
+        }
+        "$dbPointer" => db_pointer(value).ok_or_else(|| refused("`$ref` and `$id`"))?,
+        "$minKey" if is_one(value) => RawBson::MinKey,
+        "$maxKey" if is_one(value) => RawBson::MaxKey,
+        "$minKey" | "$maxKey" => return Err(refused("1")),
+        "$undefined" if value.as_bool() == Some(true) => RawBson::Undefined,
+        "$undefined" => return Err(refused("true")),
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+/// The value of an object with two members, sorted by name; `None` if it is an ordinary object.
+fn of_two(
+    (one, first): (&str, RawBsonRef<'_>),
+    (two, second): (&str, RawBsonRef<'_>),
+) -> Result<Option<RawBson>, String> {
+    let value = match (one, two) {
+        ("$binary", "$type") => {
+            let subtype = match (second.as_str(), whole(second)) {
+                (Some(text), _) => text.to_owned(),
+                (None, Some(number)) => format!("{number:x}"),
+                (None, None) => String::new(),
+            };
+            let value = first.as_str().and_then(|bytes| binary(bytes, &subtype));
+            value.ok_or("`$binary` with `$type` needs Base64 and a hexadecimal byte")?.into()
+        }
+        ("$code", "$scope") => match (first, second) {
+            (RawBsonRef::String(code), RawBsonRef::Document(scope)) => {
+                let (code, scope) = (code.to_owned(), scope.to_owned());
+                RawBson::JavaScriptCodeWithScope(RawJavaScriptCodeWithScope { code, scope })
+            }
+            _ => return Err("`$code` with `$scope` needs a text and a document".to_owned()),
+        },
+        ("$options", "$regex") => match (second, first) {
+            (RawBsonRef::String(pattern), RawBsonRef::String(options)) => {
+                regex([pattern, options])?
+            }
+            // A stored query with a regular expression in it.
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+/// A short form of a value for a message.
+fn shown(value: RawBsonRef<'_>) -> String {
+    /// How many characters of a text are shown.
+    const SHOWN: usize = 40;
+    match value {
+        RawBsonRef::String(text) if text.chars().count() <= SHOWN => format!("`{text}`"),
+        RawBsonRef::Int32(number) => number.to_string(),
+        RawBsonRef::Int64(number) => number.to_string(),
+        RawBsonRef::Double(number) => number.to_string(),
+        other => kind(other),
+    }
+}
+
+/// A number as text: old exports have it without quotation marks, too.
+fn number(value: RawBsonRef<'_>) -> Option<String> {
+    match value {
+        RawBsonRef::String(text) => Some(text.to_owned()),
+        RawBsonRef::Double(number) => Some(number.to_string()),
+        other => whole(other).map(|number| number.to_string()),
+    }
+}
+
+fn whole(value: RawBsonRef<'_>) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_i32().map(i64::from))
+}
+
+fn is_one(value: RawBsonRef<'_>) -> bool {
+    whole(value) == Some(1)
+}
+
+/// The milliseconds since 1970 of a `$date`.
+fn date(value: RawBsonRef<'_>) -> Option<i64> {
+    match value {
+        RawBsonRef::String(text) => date_of_text(text),
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53, checked")]
+        RawBsonRef::Double(number) if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) => {
+            Some(number as i64)
+        }
+        other => whole(other),
+    }
+}
+
+/// The milliseconds since 1970 of a date in one of the forms that `mongoimport` accepts: RFC 3339,
+/// the zone as `+0100` (what `mongoexport` wrote up to version 4.0), without seconds, without a
+/// zone (UTC), without a time.
+fn date_of_text(text: &str) -> Option<i64> {
+    if let Ok(date) = DateTime::parse_from_rfc3339(text) {
+        return Some(date.timestamp_millis());
+    }
+    let (local, is_utc) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, true),
+        None => (text, false),
+    };
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
+        if let Ok(date) = NaiveDateTime::parse_from_str(local, format) {
+            return Some(date.and_utc().timestamp_millis());
+        }
+        if !is_utc && let Ok(date) = DateTime::parse_from_str(text, &format!("{format}%z")) {
+            return Some(date.timestamp_millis());
+        }
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
+}
+
+fn timestamp(value: RawBsonRef<'_>) -> Option<Timestamp> {
+    let body = value.as_document()?;
+    let part = |name| u32::try_from(whole(body.get(name).ok()??)?).ok();
+    let has_two = body.iter().count() == 2;
+    has_two.then_some(Timestamp { time: part("t")?, increment: part("i")? })
+}
+
+/// Bytes in Base64 with a subtype in hexadecimal. Old tools extended the sign of a user's own
+/// subtype: `ffffff80` is `80`.
+fn binary(bytes: &str, subtype: &str) -> Option<Binary> {
+    let bytes = STANDARD.decode(bytes).ok()?;
+    let subtype = match subtype.len() {
+        1 | 2 => subtype,
+        8 => subtype.strip_prefix("ffffff")?,
+        _ => return None,
+    };
+    let subtype = BinarySubtype::from(u8::from_str_radix(subtype, 16).ok()?);
+    Some(Binary { subtype, bytes })
+}
+
+fn regex([pattern, options]: [&str; 2]) -> Result<RawBson, String> {
+    // BSON has the options in alphabetical order (BSON specification, "Regular expression").
+    let mut options: Vec<_> = options.chars().collect();
+    options.sort_unstable();
+    let text = |text: String| {
+        CString::try_from(text).map_err(|_| "a regular expression contains a NUL".to_owned())
+    };
+    let pattern = text(pattern.to_owned())?;
+    let options = text(options.into_iter().collect())?;
+    Ok(RawBson::RegularExpression(Regex { pattern, options }))
+}
+
+fn db_pointer(value: RawBsonRef<'_>) -> Option<RawBson> {
+    let body = value.as_document()?;
+    let (namespace, id) = (body.get_str("$ref").ok()?, body.get_object_id("$id").ok()?);
+    // The only way to make one that the crate has.
+    let pointer = serde_json::json!({
+        "$dbPointer": { "$ref": namespace, "$id": { "$oid": id.to_hex() } }
+    });
+    RawBson::try_from(Bson::try_from(pointer).ok()?).ok()
+}
+
+/// The members of a document if it has just these, and they are texts.
+fn texts<'a, const N: usize>(document: &'a RawDocument, names: [&str; N]) -> Option<[&'a str; N]> {
+    if document.iter().count() != N {
+        return None;
+    }
+    let texts: Vec<_> = names.iter().filter_map(|name| document.get_str(name).ok()).collect();
+    texts.try_into().ok()
+}

@@ -1,0 +1,107 @@
+//! Text for a person, line by line.
+
+use std::{
+    fmt::{self, Arguments},
+    io::{self, Write},
+};
+
+use service_kit::printable::{printable, printable_json};
+
+/// Text for a person. Each [`line`](Self::line) is one line, whatever is formatted into it: line
+/// breaks and everything else that is not printable are escaped, so that no value can forge a line
+/// or steer a terminal. There is no other way to add text.
+///
+/// `writeln!` works as well, and writes one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lines(String);
+
+impl Lines {
+    /// Adds one line.
+    pub(crate) fn line(&mut self, line: Arguments<'_>) {
+        self.push(&line.to_string());
+    }
+
+    fn push(&mut self, line: &str) {
+        self.0 += &printable(line);
+        self.0.push('\n');
+    }
+
+    /// Adds one line, for `writeln!`. Never fails.
+    pub(crate) fn write_fmt(&mut self, line: Arguments<'_>) -> fmt::Result {
+        let line = line.to_string();
+        self.push(line.strip_suffix('\n').unwrap_or(&line));
+        Ok(())
+    }
+
+    /// Adds an empty line.
+    pub(crate) fn blank(&mut self) {
+        self.0.push('\n');
+    }
+
+    /// Adds other lines.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.0 += &other.0;
+    }
+
+    /// Adds other lines, each after a margin.
+    pub(crate) fn append_with_margin(&mut self, margin: &str, other: &Self) {
+        for line in other.0.lines() {
+            self.0 += &printable(margin);
+            self.0 += line;
+            self.0.push('\n');
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Prints the lines on standard output.
+    pub(crate) fn print(&self) {
+        // A person may have seen enough and closed the pipe.
+        let _ = write(&mut io::stdout(), &self.0);
+    }
+
+    /// Prints the lines on standard error, and a question after them.
+    pub(crate) fn ask(&self, question: &'static str) {
+        let _ = write(&mut io::stderr(), &format!("{}{question}", self.0));
+    }
+}
+
+/// One line of text.
+impl From<Arguments<'_>> for Lines {
+    fn from(line: Arguments<'_>) -> Self {
+        let mut lines = Self::default();
+        lines.line(line);
+        lines
+    }
+}
+
+/// Prints a document in JSON on standard output.
+pub(crate) fn print_json(json: &str) {
+    // As above.
+    let _ = write(&mut io::stdout(), &format!("{}\n", printable_json(json)));
+}
+
+fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stays_within_its_line() {
+        let mut lines = Lines::default();
+        lines.line(format_args!("one {}", "a\nb"));
+        _ = writeln!(lines, "two {}", "\u{1b}[2J\r\n");
+        _ = write!(lines, "three {}", "\n\n");
+        let mut all = Lines::default();
+        all.append_with_margin("  ", &lines);
+        all.blank();
+        all.append(&Lines::from(format_args!("{}", "\\")));
+        assert_eq!(all.0, "  one a\\nb\n  two \\u{1b}[2J\\r\\n\n  three \\n\n\n\\\\\n");
+    }
+}
