@@ -549,7 +549,6 @@ pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
         "br" => is_in(&[("clear", Plain)]),
         "font" => is_in(&[("color", Plain), ("face", Plain), ("size", Plain)]),
         "pre" => is_in(&[("width", Plain)]),
-        "bdo" | "p" | "div" => None,
         _ => None,
     };
     own.or_else(|| is_in(&GLOBAL)).filter(|_| name.ns == ns!())

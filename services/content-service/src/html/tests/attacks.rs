@@ -1,6 +1,7 @@
 //! What must never pass.
 
 use html5ever::{local_name, ns};
+use proptest::prelude::*;
 
 use super::{
     super::{limits::Limits, removed::RemovedCounts, tree},
@@ -204,4 +205,51 @@ fn elements_of_the_page_cannot_be_replaced() {
             "<input type=\"checkbox\" id=\"content-attributes\" disabled=\"\">",
         ),
     ]);
+}
+
+fn fragments() -> impl Strategy<Value = String> {
+    let pieces = [
+        "<p>",
+        "</p>",
+        "<b",
+        "<table><tr>",
+        "<iframe ",
+        "</iframe>",
+        "<a href=\"",
+        "\">",
+        "javascript:",
+        "<svg>",
+        "<math><mi>",
+        "<style>",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "<pre>\n",
+        "\n",
+        "&lt;",
+        "<code class='language-a b'>",
+        "<textarea>",
+        "<img src=x onerror=y>",
+        "<li>",
+        "<noscript>",
+        "<template>",
+        "<select>",
+        "<p id=top style='",
+        "srcset='",
+        "'",
+    ];
+    let piece = prop_oneof![3 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), 1 => ".{0,8}"];
+    proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn sanitising_twice_is_sanitising_once(html in fragments()) {
+        if let Ok(once) = sanitised(&html) {
+            let again = sanitised(&once.html).unwrap();
+            prop_assert_eq!(&again.html, &once.html, "{}", html);
+            prop_assert_eq!(&again.removed, &[], "{}", html);
+            assert_tree_is_safe(&once.html);
+        }
+    }
 }

@@ -65,7 +65,7 @@ fn child() {
         slowest = slowest.max((time, number));
         largest = largest.max((kilobytes, number));
         let head: String = text.chars().take(300).collect();
-        assert!(time <= MAX_MILLISECONDS, "text {number}: {time} ms: {result:.100?} {head}");
+        assert!(time <= MAX_MILLISECONDS, "text {number}: {time} ms, {kilobytes} kB: {head}");
         assert!(kilobytes <= MAX_KILOBYTES, "text {number}: {kilobytes} kB: {head}");
         match result {
             Ok(safe) => {
@@ -287,12 +287,68 @@ fn repeat(text: &mut String, unit: &str, count: usize, length: usize) {
     }
 }
 
-/// Text number n: a mix, one unit again and again, or one unit after a number of another.
+/// The beginnings of attributes with long values, and what may be in these.
+const LONG_ATTRIBUTES: [&str; 8] = [
+    "<p title='",
+    "<p style='",
+    "<img src=/ srcset='",
+    "<p class='",
+    "<a href='",
+    "<td headers='",
+    "<iframe src=//youtube.com/ allow='",
+    "<p ",
+];
+const VALUES: [&str; 24] = [
+    "a",
+    "%",
+    " ",
+    ",",
+    ";",
+    ":",
+    "/",
+    "../",
+    "?",
+    "#",
+    "\\",
+    "&amp;",
+    "color:red;",
+    "calc(",
+    "(",
+    ")",
+    "/*",
+    "a.png 1x,",
+    "//h/",
+    "hljs ",
+    "data:image/png;base64,AAAA",
+    "ü",
+    "\"",
+    "a%=%",
+];
+
+/// Text number n: a mix, one unit again and again, one unit after a number of another, or tags
+/// with long values.
 fn text(number: u64) -> String {
     let mut numbers = Numbers(number);
     let mut text = String::new();
+    if number == 0 {
+        // What ended a process before there were limits.
+        text.push_str("<p>");
+        repeat(&mut text, "<b a=%>", 480, LENGTH);
+        repeat(&mut text, "<p>x", 3_000, LENGTH);
+        return text;
+    }
     let length = if numbers.below(4) == 0 { 1_000 } else { LENGTH };
-    match numbers.below(4) {
+    match numbers.below(5) {
+        4 => {
+            let tag = numbers.pick(&LONG_ATTRIBUTES);
+            let unit: String = (0..=numbers.below(4)).map(|_| numbers.pick(&VALUES)).collect();
+            let count = [3, 100, 10_000, 200_000][usize::try_from(numbers.below(4)).unwrap()];
+            while text.len() < length {
+                text.push_str(tag);
+                repeat(&mut text, &unit, count, length);
+                text.push_str("'>");
+            }
+        }
         0 => {
             while text.len() < length {
                 text.push_str(&piece(&mut numbers).replace('%', "1"));
