@@ -305,7 +305,7 @@ pub enum SettingsError {
 }
 
 /// An error of the parser in one line: it draws the place of the mistake in several.
-fn wrong(error: ConfigError) -> SettingsError {
+fn wrong(error: impl fmt::Display) -> SettingsError {
     let text = error.to_string();
     SettingsError::Wrong(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
