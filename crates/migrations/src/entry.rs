@@ -171,7 +171,7 @@ pub struct Progress {
 pub enum ThrottledBy {
     /// The configured number of documents a second.
     RateLimit,
-    /// The share of time that is left to others.
+    /// Time is left to others, who use the database or may use it.
     DutyCycle,
     /// The server says that its secondaries lag (MongoDB manual, "Flow Control").
     FlowControl,
@@ -184,7 +184,7 @@ impl ThrottledBy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate limit",
-            Self::DutyCycle => "leaves time to others",
+            Self::DutyCycle => "the site is in use",
             Self::FlowControl => "flow control of the server",
             Self::Replication => "waits for replicas",
         }

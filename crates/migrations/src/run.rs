@@ -150,7 +150,10 @@ impl Engine {
     ) -> Result<Vec<Step>, RunError> {
         let id = definition.id;
         match migration.steps().await {
-            Ok(steps) => Ok(steps),
+            Ok(steps) => {
+                self.0.foreground.watch(steps.iter().filter_map(Step::collection));
+                Ok(steps)
+            }
             Err(StepsError::Database(source)) => Err(RunError::of_database(id, source)),
             Err(source @ StepsError::Dependency { .. }) => {
                 let error = RunError::Dependency { id, source };
@@ -376,7 +379,7 @@ impl Engine {
         set_aside: Vec<crate::SetAside>,
         stop: CancellationToken,
     ) -> Result<Option<Part>, RunError> {
-        let Inner { database, ledger, journal, options, .. } = &*self.0;
+        let Inner { database, ledger, journal, options, foreground, .. } = &*self.0;
         let mut session = session.lock().await;
         let (what, modified) = match step {
             Step::Fill(fill) => {
@@ -393,6 +396,7 @@ impl Engine {
                     fence,
                     throttle: options.throttle,
                     rests: Rests::new(options.throttle),
+                    foreground: foreground.clone(),
                     set_aside: set_aside.into_iter().filter(|one| one.what == what).collect(),
                     stop,
                     on_progress: Arc::new(on_progress),
