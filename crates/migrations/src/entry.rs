@@ -125,10 +125,12 @@ pub struct Entry {
 
 impl Entry {
     /// Where a migration stands whose entry this is. After an earlier revision it is pending again,
-    /// but what an operator paused stays so until he says otherwise.
+    /// but what an operator paused or rolled back stays so until an operator says otherwise.
     pub(crate) fn state_of(&self, definition: &Definition) -> State {
+        let is_of_operator =
+            matches!(self.state, State::Paused | State::RolledBack | State::RollingBack);
         let is_current = self.revision == definition.revision;
-        if is_current || self.state == State::Paused { self.state } else { State::Pending }
+        if is_current || is_of_operator { self.state } else { State::Pending }
     }
 }
 
