@@ -20,9 +20,12 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use migrations::{Engine, Migration, Options, Patience, RunError, State, Status, Throttle};
+use migrations::{
+    Engine, Migration, OperationCounter, Options, Patience, RunError, State, Status, Throttle,
+};
 use models::ErrorCode;
 use mongo_kit::{ConnectError, Connection, DatabaseError, DeploymentError};
+use mongodb::Database;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use service_kit::{
@@ -295,11 +298,14 @@ pub fn database_error(error: mongodb::error::Error) -> ApiError {
 }
 
 /// The engine for a service's migrations in its database.
+///
+/// It has a client of its own, whose operations are counted: those of others say whether the site is
+/// in use. `migrations` makes the migrations, which have to read through that client as well.
 pub fn engine(
     connection: &Connection,
     service: &'static str,
     app_version: &'static str,
-    migrations: Vec<Arc<dyn Migration>>,
+    migrations: impl FnOnce(&Database) -> Vec<Arc<dyn Migration>>,
     settings: &settings::Migrations,
 ) -> Engine {
     let throttle = Throttle {
@@ -309,7 +315,16 @@ pub fn engine(
             settings::Throttle::Off => Throttle::OFF,
         }
     };
-    let options = Options { lease: settings.lease_seconds.duration(), throttle };
+    let counter = OperationCounter::default();
+    let (connection, operations) = match connection.monitored(counter.handler()) {
+        Ok(monitored) => (monitored, Some(counter)),
+        Err(error) => {
+            // The same options were accepted before. Without a count migrations leave room always.
+            tracing::warn!(%error, "migrations have no client of their own");
+            (connection.clone(), None)
+        }
+    };
+    let options = Options { lease: settings.lease_seconds.duration(), throttle, operations };
     let (client, database) = (connection.client(), connection.database());
-    Engine::new(client, database, service, app_version, migrations, options)
+    Engine::new(client, database, service, app_version, migrations(database), options)
 }

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Definition, Migration, Report, RunError, State, Status, Throttle,
+    Definition, Migration, OperationCounter, Report, RunError, State, Status, Throttle,
+    foreground::ForegroundProbe,
     journal::Journal,
     lease::{self, Lease},
     ledger::{Found, Ledger},
@@ -56,17 +57,22 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) migrations: Vec<Arc<dyn Migration>>,
     pub(crate) options: Options,
+    pub(crate) foreground: Arc<ForegroundProbe>,
     statuses: watch::Sender<Vec<Status>>,
 }
 
 /// How an engine behaves.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How long the lease holds without a heartbeat, at least [`Options::SHORTEST_LEASE`]. It is
     /// renewed three times as often. After a holder is killed, another process waits for so long.
     pub lease: Duration,
     /// How fast documents may be changed.
     pub throttle: Throttle,
+    /// Counts the operations of the client that the engine is given, so that those of others can be
+    /// told from them: while there are none, [`Throttle::duty_cycle`] does not slow the engine down.
+    /// The client has to be the engine's alone, and migrations have to read through it, too.
+    pub operations: Option<OperationCounter>,
 }
 
 impl Options {
@@ -76,7 +82,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: lease::DURATION, throttle: Throttle::default() }
+        Self { lease: lease::DURATION, throttle: Throttle::default(), operations: None }
     }
 }
 
@@ -130,7 +136,8 @@ impl Engine {
             ledger: Ledger::new(client, database, service, &owner, app_version),
             journal: Journal::new(database, service),
             owner,
-            options: Options { lease, throttle: options.throttle.sane() },
+            foreground: Arc::new(ForegroundProbe::new(database, options.operations.clone())),
+            options: Options { lease, throttle: options.throttle.sane(), ..options },
             statuses: watch::Sender::new(statuses.collect()),
             migrations,
         }))

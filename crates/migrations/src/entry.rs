@@ -125,10 +125,12 @@ pub struct Entry {
 
 impl Entry {
     /// Where a migration stands whose entry this is. After an earlier revision it is pending again,
-    /// but what an operator paused stays so until he says otherwise.
+    /// but what an operator paused or rolled back stays so until an operator says otherwise.
     pub(crate) fn state_of(&self, definition: &Definition) -> State {
+        let is_of_operator =
+            matches!(self.state, State::Paused | State::RolledBack | State::RollingBack);
         let is_current = self.revision == definition.revision;
-        if is_current || self.state == State::Paused { self.state } else { State::Pending }
+        if is_current || is_of_operator { self.state } else { State::Pending }
     }
 }
 
@@ -171,7 +173,7 @@ pub struct Progress {
 pub enum ThrottledBy {
     /// The configured number of documents a second.
     RateLimit,
-    /// The share of time that is left to others.
+    /// Time is left to others, who use the database or may use it.
     DutyCycle,
     /// The server says that its secondaries lag (MongoDB manual, "Flow Control").
     FlowControl,
@@ -184,7 +186,7 @@ impl ThrottledBy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate limit",
-            Self::DutyCycle => "leaves time to others",
+            Self::DutyCycle => "the site is in use",
             Self::FlowControl => "flow control of the server",
             Self::Replication => "waits for replicas",
         }

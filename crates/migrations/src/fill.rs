@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Assign, Fill, Progress, SetAside, Throttle,
     error::server_code,
+    foreground::ForegroundProbe,
     journal::{self, Journal},
     ledger::{Ledger, LedgerError, literal},
     metrics,
-    throttle::{Pacer, Rests},
+    throttle::{Pace, Pacer, Rests},
     transaction::{Rejected, TOO_LARGE, Work, transact},
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct FillRun {
     pub(crate) fence: i64,
     pub(crate) throttle: Throttle,
     pub(crate) rests: Rests,
+    /// Tells whether others use the database.
+    pub(crate) foreground: Arc<ForegroundProbe>,
     /// Documents that this step has set aside so far.
     pub(crate) set_aside: Vec<SetAside>,
     /// Work stops at the next batch: the lease is lost, or the process is about to end.
@@ -219,7 +222,9 @@ impl FillRun {
             Assign::Each(_) => LARGEST_BATCH_OF_EACH,
             _ => u64::MAX,
         };
-        let mut pacer = Pacer::new(self.throttle, self.ledger.client(), largest);
+        let pace = self.pace().await;
+        self.rests.set_pace(pace);
+        let mut pacer = Pacer::new(self.throttle, pace, self.ledger.client(), largest);
         if let Some(interrupted) = interrupted {
             let counting = match interrupted.total {
                 0 => Some(self.count(interrupted.modified).await?),
@@ -269,6 +274,15 @@ impl FillRun {
         }))
     }
 
+    /// The pace that fits what others do. No command of this run may be under way.
+    async fn pace(&self) -> Pace {
+        if self.throttle.is_gentle() {
+            self.throttle.pace(self.foreground.look().await)
+        } else {
+            Pace::Unthrottled
+        }
+    }
+
     fn collection(&self) -> Collection<Document> {
         self.database.collection(self.fill.collection)
     }
@@ -312,13 +326,19 @@ impl FillRun {
             let rested = self.rests.take_rested();
             let taken = started.elapsed().saturating_sub(rested);
             let documents = u64::try_from(documents).unwrap_or(u64::MAX);
-            progress.throttled_by = pacer.pace(documents, taken, rested, &self.stop).await;
+            progress.throttled_by = pacer.wait(documents, taken, rested, &self.stop).await;
             progress.rate = pacer.rate();
             (self.on_progress)(&progress);
             if is_same(&end, &upper) {
                 return Ok(progress);
             }
             page = ahead.await.map_err(Error::custom)??;
+            let pace = self.pace().await;
+            self.rests.set_pace(pace);
+            if pacer.set_pace(pace) && pace == Pace::Gentle {
+                // The page was read for full speed, and would take seconds now.
+                page = self.next_page(end, &upper, pacer.size()).await?;
+            }
         }
     }
 

@@ -116,6 +116,37 @@ impl Journal {
         self.records.find_one(same).session(session).await
     }
 
+    /// A record of this change to a collection by one of these migrations.
+    pub(crate) async fn find_of(
+        &self,
+        migrations: &[&str],
+        collection: &str,
+        change: &Change,
+    ) -> Result<Option<Record>> {
+        if migrations.is_empty() {
+            return Ok(None);
+        }
+        let same = doc! {
+            "migration": { "$in": migrations }, "collection": collection,
+            "change": bson::serialize_to_bson(change)?,
+        };
+        self.records.find_one(same).await
+    }
+
+    /// Makes a record another migration's, in the session's transaction, if it is still what it was.
+    pub(crate) async fn hand_over_in(
+        &self,
+        session: &mut ClientSession,
+        record: &Record,
+        migration: &str,
+        fence: i64,
+    ) -> Result<bool> {
+        let same = doc! { "_id": record.id, "migration": &record.migration };
+        let update = doc! { "$set": { "migration": migration, "fence": fence } };
+        let result = self.records.update_one(same, update).session(session).await?;
+        Ok(result.matched_count == 1)
+    }
+
     /// How many changes of a migration are on record.
     pub(crate) async fn count(&self, migration: &str) -> Result<i64> {
         let pipeline = [

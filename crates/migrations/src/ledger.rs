@@ -147,6 +147,18 @@ impl Ledger {
         if result.matched_count == 1 { Ok(()) } else { Err(mongodb::error::Error::custom(Refused)) }
     }
 
+    /// Counts changes no longer as a migration's, in the session's transaction. That migration need
+    /// not be claimed: it is another one's turn.
+    pub(crate) async fn give_up_in(
+        &self,
+        session: &mut ClientSession,
+        id: &str,
+        journaled: i64,
+    ) -> mongodb::error::Result<()> {
+        let update = doc! { "$inc": { "journaled": -journaled } };
+        self.entries.update_one(doc! { "_id": id }, update).session(session).await.map(drop)
+    }
+
     /// Changes the entry of a claimed migration. The values are expressions.
     pub(crate) async fn update(
         &self,

@@ -32,6 +32,7 @@ mod entry;
 mod error;
 mod failpoint;
 mod fill;
+mod foreground;
 mod indexes;
 mod insert;
 mod journal;
@@ -52,6 +53,7 @@ pub use entry::{
     Entry, History, LeftOut, Part, Progress, SetAside, State, StoredError, ThrottledBy, Verified,
 };
 pub use error::RunError;
+pub use foreground::OperationCounter;
 pub use migration::{
     Assign, Definition, EachDocument, Fill, Index, Insert, Kind, LeaveOut, Migration, Step,
     StepsError,

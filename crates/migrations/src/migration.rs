@@ -213,6 +213,16 @@ impl Index {
 }
 
 impl Step {
+    /// The collection that it is about, if any.
+    pub(crate) fn collection(&self) -> Option<&'static str> {
+        match self {
+            Self::Fill(fill) => Some(fill.collection),
+            Self::Index(index) => Some(index.collection),
+            Self::Insert(insert) => Some(insert.collection),
+            Self::LeaveOut(leave_out) => leave_out.documents.as_ref().map(|(name, _)| *name),
+        }
+    }
+
     /// What the step declares, for [`Migration::specification`]: enough to notice a change. What
     /// [`Assign::Each`] computes is not visible here, nor are values that differ from run to run
     /// meant to be: a migration with such steps declares itself by hand.

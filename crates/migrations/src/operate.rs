@@ -121,7 +121,8 @@ impl Engine {
             let set_aside = entry.as_ref().map(|entry| entry.set_aside.clone()).unwrap_or_default();
             let rate = entry.as_ref().and_then(|entry| entry.progress.as_ref());
             let rate = rate.map(|progress| progress.rate).filter(|rate| *rate > 0.0);
-            let rate = rate.unwrap_or_else(|| self.0.options.throttle.usual_rate());
+            let can_tell = self.0.foreground.can_tell();
+            let rate = rate.unwrap_or_else(|| self.0.options.throttle.usual_rate(can_tell));
             let mut plan = Plan {
                 id,
                 summary: definition.summary,

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::try_join_all;
 use mongodb::{
     ClientSession,
-    bson::{Document, doc},
+    bson::{Bson, Document, doc},
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -34,10 +34,13 @@ const LARGEST_ROUNDS: u32 = 10;
 /// shortest time for which a lost lease still keeps others out; the fence guards what comes later.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 
-/// What is to be done, with the ledger's entry as it was found.
+/// What is to be done.
 struct Task {
     steps: Vec<Step>,
+    /// The ledger's entry, if it is of this revision.
     entry: Option<Entry>,
+    /// The server session of a run that was interrupted, of whatever revision.
+    predecessor: Option<Bson>,
 }
 
 /// What a claimed migration works with.
@@ -80,7 +83,7 @@ impl Engine {
         definition: &Definition,
         patience: Patience,
     ) -> Result<Option<Task>, RunError> {
-        let Inner { database, ledger, .. } = &*self.0;
+        let ledger = &self.0.ledger;
         let id = definition.id;
         let of_database = |source| RunError::of_database(id, source);
         let expected = checksum(migration);
@@ -106,6 +109,11 @@ impl Engine {
             Found::Entry(entry) => Some(entry),
         };
         let state = entry.as_ref().map(|entry| entry.state_of(definition));
+        let is_on_its_way = |entry: &&Entry| {
+            matches!(entry.state, State::Running | State::Verifying | State::RollingBack)
+        };
+        let predecessor = entry.as_ref().filter(is_on_its_way);
+        let predecessor = predecessor.and_then(|entry| entry.session.clone());
         let entry = entry.filter(|entry| entry.revision == definition.revision);
         if let Some(entry) = entry.as_ref().filter(|entry| entry.checksum != expected) {
             return Err(drift(definition, &entry.checksum, &expected));
@@ -118,27 +126,36 @@ impl Engine {
             _ => {}
         }
         let steps = self.steps(migration, definition, &expected).await?;
-        let Some(entry) = entry else { return Ok(Some(Task { steps, entry: None })) };
-        if entry.state != State::Applied {
-            return Ok(Some(Task { steps, entry: Some(entry) }));
-        }
-        let pending = steps.iter().map(|step| step.is_pending(database, &entry.set_aside));
-        let pending = try_join_all(pending).await.map_err(of_database)?;
-        if pending.contains(&true) {
-            return Ok(Some(Task { steps, entry: Some(entry) }));
-        }
-        // What is left out has no part in that, but the ledger has to say so.
-        for step in &steps {
-            if let Step::LeaveOut(leave_out) = step {
-                let is_there = leave_out.is_there(database).await.map_err(of_database)?;
-                if is_there != entry.left_out.iter().any(|left| left.is_of(leave_out)) {
-                    return Ok(Some(Task { steps, entry: Some(entry) }));
-                }
-            }
+        let Some(entry) = entry else {
+            return Ok(Some(Task { steps, entry: None, predecessor }));
+        };
+        let is_settled = entry.state == State::Applied
+            && self.holds(&steps, &entry).await.map_err(of_database)?;
+        if !is_settled {
+            return Ok(Some(Task { steps, entry: Some(entry), predecessor }));
         }
         warn_of(id, &entry.left_out);
         self.set(id, |status| status.settle(&entry));
         Ok(None)
+    }
+
+    /// Whether the data is as an applied migration says, and the ledger names what is left out.
+    async fn holds(&self, steps: &[Step], entry: &Entry) -> mongodb::error::Result<bool> {
+        let database = &self.0.database;
+        let pending = steps.iter().map(|step| step.is_pending(database, &entry.set_aside));
+        if try_join_all(pending).await?.contains(&true) {
+            return Ok(false);
+        }
+        // What is left out has no part in that, but the ledger has to say so.
+        for step in steps {
+            if let Step::LeaveOut(leave_out) = step
+                && leave_out.is_there(database).await?
+                    != entry.left_out.iter().any(|left| left.is_of(leave_out))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The steps, or the entry in the ledger that says what they wait for.
@@ -150,7 +167,10 @@ impl Engine {
     ) -> Result<Vec<Step>, RunError> {
         let id = definition.id;
         match migration.steps().await {
-            Ok(steps) => Ok(steps),
+            Ok(steps) => {
+                self.0.foreground.watch(steps.iter().filter_map(Step::collection));
+                Ok(steps)
+            }
             Err(StepsError::Database(source)) => Err(RunError::of_database(id, source)),
             Err(source @ StepsError::Dependency { .. }) => {
                 let error = RunError::Dependency { id, source };
@@ -173,11 +193,11 @@ impl Engine {
     ) -> Result<(), RunError> {
         let Inner { ledger, .. } = &*self.0;
         let (id, fence) = (definition.id, lease.fence());
-        let Task { steps, entry } = task;
+        let Task { steps, entry, predecessor } = task;
         let of_database = |source| RunError::of_database(id, source);
         let of_ledger = |error| RunError::of_ledger(id, error);
-        if let Some(entry) = &entry {
-            self.end_predecessor(entry).await;
+        if let Some(session) = predecessor {
+            self.end_session(session).await;
         }
         let session = ledger.client().start_session().await.map_err(of_database)?;
         let is_over = |entry: &Entry| {
@@ -215,11 +235,7 @@ impl Engine {
 
     /// Ends the transaction in which a killed process may have left documents locked: MongoDB
     /// itself would do so only after a minute.
-    async fn end_predecessor(&self, entry: &Entry) {
-        let Some(session) = &entry.session else { return };
-        if !matches!(entry.state, State::Running | State::Verifying | State::RollingBack) {
-            return;
-        }
+    async fn end_session(&self, session: Bson) {
         let kill = doc! { "killSessions": [{ "id": session }] };
         if let Err(error) = self.0.database.run_command(kill).await {
             // Without it the run takes longer, no more.
@@ -376,7 +392,7 @@ impl Engine {
         set_aside: Vec<crate::SetAside>,
         stop: CancellationToken,
     ) -> Result<Option<Part>, RunError> {
-        let Inner { database, ledger, journal, options, .. } = &*self.0;
+        let Inner { database, ledger, journal, options, foreground, .. } = &*self.0;
         let mut session = session.lock().await;
         let (what, modified) = match step {
             Step::Fill(fill) => {
@@ -393,6 +409,7 @@ impl Engine {
                     fence,
                     throttle: options.throttle,
                     rests: Rests::new(options.throttle),
+                    foreground: foreground.clone(),
                     set_aside: set_aside.into_iter().filter(|one| one.what == what).collect(),
                     stop,
                     on_progress: Arc::new(on_progress),

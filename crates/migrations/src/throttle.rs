@@ -10,12 +10,16 @@ use std::{
 use mongodb::{Client, bson::doc};
 use tokio_util::sync::CancellationToken;
 
-use crate::ThrottledBy;
+use crate::{ThrottledBy, foreground::Foreground};
 
 /// How long a batch should take at full speed: long enough that its commit does not dominate,
 /// short enough that a foreground write that meets it does not wait noticeably. A gentle one is
 /// as long with its rests.
 const BATCH_TIME: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(500);
+
+/// The same where the pace changes as soon as the site is in use, which is noticed between batches.
+pub(crate) const ALERT_BATCH_TIME: Range<Duration> =
+    Duration::from_millis(100)..Duration::from_millis(200);
 
 /// The same where time is left to others, without the rests between its commands.
 const GENTLE_BATCH_TIME: Range<Duration> = Duration::from_millis(10)..Duration::from_millis(40);
@@ -79,9 +83,12 @@ const RATE_WEIGHT: f64 = 0.2;
 pub struct Throttle {
     /// The most documents a second; none for as many as possible.
     pub documents_per_second: Option<NonZeroU32>,
-    /// The share of the time in which commands run that change documents, from 0.01 to 1; what is
-    /// beyond counts as the nearer of both. Below 1 batches are small and their commands are short,
-    /// with rests between them in which requests in the foreground go on.
+    /// The share of the time in which commands run that change documents while others use the
+    /// database, from 0.01 to 1; what is beyond counts as the nearer of both. Below 1 batches are
+    /// small then and their commands are short, with rests between them in which requests in the
+    /// foreground go on. While nobody else uses the database, the share is 1. An engine that does
+    /// not count its own operations ([`Options::operations`](crate::Options::operations)) cannot
+    /// tell, and always leaves room.
     pub duty_cycle: f64,
     /// Whether to pause while the server reports that its secondaries lag.
     pub heeds_flow_control: bool,
@@ -97,14 +104,26 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// Whether time is left to others.
-    fn is_gentle(&self) -> bool {
+    /// Whether time is left to others while they use the database.
+    pub(crate) fn is_gentle(&self) -> bool {
         self.duty_cycle < 1.0
     }
 
-    /// How long to do nothing after work that took so long.
-    fn idle(&self, taken: Duration) -> Duration {
-        taken.mul_f64(1.0 / self.duty_cycle - 1.0)
+    /// The pace while there is foreground work, or none.
+    pub(crate) fn pace(&self, foreground: Foreground) -> Pace {
+        match foreground {
+            _ if !self.is_gentle() => Pace::Unthrottled,
+            Foreground::Absent => Pace::Alert,
+            Foreground::Present | Foreground::Unknown => Pace::Gentle,
+        }
+    }
+
+    /// How long to do nothing after work that took so long, at a pace.
+    fn idle(&self, pace: Pace, taken: Duration) -> Duration {
+        match pace {
+            Pace::Gentle => taken.mul_f64(1.0 / self.duty_cycle - 1.0),
+            Pace::Unthrottled | Pace::Alert => Duration::ZERO,
+        }
     }
 
     /// The same with a share of the time that makes sense.
@@ -114,9 +133,11 @@ impl Throttle {
         Self { duty_cycle, ..self }
     }
 
-    /// Documents a second that a run may be expected to change.
-    pub(crate) fn usual_rate(&self) -> f64 {
-        let rate = if self.is_gentle() { USUAL_GENTLE_RATE } else { USUAL_RATE } * self.duty_cycle;
+    /// Documents a second that a run may be expected to change, on a site that is idle if that can
+    /// be told.
+    pub(crate) fn usual_rate(&self, can_tell: bool) -> f64 {
+        let is_gentle = self.is_gentle() && !can_tell;
+        let rate = if is_gentle { USUAL_GENTLE_RATE * self.duty_cycle } else { USUAL_RATE };
         self.documents_per_second.map_or(rate, |limit| rate.min(limit.get().into()))
     }
 }
@@ -124,6 +145,44 @@ impl Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self::GENTLE
+    }
+}
+
+/// The way in which documents are changed at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As fast as the database can, whoever else uses it.
+    Unthrottled,
+    /// As fast, in batches that are short enough to notice in time that the database is in use.
+    Alert,
+    /// With room for others.
+    Gentle,
+}
+
+impl Pace {
+    /// How long a batch should take.
+    const fn batch_time(self) -> Range<Duration> {
+        match self {
+            Self::Unthrottled => BATCH_TIME,
+            Self::Alert => ALERT_BATCH_TIME,
+            Self::Gentle => GENTLE_BATCH_TIME,
+        }
+    }
+
+    /// Documents in the first batch.
+    const fn first_batch(self) -> u64 {
+        match self {
+            Self::Unthrottled | Self::Alert => FIRST_BATCH,
+            Self::Gentle => FIRST_GENTLE_BATCH,
+        }
+    }
+
+    /// Documents in a command at first.
+    const fn first_command(self) -> usize {
+        match self {
+            Self::Unthrottled | Self::Alert => usize::MAX,
+            Self::Gentle => SMALLEST_TIMED_COMMAND,
+        }
     }
 }
 
@@ -136,6 +195,7 @@ pub(crate) struct Rests {
 
 #[derive(Debug)]
 struct RestState {
+    pace: Pace,
     /// Documents in a command.
     size: usize,
     rested: Duration,
@@ -143,8 +203,17 @@ struct RestState {
 
 impl Rests {
     pub(crate) fn new(throttle: Throttle) -> Self {
-        let size = if throttle.is_gentle() { SMALLEST_TIMED_COMMAND } else { usize::MAX };
-        Self { throttle, state: Mutex::new(RestState { size, rested: Duration::ZERO }) }
+        let pace = throttle.pace(Foreground::Unknown);
+        let state = RestState { pace, size: pace.first_command(), rested: Duration::ZERO };
+        Self { throttle, state: Mutex::new(state) }
+    }
+
+    /// Changes the pace from the next batch on.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        let mut state = self.state();
+        if state.pace != pace {
+            (state.pace, state.size) = (pace, pace.first_command());
+        }
     }
 
     /// How many documents the commands of the next batch change at most.
@@ -156,7 +225,7 @@ impl Rests {
     pub(crate) fn learn(&self, documents: usize, taken: Duration) {
         let mut state = self.state();
         // The last command of a batch has fewer, and takes less time.
-        if !self.throttle.is_gentle() || documents < state.size {
+        if state.pace != Pace::Gentle || documents < state.size {
             return;
         }
         if taken < COMMAND_TIME.start {
@@ -168,8 +237,11 @@ impl Rests {
 
     /// Rests between a command that took so long and the next one of its batch.
     pub(crate) async fn rest(&self, taken: Duration, stop: &CancellationToken) {
-        let left = LONGEST_RESTS.saturating_sub(self.state().rested);
-        let rest = self.throttle.idle(taken).min(LONGEST_REST).min(left);
+        let rest = {
+            let state = self.state();
+            let left = LONGEST_RESTS.saturating_sub(state.rested);
+            self.throttle.idle(state.pace, taken).min(LONGEST_REST).min(left)
+        };
         if rest.is_zero() {
             return;
         }
@@ -199,6 +271,7 @@ async fn sleep(pause: Duration, stop: &CancellationToken) {
 #[derive(Debug)]
 pub(crate) struct Pacer {
     throttle: Throttle,
+    pace: Pace,
     client: Client,
     size: u64,
     largest: u64,
@@ -212,16 +285,16 @@ pub(crate) struct Pacer {
 
 impl Pacer {
     /// A pacer for batches of at most `largest` documents.
-    pub(crate) fn new(throttle: Throttle, client: &Client, largest: u64) -> Self {
+    pub(crate) fn new(throttle: Throttle, pace: Pace, client: &Client, largest: u64) -> Self {
         let mut largest = largest.min(LARGEST_BATCH);
         if let Some(limit) = throttle.documents_per_second {
             largest = largest.min((limit.get() / BATCHES_A_SECOND).max(1).into());
         }
-        let first = if throttle.is_gentle() { FIRST_GENTLE_BATCH } else { FIRST_BATCH };
         Self {
             throttle,
+            pace,
             client: client.clone(),
-            size: first.min(largest),
+            size: pace.first_batch().min(largest),
             largest,
             tokens: 0.0,
             refilled: Instant::now(),
@@ -236,6 +309,15 @@ impl Pacer {
         self.size
     }
 
+    /// Changes the pace from the next batch on. Returns whether that is another one.
+    pub(crate) fn set_pace(&mut self, pace: Pace) -> bool {
+        let is_other = self.pace != pace;
+        if is_other {
+            (self.pace, self.size) = (pace, pace.first_batch().min(self.largest));
+        }
+        is_other
+    }
+
     /// Documents a second, lately.
     pub(crate) fn rate(&self) -> f64 {
         self.rate
@@ -248,14 +330,14 @@ impl Pacer {
 
     /// Learns from a batch of `documents` that took `taken`, rests of `rested` not included, and
     /// waits until the next one may begin. Returns what it waited for longest.
-    pub(crate) async fn pace(
+    pub(crate) async fn wait(
         &mut self,
         documents: u64,
         taken: Duration,
         rested: Duration,
         stop: &CancellationToken,
     ) -> Option<ThrottledBy> {
-        let wanted = if self.throttle.is_gentle() { GENTLE_BATCH_TIME } else { BATCH_TIME };
+        let wanted = self.pace.batch_time();
         if taken < wanted.start {
             self.size = (self.size * 2).min(self.largest);
         } else if (taken > wanted.end || rested >= LONGEST_RESTS)
@@ -267,9 +349,9 @@ impl Pacer {
         let is_slow = taken > BATCH_TIME.end * 2;
         let mut throttled_by = is_slow.then_some(ThrottledBy::Replication);
 
-        let idle = self.throttle.idle(taken).saturating_sub(rested);
+        let idle = self.throttle.idle(self.pace, taken).saturating_sub(rested);
         let debt = self.debt(documents);
-        if self.throttle.is_gentle() || !debt.is_zero() {
+        if self.pace == Pace::Gentle || !debt.is_zero() {
             let by = if debt > idle { ThrottledBy::RateLimit } else { ThrottledBy::DutyCycle };
             throttled_by = Some(by);
             sleep(debt.max(idle), stop).await;

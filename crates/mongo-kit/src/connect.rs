@@ -6,6 +6,7 @@ use mongodb::{
     Client, Database,
     bson::{Document, doc},
     error::{Error, ErrorKind},
+    event::{EventHandler, command::CommandEvent},
     options::{ClientOptions, ReadPreference, SelectionCriteria},
     otel::OpentelemetryOptions,
 };
@@ -139,6 +140,16 @@ impl Connection {
         options.tracing = Some(OpentelemetryOptions::builder().enabled(true).build());
         let client = Client::with_options(options.clone()).map_err(|error| uri_error(&error))?;
         let database = client.database(database);
+        Ok(Self { client, database, options })
+    }
+
+    /// A connection to the same database whose client is its own and tells `handler` of its commands.
+    /// Nothing is shared with this one but the settings.
+    pub fn monitored(&self, handler: EventHandler<CommandEvent>) -> mongodb::error::Result<Self> {
+        let mut options = self.options.clone();
+        options.command_event_handler = Some(handler);
+        let client = Client::with_options(options.clone())?;
+        let database = client.database(self.database.name());
         Ok(Self { client, database, options })
     }
 

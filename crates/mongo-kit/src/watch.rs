@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mongodb::{
@@ -15,6 +15,11 @@ use mongodb::{
     change_stream::ChangeStream,
 };
 use tokio::sync::Mutex;
+
+/// How long the server waits for a change before it answers that there is none. Each answer is an
+/// operation on the collection: a server of many idle replicas would look like one in use if they
+/// asked every second, as they do unless told otherwise.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Watches one collection for the next change.
 #[derive(Debug, Clone)]
@@ -79,6 +84,7 @@ impl Watch {
             .pipeline(pipeline(self.0.fields))
             // The first event is the last one.
             .batch_size(1)
+            .max_await_time(LONGEST_WAIT)
             .await?
             .with_type::<RawDocumentBuf>();
         let changed = Arc::new(OnceLock::new());

@@ -38,6 +38,9 @@ const GATEWAY_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked whether it has.
 const GATEWAY_POLL: Duration = Duration::from_millis(50);
 
+/// The migration of content that links it to sections.
+const LINKS: &str = "0006_backfill_section_id";
+
 /// Runs until `shutdown` is cancelled.
 pub(crate) async fn run(
     arguments: &cli::Up,
@@ -79,10 +82,11 @@ async fn with_database(
     let Site { services, gateway, mut tasks } = Site::start(database, &token, shutdown).await?;
 
     let ready = async {
-        settling::follow(&services).await;
-        gateway_notices(&gateway, &services).await;
         let data = database.describe(&arguments.database.data_dir);
-        summary(&gateway, &services, &loaded, &token, &data).await.print();
+        let is_answering = site_answers(&gateway, &services).await;
+        head(&gateway, is_answering, &loaded, &token, &data).print();
+        settling::follow(&services).await;
+        summary(&gateway, &services, &token).await.print();
     };
     tokio::pin!(ready);
     let mut is_ready = false;
@@ -140,39 +144,40 @@ impl Site {
     }
 }
 
-/// Waits until the gateway, which asks from time to time, has seen that the services are ready.
-async fn gateway_notices(gateway: &str, services: &[(&'static str, watch::Receiver<Vec<Status>>)]) {
-    let is_blocked = |status: &Status| status.blocking && !status.is_settled;
-    if services.iter().any(|(_, statuses)| statuses.borrow().iter().any(is_blocked)) {
-        return;
-    }
-    let Ok(client) = http::client(GATEWAY_PATIENCE) else { return };
+/// Waits until the site answers, which it does while most migrations run. Returns `false` if it does
+/// not: what it waits for does not get on.
+async fn site_answers(
+    gateway: &str,
+    services: &[(&'static str, watch::Receiver<Vec<Status>>)],
+) -> bool {
+    let Ok(client) = http::client(GATEWAY_PATIENCE) else { return false };
     let url = format!("{gateway}/health/ready");
-    let ready = async {
+    let answers = async {
         while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
             tokio::time::sleep(GATEWAY_POLL).await;
         }
     };
-    if tokio::time::timeout(GATEWAY_PATIENCE, ready).await.is_err() {
-        tracing::warn!("the gateway does not get ready");
+    let does_not_get_on = async {
+        settling::follow(services).await;
+        let is_blocked = |status: &Status| status.blocking && !status.is_settled;
+        if !services.iter().any(|(_, statuses)| statuses.borrow().iter().any(is_blocked)) {
+            // The gateway asks from time to time.
+            tokio::time::sleep(GATEWAY_PATIENCE).await;
+            tracing::warn!("the gateway does not get ready");
+        }
+    };
+    tokio::select! {
+        () = answers => true,
+        () = does_not_get_on => false,
     }
 }
 
-/// What a person wants to know when the site is ready.
-async fn summary(
-    gateway: &str,
-    services: &[(&'static str, watch::Receiver<Vec<Status>>)],
-    loaded: &Loaded,
-    token: &Token,
-    data: &str,
-) -> Lines {
-    let all: Vec<_> =
-        services.iter().map(|(name, statuses)| (*name, statuses.borrow().clone())).collect();
-    let is_settled = all.iter().flat_map(|(_, all)| all).all(|status| status.is_settled);
-    let title = if is_settled {
-        "Turbulence is ready."
+/// Returns the lines that a person needs as soon as the site answers.
+fn head(gateway: &str, is_answering: bool, loaded: &Loaded, token: &Token, data: &str) -> Lines {
+    let title = if is_answering {
+        "Turbulence answers. What its migrations do follows below."
     } else {
-        "Turbulence serves, but not every migration is applied; why stands below."
+        "Turbulence does not answer yet; the reason is below."
     };
     let mut text = Lines::default();
     text.blank();
@@ -185,6 +190,20 @@ async fn summary(
         let label = if place == 0 { "Loaded" } else { "" };
         _ = writeln!(text, "  {label:<9}{line}");
     }
+    text
+}
+
+/// Returns the lines that a person wants to read when the migrations are through, or do not get on.
+async fn summary(
+    gateway: &str,
+    services: &[(&'static str, watch::Receiver<Vec<Status>>)],
+    token: &Token,
+) -> Lines {
+    let all: Vec<_> =
+        services.iter().map(|(name, statuses)| (*name, statuses.borrow().clone())).collect();
+    let mut text = Lines::default();
+    text.blank();
+    _ = writeln!(text, "{}", title(all.iter().flat_map(|(_, all)| all)));
     text.blank();
     _ = writeln!(text, "The site, through the gateway");
     text.append(&site(gateway, token).await);
@@ -217,6 +236,19 @@ async fn summary(
     text.blank();
     _ = writeln!(text, "Ctrl-C stops everything.");
     text
+}
+
+/// The first line of the summary.
+fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
+    let mut unsettled = statuses.filter(|status| !status.is_settled).peekable();
+    if unsettled.peek().is_none() {
+        "Turbulence is ready."
+    } else if unsettled.any(|status| status.id == LINKS) {
+        "Not every migration is applied, and content is not linked to its sections yet; the reason \
+         is below."
+    } else {
+        "Not every migration is applied; the reason is below."
+    }
 }
 
 /// How much of what there is, as the frontend sees it.

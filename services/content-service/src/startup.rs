@@ -6,6 +6,7 @@ use actix_web::web;
 use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
+use mongodb::Database;
 use sections_client::SectionsClient;
 use service_kit::{
     Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
@@ -73,8 +74,8 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let database = connection.database();
-    let migrations = store::migrations::all(database, clock, &settings.admin, sections);
+    let migrations =
+        |database: &Database| store::migrations::all(database, clock, &settings.admin, sections);
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

@@ -27,6 +27,7 @@ impl Engine {
     ) -> Result<i64, RunError> {
         let Inner { database, ledger, journal, .. } = &*self.0;
         let of_database = |source| RunError::of_database(id, source);
+        self.adopt(id, fence, index, session, stop).await?;
         if index.exists(database).await.map_err(of_database)? {
             return Ok(0);
         }
@@ -63,6 +64,57 @@ impl Engine {
         let documents = groups.map(|group| format!("; {group}")).collect();
         let (index, collection) = (index.name().to_owned(), index.collection);
         Err(RunError::Index { id, index, collection, documents, source: source.into() })
+    }
+}
+
+impl Engine {
+    /// Takes over what the journal says of an index if a later migration built it, or was about to,
+    /// whose earlier revision declared it: rolling that one back must not drop what this one needs.
+    async fn adopt(
+        &self,
+        id: &'static str,
+        fence: i64,
+        index: &Index,
+        session: &mut ClientSession,
+        stop: &CancellationToken,
+    ) -> Result<(), RunError> {
+        let Inner { ledger, journal, .. } = &*self.0;
+        let ids = self.0.migrations.iter().map(|migration| migration.definition().id);
+        let later: Vec<_> = ids.skip_while(|other| *other != id).skip(1).collect();
+        let change = Change::of_index(index);
+        let found = journal.find_of(&later, index.collection, &change).await;
+        let found = found.map_err(|source| RunError::of_database(id, source))?;
+        let Some(record) = found else { return Ok(()) };
+        let adoption = Adoption { ledger, journal, id, fence, record: &record };
+        let adopted = transact(session, stop, &adoption).await;
+        self.told_apart(id, fence, adopted).await?;
+        let from = record.migration;
+        tracing::info!(migration = id, from, index = index.name(), "index taken over");
+        Ok(())
+    }
+}
+
+/// Moves a record of the journal from one migration to another, in the ledger as well.
+struct Adoption<'a> {
+    ledger: &'a Ledger,
+    journal: &'a Journal,
+    /// The migration that takes it over.
+    id: &'a str,
+    fence: i64,
+    record: &'a Record,
+}
+
+#[async_trait]
+impl Work for Adoption<'_> {
+    type Output = ();
+
+    async fn run(&self, session: &mut ClientSession) -> mongodb::error::Result<()> {
+        let Self { ledger, journal, id, fence, record } = self;
+        if journal.hand_over_in(session, record, id, *fence).await? {
+            ledger.give_up_in(session, &record.migration, record.count).await?;
+            ledger.update_in(session, id, *fence, journaled(record.count)).await?;
+        }
+        Ok(())
     }
 }
 

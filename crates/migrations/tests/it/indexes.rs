@@ -7,8 +7,12 @@ use mongodb::{
     options::IndexOptions,
 };
 use test_support::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Given, ID, Service, assert_has, command, engine, entry, run};
+use crate::support::{
+    Given, ID, JOURNAL, LEDGER, Service, assert_has, command, engine, entry, insert_items, run,
+    set_by,
+};
 
 fn index(keys: Document, options: IndexOptions) -> Step {
     let model = IndexModel::builder().keys(keys).options(options).build();
@@ -162,4 +166,57 @@ async fn an_index_that_forgets_documents_is_built_although_one_that_keeps_them_e
     // The server has no two of them with the same keys, and that is said.
     let error = run(&database, [index(doc! { "a": 1 }, forgets)]).await.unwrap_err();
     assert!(matches!(error, RunError::Index { .. }), "{error:?}");
+}
+
+/// A migration that builds an index, and a later one that builds it and another.
+fn two_of_revision_1() -> [Given; 2] {
+    let (a, b) = (index(doc! { "a": 1 }, named("a_1")), index(doc! { "b": 1 }, named("b_1")));
+    [Given::steps([set_by("us")]).called("0001_first"), Given::steps([a, b]).called("0002_second")]
+}
+
+/// The same where the first index has moved to a new migration before both.
+fn three_of_revision_2() -> [Given; 3] {
+    let (a, b) = (index(doc! { "a": 1 }, named("a_1")), index(doc! { "b": 1 }, named("b_1")));
+    let [first, _] = two_of_revision_1();
+    let second = Given::steps([b]).called("0002_second").of_revision(2);
+    [Given::steps([a]).called("0000_new"), first, second]
+}
+
+#[tokio::test]
+async fn an_index_that_moved_to_an_earlier_migration_is_taken_over_and_rolled_back_with_that_one() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 3).await;
+    command(&engine(&database, &two_of_revision_1())).await.unwrap();
+    let engine = engine(&database, &three_of_revision_2());
+    command(&engine).await.unwrap();
+    assert!(engine.verify().await.unwrap().iter().all(|one| one.ok));
+    let journaled = async |id| {
+        let entry = database.one(LEDGER, doc! { "_id": id }).await;
+        let records = database.count(JOURNAL, doc! { "migration": id }).await;
+        (entry.get_i64("journaled").unwrap(), records)
+    };
+    assert_eq!(journaled("0000_new").await, (1, 1));
+    assert_eq!(journaled("0002_second").await, (1, 1));
+
+    let stop = CancellationToken::new();
+    engine.down(Some("0001_first"), &stop).await.unwrap();
+    assert_eq!(names(&database).await, ["_id_", "a_1"]);
+    engine.down(None, &stop).await.unwrap();
+    assert_eq!(names(&database).await, ["_id_"]);
+    assert_eq!(database.count(JOURNAL, doc! {}).await, 0);
+}
+
+#[tokio::test]
+async fn an_index_that_was_about_to_be_built_is_built_by_the_migration_that_has_it_now() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 3).await;
+    command(&engine(&database, &two_of_revision_1())).await.unwrap();
+    // As after a kill between the journal and the build.
+    database.collection("items").drop_index("a_1").await.unwrap();
+    let engine = engine(&database, &three_of_revision_2());
+    command(&engine).await.unwrap();
+    assert_eq!(names(&database).await, ["_id_", "a_1", "b_1"]);
+    assert_eq!(database.count(JOURNAL, doc! { "migration": "0000_new" }).await, 1);
+    engine.down(None, &CancellationToken::new()).await.unwrap();
+    assert_eq!(names(&database).await, ["_id_"]);
 }

@@ -144,7 +144,7 @@ async fn a_run_stops_when_its_lease_is_lost() {
     insert_items(&database, 10_000).await;
     // The work of minutes, at this rate.
     let throttle = Throttle { documents_per_second: 50.try_into().ok(), ..Throttle::OFF };
-    let options = Options { lease: Duration::from_secs(3), throttle };
+    let options = Options { lease: Duration::from_secs(3), throttle, operations: None };
     let client = database.connection().client();
     let engine = engine_of(client, &database, &[Given::steps([set_by("us")])], options);
     let running = tokio::spawn({

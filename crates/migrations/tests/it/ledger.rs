@@ -8,6 +8,7 @@ use std::sync::{
 use migrations::{Fill, Insert, Kind, OperateError, Problem, RunError, State, Step};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use test_support::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     Commands, Gate, Given, ID, LEDGER, LOCK, Service, assert_has, command, count_up, edit_entry,
@@ -287,6 +288,24 @@ async fn a_raised_revision_runs_although_nothing_is_left_to_change() {
     command(&engine(&database, &[Given::steps([set_by("them")]).of_revision(2)])).await.unwrap();
     let entry = entry(&database).await;
     assert_has(&entry, doc! { "revision": 2, "state": "applied" });
+}
+
+#[tokio::test]
+async fn what_an_operator_rolled_back_stays_so_when_the_revision_is_raised() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    let before = engine(&database, &[Given::steps([set_by("us")])]);
+    command(&before).await.unwrap();
+    before.down(None, &CancellationToken::new()).await.unwrap();
+    let after = engine(&database, &[Given::steps([set_by("them")]).of_revision(2)]);
+    assert_eq!(after.report().await.unwrap().migrations[0].state, State::RolledBack);
+    let service = Service::start(&after);
+    service.comes_to(ID, State::RolledBack).await;
+    service.stop().await;
+    assert_eq!(database.count("items", doc! { "by": { "$exists": true } }).await, 0);
+    // A command applies it.
+    command(&after).await.unwrap();
+    assert_eq!(database.count("items", doc! { "by": "them" }).await, 10);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod example;
 mod faults;
 mod fencing;
 mod fill;
+mod foreground;
 mod indexes;
 mod insert;
 mod lease;

@@ -148,7 +148,7 @@ async fn a_batch_that_leaves_room_for_others_is_changed_by_short_commands() {
             database.collection("items").update_many(some, them).await.unwrap();
         }
         let (client, commands) = Commands::of_a_client().await;
-        let engine = engine_of(&client, &database, &[Given::steps([step])], gentle);
+        let engine = engine_of(&client, &database, &[Given::steps([step])], gentle.clone());
         command(&engine).await.unwrap();
 
         let mut transactions = BTreeMap::<i64, Vec<usize>>::new();

@@ -1,6 +1,6 @@
 //! How fast the system is, in ratios within one run: `just bench`; those of the API alone:
-//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says; those of the
-//! backfill alone: `just bench migrations`.
+//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says; those of
+//! migrations alone: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
@@ -45,7 +45,12 @@ async fn main() {
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
     } else if is_asked("migrations") {
+        starts::first_start(&uri, &mut table).await;
         backfill::backfill(&uri, &mut table).await;
+        backfill::foreground(&uri, &mut table).await;
+    } else if is_asked("first-start") {
+        starts::first_start(&uri, &mut table).await;
+    } else if is_asked("foreground") {
         backfill::foreground(&uri, &mut table).await;
     } else {
         everything(&uri, &mut table).await;
@@ -56,6 +61,7 @@ async fn main() {
 
 async fn everything(uri: &str, table: &mut Table) {
     memory::memory(uri, table).await;
+    starts::first_start(uri, table).await;
     let few = lists::lists(uri, FEW, table).await;
     backfill::backfill(uri, table).await;
     let many = lists::lists(uri, MANY, table).await;

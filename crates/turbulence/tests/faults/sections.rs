@@ -1,7 +1,7 @@
 //! sections-service is away or at fault, and sections that are not what they were.
 
 use futures_util::future::join_all;
-use migrations::State;
+use migrations::{State, Status};
 use mongodb::bson::{Document, doc};
 use test_support::{Fault, Service, TestDatabase, Unreliable, settings};
 
@@ -14,6 +14,11 @@ const STORIES: u32 = 300;
 
 /// sections-service behind something that is at fault: content-service serves, waits without
 /// spending an attempt, and finishes by itself when it is well again.
+/// The status of the backfill.
+fn backfill(all: &[Status]) -> &Status {
+    all.iter().find(|status| status.id == BACKFILL).unwrap()
+}
+
 async fn waits_out(fault: Option<Fault>, reason: &str) -> Tally {
     let database = TestDatabase::new().await;
     database.collection("stories").insert_many(stories(0..STORIES)).await.unwrap();
@@ -32,8 +37,8 @@ async fn waits_out(fault: Option<Fault>, reason: &str) -> Tally {
     };
     let content = Service::content(&settings(&database, &[("sections.url", &sections_url)])).await;
 
-    content.wait_for("it waits", |all| all[5].state == State::WaitingDependency).await;
-    let message = content.statuses()[5].message.clone().unwrap();
+    content.wait_for("it waits", |all| backfill(all).state == State::WaitingDependency).await;
+    let message = backfill(&content.statuses()).message.clone().unwrap();
     assert!(message.contains(reason), "{message}");
     let waiting = doc! { "_id": BACKFILL, "state": "waiting_dependency", "attempts": null };
     assert_eq!(database.count("content_migrations", waiting).await, 1);

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// The ids of content's migrations, in their order.
-const CONTENT: [&str; 7] = [
+const CONTENT: [&str; 8] = [
+    "0000_list_indexes",
     "0001_published_flag",
     "0002_story_dates",
     "0003_story_slugs",

@@ -22,7 +22,7 @@ use tokio::sync::{
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The last line of what a start prints.
-const LAST_LINE: &str = "Ctrl-C stops everything.";
+pub(crate) const LAST_LINE: &str = "Ctrl-C stops everything.";
 
 /// Tests with a MongoDB of their own take turns: the machine has to carry one of these, and the
 /// one that all tests share.
@@ -209,9 +209,13 @@ impl Turbulence {
         let Some(text) = text else {
             panic!("it never got ready:\n{}", self.stderr.borrow().as_str());
         };
-        let address = value(&text, "Address").to_owned();
-        let token = value(&text, "Token").to_owned();
-        Summary { text, address, token }
+        Summary::of(text)
+    }
+
+    /// Waits until these words are printed. Returns everything that is printed by then.
+    pub(crate) async fn printed(&self, words: &str) -> String {
+        let text = heard(&self.stdout, words).await;
+        text.unwrap_or_else(|| panic!("it never said {words:?}"))
     }
 
     /// Waits until the log has these words.
@@ -296,6 +300,13 @@ impl Ended {
 }
 
 impl Summary {
+    /// What was printed, at least up to the address and the token.
+    pub(crate) fn of(text: String) -> Self {
+        let address = value(&text, "Address").to_owned();
+        let token = value(&text, "Token").to_owned();
+        Self { text, address, token }
+    }
+
     /// Asks for a path without a token.
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         test_support::get(&format!("{}{path}", self.address), None).await

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     legacy,
-    support::{Site, Summary, Turbulence},
+    support::{LAST_LINE, Site, Summary, Turbulence},
 };
 
 async fn imported() -> (Site, Turbulence, Summary) {
@@ -205,6 +205,31 @@ async fn where_a_provider_vouches_for_editors_no_token_is_made_and_what_is_publi
     for line in ["Token    one that Google gave to a user of the site", "     7 stories"] {
         assert!(summary.text.contains(line), "{line}: {}", summary.text);
     }
+}
+
+#[tokio::test]
+async fn address_and_token_are_printed_while_content_is_still_being_linked() {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    // The first two stories are linked at once, the others one a second.
+    let slow = [("TURBULENCE__MIGRATIONS__DOCUMENTS_PER_SECOND", "1")];
+    let turbulence = site.up_with(&["--import", legacy::FOLDER], &slow);
+    let early = Summary::of(turbulence.printed("Loaded").await);
+    assert_eq!(early.get("/stories").await.0, 200);
+    assert_eq!(early.get_as_editor("/stories?include_drafts=true").await.0, 200);
+    turbulence.logged("\"eta_seconds\"").await;
+    let linked = doc! { "section_id": { "$exists": true } };
+    assert!(site.database.count("projects", linked.clone()).await < 3);
+    // Nothing is said yet of what is not done.
+    for words in ["ready", "→ section", LAST_LINE] {
+        assert!(!early.text.contains(words), "{words}: {}", early.text);
+    }
+
+    let done = turbulence.ready().await;
+    assert_eq!((done.address, done.token), (early.address, early.token));
+    assert!(done.text.contains("projects → section projects: 3"), "{}", done.text);
+    assert_eq!(site.database.count("projects", linked).await, 3);
+    turbulence.stop().await;
 }
 
 #[tokio::test]

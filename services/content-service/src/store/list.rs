@@ -365,6 +365,8 @@ async fn count(
     let mut whole_range = query.clone();
     whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
     match collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await {
+        // Until the index of a section's list is built: reading the collection takes half as long as
+        // fetching each document by way of the index of the whole list.
         Err(error) if is_missing_index(&error) => collection.count_documents(query).await,
         counted => counted,
     }

@@ -17,7 +17,7 @@ use mongodb::{
 use sections_client::SectionsClient;
 use service_kit::{clock::Clock, settings};
 
-/// All migrations. Append; never reorder.
+/// All migrations, in the order in which they run. The ids say the same.
 pub(crate) fn all(
     database: &Database,
     clock: Clock,
@@ -26,6 +26,7 @@ pub(crate) fn all(
 ) -> Vec<Arc<dyn Migration>> {
     let admin = admin::Admin::new(database, clock, admin);
     vec![
+        Arc::new(indexes::ListIndexes),
         Arc::new(normalise::PublishedFlag),
         Arc::new(normalise::StoryDates),
         Arc::new(slugs::StorySlugs::new(database)),

@@ -678,6 +678,40 @@ async fn cursors_lead_through_a_list_whose_index_is_missing() {
     assert_eq!(walk_pages(&site.content, "/stories?limit=2", 3).await, 5);
 }
 
+#[tokio::test]
+async fn the_list_of_a_section_comes_from_the_index_of_all_until_it_has_its_own() {
+    let database = TestDatabase::new().await;
+    let stories = (0..5_000).map(|number| {
+        with(story("s", DateTime::from_millis(number * 1_000)), doc! { "slug": number.to_string() })
+    });
+    database.collection("stories").insert_many(stories).await.unwrap();
+    let site = Site::start(&database).await;
+    // As it is before the last migration.
+    let collection = database.collection("stories");
+    for name in collection.list_index_names().await.unwrap() {
+        if name.starts_with("section_id") {
+            collection.drop_index(name).await.unwrap();
+        }
+    }
+    let path = "/stories?limit=3&section=blog";
+    let (_, first) = site.content.get(path).await;
+    assert_eq!(first["total"], 5_000);
+    profile(&database, 2).await;
+    let (_, first) = site.content.get(path).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let (_, second) = site.content.get(&format!("{path}&cursor={cursor}")).await;
+    profile(&database, 0).await;
+    assert_eq!(each(&first, "slug"), ["4999", "4998", "4997"]);
+    assert_eq!(each(&second, "slug"), ["4996", "4995", "4994"]);
+    let finds = profiled(&database, doc! { "command.find": "stories" }).await;
+    assert!(finds.len() >= 2, "{finds:#?}");
+    for find in finds {
+        let plan = find.get_str("planSummary").unwrap();
+        assert!(plan.contains("createdDate: -1, _id: -1, is_published: 1"), "{find:#?}");
+        assert!(find.get_i32("docsExamined").unwrap() <= 20, "{find:#?}");
+    }
+}
+
 /// How many items there are on the first pages, by following cursors.
 async fn walk_pages(service: &Service, path: &str, pages: usize) -> usize {
     let mut count = 0;

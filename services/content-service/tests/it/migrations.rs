@@ -10,11 +10,13 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    all_content, changed, day, entry, left_out, migrate, migrate_with_admin, page, profile,
-    profiled, project, section_id, stored, story, with, without,
+    BACKFILL, MIGRATIONS, all_content, changed, day, entry, left_out, migrate, migrate_with_admin,
+    migration, page, profile, profiled, project, section_id, stored, story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
+
+const JOURNAL: &str = "content_migration_journal";
 
 /// A document of every shape that a migration meets, among them what is left out.
 async fn insert_legacy(database: &TestDatabase) {
@@ -133,7 +135,7 @@ async fn an_empty_database_is_migrated_too() {
     migrate(&database).await;
     let applied =
         doc! { "state": "applied", "attempts": 1_i64, "left_out.count": { "$not": { "$gt": 0 } } };
-    assert_eq!(database.count("content_migrations", applied).await, 7);
+    assert_eq!(database.count("content_migrations", applied).await, MIGRATIONS);
     for collection in ["stories", "projects", "pages", "users"] {
         assert_eq!(database.count(collection, doc! {}).await, 0);
     }
@@ -664,7 +666,154 @@ async fn a_missing_section_is_skipped_and_its_content_is_linked_when_it_exists()
     assert!(!left.contains_key("stories → section blog"), "{left:?}");
 }
 
-// 0007
+// 0000 and 0007
+
+/// The indexes that revision 1 of other migrations built, and that are now the first one's.
+const MOVED: [(&str, &str, &str); 6] = [
+    ("0003_story_slugs", "stories", "look_up_slug"),
+    ("0007_content_indexes", "stories", "createdDate_-1__id_-1_visibility"),
+    ("0007_content_indexes", "projects", "createdDate_-1__id_-1_visibility"),
+    ("0007_content_indexes", "projects", "look_up_slug"),
+    ("0007_content_indexes", "pages", "createdDate_-1__id_-1_visibility"),
+    ("0007_content_indexes", "pages", "look_up_page_type"),
+];
+
+/// Makes ledger and journal what a program left that had no first migration for indexes: the
+/// checksums are those that it wrote.
+async fn to_former_layout(database: &TestDatabase) {
+    let (ledger, journal) =
+        (database.collection("content_migrations"), database.collection(JOURNAL));
+    ledger.delete_one(doc! { "_id": "0000_list_indexes" }).await.unwrap();
+    for (migration, checksum) in [
+        ("0003_story_slugs", "f90190e25093e5d5f0317c8176569b386588aeb67d5e462367744364a0fb6673"),
+        (
+            "0007_content_indexes",
+            "925360990ed0ead6ac92aa5cace0a1fd0b2d99c1f55ad84e8d8852a1bbdd7590",
+        ),
+    ] {
+        let moved = MOVED.iter().filter(|(its, _, _)| *its == migration);
+        let count = i64::try_from(moved.count()).unwrap();
+        let former = doc! {
+            "$set": { "revision": 1, "checksum": checksum }, "$inc": { "journaled": count },
+        };
+        ledger.update_one(doc! { "_id": migration }, former).await.unwrap();
+    }
+    for (migration, collection, name) in MOVED {
+        let record = doc! {
+            "migration": "0000_list_indexes", "collection": collection, "change.built.name": name,
+        };
+        let former = doc! { "$set": { "migration": migration } };
+        let updated = journal.update_one(record, former).await.unwrap();
+        assert_eq!(updated.matched_count, 1, "{collection} {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_migrated_before_lists_had_a_migration_of_their_own_goes_on() {
+    let database = TestDatabase::new().await;
+    insert_legacy(&database).await;
+    migrate(&database).await;
+    let (content, after) = (content_hash(&database).await, journaled(&database).await);
+    to_former_layout(&database).await;
+    assert_ne!(journaled(&database).await, after);
+
+    migrate(&database).await;
+    // Nothing was built or changed; what is on record belongs to where it is now.
+    assert_eq!(content_hash(&database).await, content);
+    assert_eq!(journaled(&database).await, after);
+    let applied = doc! { "state": "applied", "error": null, "verify.ok": true };
+    assert_eq!(database.count("content_migrations", applied).await, MIGRATIONS);
+    // And again nothing.
+    let before = database.hash().await;
+    migrate(&database).await;
+    assert_eq!(database.hash().await, before);
+}
+
+#[tokio::test]
+async fn a_database_whose_content_is_half_linked_gets_its_lists_first() {
+    let database = TestDatabase::new().await;
+    insert_legacy(&database).await;
+    migrate(&database).await;
+    to_former_layout(&database).await;
+    // As it was before the backfill was over: nothing has an index yet but the slugs of stories.
+    let unset = doc! { "$unset": { "section_id": "" } };
+    database.collection("projects").update_many(doc! { "slug": "one" }, unset).await.unwrap();
+    for collection in COLLECTIONS {
+        let names = database.collection(collection).list_index_names().await.unwrap();
+        let names = names.iter().filter(|name| *name != "_id_");
+        for name in names.filter(|name| (collection, name.as_str()) != ("stories", "look_up_slug"))
+        {
+            database.collection(collection).drop_index(name).await.unwrap();
+        }
+    }
+    let built = doc! { "migration": "0007_content_indexes" };
+    database.collection(JOURNAL).delete_many(built).await.unwrap();
+    let never = doc! { "_id": "0007_content_indexes" };
+    database.collection("content_migrations").delete_one(never).await.unwrap();
+    let interrupted = doc! { "$set": { "state": "running" } };
+    let backfill = doc! { "_id": BACKFILL };
+    database.collection("content_migrations").update_one(backfill, interrupted).await.unwrap();
+
+    migrate(&database).await;
+    let applied = doc! { "state": "applied", "verify.ok": true };
+    assert_eq!(database.count("content_migrations", applied).await, MIGRATIONS);
+    let started = async |id| {
+        let entry = entry(&database, id).await;
+        entry.get_datetime("started_at").copied().unwrap()
+    };
+    assert!(started("0000_list_indexes").await < started(BACKFILL).await);
+    let projects = section_id(&database, "projects").await;
+    assert_eq!(database.count("projects", doc! { "section_id": projects }).await, 1);
+    for (_, collection, name) in MOVED {
+        let names = database.collection(collection).list_index_names().await.unwrap();
+        assert!(names.iter().any(|one| one == name), "{collection}: {names:?}");
+    }
+}
+
+/// A hash of everything but ledger, journal and lease.
+async fn content_hash(database: &TestDatabase) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for collection in COLLECTIONS {
+        let found = database.collection(collection).find(doc! {}).sort(doc! { "_id": 1 }).await;
+        let documents: Vec<Document> = found.unwrap().try_collect().await.unwrap();
+        let documents = documents.iter().flat_map(|one| serialize_to_vec(one).unwrap());
+        all.push((collection.to_owned(), documents.collect()));
+    }
+    all
+}
+
+/// How many changes ledger and journal have of each migration.
+async fn journaled(database: &TestDatabase) -> Vec<(String, i64, i64)> {
+    let ledger = database.collection("content_migrations");
+    let entries = ledger.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    let entries: Vec<Document> = entries.try_collect().await.unwrap();
+    let mut counts = Vec::new();
+    for entry in entries {
+        let id = entry.get_str("_id").unwrap();
+        let records = database.collection(JOURNAL).find(doc! { "migration": id }).await.unwrap();
+        let records: Vec<Document> = records.try_collect().await.unwrap();
+        let count = records.iter().map(|record| record.get_i64("count").unwrap()).sum();
+        counts.push((id.to_owned(), entry.get_i64("journaled").unwrap_or_default(), count));
+    }
+    counts
+}
+
+#[tokio::test]
+async fn lists_and_look_ups_have_their_indexes_before_anything_is_filled() {
+    let database = TestDatabase::new().await;
+    insert_legacy(&database).await;
+    migrate(&database).await;
+    let first = entry(&database, "0000_list_indexes").await;
+    let finished = first.get_datetime("finished_at").unwrap();
+    let started = doc! { "_id": { "$ne": "0000_list_indexes" }, "started_at": { "$lt": finished } };
+    assert_eq!(database.count("content_migrations", started).await, 0);
+    for (_, collection, name) in MOVED {
+        let record = doc! {
+            "migration": "0000_list_indexes", "collection": collection, "change.built.name": name,
+        };
+        assert_eq!(database.count(JOURNAL, record).await, 1, "{collection}: {name}");
+    }
+}
 
 async fn indexes(database: &TestDatabase, collection: &str) -> Vec<Document> {
     let answer = database.database().run_command(doc! { "listIndexes": collection }).await.unwrap();
@@ -744,7 +893,10 @@ async fn an_index_of_that_name_that_does_something_else_is_a_failure_that_says_s
     let content = crate::support::content(&database, &site.url, &[]).await;
     content
         .wait_for("the migration fails", |all| {
-            all[6].message.as_deref().is_some_and(|message| message.contains("section_id_1"))
+            migration(all, "0007_content_indexes")
+                .message
+                .as_deref()
+                .is_some_and(|message| message.contains("section_id_1"))
         })
         .await;
     let entry = entry(&database, "0007_content_indexes").await;

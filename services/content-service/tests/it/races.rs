@@ -13,7 +13,9 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 use test_support::{Api, Service, TestDatabase, eventually};
 
-use crate::support::{Site, content, day, profile, profiled, section, send, story, with, without};
+use crate::support::{
+    Site, content, day, migration, profile, profiled, section, send, story, with, without,
+};
 
 /// Stands before sections-service. Once it is told to, a section is deleted while the answer that
 /// still has it is on its way.
@@ -59,7 +61,7 @@ async fn content_of_a_section_that_is_deleted_meanwhile_is_hidden_reported_and_c
     let notes = sections.call("POST", "/sections", notes).await.id();
     let between = Meanwhile::start(sections.clone(), format!("/sections/{notes}"));
     let content = content(&database, &between.url, &[]).await;
-    content.wait_for("it is migrated", |all| all[4].is_settled).await;
+    content.wait_for("it is migrated", |all| migration(all, "0005_user_id").is_settled).await;
     let url = format!("{}/stories", content.url);
     between.is_armed.store(true, Ordering::SeqCst);
     let body = json!({ "title": "Late", "content": "", "section_id": notes });
@@ -140,13 +142,16 @@ async fn a_slug_that_somebody_takes_at_this_moment_is_not_given_by_the_migration
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
     let met =
         doc! { "ns": format!("{}.content_slugs", database.name()), "errName": "WriteConflict" };
+    let slugs = |content: &Service| migration(&content.statuses(), "0003_story_slugs").clone();
     eventually("the migration meets the other or has passed by", async || {
-        content.statuses()[2].is_settled || !profiled(&database, met.clone()).await.is_empty()
+        slugs(&content).is_settled || !profiled(&database, met.clone()).await.is_empty()
     })
     .await;
-    assert!(!content.statuses()[2].is_settled, "{:?}", content.statuses()[2]);
+    assert!(!slugs(&content).is_settled, "{:?}", slugs(&content));
     session.commit_transaction().await.unwrap();
-    content.wait_for("the slugs are given", |all| all[2].is_settled).await;
+    content
+        .wait_for("the slugs are given", |all| migration(all, "0003_story_slugs").is_settled)
+        .await;
     profile(&database, 0).await;
     let slugs: HashSet<_> = crate::support::all_content(&database)
         .await

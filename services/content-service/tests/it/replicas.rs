@@ -6,7 +6,9 @@ use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Document, doc};
 use test_support::{Service, TestDatabase, settings};
 
-use crate::support::{changed, content, day, page, project, section_id, story, without};
+use crate::support::{
+    MIGRATIONS, changed, content, day, page, project, section_id, story, without,
+};
 
 async fn race(replicas: usize) {
     let database = TestDatabase::new().await;
@@ -25,7 +27,7 @@ async fn race(replicas: usize) {
 
     let once = doc! { "state": "applied", "attempts": 1_i64, "history": { "$size": 1 } };
     // Where sections-service was not ready yet the sixth waited, which is no attempt.
-    assert_eq!(database.count("content_migrations", once).await, 7);
+    assert_eq!(database.count("content_migrations", once).await, MIGRATIONS);
     assert_eq!(database.count("users", doc! {}).await, 1);
     let admin = database.one("users", doc! {}).await.get_object_id("_id").unwrap().to_hex();
     let blog = section_id(&database, "blog").await;

@@ -6,9 +6,9 @@ use migrations::State;
 use mongodb::bson::doc;
 use test_support::{Fault, Service, TestDatabase, Unreliable, eventually, settings};
 
-use crate::support::{ask, changed, content, day, entry, page, project, section_id, story};
-
-const BACKFILL: &str = "0006_backfill_section_id";
+use crate::support::{
+    BACKFILL, ask, changed, content, day, entry, migration, page, project, section_id, story,
+};
 
 async fn insert_content(database: &TestDatabase) {
     database.insert("stories", [story("one", day(1)), story("two", day(2))]).await;
@@ -27,8 +27,12 @@ async fn linked(database: &TestDatabase) -> u64 {
 
 /// Nothing is linked, nothing is marked as applied, and ledger and status say what is waited for.
 async fn assert_it_waits(database: &TestDatabase, content: &Service, reason: &str) {
-    content.wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency).await;
-    let status = content.statuses()[5].clone();
+    content
+        .wait_for("the backfill waits", |all| {
+            migration(all, BACKFILL).state == State::WaitingDependency
+        })
+        .await;
+    let status = migration(&content.statuses(), BACKFILL).clone();
     let message = status.message.unwrap();
     assert!(message.contains(reason), "{message}");
     let entry = entry(database, BACKFILL).await;
@@ -95,8 +99,18 @@ async fn what_comes_before_the_backfill_is_done_while_it_waits() {
     let database = TestDatabase::new().await;
     database.insert("stories", [doc! { "title": "Early", "date": day(1) }]).await;
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
-    content.wait_for("the backfill waits", |all| all[5].state == State::WaitingDependency).await;
-    assert!(content.statuses()[..5].iter().all(|status| status.is_settled));
+    content
+        .wait_for("the backfill waits", |all| {
+            migration(all, BACKFILL).state == State::WaitingDependency
+        })
+        .await;
+    assert!(
+        content
+            .statuses()
+            .iter()
+            .take_while(|status| status.id != BACKFILL)
+            .all(|status| status.is_settled)
+    );
     let (status, body) = content.get("/stories/slug/early").await;
     assert_eq!(
         (status.as_u16(), body["createdDate"].as_str()),

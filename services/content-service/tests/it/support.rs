@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures_util::TryStreamExt;
+use migrations::Status;
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -53,6 +54,17 @@ pub(crate) async fn migrate(database: &TestDatabase) {
 /// The same with the admin's email configured.
 pub(crate) async fn migrate_with_admin(database: &TestDatabase, email: &str) {
     Site::start_with(database, &[("admin.email", email)]).await.stop().await;
+}
+
+/// How many migrations the service has.
+pub(crate) const MIGRATIONS: u64 = 9;
+
+/// The migration that links content to its section.
+pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
+
+/// The status of a migration.
+pub(crate) fn migration<'a>(all: &'a [Status], id: &str) -> &'a Status {
+    all.iter().find(|status| status.id == id).unwrap()
 }
 
 /// A day of 2024, counted from 0.

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use test_support::{Provider, TOKEN, TestDatabase, eventually};
 
 use crate::support::{
-    Site, content, created, day, page, project, section, section_id, send, send_raw, story, user,
-    with,
+    Site, content, created, day, migration, page, project, section, section_id, send, send_raw,
+    story, user, with,
 };
 
 /// Path, name, and a body that creates an item.
@@ -339,7 +339,9 @@ async fn while_sections_are_away_nothing_is_written_that_needs_them() {
     let item = story("a", day(1));
     database.insert("stories", [item.clone()]).await;
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
-    content.wait_for("what comes first is done", |all| all[4].is_settled).await;
+    content
+        .wait_for("what comes first is done", |all| migration(all, "0005_user_id").is_settled)
+        .await;
     let url = format!("{}/stories", content.url);
     let body = json!({ "title": "T", "content": "" });
     let (status, headers, answer) = send("POST", &url, &[], &body).await;

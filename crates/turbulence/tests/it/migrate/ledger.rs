@@ -77,7 +77,7 @@ async fn what_is_refused_says_what_is_wrong_and_what_to_do() {
         format!("{begin}this program [checksum]{}", &end[12..])
     };
     insta::assert_snapshot!(redact(&site.refused(5, &["up"]).await), @"turbulence: content 0003_story_slugs: it is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum]; run the program that fits, or accept this one's with `turbulence migrate repair`. Nothing was run");
-    insta::assert_snapshot!(redact(&site.refused(5, &["plan"]).await), @"turbulence: 0003_story_slugs is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum], both of revision 1. Run the program that fits, or raise the revision; `repair` accepts this program's");
+    insta::assert_snapshot!(redact(&site.refused(5, &["plan"]).await), @"turbulence: 0003_story_slugs is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum], both of revision 2. Run the program that fits, or raise the revision; `repair` accepts this program's");
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().filter(|line| line.contains("repair")).collect();

@@ -105,8 +105,8 @@ async fn a_plan_says_how_documents_are_found_and_how_long_they_take() {
     assert!(text.contains(slug), "{text}");
     let plan = site.answer(&["plan", "--service", "content"]).await;
     let slugs = of(&plan["content"], "0003_story_slugs");
-    assert_eq!(slugs["steps"][1]["index"], "look_up_slug", "{slugs:#}");
-    let seconds = slugs["steps"][1]["estimate_seconds"].as_f64().unwrap();
+    assert_eq!(slugs["steps"][0]["index"], "look_up_slug", "{slugs:#}");
+    let seconds = slugs["steps"][0]["estimate_seconds"].as_f64().unwrap();
     assert!(0.0 < seconds && seconds < 1.0, "{seconds}");
 }
 
@@ -117,9 +117,10 @@ async fn a_plan_says_that_an_index_cannot_be_built() {
     site.database.database().run_command(other).await.unwrap();
     let ended = site.migrate(&["plan", "--service", "content"]).await;
     let text = ended.success();
-    let lines: Vec<_> = text.lines().skip_while(|line| !line.contains("0003_")).take(2).collect();
+    let is_about = |line: &&str| line.contains("0000_") || line.contains("another index");
+    let lines: Vec<_> = text.lines().filter(is_about).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-      0003_story_slugs            would fail (stories have an address)
+      0000_list_indexes           would fail (lists and look-ups are fast)
           index look_up_slug on stories: 1, but another index has this name; drop or rename the index with the keys { "x": 1 }
     "#);
 }

@@ -5,7 +5,7 @@ use test_support::eventually;
 
 use super::{BACKFILL, legacy_site, linked, migrated_site};
 
-const NOT_EVERY: &str = "Turbulence serves, but not every migration is applied";
+const NOT_EVERY: &str = "Not every migration is applied";
 
 #[tokio::test]
 async fn a_paused_migration_is_told_and_goes_on_when_it_is_resumed() {

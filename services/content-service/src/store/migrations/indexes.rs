@@ -1,6 +1,7 @@
 //! The indexes of content.
 //!
-//! They come last, but for that on slugs.
+//! Those that lists and look-ups need come first, so that a site of any size is served quickly while
+//! it is migrated. Those on fields that migrations fill in come last.
 
 use async_trait::async_trait;
 use migrations::{Definition, Index, Kind, Migration, Step, StepsError};
@@ -20,7 +21,43 @@ pub(in crate::store) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
 pub(in crate::store) const NEWEST_OF_SECTION: &str =
     "section_id_1_createdDate_-1__id_-1_visibility";
 
-/// Builds the indexes of content.
+/// Builds the indexes of whole lists, and of look-ups by slug and page type.
+///
+/// Revision 1 of [`StorySlugs`](super::slugs::StorySlugs) and of [`ContentIndexes`] built them. On a
+/// database of that time there is nothing to build, and what the journal says of them is taken over.
+pub(super) struct ListIndexes;
+
+#[async_trait]
+impl Migration for ListIndexes {
+    fn definition(&self) -> Definition {
+        definition("0000_list_indexes", Kind::Schema, "lists and look-ups are fast")
+    }
+
+    fn specification(&self) -> Document {
+        declared(&Self::all())
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        Ok(Self::all())
+    }
+}
+
+impl ListIndexes {
+    fn all() -> Vec<Step> {
+        let mut steps: Vec<_> = [STORIES, PROJECTS, PAGES]
+            .into_iter()
+            .map(|collection| plain(collection, NEWEST, newest()))
+            .collect();
+        steps.extend([
+            look_up(STORIES, "slug"),
+            look_up(PROJECTS, "slug"),
+            look_up(PAGES, "page_type"),
+        ]);
+        steps
+    }
+}
+
+/// Builds the indexes of content that have fields which other migrations fill in.
 pub(super) struct ContentIndexes;
 
 #[async_trait]
@@ -29,7 +66,9 @@ impl Migration for ContentIndexes {
         Definition {
             // Filling in a field that has an index takes twice as long.
             requires: &["0006_backfill_section_id"],
-            ..definition("0007_content_indexes", Kind::Schema, "lists and look-ups are fast")
+            // Revision 1 had those of lists and look-ups as well.
+            revision: 2,
+            ..definition("0007_content_indexes", Kind::Schema, "lists of sections are fast")
         }
     }
 
@@ -46,17 +85,12 @@ impl ContentIndexes {
     fn all() -> Vec<Step> {
         let mut steps = Vec::new();
         for collection in [STORIES, PROJECTS, PAGES] {
-            let newest = doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 };
             let mut newest_of_section = doc! { "section_id": 1 };
-            newest_of_section.extend(newest.clone());
+            newest_of_section.extend(newest());
             steps.push(plain(collection, "section_id_1", doc! { "section_id": 1 }));
-            steps.push(plain(collection, NEWEST, newest));
             steps.push(plain(collection, NEWEST_OF_SECTION, newest_of_section));
             steps.push(pending(collection, "user_id"));
         }
-        // That of stories is there already: finding free slugs needs it.
-        steps.push(slugs(PROJECTS));
-        steps.push(look_up(PAGES, "page_type"));
         // Those without `createdDate` stand together in the index of lists.
         for field in ["is_published", "updatedDate"] {
             steps.push(pending(STORIES, field));
@@ -65,9 +99,9 @@ impl ContentIndexes {
     }
 }
 
-/// Finds content by its slug.
-pub(super) fn slugs(collection: &'static str) -> Step {
-    look_up(collection, "slug")
+/// The order of lists, and what decides whether an item is public.
+fn newest() -> Document {
+    doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 }
 }
 
 /// Finds content by a field. Not of the name that MongoDB itself gives: an existing site may have

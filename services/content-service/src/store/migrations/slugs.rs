@@ -13,13 +13,14 @@ use mongodb::{
     bson::{Bson, Document, doc},
 };
 
-use super::{declared, definition, indexes};
+use super::{declared, definition};
 use crate::store::{
     STORIES,
     slugs::{self, Locks, UNTITLED_STORY},
 };
 
-/// Gives a slug to every story that is not deleted and has none.
+/// Gives a slug to every story that is not deleted and has none. Whether a slug is taken is asked for
+/// each title, from the index that [`ListIndexes`](super::indexes::ListIndexes) builds.
 pub(super) struct StorySlugs {
     stories: Collection<Document>,
     locks: Locks,
@@ -34,25 +35,28 @@ impl StorySlugs {
 #[async_trait]
 impl Migration for StorySlugs {
     fn definition(&self) -> Definition {
-        definition("0003_story_slugs", Kind::Backfill, "stories have an address")
+        // Revision 1 built the index on the slugs of stories as well.
+        let revision = 2;
+        let summary = "stories have an address";
+        Definition { revision, ..definition("0003_story_slugs", Kind::Backfill, summary) }
     }
 
     fn specification(&self) -> Document {
-        let mut declared = declared(&self.both());
+        let mut declared = declared(&[self.step()]);
         declared.insert("fallback", UNTITLED_STORY);
         declared
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(self.both().into())
+        Ok(vec![self.step()])
     }
 }
 
 impl StorySlugs {
-    fn both(&self) -> [Step; 2] {
+    fn step(&self) -> Step {
         // Null and empty are no address either, and nothing is lost with them.
         let filter = doc! { "slug": { "$in": [null, ""] }, "deleted": { "$ne": true } };
-        let fill = Step::Fill(Fill {
+        Step::Fill(Fill {
             what: "stories without slug ← title".to_owned(),
             collection: STORIES,
             filter,
@@ -60,10 +64,7 @@ impl StorySlugs {
                 stories: self.stories.clone(),
                 locks: self.locks.clone(),
             })),
-        });
-        // Whether a slug is taken is asked for each title: without an index each question would
-        // read the whole collection.
-        [indexes::slugs(STORIES), fill]
+        })
     }
 }
 

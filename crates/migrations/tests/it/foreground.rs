@@ -1,0 +1,196 @@
+//! Leaving room for others only while they are there.
+
+use std::time::{Duration, Instant};
+
+use migrations::{
+    Assign, Engine, Fill, Index, LeaveOut, OperationCounter, Options, Progress, Step, Throttle,
+    ThrottledBy,
+};
+use mongo_kit::Watch;
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+    options::{ClientOptions, IndexOptions},
+};
+use test_support::{TestDatabase, eventually, mongodb_uri};
+
+use crate::support::{
+    FailCommand, Gate, Given, Service, command, count_up, each, each_with_gate, engine_of, fast,
+    insert_items, refuse_items, set_by, within,
+};
+
+/// A client whose operations are counted.
+async fn counted() -> (Client, OperationCounter) {
+    let counter = OperationCounter::default();
+    let uri = tokio::task::spawn_blocking(mongodb_uri).await.unwrap();
+    let mut options = ClientOptions::parse(uri).await.unwrap();
+    options.command_event_handler = Some(counter.handler());
+    (Client::with_options(options).unwrap(), counter)
+}
+
+/// An engine as a service has it: gentle by default, with operations that are counted.
+async fn gentle(database: &TestDatabase, step: Step) -> Engine {
+    let (client, counter) = counted().await;
+    let options =
+        Options { throttle: Throttle::GENTLE, operations: Some(counter), ..Options::default() };
+    engine_of(&client, database, &[Given::steps([step])], options)
+}
+
+/// The reads and writes on `items` that the server has counted.
+async fn served(database: &TestDatabase) -> i64 {
+    let stats = doc! { "$collStats": { "latencyStats": {} } };
+    let mut found = database.collection("items").aggregate([stats]).await.unwrap();
+    assert!(found.advance().await.unwrap());
+    let found = found.deserialize_current().unwrap();
+    let latencies = found.get_document("latencyStats").unwrap();
+    let count = |kind| latencies.get_document(kind).unwrap().get_i64("ops").unwrap();
+    count("reads") + count("writes")
+}
+
+/// What a run shows that is under way.
+fn shown(engine: &Engine) -> Option<Progress> {
+    engine.statuses().borrow()[0].progress.clone()
+}
+
+fn throttled_by(engine: &Engine) -> Option<ThrottledBy> {
+    shown(engine).and_then(|progress| progress.throttled_by)
+}
+
+#[tokio::test]
+async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_them() {
+    let expressions = Step::Fill(Fill {
+        what: "items named".to_owned(),
+        collection: "items",
+        filter: doc! { "name": { "$exists": false } },
+        assign: Assign::Expressions(doc! { "name": { "$toString": "$_id" } }),
+    });
+    let index = Index::new("items", "by_name", doc! { "name": 1 }, IndexOptions::default());
+    let left = LeaveOut {
+        what: "items".to_owned(),
+        reason: "they are there".to_owned(),
+        documents: Some(("items", doc! {})),
+    };
+    let one_by_one = each(doc! { "by": "us" }, |_| std::future::ready(()));
+    for (kind, steps) in [
+        ("values", vec![set_by("us")]),
+        ("update", vec![count_up()]),
+        ("expressions", vec![expressions]),
+        ("each", vec![one_by_one]),
+        ("index", vec![Step::Index(index)]),
+        ("left out", vec![Step::LeaveOut(left)]),
+    ] {
+        for throttle in [Throttle::OFF, Throttle::GENTLE] {
+            let database = TestDatabase::new().await;
+            insert_items(&database, 1_300).await;
+            // Some have the fields already, and one document is refused.
+            let some = doc! { "_id": { "$gte": 1_200 } };
+            let others = doc! { "$set": { "by": null } };
+            database.collection("items").update_many(some, others).await.unwrap();
+            refuse_items(&database, doc! { "_id": 700, "by": "us" }).await;
+            let (client, counter) = counted().await;
+            let options =
+                Options { throttle, operations: Some(counter.clone()), ..Options::default() };
+            let engine = engine_of(&client, &database, &[Given::steps(steps.clone())], options);
+            let before = served(&database).await;
+            command(&engine).await.unwrap();
+            // The question before is an operation itself.
+            let own = served(&database).await - before - 1;
+            assert_eq!(counter.done(database.name(), "items"), own, "{kind}, {throttle:?}");
+            // Building an index is neither a read nor a write.
+            assert_eq!(own > 0, kind != "index", "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_slowed_down_as_soon_as_others_come_and_goes_on_at_full_speed_when_they_are_gone()
+{
+    let database = TestDatabase::new().await;
+    insert_items(&database, 20_000).await;
+    let gate = Gate::default();
+    // The batches are one document, then a thousand, then up to two thousand.
+    let engine = gentle(&database, each_with_gate("us", &gate, 3)).await;
+    let service = Service::start(&engine);
+    gate.reached().await;
+    let before = shown(&engine).unwrap();
+    assert_eq!((before.modified, before.throttled_by), (1_001, None));
+
+    // While the batch stands still, which is longer than the time between two looks.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(250) {
+        database.collection("items").find_one(doc! { "_id": 1 }).await.unwrap();
+    }
+    gate.open();
+    eventually("it leaves room", async || throttled_by(&engine) == Some(ThrottledBy::DutyCycle))
+        .await;
+    let slowed = shown(&engine).unwrap();
+    assert!(slowed.modified < 4_000, "{slowed:?}");
+    eventually("it is fast again", async || {
+        shown(&engine).is_none_or(|progress| progress.throttled_by.is_none())
+    })
+    .await;
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 20_000);
+}
+
+/// Runs the migration to its end, and says whether it left room for others at any time.
+async fn was_ever_gentle(engine: &Engine) -> bool {
+    let mut statuses = engine.statuses();
+    let service = Service::start(engine);
+    let mut was_gentle = false;
+    let watching = async {
+        while !statuses.borrow_and_update()[0].is_settled {
+            was_gentle |= throttled_by(engine) == Some(ThrottledBy::DutyCycle);
+            statuses.changed().await.unwrap();
+        }
+    };
+    within("the run ends", watching).await;
+    service.ends().await;
+    was_gentle
+}
+
+#[tokio::test]
+async fn replicas_that_watch_and_wait_are_no_reason_to_slow_down() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 60_000).await;
+    // What a service does that nobody uses: it waits for changes, and looks how far others are.
+    let watch = Watch::of_fields(database.database(), "items", &["title"]);
+    let stamp = watch.stamp().await.unwrap();
+    let engine = gentle(&database, set_by("us")).await;
+    let replica = crate::support::engine(&database, &[Given::steps([set_by("us")])]);
+    let polling = tokio::spawn(async move {
+        loop {
+            replica.report().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(!was_ever_gentle(&engine).await);
+    polling.abort();
+    assert!(stamp.changed_at().is_none());
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 60_000);
+}
+
+#[tokio::test]
+async fn a_run_leaves_room_where_the_server_does_not_say_who_uses_it() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 300).await;
+    // `Unauthorized`.
+    let refused: Document = doc! {
+        "failCommands": ["aggregate"], "errorCode": 13,
+        "namespace": format!("{}.items", database.name()),
+    };
+    let refusing = FailCommand::set(&database, doc! { "times": 1 }, refused).await;
+    let engine = gentle(&database, count_up()).await;
+    assert!(was_ever_gentle(&engine).await);
+    refusing.off().await;
+}
+
+#[tokio::test]
+async fn a_run_leaves_room_where_nobody_counts_its_operations() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 300).await;
+    let client = database.connection().client();
+    let options = Options { throttle: Throttle::GENTLE, ..fast() };
+    let engine = engine_of(client, &database, &[Given::steps([count_up()])], options);
+    assert!(was_ever_gentle(&engine).await);
+}
