@@ -1,6 +1,7 @@
 //! The collections of content.
 
 mod counts;
+mod drafts;
 mod integrity;
 mod kind;
 mod list;

@@ -1,11 +1,11 @@
 //! Fields that early stories lack.
 
 use async_trait::async_trait;
-use migrations::{Assign, Definition, Fill, Kind, Migration, Step, StepsError};
+use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
 use mongodb::bson::{Document, doc};
 
 use super::{declared, definition, lacks};
-use crate::store::STORIES;
+use crate::store::{STORIES, drafts};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;
@@ -13,23 +13,44 @@ pub(super) struct PublishedFlag;
 #[async_trait]
 impl Migration for PublishedFlag {
     fn definition(&self) -> Definition {
-        definition("0001_published_flag", Kind::Backfill, "stories say whether they are published")
+        Definition {
+            // Since 2 it skips what plainly says that it is a draft.
+            revision: 2,
+            ..definition(
+                "0001_published_flag",
+                Kind::Backfill,
+                "stories say whether they are published",
+            )
+        }
     }
 
     fn specification(&self) -> Document {
-        declared(&[Self::step()])
+        declared(&Self::both())
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![Self::step()])
+        Ok(Self::both().into())
     }
 }
 
 impl PublishedFlag {
-    fn step() -> Step {
-        let published = doc! { "is_published": true };
-        let what = "stories without is_published → true";
-        Fill::set(what, STORIES, lacks("is_published"), published)
+    fn both() -> [Step; 2] {
+        let unsaid = |which: Document| doc! { "$and": [lacks("is_published"), which] };
+        [
+            Fill::set(
+                "stories without is_published → true",
+                STORIES,
+                unsaid(drafts::not_a_draft()),
+                doc! { "is_published": true },
+            ),
+            Step::LeaveOut(LeaveOut {
+                what: "stories without is_published that say that they are drafts".to_owned(),
+                reason: "`status`, `draft`, `published` or `visibility` keeps them from the \
+                         public: an editor publishes them"
+                    .to_owned(),
+                documents: Some((STORIES, unsaid(drafts::is_draft()))),
+            }),
+        ]
     }
 }
 
