@@ -222,6 +222,15 @@ pub struct LeftOut {
     pub count: i64,
     /// Some of their `_id`s.
     pub examples: Vec<Bson>,
+    /// Whether they are published and yet neither in a list nor found by a look-up. Such documents
+    /// make `verify` fail; they keep no migration from being applied.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unreachable: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl LeftOut {

@@ -31,7 +31,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url)?;
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, |connection| {
+    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
             .with_users(users.clone())

@@ -50,6 +50,9 @@ pub(crate) const PROJECTS: &str = "projects";
 pub(crate) const PAGES: &str = "pages";
 pub(crate) const USERS: &str = "users";
 
+/// The collections of an existing site that this service writes to.
+pub const COLLECTIONS: &[&str] = &[STORIES, PROJECTS, PAGES, USERS];
+
 /// What the service is called in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";
 

@@ -63,7 +63,7 @@ async fn bind_with(
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, |connection| {
+    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
         let store = SectionStore::new(connection, Clock::system());
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
