@@ -5,6 +5,7 @@
 
 pub mod idempotency;
 pub mod integrity;
+pub mod report;
 mod transaction;
 
 use std::{

@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, DateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Definition, Kind, LeaveOut};
+use crate::{Definition, Kind, LeaveOut, ledger::EXAMPLES};
 
 /// Where a migration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +234,9 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl LeftOut {
+    /// The most documents that [`LeftOut::examples`] names.
+    pub const MAX_EXAMPLES: usize = EXAMPLES;
+
     /// Whether this is about what that leaves, for the same reason.
     pub(crate) fn is_of(&self, leave_out: &LeaveOut) -> bool {
         self.what == leave_out.what && self.reason == leave_out.reason

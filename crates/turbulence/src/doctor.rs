@@ -13,7 +13,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer, cli::Doctor, database::Database, failure::Failure, report, sections::Sections,
+    answer::Answer,
+    cli::Doctor,
+    database::{Database, collections},
+    failure::Failure,
+    report,
+    sections::Sections,
 };
 
 /// Who looks at the data of a service.
@@ -53,6 +58,7 @@ async fn with_database(
     answer: &mut Answer,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    database.check_collections(&collections(None)).await?;
     let sections = sections_service::bind(&database.settings.on_loopback()).await?;
     let sections = Sections::start(sections);
     let result = async {

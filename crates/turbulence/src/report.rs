@@ -15,7 +15,7 @@ use mongodb::bson::Bson;
 
 pub(crate) use findings::{findings, repairs};
 pub(crate) use look::{plan, verification};
-pub(crate) use status::{problem, status, unknown};
+pub(crate) use status::{problem, status, unknown, unsuitable};
 
 /// How many of the documents that something is about are named.
 const EXAMPLES: usize = 3;
@@ -76,7 +76,7 @@ fn parts_text(parts: &[Part]) -> String {
 /// What was left as it is, and why.
 pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> String {
     let mut text = String::new();
-    for LeftOut { what, reason, count, examples } in all {
+    for LeftOut { what, reason, count, examples, unreachable: _ } in all {
         if examples.is_empty() {
             _ = writeln!(text, "  {what}: {reason}");
             continue;

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     cli,
-    database::Database,
+    database::{Database, collections},
     failure::Failure,
     import::{self, Loaded, Source},
     report, settling,
@@ -65,6 +65,7 @@ async fn with_database(
     database: &Database,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    database.check_collections(&collections(None)).await?;
     let source = match (&arguments.import, arguments.demo) {
         (Some(folder), _) => Some(Source::Folder(folder.clone())),
         (None, true) => Some(Source::Demo),

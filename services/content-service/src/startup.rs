@@ -70,8 +70,7 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let database = connection.database();
-    let migrations = store::migrations::all(database, clock, &settings.admin, sections);
+    let migrations = store::migrations::all(connection, clock, &settings.admin, sections);
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

@@ -7,6 +7,7 @@ mod kind;
 mod list;
 pub(crate) mod migrations;
 mod moves;
+mod report;
 mod slugs;
 mod users;
 mod write;

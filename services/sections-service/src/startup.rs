@@ -90,6 +90,7 @@ pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
 
 /// The migrations of the service, for its database.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
-    let (version, migrations) = (env!("CARGO_PKG_VERSION"), store::migrations::all(clock));
+    let (version, migrations) =
+        (env!("CARGO_PKG_VERSION"), store::migrations::all(connection, clock));
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

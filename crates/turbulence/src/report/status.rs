@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use migrations::{Entry, MigrationReport, Part, Problem, Report, State};
+use mongo_kit::UnsuitableCollection;
 use mongodb::bson::DateTime;
 
 use super::{holder, left_out, remaining, set_aside, so_far, speed, without};
@@ -41,6 +42,11 @@ pub(crate) fn unknown(report: &Report) -> String {
         format!("  {id:<28}left alone: not known to this program, but to a newer one\n")
     };
     report.unknown.iter().map(line).collect()
+}
+
+/// Returns a line for each collection that keeps the migrations from running.
+pub(crate) fn unsuitable(collections: &[UnsuitableCollection]) -> String {
+    collections.iter().map(|one| format!("  {one}\n")).collect()
 }
 
 /// Why ledger and program do not agree.

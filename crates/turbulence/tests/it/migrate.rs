@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The ids of content's migrations, in their order.
-const CONTENT: [&str; 7] = [
+const CONTENT: [&str; 8] = [
     "0001_published_flag",
     "0002_story_dates",
     "0003_story_slugs",
@@ -26,6 +26,7 @@ const CONTENT: [&str; 7] = [
     "0005_user_id",
     "0006_backfill_section_id",
     "0007_content_indexes",
+    "0009_content_report",
 ];
 
 const BACKFILL: &str = "0006_backfill_section_id";

@@ -4,25 +4,25 @@ mod admin;
 mod backfill;
 pub(crate) mod indexes;
 mod normalise;
+mod report;
 mod slugs;
 
 use std::sync::Arc;
 
 use migrations::{Definition, Kind, Migration, Step};
-use mongodb::{
-    Database,
-    bson::{Document, doc},
-};
+use mongo_kit::Connection;
+use mongodb::bson::{Document, doc};
 use sections_client::SectionsClient;
 use service_kit::{clock::Clock, settings};
 
 /// All migrations. Append; never reorder.
 pub(crate) fn all(
-    database: &Database,
+    connection: &Connection,
     clock: Clock,
     admin: &settings::Admin,
     sections: &SectionsClient,
 ) -> Vec<Arc<dyn Migration>> {
+    let database = connection.database();
     let admin = admin::Admin::new(database, clock, admin);
     vec![
         Arc::new(normalise::PublishedFlag),
@@ -32,6 +32,7 @@ pub(crate) fn all(
         Arc::new(admin::UserId(admin)),
         Arc::new(backfill::BackfillSectionId::new(sections)),
         Arc::new(indexes::ContentIndexes),
+        Arc::new(report::ContentReport::new(connection, sections)),
     ]
 }
 

@@ -83,6 +83,7 @@ pub(super) struct UnreadableSection {
     pub(super) error: Unreadable,
     pub(super) slug: Option<String>,
     pub(super) is_deleted: bool,
+    pub(super) is_published: bool,
 }
 
 pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
@@ -93,7 +94,9 @@ pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
             Err(error) => {
                 let slug = document.get_str("slug").ok().map(str::to_owned);
                 let is_deleted = document.get_bool("is_deleted").unwrap_or_default();
-                parsed.unreadable.push(UnreadableSection { error, slug, is_deleted });
+                let is_published = document.get_bool("is_published").unwrap_or_default();
+                let section = UnreadableSection { error, slug, is_deleted, is_published };
+                parsed.unreadable.push(section);
             }
         }
     }

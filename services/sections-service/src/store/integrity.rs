@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use data_service::Abort;
+use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
 use models::{IntegrityFinding, IntegrityKind, ObjectId};
 use mongodb::{
@@ -30,6 +30,29 @@ impl SectionStore {
             IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
         });
         Ok(broken.chain(faults).collect())
+    }
+
+    /// Returns the published sections that neither a list nor a look-up finds: those that cannot be
+    /// read, and those that no way from the top leads to.
+    pub(crate) async fn unreachable(&self) -> Result<Unreachable> {
+        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
+        let broken = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
+        let mut ids: Vec<_> = broken.map(|one| one.error.into_parts().0).collect();
+        let published = stored.iter().filter(|one| one.section.is_published);
+        let published: HashSet<_> = published.map(|one| one.section.id.to_string()).collect();
+        let is_out_of_reach = |kind: &IntegrityKind| {
+            matches!(
+                kind,
+                IntegrityKind::Cycle
+                    | IntegrityKind::MissingParent
+                    | IntegrityKind::DeletedParent
+                    | IntegrityKind::Unreachable
+            )
+        };
+        let (faults, _) = self.look().await?;
+        let faults = faults.into_iter().filter(|(kind, _)| is_out_of_reach(kind));
+        ids.extend(faults.flat_map(|(_, ids)| ids).filter(|id| published.contains(id)));
+        Ok(Unreachable { collection: COLLECTION, ids })
     }
 
     /// Repairs what can be repaired without losing anything, and says what that was. Every document

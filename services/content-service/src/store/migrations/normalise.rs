@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 
 use super::{declared, definition, lacks};
-use crate::store::{STORIES, drafts};
+use crate::store::{PROJECTS, STORIES, drafts};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;
@@ -25,31 +25,48 @@ impl Migration for PublishedFlag {
     }
 
     fn specification(&self) -> Document {
-        declared(&Self::both())
+        declared(&Self::all())
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::both().into())
+        Ok(Self::all().into())
     }
 }
 
 impl PublishedFlag {
-    fn both() -> [Step; 2] {
+    fn all() -> [Step; 4] {
         let unsaid = |which: Document| doc! { "$and": [lacks("is_published"), which] };
+        let report = |what: &str, reason: &str, documents| {
+            let (what, reason) = (what.to_owned(), reason.to_owned());
+            Step::LeaveOut(LeaveOut { what, reason, documents: Some(documents) })
+        };
+        let publish =
+            |what: &str, which| Fill::set(what, STORIES, which, doc! { "is_published": true });
+        // What is deleted is not public, so that it is counted by itself.
+        let not_deleted = doc! { "deleted": { "$ne": true } };
+        let mut projects = not_deleted.clone();
+        projects.insert("is_published", Bson::Null);
+        projects.extend(drafts::not_a_draft());
         [
-            Fill::set(
-                "stories without is_published → true",
-                STORIES,
-                unsaid(drafts::not_a_draft()),
-                doc! { "is_published": true },
+            publish(
+                "stories without is_published become public",
+                unsaid(doc! { "$and": [not_deleted.clone(), drafts::not_a_draft()] }),
             ),
-            Step::LeaveOut(LeaveOut {
-                what: "stories without is_published that say that they are drafts".to_owned(),
-                reason: "`status`, `draft`, `published` or `visibility` keeps them from the \
-                         public: an editor publishes them"
-                    .to_owned(),
-                documents: Some((STORIES, unsaid(drafts::is_draft()))),
-            }),
+            publish(
+                "deleted stories without is_published → true",
+                unsaid(doc! { "$nor": [not_deleted.clone(), drafts::is_draft()] }),
+            ),
+            report(
+                "stories without is_published that say that they are drafts",
+                "their `status`, `draft`, `published` or `visibility` keeps them from the public: \
+                 an editor publishes them",
+                (STORIES, unsaid(drafts::is_draft())),
+            ),
+            report(
+                "projects without is_published",
+                "they are public, as a project is that does not say otherwise",
+                (PROJECTS, projects),
+            ),
         ]
     }
 }
