@@ -16,9 +16,13 @@ use crate::{
 
 /// The body of a request: a JSON object. Its type denies unknown fields.
 pub trait Body: DeserializeOwned {
-    /// Members that an answer has and that no request can change. They are accepted and ignored,
-    /// so that what was read can be sent back.
+    /// Members that an answer has and that no request can change. They are accepted with their
+    /// present value, so that what was read can be sent back.
     const READ_ONLY: &'static [&'static str] = &[];
+
+    /// The read-only members that are accepted with any value: every write changes them, or they
+    /// are no member of what is stored.
+    const IGNORED: &'static [&'static str] = &[];
 
     /// Members that a request needs although its type does without them: they are passed over where
     /// they are what is there already.
@@ -49,11 +53,16 @@ fn add<T: Body>(openapi: &mut OpenApi, name: &str) {
     let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
     if let Some(RefOr::T(Schema::Object(object))) = schemas.and_then(|all| all.get_mut(name)) {
         for member in T::READ_ONLY {
-            let ignored = ObjectBuilder::new()
+            let description = if T::IGNORED.contains(member) {
+                "As it was answered; ignored."
+            } else {
+                "As it was answered; another value is refused."
+            };
+            let read_only = ObjectBuilder::new()
                 .schema_type(SchemaType::AnyValue)
                 .read_only(Some(true))
-                .description(Some("As it was answered; ignored."));
-            object.properties.insert((*member).to_owned(), ignored.into());
+                .description(Some(description));
+            object.properties.insert((*member).to_owned(), read_only.into());
         }
     }
 }

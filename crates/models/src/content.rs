@@ -15,6 +15,13 @@ use utoipa::ToSchema;
 #[schema(value_type = String)]
 pub struct ContentId(String);
 
+impl ContentId {
+    /// Returns the id as it is listed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<String> for ContentId {
     fn from(id: String) -> Self {
         Self(id)

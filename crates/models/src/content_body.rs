@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Body, Content, ContentType, Ids, Moment, NewContent, ObjectId, PageType, Patch, Summary,
+    Body, Content, ContentIds, ContentType, Moment, NewContent, ObjectId, PageType, Patch, Summary,
     Technologies, Title, WebUrl, patch::not_null,
 };
+
+/// The read-only members whose value does not matter.
+const IGNORED: &[&str] = &["updatedDate", "sanitized"];
 
 /// Declares the three bodies of a kind of content. The kinds differ in their own fields alone:
 /// `nullable` ones can be null, `plain` ones cannot.
@@ -46,6 +49,15 @@ macro_rules! bodies {
                 #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
                 #[schema(value_type = Content, required = true)]
                 content: Option<Content>,
+                /// When it was created; at most a day ahead of now.
+                #[serde(
+                    rename = "createdDate",
+                    default,
+                    deserialize_with = "not_null",
+                    skip_serializing_if = "Option::is_none"
+                )]
+                #[schema(value_type = Moment, required = false)]
+                created_date: Option<Moment>,
             },
             { $($(#[$nullable_doc])+ $nullable: $nullable_type,)* },
             { $($(#[$plain_doc])+ $plain: $plain_type,)* }
@@ -60,6 +72,15 @@ macro_rules! bodies {
                 #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
                 #[schema(value_type = Content, required = false)]
                 content: Option<Content>,
+                /// When it was created; at most a day ahead of now.
+                #[serde(
+                    rename = "createdDate",
+                    default,
+                    deserialize_with = "not_null",
+                    skip_serializing_if = "Option::is_none"
+                )]
+                #[schema(value_type = Moment, required = false)]
+                created_date: Option<Moment>,
             },
             { $($(#[$nullable_doc])+ $nullable: $nullable_type,)* },
             { $($(#[$plain_doc])+ $plain: $plain_type,)* }
@@ -69,11 +90,13 @@ macro_rules! bodies {
 
         impl Body for $replace {
             const READ_ONLY: &'static [&'static str] = &[$($read_only),+];
+            const IGNORED: &'static [&'static str] = IGNORED;
             const REQUIRED: &'static [&'static str] = &["title", "content"];
         }
 
         impl Body for $patch {
             const READ_ONLY: &'static [&'static str] = &[$($read_only),+];
+            const IGNORED: &'static [&'static str] = IGNORED;
         }
 
         impl From<$replace> for $patch {
@@ -81,6 +104,7 @@ macro_rules! bodies {
                 Self {
                     title: body.title,
                     content: body.content,
+                    created_date: body.created_date,
                     is_published: body.is_published,
                     section_id: body.section_id,
                     $($nullable: body.$nullable,)*
@@ -90,11 +114,11 @@ macro_rules! bodies {
         }
 
         impl From<$create> for $patch {
-            /// All but `created_date`.
             fn from(body: $create) -> Self {
                 Self {
                     title: Some(body.title),
                     content: Some(body.content.into()),
+                    created_date: body.created_date.value(),
                     is_published: body.is_published,
                     section_id: body.section_id,
                     $($nullable: body.$nullable,)*
@@ -146,7 +170,7 @@ bodies! {
     StoryReplace,
     /// Changes of a story.
     StoryPatch,
-    read_only: ["id", "slug", "createdDate", "updatedDate", "deleted", "user_id"],
+    read_only: ["id", "slug", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {
         /// The date that the author gave it.
         date: Moment,
@@ -161,7 +185,7 @@ bodies! {
     ProjectReplace,
     /// Changes of a project.
     ProjectPatch,
-    read_only: ["id", "slug", "createdDate", "updatedDate", "deleted", "user_id"],
+    read_only: ["id", "slug", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {
         /// A sentence or two for the card.
         summary: Summary,
@@ -187,7 +211,7 @@ bodies! {
     PageReplace,
     /// Changes of a page.
     PagePatch,
-    read_only: ["id", "createdDate", "updatedDate", "deleted", "user_id"],
+    read_only: ["id", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {
         /// Which page of the site it is, such as `about`.
         page_type: PageType,
@@ -212,7 +236,7 @@ pub struct ContentMove {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum MovedContent {
     /// The items with these ids.
-    Ids(Ids),
+    Ids(ContentIds),
     /// Everything that belongs to this section.
     SectionId(ObjectId),
 }
@@ -288,7 +312,6 @@ mod tests {
             json!({ "ids": [] }),
             json!({ "ids": [id, id] }),
             json!({ "ids": [id], "section_id": id }),
-            json!({ "ids": ["x"] }),
             json!(null),
         ] {
             assert!(read::<ContentMove>(&body(content.clone())).is_err(), "{content}");

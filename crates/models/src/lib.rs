@@ -29,7 +29,7 @@ pub use content_body::{
     ProjectPatch, ProjectReplace, StoryCreate, StoryPatch, StoryReplace,
 };
 pub use id::{InvalidObjectId, ObjectId};
-pub use ids::{Ids, InvalidIds};
+pub use ids::{ContentIds, Ids, InvalidIds};
 pub use integrity::{IntegrityFinding, IntegrityKind, IntegrityRepair, IntegrityReport};
 pub use list::{InvalidPaging, Limit, List, Offset};
 pub use moment::{InvalidMoment, Moment};

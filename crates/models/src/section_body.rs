@@ -48,7 +48,9 @@ const fn published() -> bool {
 #[serde(deny_unknown_fields)]
 pub struct SectionReplace {
     /// What the navigation shows.
-    pub title: Title,
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Title, required = true)]
+    pub title: Option<Title>,
     /// The last part of its address. One that is not the present one renames the section. The
     /// present one may be older than the rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
@@ -122,7 +124,7 @@ pub struct SectionPatch {
 impl From<SectionReplace> for SectionPatch {
     fn from(body: SectionReplace) -> Self {
         Self {
-            title: Some(body.title),
+            title: body.title,
             slug: body.slug,
             parent_id: body.parent_id,
             display_type: body.display_type,
@@ -148,14 +150,19 @@ pub struct SectionOrder {
 /// What a section's answer has and no body can change.
 const READ_ONLY: &[&str] = &["id", "createdDate", "updatedDate", "children"];
 
+const IGNORED: &[&str] = &["updatedDate", "children"];
+
 impl Body for SectionCreate {}
 
 impl Body for SectionReplace {
+    const REQUIRED: &'static [&'static str] = &["title"];
     const READ_ONLY: &'static [&'static str] = READ_ONLY;
+    const IGNORED: &'static [&'static str] = IGNORED;
 }
 
 impl Body for SectionPatch {
     const READ_ONLY: &'static [&'static str] = READ_ONLY;
+    const IGNORED: &'static [&'static str] = IGNORED;
 }
 
 impl Body for SectionOrder {}

@@ -1,63 +1,115 @@
 //! Reading documents one by one, so that one that cannot be read does not hide the others.
 
-use std::sync::OnceLock;
+use std::{
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
+};
 
 use mongodb::bson::{self, RawDocument};
 use opentelemetry::{KeyValue, global, metrics::Counter};
 use serde::de::DeserializeOwned;
 
-use crate::lenient;
+use crate::lenient::{self, UnreadableField};
 
-/// A stored document in a shape that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("document {id} of {collection} cannot be read")]
+/// The most fields of documents that a process remembers to have warned of. After that it is the
+/// integrity report that tells of new ones.
+const MAX_WARNINGS: usize = 10_000;
+
+/// A stored document that cannot be read as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("document {id} of {collection} cannot be read: {reason}")]
 pub struct Unreadable {
     /// The collection that has it.
     pub collection: &'static str,
     /// Its `_id`, as text.
     pub id: String,
-    /// What is wrong with it.
-    pub source: Box<bson::error::Error>,
+    /// The fault of the document.
+    pub reason: String,
 }
 
 impl Unreadable {
-    /// Which document it is, and what is wrong with it.
+    /// A document that cannot be read for this reason.
+    pub fn new(collection: &'static str, document: &RawDocument, reason: impl ToString) -> Self {
+        let id = document.get("_id").ok().flatten();
+        let id = id.map(lenient::raw_id_text).unwrap_or_default();
+        Self { collection, id, reason: reason.to_string() }
+    }
+
+    /// Returns the `_id` of the document and its fault.
     pub fn into_parts(self) -> (String, String) {
-        let what = self.source.message.clone().unwrap_or_else(|| self.source.to_string());
-        (self.id, what)
+        (self.id, self.reason)
     }
 }
 
-/// Reads a document of a collection.
+/// Reads a document of a collection as a type that knows all of its shapes.
 pub fn read<T: DeserializeOwned>(
     collection: &'static str,
     document: &RawDocument,
 ) -> Result<T, Unreadable> {
-    bson::deserialize_from_slice(document.as_bytes()).map_err(|source| {
-        let id = document.get("_id").ok().flatten();
-        let id = id.map(lenient::raw_id_text).unwrap_or_default();
-        Unreadable { collection, id, source: Box::new(source) }
+    bson::deserialize_from_slice(document.as_bytes()).map_err(|error| {
+        let reason = error.message.clone().unwrap_or_else(|| error.to_string());
+        Unreadable::new(collection, document, reason)
     })
 }
 
-/// The document, or none with a warning and a count: it is left out of a list.
+/// Returns the document, or `None` with a warning and a count: it is missing in an answer.
 pub fn readable<T>(result: Result<T, Unreadable>) -> Option<T> {
     result
         .inspect_err(|error| {
-            let Unreadable { collection, id, source } = error;
-            tracing::warn!(collection, id, %source, "unreadable document left out");
+            let Unreadable { collection, id, reason } = error;
+            if is_new((*collection, id, reason)) {
+                tracing::warn!(collection, id, reason, "unreadable document left out");
+            }
             unreadable_documents().add(1, &[KeyValue::new("db.collection.name", *collection)]);
         })
         .ok()
 }
 
-/// How often a list was answered without a document that could not be read.
+/// Warns of fields that are absent in answers because their meaning is not plain, once for each
+/// field of a document, and counts them.
+pub fn warn_of_fields(collection: &'static str, id: &str, fields: &[UnreadableField]) {
+    for UnreadableField { field, found } in fields {
+        if !is_new((collection, id, field)) {
+            continue;
+        }
+        tracing::warn!(collection, id, field, found, "unreadable field left out");
+        let attributes = [
+            KeyValue::new("db.collection.name", collection),
+            KeyValue::new("field", field.clone()),
+            KeyValue::new("found", *found),
+        ];
+        unreadable_fields().add(1, &attributes);
+    }
+}
+
+/// Whether this process has not warned of it before.
+fn is_new(warning: impl Hash) -> bool {
+    static WARNINGS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+    let mut hasher = DefaultHasher::new();
+    warning.hash(&mut hasher);
+    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    warnings.len() < MAX_WARNINGS && warnings.insert(hasher.finish())
+}
+
+/// The number of answers without a document that could not be read.
 fn unreadable_documents() -> &'static Counter<u64> {
     static COUNTER: OnceLock<Counter<u64>> = OnceLock::new();
     COUNTER.get_or_init(|| {
         global::meter("mongo-kit")
             .u64_counter("turbulence.documents.unreadable")
             .with_unit("{document}")
+            .build()
+    })
+}
+
+/// The number of fields of documents that could not be read, each counted once a process.
+fn unreadable_fields() -> &'static Counter<u64> {
+    static COUNTER: OnceLock<Counter<u64>> = OnceLock::new();
+    COUNTER.get_or_init(|| {
+        global::meter("mongo-kit")
+            .u64_counter("turbulence.fields.unreadable")
+            .with_unit("{field}")
             .build()
     })
 }

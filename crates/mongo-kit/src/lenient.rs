@@ -1,191 +1,369 @@
 //! Reading documents that other programs wrote over the years.
 //!
-//! Each function is a `deserialize_with` for one meaning and accepts every shape in which that
-//! meaning is plain. What is left is an error, which names the value's type.
+//! [`FieldReader`] reads each field in every shape in which its meaning is plain. A field whose
+//! meaning is not plain is absent, and reported beside the others: it never hides the document.
+
+mod date;
+mod id;
 
 use chrono::{DateTime, Utc};
-use mongodb::bson::{Bson, RawBsonRef, oid::ObjectId};
-use serde::{Deserialize, Deserializer, de::Error};
+use mongodb::bson::{Bson, RawBson, RawBsonRef, RawDocument, raw::RawElement, spec::ElementType};
 
-/// The longest `_id` that is shown as Extended JSON, in bytes. Making it recurses into nested
-/// documents, and a stored document may nest deeper than a stack is deep.
-const LONGEST_COMPOUND_ID: usize = 256;
+pub use date::{StoredDate, stored_date};
+pub(crate) use id::raw_id_text;
+pub use id::{UnreadableId, id_candidates, id_text, stored_id_text, unreadable_ids};
 
-/// A date: a BSON date, or text in RFC 3339. Absent and null are no date.
-pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    match value(deserializer)? {
-        None => Ok(None),
-        Some(RawBsonRef::DateTime(date)) => {
-            DateTime::from_timestamp_millis(date.timestamp_millis())
-                .map(Some)
-                .ok_or_else(|| D::Error::custom("a date beyond the year 262143"))
-        }
-        Some(RawBsonRef::String(text)) => {
-            parse_date(text).map(Some).ok_or_else(|| D::Error::custom("text that is no date"))
-        }
-        Some(other) => Err(unexpected("a date", other)),
-    }
+/// The longest list of texts: a list of a million would take a second and tell nobody anything.
+const MAX_TEXTS: usize = 10_000;
+
+/// The values that a flag has where it plainly says yes, in the order of their likelihood. MongoDB
+/// takes numbers of all types for equal.
+const TRUE: [Flag; 6] = [
+    Flag::Bool(true),
+    Flag::Text("true"),
+    Flag::Text("True"),
+    Flag::Text("TRUE"),
+    Flag::Number(1),
+    Flag::Text("1"),
+];
+
+/// The values that a flag has where it plainly says no.
+const FALSE: [Flag; 6] = [
+    Flag::Bool(false),
+    Flag::Text("false"),
+    Flag::Text("False"),
+    Flag::Text("FALSE"),
+    Flag::Number(0),
+    Flag::Text("0"),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Flag {
+    Bool(bool),
+    Text(&'static str),
+    Number(i32),
 }
 
-/// The value as it is stored, without going into nested ones. Null is none.
-fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawBsonRef<'de>>, D::Error> {
-    let value = RawBsonRef::deserialize(deserializer)?;
-    Ok(Some(value).filter(|value| !matches!(value, RawBsonRef::Null | RawBsonRef::Undefined)))
-}
-
-/// The date that a text in RFC 3339 says.
-pub fn parse_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc())
-}
-
-/// Text that every answer has: absent and null are empty.
-pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// A list of texts: absent and null are empty.
-pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// The id of another document: hexadecimal text or an `ObjectId`. Absent and null are none.
-pub fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match value(deserializer)? {
-        None => Ok(None),
-        Some(RawBsonRef::String(text)) => Ok(Some(text.to_owned())),
-        Some(RawBsonRef::ObjectId(id)) => Ok(Some(id.to_hex())),
-        Some(other) => Err(unexpected("an id", other)),
-    }
-}
-
-/// A whole number, kept by other programs as any of BSON's number types. Absent and null are 0.
-pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    match value(deserializer)? {
-        None => Ok(0),
-        Some(RawBsonRef::Int32(number)) => Ok(number.into()),
-        Some(RawBsonRef::Int64(number)) => Ok(number),
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53, checked")]
-        Some(RawBsonRef::Double(number))
-            if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) =>
-        {
-            Ok(number as i64)
-        }
-        Some(other) => Err(unexpected("a whole number", other)),
-    }
-}
-
-/// The `_id` of a document, as [`id_text`] has it.
-pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(raw_id_text(RawBsonRef::deserialize(deserializer)?))
-}
-
-/// The `_id` of a document as text: hexadecimal for an `ObjectId`, itself for text, relaxed
-/// Extended JSON for everything else.
-pub fn id_text(id: &Bson) -> String {
-    match id {
-        Bson::ObjectId(id) => ObjectId::to_hex(*id),
-        Bson::String(text) => text.clone(),
-        other => other.clone().into_relaxed_extjson().to_string(),
-    }
-}
-
-pub(crate) fn raw_id_text(id: RawBsonRef<'_>) -> String {
-    let length = match id {
-        RawBsonRef::Document(document) => document.as_bytes().len(),
-        RawBsonRef::Array(array) => array.as_bytes().len(),
-        _ => 0,
+/// Returns the stored values that plainly say `value`, for a query. Reading and queries agree.
+pub fn flag_values(value: bool) -> Vec<Bson> {
+    let values = if value { TRUE } else { FALSE };
+    let bson = |flag: &Flag| match *flag {
+        Flag::Bool(value) => Bson::from(value),
+        Flag::Text(text) => Bson::from(text),
+        Flag::Number(number) => Bson::from(number),
     };
-    if length > LONGEST_COMPOUND_ID {
-        return format!("an _id of {length} bytes");
-    }
-    Bson::try_from(id).map(|id| id_text(&id)).unwrap_or_default()
+    values.iter().map(bson).collect()
 }
 
-fn unexpected<E: Error>(expected: &str, value: RawBsonRef<'_>) -> E {
-    E::custom(format_args!("{:?} instead of {expected}", value.element_type()))
+/// Returns the stored values that are read as this text, for a query: what it finds has to be
+/// compared with the text once it is read.
+pub fn text_candidates(text: &str) -> Vec<Bson> {
+    let mut candidates = vec![Bson::from(text)];
+    candidates.extend(id::number_candidates(text));
+    candidates.extend(text.parse::<bool>().ok().map(Bson::from));
+    candidates
+}
+
+/// A field whose meaning is not plain. It is absent in answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UnreadableField {
+    /// The name of the field.
+    pub field: String,
+    /// The type of its value as the MongoDB manual names it, such as `array`, or the fault of the
+    /// value, such as `text that is no date`.
+    pub found: &'static str,
+}
+
+impl std::fmt::Display for UnreadableField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.found)
+    }
+}
+
+/// Reads the fields of one document and remembers those that it cannot read.
+#[derive(Debug)]
+pub struct FieldReader<'a> {
+    document: &'a RawDocument,
+    unreadable: Vec<UnreadableField>,
+}
+
+impl<'a> FieldReader<'a> {
+    /// Reads this document.
+    pub fn new(document: &'a RawDocument) -> Self {
+        Self { document, unreadable: Vec::new() }
+    }
+
+    /// Returns the fields that could not be read.
+    pub fn unreadable(self) -> Vec<UnreadableField> {
+        self.unreadable
+    }
+
+    /// Returns the first of these fields that was read so far and could not be read.
+    pub fn first_unreadable(&self, fields: &[&str]) -> Option<&UnreadableField> {
+        self.unreadable.iter().find(|one| fields.contains(&one.field.as_str()))
+    }
+
+    /// Whether a field that was read so far could not be read.
+    pub fn is_unreadable(&self, field: &str) -> bool {
+        self.unreadable.iter().any(|one| one.field == field)
+    }
+
+    /// Reads a date (see [`stored_date`]).
+    pub fn date(&mut self, field: &str) -> Option<DateTime<Utc>> {
+        let value = self.value(field)?;
+        match stored_date(value) {
+            StoredDate::Date(date) => return Some(date),
+            StoredDate::Absent => {}
+            StoredDate::Unclear => self.report(
+                field,
+                match value {
+                    RawBsonRef::String(_) | RawBsonRef::Symbol(_) => "text that is no date",
+                    RawBsonRef::Int32(_)
+                    | RawBsonRef::Int64(_)
+                    | RawBsonRef::Double(_)
+                    | RawBsonRef::Decimal128(_) => "a number that is no date",
+                    RawBsonRef::DateTime(_) => "a date beyond the year 262143",
+                    other => type_name(other.element_type()),
+                },
+            ),
+        }
+        None
+    }
+
+    /// Reads a text: a number or boolean is its text.
+    pub fn text(&mut self, field: &str) -> Option<String> {
+        let element = self.element(field)?;
+        let Ok(value) = element.value() else {
+            // Not UTF-8, as old drivers have stored Latin-1: the rest of it is still worth reading.
+            self.report(field, "text that is not UTF-8");
+            return match element.value_utf8_lossy() {
+                Ok(RawBson::String(text) | RawBson::Symbol(text)) => Some(text),
+                _ => None,
+            };
+        };
+        if is_null(value) {
+            return None;
+        }
+        let text = plain_text(value);
+        if text.is_none() {
+            self.report(field, type_name(value.element_type()));
+        }
+        text
+    }
+
+    /// Reads a list of texts: a list, one text, or several texts in one, separated by commas.
+    pub fn texts(&mut self, field: &str) -> Vec<String> {
+        let Some(value) = self.value(field) else { return Vec::new() };
+        match value {
+            RawBsonRef::Array(values) => {
+                let mut texts = Vec::new();
+                for value in values.into_iter().take(MAX_TEXTS) {
+                    match value {
+                        Ok(value) if is_null(value) => {}
+                        Ok(value) => match plain_text(value) {
+                            Some(text) => texts.push(text),
+                            None => self.report(field, "an array of other values than text"),
+                        },
+                        Err(_) => self.report(field, "text that is not UTF-8"),
+                    }
+                }
+                texts
+            }
+            value => match plain_text(value) {
+                Some(text) => {
+                    let listed = serde_json::from_str::<Vec<String>>(&text);
+                    listed.unwrap_or_else(|_| {
+                        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+                        texts.map(str::to_owned).collect()
+                    })
+                }
+                None => {
+                    self.report(field, type_name(value.element_type()));
+                    Vec::new()
+                }
+            },
+        }
+    }
+
+    /// Reads a flag: a boolean, the numbers 0 and 1, and their texts.
+    pub fn flag(&mut self, field: &str) -> Option<bool> {
+        let value = self.value(field)?;
+        let flag = match value {
+            RawBsonRef::Boolean(flag) => Some(flag),
+            RawBsonRef::String("") | RawBsonRef::Symbol("") => return None,
+            value => {
+                let says = |flag: &Flag| match (*flag, value) {
+                    (Flag::Text(text), RawBsonRef::String(value) | RawBsonRef::Symbol(value)) => {
+                        text == value
+                    }
+                    (Flag::Number(number), value) => as_integer(value) == Some(number.into()),
+                    _ => false,
+                };
+                let of = |values: [Flag; 6], flag| values.iter().any(says).then_some(flag);
+                of(TRUE, true).or_else(|| of(FALSE, false))
+            }
+        };
+        if flag.is_none() {
+            self.report(
+                field,
+                match value {
+                    RawBsonRef::String(_) | RawBsonRef::Symbol(_) => {
+                        "text that is neither true nor false"
+                    }
+                    other if as_integer(other).is_some() => "a number that is neither 0 nor 1",
+                    other => type_name(other.element_type()),
+                },
+            );
+        }
+        flag
+    }
+
+    /// Reads the id of another document: text or an `ObjectId`.
+    pub fn reference(&mut self, field: &str) -> Option<String> {
+        match self.value(field)? {
+            RawBsonRef::String("") => None,
+            RawBsonRef::String(text) | RawBsonRef::Symbol(text) => Some(text.to_owned()),
+            RawBsonRef::ObjectId(id) => Some(id.to_hex()),
+            other => {
+                self.report(field, type_name(other.element_type()));
+                None
+            }
+        }
+    }
+
+    /// Reads a whole number of any of BSON's types, or its text.
+    pub fn integer(&mut self, field: &str) -> Option<i64> {
+        let value = self.value(field)?;
+        let number = match value {
+            RawBsonRef::String(text) | RawBsonRef::Symbol(text) => text.trim().parse().ok(),
+            other => as_integer(other),
+        };
+        if number.is_none() {
+            self.report(field, type_name(value.element_type()));
+        }
+        number
+    }
+
+    /// Reads a text that has to be one of several, with the value that each stands for.
+    pub fn choice<T>(&mut self, field: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = self.value(field)?;
+        let choice = match value {
+            RawBsonRef::String(text) | RawBsonRef::Symbol(text) => parse(text),
+            _ => None,
+        };
+        if choice.is_none() {
+            self.report(
+                field,
+                match value {
+                    RawBsonRef::String(_) | RawBsonRef::Symbol(_) => {
+                        "text that stands for nothing here"
+                    }
+                    other => type_name(other.element_type()),
+                },
+            );
+        }
+        choice
+    }
+
+    /// Whether a field is absent or null.
+    pub fn is_absent(&self, field: &str) -> bool {
+        self.element(field).is_none_or(|element| element.value().is_ok_and(is_null))
+    }
+
+    /// Returns the value of a field, or `None` if it is absent or null.
+    pub fn value(&mut self, field: &str) -> Option<RawBsonRef<'a>> {
+        let element = self.element(field)?;
+        match element.value() {
+            Ok(value) if is_null(value) => None,
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.report(field, "a value that is not BSON or not UTF-8");
+                None
+            }
+        }
+    }
+
+    fn element(&self, field: &str) -> Option<RawElement<'a>> {
+        self.document.iter_elements().flatten().find(|element| element.key().as_str() == field)
+    }
+
+    fn report(&mut self, field: &str, found: &'static str) {
+        if !self.is_unreadable(field) {
+            self.unreadable.push(UnreadableField { field: field.to_owned(), found });
+        }
+    }
+}
+
+fn is_null(value: RawBsonRef<'_>) -> bool {
+    matches!(value, RawBsonRef::Null | RawBsonRef::Undefined)
+}
+
+/// Returns the text of a text, number or boolean.
+fn plain_text(value: RawBsonRef<'_>) -> Option<String> {
+    match value {
+        RawBsonRef::String(text) | RawBsonRef::Symbol(text) => Some(text.to_owned()),
+        RawBsonRef::Boolean(value) => Some(value.to_string()),
+        value => number_text(value),
+    }
+}
+
+/// Returns the text of a finite number, without a fraction where it has none: JavaScript stores
+/// every number as a double.
+fn number_text(value: RawBsonRef<'_>) -> Option<String> {
+    match value {
+        RawBsonRef::Int32(number) => Some(number.to_string()),
+        RawBsonRef::Int64(number) => Some(number.to_string()),
+        RawBsonRef::Double(number) if number.is_finite() => Some(number.to_string()),
+        RawBsonRef::Decimal128(number) => {
+            let text = number.to_string();
+            (!text.contains(['N', 'I'])).then_some(text)
+        }
+        _ => None,
+    }
+}
+
+fn as_integer(value: RawBsonRef<'_>) -> Option<i64> {
+    match value {
+        RawBsonRef::Int32(number) => Some(number.into()),
+        RawBsonRef::Int64(number) => Some(number),
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53, checked")]
+        RawBsonRef::Double(number) if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) => {
+            Some(number as i64)
+        }
+        RawBsonRef::Decimal128(number) => {
+            let number: f64 = number.to_string().parse().ok()?;
+            as_integer(RawBsonRef::Double(number))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the name that the MongoDB manual gives to a type ("BSON Types", aliases).
+pub fn type_name(element_type: ElementType) -> &'static str {
+    match element_type {
+        ElementType::Double => "double",
+        ElementType::String => "string",
+        ElementType::EmbeddedDocument => "object",
+        ElementType::Array => "array",
+        ElementType::Binary => "binData",
+        ElementType::Undefined => "undefined",
+        ElementType::ObjectId => "objectId",
+        ElementType::Boolean => "bool",
+        ElementType::DateTime => "date",
+        ElementType::Null => "null",
+        ElementType::RegularExpression => "regex",
+        ElementType::DbPointer => "dbPointer",
+        ElementType::JavaScriptCode => "javascript",
+        ElementType::Symbol => "symbol",
+        ElementType::JavaScriptCodeWithScope => "javascriptWithScope",
+        ElementType::Int32 => "int",
+        ElementType::Timestamp => "timestamp",
+        ElementType::Int64 => "long",
+        ElementType::Decimal128 => "decimal",
+        ElementType::MaxKey => "maxKey",
+        ElementType::MinKey => "minKey",
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use mongodb::bson::{self, doc, oid::ObjectId};
-
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    struct Odd {
-        #[serde(default, deserialize_with = "date")]
-        date: Option<DateTime<Utc>>,
-        #[serde(default, deserialize_with = "text")]
-        text: String,
-        #[serde(default, deserialize_with = "texts")]
-        texts: Vec<String>,
-        #[serde(default, deserialize_with = "reference")]
-        reference: Option<String>,
-        #[serde(default, deserialize_with = "integer")]
-        integer: i64,
-    }
-
-    fn read(document: &bson::Document) -> bson::error::Result<Odd> {
-        bson::deserialize_from_slice(&bson::serialize_to_vec(document)?)
-    }
-
-    #[test]
-    fn absent_and_null_are_the_same() {
-        for document in [
-            doc! {},
-            doc! { "date": null, "text": null, "texts": null, "reference": null, "integer": null },
-        ] {
-            let odd = read(&document).unwrap();
-            assert_eq!((odd.date, odd.text.as_str(), odd.texts.len()), (None, "", 0));
-            assert_eq!((odd.reference, odd.integer), (None, 0));
-        }
-    }
-
-    #[test]
-    fn a_date_kept_as_text_is_that_date() {
-        let kept_as_text = doc! { "date": "2024-02-13T13:57:15.5+01:00" };
-        let kept_as_date = doc! { "date": bson::DateTime::from_millis(1_707_829_035_500) };
-        assert_eq!(read(&kept_as_text).unwrap().date, read(&kept_as_date).unwrap().date);
-    }
-
-    #[test]
-    fn a_reference_kept_as_an_object_id_is_its_text() {
-        let id = ObjectId::new();
-        assert_eq!(read(&doc! { "reference": id }).unwrap().reference, Some(id.to_hex()));
-    }
-
-    #[test]
-    fn a_whole_number_may_be_of_any_type() {
-        for document in [doc! { "integer": 3 }, doc! { "integer": 3i64 }, doc! { "integer": 3.0 }] {
-            assert_eq!(read(&document).unwrap().integer, 3);
-        }
-    }
-
-    #[test]
-    fn a_document_that_nests_deeper_than_a_stack_is_an_error_and_no_more() {
-        let mut deep = doc! {};
-        for _ in 0..180 {
-            deep = doc! { "a": deep };
-        }
-        for field in ["date", "reference", "integer"] {
-            assert!(read(&doc! { field: deep.clone() }).is_err(), "{field}");
-        }
-        let id = bson::serialize_to_vec(&doc! { "_id": deep }).unwrap();
-        let id = bson::RawDocument::from_bytes(&id).unwrap().get("_id").unwrap().unwrap();
-        assert!(raw_id_text(id).starts_with("an _id of"));
-    }
-
-    #[test]
-    fn what_has_no_plain_meaning_is_an_error() {
-        for document in [
-            doc! { "date": "yesterday" },
-            doc! { "date": 5 },
-            doc! { "text": 5 },
-            doc! { "texts": "Rust" },
-            doc! { "reference": 5 },
-            doc! { "integer": 3.5 },
-        ] {
-            assert!(read(&document).is_err(), "{document}");
-        }
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     web::{Bytes, BytesMut},
 };
+use chrono::DateTime;
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use models::{Body, ErrorCode, FieldError};
 use serde::{
@@ -49,7 +50,7 @@ impl Default for BodyLimit {
     }
 }
 
-/// The body of a request, parsed. Members that the type calls read-only are passed over.
+/// The body of a request, parsed.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -76,31 +77,40 @@ pub struct Members<T> {
 }
 
 impl<T: Body> Members<T> {
-    fn new(mut members: Map<String, Value>) -> Self {
-        for name in T::READ_ONLY {
-            members.shift_remove(*name);
-        }
+    fn new(members: Map<String, Value>) -> Self {
         let missing = T::REQUIRED.iter().filter(|name| !members.contains_key(**name));
         let missing = missing.map(|name| FieldError::missing(*name)).collect();
         Self { members, missing, body: PhantomData }
     }
 
-    /// Whether the body leaves this member as it is in the present answer.
-    pub fn keeps(&self, name: &str, current: &Value) -> bool {
-        self.members.get(name).is_some_and(|value| current.get(name) == Some(value))
+    /// Returns the body without the members that are in the present answer with the same value.
+    /// Refuses other values of read-only members, and values that may not be written.
+    pub fn changes_of(&self, current: &Value) -> Result<T, ApiError> {
+        let mut refused = self.missing.clone();
+        let mut changed = Map::new();
+        for (name, value) in &self.members {
+            let present = current.get(name);
+            if present == Some(value) || T::IGNORED.contains(&name.as_str()) {
+                continue;
+            }
+            if T::READ_ONLY.contains(&name.as_str()) {
+                if present.is_some_and(|present| is_same_moment(present, value)) {
+                    continue;
+                }
+                let message = "cannot be changed: send the value that was read, or leave it out";
+                refused.push(FieldError::invalid(name.as_str(), message));
+            } else {
+                changed.insert(name.clone(), value.clone());
+            }
+        }
+        read(changed, refused).map_err(ApiError::invalid_all)
     }
+}
 
-    /// The body, without the members that could not be written and are in the present answer.
-    pub fn onto(&self, current: &Value) -> Result<T, ApiError> {
-        let mut members = self.members.clone();
-        let result = read(members.clone(), self.missing.clone()).or_else(|errors| {
-            members.retain(|name, _| {
-                !self.keeps(name, current) || !errors.iter().any(|error| is_about(error, name))
-            });
-            read(members, self.missing.clone())
-        });
-        result.map_err(ApiError::invalid_all)
-    }
+/// Whether two members are the same moment, which clients write in several ways.
+fn is_same_moment(one: &Value, other: &Value) -> bool {
+    let moment = |value: &Value| DateTime::parse_from_rfc3339(value.as_str()?).ok();
+    moment(one).is_some_and(|one| moment(other) == Some(one))
 }
 
 impl<T: Body + 'static> FromRequest for Members<T> {
@@ -198,11 +208,6 @@ fn read<T: Body>(
             Err(errors)
         }
     }
-}
-
-/// Whether it is this member, or something in it, that is wrong.
-fn is_about(error: &FieldError, name: &str) -> bool {
-    error.field == name || top_level(&error.field) == name
 }
 
 /// Reads the members, and where that fails goes on for all that is wrong with them.
@@ -538,18 +543,52 @@ mod tests {
         assert_eq!(errors::<StoryPatch>(many.into()).await.len(), ERRORS_MAX);
     }
 
-    #[actix_web::test]
-    async fn what_was_answered_can_be_sent_back() {
-        let answer = json!({
-            "id": "626e3e0035b0bc65bb5e1545", "title": "A day", "is_published": true,
-            "createdDate": null, "updatedDate": "not even a date", "deleted": false,
-            "user_id": null, "section_id": null, "slug": "a-day", "content": "x", "date": null,
-        });
-        let body: StoryReplace = sent(JSON, answer.to_string()).await.unwrap();
-        assert_eq!(body.title.unwrap().as_str(), "A day");
-        // A new story is not what was answered.
-        let named = errors::<StoryCreate>(answer).await;
-        assert!(named.contains(&("slug".to_owned(), "unknown".to_owned())), "{named:?}");
+    fn story() -> Value {
+        json!({
+            "id": "626e3e0035b0bc65bb5e1545", "title": "T".repeat(500), "is_published": true,
+            "createdDate": "2026-05-01T09:30:00.000Z", "updatedDate": null, "deleted": false,
+            "user_id": null, "section_id": null, "slug": "Not a slug", "content": "x", "date": null,
+        })
+    }
+
+    fn changes_of(body: &Value) -> Result<StoryReplace, Vec<(String, String)>> {
+        let members = Members::<StoryReplace>::new(body.as_object().unwrap().clone());
+        let error = match members.changes_of(&story()) {
+            Ok(changes) => return Ok(changes),
+            Err(error) => error,
+        };
+        let errors = error.field_errors().iter();
+        Err(errors.map(|error| (error.field.clone(), error.code.clone())).collect())
+    }
+
+    #[test]
+    fn what_was_answered_can_be_sent_back_and_changes_nothing() {
+        let nothing: StoryReplace = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(changes_of(&story()), Ok(nothing));
+    }
+
+    #[test]
+    fn another_value_of_a_read_only_member_is_refused_and_named() {
+        for (member, value) in [
+            ("id", json!("626e3e0035b0bc65bb5e1546")),
+            ("user_id", json!("x")),
+            ("deleted", json!(true)),
+            ("slug", json!("another")),
+        ] {
+            let mut body = story();
+            body[member] = value;
+            assert_eq!(changes_of(&body), Err(pairs(&[(member, "invalid")])));
+        }
+        let mut body = story();
+        body["updatedDate"] = json!("2026-05-01T09:30:00Z");
+        assert!(changes_of(&body).is_ok(), "every write changes it");
+    }
+
+    #[test]
+    fn what_a_replacement_needs_has_to_be_there_even_unchanged() {
+        let mut body = story();
+        body.as_object_mut().unwrap().remove("title");
+        assert_eq!(changes_of(&body), Err(pairs(&[("title", "missing")])));
     }
 
     #[actix_web::test]

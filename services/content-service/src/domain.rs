@@ -1,8 +1,8 @@
 //! Who sees what; the order of lists, and where a page of one begins.
 //!
 //! Lists are in the order of `createdDate`, newest first, and of `_id` where that is the same.
-//! MongoDB sorts by type before value, so a date that a program kept as text stands apart from
-//! the dates; such documents are few, and [`merge`] puts them where they belong.
+//! MongoDB sorts by type before value, so a date that a program stored as text or as a number
+//! stands apart from the dates; such documents are few, and [`merge`] puts them where they belong.
 
 mod audience;
 
@@ -25,9 +25,9 @@ pub(crate) struct Position {
     /// Its `createdDate`: a date, or what the index has in its place.
     #[serde(rename = "d")]
     pub(crate) date: Bson,
-    /// Whether that date is kept as text.
+    /// Whether that date is stored in another type.
     #[serde(rename = "t")]
-    pub(crate) is_text: bool,
+    pub(crate) is_odd: bool,
     /// Its `_id`.
     #[serde(rename = "i")]
     pub(crate) id: Bson,
@@ -63,8 +63,8 @@ impl Position {
             Ok(Some(value)) => plain(value).ok_or(InvalidCursor),
             Ok(None) | Err(_) => Err(InvalidCursor),
         };
-        let is_text = raw.get_bool("t").map_err(|_| InvalidCursor)?;
-        Ok(Self { date: value("d")?, is_text, id: value("i")? })
+        let is_odd = raw.get_bool("t").map_err(|_| InvalidCursor)?;
+        Ok(Self { date: value("d")?, is_odd, id: value("i")? })
     }
 
     /// When it was created; the end of time for values that sort above all dates, none for those
@@ -82,15 +82,15 @@ impl Position {
         }
     }
 
-    /// The order of text-dated items among themselves.
-    fn text_order(&self) -> (Reverse<Option<i64>>, String) {
+    /// The order of odd-dated items among themselves.
+    fn odd_order(&self) -> (Reverse<Option<i64>>, String) {
         (Reverse(self.instant()), self.id.to_string())
     }
 
-    /// The order of a text-dated item and one that is not: by date, newest first; the text-dated
+    /// The order of an odd-dated item and one that is not: by date, newest first; the odd-dated
     /// one first where the dates are the same.
-    fn order(text: &Self, other: &Self) -> Ordering {
-        Reverse(text.instant()).cmp(&Reverse(other.instant())).then(Ordering::Less)
+    fn order(odd: &Self, other: &Self) -> Ordering {
+        Reverse(odd.instant()).cmp(&Reverse(other.instant())).then(Ordering::Less)
     }
 }
 
@@ -106,21 +106,21 @@ pub(crate) fn plain(value: RawBsonRef<'_>) -> Option<Bson> {
     if is_plain { Bson::try_from(value).ok() } else { None }
 }
 
-/// Items whose date is kept as text, in the order of lists.
+/// Items whose date is stored in another type, in the order of lists.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct TextDated(Vec<Position>);
+pub(crate) struct OddDated(Vec<Position>);
 
-impl TextDated {
-    /// Puts the items in order.
-    pub(crate) fn new(items: impl IntoIterator<Item = (DateTime<Utc>, Bson)>) -> Self {
+impl OddDated {
+    /// Puts the items in order. Those without a date that could be read come last.
+    pub(crate) fn new(items: impl IntoIterator<Item = (Option<DateTime<Utc>>, Bson)>) -> Self {
         let mut items: Vec<_> = items
             .into_iter()
             .map(|(date, id)| {
-                let date = bson::DateTime::from_millis(date.timestamp_millis());
-                Position { date: date.into(), is_text: true, id }
+                let date = date.map(|date| bson::DateTime::from_millis(date.timestamp_millis()));
+                Position { date: date.map_or(Bson::Null, Bson::from), is_odd: true, id }
             })
             .collect();
-        items.sort_by_cached_key(Position::text_order);
+        items.sort_by_cached_key(Position::odd_order);
         Self(items)
     }
 
@@ -134,9 +134,9 @@ impl TextDated {
 
     /// Those that come after a position.
     fn after(&self, position: &Position) -> &[Position] {
-        let first = if position.is_text {
-            let order = position.text_order();
-            self.0.partition_point(|item| item.text_order() <= order)
+        let first = if position.is_odd {
+            let order = position.odd_order();
+            self.0.partition_point(|item| item.odd_order() <= order)
         } else {
             self.0.partition_point(|item| Position::order(item, position) == Ordering::Less)
         };
@@ -145,12 +145,12 @@ impl TextDated {
 }
 
 /// How many of the other items are needed for a page, and how many to pass over.
-pub(crate) fn window(start: &Start, length: usize, texts: &TextDated) -> (usize, usize) {
+pub(crate) fn window(start: &Start, length: usize, odd: &OddDated) -> (usize, usize) {
     match start {
-        // Any of the text-dated items may stand before the page.
+        // Any of the odd-dated items may stand before the page.
         Start::Offset(offset) => {
             let offset = offset.get() as usize;
-            let skip = offset.saturating_sub(texts.len());
+            let skip = offset.saturating_sub(odd.len());
             (skip, offset + length - skip)
         }
         Start::After(_) => (0, length),
@@ -158,35 +158,35 @@ pub(crate) fn window(start: &Start, length: usize, texts: &TextDated) -> (usize,
 }
 
 /// The positions of a page: `others` is what the [`window`] holds of the items that are not
-/// text-dated.
+/// odd-dated.
 pub(crate) fn merge(
     start: &Start,
     length: usize,
-    texts: &TextDated,
+    odd: &OddDated,
     others: Vec<Position>,
 ) -> Vec<Position> {
-    let (skip, _) = window(start, length, texts);
-    let (texts, to_pass) = match start {
-        Start::After(position) => (texts.after(position), 0),
+    let (skip, _) = window(start, length, odd);
+    let (odd, to_pass) = match start {
+        Start::After(position) => (odd.after(position), 0),
         Start::Offset(offset) => {
             let offset = offset.get() as usize;
-            // The text-dated items before the window stand before the page as well.
+            // The odd-dated items before the window stand before the page as well.
             let before = match others.first() {
                 Some(first) if skip > 0 => {
-                    texts.0.partition_point(|text| Position::order(text, first) == Ordering::Less)
+                    odd.0.partition_point(|one| Position::order(one, first) == Ordering::Less)
                 }
                 Some(_) => 0,
-                None if skip > 0 => texts.len(),
+                None if skip > 0 => odd.len(),
                 None => 0,
             };
-            (&texts.0[before..], offset.saturating_sub(skip + before))
+            (&odd.0[before..], offset.saturating_sub(skip + before))
         }
     };
-    let mut texts = texts.iter().cloned().peekable();
+    let mut odd = odd.iter().cloned().peekable();
     let mut others = others.into_iter().peekable();
-    let mut next = || match (texts.peek(), others.peek()) {
-        (Some(text), Some(other)) if Position::order(text, other) == Ordering::Less => texts.next(),
-        (Some(_), None) => texts.next(),
+    let mut next = || match (odd.peek(), others.peek()) {
+        (Some(one), Some(other)) if Position::order(one, other) == Ordering::Less => odd.next(),
+        (Some(_), None) => odd.next(),
         _ => others.next(),
     };
     std::iter::from_fn(&mut next).skip(to_pass).take(length).collect()
@@ -203,25 +203,28 @@ mod tests {
     }
 
     fn other(date: Bson, id: i32) -> Position {
-        Position { date, is_text: false, id: id.into() }
+        Position { date, is_odd: false, id: id.into() }
     }
 
-    fn texts(millis: &[i64]) -> TextDated {
-        let dates = millis.iter().map(|millis| DateTime::from_timestamp_millis(*millis).unwrap());
-        TextDated::new(dates.zip((1000..).map(Bson::from)))
+    fn odd_dated(millis: &[i64]) -> OddDated {
+        // One in five has no date that could be read.
+        let dates = millis
+            .iter()
+            .map(|millis| DateTime::from_timestamp_millis(*millis).filter(|_| millis % 5 != 4));
+        OddDated::new(dates.zip((1000..).map(Bson::from)))
     }
 
     /// The whole list, as it would be if all dates were dates.
-    fn whole(texts: &TextDated, others: &[Position]) -> Vec<Position> {
-        let mut all: Vec<_> = texts.0.iter().chain(others).cloned().collect();
-        all.sort_by_key(|item| (Reverse(item.instant()), !item.is_text));
+    fn whole(odd: &OddDated, others: &[Position]) -> Vec<Position> {
+        let mut all: Vec<_> = odd.0.iter().chain(others).cloned().collect();
+        all.sort_by_key(|item| (Reverse(item.instant()), !item.is_odd));
         all
     }
 
     proptest! {
         #[test]
         fn pages_by_offset_are_slices_of_the_whole_list(
-            text_dates in proptest::collection::vec(0i64..20, 0..6),
+            odd_dates in proptest::collection::vec(0i64..20, 0..6),
             mut dates in proptest::collection::vec(0i64..20, 0..20),
             undated in 0i32..4,
             offset in 0u32..30,
@@ -231,14 +234,14 @@ mod tests {
             let mut others: Vec<_> =
                 dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
             others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
-            let texts = texts(&text_dates);
+            let odd = odd_dated(&odd_dates);
             let start = Start::Offset(i64::from(offset).try_into().unwrap());
 
-            let (skip, count) = window(&start, length, &texts);
+            let (skip, count) = window(&start, length, &odd);
             let in_window = others.iter().skip(skip).take(count).cloned().collect();
-            let page = merge(&start, length, &texts, in_window);
+            let page = merge(&start, length, &odd, in_window);
 
-            let whole = whole(&texts, &others);
+            let whole = whole(&odd, &others);
             let expected: Vec<_> =
                 whole.into_iter().skip(offset as usize).take(length).collect();
             prop_assert_eq!(page, expected);
@@ -246,7 +249,7 @@ mod tests {
 
         #[test]
         fn following_cursors_gives_the_whole_list(
-            text_dates in proptest::collection::vec(0i64..10, 0..6),
+            odd_dates in proptest::collection::vec(0i64..10, 0..6),
             mut dates in proptest::collection::vec(0i64..10, 0..15),
             undated in 0i32..3,
             length in 1usize..5,
@@ -255,8 +258,8 @@ mod tests {
             let mut others: Vec<_> =
                 dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
             others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
-            let texts = texts(&text_dates);
-            let whole = whole(&texts, &others);
+            let odd = odd_dated(&odd_dates);
+            let whole = whole(&odd, &others);
 
             let mut listed = Vec::new();
             let mut start = Start::Offset(Offset::default());
@@ -266,11 +269,11 @@ mod tests {
                     Start::Offset(_) => others.clone(),
                     Start::After(last) => {
                         let at = whole.iter().position(|item| item == last).unwrap();
-                        whole[at + 1..].iter().filter(|item| !item.is_text).cloned().collect()
+                        whole[at + 1..].iter().filter(|item| !item.is_odd).cloned().collect()
                     }
                 };
                 let in_window = after.into_iter().take(length).collect();
-                let page = merge(&start, length, &texts, in_window);
+                let page = merge(&start, length, &odd, in_window);
                 let Some(last) = page.last().cloned() else { break };
                 listed.extend(page);
                 start = Start::After(last);
@@ -279,8 +282,8 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_survives_its_text(millis: i64, id: i32, is_text: bool) {
-            let position = Position { date: date(millis), is_text, id: id.into() };
+        fn a_cursor_survives_its_text(millis: i64, id: i32, is_odd: bool) {
+            let position = Position { date: date(millis), is_odd, id: id.into() };
             let cursor = position.to_cursor().unwrap();
             prop_assert_eq!(Position::from_cursor(&cursor), Ok(position));
         }
@@ -309,16 +312,16 @@ mod tests {
 
     #[test]
     fn a_text_dated_item_that_is_gone_keeps_its_place() {
-        let texts = texts(&[5, 5, 5]);
-        let gone = texts.0[1].clone();
-        let rest = TextDated(vec![texts.0[0].clone(), texts.0[2].clone()]);
-        assert_eq!(rest.after(&gone), &texts.0[2..]);
+        let odd = odd_dated(&[5, 5, 5]);
+        let gone = odd.0[1].clone();
+        let rest = OddDated(vec![odd.0[0].clone(), odd.0[2].clone()]);
+        assert_eq!(rest.after(&gone), &odd.0[2..]);
     }
 
     #[test]
     fn a_cursor_has_nothing_that_no_item_is_sorted_by() {
         for value in [Bson::from(vec![1]), Bson::Undefined] {
-            let position = Position { date: date(0), is_text: false, id: value };
+            let position = Position { date: date(0), is_odd: false, id: value };
             let cursor = position.to_cursor().unwrap();
             assert_eq!(Position::from_cursor(&cursor), Err(InvalidCursor));
         }

@@ -30,18 +30,16 @@ use data_service::idempotency::Idempotency;
 use futures_util::TryStreamExt;
 use models::ObjectId;
 use moka::sync::Cache;
-use mongo_kit::{
-    Cached, Connection, Stamp, Watch,
-    document::{Unreadable, readable},
-};
+use mongo_kit::{Cached, Connection, Stamp, Watch, document::readable, lenient};
 use mongodb::{
-    Client, Collection,
-    bson::{Bson, Document, RawDocumentBuf, doc, oid},
+    Client, ClientSession, Collection,
+    bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc, oid},
 };
 use service_kit::clock::Clock;
 
 use crate::domain::Hidden;
 
+use kind::Reading;
 use list::Survey;
 use slugs::Locks;
 use write::Turns;
@@ -91,19 +89,13 @@ pub(crate) struct ContentStore<K> {
     kind: std::marker::PhantomData<fn() -> K>,
 }
 
-/// Why content could not be read.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// The database failed.
-    Database(mongodb::error::Error),
-    /// The document is in a shape that cannot be read.
-    Unreadable(Unreadable),
-}
-
-impl From<mongodb::error::Error> for ReadError {
-    fn from(error: mongodb::error::Error) -> Self {
-        Self::Database(error)
-    }
+/// The reason why an id leads to no item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoItem {
+    /// There is none with this id, or it is in the trash.
+    NotFound,
+    /// There is none with this id, and it is no id that a new item could have.
+    InvalidId,
 }
 
 impl<K: Kind> ContentStore<K> {
@@ -149,84 +141,135 @@ impl<K: Kind> ContentStore<K> {
         self.linked.get(read).await
     }
 
-    /// The public item with this slug; the newest where several have it.
-    pub(crate) async fn by_slug(
+    /// Returns the public item that is looked up by this text: its slug, or the type of a page. The
+    /// newest is returned where several have a slug, and the oldest page of a type.
+    pub(crate) async fn by_address(
         &self,
-        slug: &str,
+        address: &str,
         hidden: &Hidden,
-    ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = public_one::<K>(hidden);
-        filter.insert("slug", slug);
-        self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+    ) -> mongodb::error::Result<Option<K::Item>> {
+        self.find_public(public_one::<K>(hidden), Some(address)).await
     }
 
-    /// The public item of a section with this slug; the newest where several have it.
+    /// Returns the public item of a section with this slug; the newest where several have it.
     pub(crate) async fn by_slug_in(
         &self,
         section: ObjectId,
         slug: &str,
         hidden: &Hidden,
-    ) -> Result<Option<K::Item>, ReadError> {
-        let mut filter = within(public_one::<K>(hidden), section);
-        filter.insert("slug", slug);
-        self.find_one(filter, doc! { "createdDate": -1, "_id": -1 }).await
+    ) -> mongodb::error::Result<Option<K::Item>> {
+        self.find_public(within(public_one::<K>(hidden), section), Some(slug)).await
     }
 
-    /// The public item of a section that shows one; the one that was there first.
+    /// Returns the public item of a section that shows one; the one that was there first.
     pub(crate) async fn first_in(
         &self,
         section: ObjectId,
         hidden: &Hidden,
-    ) -> Result<Option<K::Item>, ReadError> {
-        self.find_one(within(public_one::<K>(hidden), section), doc! { "_id": 1 }).await
+    ) -> mongodb::error::Result<Option<K::Item>> {
+        self.find_public(within(public_one::<K>(hidden), section), None).await
     }
 
-    /// The item with this id, published or not, unless it is deleted.
-    pub(crate) async fn by_id(&self, id: ObjectId) -> Result<Option<K::Item>, ReadError> {
-        let filter = doc! { "_id": stored_id(id), "deleted": { "$ne": true } };
-        self.find_one(filter, doc! { "_id": 1 }).await
+    /// Returns the item with this id, published or not, unless it is deleted.
+    pub(crate) async fn by_id(&self, id: &str) -> mongodb::error::Result<Result<K::Item, NoItem>> {
+        let Some(document) = self.find_by_id(id, None).await? else { return Ok(Err(no_item(id))) };
+        let item = readable(K::read(&document)).filter(|reading| !reading.common.deleted);
+        Ok(item.map(Reading::into_item).ok_or(NoItem::NotFound))
     }
 
-    async fn find_one(
+    /// Returns the document that is listed with this id, in the trash or not. An `ObjectId` wins
+    /// over a text of the same digits.
+    async fn find_by_id(
         &self,
-        filter: Document,
-        order: Document,
-    ) -> Result<Option<K::Item>, ReadError> {
+        id: &str,
+        session: Option<&mut ClientSession>,
+    ) -> mongodb::error::Result<Option<RawDocumentBuf>> {
+        let candidates = lenient::id_candidates(id);
+        let find = self.collection.find(doc! { "_id": { "$in": candidates.clone() } });
+        let found: Vec<RawDocumentBuf> = match session {
+            Some(session) => {
+                let mut cursor = find.session(&mut *session).await?;
+                cursor.stream(session).try_collect().await?
+            }
+            None => find.await?.try_collect().await?,
+        };
+        let place = |document: &RawDocumentBuf| {
+            let stored = document.get("_id").ok().flatten()?;
+            // Numbers that are equal may have other texts: 7.50 is not listed as 7.5.
+            let is_listed = matches!(stored, RawBsonRef::ObjectId(_))
+                || lenient::stored_id_text(stored).is_ok_and(|text| text == id);
+            let is_same_type = |one: &Bson| one.element_type() == stored.element_type();
+            let place = candidates.iter().position(is_same_type).unwrap_or(candidates.len());
+            is_listed.then_some(place)
+        };
+        let found = found.into_iter().filter_map(|document| Some((place(&document)?, document)));
+        Ok(found.min_by_key(|(place, _)| *place).map(|(_, document)| document))
+    }
+
+    /// Returns the first public item that the filter matches and that is looked up by this text.
+    async fn find_public(
+        &self,
+        mut filter: Document,
+        address: Option<&str>,
+    ) -> mongodb::error::Result<Option<K::Item>> {
+        if let Some(address) = address {
+            filter.insert(K::ADDRESS, doc! { "$in": lenient::text_candidates(address) });
+        }
+        let order = match address {
+            Some(_) if K::UNTITLED.is_some() => doc! { "createdDate": -1, "_id": -1 },
+            _ => doc! { "_id": 1 },
+        };
+        // The query may match a little more than is meant: lists of values, numbers of other texts.
+        let suits = |document: &RawDocumentBuf| {
+            readable(K::read(document)).filter(|reading| {
+                reading.is_public
+                    && address.is_none_or(|one| reading.address.as_deref() == Some(one))
+            })
+        };
         let first = self.collection.find_one(filter.clone()).sort(order.clone()).await?;
         let Some(document) = first else { return Ok(None) };
-        let unreadable = match K::read(&document) {
-            Ok((common, fields)) => return Ok(Some(K::item(common, fields))),
-            Err(unreadable) => unreadable,
-        };
-        // It does not hide the next one that would do.
+        if let Some(reading) = suits(&document) {
+            return Ok(Some(reading.into_item()));
+        }
         let mut others = self.collection.find(filter).sort(order).await?;
         while let Some(document) = others.try_next().await? {
-            if let Some((common, fields)) = readable(K::read(&document)) {
-                return Ok(Some(K::item(common, fields)));
+            if let Some(reading) = suits(&document) {
+                return Ok(Some(reading.into_item()));
             }
         }
-        Err(ReadError::Unreadable(unreadable))
+        Ok(None)
     }
 }
 
-impl ContentStore<Pages> {
-    /// The public page of this type; the one that was there first where several are.
-    pub(crate) async fn by_type(
-        &self,
-        page_type: &str,
-        hidden: &Hidden,
-    ) -> Result<Option<models::Page>, ReadError> {
-        let mut filter = public_one::<Pages>(hidden);
-        filter.insert("page_type", page_type);
-        self.find_one(filter, doc! { "_id": 1 }).await
-    }
+/// Returns the reason why an id leads to nothing.
+fn no_item(id: &str) -> NoItem {
+    if id.parse::<ObjectId>().is_ok() { NoItem::NotFound } else { NoItem::InvalidId }
 }
 
-/// What the public may see: what is published, not deleted, and not in a section that hides it. The
-/// one place that decides it.
-fn public<K: Kind>(hidden: &Hidden) -> Document {
-    let mut filter = K::published();
-    filter.insert("deleted", doc! { "$ne": true });
+/// The shapes of documents that a query has to reckon with: it costs an index, and few collections
+/// have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Oddities {
+    /// Flags or dates that are lists: MongoDB compares each of their values.
+    lists: bool,
+    /// An `_id` of a type that has no text.
+    ids: bool,
+}
+
+impl Oddities {
+    const ANY: Self = Self { lists: true, ids: true };
+    const NONE: Self = Self { lists: false, ids: false };
+}
+
+/// Matches the items that the public may see: published, not deleted, and not in a section that
+/// hides them. The one place that decides it.
+fn public<K: Kind>(hidden: &Hidden, oddities: Oddities) -> Document {
+    let mut not_deleted = lenient::flag_values(false);
+    not_deleted.extend(kind::absent_values());
+    let mut filter = doc! {
+        "is_published": { "$in": kind::published_values::<K>() },
+        "deleted": { "$in": not_deleted },
+    };
     match hidden {
         Hidden::Of(sections) if sections.is_empty() => {}
         Hidden::Of(sections) => {
@@ -236,15 +279,46 @@ fn public<K: Kind>(hidden: &Hidden) -> Document {
             filter.insert("section_id", doc! { "$eq": null });
         }
     }
+    let mut none_of = Vec::new();
+    if K::PUBLISHED_UNLESS_SAID {
+        none_of.push(drafts_that_say_nothing());
+    }
+    if oddities.lists {
+        none_of.push(doc! { "is_published": { "$type": "array" } });
+        none_of.push(doc! { "deleted": { "$type": "array" } });
+    }
+    if oddities.ids {
+        none_of.push(lenient::unreadable_ids());
+    }
+    if !none_of.is_empty() {
+        filter.insert("$nor", none_of);
+    }
     filter
 }
 
-/// The same to look for one item. MongoDB takes a list for each value in it, so that `[true]` is
-/// matched as well; the index that lists are counted by cannot tell, and they leave it out later.
-fn public_one<K: Kind>(hidden: &Hidden) -> Document {
-    let mut filter = public::<K>(hidden);
-    filter.insert("$nor", [doc! { "is_published": { "$type": "array" } }]);
+/// Matches content without `is_published` that plainly says that it is a draft.
+fn drafts_that_say_nothing() -> Document {
+    let mut filter = drafts::is_draft();
+    filter.insert("is_published", doc! { "$in": kind::absent_values().to_vec() });
     filter
+}
+
+/// Matches the items that editors see: those that are not plainly deleted.
+fn not_deleted(oddities: Oddities) -> Document {
+    let not_deleted = doc! { "deleted": { "$nin": lenient::flag_values(true) } };
+    let mut filter = if oddities.lists {
+        doc! { "$or": [not_deleted, { "deleted": { "$type": "array" } }] }
+    } else {
+        not_deleted
+    };
+    if oddities.ids {
+        filter.insert("$nor", [lenient::unreadable_ids()]);
+    }
+    filter
+}
+
+fn public_one<K: Kind>(hidden: &Hidden) -> Document {
+    public::<K>(hidden, Oddities::ANY)
 }
 
 /// Restricts a filter to a section, beside what it says of sections already.

@@ -17,7 +17,7 @@ use models::{ObjectId, Section};
 use mongo_kit::{Cached, Connection, Watch, document::readable};
 use mongodb::{
     Client, Collection, Database,
-    bson::{self, Document, RawDocumentBuf, doc, oid},
+    bson::{Document, RawDocumentBuf, doc, oid},
     error::{Error, Result},
 };
 use service_kit::{clock::Clock, conditional::ETag};
@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use write::Written;
 
-use self::document::{Parsed, SectionDoc, parse, rule};
+use self::document::{Parsed, parse, rule};
 use crate::domain::{Redirects, Sections};
 
 const COLLECTION: &str = "sections";
@@ -158,9 +158,10 @@ impl SectionStore {
         let seed = migrations::initial_sections(self.clock.now());
         let seed = seed.into_iter().filter_map(|mut section| {
             section.insert("_id", oid::ObjectId::new());
-            bson::deserialize_from_document::<SectionDoc>(section).ok()
+            RawDocumentBuf::try_from(&section).ok()
         });
-        self.unless_any = seed.map(|document| document.into_stored().section).collect();
+        let stored = parse(&seed.collect::<Vec<_>>()).stored;
+        self.unless_any = stored.into_iter().map(|stored| stored.section).collect();
         self
     }
 
@@ -168,7 +169,7 @@ impl SectionStore {
     pub(crate) async fn all(&self) -> Result<Arc<Snapshot>> {
         let (collection, unless_any) = (self.collection.clone(), self.unless_any.clone());
         let load = async move {
-            let Parsed { stored, unreadable } = parse(&documents(&collection).await?);
+            let Parsed { stored, unreadable, .. } = parse(&documents(&collection).await?);
             let (deleted, mut live): (Vec<_>, Vec<_>) =
                 stored.into_iter().partition(|stored| stored.is_deleted);
             let known = unreadable.iter().filter_map(|one| one.error.id.parse().ok()).collect();

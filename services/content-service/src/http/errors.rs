@@ -1,31 +1,33 @@
 //! What is answered where content cannot be read or changed.
 
 use data_service::{Abort, database_error};
-use models::{ErrorCode, FieldError, ObjectId};
-use mongo_kit::document::Unreadable;
+use models::{ErrorCode, FieldError};
 use service_kit::ApiError;
 
-use crate::store::{Kind, MoveError, ReadError, WriteError};
+use crate::store::{Kind, MoveError, NoItem, WriteError};
 
 /// The most ids that a message names.
 const NAMED_IDS: usize = 5;
 
-pub(super) fn read<K: Kind, T>(item: Result<Option<T>, ReadError>) -> Result<Option<T>, ApiError> {
-    item.map_err(|error| match error {
-        ReadError::Database(error) => database_error(error),
-        ReadError::Unreadable(error) => unreadable::<K>(error),
-    })
+pub(super) fn found<K: Kind, T>(item: mongodb::error::Result<Option<T>>) -> Result<T, ApiError> {
+    item.map_err(database_error)?.ok_or_else(|| ApiError::not_found(K::NAME))
 }
 
-pub(super) fn found<K: Kind, T>(item: Result<Option<T>, ReadError>) -> Result<T, ApiError> {
-    read::<K, _>(item)?.ok_or_else(|| ApiError::not_found(K::NAME))
+/// Answers an id that leads to no item.
+pub(super) fn no_item<K: Kind>(reason: NoItem) -> ApiError {
+    match reason {
+        NoItem::NotFound => ApiError::not_found(K::NAME),
+        NoItem::InvalidId => {
+            let detail = format!("Invalid {} ID format", K::NAME.to_lowercase());
+            ApiError::new(ErrorCode::InvalidId, detail)
+        }
+    }
 }
 
 pub(super) fn not_written<K: Kind>(abort: Abort<WriteError>) -> ApiError {
     match abort {
         Abort::Database(error) => database_error(error),
-        Abort::Refused(WriteError::NotFound) => ApiError::not_found(K::NAME),
-        Abort::Refused(WriteError::Unreadable(error)) => unreadable::<K>(error),
+        Abort::Refused(WriteError::NoItem(reason)) => no_item::<K>(reason),
         Abort::Refused(WriteError::SlugTaken(slug)) => {
             let thing = K::NAME.to_lowercase();
             let detail = format!("Another {thing} has the slug `{slug}` by now.");
@@ -42,22 +44,15 @@ pub(super) fn not_moved(abort: Abort<MoveError>) -> ApiError {
         Abort::Database(error) => database_error(error),
         Abort::Refused(MoveError::Refused(error)) => error,
         Abort::Refused(MoveError::TooMany) => {
-            let message = format!("has more than {} items: move them by ids", models::Ids::MAX);
+            let message =
+                format!("has more than {} items: move them by ids", models::ContentIds::MAX);
             invalid("content.section_id", message)
         }
         Abort::Refused(MoveError::Missing(ids)) => {
-            let named: Vec<_> = ids.iter().take(NAMED_IDS).map(ObjectId::to_string).collect();
+            let named: Vec<_> = ids.iter().take(NAMED_IDS).map(ToString::to_string).collect();
             let more = ids.len().saturating_sub(NAMED_IDS);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             invalid("content.ids", format!("there is no {}{more}", named.join(", ")))
         }
     }
-}
-
-fn unreadable<K: Kind>(error: Unreadable) -> ApiError {
-    let detail = format!(
-        "{} is stored in a shape that cannot be read. The trace id leads to the log.",
-        K::NAME
-    );
-    ApiError::new(ErrorCode::UnreadableDocument, detail).because(error)
 }

@@ -10,12 +10,12 @@ use service_kit::{
     ApiError,
     auth::{Caller, Signed},
     conditional::json,
-    extract::{NoQuery, object_id},
+    extract::NoQuery,
 };
 
 use super::{
     Sections, Tags,
-    errors::found,
+    errors::{found, no_item},
     tags::{is_conditional, key},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn by_slug<K: Kind>(
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
-    let item = found::<K, _>(store.by_slug(&slug, &hidden).await)?;
+    let item = found::<K, _>(store.by_address(&slug, &hidden).await)?;
     tags.answer(&request, key, stamp, &item)
 }
 
@@ -49,8 +49,8 @@ pub(super) async fn by_id<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, K::NAME)?;
-    json(&request, &found::<K, _>(store.by_id(id).await)?)
+    let item = store.by_id(&id).await.map_err(database_error)?;
+    json(&request, &item.map_err(no_item::<K>)?)
 }
 
 /// `GET /pages/type/{page_type}`: the public page of this type.
@@ -68,7 +68,7 @@ pub(super) async fn page_by_type(
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
-    let page = found::<Pages, _>(store.by_type(&page_type, &hidden).await)?;
+    let page = found::<Pages, _>(store.by_address(&page_type, &hidden).await)?;
     tags.answer(&request, key, stamp, &page)
 }
 

@@ -1,6 +1,7 @@
 //! From a path of the site to what stands there, in one request.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use data_service::database_error;
 use models::{
     ContentType, DisplayType, FieldError, Limit, Offset, PathResolution, Resolution, Resolved,
     ResolvedContent, ResolvedPath,
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use service_kit::{ApiError, conditional::json, extract::Query};
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, errors::read, item::stamp, list::page, tags::key};
+use super::{Sections, Tags, item::stamp, list::page, tags::key};
 use crate::{
     domain::{Audience, Hidden, Start},
     store::{ContentStore, Filter, Kind, Pages, Projects, Stories},
@@ -100,7 +101,7 @@ async fn own_path<K: Kind>(
     slug: &str,
 ) -> Result<Option<String>, ApiError> {
     let hidden = sections.public(store).await?;
-    let item = read::<K, _>(store.by_slug(slug, &hidden).await)?;
+    let item = store.by_address(slug, &hidden).await.map_err(database_error)?;
     let section = item.as_ref().and_then(|item| K::common(item).section_id.as_deref());
     let Some(section) = section else { return Ok(None) };
     Ok(sections.path(section).await.map(|path| format!("{path}/{slug}")))
@@ -170,13 +171,14 @@ impl At<'_> {
         let ResolvedPath { section, path, rest, .. } = self.found;
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
-                let item = read::<K, _>(store.first_in(section.id, hidden).await)?;
+                let item = store.first_in(section.id, hidden).await.map_err(database_error)?;
                 // One that has no page yet is answered as the empty section that it is.
                 Ok(item.map_or(What::Section, |item| What::Item(item, path.clone())))
             }
             [] => Ok(What::Section),
             [slug] if K::UNTITLED.is_some() => {
-                let item = read::<K, _>(store.by_slug_in(section.id, slug, hidden).await)?;
+                let item =
+                    store.by_slug_in(section.id, slug, hidden).await.map_err(database_error)?;
                 let own_path = format!("{path}/{slug}");
                 Ok(item.map_or(What::Nothing, |item| What::Item(item, own_path)))
             }

@@ -5,6 +5,7 @@ use actix_web::{
     http::{StatusCode, header::LOCATION},
     web::{self, Data, Path},
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use data_service::idempotency::IdempotencyKey;
 use models::{Body, Content, FieldError, ObjectId, Patch};
 use service_kit::{
@@ -12,7 +13,7 @@ use service_kit::{
     auth::{Caller, Signed},
     body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
-    extract::{NoQuery, object_id},
+    extract::NoQuery,
     html,
 };
 
@@ -21,6 +22,10 @@ use crate::{
     domain::Directory,
     store::{Changes, ContentStore, Kind, NewItem},
 };
+
+/// The latest date that an item may be given, counted from now: clocks and zones of editors differ
+/// by hours.
+const MAX_CREATED_AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// `POST /{kind}`: adds an item. It is published unless the body says otherwise, belongs to the
 /// caller, and stands in the section of its kind unless the body names another one.
@@ -38,14 +43,13 @@ pub(super) async fn create<K: Kind>(
     {
         return created::<K>(&request, &item);
     }
-    let created_date = K::created(&body).map(Into::into);
     let mut changes = K::changes(body.into());
     if let Some(content) = changes.content.take() {
         changes.content = Some(sanitised(content).await?);
     }
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
-    let new = NewItem { changes, created: created_date, user_id };
+    let new = NewItem { changes, user_id };
     let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
     created::<K>(&request, &item)
 }
@@ -86,32 +90,32 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     store: &ContentStore<K>,
     sections: &Sections,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(id, K::NAME)?;
     let guard = guard::<K>(&caller, &if_match);
-    let changes = async |item: &K::Item| onto::<K, T>(&members, item, sections).await;
+    let latest = store.now() + MAX_CREATED_AHEAD;
+    let changes = async |item: &K::Item| changes::<K, T>(&members, item, sections, latest).await;
     let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
     written(StatusCode::OK, &item)
 }
 
-/// What the body changes of an item as it is now. What a `GET` answered can be sent back, whatever
-/// rules came after it was written.
-async fn onto<K: Kind, T: Body + Into<K::Patch>>(
+/// Returns the changes that a body makes to an item as it is now. What a `GET` answered can be sent
+/// back: a member with its present value is not looked at, whatever rules came after it was stored.
+async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     members: &Members<T>,
     item: &K::Item,
     sections: &Sections,
+    latest: DateTime<Utc>,
 ) -> Result<Changes, ApiError> {
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
-    let mut changes = K::changes(members.onto(&current)?.into());
+    let mut changes = K::changes(members.changes_of(&current)?.into());
     if let Some(content) = changes.content.take() {
-        changes.content = match sanitised(content).await {
-            Err(_) if members.keeps("content", &current) => None,
-            content => Some(content?),
-        };
+        changes.content = Some(sanitised(content).await?);
     }
-    if let Patch::Value(section) = changes.section
-        && !members.keeps("section_id", &current)
-    {
+    if let Patch::Value(section) = changes.section {
         require_fitting::<K>(&sections.now().await?, section)?;
+    }
+    if changes.created_date().is_some_and(|date| date > latest) {
+        let message = "must not be more than a day ahead";
+        return Err(ApiError::invalid(FieldError::invalid("createdDate", message)));
     }
     Ok(changes)
 }
@@ -122,9 +126,8 @@ pub(super) async fn delete<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, K::NAME)?;
     let guard = guard::<K>(&caller, &if_match);
-    store.delete(id, &guard).await.map_err(not_written::<K>)?;
+    store.delete(&id, &guard).await.map_err(not_written::<K>)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -135,9 +138,8 @@ pub(super) async fn restore<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, K::NAME)?;
     let guard = |owner: Option<&str>, _: &K::Item| caller.require_owner(owner);
-    let item = store.restore(id, &guard).await.map_err(not_written::<K>)?;
+    let item = store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     written(StatusCode::OK, &item)
 }
 

@@ -8,7 +8,7 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{ContentStore, Kind, references};
+use super::{ContentStore, Kind, Oddities, references};
 
 impl<K: Kind> ContentStore<K> {
     /// Adds how many items that are not deleted belong to each of these sections.
@@ -29,7 +29,7 @@ impl<K: Kind> ContentStore<K> {
             .clone_with_type::<Document>()
             .aggregate([
                 doc! { "$match": belongs },
-                doc! { "$match": { "deleted": { "$ne": true } } },
+                doc! { "$match": super::not_deleted(Oddities::ANY) },
                 // As text, whichever way it is stored.
                 doc! { "$group": { "_id": { "$toString": "$section_id" }, "items": { "$sum": 1_i64 } } },
             ])

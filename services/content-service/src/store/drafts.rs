@@ -6,7 +6,8 @@
 //! `is_published`. The definition is a filter of MongoDB, so that lists, counts and migrations
 //! share it. It says nothing about `is_published`, which decides wherever it is present.
 
-use mongodb::bson::{Bson, Document, Regex, cstr, doc, raw::CStr};
+use mongo_kit::lenient::FieldReader;
+use mongodb::bson::{Bson, Document, RawBsonRef, Regex, cstr, doc, raw::CStr};
 
 /// The values of `status` that keep content from the public.
 const DRAFT_STATUS: &CStr = cstr!(r"^\s*(draft|pending|private|trash|scheduled|future)\s*$");
@@ -45,4 +46,38 @@ fn signs() -> Vec<Document> {
 /// Returns an expression that matches a text, capital letters or not.
 fn any_case(pattern: &CStr) -> Bson {
     Regex { pattern: pattern.into(), options: cstr!("i").into() }.into()
+}
+
+/// Whether a document that was read plainly says that it is a draft. Agrees with [`is_draft`].
+pub(crate) fn says_draft(reader: &mut FieldReader<'_>) -> bool {
+    let is_one_of =
+        |text: &str, texts: &[&str]| texts.iter().any(|one| text.trim().eq_ignore_ascii_case(one));
+    let says = |value: RawBsonRef<'_>, truth: bool| match value {
+        RawBsonRef::Boolean(value) => value == truth,
+        RawBsonRef::String(text) => {
+            is_one_of(text, if truth { &["true", "1"] } else { &["false", "0"] })
+        }
+        RawBsonRef::Int32(number) => number == i32::from(truth),
+        RawBsonRef::Int64(number) => number == i64::from(truth),
+        RawBsonRef::Double(number) => number == f64::from(u8::from(truth)),
+        _ => false,
+    };
+    let any = |value: Option<RawBsonRef<'_>>, says: &dyn Fn(RawBsonRef<'_>) -> bool| match value {
+        // A query looks at each value of a list.
+        Some(RawBsonRef::Array(values)) => values.into_iter().flatten().any(says),
+        Some(value) => says(value),
+        None => false,
+    };
+    let is_status = |value: RawBsonRef<'_>| {
+        let statuses = ["draft", "pending", "private", "trash", "scheduled", "future"];
+        matches!(value, RawBsonRef::String(text) if is_one_of(text, &statuses))
+    };
+    let is_hidden = |value: RawBsonRef<'_>| match value {
+        RawBsonRef::String(text) => !is_one_of(text, &["public", ""]),
+        value => says(value, false),
+    };
+    any(reader.value("status"), &is_status)
+        || any(reader.value("draft"), &|value| says(value, true))
+        || any(reader.value("published"), &|value| says(value, false))
+        || any(reader.value("visibility"), &is_hidden)
 }

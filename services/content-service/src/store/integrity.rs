@@ -11,10 +11,14 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{ContentStore, Kind};
+use super::{ContentStore, Kind, Oddities, kind::Reading, not_deleted};
 use crate::domain::Directory;
 
-const UNREADABLE: &str = "They are left out of lists: correct what is wrong with them.";
+const UNREADABLE: &str = "They are left out of every answer: give them an _id that is an ObjectId, \
+                          text, a number or a UUID.";
+
+const UNREADABLE_FIELDS: &str = "They are answered without the fields that are named, whose values \
+                                 mean nothing there: correct them.";
 
 /// What is found besides, in the order of the report.
 const KINDS: [(IntegrityKind, &str); 5] = [
@@ -45,13 +49,19 @@ impl<K: Kind> ContentStore<K> {
         users: &HashSet<String>,
     ) -> Result<Vec<IntegrityFinding>> {
         let mut found: HashMap<IntegrityKind, Vec<String>> = HashMap::new();
-        let mut broken = Vec::new();
+        let (mut broken, mut fields) = (Vec::new(), Vec::new());
         let documents = self.collection.clone_with_type::<Document>();
         let documents = documents.aggregate([without_texts()]).with_type::<RawDocumentBuf>();
         let mut documents = documents.await?;
         while let Some(document) = documents.try_next().await? {
-            let common = match K::read(&document) {
-                Ok((common, _)) => common,
+            let common = match Reading::<K>::new(&document) {
+                Ok(Reading { common, unreadable, .. }) => {
+                    if !unreadable.is_empty() {
+                        let unreadable = unreadable.iter().map(ToString::to_string).collect();
+                        fields.push((common.id.to_string(), unreadable));
+                    }
+                    common
+                }
                 Err(unreadable) => {
                     broken.push(unreadable.into_parts());
                     continue;
@@ -73,7 +83,8 @@ impl<K: Kind> ContentStore<K> {
         };
         let kind = IntegrityKind::UnreadableDocument;
         let broken = IntegrityFinding::about_each(kind, K::COLLECTION, broken, UNREADABLE);
-        Ok(broken.into_iter().chain(KINDS.into_iter().filter_map(finding)).collect())
+        let fields = IntegrityFinding::about_fields(K::COLLECTION, &fields, UNREADABLE_FIELDS);
+        Ok(broken.into_iter().chain(fields).chain(KINDS.into_iter().filter_map(finding)).collect())
     }
 
     /// Items whose slug another one has that is not deleted either.
@@ -82,7 +93,8 @@ impl<K: Kind> ContentStore<K> {
         struct Twins {
             ids: Vec<Bson>,
         }
-        let named = doc! { "slug": { "$type": "string", "$ne": "" }, "deleted": { "$ne": true } };
+        let mut named = not_deleted(Oddities::ANY);
+        named.insert("slug", doc! { "$type": "string", "$ne": "" });
         let together = doc! { "_id": "$slug", "ids": { "$push": "$_id" }, "count": { "$sum": 1 } };
         let documents = self.collection.clone_with_type::<Document>();
         let twins = documents

@@ -3,18 +3,18 @@
 
 use chrono::{DateTime, Utc};
 use models::{
-    Body, Common, Content, ContentType, List, Moment, ObjectId, Page, PageCreate, PagePatch,
-    PageReplace, Patch, Project, ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace,
-    ResolvedContent, Story, StoryCreate, StoryPatch, StoryReplace, Title,
+    Body, Common, Content, ContentType, List, ObjectId, Page, PageCreate, PagePatch, PageReplace,
+    Patch, Project, ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace, ResolvedContent,
+    Story, StoryCreate, StoryPatch, StoryReplace, Title,
 };
 use mongo_kit::{
-    document::{Unreadable, read},
-    lenient::{date, id, reference, text, texts},
+    document::{Unreadable, warn_of_fields},
+    lenient::{FieldReader, UnreadableField, flag_values, stored_id_text},
 };
 use mongodb::bson::{self, Bson, Document, RawDocument, doc};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{PAGES, PROJECTS, STORIES, slugs};
+use super::{PAGES, PROJECTS, STORIES, drafts, slugs};
 
 /// A kind of content.
 pub(crate) trait Kind: 'static {
@@ -26,8 +26,10 @@ pub(crate) trait Kind: 'static {
     const CONTENT_TYPE: ContentType;
     /// The slug of an item whose title makes none; none where the kind has no slugs.
     const UNTITLED: Option<&'static str>;
-    /// The fields that it has beside the common ones, as they are stored.
-    type Fields: DeserializeOwned;
+    /// The field by which the public looks an item up.
+    const ADDRESS: &'static str;
+    /// The fields that it has beside the common ones.
+    type Fields;
     /// An item as it is answered.
     type Item: Serialize + DeserializeOwned;
     /// An item as lists answer it.
@@ -57,32 +59,104 @@ pub(crate) trait Kind: 'static {
     /// An item as the answer to its path.
     fn single(item: Self::Item) -> ResolvedContent;
 
-    /// When a new item is said to have been created.
-    fn created(body: &Self::Create) -> Option<Moment>;
-
     /// What a body says, apart from the slug of the section that content like that gets.
     fn changes(body: Self::Patch) -> Changes;
 
-    /// Matches what is published: what says so, or says nothing and is so then. What says anything
-    /// else is not for the public, who may not even learn that it is there.
-    fn published() -> Document {
-        if Self::PUBLISHED_UNLESS_SAID {
-            doc! { "is_published": { "$in": [true, null] } }
-        } else {
-            doc! { "is_published": true }
-        }
-    }
+    /// Reads the fields that it has beside the common ones.
+    fn fields(reader: &mut FieldReader<'_>) -> Self::Fields;
 
-    /// The fields that lists do without, as a projection.
+    /// Returns the fields that lists do without, as a projection.
     fn left_out_of_lists() -> Document {
         Document::new()
     }
 
-    /// Reads a document in any of the shapes in which its meaning is plain.
-    fn read(document: &RawDocument) -> Result<(Common, Self::Fields), Unreadable> {
-        let common: CommonFields = read(Self::COLLECTION, document)?;
-        Ok((common.answered::<Self>(), read(Self::COLLECTION, document)?))
+    /// Reads a document, and warns of the fields whose meaning is not plain.
+    fn read(document: &RawDocument) -> Result<Reading<Self>, Unreadable>
+    where
+        Self: Sized,
+    {
+        let reading = Reading::new(document)?;
+        if !reading.unreadable.is_empty() {
+            let id = reading.common.id.to_string();
+            warn_of_fields(Self::COLLECTION, &id, &reading.unreadable);
+        }
+        Ok(reading)
     }
+}
+
+/// An item as it was read. A field whose meaning is not plain is absent.
+pub(crate) struct Reading<K: Kind> {
+    pub(crate) common: Common,
+    pub(crate) fields: K::Fields,
+    /// The fields whose meaning is not plain.
+    pub(crate) unreadable: Vec<UnreadableField>,
+    /// Whether it is plainly published and plainly not deleted.
+    pub(crate) is_public: bool,
+    /// The text of the field that the public looks it up by.
+    pub(crate) address: Option<String>,
+}
+
+impl<K: Kind> Reading<K> {
+    /// Reads a document. The only fault that hides a whole document is an `_id` that has no text.
+    pub(crate) fn new(document: &RawDocument) -> Result<Self, Unreadable> {
+        let mut reader = FieldReader::new(document);
+        let id = reader
+            .value("_id")
+            .ok_or("null")
+            .and_then(|id| stored_id_text(id).map_err(|error| error.0));
+        let id = id.map_err(|found| {
+            let reason = format!("its _id ({found}) is no ObjectId, text, number or UUID");
+            Unreadable::new(K::COLLECTION, document, reason)
+        })?;
+        let is_published = reader.flag("is_published");
+        let deleted = reader.flag("deleted");
+        // What is not plainly public is not shown: a value of no plain meaning is not absent here.
+        let is_published = is_published.unwrap_or_else(|| {
+            K::PUBLISHED_UNLESS_SAID
+                && !reader.is_unreadable("is_published")
+                && !drafts::says_draft(&mut reader)
+        });
+        let is_public =
+            is_published && !deleted.unwrap_or_default() && !reader.is_unreadable("deleted");
+        let common = Common {
+            id: id.into(),
+            title: reader.text("title").unwrap_or_default(),
+            is_published,
+            created_date: reader.date("createdDate"),
+            updated_date: reader.date("updatedDate"),
+            deleted: deleted.unwrap_or_default(),
+            user_id: reader.reference("user_id"),
+            section_id: reader.reference("section_id"),
+        };
+        let address = reader.text(K::ADDRESS);
+        let fields = K::fields(&mut reader);
+        Ok(Self { common, fields, unreadable: reader.unreadable(), is_public, address })
+    }
+
+    /// Returns the item.
+    pub(crate) fn into_item(self) -> K::Item {
+        K::item(self.common, self.fields)
+    }
+
+    /// Returns the item as lists show it.
+    pub(crate) fn into_card(self) -> K::Card {
+        K::card(self.common, self.fields)
+    }
+}
+
+/// Returns the values of `is_published` of what is published. What says nothing is so where its
+/// kind is published unless it says otherwise.
+pub(super) fn published_values<K: Kind>() -> Vec<Bson> {
+    let mut values = flag_values(true);
+    if K::PUBLISHED_UNLESS_SAID {
+        values.extend(absent_values());
+    }
+    values
+}
+
+/// Returns the values of a flag that says nothing; null stands for a missing one as well.
+pub(super) fn absent_values() -> [Bson; 2] {
+    [Bson::Null, Bson::from("")]
 }
 
 /// What is to be written of an item. What is absent stays as it is.
@@ -97,6 +171,14 @@ pub(crate) struct Changes {
     pub(crate) default_section: Option<&'static str>,
     /// The fields that the other kinds do not have.
     pub(crate) own: Document,
+}
+
+impl Changes {
+    /// Returns the date that the item is to have been created at, if the changes name one.
+    pub(crate) fn created_date(&self) -> Option<DateTime<Utc>> {
+        let date = self.own.get_datetime("createdDate").ok()?;
+        DateTime::from_timestamp_millis(date.timestamp_millis())
+    }
 }
 
 /// Adds a field to what is written, if there is something to write.
@@ -117,53 +199,14 @@ pub(super) fn stored_date(date: impl Into<DateTime<Utc>>) -> bson::DateTime {
     bson::DateTime::from_millis(date.into().timestamp_millis())
 }
 
-/// What every kind of content has, as it is stored.
-#[derive(Debug, Deserialize)]
-struct CommonFields {
-    #[serde(rename = "_id", deserialize_with = "id")]
-    id: String,
-    #[serde(default, deserialize_with = "text")]
-    title: String,
-    #[serde(rename = "createdDate", default, deserialize_with = "date")]
-    created_date: Option<DateTime<Utc>>,
-    #[serde(rename = "updatedDate", default, deserialize_with = "date")]
-    updated_date: Option<DateTime<Utc>>,
-    #[serde(default)]
-    is_published: Option<bool>,
-    #[serde(default)]
-    deleted: Option<bool>,
-    #[serde(default, deserialize_with = "reference")]
-    user_id: Option<String>,
-    #[serde(default, deserialize_with = "reference")]
-    section_id: Option<String>,
-}
-
-impl CommonFields {
-    fn answered<K: Kind + ?Sized>(self) -> Common {
-        Common {
-            id: self.id.into(),
-            title: self.title,
-            is_published: self.is_published.unwrap_or(K::PUBLISHED_UNLESS_SAID),
-            created_date: self.created_date,
-            updated_date: self.updated_date,
-            deleted: self.deleted.unwrap_or(false),
-            user_id: self.user_id,
-            section_id: self.section_id,
-        }
-    }
-}
-
 /// Stories.
 pub(crate) struct Stories;
 
 /// What a story has beside the common fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct StoryFields {
-    #[serde(default, deserialize_with = "text")]
     content: String,
-    #[serde(default, deserialize_with = "text")]
     slug: String,
-    #[serde(default, deserialize_with = "date")]
     date: Option<DateTime<Utc>>,
 }
 
@@ -175,9 +218,18 @@ impl Kind for Stories {
     type Create = StoryCreate;
     type Replace = StoryReplace;
     type Patch = StoryPatch;
+    const ADDRESS: &'static str = "slug";
     type Fields = StoryFields;
     type Item = Story;
     type Card = Story;
+
+    fn fields(reader: &mut FieldReader<'_>) -> StoryFields {
+        StoryFields {
+            content: reader.text("content").unwrap_or_default(),
+            slug: reader.text("slug").unwrap_or_default(),
+            date: reader.date("date"),
+        }
+    }
 
     fn item(common: Common, fields: StoryFields) -> Story {
         Story { common, slug: fields.slug, content: fields.content, date: fields.date }
@@ -199,10 +251,6 @@ impl Kind for Stories {
         ResolvedContent::Story(item)
     }
 
-    fn created(body: &StoryCreate) -> Option<Moment> {
-        body.created_date.value()
-    }
-
     fn changes(body: StoryPatch) -> Changes {
         let mut own = Document::new();
         let date = body
@@ -210,6 +258,7 @@ impl Kind for Stories {
             .written()
             .map(|date| date.map_or(Bson::Null, |date| stored_date(date).into()));
         set(&mut own, "date", date);
+        set(&mut own, "createdDate", body.created_date.map(stored_date));
         Changes {
             title: body.title,
             content: body.content,
@@ -225,23 +274,15 @@ impl Kind for Stories {
 pub(crate) struct Projects;
 
 /// What a project has beside the common fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct ProjectFields {
-    #[serde(default, deserialize_with = "text")]
     content: String,
-    #[serde(default, deserialize_with = "text")]
     slug: String,
-    #[serde(default)]
     summary: Option<String>,
-    #[serde(default, deserialize_with = "texts")]
     technologies: Vec<String>,
-    #[serde(default)]
     image_url: Option<String>,
-    #[serde(default)]
     github_url: Option<String>,
-    #[serde(default)]
     live_url: Option<String>,
-    #[serde(default)]
     is_featured: Option<bool>,
 }
 
@@ -254,9 +295,23 @@ impl Kind for Projects {
     type Replace = ProjectReplace;
     type Patch = ProjectPatch;
     const PUBLISHED_UNLESS_SAID: bool = true;
+    const ADDRESS: &'static str = "slug";
     type Fields = ProjectFields;
     type Item = Project;
     type Card = ProjectCard;
+
+    fn fields(reader: &mut FieldReader<'_>) -> ProjectFields {
+        ProjectFields {
+            content: reader.text("content").unwrap_or_default(),
+            slug: reader.text("slug").unwrap_or_default(),
+            summary: reader.text("summary"),
+            technologies: reader.texts("technologies"),
+            image_url: reader.text("image_url"),
+            github_url: reader.text("github_url"),
+            live_url: reader.text("live_url"),
+            is_featured: reader.flag("is_featured"),
+        }
+    }
 
     fn item(common: Common, mut fields: ProjectFields) -> Project {
         let content = std::mem::take(&mut fields.content);
@@ -292,10 +347,6 @@ impl Kind for Projects {
         ResolvedContent::Project(item)
     }
 
-    fn created(body: &ProjectCreate) -> Option<Moment> {
-        body.created_date.value()
-    }
-
     fn changes(body: ProjectPatch) -> Changes {
         let mut own = Document::new();
         set(&mut own, "summary", nullable(body.summary));
@@ -307,6 +358,7 @@ impl Kind for Projects {
         });
         set(&mut own, "technologies", technologies);
         set(&mut own, "is_featured", body.is_featured);
+        set(&mut own, "createdDate", body.created_date.map(stored_date));
         Changes {
             title: body.title,
             content: body.content,
@@ -322,11 +374,9 @@ impl Kind for Projects {
 pub(crate) struct Pages;
 
 /// What a page has beside the common fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct PageFields {
-    #[serde(default, deserialize_with = "text")]
     content: String,
-    #[serde(default)]
     page_type: Option<String>,
 }
 
@@ -338,9 +388,17 @@ impl Kind for Pages {
     type Create = PageCreate;
     type Replace = PageReplace;
     type Patch = PagePatch;
+    const ADDRESS: &'static str = "page_type";
     type Fields = PageFields;
     type Item = Page;
     type Card = Page;
+
+    fn fields(reader: &mut FieldReader<'_>) -> PageFields {
+        PageFields {
+            content: reader.text("content").unwrap_or_default(),
+            page_type: reader.text("page_type"),
+        }
+    }
 
     fn item(common: Common, fields: PageFields) -> Page {
         Page { common, content: fields.content, page_type: fields.page_type }
@@ -362,10 +420,6 @@ impl Kind for Pages {
         ResolvedContent::Page(item)
     }
 
-    fn created(body: &PageCreate) -> Option<Moment> {
-        body.created_date.value()
-    }
-
     fn changes(body: PagePatch) -> Changes {
         let mut own = Document::new();
         let default_section = match body.page_type.as_ref() {
@@ -373,6 +427,7 @@ impl Kind for Pages {
             Patch::Absent | Patch::Null => None,
         };
         set(&mut own, "page_type", nullable(body.page_type));
+        set(&mut own, "createdDate", body.created_date.map(stored_date));
         Changes {
             title: body.title,
             content: body.content,

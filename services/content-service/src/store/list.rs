@@ -11,14 +11,50 @@ use mongodb::{
     error::{Error, ErrorKind},
     options::Hint,
 };
-use serde::Deserialize;
+use serde::Serialize;
 
-use super::{ContentStore, Kind, migrations::indexes, public, references, within};
-use crate::domain::{Audience, Hidden, Position, Start, TextDated, merge, plain, window};
+use super::{
+    ContentStore, Kind, Oddities,
+    kind::{Reading, absent_values},
+    migrations::indexes,
+    not_deleted, public, references, within,
+};
+use crate::domain::{Audience, Hidden, OddDated, Position, Start, merge, plain, window};
 
-/// How many text-dated items are put in their place. More than that are no slip but another kind
-/// of site; they then follow the dates, as MongoDB sorts them.
-const LARGEST_TEXT_DATED: i64 = 1_000;
+/// The most items whose date is stored in another type that are put in their place. More than that
+/// are no slip but another kind of site: a migration gives them dates, and until then they follow
+/// the dates, as MongoDB sorts them.
+pub(super) const MAX_ODD_DATED: i64 = 1_000;
+
+/// The types of `createdDate` beside dates and null, apart from lists: the server enters its index
+/// for each of them, which costs nothing where there are none.
+const ODD_DATE_TYPES: [&str; 12] = [
+    "minKey",
+    "number",
+    "string",
+    "symbol",
+    "object",
+    "binData",
+    "objectId",
+    "bool",
+    "timestamp",
+    "regex",
+    "javascript",
+    "maxKey",
+];
+
+/// The most bytes of items that a page has, as they are answered.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most bytes of an answer that one byte of a stored document becomes: a control character is
+/// written as `\u001b`.
+const MAX_ESCAPED_BYTES: usize = 6;
+
+/// The bytes of an answer that have no stored counterpart: names of members, null, quotes.
+const MAX_MEMBER_BYTES: usize = 1_024;
+
+/// The number of documents that are read at once where they are read by their ids.
+const DOCUMENTS_AT_ONCE: usize = 10;
 
 /// An index that is named in a hint does not exist (MongoDB manual, "Error codes": `BadValue`).
 const BAD_VALUE: i32 = 2;
@@ -46,35 +82,81 @@ pub(crate) struct Listed<T> {
 #[derive(Debug)]
 pub(crate) struct Survey {
     total: u64,
-    text_dated: TextDated,
+    odd_dated: OddDated,
+    oddities: Oddities,
     stamp: Stamp,
 }
 
+/// The items of a page, as they are read one after the other.
+struct Page<K: Kind> {
+    items: Vec<(Position, K::Card)>,
+    limit: usize,
+    /// The most bytes that the items can have in the answer.
+    bytes: usize,
+    /// Whether `bytes` was measured, which costs as much as the answer itself.
+    is_measured: bool,
+    /// Whether there is an item behind the last one.
+    has_more: bool,
+}
+
+impl<K: Kind> Page<K> {
+    fn new(limit: Limit) -> Self {
+        let limit = limit.get() as usize;
+        let items = Vec::with_capacity(limit);
+        Self { items, limit, bytes: 0, is_measured: false, has_more: false }
+    }
+
+    /// Adds the next item, unless the page is full: then this returns `false`.
+    fn add(&mut self, position: Position, document: &RawDocument) -> bool {
+        if self.items.len() == self.limit {
+            self.has_more = true;
+            return false;
+        }
+        let Some(card) = readable(K::read(document)).map(Reading::into_card) else { return true };
+        let mut bytes = document.as_bytes().len() * MAX_ESCAPED_BYTES + MAX_MEMBER_BYTES;
+        if self.is_measured || self.bytes + bytes > MAX_PAGE_BYTES {
+            if !self.is_measured {
+                self.is_measured = true;
+                self.bytes = self.items.iter().map(|(_, card)| answered_bytes(card)).sum();
+            }
+            bytes = answered_bytes(&card);
+            // One item is always answered: nobody could go on behind it otherwise.
+            if self.bytes + bytes > MAX_PAGE_BYTES && !self.items.is_empty() {
+                self.has_more = true;
+                return false;
+            }
+        }
+        self.bytes += bytes;
+        self.items.push((position, card));
+        true
+    }
+}
+
+/// Returns the size of a value in an answer, with the comma behind it.
+fn answered_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len() + 1)
+}
+
 impl<K: Kind> ContentStore<K> {
-    /// A page of the list. An item that cannot be read is left out with a warning.
+    /// Returns a page of the list. It is short only at the end of the list, or where one more item
+    /// would exceed [`MAX_PAGE_BYTES`].
     pub(crate) async fn list(
         &self,
         filter: &Filter,
         start: &Start,
         limit: Limit,
     ) -> mongodb::error::Result<Listed<K::Card>> {
-        // One more than asked for tells whether there is another page.
-        let length = limit.get() as usize + 1;
         // Remembered as a rule, and it decides how the page is found.
         let survey = self.survey(filter).await?;
-        let mut page = if survey.text_dated.is_empty() {
-            self.find_page(filter, start, length).await?
+        let mut page = Page::<K>::new(limit);
+        if survey.odd_dated.is_empty() {
+            self.find_page(filter, start, survey.oddities, &mut page).await?;
         } else {
-            self.find_merged_page(filter, start, length, &survey.text_dated).await?
-        };
-        let is_last = page.len() < length;
-        page.truncate(limit.get() as usize);
-        let next = page.last().filter(|_| !is_last).map(|(position, _)| position.clone());
-        let items = page
-            .iter()
-            .filter_map(|(_, document)| readable(K::read(document)))
-            .map(|(common, fields)| K::card(common, fields))
-            .collect();
+            self.find_merged_page(filter, start, &survey, &mut page).await?;
+        }
+        let next =
+            page.items.last().filter(|_| page.has_more).map(|(position, _)| position.clone());
+        let items = page.items.into_iter().map(|(_, card)| card).collect();
         Ok(Listed { items, total: survey.total, next, total_stamp: survey.stamp.clone() })
     }
 
@@ -82,10 +164,13 @@ impl<K: Kind> ContentStore<K> {
         &self,
         filter: &Filter,
         start: &Start,
-        length: usize,
-    ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
-        let (skip, length) = window(start, length, &TextDated::default());
-        let page = |query: Document| {
+        oddities: Oddities,
+        page: &mut Page<K>,
+    ) -> mongodb::error::Result<()> {
+        // One more than asked for tells whether there is another page.
+        let (skip, length) = window(start, page.limit + 1, &OddDated::default());
+        let query = query::<K>(filter, oddities);
+        let find = |query: Document| {
             self.collection
                 .find(query)
                 .sort(order())
@@ -93,55 +178,66 @@ impl<K: Kind> ContentStore<K> {
                 .limit(i64::try_from(length).unwrap_or(i64::MAX))
                 .projection(K::left_out_of_lists())
         };
-        let from_start = || page(after(query::<K>(filter), start));
-        let documents = match entry(filter, start) {
+        let from_start = || find(after(query.clone(), start));
+        let mut documents = match entry(filter, start) {
             Some(entry) => {
                 let index = Hint::Name(indexes::NEWEST.to_owned());
-                match page(query::<K>(filter)).hint(index).min(entry).await {
+                match find(query.clone()).hint(index).min(entry).await {
                     Err(error) if is_missing_index(&error) => from_start().await?,
                     found => found?,
                 }
             }
             None => from_start().await?,
         };
-        let with_position = |document: RawDocumentBuf| (position(&document), document);
-        documents.map_ok(with_position).try_collect().await
+        while let Some(document) = documents.try_next().await? {
+            if !page.add(position(&document), &document) {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// The page of a list some of whose items keep their date as text: first which items it has,
-    /// from the index alone, then the items.
+    /// Finds the page of a list some of whose items store their date in another type: first which
+    /// items it has, from the index alone, then the items.
     async fn find_merged_page(
         &self,
         filter: &Filter,
         start: &Start,
-        length: usize,
-        text_dated: &TextDated,
-    ) -> mongodb::error::Result<Vec<(Position, RawDocumentBuf)>> {
-        let (skip, count) = window(start, length, text_dated);
-        let not_text = doc! { "$nor": [text_dated_only()] };
+        survey: &Survey,
+        page: &mut Page<K>,
+    ) -> mongodb::error::Result<()> {
+        let length = page.limit + 1;
+        let (skip, count) = window(start, length, &survey.odd_dated);
+        let not_odd = doc! { "$nor": [odd_dated(survey.oddities)] };
+        let query = query::<K>(filter, survey.oddities);
         let others = self
             .collection
-            .find(doc! { "$and": [after(query::<K>(filter), start), not_text] })
+            .find(doc! { "$and": [after(query, start), not_odd] })
             .sort(order())
             .skip(skip as u64)
             .limit(i64::try_from(count).unwrap_or(i64::MAX))
             .projection(doc! { "_id": 1, "createdDate": 1 })
             .await?;
         let others = others.map_ok(|document| position(&document)).try_collect().await?;
-        let page = merge(start, length, text_dated, others);
-
-        let ids: Vec<_> = page.iter().map(|position| position.id.clone()).collect();
-        let documents =
-            self.collection.find(doc! { "_id": { "$in": ids } }).projection(K::left_out_of_lists());
-        let documents: Vec<RawDocumentBuf> = documents.await?.try_collect().await?;
-        let mut by_id: HashMap<String, RawDocumentBuf> = documents
-            .into_iter()
-            .map(|document| (position(&document).id.to_string(), document))
-            .collect();
-        let found = |position: Position| {
-            by_id.remove(&position.id.to_string()).map(|document| (position, document))
-        };
-        Ok(page.into_iter().filter_map(found).collect())
+        let positions = merge(start, length, &survey.odd_dated, others);
+        for positions in positions.chunks(DOCUMENTS_AT_ONCE) {
+            let ids: Vec<_> = positions.iter().map(|position| position.id.clone()).collect();
+            let documents = self.collection.find(doc! { "_id": { "$in": ids } });
+            let documents: Vec<RawDocumentBuf> =
+                documents.projection(K::left_out_of_lists()).await?.try_collect().await?;
+            let key = |id: &Bson| format!("{id:?}");
+            let mut by_id: HashMap<String, RawDocumentBuf> = documents
+                .into_iter()
+                .map(|document| (key(&position(&document).id), document))
+                .collect();
+            for position in positions {
+                let Some(document) = by_id.remove(&key(&position.id)) else { continue };
+                if !page.add(position.clone(), &document) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
@@ -171,47 +267,91 @@ async fn survey<K: Kind>(
     filter: &Filter,
 ) -> mongodb::error::Result<Survey> {
     let stamp = watch.stamp().await?;
-    let query = query::<K>(filter);
-    let total = match (&filter.section, &filter.audience) {
-        // Which section an item belongs to is not in the index of all: those that are hidden are
-        // counted by themselves.
-        (None, Audience::Public(Hidden::Of(hidden))) if !hidden.is_empty() => {
-            let all = public::<K>(&Hidden::Of([].into()));
-            let mut of_hidden = all.clone();
-            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
-            let all = count(collection, all, indexes::NEWEST).await?;
-            all.saturating_sub(count(collection, of_hidden, indexes::NEWEST_OF_SECTION).await?)
-        }
-        (None, Audience::Public(Hidden::AllOfSections)) => {
-            collection.count_documents(query.clone()).await?
-        }
-        _ => count(collection, query.clone(), index(filter)).await?,
-    };
-
-    #[derive(Deserialize)]
-    struct TextDate {
-        #[serde(rename = "_id")]
-        id: Bson,
-        #[serde(rename = "createdDate")]
-        created_date: String,
-    }
-    let mut text_dates = query;
-    text_dates.extend(text_dated_only());
-    let text_dates: Vec<TextDate> = collection
-        .clone_with_type()
-        .find(text_dates)
+    let oddities = oddities(collection).await?;
+    let total = total::<K>(collection, filter, oddities).await?;
+    let odd_query = doc! { "$and": [query::<K>(filter, oddities), odd_dated(oddities)] };
+    let odd: Vec<RawDocumentBuf> = collection
+        .find(odd_query)
         .projection(doc! { "_id": 1, "createdDate": 1 })
-        .limit(LARGEST_TEXT_DATED + 1)
+        .limit(MAX_ODD_DATED + 1)
         .await?
         .try_collect()
         .await?;
-    let is_few = i64::try_from(text_dates.len()).is_ok_and(|count| count <= LARGEST_TEXT_DATED);
-    let dated = text_dates.into_iter().filter(|_| is_few).map(|document| {
-        // One that is no date has a place too, where reading it will fail and be told.
-        let date = lenient::parse_date(&document.created_date).unwrap_or_default();
-        (date, document.id)
+    let is_few = i64::try_from(odd.len()).is_ok_and(|count| count <= MAX_ODD_DATED);
+    let odd = odd.iter().filter(|_| is_few).filter_map(|document| {
+        let date = document.get("createdDate").ok().flatten();
+        let date = date.and_then(|date| lenient::stored_date(date).date());
+        Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
     });
-    Ok(Survey { total, text_dated: TextDated::new(dated), stamp })
+    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities, stamp })
+}
+
+/// Finds out which shapes a collection has that a query has to reckon with.
+async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Oddities> {
+    let by_id = Hint::Keys(doc! { "_id": 1 });
+    let odd_id = collection.find_one(lenient::unreadable_ids()).hint(by_id);
+    let ids = odd_id.projection(doc! { "_id": 1 }).await?.is_some();
+    // An index knows whether any of its fields is a list in any document.
+    let find = doc! { "find": collection.name(), "filter": {}, "hint": indexes::NEWEST };
+    let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+    let database = collection.client().database(&collection.namespace().db);
+    let lists = match database.run_command(explain).await {
+        Ok(plan) => is_multikey(&plan),
+        // Without the index nobody knows.
+        Err(error) if is_missing_index(&error) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(Oddities { lists, ids })
+}
+
+/// Whether the plan of a query reads an index with lists in it.
+fn is_multikey(plan: &Document) -> bool {
+    plan.get_bool("isMultiKey").unwrap_or_default()
+        || plan.values().any(|value| value.as_document().is_some_and(is_multikey))
+}
+
+async fn total<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    filter: &Filter,
+    oddities: Oddities,
+) -> mongodb::error::Result<u64> {
+    let query = query::<K>(filter, oddities);
+    if oddities != Oddities::NONE {
+        return collection.count_documents(query).await;
+    }
+    let index = index(filter);
+    match &filter.audience {
+        Audience::Editors => count(collection, query, index).await,
+        Audience::Public(Hidden::AllOfSections) => collection.count_documents(query).await,
+        // Which section an item belongs to is not in the index of all: those that are hidden are
+        // counted by themselves.
+        Audience::Public(Hidden::Of(hidden)) if filter.section.is_none() && !hidden.is_empty() => {
+            let all = public::<K>(&Hidden::Of([].into()), oddities);
+            let mut of_hidden = all.clone();
+            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
+            let all = count_public::<K>(collection, all, index).await?;
+            let hidden = count_public::<K>(collection, of_hidden, indexes::NEWEST_OF_SECTION);
+            Ok(all.saturating_sub(hidden.await?))
+        }
+        Audience::Public(_) => count_public::<K>(collection, query, index).await,
+    }
+}
+
+/// Counts public items. Those that say nothing about being published are counted by themselves:
+/// whether they are drafts is in no index.
+async fn count_public<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    query: Document,
+    index: &str,
+) -> mongodb::error::Result<u64> {
+    if !K::PUBLISHED_UNLESS_SAID {
+        return count(collection, query, index).await;
+    }
+    let (mut said, mut unsaid) = (query.clone(), query);
+    said.remove("$nor");
+    said.insert("is_published", doc! { "$in": lenient::flag_values(true) });
+    unsaid.insert("is_published", doc! { "$in": absent_values().to_vec() });
+    Ok(count(collection, said, index).await? + count(collection, unsaid, index).await?)
 }
 
 /// Counts from the index alone.
@@ -230,15 +370,19 @@ async fn count(
     }
 }
 
-/// Matches items whose date is kept as text. A list of texts is of that type too, for MongoDB.
-fn text_dated_only() -> Document {
-    doc! { "createdDate": { "$type": "string", "$not": { "$type": "array" } } }
+/// Matches items whose `createdDate` is neither a date nor missing.
+fn odd_dated(oddities: Oddities) -> Document {
+    let mut types = ODD_DATE_TYPES.to_vec();
+    if oddities.lists {
+        types.push("array");
+    }
+    doc! { "createdDate": { "$type": types } }
 }
 
-fn query<K: Kind>(filter: &Filter) -> Document {
+fn query<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
     let query = match &filter.audience {
-        Audience::Public(hidden) => public::<K>(hidden),
-        Audience::Editors => doc! { "deleted": { "$ne": true } },
+        Audience::Public(hidden) => public::<K>(hidden, oddities),
+        Audience::Editors => not_deleted(oddities),
     };
     match filter.section {
         Some(section) => within(query, section),
@@ -260,12 +404,12 @@ fn order() -> Document {
 /// The comparisons are the aggregation's: they order values of all types as the index does, so
 /// that items without a date come after those with one, and they take no value for an operator.
 fn after(mut query: Document, start: &Start) -> Document {
-    let Start::After(Position { date, is_text, id }) = start else { return query };
+    let Start::After(Position { date, is_odd, id }) = start else { return query };
     let compare = |operator: &str, field: &str, value: &Bson| {
         doc! { "$expr": { operator: [field, { "$literal": value.clone() }] } }
     };
-    // A text-dated item stands before the others of its date.
-    let later = if *is_text {
+    // An odd-dated item stands before the others of its date.
+    let later = if *is_odd {
         compare("$lte", "$createdDate", date)
     } else {
         let lower_id = compare("$lt", "$_id", id);
@@ -289,7 +433,7 @@ fn entry(filter: &Filter, start: &Start) -> Option<Document> {
     match start {
         Start::After(Position {
             date: date @ (Bson::DateTime(_) | Bson::Null),
-            is_text: false,
+            is_odd: false,
             id: id @ Bson::ObjectId(_),
         }) if filter.section.is_none() => Some(doc! {
             // The item's own key is passed over: `MaxKey` comes after whatever it has there.
@@ -312,7 +456,7 @@ fn position(document: &RawDocument) -> Position {
         Some(RawBsonRef::Document(_)) => Document::new().into(),
         Some(date) => plain(date).unwrap_or(Bson::Null),
     };
-    Position { date, is_text: false, id: value("_id").and_then(plain).unwrap_or(Bson::Null) }
+    Position { date, is_odd: false, id: value("_id").and_then(plain).unwrap_or(Bson::Null) }
 }
 
 fn is_missing_index(error: &Error) -> bool {

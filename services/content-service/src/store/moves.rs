@@ -1,38 +1,52 @@
 //! Moving content to another section: all of it or none.
 
+use std::collections::HashMap;
+
 use data_service::{Abort, transact};
 use futures_util::TryStreamExt;
-use models::{Ids, MovedContent, ObjectId};
-use mongo_kit::lenient;
+use models::{ContentId, ContentIds, MovedContent, ObjectId};
+use mongo_kit::lenient::{self, FieldReader};
 use mongodb::{
     ClientSession,
-    bson::{Bson, doc},
+    bson::{Bson, RawDocumentBuf, doc},
 };
-use serde::Deserialize;
 use service_kit::ApiError;
 
-use super::{ContentStore, Kind, kind::stored_date, references, stored_id};
+use super::{ContentStore, Kind, Oddities, kind::stored_date, not_deleted, references};
 
 /// Why nothing is moved.
 #[derive(Debug)]
 pub(crate) enum MoveError {
     /// Items with these ids do not exist, or are in the trash.
-    Missing(Vec<ObjectId>),
+    Missing(Vec<ContentId>),
     /// The section has more items than are moved at once.
     TooMany,
     /// The caller may not.
     Refused(ApiError),
 }
 
-/// What decides whether an item is moved.
-#[derive(Debug, Deserialize)]
+/// The fields that decide whether an item is moved.
+#[derive(Debug)]
 struct Moved {
-    #[serde(rename = "_id")]
     id: Bson,
-    #[serde(default)]
-    user_id: Bson,
-    #[serde(default)]
-    section_id: Bson,
+    /// The `_id` as it is listed.
+    listed: String,
+    user_id: Option<String>,
+    section_id: Option<String>,
+}
+
+impl Moved {
+    /// Reads a document, unless its `_id` has no text.
+    fn read(document: &RawDocumentBuf) -> Option<Self> {
+        let mut reader = FieldReader::new(document);
+        let id = reader.value("_id")?;
+        Some(Self {
+            id: Bson::try_from(id).ok()?,
+            listed: lenient::stored_id_text(id).ok()?,
+            user_id: reader.reference("user_id"),
+            section_id: reader.reference("section_id"),
+        })
+    }
 }
 
 impl<K: Kind> ContentStore<K> {
@@ -48,12 +62,11 @@ impl<K: Kind> ContentStore<K> {
         let moved = transact(&self.client, async |session: &mut ClientSession| {
             let found = self.moved(content, session).await?;
             for item in &found {
-                may(owner(&item.user_id).as_deref())
-                    .map_err(MoveError::Refused)
-                    .map_err(Abort::Refused)?;
+                may(item.user_id.as_deref()).map_err(MoveError::Refused).map_err(Abort::Refused)?;
             }
-            let there = Bson::from(section.to_string());
-            let elsewhere = found.into_iter().filter(|item| item.section_id != there);
+            let there = section.to_string();
+            let elsewhere =
+                found.into_iter().filter(|item| item.section_id.as_ref() != Some(&there));
             let ids: Vec<_> = elsewhere.map(|item| item.id).collect();
             let change = doc! { "$set": { "section_id": there, "updatedDate": now } };
             let filter = doc! { "_id": { "$in": ids } };
@@ -72,46 +85,57 @@ impl<K: Kind> ContentStore<K> {
     ) -> Result<Vec<Moved>, Abort<MoveError>> {
         let filter = match content {
             MovedContent::Ids(ids) => {
-                let ids: Vec<_> = ids.as_slice().iter().map(|id| stored_id(*id)).collect();
-                doc! { "_id": { "$in": ids }, "deleted": { "$ne": true } }
+                let candidates =
+                    ids.as_slice().iter().flat_map(|id| lenient::id_candidates(id.as_str()));
+                let mut filter = not_deleted(Oddities::ANY);
+                filter.insert("_id", doc! { "$in": candidates.collect::<Vec<_>>() });
+                filter
             }
             MovedContent::SectionId(section) => {
                 doc! { "section_id": { "$in": references(&[*section]) } }
             }
         };
-        let limit = i64::try_from(Ids::MAX).unwrap_or(i64::MAX);
-        let found: Vec<Moved> = self
+        let limit = i64::try_from(ContentIds::MAX).unwrap_or(i64::MAX);
+        let found: Vec<RawDocumentBuf> = self
             .collection
-            .clone_with_type()
             .find(filter)
             .projection(doc! { "user_id": 1, "section_id": 1 })
-            .limit(limit + 1)
+            // Twice, since a text may be that of two documents, of which one is meant.
+            .limit(2 * limit + 1)
             .session(&mut *session)
             .await?
             .stream(session)
             .try_collect()
             .await?;
-        if found.len() > Ids::MAX {
-            return Err(Abort::Refused(MoveError::TooMany));
+        let found = found.iter().filter_map(Moved::read);
+        let MovedContent::Ids(ids) = content else {
+            let found: Vec<_> = found.collect();
+            let is_too_many = found.len() > ContentIds::MAX;
+            return if is_too_many { Err(Abort::Refused(MoveError::TooMany)) } else { Ok(found) };
+        };
+        let mut by_id: HashMap<String, Moved> = HashMap::with_capacity(ids.as_slice().len());
+        for moved in found {
+            // An ObjectId wins over a text of the same digits.
+            let wins = matches!(moved.id, Bson::ObjectId(_)) || !by_id.contains_key(&moved.listed);
+            if wins {
+                by_id.insert(moved.listed.clone(), moved);
+            }
         }
-        if let MovedContent::Ids(ids) = content
-            && found.len() < ids.as_slice().len()
-        {
-            let is_missing = |id: &ObjectId| {
-                let id = Bson::from(stored_id(*id));
-                !found.iter().any(|item| item.id == id)
-            };
-            let missing = ids.as_slice().iter().copied().filter(is_missing).collect();
-            return Err(Abort::Refused(MoveError::Missing(missing)));
+        let mut moved = Vec::with_capacity(ids.as_slice().len());
+        let mut missing = Vec::new();
+        for id in ids.as_slice() {
+            // The digits of an ObjectId may be of either case.
+            let listed = id.as_str().parse().map(|id: ObjectId| id.to_string());
+            let one = by_id.remove(id.as_str());
+            match one.or_else(|| by_id.remove(&listed.ok()?)) {
+                Some(one) => moved.push(one),
+                None => missing.push(id.clone()),
+            }
         }
-        Ok(found)
-    }
-}
-
-/// Whom an item belongs to; nobody where that cannot be read.
-fn owner(user_id: &Bson) -> Option<String> {
-    match user_id {
-        Bson::String(_) | Bson::ObjectId(_) => Some(lenient::id_text(user_id)),
-        _ => None,
+        if missing.is_empty() {
+            Ok(moved)
+        } else {
+            Err(Abort::Refused(MoveError::Missing(missing)))
+        }
     }
 }

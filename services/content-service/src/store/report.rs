@@ -4,14 +4,14 @@
 use data_service::report::Unreachable;
 use futures_util::TryStreamExt;
 use models::{IntegrityFinding, IntegrityKind};
-use mongo_kit::Connection;
-use mongodb::{
-    bson::{RawDocumentBuf, doc},
-    error::Result,
-};
+use mongo_kit::{Connection, lenient};
+use mongodb::{bson::doc, error::Result};
 use service_kit::clock::Clock;
 
-use super::{ContentStore, Kind, Pages, Projects, Stories, USERS, UserStore, public, references};
+use super::{
+    ContentStore, Kind, Oddities, Pages, Projects, Stories, USERS, UserStore, kind::Reading,
+    public, references,
+};
 use crate::domain::{Directory, Hidden};
 
 const UNREADABLE_USERS: &str = "They are taken for nobody: correct what is wrong with them.";
@@ -63,29 +63,22 @@ impl<K: Kind> ContentStore<K> {
     /// section does not hide them. An unpublished section hides them because an editor wants that;
     /// a deleted or unreadable one hides them by accident.
     async fn unreachable(&self, sections: &Directory) -> Result<Unreachable> {
-        let mut of_hidden = public::<K>(&Hidden::Of([].into()));
-        let mut unreadable = of_hidden.clone();
+        let nothing_hidden = Hidden::Of([].into());
+        let mut of_hidden = public::<K>(&nothing_hidden, Oddities::ANY);
         of_hidden.insert("section_id", doc! { "$in": references(&sections.hidden_by_fault()) });
-        // UUIDs are not told apart from other binary data here, but below.
-        let usual = ["objectId", "string", "int", "long", "double", "decimal"];
-        unreadable.insert("_id", doc! { "$not": { "$type": usual.to_vec() } });
+        let public = public::<K>(&nothing_hidden, Oddities { lists: true, ids: false });
+        let unreadable = doc! { "$and": [lenient::unreadable_ids(), public] };
         let mut ids = Vec::new();
-        for (filter, is_found) in [(of_hidden, false), (unreadable, true)] {
-            let documents = self.collection.find(filter).projection(doc! { "content": 0 });
+        for filter in [of_hidden, unreadable] {
+            let documents = self.collection.find(filter).projection(doc! { "_id": 1 });
             let mut documents = documents.sort(doc! { "_id": 1 }).await?;
             while let Some(document) = documents.try_next().await? {
-                ids.extend(unreachable_id::<K>(&document, is_found));
+                ids.push(match Reading::<K>::new(&document) {
+                    Ok(reading) => reading.common.id.to_string(),
+                    Err(unreadable) => unreadable.into_parts().0,
+                });
             }
         }
         Ok(Unreachable { collection: K::COLLECTION, ids })
-    }
-}
-
-/// Returns the id of an item that cannot be read, or that is not found although it can be.
-fn unreachable_id<K: Kind>(document: &RawDocumentBuf, is_found: bool) -> Option<String> {
-    match K::read(document) {
-        Ok((common, _)) => (!is_found).then(|| common.id.to_string()),
-        // Once, whatever its section is.
-        Err(unreadable) => is_found.then(|| unreadable.into_parts().0),
     }
 }

@@ -5,18 +5,17 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use data_service::database_error;
 use futures_util::TryStreamExt;
-use models::{Role, User};
+use models::User;
 use mongo_kit::{
-    document::{read, readable},
-    lenient,
+    document::{Unreadable, readable},
+    lenient::{FieldReader, stored_id_text},
 };
 use mongodb::{
     Collection, Database,
-    bson::{RawDocumentBuf, doc},
+    bson::{self, Bson, RawDocument, RawDocumentBuf, doc},
     error::Result,
     options::{Collation, CollationStrength},
 };
-use serde::Deserialize;
 use service_kit::{ApiError, auth};
 
 use super::USERS;
@@ -41,9 +40,9 @@ impl UserStore {
         let found = self.0.find(doc! { "email": email }).collation(collation);
         let mut found = found.sort(doc! { "_id": 1 }).await?;
         while let Some(document) = found.try_next().await? {
-            let user = readable(read::<UserDoc>(USERS, &document));
+            let user = readable(read(&document));
             if let Some(user) = user.filter(|user| is_same(&user.email, email)) {
-                return Ok(Some(user.into()));
+                return Ok(Some(user));
             }
         }
         Ok(None)
@@ -56,7 +55,7 @@ impl UserStore {
         let mut documents = self.0.find(doc! {}).projection(fields).await?;
         let (mut ids, mut broken) = (HashSet::new(), Vec::new());
         while let Some(document) = documents.try_next().await? {
-            let id = match read::<UserDoc>(USERS, &document) {
+            let id = match read(&document) {
                 Ok(user) => user.id,
                 Err(unreadable) => {
                     let (id, what) = unreadable.into_parts();
@@ -81,19 +80,16 @@ impl auth::Users for UserStore {
     }
 }
 
-/// A user as stored.
-#[derive(Debug, Deserialize)]
-struct UserDoc {
-    #[serde(rename = "_id", deserialize_with = "lenient::id")]
-    id: String,
-    email: String,
-    #[serde(default)]
-    name: Option<String>,
-    role: Role,
-}
-
-impl From<UserDoc> for User {
-    fn from(UserDoc { id, email, name, role }: UserDoc) -> Self {
-        Self { id, email, name, role }
-    }
+/// Reads a user. One without an address or a role can do nothing.
+fn read(document: &RawDocument) -> std::result::Result<User, Unreadable> {
+    let mut reader = FieldReader::new(document);
+    let unreadable = |reason: &str| Unreadable::new(USERS, document, reason);
+    let id = reader.value("_id").and_then(|id| stored_id_text(id).ok());
+    let role = reader.choice("role", |role| bson::deserialize_from_bson(Bson::from(role)).ok());
+    Ok(User {
+        id: id.ok_or_else(|| unreadable("its _id is no ObjectId, text, number or UUID"))?,
+        email: reader.text("email").ok_or_else(|| unreadable("it has no email"))?,
+        name: reader.text("name"),
+        role: role.ok_or_else(|| unreadable("its role is neither admin nor author"))?,
+    })
 }

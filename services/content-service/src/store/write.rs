@@ -16,11 +16,14 @@ use data_service::{
     idempotency::{KeyReused, KeyedRequest},
     transact,
 };
-use models::{ObjectId, Patch};
-use mongo_kit::document::Unreadable;
+use models::Patch;
+use mongo_kit::{
+    document::readable,
+    lenient::{self, FieldReader},
+};
 use mongodb::{
     ClientSession,
-    bson::{self, Bson, Document, RawDocument, RawDocumentBuf, doc, oid},
+    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
     error::Error,
     options::ReturnDocument,
 };
@@ -28,19 +31,17 @@ use service_kit::ApiError;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Changes, ContentStore, Kind,
-    kind::stored_date,
+    Changes, ContentStore, Kind, NoItem, Oddities,
+    kind::{Reading, stored_date},
+    no_item, not_deleted,
     slugs::{self, FIRST_NUMBER},
-    stored_id,
 };
 
 /// Why a change is refused.
 #[derive(Debug)]
 pub(crate) enum WriteError {
-    /// There is no such item, or it is in the trash.
-    NotFound,
-    /// The item is in a shape that cannot be read.
-    Unreadable(Unreadable),
+    /// The id leads to no item.
+    NoItem(NoItem),
     /// Another item has the slug by now.
     SlugTaken(String),
     /// The idempotency key was used for another request.
@@ -68,8 +69,6 @@ pub(crate) type Guard<'a, T> = &'a (dyn Fn(Option<&str>, &T) -> Result<(), ApiEr
 pub(crate) struct NewItem {
     /// What the body says; its content is safe.
     pub(crate) changes: Changes,
-    /// When it is said to have been created; now unless said.
-    pub(crate) created: Option<DateTime<Utc>>,
     /// Whose it is.
     pub(crate) user_id: Option<String>,
 }
@@ -112,7 +111,7 @@ impl<K: Kind> ContentStore<K> {
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(session).await?;
-                Ok(item::<K>(&raw)?)
+                item::<K>(&raw)
             })
             .await;
         self.wrote();
@@ -120,55 +119,54 @@ impl<K: Kind> ContentStore<K> {
     }
 
     /// Changes an item, to what follows from what it is. That is asked again where somebody else
-    /// changes the item meanwhile.
+    /// changes the item meanwhile. Changes that change nothing write nothing.
     pub(crate) async fn update(
         &self,
-        id: ObjectId,
+        id: &str,
         guard: Guard<'_, K::Item>,
         changes: impl AsyncFn(&K::Item) -> Result<Changes, ApiError>,
     ) -> Result<K::Item, Abort<WriteError>> {
-        self.change(id, guard, async |item| {
-            let mut set = written(changes(item).await?);
-            set.insert("updatedDate", stored_date(self.clock.now()));
-            Ok(set)
-        })
-        .await
+        self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
     }
 
     /// Puts an item into the trash.
     pub(crate) async fn delete(
         &self,
-        id: ObjectId,
+        id: &str,
         guard: Guard<'_, K::Item>,
     ) -> Result<(), Abort<WriteError>> {
-        let now = stored_date(self.clock.now());
-        let set = doc! { "deleted": true, "updatedDate": now };
-        self.change(id, guard, async |_| Ok(set.clone())).await.map(drop)
+        self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await.map(drop)
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
     pub(crate) async fn restore(
         &self,
-        id: ObjectId,
+        id: &str,
         guard: Guard<'_, K::Item>,
     ) -> Result<K::Item, Abort<WriteError>> {
-        let id = doc! { "_id": stored_id(id) };
         let now = stored_date(self.clock.now());
         let result = transact(&self.client, async |session: &mut ClientSession| {
-            let found = self.collection.find_one(id.clone()).session(&mut *session).await?;
-            let found = found.ok_or(WriteError::NotFound)?;
-            let current = guarded::<K>(&found, guard)?;
-            if !matches!(found.get("deleted"), Ok(Some(bson::RawBsonRef::Boolean(true)))) {
+            let (found, reading) = self.look_up(id, session).await?;
+            let (owner, deleted) = (reading.common.user_id.clone(), reading.common.deleted);
+            let slug = reading.address.clone();
+            let current = reading.into_item();
+            guard(owner.as_deref(), &current).map_err(WriteError::Refused)?;
+            if !deleted {
                 return Ok(current);
             }
             if K::UNTITLED.is_some() {
-                self.require_free_slug(&found, session).await?;
+                self.require_free_slug(slug.as_deref(), session).await?;
             }
-            self.set(id.clone(), doc! { "deleted": false, "updatedDate": now }, session).await
+            self.set(&found, doc! { "deleted": false, "updatedDate": now }, session).await
         })
         .await;
         self.wrote();
         result
+    }
+
+    /// Returns the present moment.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// This process has changed the collection, or tried to.
@@ -179,11 +177,13 @@ impl<K: Kind> ContentStore<K> {
     fn document(&self, new: NewItem) -> Document {
         let now = self.clock.now();
         let mut document = doc! { "_id": oid::ObjectId::new() };
-        document.extend(written(new.changes));
+        document.extend(set_fields(new.changes));
         if !document.contains_key("is_published") {
             document.insert("is_published", true);
         }
-        document.insert("createdDate", stored_date(new.created.unwrap_or(now)));
+        if !document.contains_key("createdDate") {
+            document.insert("createdDate", stored_date(now));
+        }
         document.insert("updatedDate", stored_date(now));
         document.insert("deleted", false);
         // Without, so that the migration can give it to the admin, once there is one.
@@ -195,49 +195,70 @@ impl<K: Kind> ContentStore<K> {
 
     async fn change(
         &self,
-        id: ObjectId,
+        id: &str,
         guard: Guard<'_, K::Item>,
         set: impl AsyncFn(&K::Item) -> Result<Document, ApiError>,
     ) -> Result<K::Item, Abort<WriteError>> {
-        let filter = doc! { "_id": stored_id(id), "deleted": { "$ne": true } };
         let result = transact(&self.client, async |session: &mut ClientSession| {
-            let found = self.collection.find_one(filter.clone()).session(&mut *session).await?;
-            let item = guarded::<K>(&found.ok_or(WriteError::NotFound)?, guard)?;
-            let set = set(&item).await.map_err(WriteError::Refused)?;
-            self.set(filter.clone(), set, session).await
+            let (found, reading) = self.look_up(id, session).await?;
+            if reading.common.deleted {
+                return Err(WriteError::NoItem(NoItem::NotFound).into());
+            }
+            let owner = reading.common.user_id.clone();
+            let current = reading.into_item();
+            guard(owner.as_deref(), &current).map_err(WriteError::Refused)?;
+            let mut set = set(&current).await.map_err(WriteError::Refused)?;
+            retain_changes(&mut set, &found);
+            if set.is_empty() {
+                return Ok(current);
+            }
+            set.insert("updatedDate", stored_date(self.clock.now()));
+            self.set(&found, set, session).await
         })
         .await;
         self.wrote();
         result
     }
 
+    /// Returns the document with this id, deleted or not, as it is stored and as it is read.
+    async fn look_up(
+        &self,
+        id: &str,
+        session: &mut ClientSession,
+    ) -> Result<(RawDocumentBuf, Reading<K>), Abort<WriteError>> {
+        let found = self.find_by_id(id, Some(session)).await?;
+        let found = found.ok_or_else(|| WriteError::NoItem(no_item(id)))?;
+        let reading = readable(K::read(&found)).ok_or(WriteError::NoItem(NoItem::NotFound))?;
+        Ok((found, reading))
+    }
+
     async fn set(
         &self,
-        filter: Document,
+        document: &RawDocument,
         set: Document,
         session: &mut ClientSession,
     ) -> Result<K::Item, Abort<WriteError>> {
+        let id = document.get("_id").map_err(Error::custom)?;
+        let id = Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)?;
         let changed = self
             .collection
-            .find_one_and_update(filter, doc! { "$set": set })
+            .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
             .return_document(ReturnDocument::After)
             .session(session)
             .await?;
-        Ok(item::<K>(&changed.ok_or(WriteError::NotFound)?)?)
+        item::<K>(&changed.ok_or(WriteError::NoItem(NoItem::NotFound))?)
     }
 
-    /// Refuses where an item that is not deleted has the slug of this one.
+    /// Refuses where an item that is not deleted has this slug.
     async fn require_free_slug(
         &self,
-        found: &RawDocument,
+        slug: Option<&str>,
         session: &mut ClientSession,
     ) -> Result<(), Abort<WriteError>> {
-        let slug = found.get_str("slug").unwrap_or_default();
-        if slug.is_empty() {
-            return Ok(());
-        }
+        let Some(slug) = slug.filter(|slug| !slug.is_empty()) else { return Ok(()) };
         self.locks.lock(K::COLLECTION, slug, session).await?;
-        let twin = doc! { "slug": slug, "deleted": { "$ne": true } };
+        let mut twin = not_deleted(Oddities::ANY);
+        twin.insert("slug", doc! { "$in": lenient::text_candidates(slug) });
         if self.collection.find_one(twin).session(session).await?.is_some() {
             return Err(WriteError::SlugTaken(slug.to_owned()).into());
         }
@@ -245,8 +266,39 @@ impl<K: Kind> ContentStore<K> {
     }
 }
 
-/// The fields that the changes set.
-fn written(changes: Changes) -> Document {
+/// Removes the fields that a document has already with the same meaning: they stay as they are
+/// stored.
+fn retain_changes(set: &mut Document, document: &RawDocument) {
+    let mut reader = FieldReader::new(document);
+    let unchanged: Vec<String> = set
+        .iter()
+        .filter(|(field, value)| is_unchanged(&mut reader, field, value))
+        .map(|(field, _)| field.clone())
+        .collect();
+    for field in unchanged {
+        set.remove(field);
+    }
+}
+
+fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool {
+    match value {
+        Bson::Null => reader.is_absent(field),
+        Bson::String(text) => reader.text(field).as_deref() == Some(text.as_str()),
+        Bson::Boolean(flag) => reader.flag(field) == Some(*flag),
+        Bson::DateTime(date) => {
+            let stored = reader.date(field).map(|date| date.timestamp_millis());
+            stored == Some(date.timestamp_millis())
+        }
+        Bson::Array(values) => {
+            let texts = values.iter().filter_map(Bson::as_str);
+            !reader.is_absent(field) && texts.eq(reader.texts(field))
+        }
+        _ => false,
+    }
+}
+
+/// Returns the fields that the changes set.
+fn set_fields(changes: Changes) -> Document {
     let mut set = Document::new();
     if let Some(title) = changes.title {
         set.insert("title", title.as_str());
@@ -270,20 +322,9 @@ fn written(changes: Changes) -> Document {
     set
 }
 
-fn item<K: Kind>(document: &RawDocument) -> Result<K::Item, WriteError> {
-    let (common, fields) = K::read(document).map_err(WriteError::Unreadable)?;
-    Ok(K::item(common, fields))
-}
-
-fn guarded<K: Kind>(
-    document: &RawDocument,
-    guard: Guard<'_, K::Item>,
-) -> Result<K::Item, WriteError> {
-    let (common, fields) = K::read(document).map_err(WriteError::Unreadable)?;
-    let owner = common.user_id.clone();
-    let item = K::item(common, fields);
-    guard(owner.as_deref(), &item).map_err(WriteError::Refused)?;
-    Ok(item)
+fn item<K: Kind>(document: &RawDocument) -> Result<K::Item, Abort<WriteError>> {
+    let reading = readable(K::read(document)).ok_or(WriteError::NoItem(NoItem::NotFound))?;
+    Ok(reading.into_item())
 }
 
 /// How many writers of different slugs go on at the same time.

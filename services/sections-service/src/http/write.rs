@@ -10,14 +10,14 @@ use actix_web::{
 use chrono::{DateTime, Utc};
 use data_service::{database_error, idempotency::IdempotencyKey};
 use models::{
-    ErrorCode, ObjectId, Section, SectionCreate, SectionOrder, SectionPatch, SectionReplace,
+    Body, ErrorCode, ObjectId, Section, SectionCreate, SectionOrder, SectionPatch, SectionReplace,
 };
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
     ApiError,
     auth::{Admin, Signed},
-    body::JsonBody,
+    body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
     extract::{NoQuery, Query, object_id},
 };
@@ -125,17 +125,19 @@ pub(super) async fn patch(
 }
 
 /// What an admin sends to change a section.
-type Change<T> = Signed<Admin, (JsonBody<T>, IfMatch, NoQuery)>;
+type Change<T> = Signed<Admin, (Members<T>, IfMatch, NoQuery)>;
 
-async fn change<T: Into<SectionPatch>>(
-    Signed(_, (JsonBody(body), if_match, NoQuery)): Change<T>,
+async fn change<T: Body + Into<SectionPatch>>(
+    Signed(_, (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, patch) = (object_id(id, "Section")?, body.into());
+    let id = object_id(id, "Section")?;
     let section = changed(id, store, content, |tree, now| {
         check(tree, id, &if_match)?;
+        let current = serde_json::to_value(tree.get(id)).map_err(ApiError::internal)?;
+        let patch = members.changes_of(&current)?.into();
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;

@@ -1,13 +1,13 @@
 //! Sections and redirects as they are stored.
 
 use chrono::{DateTime, Utc};
-use models::{ContentType, DisplayType, NavVisibility, ObjectId, Section};
+use models::{ContentType, DisplayType, ObjectId, Section};
 use mongo_kit::{
-    document::{Unreadable, read},
-    lenient,
+    document::{Unreadable, warn_of_fields},
+    lenient::{FieldReader, UnreadableField},
 };
-use mongodb::bson::{self, Bson, Document, RawDocument, RawDocumentBuf, doc, oid};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use mongodb::bson::{self, Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{COLLECTION, REDIRECTS};
 use crate::domain::Stored;
@@ -15,67 +15,65 @@ use crate::domain::Stored;
 /// Which deletion a section went with: what has the same id comes back together.
 const DELETION: &str = "deletion_id";
 
-/// A section as it is stored.
-#[derive(Debug, Deserialize)]
-pub(super) struct SectionDoc {
-    #[serde(rename = "_id")]
-    id: oid::ObjectId,
-    title: String,
-    slug: String,
-    #[serde(default, deserialize_with = "reference")]
-    parent_id: Option<ObjectId>,
-    display_type: DisplayType,
-    content_type: ContentType,
-    nav_visibility: NavVisibility,
-    #[serde(default, deserialize_with = "lenient::integer")]
-    sort_order: i64,
-    #[serde(default)]
-    is_published: Option<bool>,
-    /// Here and above, anything but true, false or nothing makes the section unreadable, so that it is not shown.
-    #[serde(default)]
-    is_deleted: Option<bool>,
-    #[serde(default)]
-    deletion_id: Option<Bson>,
-    #[serde(rename = "createdDate", default, deserialize_with = "lenient::date")]
-    created_date: Option<DateTime<Utc>>,
-    #[serde(rename = "updatedDate", default, deserialize_with = "lenient::date")]
-    updated_date: Option<DateTime<Utc>>,
-}
-
-fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectId>, D::Error> {
-    let id = lenient::reference(deserializer)?;
-    id.map(|id| id.parse().map_err(D::Error::custom)).transpose()
-}
-
-impl SectionDoc {
-    pub(super) fn into_stored(self) -> Stored {
-        let section = Section {
-            id: ObjectId::from_bytes(self.id.bytes()),
-            title: self.title,
-            slug: self.slug,
-            parent_id: self.parent_id,
-            display_type: self.display_type,
-            content_type: self.content_type,
-            nav_visibility: self.nav_visibility,
-            sort_order: self.sort_order,
-            is_published: self.is_published.unwrap_or_default(),
-            created_date: self.created_date,
-            updated_date: self.updated_date,
-        };
-        // What another program means by the field is not known.
-        let deletion = self.deletion_id.as_ref().and_then(Bson::as_str);
-        Stored {
-            section,
-            is_deleted: self.is_deleted.unwrap_or_default(),
-            deletion: deletion.and_then(|id| id.parse().ok()),
-        }
+/// Reads a section. A field whose meaning is not plain is absent, unless it decides who sees the
+/// section or which content it holds: the section then cannot be read, and is not shown.
+fn read_section(document: &RawDocument) -> Result<(Stored, Vec<UnreadableField>), Unreadable> {
+    let mut reader = FieldReader::new(document);
+    let unreadable = |reason: &str| Unreadable::new(COLLECTION, document, reason);
+    let Some(RawBsonRef::ObjectId(id)) = reader.value("_id") else {
+        return Err(unreadable("the _id is no ObjectId"));
+    };
+    let slug = reader.text("slug").filter(|slug| !slug.is_empty());
+    let slug = slug.ok_or_else(|| unreadable("it has no slug"))?;
+    let display_type = reader.choice("display_type", parse_choice);
+    let content_type = reader.choice("content_type", parse_choice);
+    let is_published = reader.flag("is_published").unwrap_or_default();
+    let is_deleted = reader.flag("is_deleted").unwrap_or_default();
+    let parent_id = reader.reference("parent_id");
+    let decisive = ["content_type", "is_published", "is_deleted", "parent_id"];
+    if let Some(field) = reader.first_unreadable(&decisive) {
+        return Err(unreadable(&field.to_string()));
     }
+    let content_type = content_type.or(match display_type {
+        Some(DisplayType::Feed) => Some(ContentType::Story),
+        Some(DisplayType::CardGrid) => Some(ContentType::Project),
+        Some(DisplayType::StaticPage) => Some(ContentType::Page),
+        None => None,
+    });
+    let content_type = content_type.ok_or_else(|| unreadable("it has no content_type"))?;
+    let parent_id = parent_id.map(|id| id.parse()).transpose();
+    let section = Section {
+        id: ObjectId::from_bytes(id.bytes()),
+        title: reader.text("title").unwrap_or_default(),
+        slug,
+        parent_id: parent_id.map_err(|error| unreadable(&format!("parent_id: {error}")))?,
+        display_type: display_type.unwrap_or(content_type.usual_display()),
+        content_type,
+        nav_visibility: reader.choice("nav_visibility", parse_choice).unwrap_or_default(),
+        sort_order: reader.integer("sort_order").unwrap_or_default(),
+        is_published,
+        created_date: reader.date("createdDate"),
+        updated_date: reader.date("updatedDate"),
+    };
+    // The meaning that another program gives to the field is not known.
+    let deletion = match reader.value(DELETION) {
+        Some(RawBsonRef::String(id)) => id.parse().ok(),
+        _ => None,
+    };
+    Ok((Stored { section, is_deleted, deletion }, reader.unreadable()))
+}
+
+/// Reads the name of a variant as the API writes it.
+fn parse_choice<T: DeserializeOwned>(name: &str) -> Option<T> {
+    bson::deserialize_from_bson(Bson::from(name)).ok()
 }
 
 /// What could be read, and what could not.
 pub(super) struct Parsed {
     pub(super) stored: Vec<Stored>,
     pub(super) unreadable: Vec<UnreadableSection>,
+    /// The fields that are absent although the documents have them, with the ids of these.
+    pub(super) fields: Vec<(ObjectId, UnreadableField)>,
 }
 
 /// A section that cannot be read, and what is known of it all the same.
@@ -87,14 +85,20 @@ pub(super) struct UnreadableSection {
 }
 
 pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
-    let mut parsed = Parsed { stored: Vec::new(), unreadable: Vec::new() };
+    let mut parsed = Parsed { stored: Vec::new(), unreadable: Vec::new(), fields: Vec::new() };
     for document in documents {
-        match read::<SectionDoc>(COLLECTION, document) {
-            Ok(section) => parsed.stored.push(section.into_stored()),
+        match read_section(document) {
+            Ok((stored, fields)) => {
+                let id = stored.section.id;
+                warn_of_fields(COLLECTION, &id.to_string(), &fields);
+                parsed.fields.extend(fields.into_iter().map(|field| (id, field)));
+                parsed.stored.push(stored);
+            }
             Err(error) => {
-                let slug = document.get_str("slug").ok().map(str::to_owned);
-                let is_deleted = document.get_bool("is_deleted").unwrap_or_default();
-                let is_published = document.get_bool("is_published").unwrap_or_default();
+                let mut reader = FieldReader::new(document);
+                let slug = reader.text("slug");
+                let is_deleted = reader.flag("is_deleted").unwrap_or_default();
+                let is_published = reader.flag("is_published").unwrap_or_default();
                 let section = UnreadableSection { error, slug, is_deleted, is_published };
                 parsed.unreadable.push(section);
             }
@@ -103,17 +107,19 @@ pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
     parsed
 }
 
-/// A redirect: the path that a section had.
+/// Reads a redirect: the path that a section had.
 pub(super) fn rule(document: &RawDocument) -> Result<(String, ObjectId), Unreadable> {
-    #[derive(Deserialize)]
-    struct RuleDoc {
-        path: String,
-        #[serde(deserialize_with = "reference")]
-        section_id: Option<ObjectId>,
+    let mut reader = FieldReader::new(document);
+    let unreadable = |reason: &str| Unreadable::new(REDIRECTS, document, reason);
+    let path = reader.text("path").ok_or_else(|| unreadable("it has no path"))?;
+    let section = reader.reference("section_id");
+    if let Some(field) = reader.first_unreadable(&["section_id"]) {
+        return Err(unreadable(&field.to_string()));
     }
-    let rule: RuleDoc = read(REDIRECTS, document)?;
     // Null leads nowhere: to a section that cannot be.
-    Ok((rule.path, rule.section_id.unwrap_or(ObjectId::from_bytes([0; 12]))))
+    let Some(section) = section else { return Ok((path, ObjectId::from_bytes([0; 12]))) };
+    let section = section.parse().map_err(|error| unreadable(&format!("section_id: {error}")))?;
+    Ok((path, section))
 }
 
 /// A new section.

@@ -1,6 +1,6 @@
 //! What is wrong with the stored sections and redirects, and repairing what is safe to repair.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
@@ -21,7 +21,7 @@ use crate::domain::{Findings, Redirects, Refusal, Tree, inspect};
 impl SectionStore {
     /// Everything that is wrong.
     pub(crate) async fn faults(&self) -> Result<Vec<IntegrityFinding>> {
-        let (faults, broken) = self.look().await?;
+        let (faults, broken, fields) = self.look().await?;
         let kind = IntegrityKind::UnreadableDocument;
         let broken = broken.into_iter().filter_map(|(collection, found)| {
             IntegrityFinding::about_each(kind, collection, found, message(kind))
@@ -29,13 +29,15 @@ impl SectionStore {
         let faults = faults.into_iter().filter_map(|(kind, ids)| {
             IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
         });
-        Ok(broken.chain(faults).collect())
+        let message = message(IntegrityKind::UnreadableField);
+        let fields = IntegrityFinding::about_fields(COLLECTION, &fields, message);
+        Ok(broken.chain(fields).chain(faults).collect())
     }
 
     /// Returns the published sections that neither a list nor a look-up finds: those that cannot be
     /// read, and those that no way from the top leads to.
     pub(crate) async fn unreachable(&self) -> Result<Unreachable> {
-        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
+        let Parsed { stored, unreadable, .. } = parse(&documents(&self.collection).await?);
         let broken = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
         let mut ids: Vec<_> = broken.map(|one| one.error.into_parts().0).collect();
         let published = stored.iter().filter(|one| one.section.is_published);
@@ -49,7 +51,7 @@ impl SectionStore {
                     | IntegrityKind::Unreachable
             )
         };
-        let (faults, _) = self.look().await?;
+        let (faults, ..) = self.look().await?;
         let faults = faults.into_iter().filter(|(kind, _)| is_out_of_reach(kind));
         ids.extend(faults.flat_map(|(_, ids)| ids).filter(|id| published.contains(id)));
         Ok(Unreachable { collection: COLLECTION, ids })
@@ -76,9 +78,10 @@ impl SectionStore {
         Ok(found)
     }
 
-    /// What is wrong with what can be read, and what cannot be read, by collection.
-    async fn look(&self) -> Result<(Findings, Broken)> {
-        let Parsed { stored, unreadable } = parse(&documents(&self.collection).await?);
+    /// What is wrong with what can be read, and what cannot be read, by collection; the fields
+    /// that cannot be read in the sections that can.
+    async fn look(&self) -> Result<(Findings, Broken, Vec<(String, Vec<String>)>)> {
+        let Parsed { stored, unreadable, fields } = parse(&documents(&self.collection).await?);
         let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
         let unreadable = parsed(sections.iter().map(|(id, _)| id));
         let (mut redirects, mut rules) = (Vec::new(), Vec::new());
@@ -90,7 +93,13 @@ impl SectionStore {
         }
         let tree = Tree::new(stored, HashSet::new());
         let redirects = Redirects::from_iter(redirects);
-        Ok((inspect(&tree, &redirects, &unreadable), [(COLLECTION, sections), (REDIRECTS, rules)]))
+        let findings = inspect(&tree, &redirects, &unreadable);
+        let mut of_sections = BTreeMap::<_, Vec<_>>::new();
+        for (id, field) in fields {
+            of_sections.entry(id.to_string()).or_default().push(field.to_string());
+        }
+        let fields = of_sections.into_iter().collect();
+        Ok((findings, [(COLLECTION, sections), (REDIRECTS, rules)], fields))
     }
 
     /// Puts sections whose parent does not exist at the top.
@@ -160,6 +169,9 @@ fn message(kind: IntegrityKind) -> &'static str {
         IntegrityKind::DuplicateSlug => "These sections share a slug: change that of all but one.",
         IntegrityKind::UnreadableDocument => {
             "These documents are left out of every answer: correct what is wrong with them."
+        }
+        IntegrityKind::UnreadableField => {
+            "These sections are shown without a field whose value means nothing here: correct it."
         }
         IntegrityKind::DeadRedirect => {
             "These paths lead to sections that do not exist. A repair removes the redirects."

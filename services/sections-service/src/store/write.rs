@@ -148,7 +148,7 @@ impl SectionStore {
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<T, Abort<Stop<E>>> {
         self.touch_tree(session).await?;
-        let Parsed { stored, unreadable } = parse(&self.documents(session).await?);
+        let Parsed { stored, unreadable, .. } = parse(&self.documents(session).await?);
         let unreadable = unreadable.into_iter().filter(|one| !one.is_deleted);
         let taken = unreadable.filter_map(|one| one.slug).chain(taken.iter().cloned()).collect();
         let before: HashMap<_, _> =

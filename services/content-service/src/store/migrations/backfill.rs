@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document, doc, oid};
 use sections_client::SectionsClient;
 
 use super::definition;
-use crate::store::{PAGES, PROJECTS, STORIES};
+use crate::store::{Oddities, PAGES, PROJECTS, STORIES, not_deleted};
 
 /// Which content belongs to which section, as the frontend used to say it: collection, page type,
 /// slug of the section.
@@ -136,7 +136,7 @@ fn misplaced(sections: &[SectionEntry], collection: &'static str) -> Step {
 fn refers(mut to: Document) -> Document {
     to.insert("$type", ["string", "objectId"].to_vec());
     to.insert("$not", doc! { "$type": "array" });
-    doc! { "section_id": to, "deleted": { "$ne": true } }
+    doc! { "$and": [{ "section_id": to }, not_deleted(Oddities::ANY)] }
 }
 
 /// The forms in which content refers to a section. Some programs write the digits in upper case,

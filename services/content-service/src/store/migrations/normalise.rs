@@ -2,10 +2,14 @@
 
 use async_trait::async_trait;
 use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
-use mongodb::bson::{Bson, Document, doc};
+use mongo_kit::lenient;
+use mongodb::bson::{Document, doc};
 
 use super::{declared, definition, lacks};
-use crate::store::{PROJECTS, STORIES, drafts};
+use crate::{
+    domain::Hidden,
+    store::{Oddities, PROJECTS, Projects, STORIES, drafts, kind::absent_values, public},
+};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;
@@ -42,19 +46,20 @@ impl PublishedFlag {
         };
         let publish =
             |what: &str, which| Fill::set(what, STORIES, which, doc! { "is_published": true });
-        // What is deleted is not public, so that it is counted by itself.
-        let not_deleted = doc! { "deleted": { "$ne": true } };
-        let mut projects = not_deleted.clone();
-        projects.insert("is_published", Bson::Null);
-        projects.extend(drafts::not_a_draft());
+        // What is deleted does not become public, so that it is counted by itself.
+        let mut not_deleted = lenient::flag_values(false);
+        not_deleted.extend(absent_values());
+        let shown = doc! { "deleted": { "$in": not_deleted, "$not": { "$type": "array" } } };
+        let mut projects = public::<Projects>(&Hidden::Of([].into()), Oddities::ANY);
+        projects.insert("is_published", doc! { "$in": absent_values().to_vec() });
         [
             publish(
                 "stories without is_published become public",
-                unsaid(doc! { "$and": [not_deleted.clone(), drafts::not_a_draft()] }),
+                unsaid(doc! { "$and": [shown.clone(), drafts::not_a_draft()] }),
             ),
             publish(
                 "deleted stories without is_published → true",
-                unsaid(doc! { "$nor": [not_deleted.clone(), drafts::is_draft()] }),
+                unsaid(doc! { "$nor": [shown, drafts::is_draft()] }),
             ),
             report(
                 "stories without is_published that say that they are drafts",

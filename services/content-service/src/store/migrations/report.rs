@@ -15,7 +15,7 @@ use sections_client::SectionsClient;
 use super::{declared, definition};
 use crate::{
     domain::Directory,
-    store::{COLLECTIONS, PROJECTS, report::DataReport},
+    store::{COLLECTIONS, Oddities, PROJECTS, not_deleted, report::DataReport},
 };
 
 /// Reports what is wrong with the content. Changes nothing.
@@ -34,7 +34,8 @@ impl ContentReport {
     }
 
     fn steps(&self) -> Vec<Step> {
-        let without_slug = doc! { "slug": { "$in": [null, ""] }, "deleted": { "$ne": true } };
+        let mut without_slug = not_deleted(Oddities::ANY);
+        without_slug.insert("slug", doc! { "$in": [null, ""] });
         vec![
             Step::LeaveOut(LeaveOut {
                 what: "projects without slug".to_owned(),
