@@ -74,7 +74,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
     let blog = section(&database, "blog", doc! {}).await;
     section(&database, "ab", doc! { "_id": ObjectId::from_bytes([0xab; 12]) }).await;
-    let unreadable = section(&database, "odd", doc! { "display_type": "carousel" }).await;
+    let unreadable = section(&database, "odd", doc! { "content_type": "carousel" }).await;
     let item = |number: u8, slug: &str, fields| {
         let own = doc! {
             "_id": ObjectId::from_bytes([number; 12]), "section_id": &blog, "user_id": &owner,
@@ -91,7 +91,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
                 item(4, "twin", doc! {}),
                 item(5, "twin", doc! { "is_published": false }),
                 item(6, "twin", doc! { "deleted": true, "section_id": "x" }),
-                item(7, "odd", doc! { "content": 5 }),
+                item(7, "odd", doc! { "content": [], "date": "soon" }),
                 item(8, "strangers", doc! { "user_id": "ffffffffffffffffffffffff" }),
                 item(12, "of-unreadable", doc! { "user_id": &unreadable_user }),
                 item(10, "mixed-case", doc! { "section_id": "Ab".repeat(12) }),
@@ -115,7 +115,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
             .collect::<Vec<_>>()
     };
     for (kind, numbers) in [
-        ("unreadable_document", &[7][..]),
+        ("unreadable_field", &[7][..]),
         ("missing_section", &[2, 10]),
         ("deleted_section", &[3]),
         ("duplicate_slug", &[4, 5]),
@@ -131,11 +131,13 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
         assert_eq!(found, ids.iter().map(String::as_str).collect(), "{kind}");
         assert_eq!(finding["count"], numbers.len());
     }
+    let fields = found.iter().find(|finding| finding["kind"] == "unreadable_field").unwrap();
+    assert_eq!(fields["reasons"], json!(["content: array; date: text that is no date"]));
     assert_eq!(found.len(), 7, "{report:#}");
     assert_eq!(found[5]["kind"], "wrong_type");
     let users = [&found[6]["kind"], &found[6]["collection"], &found[6]["ids"]];
     assert_eq!(users, [&json!("unreadable_document"), &json!("users"), &json!([unreadable_user])]);
-    assert!(found[6]["reasons"][0].as_str().unwrap().contains("owner"), "{report:#}");
+    assert!(found[6]["reasons"][0].as_str().unwrap().contains("role"), "{report:#}");
     let (status, _, repair) =
         send("POST", &format!("{url}/repair?dry_run=false"), &admin, &json!({})).await;
     assert_eq!((status.as_u16(), repair), (200, json!({ "dry_run": false, "repaired": [] })));

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mongo_kit::Watch;
-use mongodb::bson::{self, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId};
+use mongodb::bson::{
+    self, Binary, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId,
+    spec::BinarySubtype,
+};
 use test_support::{Service, TestDatabase};
 
 use crate::support::{
@@ -135,28 +138,47 @@ async fn items_that_come_meanwhile_do_not_disturb_a_walk() {
 #[tokio::test]
 async fn ids_of_any_type_can_be_walked_over() {
     let database = TestDatabase::new().await;
+    let uuid = |subtype, byte| Bson::from(Binary { subtype, bytes: vec![byte; 16] });
     let ids = [
         Bson::from(ObjectId::new()),
         "text".into(),
         7.into(),
         7.5.into(),
+        f64::INFINITY.into(),
+        uuid(BinarySubtype::Uuid, 1),
+        uuid(BinarySubtype::UuidOld, 2),
+        // No address leads to these.
         doc! { "a": 1 }.into(),
         doc! {}.into(),
         DateTime::now().into(),
         true.into(),
         Bson::MinKey,
         Bson::Null,
+        uuid(BinarySubtype::Generic, 3),
+        uuid(BinarySubtype::Md5, 0),
+        Binary { subtype: BinarySubtype::Uuid, bytes: vec![1; 15] }.into(),
+        Binary { subtype: BinarySubtype::Uuid, bytes: vec![1; 17] }.into(),
     ];
+    let readable = 7;
     for (number, id) in (0..).zip(&ids) {
         let story = story(&number.to_string(), day(1));
         database.insert("stories", [with(story, doc! { "_id": id.clone() })]).await;
     }
     let site = Site::start(&database).await;
+    for drafts in [false, true] {
+        let path = format!("/stories?include_drafts={drafts}");
+        assert_eq!(site.content.get_as_editor(&path).await.1["total"], readable);
+    }
     for size in [1, 2, 3] {
         let mut walked = walk(&site.content, &format!("/stories?limit={size}")).await;
         walked.sort();
-        assert_eq!(walked, (0..ids.len()).map(|number| number.to_string()).collect::<Vec<_>>());
+        assert_eq!(walked, (0..readable).map(|number| number.to_string()).collect::<Vec<_>>());
     }
+    for number in 0..readable {
+        let (status, _) = site.content.get(&format!("/stories/slug/{number}")).await;
+        assert_eq!(status, 200, "{number}");
+    }
+    assert_eq!(site.content.get("/stories/slug/9").await.0, 404);
 }
 
 #[tokio::test]
@@ -184,12 +206,23 @@ async fn dates_of_any_type_can_be_walked_over() {
         database.insert("stories", [story(&number.to_string(), date)]).await;
     }
     let site = Site::start(&database).await;
-    // Those that are no date are left out.
-    for size in [1, 2, 3] {
-        let mut walked = walk(&site.content, &format!("/stories?limit={size}")).await;
-        walked.sort();
-        assert_eq!(walked, ["0", "1", "11", "9"], "{size}");
+    // Those that are no date come last.
+    for size in [1, 2, 3, 50] {
+        let walked = walk(&site.content, &format!("/stories?limit={size}")).await;
+        assert_eq!(walked.len(), 13, "{walked:?}");
+        assert_eq!(walked[..4], ["0", "1", "11", "10"], "{size}: {walked:?}");
+        let mut by_offset = Vec::new();
+        for offset in (0..13).step_by(size) {
+            let (_, list) =
+                site.content.get(&format!("/stories?limit={size}&offset={offset}")).await;
+            by_offset.extend(each(&list, "slug").into_iter().map(str::to_owned));
+        }
+        assert_eq!(by_offset, walked, "{size}");
     }
+}
+
+fn without_one<'a>(all: &[&'a str], one: &str) -> Vec<&'a str> {
+    all.iter().copied().filter(|other| *other != one).collect()
 }
 
 #[tokio::test]
@@ -209,6 +242,9 @@ async fn a_list_has_what_is_published_and_not_deleted() {
                     other("number", doc! { "is_published": 1 }),
                     other("zero", doc! { "is_published": 0 }),
                     other("list", doc! { "is_published": [true] }),
+                    other("trash-text", doc! { "deleted": "true" }),
+                    other("maybe-published", doc! { "is_published": "maybe" }),
+                    other("maybe-deleted", doc! { "deleted": day(1) }),
                 ],
             )
             .await;
@@ -221,16 +257,36 @@ async fn a_list_has_what_is_published_and_not_deleted() {
         slugs.sort();
         slugs
     };
-    assert_eq!(sorted("/stories").await, ["kept", "published"]);
-    assert_eq!(sorted("/projects").await, ["kept", "published", "says-nothing"]);
-    // A list cannot be read, and counts.
-    for (kind, total) in [("stories", 3), ("projects", 4)] {
-        assert_eq!(site.content.get(&format!("/{kind}")).await.1["total"], total, "{kind}");
+    let public = ["kept", "number", "published", "says-nothing", "text"];
+    assert_eq!(sorted("/stories").await, without_one(&public, "says-nothing"));
+    assert_eq!(sorted("/projects").await, public);
+    // Editors see what is hidden because nobody can tell whether it is published or deleted.
+    let all = [
+        "draft",
+        "kept",
+        "list",
+        "maybe-deleted",
+        "maybe-published",
+        "number",
+        "published",
+        "says-nothing",
+        "text",
+        "zero",
+    ];
+    let stories = sorted("/stories?include_drafts=true").await;
+    assert_eq!(stories, without_one(&all, "says-nothing"));
+    assert_eq!(sorted("/projects?include_drafts=true").await, all);
+    for (path, total) in [
+        ("/stories", 4),
+        ("/projects", 5),
+        ("/stories?include_drafts=true", 9),
+        ("/projects?include_drafts=true", 10),
+    ] {
+        assert_eq!(site.content.get_as_editor(path).await.1["total"], total, "{path}");
     }
-    assert_eq!(sorted("/stories?include_drafts=true").await, ["draft", "kept", "published"]);
-    let projects = ["draft", "kept", "published", "says-nothing"];
-    assert_eq!(sorted("/projects?include_drafts=true").await, projects);
-    for slug in ["draft", "trash", "text", "number", "zero", "list"] {
+    let hidden =
+        ["draft", "trash", "trash-text", "zero", "list", "maybe-deleted", "maybe-published"];
+    for slug in hidden {
         for kind in ["stories", "projects"] {
             let (status, body) = site.content.get(&format!("/{kind}/slug/{slug}")).await;
             assert_eq!(status, 404, "{kind} {slug}: {body}");

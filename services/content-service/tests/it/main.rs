@@ -9,6 +9,7 @@ mod lists;
 mod migrations;
 mod moves;
 mod odd_shapes;
+mod plain_shapes;
 mod races;
 mod replicas;
 mod resolve;

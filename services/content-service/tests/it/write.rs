@@ -112,8 +112,6 @@ async fn what_was_read_can_be_sent_back_whatever_rules_came_after_it() {
                 assert_eq!(status, 200, "{method} {kind}: {answer:.300}");
                 let id = before.get_object_id("_id").unwrap();
                 let after = database.one(kind, doc! { "_id": id }).await;
-                assert!(after.get_datetime("updatedDate").unwrap() > &day(2));
-                let after = with(after, doc! { "updatedDate": day(2) });
                 for (field, value) in &before {
                     assert_eq!(after.get(field), Some(value), "{method} {kind} {field}");
                 }
@@ -168,8 +166,10 @@ async fn content_is_sanitised_when_it_is_written_and_never_when_it_is_read() {
     let url = format!("{}/stories/{}", site.content.url, id_of(&old));
     let renamed = send("PATCH", &url, &[], &json!({ "title": "Other" })).await.2;
     assert_eq!(renamed["content"], evil);
-    let changed = send("PATCH", &url, &[], &json!({ "content": evil })).await.2;
-    assert_eq!(changed["content"], "<p>a</p>");
+    let unchanged = send("PATCH", &url, &[], &json!({ "content": evil })).await.2;
+    assert_eq!(unchanged["content"], evil);
+    let changed = send("PATCH", &url, &[], &json!({ "content": format!("{evil}c") })).await.2;
+    assert_eq!(changed["content"], "<p>a</p>c");
     let deep = json!({ "title": "Deep", "content": "<div>".repeat(5_000) });
     let url = format!("{}/stories", site.content.url);
     let (status, _, answer) = send("POST", &url, &[], &deep).await;
@@ -193,8 +193,10 @@ async fn a_slug_is_made_once_and_numbered_where_it_is_taken() {
         let item = created(&site, "stories", json!({ "title": title, "content": "" })).await;
         assert_eq!(item["slug"], slug);
         let url = format!("{}/stories/{}", site.content.url, item["id"].as_str().unwrap());
-        let renamed =
-            send("PATCH", &url, &[], &json!({ "title": "Other", "slug": "mine" })).await.2;
+        let (status, _, answer) =
+            send("PATCH", &url, &[], &json!({ "title": "Other", "slug": "mine" })).await;
+        assert_eq!((status.as_u16(), &answer["errors"][0]["field"]), (422, &"slug".into()));
+        let renamed = send("PATCH", &url, &[], &json!({ "title": "Other", "slug": slug })).await.2;
         assert_eq!((&renamed["title"], &renamed["slug"]), (&"Other".into(), &slug.into()));
     }
     let item = created(&site, "projects", json!({ "title": "日本語", "content": "" })).await;
@@ -578,20 +580,6 @@ async fn a_mistake_has_its_status_and_its_code() {
     let url = format!("{}/stories", site.content.url);
     let (status, _, _) = send_raw("POST", &url, &headers, vec![b'x'; 10_000_000]).await;
     assert_eq!(status, 413);
-}
-
-#[tokio::test]
-async fn a_document_that_cannot_be_read_is_not_changed() {
-    let database = TestDatabase::new().await;
-    let odd = with(story("odd", day(1)), doc! { "title": 5, "user_id": "a", "section_id": null });
-    database.insert("stories", [odd.clone()]).await;
-    let site = Site::start(&database).await;
-    let url = format!("{}/stories/{}", site.content.url, id_of(&odd));
-    for method in ["GET", "PATCH", "DELETE"] {
-        let (status, _, answer) = send(method, &url, &[], &json!({})).await;
-        assert_eq!((status.as_u16(), &answer["code"]), (500, &"unreadable_document".into()));
-    }
-    assert_eq!(database.one("stories", doc! {}).await, odd);
 }
 
 #[tokio::test]
