@@ -12,6 +12,7 @@ mod odd_shapes;
 mod plain_shapes;
 mod races;
 mod replicas;
+mod report;
 mod resolve;
 mod sections_service;
 mod support;
