@@ -5,6 +5,7 @@
 
 pub mod idempotency;
 pub mod integrity;
+pub mod report;
 mod transaction;
 
 use std::{
@@ -24,7 +25,10 @@ use migrations::{
     Engine, Migration, OperationCounter, Options, Patience, RunError, State, Status, Throttle,
 };
 use models::ErrorCode;
-use mongo_kit::{ConnectError, Connection, DatabaseError, DeploymentError};
+use mongo_kit::{
+    ConnectError, Connection, DatabaseError, DeploymentError, UnsuitableCollections,
+    refuse_unsuitable, unsuitable_collections,
+};
 use mongodb::Database;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -50,6 +54,8 @@ pub struct DataService {
     address: SocketAddr,
     drain: Duration,
     connection: Connection,
+    /// The collections of an existing site that the service writes to.
+    collections: &'static [&'static str],
     engine: Engine,
     limits: RateLimit,
     routes: Routes,
@@ -79,6 +85,9 @@ pub enum StartupError {
     /// The database cannot be used, and waiting does not help.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    /// The database has something else where collections of the service belong.
+    #[error(transparent)]
+    Collections(#[from] UnsuitableCollections),
     /// A client for another service cannot be made.
     #[error("no HTTP client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -88,11 +97,13 @@ pub enum StartupError {
 }
 
 impl DataService {
-    /// Takes the port and prepares the database; nothing is sent to the database yet. `parts`
-    /// makes the engine with the service's migrations, and its routes.
+    /// Takes the port and prepares the database; nothing is sent to the database yet. `collections`
+    /// are those of an existing site that the service writes to. `parts` makes the engine with the
+    /// service's migrations, and its routes.
     pub async fn bind(
         settings: &Settings,
         name: &'static str,
+        collections: &'static [&'static str],
         parts: impl FnOnce(&Connection) -> (Engine, Routes),
     ) -> Result<Self, StartupError> {
         let listener = server::bind(&settings.server)?;
@@ -102,7 +113,7 @@ impl DataService {
         let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
         let limits = RateLimit::new(&settings.rate_limit, Place::BehindGateway);
-        Ok(Self { listener, address, drain, connection, engine, limits, routes })
+        Ok(Self { listener, address, drain, connection, collections, engine, limits, routes })
     }
 
     /// Where the service listens.
@@ -124,7 +135,8 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, connection, engine, limits, routes } = self;
+        let Self { listener, address: _, drain, connection, collections, engine, limits, routes } =
+            self;
         let statuses = engine.statuses();
         let health = health(&connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
@@ -144,7 +156,9 @@ impl DataService {
         let stop = shutdown.child_token();
         let migrating = async {
             let result = match migrate {
-                Migrate::AtStart => migrate_database(&connection, &engine, &shutdown).await,
+                Migrate::AtStart => {
+                    migrate_database(&connection, collections, &engine, &shutdown).await
+                }
                 Migrate::Never => Ok(()),
             };
             if result.is_err() {
@@ -165,15 +179,18 @@ impl DataService {
 /// somebody removes the cause.
 async fn migrate_database(
     connection: &Connection,
+    collections: &[&str],
     engine: &Engine,
     shutdown: &CancellationToken,
 ) -> Result<(), StartupError> {
     let mut pause = Duration::from_millis(100);
-    while let Err(error) = connection.check_deployment().await {
-        if !error.is_transient() {
-            return Err(error.into());
-        }
-        tracing::warn!(%error, "waiting for the database");
+    loop {
+        let waits_for = match check_database(connection, collections).await {
+            Ok(()) => break,
+            Err(CheckError::Permanent(error)) => return Err(error),
+            Err(CheckError::Transient(reason)) => reason,
+        };
+        tracing::warn!(error = waits_for, "waiting for the database");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => return Ok(()),
@@ -187,6 +204,35 @@ async fn migrate_database(
         Err(_) => {}
     }
     Ok(())
+}
+
+/// Why a database cannot be used now.
+enum CheckError {
+    /// Waiting can help.
+    Transient(String),
+    /// Waiting cannot help.
+    Permanent(StartupError),
+}
+
+/// Checks that the server and the collections of the service can be used.
+async fn check_database(connection: &Connection, collections: &[&str]) -> Result<(), CheckError> {
+    match connection.check_deployment().await {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => return Err(CheckError::Transient(error.to_string())),
+        Err(error) => return Err(CheckError::Permanent(error.into())),
+    }
+    match unsuitable_collections(connection.database(), collections).await {
+        Ok(found) => refuse_unsuitable(found).map_err(|error| CheckError::Permanent(error.into())),
+        Err(error) if mongo_kit::is_transient(&error) => {
+            Err(CheckError::Transient(DatabaseError::from(error).to_string()))
+        }
+        // A user who may not list collections may use them all the same.
+        Err(error) => {
+            let error = DatabaseError::from(error);
+            tracing::warn!(%error, "the kinds of the collections are not known");
+            Ok(())
+        }
+    }
 }
 
 fn health(

@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, DateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Definition, Kind, LeaveOut};
+use crate::{Definition, Kind, LeaveOut, ledger::EXAMPLES};
 
 /// Where a migration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,9 +224,21 @@ pub struct LeftOut {
     pub count: i64,
     /// Some of their `_id`s.
     pub examples: Vec<Bson>,
+    /// Whether they are published and yet neither in a list nor found by a look-up. Such documents
+    /// make `verify` fail; they keep no migration from being applied.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unreachable: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl LeftOut {
+    /// The most documents that [`LeftOut::examples`] names.
+    pub const MAX_EXAMPLES: usize = EXAMPLES;
+
     /// Whether this is about what that leaves, for the same reason.
     pub(crate) fn is_of(&self, leave_out: &LeaveOut) -> bool {
         self.what == leave_out.what && self.reason == leave_out.reason

@@ -225,6 +225,13 @@ impl RunError {
         }
     }
 
+    pub(crate) fn of_steps(id: &'static str, error: StepsError) -> Self {
+        match error {
+            StepsError::Database(source) => Self::of_database(id, source),
+            source @ StepsError::Dependency { .. } => Self::Dependency { id, source },
+        }
+    }
+
     pub(crate) fn of_ledger(id: &'static str, error: LedgerError) -> Self {
         match error {
             LedgerError::Fenced => Self::TakenOver(id),

@@ -3,12 +3,11 @@
 use futures_util::TryStreamExt;
 use mongodb::{
     Database, IndexModel,
-    bson::{Bson, Document, doc},
+    bson::{Bson, Document},
     error::{Error, ErrorKind, Result},
-    options::IndexOptions,
 };
 
-use crate::{Index, journal::IndexSpec, ledger::EXAMPLES};
+use crate::{Index, journal::IndexSpec};
 
 /// `listIndexes` of a collection that does not exist (MongoDB manual, "Error codes":
 /// `NamespaceNotFound`).
@@ -18,50 +17,19 @@ impl Index {
     /// Whether an index that does the same exists, whatever its name.
     pub(crate) async fn exists(&self, database: &Database) -> Result<bool> {
         let existing = existing(database, self.collection).await?;
-        Ok(existing.iter().any(|index| serves(index, &self.model)))
+        Ok(self.is_among(&existing))
     }
 
-    /// What to do about an index of this name that is another one, if there is one.
-    pub(crate) async fn obstacle(&self, database: &Database) -> Result<Option<String>> {
-        let existing = existing(database, self.collection).await?;
-        let impostor = existing
-            .iter()
-            .find(|index| spec(index).name == self.name() && !serves(index, &self.model));
-        Ok(impostor.map(|index| format!("drop or rename the index with the keys {}", index.keys)))
+    /// Returns whether an index that does the same is among these of its collection.
+    pub(crate) fn is_among(&self, existing: &[IndexModel]) -> bool {
+        let standard = standard_collation(existing);
+        existing.iter().any(|index| serves(index, &self.model, standard.as_deref()))
     }
 
     /// Builds the index. Safe to repeat: the server does nothing where it exists.
     pub(crate) async fn create(&self, database: &Database) -> Result<()> {
         let collection = database.collection::<Document>(self.collection);
         collection.create_index(self.model.clone()).await.map(drop)
-    }
-
-    /// Documents that share a key of an index that is to be unique: `_id`s, group by group.
-    pub(crate) async fn duplicates(&self, database: &Database) -> Result<Vec<Vec<Bson>>> {
-        let spec = spec(&self.model);
-        if !spec.unique {
-            return Ok(Vec::new());
-        }
-        let key: Document = (spec.keys.iter().enumerate())
-            .map(|(place, (field, _))| {
-                // To an index a field that is missing is null.
-                let value = doc! { "$ifNull": [format!("${field}"), Bson::Null] };
-                (format!("k{place}"), Bson::from(value))
-            })
-            .collect();
-        let limit = i64::try_from(EXAMPLES).unwrap_or(i64::MAX);
-        let pipeline = [
-            doc! { "$match": spec.filter.unwrap_or_default() },
-            doc! { "$group": { "_id": key, "ids": { "$push": "$_id" }, "n": { "$sum": 1 } } },
-            doc! { "$match": { "n": { "$gt": 1 } } },
-            doc! { "$limit": limit },
-            doc! { "$project": { "ids": { "$slice": ["$ids", limit] } } },
-        ];
-        let collection = database.collection::<Document>(self.collection);
-        let groups = collection.aggregate(pipeline).allow_disk_use(true).await?;
-        let groups: Vec<Document> = groups.try_collect().await?;
-        let ids = |group: &Document| group.get_array("ids").cloned().unwrap_or_default();
-        Ok(groups.iter().map(ids).collect())
     }
 }
 
@@ -90,24 +58,42 @@ pub(crate) fn spec(index: &IndexModel) -> IndexSpec {
     }
 }
 
+/// Returns the collation that the indexes and queries of a collection have that name none. That of
+/// `_id` always has it (MongoDB manual, "Collation").
+pub(crate) fn standard_collation(existing: &[IndexModel]) -> Option<String> {
+    let of_ids =
+        existing.iter().find(|index| index.keys.len() == 1 && index.keys.contains_key("_id"));
+    let collation = of_ids?.options.as_ref()?.collation.as_ref()?;
+    Some(collation.locale.clone())
+}
+
+/// The locale of an index's collation.
+pub(crate) fn collation(index: &IndexModel) -> Option<&str> {
+    let collation = index.options.as_ref().and_then(|options| options.collation.as_ref());
+    collation.map(|collation| collation.locale.as_str())
+}
+
+/// Whether queries do not use an index (MongoDB manual, "Hidden Indexes").
+pub(crate) fn is_hidden(index: &IndexModel) -> bool {
+    index.options.as_ref().and_then(|options| options.hidden).unwrap_or_default()
+}
+
+/// Whether an index has no entry for documents without its fields.
+pub(crate) fn is_sparse(index: &IndexModel) -> bool {
+    index.options.as_ref().and_then(|options| options.sparse).unwrap_or_default()
+}
+
 /// Whether an index does what the wanted one is for: its keys, filter and collation are the same.
 /// One that is unique as well finds what a plain one finds; one that keeps documents for ever does
-/// not forget them.
-fn serves(existing: &IndexModel, wanted: &IndexModel) -> bool {
-    fn essence(options: Option<&IndexOptions>) -> (bool, Option<&str>) {
-        let Some(options) = options else { return (false, None) };
-        let collation = options.collation.as_ref().map(|collation| collation.locale.as_str());
-        (options.sparse.unwrap_or_default(), collation)
-    }
-    let is_hidden = |model: &IndexModel| {
-        model.options.as_ref().and_then(|options| options.hidden).unwrap_or_default()
-    };
+/// not forget them. `standard` is the collation of the collection.
+fn serves(existing: &IndexModel, wanted: &IndexModel, standard: Option<&str>) -> bool {
     let lifetime =
         |model: &IndexModel| model.options.as_ref().and_then(|options| options.expire_after);
     let (found, needed) = (spec(existing), spec(wanted));
     found.keys == needed.keys
         && found.filter == needed.filter
-        && essence(existing.options.as_ref()) == essence(wanted.options.as_ref())
+        && is_sparse(existing) == is_sparse(wanted)
+        && collation(existing) == collation(wanted).or(standard)
         && (found.unique || !needed.unique)
         && (lifetime(wanted).is_none() || lifetime(existing) == lifetime(wanted))
         && !is_hidden(existing)

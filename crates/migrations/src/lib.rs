@@ -35,11 +35,13 @@ mod fill;
 mod foreground;
 mod indexes;
 mod insert;
+mod inspect;
 mod journal;
 pub mod lease;
 mod ledger;
 mod metrics;
 mod migration;
+mod obstacles;
 mod operate;
 mod plan;
 mod rollback;
@@ -55,8 +57,8 @@ pub use entry::{
 pub use error::RunError;
 pub use foreground::OperationCounter;
 pub use migration::{
-    Assign, Definition, EachDocument, Fill, Index, Insert, Kind, LeaveOut, Migration, Step,
-    StepsError,
+    Assign, Definition, EachDocument, Fill, Index, Insert, Inspect, Inspection, Kind, LeaveOut,
+    Migration, Step, StepsError,
 };
 pub use operate::{OperateError, Repaired};
 pub use plan::{Finding, FindingKind, Plan, PlannedStep, Verification};

@@ -9,6 +9,8 @@ use mongodb::{
     options::{IndexOptions, UpdateModifications},
 };
 
+use crate::LeftOut;
+
 /// Something that has to hold in a database, and how to make it so.
 #[async_trait]
 pub trait Migration: Send + Sync {
@@ -99,6 +101,8 @@ pub enum Step {
     Insert(Insert),
     /// Something is left as it is, which the report mentions.
     LeaveOut(LeaveOut),
+    /// Documents are reported that a filter cannot find.
+    Inspect(Inspection),
 }
 
 /// Changes all documents that a filter matches, in batches.
@@ -181,6 +185,25 @@ pub struct LeaveOut {
     pub documents: Option<(&'static str, Document)>,
 }
 
+/// A look at documents that takes more than a filter, such as reading each of them. It changes
+/// nothing and keeps no migration from being applied; the ledger keeps what it found.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The name of the step, for a person.
+    pub what: String,
+    /// The collections that are read.
+    pub collections: &'static [&'static str],
+    /// Reads them.
+    pub inspector: Arc<dyn Inspect>,
+}
+
+/// Reads collections and reports what a person should know about them.
+#[async_trait]
+pub trait Inspect: Send + Sync + std::fmt::Debug {
+    /// Returns what was found, in the same order each time.
+    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError>;
+}
+
 impl Fill {
     /// Sets the same values everywhere.
     pub fn set(
@@ -220,6 +243,8 @@ impl Step {
             Self::Index(index) => Some(index.collection),
             Self::Insert(insert) => Some(insert.collection),
             Self::LeaveOut(leave_out) => leave_out.documents.as_ref().map(|(name, _)| *name),
+            // It changes nothing that others could wait for.
+            Self::Inspect(_) => None,
         }
     }
 
@@ -261,6 +286,9 @@ impl Step {
                     doc! { "collection": collection, "filter": filter }
                 });
                 doc! { "leave_out": what, "reason": reason, "documents": documents }
+            }
+            Self::Inspect(Inspection { what, collections, inspector: _ }) => {
+                doc! { "inspect": what, "collections": collections.to_vec() }
             }
         }
     }

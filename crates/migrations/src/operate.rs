@@ -144,9 +144,15 @@ impl Engine {
             match (state, migration.steps().await) {
                 (State::Paused, _) => plan.waits_for = Some("an operator's `resume`".to_owned()),
                 (_, Ok(steps)) => {
-                    for step in steps {
-                        let planned = step.plan(&self.0.database, &set_aside, rate).await;
-                        plan.steps.extend(planned.map_err(of_database)?);
+                    let database = &self.0.database;
+                    for (place, step) in steps.iter().enumerate() {
+                        match step.plan(database, &steps[..place], &set_aside, rate).await {
+                            Ok(planned) => plan.steps.extend(planned),
+                            Err(StepsError::Database(error)) => return Err(of_database(error)),
+                            Err(StepsError::Dependency { name, cause }) => {
+                                plan.waits_for = Some(format!("{name}: {cause}"));
+                            }
+                        }
                     }
                 }
                 (_, Err(StepsError::Database(error))) => return Err(of_database(error)),
@@ -175,16 +181,13 @@ impl Engine {
         for (migration, MigrationReport { id, problem, entry, .. }) in
             migrations.iter().zip(report.migrations)
         {
-            let of_database = |source| RunError::of_database(id, source);
             let set_aside = entry.map(|entry| entry.set_aside).unwrap_or_default();
-            let steps = migration.steps().await.map_err(|error| match error {
-                StepsError::Database(source) => of_database(source),
-                source @ StepsError::Dependency { .. } => RunError::Dependency { id, source },
-            })?;
+            let of_steps = |error| RunError::of_steps(id, error);
+            let steps = migration.steps().await.map_err(of_steps)?;
             let mut findings: Vec<Finding> = Vec::new();
             for step in steps {
                 let found = step.verify(database, &set_aside).await;
-                findings.extend(found.map_err(of_database)?);
+                findings.extend(found.map_err(of_steps)?);
             }
             let ok = findings.iter().all(|finding| finding.kind == FindingKind::LeftOut);
             verifications.push(Verification { id, ok, findings, problem });

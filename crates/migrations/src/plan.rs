@@ -10,7 +10,7 @@ use mongodb::{
 };
 use serde::Serialize;
 
-use crate::{LeaveOut, LeftOut, Problem, SetAside, State, Step, ledger::EXAMPLES};
+use crate::{LeaveOut, LeftOut, Problem, SetAside, State, Step, StepsError, ledger::EXAMPLES};
 
 /// What a run of one migration would do.
 #[derive(Debug, Clone, Serialize)]
@@ -40,8 +40,8 @@ pub struct PlannedStep {
     pub changes: i64,
     /// The index that finds the documents; none where the whole collection is read.
     pub index: Option<String>,
-    /// What keeps an index from being built, if anything does.
-    pub obstacle: Option<String>,
+    /// What would make the step fail.
+    pub obstacles: Vec<Finding>,
     /// How long it would take in seconds, at the rate of a run that was interrupted, or else at the
     /// usual rate under the engine's throttle.
     pub estimate_seconds: Option<f64>,
@@ -71,7 +71,7 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// What a finding is about. All but the last kind mean that something does not hold.
+/// What a finding is about. All but [`FindingKind::LeftOut`] mean that something does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
@@ -85,11 +85,29 @@ pub enum FindingKind {
     MissingIndex,
     /// An index of the name that is another one.
     OtherIndex,
+    /// An index of another name that makes the server refuse the wanted one.
+    EquivalentIndex,
+    /// An index cannot be added, since the collection has as many as the server allows.
+    TooManyIndexes,
     /// Documents that stop a unique index.
     Duplicates,
+    /// Documents that stop an index, since two of its fields are lists.
+    ParallelArrays,
+    /// A unique index that refuses what documents are to be changed to.
+    UniqueIndex,
+    /// Published documents that neither a list nor a look-up finds. They keep no migration from
+    /// being applied.
+    Unreachable,
     /// Something that is left as it is, with the reason: references that point nowhere, what
     /// somebody chose, what nothing is known about.
     LeftOut,
+}
+
+impl FindingKind {
+    /// Returns whether an index of the collection stands where the wanted one belongs.
+    pub(crate) const fn is_other_index(self) -> bool {
+        matches!(self, Self::OtherIndex | Self::EquivalentIndex)
+    }
 }
 
 /// What a look at the data of one migration found.
@@ -111,7 +129,7 @@ impl Step {
         match self {
             Self::Fill(fill) => Some((fill.collection, fill.pending(set_aside))),
             Self::LeaveOut(leave_out) => leave_out.documents.clone(),
-            Self::Index(_) | Self::Insert(_) => None,
+            Self::Index(_) | Self::Insert(_) | Self::Inspect(_) => None,
         }
     }
 
@@ -125,7 +143,7 @@ impl Step {
             Self::Fill(fill) => fill.is_pending(database, set_aside).await,
             Self::Index(index) => Ok(!index.exists(database).await?),
             Self::Insert(insert) => insert.is_pending(database).await,
-            Self::LeaveOut(_) => Ok(false),
+            Self::LeaveOut(_) | Self::Inspect(_) => Ok(false),
         }
     }
 
@@ -141,7 +159,7 @@ impl Step {
                 let count = i64::try_from(insert.documents.len()).unwrap_or(i64::MAX);
                 Ok(if insert.is_pending(database).await? { count } else { 0 })
             }
-            Self::Index(_) | Self::LeaveOut(_) => {
+            Self::Index(_) | Self::LeaveOut(_) | Self::Inspect(_) => {
                 Ok(self.is_pending(database, set_aside).await?.into())
             }
         }
@@ -154,33 +172,37 @@ impl Step {
             Self::Index(index) => format!("index {} on {}", index.name(), index.collection),
             Self::Insert(insert) => insert.what.clone(),
             Self::LeaveOut(leave_out) => leave_out.what.clone(),
+            Self::Inspect(inspection) => inspection.what.clone(),
         }
     }
 
-    /// What a run would do, in numbers; none where that is nothing worth a word.
+    /// Returns what a run would do, in numbers, and what would make it fail. `earlier` are the steps
+    /// that would run before this one.
     pub(crate) async fn plan(
         &self,
         database: &Database,
+        earlier: &[Step],
         set_aside: &[SetAside],
         rate: f64,
-    ) -> Result<Option<PlannedStep>> {
+    ) -> std::result::Result<Vec<PlannedStep>, StepsError> {
         let what = self.what();
-        if let Self::LeaveOut(leave_out) = self {
-            let left_out = leave_out.report(database).await?;
-            return Ok(left_out.map(|left| PlannedStep {
-                what,
+        if let Some(reported) = self.report(database).await? {
+            let planned = reported.into_iter().map(|left| PlannedStep {
+                what: left.what.clone(),
                 changes: 0,
                 index: None,
-                obstacle: None,
+                obstacles: Vec::new(),
                 estimate_seconds: None,
                 left_out: Some(left),
-            }));
+            });
+            return Ok(planned.collect());
         }
         let changes = self.remaining(database, set_aside).await?;
         let (mut index, mut estimate_seconds) = (None, None);
-        let obstacle = match self {
-            Self::Index(index) if changes > 0 => index.obstacle(database).await?,
-            _ => None,
+        let obstacles = match self {
+            Self::Index(index) if changes > 0 => index.obstacles(database, earlier).await?,
+            Self::Fill(fill) if changes > 0 => fill.obstacles(database, set_aside).await?,
+            _ => Vec::new(),
         };
         if let Self::Fill(fill) = self
             && changes > 0
@@ -190,7 +212,8 @@ impl Step {
             let documents = changes as f64;
             estimate_seconds = Some(documents / rate);
         }
-        Ok(Some(PlannedStep { what, changes, index, obstacle, estimate_seconds, left_out: None }))
+        let left_out = None;
+        Ok(vec![PlannedStep { what, changes, index, obstacles, estimate_seconds, left_out }])
     }
 
     /// What does not hold, with the names of documents.
@@ -198,7 +221,7 @@ impl Step {
         &self,
         database: &Database,
         set_aside: &[SetAside],
-    ) -> Result<Vec<Finding>> {
+    ) -> std::result::Result<Vec<Finding>, StepsError> {
         let what = self.what();
         let finding = |kind, count, documents, remedy: &str| Finding {
             kind,
@@ -240,22 +263,22 @@ impl Step {
             }
             Self::Index(index) => {
                 if !index.exists(database).await? {
-                    let found = match index.obstacle(database).await? {
-                        Some(remedy) => finding(FindingKind::OtherIndex, 1, Vec::new(), &remedy),
-                        None => finding(FindingKind::MissingIndex, 1, Vec::new(), "`up` builds it"),
-                    };
-                    findings.push(found);
-                    for documents in index.duplicates(database).await? {
-                        let count = i64::try_from(documents.len()).unwrap_or(i64::MAX);
-                        let remedy = "change all but one of them";
-                        findings.push(finding(FindingKind::Duplicates, count, documents, remedy));
+                    let obstacles = index.obstacles(database, &[]).await?;
+                    // What is in its way says that it is not there.
+                    if !obstacles.iter().any(|one| one.kind.is_other_index()) {
+                        let remedy = "`up` builds it";
+                        findings.push(finding(FindingKind::MissingIndex, 1, Vec::new(), remedy));
                     }
+                    findings.extend(obstacles);
                 }
             }
-            Self::LeaveOut(leave_out) => {
-                if let Some(left) = leave_out.report(database).await? {
-                    let LeftOut { reason, count, examples, .. } = left;
-                    findings.push(finding(FindingKind::LeftOut, count, examples, &reason));
+            Self::LeaveOut(_) | Self::Inspect(_) => {
+                for left in self.report(database).await?.unwrap_or_default() {
+                    let LeftOut { what, reason: remedy, count, examples: documents, unreachable } =
+                        left;
+                    let kind =
+                        if unreachable { FindingKind::Unreachable } else { FindingKind::LeftOut };
+                    findings.push(Finding { kind, what, count, documents, remedy });
                 }
             }
         }
@@ -284,7 +307,11 @@ pub(crate) async fn without_matches(
 }
 
 /// Some of the documents that a filter matches.
-async fn examples(database: &Database, collection: &str, filter: Document) -> Result<Vec<Bson>> {
+pub(crate) async fn examples(
+    database: &Database,
+    collection: &str,
+    filter: Document,
+) -> Result<Vec<Bson>> {
     let limit = i64::try_from(EXAMPLES).unwrap_or(i64::MAX);
     let collection = database.collection::<Document>(collection);
     let found = collection.find(filter).projection(doc! { "_id": 1 }).limit(limit);
@@ -332,6 +359,7 @@ impl LeaveOut {
             reason: self.reason.clone(),
             count: 0,
             examples: Vec::new(),
+            unreachable: false,
         };
         if let Some((collection, filter)) = &self.documents {
             left_out.examples = examples(database, collection, filter.clone()).await?;

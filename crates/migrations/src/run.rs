@@ -134,6 +134,10 @@ impl Engine {
         if !is_settled {
             return Ok(Some(Task { steps, entry: Some(entry), predecessor }));
         }
+        let is_news = self.has_news(&steps, &entry.left_out, patience).await;
+        if is_news.map_err(|error| RunError::of_steps(id, error))? {
+            return Ok(Some(Task { steps, entry: Some(entry), predecessor }));
+        }
         warn_of(id, &entry.left_out);
         self.set(id, |status| status.settle(&entry));
         Ok(None)
@@ -316,7 +320,8 @@ impl Engine {
             ledger.update(id, fence, doc! { "verify": verify }).await.map_err(of_ledger)?;
             // An old program that goes on writing is always a document ahead: what a round changed
             // nothing of has to be the same as before it.
-            let findings = step.verify(database, &set_aside).await.map_err(of_database)?;
+            let findings = step.verify(database, &set_aside).await;
+            let findings = findings.map_err(|error| RunError::of_steps(id, error))?;
             let some = findings.first().map(|finding| finding.documents.clone());
             let some = some.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
             let what = format!("{} ({left} left: {})", step.what(), some.join(", "));
@@ -340,12 +345,10 @@ impl Engine {
         let Inner { database, ledger, .. } = &*self.0;
         let (id, fence) = (claim.definition.id, claim.lease.fence());
         let of_database = |source| RunError::of_database(id, source);
-        let reports = steps.iter().filter_map(|step| match step {
-            Step::LeaveOut(leave_out) => Some(leave_out.report(database)),
-            _ => None,
-        });
-        let reports = try_join_all(reports).await.map_err(of_database)?;
-        let left_out: Vec<_> = reports.into_iter().flatten().collect();
+        let reports = steps.iter().map(|step| step.report(database));
+        let reports = try_join_all(reports).await;
+        let reports = reports.map_err(|error| RunError::of_steps(id, error))?;
+        let left_out: Vec<_> = reports.into_iter().flatten().flatten().collect();
         failpoint::at("before_applied").await;
         let set_aside = self.set_aside(claim.definition).await?;
         let modified: i64 = parts.iter().map(|part| part.modified).sum();
@@ -428,7 +431,7 @@ impl Engine {
                 let inserted = transact(&mut session, &stop, &insertion).await;
                 (insert.what.clone(), self.told_apart(id, fence, inserted).await?)
             }
-            Step::LeaveOut(_) => return Ok(None),
+            Step::LeaveOut(_) | Step::Inspect(_) => return Ok(None),
         };
         Ok((modified > 0).then_some(Part { what, modified }))
     }

@@ -1,5 +1,10 @@
 //! What is wrong with what is stored, as the services report it.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,6 +76,36 @@ impl IntegrityFinding {
     }
 }
 
+impl IntegrityFinding {
+    /// Returns the finding about documents some of whose fields cannot be read, given with their
+    /// ids, or `None` if there are none. A field is given with what was found there. The message
+    /// says how many documents each of them is about.
+    pub fn about_fields(
+        collection: &str,
+        found: &[(String, Vec<String>)],
+        message: &str,
+    ) -> Option<Self> {
+        let mut counts = BTreeMap::<&str, u64>::new();
+        for field in found.iter().flat_map(|(_, fields)| fields.iter().collect::<BTreeSet<_>>()) {
+            *counts.entry(field).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(field, count)| (Reverse(*count), *field));
+        let more = counts.len().saturating_sub(Self::MAX_FIELDS);
+        let shown = counts.iter().take(Self::MAX_FIELDS);
+        let mut shown: Vec<_> = shown.map(|(field, count)| format!("{field} ({count})")).collect();
+        if more > 0 {
+            shown.push(format!("{more} more"));
+        }
+        let message = format!("{}. {message}", shown.join(", "));
+        let reasons = found.iter().map(|(id, fields)| (id.clone(), fields.join("; ")));
+        Self::about_each(IntegrityKind::UnreadableField, collection, reasons, message)
+    }
+
+    /// The most fields that a message names.
+    const MAX_FIELDS: usize = 20;
+}
+
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -126,5 +161,32 @@ impl IntegrityKind {
     /// Whether a repair removes it without losing anything.
     pub const fn is_repairable(self) -> bool {
         matches!(self, Self::MissingParent | Self::DeadRedirect | Self::RedirectLoop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_cannot_be_read_are_counted_by_documents_the_most_frequent_first() {
+        let found = [
+            ("1", vec!["date: array"]),
+            ("2", vec!["technologies: object", "date: array"]),
+            ("3", vec!["date: bool", "date: bool"]),
+        ];
+        let found = found.map(|(id, fields)| {
+            (id.to_owned(), fields.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        });
+        let finding = IntegrityFinding::about_fields("stories", &found, "Correct it.").unwrap();
+        let expected = "date: array (2), date: bool (1), technologies: object (1). Correct it.";
+        assert_eq!(finding.message, expected);
+        assert_eq!((finding.kind, finding.count), (IntegrityKind::UnreadableField, 3));
+        assert_eq!(finding.reasons[1], "technologies: object; date: array");
+        assert_eq!(IntegrityFinding::about_fields("stories", &[], ""), None);
+
+        let many = [("1".to_owned(), (0..23).map(|n| format!("f{n}: array")).collect())];
+        let finding = IntegrityFinding::about_fields("stories", &many, "").unwrap();
+        assert!(finding.message.ends_with(", 3 more. "), "{}", finding.message);
     }
 }

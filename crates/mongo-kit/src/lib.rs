@@ -4,6 +4,7 @@
 //! Nothing here knows sections, stories or HTTP.
 
 mod cached;
+mod collections;
 mod connect;
 pub mod document;
 mod error;
@@ -11,6 +12,10 @@ pub mod lenient;
 mod watch;
 
 pub use cached::Cached;
+pub use collections::{
+    UnsuitableCollection, UnsuitableCollections, UnsuitableKind, refuse_unsuitable,
+    unsuitable_collections,
+};
 pub use connect::{ConnectError, Connection, DeploymentError};
 pub use error::{DatabaseError, is_duplicate_key, is_transient};
 pub use watch::{Stamp, Watch};

@@ -691,14 +691,14 @@ mod tests {
             assert!(members.keeps(name, &stored), "{name}");
         }
         assert!(!members.keeps("summary", &stored));
-        let body = members.onto(&stored).unwrap();
+        let body = members.changes_of(&stored).unwrap();
         assert_eq!((body.title, body.technologies), (None, None));
         assert_eq!(body.is_featured, Some(false));
 
         let mut changed = stored.clone();
         changed["technologies"][59] = json!("Go");
         changed["is_featured"] = json!(true);
-        let error = patch(&changed).await.onto(&stored).unwrap_err();
+        let error = patch(&changed).await.changes_of(&stored).unwrap_err();
         let fields: Vec<_> = error.field_errors().iter().map(|error| &*error.field).collect();
         assert_eq!(fields, ["technologies"]);
     }

@@ -214,6 +214,11 @@ impl Service {
             Self::Content => "content",
         }
     }
+
+    /// Returns the service whose ledger is called so.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Self::Sections, Self::Content].into_iter().find(|service| service.name() == name)
+    }
 }
 
 /// Which database to work on.

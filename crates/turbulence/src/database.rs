@@ -6,13 +6,17 @@ use std::{
 };
 
 use local_mongod::{DataDir, LocalMongod, Options};
-use mongo_kit::{Connection, DeploymentError};
+use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use service_kit::{Settings, settings::Sources};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, failure::Failure, progress};
+use crate::{
+    cli::{self, Service},
+    failure::Failure,
+    progress,
+};
 
 /// How long a command waits for a database that is away, or for a primary to be elected.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -69,6 +73,13 @@ impl Database {
         Ok(Self { connection, settings, mongod })
     }
 
+    /// Refuses a database in which a collection of a site is a view, capped or a time series:
+    /// documents in it cannot be changed, and each command would fail later and in other words.
+    pub(crate) async fn check_collections(&self, names: &[&str]) -> Result<(), Failure> {
+        let found = unsuitable_collections(self.connection.database(), names).await?;
+        Ok(refuse_unsuitable(found)?)
+    }
+
     /// What to tell a person about where the data is.
     pub(crate) fn describe(&self, data_dir: &Path) -> String {
         let (addresses, name) = (self.connection.addresses(), &self.settings.mongodb.database);
@@ -119,6 +130,17 @@ fn shell_word(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Returns the collections of an existing site that a service writes to, or that both do.
+pub(crate) fn collections(only: Option<Service>) -> Vec<&'static str> {
+    let of_sections = sections_service::COLLECTIONS.iter();
+    let of_content = content_service::COLLECTIONS.iter();
+    match only {
+        Some(Service::Sections) => of_sections.copied().collect(),
+        Some(Service::Content) => of_content.copied().collect(),
+        None => of_sections.chain(of_content).copied().collect(),
+    }
 }
 
 /// Waits until the server can be used, if waiting can help.

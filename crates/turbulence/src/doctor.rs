@@ -13,7 +13,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer, cli::Doctor, database::Database, failure::Failure, lines::Lines, report,
+    answer::Answer,
+    cli::Doctor,
+    database::{Database, collections},
+    failure::Failure,
+    lines::Lines,
+    report,
     sections::Sections,
 };
 
@@ -54,6 +59,7 @@ async fn with_database(
     answer: &mut Answer,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    database.check_collections(&collections(None)).await?;
     let sections = sections_service::bind(&database.settings.on_loopback()).await?;
     let sections = Sections::start(sections);
     let result = async {

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Deployment(#[from] mongo_kit::DeploymentError),
     #[error(transparent)]
+    Collections(#[from] mongo_kit::UnsuitableCollections),
+    #[error(transparent)]
     Bind(#[from] service_kit::server::BindError),
     #[error(transparent)]
     Service(#[from] data_service::StartupError),

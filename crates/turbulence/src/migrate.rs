@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     answer::Answer,
     cli::{Migrate, MigrateAction},
-    database::Database,
+    database::{Database, collections},
     failure::Failure,
     sections::Sections,
 };
@@ -46,6 +46,13 @@ async fn with_database(
     answer: &mut Answer,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    let names = collections(arguments.options.service);
+    if matches!(
+        arguments.action,
+        MigrateAction::Plan | MigrateAction::Verify | MigrateAction::Up(_)
+    ) {
+        database.check_collections(&names).await?;
+    }
     let settings = database.settings.on_loopback();
     let sections = sections(&settings, &arguments.action).await?;
     let url = sections.as_ref().map_or(&settings.sections.url, Sections::url);

@@ -17,7 +17,7 @@ use crate::lines::Lines;
 
 pub(crate) use findings::{findings, repairs};
 pub(crate) use look::{plan, verification};
-pub(crate) use status::{problem, status, unknown};
+pub(crate) use status::{problem, status, unknown, unsuitable};
 
 /// How many of the documents that something is about are named.
 const EXAMPLES: usize = 3;
@@ -84,7 +84,7 @@ fn part(Part { what, modified }: &Part) -> String {
 /// What was left as it is, and why.
 pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines {
     let mut text = Lines::default();
-    for LeftOut { what, reason, count, examples } in all {
+    for LeftOut { what, reason, count, examples, unreachable: _ } in all {
         if examples.is_empty() {
             _ = writeln!(text, "  {what}: {reason}");
             continue;

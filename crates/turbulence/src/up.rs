@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     cli,
-    database::Database,
+    database::{Database, collections},
     failure::Failure,
     import::{self, Loaded, Source},
     lines::Lines,
@@ -68,6 +68,7 @@ async fn with_database(
     database: &Database,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
+    database.check_collections(&collections(None)).await?;
     let data_dir = &arguments.database.data_dir;
     let source = match (&arguments.import, arguments.demo) {
         (Some(folder), _) => Some(Source::Folder(folder.clone())),

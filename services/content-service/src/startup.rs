@@ -33,7 +33,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url)?;
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, |connection| {
+    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
             .with_users(users.clone())
@@ -74,8 +74,9 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let migrations =
-        |database: &Database| store::migrations::all(database, clock, &settings.admin, sections);
+    let migrations = |database: &Database| {
+        store::migrations::all(database, connection, clock, &settings.admin, sections)
+    };
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

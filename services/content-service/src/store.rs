@@ -7,6 +7,7 @@ mod kind;
 mod list;
 pub(crate) mod migrations;
 mod moves;
+mod report;
 mod slugs;
 mod users;
 mod write;
@@ -52,6 +53,9 @@ pub(crate) const STORIES: &str = "stories";
 pub(crate) const PROJECTS: &str = "projects";
 pub(crate) const PAGES: &str = "pages";
 pub(crate) const USERS: &str = "users";
+
+/// The collections of an existing site that this service writes to.
+pub const COLLECTIONS: &[&str] = &[STORIES, PROJECTS, PAGES, USERS];
 
 /// What the service is called in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";

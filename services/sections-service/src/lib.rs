@@ -11,3 +11,4 @@ mod store;
 
 pub use http::openapi;
 pub use startup::{NAME, bind, bind_beside, bind_preview, engine, inspector, run};
+pub use store::COLLECTIONS;

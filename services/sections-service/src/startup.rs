@@ -63,7 +63,7 @@ async fn bind_with(
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, |connection| {
+    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
         let store = SectionStore::new(connection, Clock::system());
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
@@ -90,6 +90,7 @@ pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
 
 /// The migrations of the service, for its database.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
-    let (version, migrations) = (env!("CARGO_PKG_VERSION"), |_: &_| store::migrations::all(clock));
+    let (version, migrations) =
+        (env!("CARGO_PKG_VERSION"), |_: &_| store::migrations::all(connection, clock));
     data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
 }

@@ -30,6 +30,9 @@ use crate::domain::{Redirects, Sections};
 
 const COLLECTION: &str = "sections";
 
+/// The collections of an existing site that this service writes to.
+pub const COLLECTIONS: &[&str] = &[COLLECTION];
+
 /// Where sections were: one rule for each path that one had.
 const REDIRECTS: &str = "section_redirects";
 

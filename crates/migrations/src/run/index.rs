@@ -1,7 +1,7 @@
 //! Building an index, so that it is known later whose it is.
 
 use async_trait::async_trait;
-use mongodb::{ClientSession, bson::oid::ObjectId};
+use mongodb::{ClientSession, bson::oid::ObjectId, error::Error};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -45,23 +45,25 @@ impl Engine {
         let written = transact(session, stop, &intent).await;
         let record = self.told_apart(id, fence, written).await?;
         failpoint::at("index_before_build").await;
-        let Err(source) = index.create(database).await else { return Ok(1) };
+        let source = match index.create(database).await {
+            Ok(()) if index.exists(database).await.map_err(of_database)? => return Ok(1),
+            // The server takes it for one that it has, such as a hidden one of this name.
+            Ok(()) => Error::custom("an index of this name and these keys cannot be used"),
+            Err(source) => source,
+        };
         if mongo_kit::is_transient(&source) {
             // Nothing is in its way, and the server may go on building it.
             return Err(of_database(source));
         }
-        if server_code(&source).is_some() {
+        if server_code(&source).is_some() || source.get_custom::<&str>().is_some() {
             // It was not built, so that one which somebody builds in its place is not ours.
             let undo = Undo { journal, ledger, record: &record, fence };
             let unsaid = transact(session, stop, &undo).await;
             self.told_apart(id, fence, unsaid).await?;
         }
-        let duplicates = index.duplicates(database).await.unwrap_or_default();
-        let groups = duplicates.iter().map(|group| {
-            let ids: Vec<_> = group.iter().map(ToString::to_string).collect();
-            format!("the documents {} have the same key", ids.join(", "))
-        });
-        let documents = groups.map(|group| format!("; {group}")).collect();
+        let obstacles = index.obstacles(database, &[]).await.unwrap_or_default();
+        let obstacles = obstacles.iter().map(|found| format!("; {}", found.in_words()));
+        let documents = obstacles.collect();
         let (index, collection) = (index.name().to_owned(), index.collection);
         Err(RunError::Index { id, index, collection, documents, source: source.into() })
     }

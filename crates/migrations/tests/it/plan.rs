@@ -97,23 +97,6 @@ async fn a_plan_names_the_index_that_finds_the_documents_if_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_plan_says_what_keeps_an_index_from_being_built() {
-    let database = TestDatabase::new().await;
-    let obstacle = async || {
-        let plan = plan(&database, Given::steps([index("a_1")]), fast()).await;
-        assert_eq!(plan.steps[0].changes, 1);
-        plan.steps[0].obstacle.clone()
-    };
-    assert_eq!(obstacle().await, None);
-    let create =
-        doc! { "createIndexes": "items", "indexes": [{ "key": { "b": -1 }, "name": "a_1" }] };
-    database.database().run_command(create).await.unwrap();
-    let expected = "drop or rename the index with the keys { \"b\": -1 }";
-    assert_eq!(obstacle().await.as_deref(), Some(expected));
-    run(&database, [index("a_1")]).await.unwrap_err();
-}
-
-#[tokio::test]
 async fn a_plan_estimates_how_long_a_run_would_take() {
     let database = TestDatabase::new().await;
     insert_items(&database, 1_000).await;

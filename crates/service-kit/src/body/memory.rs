@@ -227,7 +227,7 @@ fn members<T: Body + 'static>(request: HttpRequest, mut payload: Payload) -> Rea
         let members = Members::<T>::from_request(&request, &mut payload).await?;
         let stored = json!({ "title": "A day", "content": "<p>x</p>", "section_id": null });
         assert!(!members.keeps("content", &stored));
-        members.onto(&stored).map(drop)
+        members.changes_of(&stored).map(drop)
     })
 }
 

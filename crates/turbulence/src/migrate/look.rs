@@ -1,9 +1,21 @@
 //! Looking: status, plan, verify. Nothing is written.
 
 use migrations::{MigrationReport, Problem, Report, Verification};
+use mongo_kit::{UnsuitableCollection, unsuitable_collections};
+use serde::Serialize;
 
 use super::{Answer, Engines};
-use crate::{failure::Failure, report};
+use crate::{cli::Service, database::collections, failure::Failure, report};
+
+/// The answer of `status` about a service.
+#[derive(Serialize)]
+struct StatusReport<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// Collections that keep the migrations from running.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unsuitable_collections: Vec<UnsuitableCollection>,
+}
 
 /// What the ledgers say, whatever state they are in.
 pub(super) async fn status(
@@ -14,7 +26,13 @@ pub(super) async fn status(
     let mut reports = Vec::new();
     for engine in engines.wanted() {
         let report = engine.report().await?;
-        answer.add(report.service, &report::status(&report), &report);
+        let database = engines.connection.database();
+        let names = collections(Service::of(engine.service()));
+        let unsuitable = unsuitable_collections(database, &names).await?;
+        let mut text = report::status(&report);
+        text.append(&report::unsuitable(&unsuitable));
+        let shown = StatusReport { report: &report, unsuitable_collections: unsuitable };
+        answer.add(report.service, &text, &shown);
         reports.push(report);
     }
     if is_check { check(&reports) } else { Ok(()) }

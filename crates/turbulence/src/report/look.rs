@@ -14,7 +14,7 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
             continue;
         }
         let is_pending = steps.iter().any(|step| step.changes > 0);
-        let is_stopped = steps.iter().any(|step| step.obstacle.is_some());
+        let is_stopped = steps.iter().any(|step| !step.obstacles.is_empty());
         let state = match (waits_for, is_pending) {
             (Some(_), _) => "would wait",
             _ if is_stopped => "would fail",
@@ -27,6 +27,9 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
             _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
+            for obstacle in &step.obstacles {
+                text.append(&finding(obstacle, "    stop:  "));
+            }
         }
         text.append_with_margin("    aside:", &set_aside(aside));
         let left = steps.iter().filter_map(|step| step.left_out.as_ref());
@@ -35,11 +38,8 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
     text
 }
 
-/// What stops a step, or how documents are found and how long they take.
+/// How documents are found and how long they take.
 fn effort(step: &PlannedStep) -> String {
-    if let Some(obstacle) = &step.obstacle {
-        return format!(", but another index has this name; {obstacle}");
-    }
     let Some(seconds) = step.estimate_seconds else { return String::new() };
     let found = match &step.index {
         Some(index) => format!("by the index {index}"),
@@ -56,28 +56,41 @@ pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lin
         if let Some(of_ledger) = of_ledger {
             _ = writeln!(text, "      ledger: {}", problem(of_ledger));
         }
-        for finding in findings {
-            let Finding { kind, what, count, documents: some, remedy } = finding;
-            let line = match kind {
-                FindingKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
-                FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
-                FindingKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
-                FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
-                FindingKind::OtherIndex => {
-                    format!("{what}: another index has this name; {remedy}")
-                }
-                FindingKind::Duplicates => {
-                    format!("{what}: {count} documents have the same key; {remedy}")
-                }
-                FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
-                FindingKind::LeftOut => format!("{what}: {count} ({remedy})"),
+        for found in findings {
+            let margin = match found.kind {
+                FindingKind::LeftOut => "    left:  ",
+                FindingKind::Unreachable => "    lost:  ",
+                _ => "      ",
             };
-            let margin = if *kind == FindingKind::LeftOut { "    left:  " } else { "      " };
-            _ = writeln!(text, "{margin}{line}");
-            if !some.is_empty() {
-                _ = writeln!(text, "{margin}    {}", documents(some, *count));
-            }
+            text.append(&finding(found, margin));
         }
+    }
+    text
+}
+
+/// What is wrong or to be known, with some of the documents that it is about.
+fn finding(found: &Finding, margin: &str) -> Lines {
+    let Finding { kind, what, count, documents: some, remedy } = found;
+    let line = match kind {
+        FindingKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
+        FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
+        FindingKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
+        FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
+        FindingKind::OtherIndex => format!("{what}: another index has this name; {remedy}"),
+        FindingKind::Duplicates => {
+            format!("{what}: {count} documents have the same key as another; {remedy}")
+        }
+        FindingKind::ParallelArrays => {
+            format!("{what}: {count} documents have lists in two of its fields; {remedy}")
+        }
+        FindingKind::UniqueIndex => format!("{what}: {count} documents are refused; {remedy}"),
+        FindingKind::EquivalentIndex | FindingKind::TooManyIndexes => format!("{what}: {remedy}"),
+        FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
+        FindingKind::LeftOut | FindingKind::Unreachable => format!("{what}: {count} ({remedy})"),
+    };
+    let mut text = Lines::from(format_args!("{margin}{line}"));
+    if !some.is_empty() {
+        _ = writeln!(text, "{margin}    {}", documents(some, *count));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! Where migrations stand, as the ledger has it.
 
 use migrations::{Entry, MigrationReport, Part, Problem, Report, State};
+use mongo_kit::UnsuitableCollection;
 use mongodb::bson::DateTime;
 
 use super::{holder, left_out, remaining, set_aside, so_far, speed, without};
@@ -42,6 +43,15 @@ pub(crate) fn unknown(report: &Report) -> Lines {
     let mut text = Lines::default();
     for id in &report.unknown {
         _ = writeln!(text, "  {id:<28}left alone: not known to this program, but to a newer one");
+    }
+    text
+}
+
+/// Returns a line for each collection that keeps the migrations from running.
+pub(crate) fn unsuitable(collections: &[UnsuitableCollection]) -> Lines {
+    let mut text = Lines::default();
+    for one in collections {
+        _ = writeln!(text, "  {one}");
     }
     text
 }

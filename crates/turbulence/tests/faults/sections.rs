@@ -189,7 +189,7 @@ pub(crate) async fn a_section_that_is_deleted_meanwhile_is_reported() -> Tally {
     for _ in rounds(1) {
         let (site, blog) = change_meanwhile(doc! { "is_deleted": true }).await;
         let count = i64::from(STORIES);
-        let orphans = "stories in a section that does not exist".to_owned();
+        let orphans = "stories in a deleted section".to_owned();
         assert_eq!(left_out(&site).await, [(orphans.clone(), count)]);
         let verified = site.run(&["migrate", "verify"]).await;
         assert!(verified.stdout.contains(&orphans), "{verified:#?}");

@@ -27,6 +27,7 @@ const CONTENT: [&str; 8] = [
     "0005_user_id",
     "0006_backfill_section_id",
     "0007_content_indexes",
+    "0009_content_report",
 ];
 
 const BACKFILL: &str = "0006_backfill_section_id";

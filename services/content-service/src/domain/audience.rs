@@ -45,6 +45,13 @@ impl Directory {
         Hidden::Of(self.hidden.clone())
     }
 
+    /// Returns the sections that hide their content although no editor wants that: those that are
+    /// deleted and those that cannot be read.
+    pub(crate) fn hidden_by_fault(&self) -> Vec<ObjectId> {
+        let is_fault = |section: &&SectionEntry| section.is_deleted || section.is_unreadable;
+        self.sections.iter().filter(is_fault).map(|section| section.id).collect()
+    }
+
     /// The section with this slug, as far as the audience sees it.
     pub(crate) fn by_slug(&self, slug: &str, audience: &Audience) -> Option<&SectionEntry> {
         let visible = self.sections.iter().filter(|section| match audience {

@@ -57,8 +57,8 @@ impl<K: Kind> ContentStore<K> {
             let common = match Reading::<K>::new(&document) {
                 Ok(Reading { common, unreadable, .. }) => {
                     if !unreadable.is_empty() {
-                        let reasons: Vec<_> = unreadable.iter().map(ToString::to_string).collect();
-                        fields.push((common.id.to_string(), reasons.join("; ")));
+                        let unreadable = unreadable.iter().map(ToString::to_string).collect();
+                        fields.push((common.id.to_string(), unreadable));
                     }
                     common
                 }
@@ -83,8 +83,7 @@ impl<K: Kind> ContentStore<K> {
         };
         let kind = IntegrityKind::UnreadableDocument;
         let broken = IntegrityFinding::about_each(kind, K::COLLECTION, broken, UNREADABLE);
-        let kind = IntegrityKind::UnreadableField;
-        let fields = IntegrityFinding::about_each(kind, K::COLLECTION, fields, UNREADABLE_FIELDS);
+        let fields = IntegrityFinding::about_fields(K::COLLECTION, &fields, UNREADABLE_FIELDS);
         Ok(broken.into_iter().chain(fields).chain(KINDS.into_iter().filter_map(finding)).collect())
     }
 

@@ -5,11 +5,13 @@ mod backfill;
 mod dates;
 pub(crate) mod indexes;
 mod normalise;
+mod report;
 mod slugs;
 
 use std::sync::Arc;
 
 use migrations::{Definition, Kind, Migration, Step};
+use mongo_kit::Connection;
 use mongodb::{
     Database,
     bson::{Document, doc},
@@ -20,6 +22,7 @@ use service_kit::{clock::Clock, settings};
 /// All migrations, in the order in which they run. The ids say the same.
 pub(crate) fn all(
     database: &Database,
+    connection: &Connection,
     clock: Clock,
     admin: &settings::Admin,
     sections: &SectionsClient,
@@ -35,6 +38,7 @@ pub(crate) fn all(
         Arc::new(backfill::BackfillSectionId::new(sections)),
         Arc::new(indexes::ContentIndexes),
         Arc::new(dates::ContentDates::new(database)),
+        Arc::new(report::ContentReport::new(connection, sections)),
     ]
 }
 

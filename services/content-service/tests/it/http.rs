@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, Document, doc, oid::ObjectId};
 use test_support::{TOKEN, TestDatabase};
 
-use crate::support::{MIGRATIONS, Site, ask, day, page, project, section_id, story, with};
+use crate::support::{Site, ask, day, page, project, section_id, story, with};
 
 /// Content whose ids are the same in every run.
 async fn insert_fixed(database: &TestDatabase) {
@@ -339,7 +339,8 @@ async fn health_says_how_the_service_is() {
     }
     let (status, body) = site.content.get("/health/ready").await;
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("ready")));
-    assert_eq!(body["checks"]["migrations"]["applied"], MIGRATIONS);
+    let migrations = &body["checks"]["migrations"];
+    assert_eq!(migrations["applied"], migrations["total"], "{body}");
     let (status, body) = site.content.get("/warmup").await;
     assert_eq!((status.as_u16(), body["database"].as_str()), (200, Some("connected")));
 }

@@ -13,6 +13,7 @@ mod permalinks;
 mod plain_shapes;
 mod races;
 mod replicas;
+mod report;
 mod resolve;
 mod sections_service;
 mod support;

@@ -10,8 +10,8 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    BACKFILL, MIGRATIONS, all_content, changed, day, entry, left_out, migrate, migrate_with_admin,
-    migration, page, profile, profiled, project, section_id, stored, story, with, without,
+    BACKFILL, all_content, changed, day, entry, left_out, migrate, migrate_with_admin, migration,
+    page, profile, profiled, project, section_id, stored, story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
@@ -135,7 +135,8 @@ async fn an_empty_database_is_migrated_too() {
     migrate(&database).await;
     let applied =
         doc! { "state": "applied", "attempts": 1_i64, "left_out.count": { "$not": { "$gt": 0 } } };
-    assert_eq!(database.count("content_migrations", applied).await, MIGRATIONS);
+    let all = database.count("content_migrations", doc! {}).await;
+    assert_eq!((database.count("content_migrations", applied).await, all > 0), (all, true));
     for collection in ["stories", "projects", "pages", "users"] {
         assert_eq!(database.count(collection, doc! {}).await, 0);
     }
@@ -571,7 +572,8 @@ async fn an_existing_section_id_stays_even_one_that_points_nowhere() {
     let left = left_out(&database, "0006_backfill_section_id").await;
     for collection in COLLECTIONS {
         assert_eq!(left[&format!("{collection} with section_id null")].1, 1);
-        assert_eq!(left[&format!("{collection} in a section that does not exist")].1, 4);
+        // A number is no reference, which the report of what cannot be read says.
+        assert_eq!(left[&format!("{collection} in a section that does not exist")].1, 3);
     }
 }
 

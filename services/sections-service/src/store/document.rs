@@ -81,6 +81,7 @@ pub(super) struct UnreadableSection {
     pub(super) error: Unreadable,
     pub(super) slug: Option<String>,
     pub(super) is_deleted: bool,
+    pub(super) is_published: bool,
 }
 
 pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
@@ -97,7 +98,9 @@ pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
                 let mut reader = FieldReader::new(document);
                 let slug = reader.text("slug");
                 let is_deleted = reader.flag("is_deleted").unwrap_or_default();
-                parsed.unreadable.push(UnreadableSection { error, slug, is_deleted });
+                let is_published = reader.flag("is_published").unwrap_or_default();
+                let section = UnreadableSection { error, slug, is_deleted, is_published };
+                parsed.unreadable.push(section);
             }
         }
     }

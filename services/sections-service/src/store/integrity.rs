@@ -1,8 +1,8 @@
 //! What is wrong with the stored sections and redirects, and repairing what is safe to repair.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use data_service::Abort;
+use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
 use models::{IntegrityFinding, IntegrityKind, ObjectId};
 use mongodb::{
@@ -29,9 +29,32 @@ impl SectionStore {
         let faults = faults.into_iter().filter_map(|(kind, ids)| {
             IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
         });
-        let kind = IntegrityKind::UnreadableField;
-        let fields = IntegrityFinding::about_each(kind, COLLECTION, fields, message(kind));
+        let message = message(IntegrityKind::UnreadableField);
+        let fields = IntegrityFinding::about_fields(COLLECTION, &fields, message);
         Ok(broken.chain(fields).chain(faults).collect())
+    }
+
+    /// Returns the published sections that neither a list nor a look-up finds: those that cannot be
+    /// read, and those that no way from the top leads to.
+    pub(crate) async fn unreachable(&self) -> Result<Unreachable> {
+        let Parsed { stored, unreadable, .. } = parse(&documents(&self.collection).await?);
+        let broken = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
+        let mut ids: Vec<_> = broken.map(|one| one.error.into_parts().0).collect();
+        let published = stored.iter().filter(|one| one.section.is_published);
+        let published: HashSet<_> = published.map(|one| one.section.id.to_string()).collect();
+        let is_out_of_reach = |kind: &IntegrityKind| {
+            matches!(
+                kind,
+                IntegrityKind::Cycle
+                    | IntegrityKind::MissingParent
+                    | IntegrityKind::DeletedParent
+                    | IntegrityKind::Unreachable
+            )
+        };
+        let (faults, ..) = self.look().await?;
+        let faults = faults.into_iter().filter(|(kind, _)| is_out_of_reach(kind));
+        ids.extend(faults.flat_map(|(_, ids)| ids).filter(|id| published.contains(id)));
+        Ok(Unreachable { collection: COLLECTION, ids })
     }
 
     /// Repairs what can be repaired without losing anything, and says what that was. Every document
@@ -57,7 +80,7 @@ impl SectionStore {
 
     /// What is wrong with what can be read, and what cannot be read, by collection; the fields
     /// that cannot be read in the sections that can.
-    async fn look(&self) -> Result<(Findings, Broken, Vec<(String, String)>)> {
+    async fn look(&self) -> Result<(Findings, Broken, Vec<(String, Vec<String>)>)> {
         let Parsed { stored, unreadable, fields } = parse(&documents(&self.collection).await?);
         let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
         let unreadable = parsed(sections.iter().map(|(id, _)| id));
@@ -71,7 +94,11 @@ impl SectionStore {
         let tree = Tree::new(stored, HashSet::new());
         let redirects = Redirects::from_iter(redirects);
         let findings = inspect(&tree, &redirects, &unreadable);
-        let fields = fields.iter().map(|(id, field)| (id.to_string(), field.to_string())).collect();
+        let mut of_sections = BTreeMap::<_, Vec<_>>::new();
+        for (id, field) in fields {
+            of_sections.entry(id.to_string()).or_default().push(field.to_string());
+        }
+        let fields = of_sections.into_iter().collect();
         Ok((findings, [(COLLECTION, sections), (REDIRECTS, rules)], fields))
     }
 

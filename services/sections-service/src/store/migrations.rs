@@ -4,21 +4,28 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use migrations::{Definition, Fill, Index, Insert, Kind, Migration, Step, StepsError};
+use data_service::report::from_integrity;
+use migrations::{
+    Definition, Fill, Index, Insert, Inspect, Inspection, Kind, LeftOut, Migration, Step,
+    StepsError,
+};
+use mongo_kit::Connection;
 use mongodb::{
     bson::{self, Document, doc},
     options::IndexOptions,
 };
 use service_kit::clock::Clock;
 
-use super::{COLLECTION, REDIRECTS};
+use super::{COLLECTION, REDIRECTS, SectionStore};
 
 /// All migrations. Append; never reorder.
-pub(crate) fn all(clock: Clock) -> Vec<Arc<dyn Migration>> {
+pub(crate) fn all(connection: &Connection, clock: Clock) -> Vec<Arc<dyn Migration>> {
+    let inspection = SectionInspection(SectionStore::new(connection, clock.clone()));
     vec![
         Arc::new(SectionIndexes),
         Arc::new(SeedInitialSections { clock }),
         Arc::new(RedirectIndexes),
+        Arc::new(SectionReport(Arc::new(inspection))),
     ]
 }
 
@@ -103,6 +110,52 @@ impl RedirectIndexes {
             Step::Index(Index::new(REDIRECTS, "path_1", doc! { "path": 1 }, unique)),
             Step::Index(Index::new(REDIRECTS, "section_id_1", doc! { "section_id": 1 }, plain)),
         ]
+    }
+}
+
+/// Reports what is wrong with the sections. Changes nothing.
+struct SectionReport(Arc<SectionInspection>);
+
+/// Reads all sections and redirects.
+#[derive(Debug)]
+struct SectionInspection(SectionStore);
+
+impl SectionReport {
+    fn step(&self) -> Step {
+        Step::Inspect(Inspection {
+            what: "sections that something is wrong with".to_owned(),
+            collections: &[COLLECTION, REDIRECTS],
+            inspector: self.0.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Migration for SectionReport {
+    fn definition(&self) -> Definition {
+        Definition {
+            id: "0004_section_report",
+            kind: Kind::Schema,
+            blocking: false,
+            requires: &[],
+            revision: 1,
+            summary: "what is wrong with the sections is known",
+        }
+    }
+
+    fn specification(&self) -> Document {
+        doc! { "steps": [self.step().specification()] }
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        Ok(vec![self.step()])
+    }
+}
+
+#[async_trait]
+impl Inspect for SectionInspection {
+    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+        Ok(from_integrity(self.0.faults().await?, [self.0.unreachable().await?]))
     }
 }
 

@@ -136,7 +136,7 @@ async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on
     assert!(text.contains(interrupted) && text.contains(&format!("{done} of 200")), "{text}");
 
     let ended = site.migrate(&["up", "--no-throttle"]).await;
-    let all = "stories without is_published → true: 200";
+    let all = "stories without is_published become public: 200";
     assert!(ended.success().contains(all), "{ended:#?}");
     assert_eq!(site.database.count("stories", published()).await, 200);
 }
@@ -150,7 +150,7 @@ async fn where_there_is_no_terminal_progress_is_told_in_lines_of_json() {
     let line = lines.next_back().unwrap();
     assert_eq!(line["service"], "content", "{line:#}");
     assert_eq!(line["migration"], "0001_published_flag");
-    assert_eq!(line["step"], "stories without is_published → true");
+    assert_eq!(line["step"], "stories without is_published become public");
     assert_eq!(line["total"], 200);
     assert!(line["modified"].as_i64().unwrap() > 0, "{line:#}");
     assert!(line["rate"].as_f64().unwrap() > 0.0, "{line:#}");
@@ -200,6 +200,6 @@ async fn a_pause_stops_a_process_that_runs_and_a_resume_lets_the_next_one_go_on(
     assert!(text.contains(paused) && text.contains(&format!("{done} of 200")), "{text}");
     site.migrate(&["resume", "0001_published_flag"]).await.success();
     let ended = site.migrate(&["up", "--no-throttle"]).await;
-    let all = "stories without is_published → true: 200";
+    let all = "stories without is_published become public: 200";
     assert!(ended.success().contains(all), "{ended:#?}");
 }

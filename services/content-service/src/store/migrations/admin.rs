@@ -5,7 +5,7 @@ use migrations::{Definition, Fill, Insert, Kind, LeaveOut, Migration, Step, Step
 use mongo_kit::lenient::id_text;
 use mongodb::{
     Collection, Database,
-    bson::{DateTime, Document, doc},
+    bson::{DateTime, Document, doc, oid::ObjectId},
 };
 use service_kit::{clock::Clock, settings};
 
@@ -19,6 +19,8 @@ pub(super) struct Admin {
     clock: Clock,
     email: Option<String>,
     name: Option<String>,
+    /// The `_id` of the user whom the settings name, if this process creates it.
+    new_id: ObjectId,
 }
 
 impl Admin {
@@ -31,17 +33,21 @@ impl Admin {
             clock,
             email: given(&settings.email),
             name: given(&settings.name),
+            new_id: ObjectId::new(),
         }
     }
 
-    /// The id of the user whom the settings name; without that setting, of the first admin.
+    /// The id of the user whom the settings name, who may still have to be created; without that
+    /// setting, of the first admin.
     async fn id(&self) -> mongodb::error::Result<Option<String>> {
         let filter = match &self.email {
             Some(email) => doc! { "email": email },
             None => doc! { "role": "admin" },
         };
         let admin = self.users.find_one(filter).sort(doc! { "_id": 1 }).await?;
-        Ok(admin.and_then(|admin| admin.get("_id").map(id_text)))
+        let id = admin.and_then(|admin| admin.get("_id").map(id_text));
+        // A plan is asked before `0004` has run, and says what a run will do after it.
+        Ok(id.or_else(|| self.email.as_ref().map(|_| self.new_id.to_hex())))
     }
 }
 
@@ -68,6 +74,7 @@ impl Migration for CreateAdminUser {
         };
         let now = DateTime::from_millis(self.0.clock.now().timestamp_millis());
         let user = doc! {
+            "_id": self.0.new_id,
             "email": email,
             "name": self.0.name.as_ref().unwrap_or(email),
             "role": "admin",

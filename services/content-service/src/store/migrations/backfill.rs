@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document, doc, oid};
 use sections_client::SectionsClient;
 
 use super::definition;
-use crate::store::{PAGES, PROJECTS, STORIES};
+use crate::store::{Oddities, PAGES, PROJECTS, STORIES, not_deleted};
 
 /// Which content belongs to which section, as the frontend used to say it: collection, page type,
 /// slug of the section.
@@ -44,11 +44,10 @@ impl Migration for BackfillSectionId {
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        let mut sections = self.sections.entries().await.map_err(|error| {
-            StepsError::Dependency { name: "sections-service".to_owned(), cause: error.into() }
+        let sections = self.sections.entries().await.map_err(|error| StepsError::Dependency {
+            name: "sections-service".to_owned(),
+            cause: error.into(),
         })?;
-        // A deleted section is none to link to, and its content is as good as an orphan.
-        sections.retain(|section| !section.is_deleted);
         let mut steps: Vec<Step> = PARTS
             .iter()
             .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))
@@ -57,6 +56,7 @@ impl Migration for BackfillSectionId {
         for collection in [STORIES, PROJECTS, PAGES] {
             steps.push(without_section(collection));
             steps.push(orphans(&sections, collection));
+            steps.push(in_trash(&sections, collection));
             steps.push(misplaced(&sections, collection));
         }
         Ok(steps)
@@ -80,7 +80,8 @@ fn link(
     }
     let of_type = page_type.map(|page_type| format!(" of type {page_type}")).unwrap_or_default();
     let what = format!("{collection}{of_type} → section {slug}");
-    match sections.iter().find(|section| section.slug == slug) {
+    // A deleted section is none to link to.
+    match sections.iter().find(|section| !section.is_deleted && section.slug == slug) {
         Some(section) => {
             Fill::set(what, collection, filter, doc! { "section_id": section.id.to_string() })
         }
@@ -105,10 +106,17 @@ fn without_section(collection: &'static str) -> Step {
 }
 
 fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
-    let mut known: Vec<Bson> = sections.iter().flat_map(forms).collect();
-    known.push(Bson::Null);
-    let filter = doc! { "section_id": { "$nin": known } };
+    let known: Vec<Bson> = sections.iter().flat_map(forms).collect();
+    let filter = refers(doc! { "$nin": known });
     leave(collection, "in a section that does not exist", "an existing value stays", filter)
+}
+
+fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Step {
+    // What is wrong with a section that cannot be read, sections-service reports.
+    let deleted = sections.iter().filter(|section| section.is_deleted && !section.is_unreadable);
+    let filter = refers(doc! { "$in": deleted.flat_map(forms).collect::<Vec<_>>() });
+    let reason = "an existing value stays; the public does not see them";
+    leave(collection, "in a deleted section", reason, filter)
 }
 
 /// Content in a section for content of another kind.
@@ -118,16 +126,24 @@ fn misplaced(sections: &[SectionEntry], collection: &'static str) -> Step {
         PROJECTS => ContentType::Project,
         _ => ContentType::Page,
     };
-    let others = sections.iter().filter(|section| section.content_type != fitting);
-    let ids: Vec<_> = others.flat_map(forms).collect();
-    let filter = doc! { "section_id": { "$in": ids } };
+    let live = sections.iter().filter(|section| !section.is_deleted);
+    let others = live.filter(|section| section.content_type != fitting);
+    let filter = refers(doc! { "$in": others.flat_map(forms).collect::<Vec<_>>() });
     leave(collection, "in a section for other content", "an existing value stays", filter)
 }
 
-/// Some programs keep references as ObjectIds.
-fn forms(section: &SectionEntry) -> [Bson; 2] {
-    let object_id = oid::ObjectId::from_bytes(section.id.bytes());
-    [Bson::from(section.id.to_string()), Bson::from(object_id)]
+/// Matches content with such a section that is not deleted: the integrity report counts the same.
+fn refers(mut to: Document) -> Document {
+    to.insert("$type", ["string", "objectId"].to_vec());
+    to.insert("$not", doc! { "$type": "array" });
+    doc! { "$and": [{ "section_id": to }, not_deleted(Oddities::ANY)] }
+}
+
+/// The forms in which content refers to a section. Some programs write the digits in upper case,
+/// or keep references as ObjectIds.
+fn forms(section: &SectionEntry) -> [Bson; 3] {
+    let (object_id, text) = (oid::ObjectId::from_bytes(section.id.bytes()), section.id.to_string());
+    [Bson::from(text.to_uppercase()), Bson::from(text), Bson::from(object_id)]
 }
 
 fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Step {

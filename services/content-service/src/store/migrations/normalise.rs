@@ -1,11 +1,15 @@
 //! Fields that early stories lack.
 
 use async_trait::async_trait;
-use migrations::{Assign, Definition, Fill, Kind, Migration, Step, StepsError};
+use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
+use mongo_kit::lenient;
 use mongodb::bson::{Document, doc};
 
 use super::{declared, definition, lacks};
-use crate::store::STORIES;
+use crate::{
+    domain::Hidden,
+    store::{Oddities, PROJECTS, Projects, STORIES, drafts, kind::absent_values, public},
+};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;
@@ -13,23 +17,62 @@ pub(super) struct PublishedFlag;
 #[async_trait]
 impl Migration for PublishedFlag {
     fn definition(&self) -> Definition {
-        definition("0001_published_flag", Kind::Backfill, "stories say whether they are published")
+        Definition {
+            // Since 2 it skips what plainly says that it is a draft.
+            revision: 2,
+            ..definition(
+                "0001_published_flag",
+                Kind::Backfill,
+                "stories say whether they are published",
+            )
+        }
     }
 
     fn specification(&self) -> Document {
-        declared(&[Self::step()])
+        declared(&Self::all())
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![Self::step()])
+        Ok(Self::all().into())
     }
 }
 
 impl PublishedFlag {
-    fn step() -> Step {
-        let published = doc! { "is_published": true };
-        let what = "stories without is_published → true";
-        Fill::set(what, STORIES, lacks("is_published"), published)
+    fn all() -> [Step; 4] {
+        let unsaid = |which: Document| doc! { "$and": [lacks("is_published"), which] };
+        let report = |what: &str, reason: &str, documents| {
+            let (what, reason) = (what.to_owned(), reason.to_owned());
+            Step::LeaveOut(LeaveOut { what, reason, documents: Some(documents) })
+        };
+        let publish =
+            |what: &str, which| Fill::set(what, STORIES, which, doc! { "is_published": true });
+        // What is deleted does not become public, so that it is counted by itself.
+        let mut not_deleted = lenient::flag_values(false);
+        not_deleted.extend(absent_values());
+        let shown = doc! { "deleted": { "$in": not_deleted, "$not": { "$type": "array" } } };
+        let mut projects = public::<Projects>(&Hidden::Of([].into()), Oddities::ANY);
+        projects.insert("is_published", doc! { "$in": absent_values().to_vec() });
+        [
+            publish(
+                "stories without is_published become public",
+                unsaid(doc! { "$and": [shown.clone(), drafts::not_a_draft()] }),
+            ),
+            publish(
+                "deleted stories without is_published → true",
+                unsaid(doc! { "$nor": [shown, drafts::is_draft()] }),
+            ),
+            report(
+                "stories without is_published that say that they are drafts",
+                "their `status`, `draft`, `published` or `visibility` keeps them from the public: \
+                 an editor publishes them",
+                (STORIES, unsaid(drafts::is_draft())),
+            ),
+            report(
+                "projects without is_published",
+                "they are public, as a project is that does not say otherwise",
+                (PROJECTS, projects),
+            ),
+        ]
     }
 }
 

@@ -1,0 +1,43 @@
+//! The integrity report of a service as its migrations report it.
+
+use migrations::LeftOut;
+use models::IntegrityFinding;
+use mongodb::bson::Bson;
+
+/// Returns what an inspection of a migration reports: the findings of the integrity report, so that
+/// `plan`, `up`, `verify` and `status` agree with `doctor`, and published items that nobody finds.
+pub fn from_integrity(
+    findings: impl IntoIterator<Item = IntegrityFinding>,
+    unreachable: impl IntoIterator<Item = Unreachable>,
+) -> Vec<LeftOut> {
+    let findings = findings.into_iter().map(|finding| LeftOut {
+        what: format!("{} {}", finding.collection, finding.kind.title()),
+        reason: finding.message,
+        count: i64::try_from(finding.count).unwrap_or(i64::MAX),
+        examples: examples(finding.ids),
+        unreachable: false,
+    });
+    let unreachable = unreachable.into_iter().filter(|found| !found.ids.is_empty());
+    let unreachable = unreachable.map(|found| LeftOut {
+        what: format!("published {} that nobody finds", found.collection),
+        reason: "no list and no look-up has them; the other findings say why".to_owned(),
+        count: i64::try_from(found.ids.len()).unwrap_or(i64::MAX),
+        examples: examples(found.ids),
+        unreachable: true,
+    });
+    findings.chain(unreachable).collect()
+}
+
+/// Published items of a collection that neither a list nor a look-up finds.
+#[derive(Debug)]
+pub struct Unreachable {
+    /// The collection that has them.
+    pub collection: &'static str,
+    /// The `_id`s of all of them, as text.
+    pub ids: Vec<String>,
+}
+
+/// Returns the first of some ids, as the ledger has them.
+fn examples(ids: Vec<String>) -> Vec<Bson> {
+    ids.into_iter().take(LeftOut::MAX_EXAMPLES).map(Bson::from).collect()
+}

@@ -1,0 +1,98 @@
+//! What a person should know about the content once everything else is done.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use data_service::report::from_integrity;
+use migrations::{
+    Definition, Inspect, Inspection, Kind, LeaveOut, LeftOut, Migration, Step, StepsError,
+};
+use models::IntegrityKind;
+use mongo_kit::Connection;
+use mongodb::bson::{Document, doc};
+use sections_client::SectionsClient;
+
+use super::{declared, definition};
+use crate::{
+    domain::Directory,
+    store::{COLLECTIONS, Oddities, PROJECTS, not_deleted, report::DataReport},
+};
+
+/// Reports what is wrong with the content. Changes nothing.
+pub(super) struct ContentReport(Arc<ContentInspection>);
+
+/// Reads all content.
+struct ContentInspection {
+    data: DataReport,
+    sections: SectionsClient,
+}
+
+impl ContentReport {
+    pub(super) fn new(connection: &Connection, sections: &SectionsClient) -> Self {
+        let data = DataReport::new(connection);
+        Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut without_slug = not_deleted(Oddities::ANY);
+        without_slug.insert("slug", doc! { "$in": [null, ""] });
+        vec![
+            Step::LeaveOut(LeaveOut {
+                what: "projects without slug".to_owned(),
+                reason:
+                    "they are in lists, and have no address of their own until an editor gives \
+                         them one"
+                        .to_owned(),
+                documents: Some((PROJECTS, without_slug)),
+            }),
+            Step::Inspect(Inspection {
+                what: "content that something is wrong with".to_owned(),
+                collections: COLLECTIONS,
+                inspector: self.0.clone(),
+            }),
+        ]
+    }
+}
+
+#[async_trait]
+impl Migration for ContentReport {
+    fn definition(&self) -> Definition {
+        definition("0009_content_report", Kind::Schema, "what is wrong with the content is known")
+    }
+
+    fn specification(&self) -> Document {
+        declared(&self.steps())
+    }
+
+    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        Ok(self.steps())
+    }
+}
+
+#[async_trait]
+impl Inspect for ContentInspection {
+    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+        let entries = self.sections.entries().await.map_err(|error| StepsError::Dependency {
+            name: "sections-service".to_owned(),
+            cause: error.into(),
+        })?;
+        let sections = Directory::new(entries);
+        let mut findings = self.data.findings(&sections).await?;
+        findings.retain(|finding| !is_reported_by_backfill(finding.kind));
+        Ok(from_integrity(findings, self.data.unreachable(&sections).await?))
+    }
+}
+
+/// Returns whether the migration that links content to sections reports this already.
+fn is_reported_by_backfill(kind: IntegrityKind) -> bool {
+    matches!(
+        kind,
+        IntegrityKind::MissingSection | IntegrityKind::DeletedSection | IntegrityKind::WrongType
+    )
+}
+
+impl std::fmt::Debug for ContentInspection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContentInspection").finish_non_exhaustive()
+    }
+}
