@@ -142,3 +142,48 @@ pub fn current_trace_id() -> Option<String> {
     let span_context = context.span().span_context().clone();
     span_context.is_valid().then(|| span_context.trace_id().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_forges_no_log_line_on_a_terminal() {
+        let (buffer, hostile) = (Buffer::default(), "x\u{1b}[2J\r\n\u{9b}\u{202e}ERROR forged");
+        let writer = buffer.clone();
+        let format = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(format), || {
+            let span = tracing::info_span!("request", path = %hostile);
+            span.in_scope(|| tracing::info!(shown = %hostile, count = 1, "read {hostile}"));
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let escaped = r"x\u{1b}[2J\r\n\u{9b}\u{202e}ERROR forged";
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "", "{text:?}");
+        let expected = format!("read {escaped} shown={escaped} count=1");
+        assert!(line.contains(&expected), "{line}");
+        assert!(line.contains(&format!("path={escaped}")), "{line}");
+    }
+}

@@ -68,11 +68,10 @@ pub(crate) async fn run(
     let mut lines = Lines::default();
     let said = result?.describe();
     for (place, line) in said.iter().enumerate() {
-        match place {
-            0 => {
-                lines.line(format_args!("Loaded {line}. The next start links it to its sections."))
-            }
-            _ => lines.line(format_args!("{line}")),
+        if place == 0 {
+            _ = writeln!(lines, "Loaded {line}. The next start links it to its sections.");
+        } else {
+            _ = writeln!(lines, "{line}");
         }
     }
     lines.print();

@@ -95,9 +95,11 @@ mod tests {
     #[test]
     fn a_value_stays_within_its_line() {
         let mut lines = Lines::default();
-        lines.line(format_args!("one {}", "a\nb"));
-        _ = writeln!(lines, "two {}", "\u{1b}[2J\r\n");
-        _ = write!(lines, "three {}", "\n\n");
+        let one = "a\nb";
+        lines.line(format_args!("one {one}"));
+        let (two, three) = ("\u{1b}[2J\r\n", "\n\n");
+        _ = writeln!(lines, "two {two}");
+        _ = write!(lines, "three {three}");
         let mut all = Lines::default();
         all.append_with_margin("  ", &lines);
         all.blank();

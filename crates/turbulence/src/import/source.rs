@@ -45,13 +45,13 @@ impl Source {
                 let entries = entries(folder)?;
                 match database_folder(folder, &entries)? {
                     Some(database) => {
-                        let mut listing = list(&database, entries_of(&database)?)?;
+                        let mut listing = list(&database, &entries_of(&database)?)?;
                         // The others are about the whole.
                         let files = entries.iter().filter(|entry| !entry.metadata.is_dir());
                         listing.unread.extend(files.map(Entry::file_name));
                         Ok(listing)
                     }
-                    None => list(folder, entries),
+                    None => list(folder, &entries),
                 }
             }
         }
@@ -129,11 +129,11 @@ fn database_folder(folder: &Path, entries: &[Entry]) -> Result<Option<PathBuf>, 
     }
 }
 
-fn list(folder: &Path, entries: Vec<Entry>) -> Result<Listing, ImportError> {
+fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
     let shown = folder.display().to_string();
     let (mut inputs, mut unread, mut described) = (Vec::<Input>::new(), Vec::new(), Vec::new());
     let mut refused = Vec::new();
-    for entry in &entries {
+    for entry in entries {
         match entry.role() {
             Role::Documents(input) => inputs.push(input),
             Role::Metadata(collection) => described.push((entry, collection)),

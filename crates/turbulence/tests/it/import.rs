@@ -190,7 +190,7 @@ fn every_type() -> Vec<RawDocumentBuf> {
         "_id": 1,
         "z": "first", "a": "second", "z2": { "b": 1, "a": 2 },
         "int": 5, "long": 5i64, "large": 9_007_199_254_740_993i64, "double": 5.0,
-        "fraction": 65.613_616_999_999_977, "zero": -0.0, "infinite": f64::INFINITY,
+        "fraction": 65.613_616_999_999_98, "zero": -0.0, "infinite": f64::INFINITY,
         "decimal": "1.10".parse::<Decimal128>().unwrap(),
         "before": DateTime::from_millis(-1), "after": DateTime::from_millis(i64::MAX),
         "id": ObjectId::from_bytes([7; 12]), "timestamp": Timestamp { time: 1, increment: 2 },
