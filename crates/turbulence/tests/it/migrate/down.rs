@@ -200,7 +200,7 @@ async fn a_run_that_is_live_is_waited_for_not_passed_over() {
     site.lease("content", 9, -1).await;
     let ended = down.ended().await;
     let answer: Value = serde_json::from_str(ended.success()).unwrap();
-    assert_eq!(answer["content"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["content"].as_array().unwrap().len(), 3);
     assert_eq!(site.database.count("stories", linked()).await, 0);
     down_all(&site).await;
 }

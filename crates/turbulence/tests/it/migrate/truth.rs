@@ -306,8 +306,8 @@ async fn sections_whose_slugs_are_missing_or_double_stop_the_index_and_are_named
     let line = ended.failure(1);
     for part in [
         "slug_1_not_deleted",
-        "4 documents share a key",
-        "2 documents share a key",
+        "4 documents have the same key",
+        "2 documents have the same key",
         "they have no `slug`",
     ] {
         assert!(line.contains(part), "{part}: {line}");
