@@ -30,7 +30,7 @@ impl Finding {
         };
         match self.kind {
             FindingKind::Duplicates => {
-                format!("{count} documents share a key with others{named}: {remedy}")
+                format!("{count} documents have the same key as others{named}: {remedy}")
             }
             FindingKind::ParallelArrays => {
                 format!("{count} documents have lists in two of its fields{named}: {remedy}")

@@ -76,9 +76,8 @@ fn unsuitable_collection(found: &Document) -> Option<UnsuitableCollection> {
         _ => return None,
     };
     let source = options.and_then(|options| options.get_str("viewOn").ok());
-    let is_whole = options
-        .and_then(|options| options.get_array("pipeline").ok())
-        .is_none_or(Vec::is_empty);
+    let is_whole =
+        options.and_then(|options| options.get_array("pipeline").ok()).is_none_or(Vec::is_empty);
     let remedy = match (kind, source) {
         (UnsuitableKind::View, Some(source)) if is_whole => {
             format!(

@@ -78,7 +78,7 @@ fn finding(found: &Finding, margin: &str) -> Lines {
         FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
         FindingKind::OtherIndex => format!("{what}: another index has this name; {remedy}"),
         FindingKind::Duplicates => {
-            format!("{what}: {count} documents have the same key as another; {remedy}")
+            format!("{what}: {count} documents have the same key as others; {remedy}")
         }
         FindingKind::ParallelArrays => {
             format!("{what}: {count} documents have lists in two of its fields; {remedy}")

@@ -18,7 +18,7 @@ const LONG_LEASE: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 10;
 
 /// All migrations of both services.
-const MIGRATIONS: i64 = 11;
+const MIGRATIONS: i64 = 14;
 
 /// The owner of each fence of each service, by what the server has written down of every change
 /// of hands; fails where there are two, or a fence is missing.

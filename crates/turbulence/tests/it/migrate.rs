@@ -7,6 +7,7 @@ mod look;
 mod operate;
 mod set_aside;
 mod system;
+mod truth;
 mod up;
 
 use mongodb::bson::{DateTime, Document, doc};

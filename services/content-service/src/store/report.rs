@@ -3,14 +3,19 @@
 
 use data_service::report::Unreachable;
 use futures_util::TryStreamExt;
+use migrations::LeftOut;
 use models::{IntegrityFinding, IntegrityKind};
 use mongo_kit::{Connection, lenient};
-use mongodb::{bson::doc, error::Result};
+use mongodb::{
+    bson::{Bson, Document, RawDocumentBuf, doc},
+    error::Result,
+};
 use service_kit::clock::Clock;
 
 use super::{
-    ContentStore, Kind, Oddities, Pages, Projects, Stories, USERS, UserStore, kind::Reading,
-    public, references,
+    ContentStore, Kind, Oddities, Pages, Projects, Stories, USERS, UserStore,
+    kind::{Reading, absent_values},
+    not_deleted, public, references,
 };
 use crate::domain::{Directory, Hidden};
 
@@ -56,7 +61,56 @@ impl DataReport {
     }
 }
 
+impl DataReport {
+    /// Returns what nothing is wrong with and a person may want to know. These are no steps of the
+    /// migrations that they belong to, since no index finds the documents: looking for them at each
+    /// start would read whole collections.
+    pub(crate) async fn notes(&self) -> Result<Vec<LeftOut>> {
+        let mut unsaid = public::<Projects>(&Hidden::Of([].into()), Oddities::ANY);
+        unsaid.insert("is_published", doc! { "$in": absent_values().to_vec() });
+        let mut without_slug = not_deleted(Oddities::ANY);
+        without_slug.insert("slug", doc! { "$in": [null, ""] });
+        let notes = [
+            (
+                "projects without is_published",
+                "they are public, as a project is that does not say otherwise",
+                unsaid,
+            ),
+            (
+                "projects without slug",
+                "they are in lists, and have no address of their own until an editor gives them one",
+                without_slug,
+            ),
+        ];
+        let mut found = Vec::new();
+        for (what, reason, filter) in notes {
+            found.extend(self.projects.note(what, reason, filter).await?);
+        }
+        Ok(found)
+    }
+}
+
 impl<K: Kind> ContentStore<K> {
+    /// Counts documents and names some of them. Returns `None` if there are none.
+    async fn note(&self, what: &str, reason: &str, filter: Document) -> Result<Option<LeftOut>> {
+        let count = self.collection.count_documents(filter.clone()).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let limit = i64::try_from(LeftOut::MAX_EXAMPLES).unwrap_or(i64::MAX);
+        let some = self.collection.find(filter).projection(doc! { "_id": 1 });
+        let some: Vec<RawDocumentBuf> =
+            some.sort(doc! { "_id": 1 }).limit(limit).await?.try_collect().await?;
+        let id = |document: &RawDocumentBuf| Bson::try_from(document.get("_id").ok()??).ok();
+        Ok(Some(LeftOut {
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+            count: i64::try_from(count).unwrap_or(i64::MAX),
+            examples: some.iter().filter_map(id).collect(),
+            unreachable: false,
+        }))
+    }
+
     /// Returns the items that say that they are public and that neither a list nor a look-up finds.
     ///
     /// Both restrict the public's filter ([`public`]) to items that can be read, and to those whose

@@ -6,10 +6,7 @@ use mongo_kit::lenient;
 use mongodb::bson::{Document, doc};
 
 use super::{declared, definition, lacks};
-use crate::{
-    domain::Hidden,
-    store::{Oddities, PROJECTS, Projects, STORIES, drafts, kind::absent_values, public},
-};
+use crate::store::{STORIES, drafts, kind::absent_values};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;
@@ -38,20 +35,14 @@ impl Migration for PublishedFlag {
 }
 
 impl PublishedFlag {
-    fn all() -> [Step; 4] {
+    fn all() -> [Step; 3] {
         let unsaid = |which: Document| doc! { "$and": [lacks("is_published"), which] };
-        let report = |what: &str, reason: &str, documents| {
-            let (what, reason) = (what.to_owned(), reason.to_owned());
-            Step::LeaveOut(LeaveOut { what, reason, documents: Some(documents) })
-        };
         let publish =
             |what: &str, which| Fill::set(what, STORIES, which, doc! { "is_published": true });
         // What is deleted does not become public, so that it is counted by itself.
         let mut not_deleted = lenient::flag_values(false);
         not_deleted.extend(absent_values());
         let shown = doc! { "deleted": { "$in": not_deleted, "$not": { "$type": "array" } } };
-        let mut projects = public::<Projects>(&Hidden::Of([].into()), Oddities::ANY);
-        projects.insert("is_published", doc! { "$in": absent_values().to_vec() });
         [
             publish(
                 "stories without is_published become public",
@@ -61,17 +52,13 @@ impl PublishedFlag {
                 "deleted stories without is_published → true",
                 unsaid(doc! { "$nor": [shown, drafts::is_draft()] }),
             ),
-            report(
-                "stories without is_published that say that they are drafts",
-                "their `status`, `draft`, `published` or `visibility` keeps them from the public: \
-                 an editor publishes them",
-                (STORIES, unsaid(drafts::is_draft())),
-            ),
-            report(
-                "projects without is_published",
-                "they are public, as a project is that does not say otherwise",
-                (PROJECTS, projects),
-            ),
+            Step::LeaveOut(LeaveOut {
+                what: "stories without is_published that say that they are drafts".to_owned(),
+                reason: "their `status`, `draft`, `published` or `visibility` keeps them from the \
+                         public: an editor publishes them"
+                    .to_owned(),
+                documents: Some((STORIES, unsaid(drafts::is_draft()))),
+            }),
         ]
     }
 }

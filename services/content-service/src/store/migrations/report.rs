@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_service::report::from_integrity;
-use migrations::{
-    Definition, Inspect, Inspection, Kind, LeaveOut, LeftOut, Migration, Step, StepsError,
-};
+use migrations::{Definition, Inspect, Inspection, Kind, LeftOut, Migration, Step, StepsError};
 use models::IntegrityKind;
 use mongo_kit::Connection;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::Document;
 use sections_client::SectionsClient;
 
 use super::{declared, definition};
 use crate::{
     domain::Directory,
-    store::{COLLECTIONS, Oddities, PROJECTS, not_deleted, report::DataReport},
+    store::{COLLECTIONS, report::DataReport},
 };
 
 /// Reports what is wrong with the content. Changes nothing.
@@ -33,24 +31,12 @@ impl ContentReport {
         Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
     }
 
-    fn steps(&self) -> Vec<Step> {
-        let mut without_slug = not_deleted(Oddities::ANY);
-        without_slug.insert("slug", doc! { "$in": [null, ""] });
-        vec![
-            Step::LeaveOut(LeaveOut {
-                what: "projects without slug".to_owned(),
-                reason:
-                    "they are in lists, and have no address of their own until an editor gives \
-                         them one"
-                        .to_owned(),
-                documents: Some((PROJECTS, without_slug)),
-            }),
-            Step::Inspect(Inspection {
-                what: "content that something is wrong with".to_owned(),
-                collections: COLLECTIONS,
-                inspector: self.0.clone(),
-            }),
-        ]
+    fn step(&self) -> Step {
+        Step::Inspect(Inspection {
+            what: "content that something is wrong with".to_owned(),
+            collections: COLLECTIONS,
+            inspector: self.0.clone(),
+        })
     }
 }
 
@@ -61,11 +47,11 @@ impl Migration for ContentReport {
     }
 
     fn specification(&self) -> Document {
-        declared(&self.steps())
+        declared(&[self.step()])
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(self.steps())
+        Ok(vec![self.step()])
     }
 }
 
@@ -79,7 +65,9 @@ impl Inspect for ContentInspection {
         let sections = Directory::new(entries);
         let mut findings = self.data.findings(&sections).await?;
         findings.retain(|finding| !is_reported_by_backfill(finding.kind));
-        Ok(from_integrity(findings, self.data.unreachable(&sections).await?))
+        let mut report = self.data.notes().await?;
+        report.extend(from_integrity(findings, self.data.unreachable(&sections).await?));
+        Ok(report)
     }
 }
 
