@@ -133,11 +133,14 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     for _ in 0..ROUNDS {
         idle.extend(latencies(&list).await);
         // Requests come before it and go on, as on a site in use.
-        let leading = latencies(&list);
+        let leading = tokio::spawn({
+            let list = list.clone();
+            async move { latencies(&list).await }
+        });
         let engine = engine();
         let stop = CancellationToken::new();
         let mut statuses = engine.statuses();
-        let running = tokio::spawn({
+        let mut running = tokio::spawn({
             let (engine, stop) = (engine.clone(), stop.clone());
             async move { engine.run(Patience::Command, &stop).await }
         });
@@ -145,8 +148,11 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
             let throttled = |status: &Status| status.progress.as_ref()?.throttled_by;
             all.iter().any(|status| throttled(status).is_some())
         };
-        statuses.wait_for(is_busy).await.unwrap();
-        leading.await;
+        tokio::select! {
+            busy = statuses.wait_for(is_busy) => drop(busy.unwrap()),
+            ended = &mut running => panic!("the backfill left no room for others: {ended:?}"),
+        }
+        leading.await.unwrap();
         let (before, began) = (linked().await, Instant::now());
         busy.extend(latencies(&list).await);
         let elapsed = began.elapsed().as_secs_f64();
