@@ -15,6 +15,7 @@ mod legacy;
 mod limits;
 mod migrate;
 mod openapi;
+mod permalinks;
 mod shutdown;
 mod start_errors;
 mod statuses;
