@@ -45,7 +45,7 @@ schemathesis *options:
     cargo build --package turbulence
     .ci/schemathesis "${CARGO_TARGET_DIR:-target}/debug/turbulence" {{ options }}
 
-# Make TypeScript types from docs/openapi.json and check a client of them (needs Node.js with npm)
+# Lint docs/openapi.json, make TypeScript types from it and check a client of them (needs Node.js with npm)
 typescript:
     npm --prefix clients/typescript ci --no-audit --no-fund
     npm --prefix clients/typescript run check

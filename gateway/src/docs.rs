@@ -94,6 +94,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// This description of the API.
+///
+/// The same file for every caller. It is answered while the services are away, too.
 #[utoipa::path(
     get,
     operation_id = "openapi",
@@ -113,6 +115,9 @@ pub(crate) async fn document(request: HttpRequest, _: NoQuery) -> HttpResponse {
 }
 
 /// The description as a page to browse and to try.
+///
+/// Sends requests to this gateway, with the token that is entered there. It loads nothing from other
+/// hosts.
 #[utoipa::path(
     get,
     operation_id = "docs",

@@ -45,6 +45,9 @@ service_kit::error_responses! {
 }
 
 /// Everything that is wrong with what is stored, for admins.
+///
+/// Joins the reports of the services; while one of them is away there is none. Each finding names the
+/// documents and says what to do about them. Nothing is changed.
 #[utoipa::path(
     get,
     operation_id = "integrity",

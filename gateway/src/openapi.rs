@@ -11,11 +11,11 @@ use models::{ErrorCode, FieldError, IntegrityReport, Problem};
 use serde_json::Value;
 use service_kit::{
     health,
-    openapi::{Bearer, add_errors, codes_of},
+    openapi::{Bearer, add_errors, codes_of, operations},
 };
-use utoipa::openapi::{
-    OpenApi, Ref, RefOr,
-    path::{Operation, PathItem},
+use utoipa::{
+    Modify,
+    openapi::{OpenApi, Ref, RefOr},
 };
 
 use crate::{docs, integrity, path::first_segment, routes::is_routed};
@@ -31,7 +31,10 @@ use crate::{docs, integrity, path::first_segment, routes::is_routed};
             who ask for that with `Accept`."
     ),
     components(schemas(ErrorCode, FieldError, IntegrityReport, Problem)),
-    modifiers(&Bearer)
+    servers(
+        (url = "/", description = "The gateway that answers this document."),
+        (url = "http://127.0.0.1:5001", description = "A gateway on this machine, as `turbulence up` starts it.")
+    )
 )]
 struct Frame;
 
@@ -63,6 +66,7 @@ pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     }
     document.merge(health::openapi());
     document.merge(<Own as utoipa::OpenApi>::openapi());
+    Bearer.modify(&mut document);
     share_errors(&mut document);
     drop_unused(&mut document);
     document
@@ -83,11 +87,6 @@ fn share_errors(document: &mut OpenApi) {
             }
         }
     }
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, patch, .. } = item;
-    [get, put, post, delete, patch].into_iter().flatten()
 }
 
 /// Leaves out tags and schemas of which nothing else speaks: those of routes that are inside only.

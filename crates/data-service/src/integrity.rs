@@ -43,6 +43,8 @@ pub fn routes(config: &mut ServiceConfig) {
 }
 
 /// Everything that is wrong with what the service has stored.
+///
+/// Reads all collections but the texts. Nothing is changed.
 #[utoipa::path(
     get,
     operation_id = "integrity",
@@ -77,6 +79,8 @@ impl Default for Repair {
 }
 
 /// Repairs what can be repaired without losing anything.
+///
+/// Documents are kept as they were before a repair changed or removed them.
 #[utoipa::path(
     post,
     operation_id = "repair_integrity",

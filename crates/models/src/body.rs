@@ -5,7 +5,7 @@ use utoipa::{
     Modify,
     openapi::{
         OpenApi, RefOr, Schema,
-        schema::{AdditionalProperties, AnyOfBuilder, ObjectBuilder, SchemaType},
+        schema::{AdditionalProperties, ObjectBuilder, SchemaType},
     },
 };
 
@@ -29,8 +29,8 @@ pub trait Body: DeserializeOwned {
     const REQUIRED: &'static [&'static str] = &[];
 }
 
-/// Completes the schemas of the bodies in an OpenAPI document: their read-only members, that an enum
-/// has one member, and that an empty list is one of anything.
+/// Completes the schemas of the bodies in an OpenAPI document: their read-only members, and that an
+/// enum has one member.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOnlyMembers;
 
@@ -45,7 +45,6 @@ impl Modify for ReadOnlyMembers {
         add::<PageReplace>(openapi, "PageReplace");
         add::<PagePatch>(openapi, "PagePatch");
         close_variants(openapi, "MovedContent");
-        overlap(openapi, "ResolvedContent");
     }
 }
 
@@ -77,17 +76,6 @@ fn close_variants(openapi: &mut OpenApi, name: &str) {
                     Some(Box::new(AdditionalProperties::FreeForm(false)));
             }
         }
-    }
-}
-
-/// A value can be one of several variants at once, as an empty list is.
-fn overlap(openapi: &mut OpenApi, name: &str) {
-    let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
-    let Some(schema) = schemas.and_then(|all| all.get_mut(name)) else { return };
-    if let RefOr::T(Schema::OneOf(variants)) = schema {
-        let any_of = AnyOfBuilder::new().description(variants.description.take());
-        let any_of = variants.items.drain(..).fold(any_of, AnyOfBuilder::item);
-        *schema = RefOr::T(Schema::AnyOf(any_of.build()));
     }
 }
 
@@ -129,7 +117,58 @@ mod tests {
         assert!(replace["description"].is_string());
         assert_eq!(schemas["MovedContent"]["oneOf"][0]["additionalProperties"], false);
         assert_eq!(schemas["ErrorCode"]["enum"][0], "invalid_path");
-        assert_eq!(schemas["ResolvedContent"]["anyOf"].as_array().map(Vec::len), Some(6));
+    }
+
+    #[test]
+    fn the_kind_of_an_answer_to_a_path_says_which_schema_it_has() {
+        let schemas = schemas();
+        let schema = |reference: &Value| {
+            let name =
+                reference.as_str().and_then(|text| text.strip_prefix("#/components/schemas/"));
+            (name.unwrap_or_default().to_owned(), &schemas[name.unwrap_or_default()])
+        };
+        let resolution = &schemas["Resolution"];
+        assert_eq!(resolution["discriminator"]["propertyName"], "kind");
+        let mapping = resolution["discriminator"]["mapping"].as_object().unwrap();
+        assert_eq!(mapping.keys().collect::<Vec<_>>(), ["item", "moved", "section"]);
+        assert_eq!(resolution["oneOf"].as_array().map(Vec::len), Some(mapping.len()));
+        let mut contents = Vec::new();
+        for (kind, reference) in mapping {
+            assert!(
+                resolution["oneOf"].as_array().unwrap().contains(&json!({ "$ref": reference }))
+            );
+            let (name, joined) = schema(reference);
+            let one = json!([{ "$ref": format!("#/components/schemas/{name}") }]);
+            let of_kind = joined.get("oneOf").unwrap_or(&one).as_array().unwrap();
+            for reference in of_kind {
+                let (_, answer) = schema(&reference["$ref"]);
+                assert_eq!(answer["properties"]["kind"]["enum"], json!([kind]), "{answer}");
+                assert!(answer["required"].as_array().unwrap().contains(&"kind".into()));
+                if kind == "moved" {
+                    continue;
+                }
+                let section = &answer["properties"]["section"]["allOf"];
+                assert_eq!(schema(&section[0]["$ref"]).0, "Section");
+                let (content, described) = schema(&answer["properties"]["content"]["$ref"]);
+                assert!(described.is_object(), "{content}");
+                contents.push((
+                    kind.as_str(),
+                    section[1]["properties"]["content_type"]["enum"][0].clone(),
+                    content,
+                ));
+            }
+        }
+        let expected = [
+            ("item", "story", "Story"),
+            ("item", "project", "Project"),
+            ("item", "page", "Page"),
+            ("section", "story", "List_Story"),
+            ("section", "project", "List_ProjectCard"),
+            ("section", "page", "List_Page"),
+        ];
+        let expected =
+            expected.map(|(kind, content_type, name)| (kind, content_type.into(), name.to_owned()));
+        assert_eq!(contents, expected);
     }
 
     #[test]

@@ -133,9 +133,9 @@ macro_rules! bodies {
         { $($(#[$nullable_doc:meta])+ $nullable:ident: $nullable_type:ident,)* },
         { $($(#[$plain_doc:meta])+ $plain:ident: $plain_type:ident,)* }
     ) => {
-        $(#[$doc])+
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
+        $(#[$doc])+
         pub struct $name {
             $($(#[$own])+ pub $field: $type,)+
             /// Whether the public sees it.
@@ -165,10 +165,13 @@ macro_rules! bodies {
 
 bodies! {
     /// A new story.
+    #[schema(examples(json!({"title": "First light", "content": "<p>It works.</p>", "is_published": true})))]
     StoryCreate,
     /// What a story is to be. What it leaves out stays as it is.
+    #[schema(examples(json!({"title": "First light", "content": "<p>It works.</p>"})))]
     StoryReplace,
     /// Changes of a story.
+    #[schema(examples(json!({"title": "First light, again"})))]
     StoryPatch,
     read_only: ["id", "slug", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {
@@ -180,10 +183,13 @@ bodies! {
 
 bodies! {
     /// A new project.
+    #[schema(examples(json!({"title": "Lamp log", "content": "<p>How it is made.</p>", "summary": "Listens to a lamp.", "technologies": ["Rust"], "is_published": true})))]
     ProjectCreate,
     /// What a project is to be. What it leaves out stays as it is.
+    #[schema(examples(json!({"title": "Lamp log", "content": "<p>How it is made.</p>", "technologies": ["Rust"]})))]
     ProjectReplace,
     /// Changes of a project.
+    #[schema(examples(json!({"is_featured": true})))]
     ProjectPatch,
     read_only: ["id", "slug", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {
@@ -206,10 +212,13 @@ bodies! {
 
 bodies! {
     /// A new page.
+    #[schema(examples(json!({"title": "About", "content": "<p>Who we are.</p>", "page_type": "about", "is_published": true})))]
     PageCreate,
     /// What a page is to be. What it leaves out stays as it is.
+    #[schema(examples(json!({"title": "About", "content": "<p>Who we are.</p>"})))]
     PageReplace,
     /// Changes of a page.
+    #[schema(examples(json!({"content": "<p>Who we are now.</p>"})))]
     PagePatch,
     read_only: ["id", "updatedDate", "deleted", "user_id", "sanitized"],
     nullable: {

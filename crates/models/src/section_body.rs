@@ -11,6 +11,7 @@ use crate::{
 /// A new section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"title": "Notes", "content_type": "story"})))]
 pub struct SectionCreate {
     /// What the navigation shows.
     pub title: Title,
@@ -46,6 +47,7 @@ const fn published() -> bool {
 /// What a section is to be. What it leaves out stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"title": "Notes"})))]
 pub struct SectionReplace {
     /// What the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,7 @@ pub struct SectionReplace {
 /// Changes of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"nav_visibility": "footer"})))]
 pub struct SectionPatch {
     /// What the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]

@@ -30,7 +30,11 @@ pub struct Unreadable {
 
 impl Unreadable {
     /// A document that cannot be read for this reason.
-    pub fn new(collection: &'static str, document: &RawDocument, reason: impl Into<String>) -> Self {
+    pub fn new(
+        collection: &'static str,
+        document: &RawDocument,
+        reason: impl Into<String>,
+    ) -> Self {
         let id = document.get("_id").ok().flatten();
         let id = id.map(lenient::raw_id_text).unwrap_or_default();
         Self { collection, id, reason: reason.into() }

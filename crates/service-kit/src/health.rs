@@ -238,6 +238,8 @@ struct Warmth {
 }
 
 /// Whether the process answers.
+///
+/// Touches neither the database nor another service.
 #[utoipa::path(
     get, path = "/health", tag = "health", operation_id = "health",
     responses((status = 200, description = "It does.", body = Healthy))
@@ -248,6 +250,8 @@ async fn healthy(health: web::Data<Health>) -> HttpResponse {
 }
 
 /// Whether the process runs.
+///
+/// For a liveness probe: restart the process if this does not answer.
 #[utoipa::path(
     get, path = "/health/live", tag = "health", operation_id = "health_live",
     responses((status = 200, description = "It does.", body = Live))
@@ -257,6 +261,8 @@ async fn live() -> HttpResponse {
 }
 
 /// Whether requests can be answered.
+///
+/// For a readiness probe: what is not ready gets no requests. `checks` says which part is not.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health", operation_id = "health_ready",
     responses(
@@ -269,6 +275,8 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
 }
 
 /// Reaches the database, so that the next request finds it warm.
+///
+/// For a scheduler that keeps an idle installation awake.
 #[utoipa::path(
     get, path = "/warmup", tag = "health", operation_id = "warmup",
     responses(

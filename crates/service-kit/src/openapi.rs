@@ -10,6 +10,7 @@ use utoipa::{
         ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
         ResponseBuilder, Type,
         extensions::ExtensionsBuilder,
+        path::{Operation, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -28,16 +29,31 @@ const ALWAYS: [ErrorCode; 4] = [
     ErrorCode::NotReady,
 ];
 
-/// Says in a document how callers say who they are.
+/// Says in a document how callers say who they are, and of each operation whether it wants to know:
+/// one that declares nothing is for everybody.
 #[derive(Debug, Clone, Copy)]
 pub struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, openapi: &mut OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "The token of `auth.static_token`, or one of the identity provider (`auth.mode`).",
+            ))
+            .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+            operation.security.get_or_insert_default();
+        }
     }
+}
+
+/// The operations of a path.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
 }
 
 /// Declares sets of errors for the `responses` of `#[utoipa::path]`. What every route can answer is

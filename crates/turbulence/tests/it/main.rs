@@ -16,6 +16,7 @@ mod limits;
 mod migrate;
 mod openapi;
 mod page_types;
+mod permalinks;
 mod printed;
 mod shutdown;
 mod start_errors;

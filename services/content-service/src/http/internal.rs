@@ -19,6 +19,8 @@ pub(super) struct Whose {
 }
 
 /// The user with this e-mail address.
+///
+/// Tells the other services what the holder of a token may do.
 #[utoipa::path(
     get,
     path = "/internal/users",
@@ -42,7 +44,9 @@ pub(super) struct Which {
     section_ids: String,
 }
 
-/// How much content belongs to sections: all that is not deleted, of every kind.
+/// How much content belongs to sections.
+///
+/// Counts all that is not deleted, of every kind.
 #[utoipa::path(
     get,
     path = "/internal/content/counts",

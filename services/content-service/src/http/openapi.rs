@@ -26,6 +26,10 @@ macro_rules! kind {
             use super::*;
 
             /// A page of the list, newest first.
+            ///
+            /// Follow `next_cursor` with the other parameters unchanged to read the whole list.
+            /// Without a token it has what the public sees; with `include_drafts` and a token also
+            /// what is not published.
             #[utoipa::path(
                 get, path = $list, tag = $tag, operation_id = concat!($tag, "_list"),
                 params(
@@ -44,6 +48,9 @@ macro_rules! kind {
             pub(super) fn list() {}
 
             /// One item, drafts too.
+            ///
+            /// For editors: it needs a token, and finds what is not published as well. What is in
+            /// the trash is not found.
             #[utoipa::path(
                 get, path = $item, tag = $tag, operation_id = concat!($tag, "_by_id"),
                 params(
@@ -62,6 +69,9 @@ macro_rules! kind {
             pub(super) fn by_id() {}
 
             /// Adds an item.
+            ///
+            /// Without `section_id` it belongs to the default section of its kind. The HTML is
+            /// sanitised, a slug is made from the title.
             #[utoipa::path(
                 post, path = $list, tag = $tag, operation_id = concat!($tag, "_create"),
                 params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1,
@@ -80,7 +90,10 @@ macro_rules! kind {
             #[expect(dead_code, reason = "a description")]
             pub(super) fn create() {}
 
-            /// Replaces an item. What the body leaves out stays as it is.
+            /// Replaces an item.
+            ///
+            /// Members that the body leaves out stay as they are. A body that was read with `GET`
+            /// can be sent back; `If-Match` keeps it from overwriting what somebody else wrote since.
             #[utoipa::path(
                 put, path = $item, tag = $tag, operation_id = concat!($tag, "_replace"),
                 params(
@@ -99,6 +112,9 @@ macro_rules! kind {
             pub(super) fn replace() {}
 
             /// Changes some fields of an item.
+            ///
+            /// Members that the body leaves out stay as they are; null empties those that can be
+            /// empty.
             #[utoipa::path(
                 patch, path = $item, tag = $tag, operation_id = concat!($tag, "_patch"),
                 params(
@@ -117,6 +133,8 @@ macro_rules! kind {
             pub(super) fn patch() {}
 
             /// Puts an item into the trash.
+            ///
+            /// It is found by no other route then, and keeps its slug. Restoring it brings it back.
             #[utoipa::path(
                 delete, path = $item, tag = $tag, operation_id = concat!($tag, "_delete"),
                 params(
@@ -130,6 +148,8 @@ macro_rules! kind {
             pub(super) fn delete() {}
 
             /// Takes an item out of the trash.
+            ///
+            /// It comes back as it was, in the section in which it was.
             #[utoipa::path(
                 post, path = $restore, tag = $tag, operation_id = concat!($tag, "_restore"),
                 params(("id" = ObjectId, Path, description = "Its id.")),
@@ -150,11 +170,15 @@ macro_rules! kind {
 macro_rules! look_up {
     ($name:ident, $tag:literal, $path:literal, $parameter:literal, $thing:ty, $doc:literal) => {
         #[doc = $doc]
+        ///
+        /// What is not published, deleted or in a section that the public does not see is not found.
+        /// A text with slashes or other characters that an address cannot have is percent-encoded,
+        /// such as `2015%2F02%2Fhello-world`; it is decoded once.
         #[utoipa::path(
             get, path = $path, tag = $tag, operation_id = stringify!($name),
             params(
-                ($parameter = String, Path, pattern = "^[^/\\\\\\u0000-\\u001F\\u007F]+$",
-                    description = "What it is found by."),
+                ($parameter = String, Path, pattern = "^[^\\u0000-\\u001F\\u007F]+$",
+                    description = "What it is found by, percent-encoded."),
                 ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
             ),
             responses(
@@ -231,6 +255,9 @@ look_up!(
 );
 
 /// Moves content to a section, all of it or none.
+///
+/// The content is named by its ids or by the section that it belongs to. The section that it is
+/// moved to has to be for content of this kind.
 #[utoipa::path(
     post, path = "/content/move", tag = "content", operation_id = "content_move",
     request_body = ContentMove,
@@ -244,6 +271,11 @@ look_up!(
 fn move_content() {}
 
 /// What stands at a path of the site.
+///
+/// One request for all that a page of the site shows: the section with the longest path that `path`
+/// begins with, the way to it, and the first page of its content; or, where the rest of `path` is the
+/// slug of an item of it, the item. A path that something had before it was moved answers where it
+/// is now. `kind` says which of these the answer is.
 #[utoipa::path(
     get, path = "/resolve", tag = "content",
     params(Where, ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")),

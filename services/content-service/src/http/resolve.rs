@@ -24,7 +24,8 @@ const PATH_MAX_LENGTH: usize = 2048;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Where {
-    /// A path of the site, such as `/blog/first-light`.
+    /// A path of the site, such as `/blog/first-light`, as a browser has it (percent-encoded) or as
+    /// it reads.
     #[param(pattern = r"^/[\s\S]*$", max_length = 2048)]
     path: String,
     /// How many items the first page has at most.

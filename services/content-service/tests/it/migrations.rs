@@ -10,7 +10,7 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    BACKFILL, all_content, changed, day, entry, left_out, migrate, migrate_with_admin, migration,
+    BACKFILL, MIGRATIONS, all_content, changed, day, entry, left_out, migrate, migrate_with_admin, migration,
     page, profile, profiled, project, section_id, stored, story, with, without,
 };
 

@@ -57,7 +57,7 @@ pub(crate) async fn migrate_with_admin(database: &TestDatabase, email: &str) {
 }
 
 /// How many migrations the service has.
-pub(crate) const MIGRATIONS: u64 = 9;
+pub(crate) const MIGRATIONS: u64 = 10;
 
 /// The migration that links content to its section.
 pub(crate) const BACKFILL: &str = "0006_backfill_section_id";

@@ -14,7 +14,9 @@ use utoipa::IntoParams;
 use super::openapi::{EntryErrors, ResolveErrors};
 use crate::store::SectionStore;
 
-/// All sections, also those that are not public and those that are deleted.
+/// All sections.
+///
+/// Those that are not public and those that are deleted, too.
 #[utoipa::path(
     get,
     operation_id = "section_entries",
@@ -41,12 +43,14 @@ pub(super) async fn entries(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Where {
-    /// A path of the site, such as `/blog/first-light`.
+    /// A path of the site, such as `/blog/first-light`, percent-encoded or not.
     #[param(pattern = "^/")]
     path: String,
 }
 
 /// What the public finds at a path of the site.
+///
+/// The section with the longest path that it begins with, and what is left of the path.
 #[utoipa::path(
     get,
     operation_id = "resolve_section_path",

@@ -68,6 +68,9 @@ impl<'de> Deserialize<'de> for Parent {
 }
 
 /// The sections in order.
+///
+/// A flat list by `sort_order`. Without a token it has what the public sees; with `include_drafts`
+/// and a token also what is not published.
 #[utoipa::path(
     get,
     operation_id = "sections_list",
@@ -105,6 +108,9 @@ pub(super) async fn list(
 }
 
 /// The sections in order, each with those below it.
+///
+/// What a navigation shows, nested. Without a token it has what the public sees; with
+/// `include_drafts` and a token also what is not published.
 #[utoipa::path(
     get,
     operation_id = "sections_tree",
@@ -135,6 +141,9 @@ pub(super) async fn tree(
 }
 
 /// The section with this slug.
+///
+/// A slug with characters that an address cannot have is percent-encoded; it is decoded once. With
+/// `include_drafts` and a token, sections that are not published are found too.
 #[utoipa::path(
     get,
     operation_id = "sections_by_slug",
@@ -171,6 +180,8 @@ pub(super) async fn by_slug(
 }
 
 /// The section with this id.
+///
+/// With `include_drafts` and a token, sections that are not published are found too.
 #[utoipa::path(
     get,
     operation_id = "sections_by_id",

@@ -38,6 +38,9 @@ use crate::{
 const ROUNDS: usize = 4;
 
 /// Adds a section.
+///
+/// Its slug is made from the title unless given. It is the last of its siblings and at the top unless
+/// said otherwise.
 #[utoipa::path(
     post,
     operation_id = "sections_create",
@@ -70,7 +73,10 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Replaces a section. What the body leaves out stays as it is.
+/// Replaces a section.
+///
+/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// leaves a redirect at its old path.
 #[utoipa::path(
     put,
     operation_id = "sections_replace",
@@ -98,6 +104,9 @@ pub(super) async fn replace(
 }
 
 /// Changes some fields of a section.
+///
+/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// leaves a redirect at its old path.
 #[utoipa::path(
     patch,
     operation_id = "sections_patch",
@@ -154,6 +163,9 @@ pub(super) struct Deletion {
 }
 
 /// Moves a section to the trash.
+///
+/// One to which content belongs is not deleted; `on_children` says what becomes of the sections below
+/// it.
 #[utoipa::path(
     delete,
     operation_id = "sections_delete",
@@ -183,7 +195,9 @@ pub(super) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Takes a section out of the trash, with what was deleted together with it.
+/// Takes a section out of the trash.
+///
+/// What was deleted together with it comes back too.
 #[utoipa::path(
     post,
     operation_id = "sections_restore",
@@ -210,6 +224,8 @@ pub(super) async fn restore(
 }
 
 /// Puts all sections below one in order.
+///
+/// The ids have to be those of all sections there, each once.
 #[utoipa::path(
     put,
     operation_id = "sections_order",
