@@ -1,3 +1,8 @@
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the path of a method of one lifetime does not fit all of them"
+)]
+
 use mongodb::bson::{
     self, Binary, Decimal128, RawDocumentBuf, Uuid, doc, oid::ObjectId, spec::BinarySubtype,
 };

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The ids of content's migrations, in their order.
-const CONTENT: [&str; 8] = [
+const CONTENT: [&str; 10] = [
     "0000_list_indexes",
     "0001_published_flag",
     "0002_story_dates",
@@ -28,6 +28,7 @@ const CONTENT: [&str; 8] = [
     "0005_user_id",
     "0006_backfill_section_id",
     "0007_content_indexes",
+    "0008_content_dates",
     "0009_content_report",
 ];
 

@@ -14,7 +14,7 @@ use models::{
 use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
 use utoipa::OpenApi;
 
-use super::{internal, list::Parameters, resolve::Where};
+use super::{internal, list::Parameters, resolve::Where, write::Written};
 
 /// Describes the routes of a kind of content.
 macro_rules! kind {
@@ -54,7 +54,7 @@ macro_rules! kind {
             #[utoipa::path(
                 get, path = $item, tag = $tag, operation_id = concat!($tag, "_by_id"),
                 params(
-                    ("id" = ObjectId, Path, description = "Its id."),
+                    ("id" = String, Path, description = "Its id, as it is listed."),
                     ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
                 ),
                 responses(
@@ -79,7 +79,7 @@ macro_rules! kind {
                     key, the same request adds one item however often it is sent.")),
                 request_body = $create,
                 responses(
-                    (status = 201, description = "The new item.", body = $thing, headers(
+                    (status = 201, description = "The new item.", body = Written<$thing>, headers(
                         ("Location", description = "Its address."),
                         ("ETag", description = "Its state, for `If-Match`.")
                     )),
@@ -97,12 +97,12 @@ macro_rules! kind {
             #[utoipa::path(
                 put, path = $item, tag = $tag, operation_id = concat!($tag, "_replace"),
                 params(
-                    ("id" = ObjectId, Path, description = "Its id."),
+                    ("id" = String, Path, description = "Its id, as it is listed."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $replace,
                 responses(
-                    (status = 200, description = "The item as it is now.", body = $thing,
+                    (status = 200, description = "The item as it is now.", body = Written<$thing>,
                         headers(("ETag", description = "Its state, for `If-Match`."))),
                     ChangeErrors
                 ),
@@ -118,12 +118,12 @@ macro_rules! kind {
             #[utoipa::path(
                 patch, path = $item, tag = $tag, operation_id = concat!($tag, "_patch"),
                 params(
-                    ("id" = ObjectId, Path, description = "Its id."),
+                    ("id" = String, Path, description = "Its id, as it is listed."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $patch,
                 responses(
-                    (status = 200, description = "The item as it is now.", body = $thing,
+                    (status = 200, description = "The item as it is now.", body = Written<$thing>,
                         headers(("ETag", description = "Its state, for `If-Match`."))),
                     ChangeErrors
                 ),
@@ -138,7 +138,7 @@ macro_rules! kind {
             #[utoipa::path(
                 delete, path = $item, tag = $tag, operation_id = concat!($tag, "_delete"),
                 params(
-                    ("id" = ObjectId, Path, description = "Its id."),
+                    ("id" = String, Path, description = "Its id, as it is listed."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
                 ),
                 responses((status = 204, description = "It is in the trash."), DeleteErrors),
@@ -152,9 +152,9 @@ macro_rules! kind {
             /// It comes back as it was, in the section in which it was.
             #[utoipa::path(
                 post, path = $restore, tag = $tag, operation_id = concat!($tag, "_restore"),
-                params(("id" = ObjectId, Path, description = "Its id.")),
+                params(("id" = String, Path, description = "Its id, as it is listed.")),
                 responses(
-                    (status = 200, description = "The item as it is now.", body = $thing,
+                    (status = 200, description = "The item as it is now.", body = Written<$thing>,
                         headers(("ETag", description = "Its state, for `If-Match`."))),
                     RestoreErrors
                 ),

@@ -18,6 +18,7 @@ use service_kit::{
 };
 
 use tokio::sync::OnceCell;
+use utoipa::ToSchema;
 
 use super::{Sections, errors::not_written};
 use crate::{
@@ -51,39 +52,43 @@ pub(super) async fn create<K: Kind>(
     if let Some(keyed) = &keyed
         && let Some(item) = store.created(keyed).await.map_err(not_written::<K>)?
     {
-        return created::<K>(&request, &item, &removed);
+        return created::<K>(&request, &item, removed);
     }
     changes.section = section::<K>(&sections, &changes).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
     let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
-    created::<K>(&request, &item, &removed)
+    created::<K>(&request, &item, removed)
 }
 
 fn created<K: Kind>(
     request: &HttpRequest,
     item: &K::Item,
-    removed: &[Removed],
+    sanitized: Vec<Removed>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut response = Written { item, sanitized: removed }.answer(StatusCode::CREATED)?;
+    let mut response = Written { item, sanitized }.answer(StatusCode::CREATED)?;
     let location = format!("{}/{}", request.path(), K::common(item).id);
     response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
     Ok(response)
 }
 
-/// The answer to a write: the item, and what was removed from its text before it was stored.
-#[derive(Serialize)]
-struct Written<'a, T> {
+/// The answer to a write.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Written<T> {
+    /// The item as it is now.
     #[serde(flatten)]
-    item: &'a T,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    sanitized: &'a [Removed],
+    item: T,
+    /// The elements and attributes that were removed from the text before it was stored; absent if
+    /// there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    sanitized: Vec<Removed>,
 }
 
-impl<T: Serialize> Written<'_, T> {
+impl<T: Serialize> Written<T> {
     /// Answers with the tag of the item, as reading it gives it.
     fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
-        written(status, &ETag::of_json(self.item)?, self)
+        written(status, &ETag::of_json(&self.item)?, self)
     }
 }
 
@@ -132,8 +137,8 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         Ok(changes)
     };
     let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
-    let removed = clean.get().map_or(&[][..], |(_, removed)| removed);
-    Written { item: &item, sanitized: removed }.answer(StatusCode::OK)
+    let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
+    Written { item: &item, sanitized }.answer(StatusCode::OK)
 }
 
 /// Returns the changes that a body makes to an item as it is now, before its text is sanitised. What
@@ -177,7 +182,7 @@ pub(super) async fn restore<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let guard = |owner: Option<&str>, _: &K::Item| caller.require_owner(owner);
     let item = store.restore(&id, &guard).await.map_err(not_written::<K>)?;
-    Written { item: &item, sanitized: &[] }.answer(StatusCode::OK)
+    Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
 /// Whoever may change the item has to have seen its present state, if they name one.

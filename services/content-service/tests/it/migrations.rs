@@ -10,8 +10,8 @@ use mongodb::bson::{
 use test_support::{Service, TestDatabase, settings};
 
 use crate::support::{
-    BACKFILL, MIGRATIONS, all_content, changed, day, entry, left_out, migrate, migrate_with_admin, migration,
-    page, profile, profiled, project, section_id, stored, story, with, without,
+    BACKFILL, MIGRATIONS, all_content, changed, day, entry, left_out, migrate, migrate_with_admin,
+    migration, page, profile, profiled, project, section_id, stored, story, with, without,
 };
 
 const COLLECTIONS: [&str; 3] = ["stories", "projects", "pages"];
