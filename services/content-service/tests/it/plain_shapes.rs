@@ -475,11 +475,11 @@ async fn a_plain_draft_without_a_flag_is_not_public_in_any_kind() {
         assert_eq!((walked.len(), total), (expected, expected as u64), "{kind}");
         let path = format!("/{kind}?include_drafts=true");
         assert_eq!(site.content.get_as_editor(&path).await.1["total"], editors, "{kind}");
-        for number in 0..drafts.len() {
+        for (number, fields) in drafts.iter().enumerate() {
             let (status, _) = site.content.get(&format!("/{kind}/{by}/draft-{number}")).await;
-            assert_eq!(status, 404, "{kind} {}", drafts[number]);
+            assert_eq!(status, 404, "{kind} {fields}");
             let (status, _) = site.content.get(&format!("/{kind}/{by}/said-{number}")).await;
-            assert_eq!(status, 200, "{kind} {}", drafts[number]);
+            assert_eq!(status, 200, "{kind} {fields}");
         }
         let (_, list) = site.content.get_as_editor(&format!("{path}&limit=50")).await;
         for item in list["items"].as_array().unwrap() {
