@@ -56,6 +56,10 @@ const SMALLEST_TIMED_BATCH: u64 = 50;
 /// are held in memory.
 const LARGEST_BATCH: u64 = 4_000;
 
+/// The same where time is left to others: the page, the journal and the commit of a batch are not cut
+/// in pieces, and requests wait for them.
+const LARGEST_GENTLE_BATCH: u64 = 500;
+
 /// How many batches share a second's worth of documents.
 const BATCHES_A_SECOND: u32 = 10;
 
@@ -174,6 +178,14 @@ impl Pace {
         match self {
             Self::Unthrottled | Self::Alert => FIRST_BATCH,
             Self::Gentle => FIRST_GENTLE_BATCH,
+        }
+    }
+
+    /// The most documents in a batch.
+    const fn largest_batch(self) -> u64 {
+        match self {
+            Self::Unthrottled | Self::Alert => LARGEST_BATCH,
+            Self::Gentle => LARGEST_GENTLE_BATCH,
         }
     }
 
@@ -339,7 +351,7 @@ impl Pacer {
     ) -> Option<ThrottledBy> {
         let wanted = self.pace.batch_time();
         if taken < wanted.start {
-            self.size = (self.size * 2).min(self.largest);
+            self.size = (self.size * 2).min(self.largest).min(self.pace.largest_batch());
         } else if (taken > wanted.end || rested >= LONGEST_RESTS)
             && self.size > SMALLEST_TIMED_BATCH
         {
