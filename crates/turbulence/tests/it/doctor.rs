@@ -71,7 +71,7 @@ async fn where_nothing_is_wrong_it_says_so_and_changes_nothing() {
 async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
     let site = Site::repairable().await;
     let mut odd = section(3, None);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let loop_of_two = [section(4, Some(5)), section(5, Some(4)), odd];
     site.database.insert("sections", loop_of_two).await;
     let story = |number: u8, fields: Document| {
@@ -85,7 +85,7 @@ async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
     let many = (100..112).map(|number| story(number, doc! { "section_id": id(99).to_hex() }));
     site.database.collection("stories").insert_many(many).await.unwrap();
     let twin = doc! { "slug": "twin", "user_id": id(98).to_hex() };
-    let stories = [story(20, twin.clone()), story(21, twin), story(22, doc! { "content": 5 })];
+    let stories = [story(20, twin.clone()), story(21, twin), story(22, doc! { "content": { "html": "x" } })];
     site.database.insert("stories", stories).await;
 
     let ended = site.found(&[]).await;
@@ -102,7 +102,7 @@ async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
     );
     assert_eq!(
         kinds("content"),
-        ["unreadable_document", "missing_section", "duplicate_slug", "missing_user"]
+        ["unreadable_field", "missing_section", "duplicate_slug", "missing_user"]
     );
     assert_eq!(answer["content"]["findings"][1]["ids"].as_array().unwrap().len(), 12);
     assert_eq!(answer["sections"].get("repair"), None);

@@ -71,9 +71,9 @@ impl Hidden {
             ("deep-below-trash", Some("below-trash"), doc! {}),
             ("lost", None, doc! { "parent_id": ObjectId::new().to_hex() }),
             ("undecided", None, doc! { "is_published": Bson::Null }),
-            ("unreadable", None, doc! { "display_type": "carousel" }),
+            ("unreadable", None, doc! { "content_type": "carousel" }),
             ("below-unreadable", Some("unreadable"), doc! {}),
-            ("unreadable-trash", None, doc! { "sort_order": "first", "is_deleted": true }),
+            ("unreadable-trash", None, doc! { "content_type": "carousel", "is_deleted": true }),
         ] {
             let id = ObjectId::new();
             let slug = format!("{name}-{kind}");
@@ -361,7 +361,7 @@ async fn nothing_that_is_not_public_is_answered_by_any_route() {
     // What can be seen by editors was seen: the walk leads there.
     let in_trash_or_odd = doc! { "$or": [
         { "deleted": true }, { "is_deleted": true }, { "is_published": "perhaps" },
-        { "display_type": "carousel" },
+        { "content_type": "carousel" },
     ] };
     let mut never = BTreeSet::new();
     for collection in ["sections", "stories", "projects", "pages"] {

@@ -69,7 +69,10 @@ async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
     let site = migrated_site().await;
     let answer = site.answer(&["down", "--to", "0005_user_id"]).await;
     let ids: Vec<_> = answer["content"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
-    assert_eq!(ids, ["0009_content_report", "0007_content_indexes", BACKFILL]);
+    assert_eq!(
+        ids,
+        ["0009_content_report", "0008_content_dates", "0007_content_indexes", BACKFILL]
+    );
     assert_eq!(of(&answer["content"], BACKFILL)["undone"], 13);
     assert_eq!(site.database.count("stories", linked()).await, 0);
     let states = site.states().await;
@@ -164,7 +167,7 @@ async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status(
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     let all = answer["content"].as_array().unwrap();
     let ids: Vec<_> = all.iter().map(|one| one["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["0009_content_report", "0007_content_indexes"], "{answer:#}");
+    assert_eq!(ids, ["0009_content_report", "0008_content_dates", "0007_content_indexes"], "{answer:#}");
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().skip_while(|line| !line.contains(BACKFILL)).take(2).collect();
@@ -200,7 +203,7 @@ async fn a_run_that_is_live_is_waited_for_not_passed_over() {
     site.lease("content", 9, -1).await;
     let ended = down.ended().await;
     let answer: Value = serde_json::from_str(ended.success()).unwrap();
-    assert_eq!(answer["content"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["content"].as_array().unwrap().len(), 4);
     assert_eq!(site.database.count("stories", linked()).await, 0);
     down_all(&site).await;
 }

@@ -73,7 +73,7 @@ async fn an_id_that_there_is_not_is_a_wrong_command_line() {
     let line = site.refused(2, &["retry", "indexes"]).await;
     insta::assert_snapshot!(line, @"turbulence: there is no migration \"indexes\": did you mean 0001_section_indexes (sections) or 0000_list_indexes (content) or 0007_content_indexes (content)?");
     let line = site.refused(2, &["up", "--to", "nonsense"]).await;
-    insta::assert_snapshot!(line, @"turbulence: there is no migration \"nonsense\": there are 0001_section_indexes (sections), 0002_seed_initial_sections (sections), 0003_section_redirects (sections), 0000_list_indexes (content), 0001_published_flag (content), 0002_story_dates (content), 0003_story_slugs (content), 0004_create_admin_user (content), 0005_user_id (content), 0006_backfill_section_id (content), 0007_content_indexes (content)");
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"nonsense\": there are 0001_section_indexes (sections), 0002_seed_initial_sections (sections), 0003_section_redirects (sections), 0004_section_report (sections), 0000_list_indexes (content), 0001_published_flag (content), 0002_story_dates (content), 0003_story_slugs (content), 0004_create_admin_user (content), 0005_user_id (content), 0006_backfill_section_id (content), 0007_content_indexes (content), 0008_content_dates (content), 0009_content_report (content)");
     let line = site.refused(2, &["down", "--to", ""]).await;
     assert!(line.contains("there is no migration \"\": there are 0001_section_indexes"), "{line}");
     let line = site.refused(2, &["up", "--to", BACKFILL, "--service", "sections"]).await;
