@@ -85,7 +85,8 @@ async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
     let many = (100..112).map(|number| story(number, doc! { "section_id": id(99).to_hex() }));
     site.database.collection("stories").insert_many(many).await.unwrap();
     let twin = doc! { "slug": "twin", "user_id": id(98).to_hex() };
-    let stories = [story(20, twin.clone()), story(21, twin), story(22, doc! { "content": { "html": "x" } })];
+    let stories =
+        [story(20, twin.clone()), story(21, twin), story(22, doc! { "content": { "html": "x" } })];
     site.database.insert("stories", stories).await;
 
     let ended = site.found(&[]).await;

@@ -167,7 +167,11 @@ async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status(
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     let all = answer["content"].as_array().unwrap();
     let ids: Vec<_> = all.iter().map(|one| one["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["0009_content_report", "0008_content_dates", "0007_content_indexes"], "{answer:#}");
+    assert_eq!(
+        ids,
+        ["0009_content_report", "0008_content_dates", "0007_content_indexes"],
+        "{answer:#}"
+    );
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().skip_while(|line| !line.contains(BACKFILL)).take(2).collect();
