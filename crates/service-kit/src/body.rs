@@ -692,8 +692,7 @@ mod tests {
         }
         assert!(!members.keeps("summary", &stored));
         let body = members.changes_of(&stored).unwrap();
-        assert_eq!((body.title, body.technologies), (None, None));
-        assert_eq!(body.is_featured, Some(false));
+        assert_eq!((body.title, body.technologies, body.is_featured), (None, None, None));
 
         let mut changed = stored.clone();
         changed["technologies"][59] = json!("Go");

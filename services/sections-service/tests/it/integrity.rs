@@ -27,7 +27,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
     let mut own_parent = stored("own-parent", None, true);
     own_parent.insert("parent_id", id(&own_parent).to_hex());
     let mut odd = stored("odd", None, true);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let blog = api.get("/sections/slug/blog").await.id();
     database.insert("sections", [orphan, below, deleted, below_deleted, own_parent, odd]).await;
     database
@@ -37,7 +37,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
                 doc! { "path": "/dead", "section_id": ObjectId::new().to_hex() },
                 doc! { "path": "/blog", "section_id": &blog },
                 doc! { "path": "/journal", "section_id": &blog },
-                doc! { "path": 7, "section_id": &blog },
+                doc! { "path": [], "section_id": &blog },
             ],
         )
         .await;
@@ -84,7 +84,7 @@ async fn what_belongs_to_a_section_that_cannot_be_read_is_left_alone() {
     let database = TestDatabase::new().await;
     let api = Api::with(&database, &[]).await;
     let mut odd = stored("odd", None, true);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let below = stored("below-odd", Some(id(&odd)), true);
     let (parent, child) = (id(&odd).to_hex(), id(&below));
     database.insert("sections", [odd, below]).await;
@@ -98,7 +98,7 @@ async fn what_belongs_to_a_section_that_cannot_be_read_is_left_alone() {
     let report = api.get("/internal/integrity").await.body;
     assert_eq!(report["findings"][0]["kind"], "unreadable_document");
     let reason = report["findings"][0]["reasons"][0].as_str().unwrap();
-    assert!(reason.contains("carousel"), "{reason}");
+    assert!(reason.contains("content_type"), "{reason}");
     assert_eq!(report["findings"][1]["kind"], "unreachable");
     assert_eq!(report["findings"][1]["ids"], json!([child.to_hex()]));
 }

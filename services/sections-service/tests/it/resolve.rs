@@ -145,7 +145,7 @@ async fn the_other_services_know_every_section_and_who_sees_it() {
 async fn the_other_services_know_that_what_cannot_be_read_is_hidden() {
     let database = TestDatabase::new().await;
     let mut odd = stored("odd", None, true);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let mut deleted = stored("deleted", None, true);
     deleted.extend(doc! { "content_type": 5, "is_deleted": true });
     let ids = [&odd, &deleted].map(|section| id(section).to_hex());

@@ -66,7 +66,7 @@ async fn a_slug_that_is_taken_is_numbered_and_an_empty_one_has_a_fallback() {
 async fn a_slug_that_only_the_database_knows_of_is_numbered_too() {
     let (database, _neighbour, api) = site().await;
     let mut odd = stored("news", None, true);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let hidden = doc! { "slug": 7, "is_deleted": false };
     database.insert("sections", [odd, hidden]).await;
     assert_eq!(api.add("News", None).await.body["slug"], "news-2");
@@ -578,7 +578,7 @@ async fn without_a_database_a_change_is_put_off() {
 async fn a_section_that_cannot_be_read_is_named_to_editors_and_stays_as_it_is() {
     let (database, _neighbour, api) = site().await;
     let mut odd = stored("odd", None, true);
-    odd.insert("display_type", "carousel");
+    odd.insert("content_type", "carousel");
     let path = format!("/sections/{}", id(&odd));
     database.insert("sections", [odd]).await;
     let before = database.hash().await;
