@@ -70,10 +70,20 @@ const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
 
 /// The fields that decide which items lists have and in which order. Nothing else that is written
 /// makes a list be counted anew.
-const LISTED_BY: &[&str] = &["is_published", "deleted", "createdDate"];
+const LISTED_BY: &[&str] =
+    &["is_published", "deleted", "createdDate", "status", "draft", "published", "visibility"];
 
 /// The same of lists to which the section matters.
-const LISTED_BY_IN_SECTIONS: &[&str] = &["is_published", "deleted", "createdDate", "section_id"];
+const LISTED_BY_IN_SECTIONS: &[&str] = &[
+    "is_published",
+    "deleted",
+    "createdDate",
+    "status",
+    "draft",
+    "published",
+    "visibility",
+    "section_id",
+];
 
 /// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {

@@ -104,31 +104,14 @@ pub(super) fn number_candidates(text: &str) -> Vec<Bson> {
     candidates
 }
 
-/// Matches documents whose `_id` is readable, by ranges of the index on `_id`.
-fn readable_ids() -> Document {
-    let uuid = |subtype, byte| Bson::from(Binary { subtype, bytes: vec![byte; 16] });
-    // Binary data is in the order of length, subtype and bytes (MongoDB manual, "Comparison/Sort
-    // Order"), so that both subtypes of UUIDs are one range.
-    let uuids = doc! {
-        "$gte": uuid(BinarySubtype::UuidOld, 0),
-        "$lte": uuid(BinarySubtype::Uuid, u8::MAX),
-    };
-    doc! { "$or": [
-        { "_id": { "$type": ["objectId", "string", "symbol", "number"] } },
-        { "_id": uuids },
-    ] }
-}
-
-/// Matches documents whose `_id` is not readable, by ranges of the index on `_id`.
+/// Matches documents whose `_id` is not readable, by ranges of the index on `_id`: that costs nothing
+/// where there are none.
 pub fn unreadable_ids() -> Document {
-    // All types that an `_id` can have and that are not readable as a whole, so that the server
-    // enters the index for each and passes over the rest.
-    let others = [
+    let types = [
         "minKey",
         "null",
         "undefined",
         "object",
-        "binData",
         "bool",
         "date",
         "timestamp",
@@ -138,7 +121,14 @@ pub fn unreadable_ids() -> Document {
         "javascriptWithScope",
         "maxKey",
     ];
-    doc! { "_id": { "$type": others.to_vec() }, "$nor": [readable_ids()] }
+    // Binary data is in the order of length, subtype and bytes (MongoDB manual, "Comparison/Sort
+    // Order"), so that both subtypes of UUIDs are one range, and the rest is on either side of it.
+    let uuid = |subtype, byte| Bson::from(Binary { subtype, bytes: vec![byte; 16] });
+    doc! { "$or": [
+        { "_id": { "$type": types.to_vec() } },
+        { "_id": { "$lt": uuid(BinarySubtype::UuidOld, 0) } },
+        { "_id": { "$gt": uuid(BinarySubtype::Uuid, u8::MAX) } },
+    ] }
 }
 
 /// Returns the `_id` of a document for a person: as the API lists it, and in relaxed Extended JSON

@@ -308,15 +308,16 @@ async fn a_story_without_a_slug_gets_one_from_its_title() {
         ("draft", "a-draft"),
         ("kept", "An odd slug/"),
         ("ideographs", "ri-ben-yu"),
+        ("number", "7"),
     ] {
         assert_eq!(slug_of(&database, &id.into()).await.as_deref(), Some(slug), "{id}");
     }
     let mut fallbacks = Vec::new();
-    for id in ["signs", "more signs", "no title", "number"] {
+    for id in ["signs", "more signs", "no title"] {
         fallbacks.push(slug_of(&database, &id.into()).await.unwrap());
     }
     fallbacks.sort();
-    assert_eq!(fallbacks, ["story", "story-2", "story-3", "story-4"]);
+    assert_eq!(fallbacks, ["story", "story-2", "story-3"]);
     let words = ["wort"; 40].join("-");
     let shorter = format!("{}-2", ["wort"; 39].join("-"));
     for (ids, slugs) in [

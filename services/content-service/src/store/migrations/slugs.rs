@@ -8,9 +8,10 @@ use std::{
 use async_trait::async_trait;
 use migrations::{Assign, Definition, EachDocument, Fill, Kind, Migration, Step, StepsError};
 use models::Slug;
+use mongo_kit::lenient::FieldReader;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{Bson, Document, doc},
+    bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
 use super::{declared, definition};
@@ -94,8 +95,10 @@ impl EachDocument for FromTitle {
         let mut next_numbers: HashMap<Slug, u64> = HashMap::new();
         let mut assigned = Vec::with_capacity(documents.len());
         for mut document in documents {
-            let title = document.get_str("title").unwrap_or_default();
-            let base = slugs::from_title(title, UNTITLED_STORY)?;
+            // A number is a title as well.
+            let raw = RawDocumentBuf::try_from(&document)?;
+            let title = FieldReader::new(&raw).text("title").unwrap_or_default();
+            let base = slugs::from_title(&title, UNTITLED_STORY)?;
             let next_number = match next_numbers.entry(base.clone()) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
