@@ -51,18 +51,26 @@ impl Migration for ContentReport {
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+        // Before the migration is claimed: waiting for another service is no attempt.
+        self.0.sections().await?;
         Ok(vec![self.step()])
+    }
+}
+
+impl ContentInspection {
+    async fn sections(&self) -> Result<Directory, StepsError> {
+        let entries = self.sections.entries().await.map_err(|error| StepsError::Dependency {
+            name: "sections-service".to_owned(),
+            cause: error.into(),
+        })?;
+        Ok(Directory::new(entries))
     }
 }
 
 #[async_trait]
 impl Inspect for ContentInspection {
     async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
-        let entries = self.sections.entries().await.map_err(|error| StepsError::Dependency {
-            name: "sections-service".to_owned(),
-            cause: error.into(),
-        })?;
-        let sections = Directory::new(entries);
+        let sections = self.sections().await?;
         let mut findings = self.data.findings(&sections).await?;
         findings.retain(|finding| !is_reported_by_backfill(finding.kind));
         let mut report = self.data.notes().await?;
