@@ -6,9 +6,12 @@
 //! characters, and bytes that an address may not contain.
 //!
 //! One segment may contain separators in disguise: the text that something is looked up by, as in
-//! `/stories/slug/2015%2F02%2Fhello-world`. It is the last one of its path, so that it decides
-//! nothing about where the request goes; the service decodes it once, after it has chosen the route.
-//! A dot segment is refused there too, behind whichever separator.
+//! `/stories/slug/2015%2F02%2Fhello-world`, or the id of an item of content, as in
+//! `/stories/2015%2F02%2Fhello-world`. It decides nothing about where the request goes; the service
+//! decodes it once, after it has chosen the route. A dot segment is refused there too, behind
+//! whichever separator.
+
+use std::ops::Range;
 
 /// Why a path is refused. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +37,9 @@ pub(crate) enum InvalidPath {
 /// The second segments of paths whose third one is looked up by its text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
 
+/// The first segments of paths whose second one may be an id of any text.
+const CONTENT: [&str; 3] = ["stories", "projects", "pages"];
+
 /// Checks the path of a request as it stands in the request line, without the query.
 pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if !path.starts_with('/') {
@@ -42,10 +48,10 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if path.contains("//") {
         return Err(InvalidPath::EmptySegment);
     }
-    let text_begins = looked_up(path).map_or(path.len(), |text| path.len() - text.len());
+    let text = looked_up(path).unwrap_or(path.len()..path.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
-        let is_text = path.len() - rest.len() > text_begins;
+        let is_text = text.contains(&(path.len() - rest.len() - 1));
         match byte {
             b'%' => match escaped(&mut rest).ok_or(InvalidPath::MalformedEscape)? {
                 b'/' | b'\\' if is_text => {}
@@ -66,11 +72,17 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     Ok(())
 }
 
-/// The text that something is looked up by, with a slash that may follow it.
-fn looked_up(path: &str) -> Option<&str> {
+/// Returns the place of the text that something is looked up by, with a slash that may follow it,
+/// or of the id of an item of content.
+fn looked_up(path: &str) -> Option<Range<usize>> {
     let mut parts = path.strip_prefix('/')?.splitn(3, '/');
-    let (_, second, text) = (parts.next()?, parts.next()?, parts.next()?);
-    (LOOK_UPS.contains(&second) && !text.trim_end_matches('/').contains('/')).then_some(text)
+    let (first, second, text) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
+    let id_begins = first.len() + 2;
+    let text_begins = path.len() - text.len();
+    if LOOK_UPS.contains(&second) && !text.trim_end_matches('/').contains('/') {
+        return Some(text_begins..path.len());
+    }
+    CONTENT.contains(&first).then(|| id_begins..id_begins + second.len())
 }
 
 /// The part of the path that decides where the request goes.
@@ -126,6 +138,9 @@ mod tests {
             "/stories/slug/a%252Fb",
             "/stories/slug/v1..2",
             "/stories/slug/...%2F....",
+            "/stories/2015%2F02%2Fx",
+            "/pages/a%5Cb/restore",
+            "/stories/slug%2Fx",
         ] {
             assert_eq!(check(path), Ok(()), "{path}");
         }
@@ -154,7 +169,7 @@ mod tests {
             ("/sections/%5c..%5Cinternal", Backslash),
             ("/sections%2finternal", EncodedSlash),
             ("/sections/..%2F..%2Finternal", EncodedSlash),
-            ("/stories/slug%2Fx", EncodedSlash),
+            ("/sections/slug%2Fx", EncodedSlash),
             ("/stories%2Fslug/x", EncodedSlash),
             ("/stories%2Fslug%2Fx", EncodedSlash),
             ("/stories/Slug/a%2Fb", EncodedSlash),

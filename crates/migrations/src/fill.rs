@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{Bson, Document, doc},
+    bson::{Bson, Document, RawDocumentBuf, doc},
     error::Error,
 };
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ use crate::{
     transaction::{Rejected, TOO_LARGE, Work, transact},
 };
 
-use page::{Page, Pages, id_of, is_same};
+use page::{Page, Pages, id_of, is_same, lossy};
 
 /// The most documents in a batch that are changed one by one: each has a statement of its own.
 const LARGEST_BATCH_OF_EACH: u64 = 2_000;
@@ -370,9 +370,11 @@ impl FillRun {
     /// The documents of a range that are to be changed.
     async fn find(&self, range: &Document) -> mongodb::error::Result<Vec<Document>> {
         let filter = doc! { "$and": [range, self.fill.pending(&self.set_aside)] };
-        let collection = self.collection();
-        let found = collection.find(filter).sort(doc! { "_id": 1 });
-        found.projection(self.fill.projection()).await?.try_collect().await
+        let collection = self.collection().clone_with_type::<RawDocumentBuf>();
+        let found = collection.find(filter);
+        let found = found.sort(doc! { "_id": 1 }).projection(self.fill.projection()).await?;
+        let found: Vec<_> = found.try_collect().await?;
+        found.iter().map(|found| lossy(found)).collect()
     }
 
     /// The same as the session's transaction sees it.
@@ -382,10 +384,12 @@ impl FillRun {
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Vec<Document>> {
         let filter = doc! { "$and": [range, self.fill.pending(&self.set_aside)] };
-        let collection = self.collection();
-        let found = collection.find(filter).sort(doc! { "_id": 1 });
-        let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
-        found.stream(session).try_collect().await
+        let collection = self.collection().clone_with_type::<RawDocumentBuf>();
+        let found = collection.find(filter);
+        let found = found.sort(doc! { "_id": 1 }).projection(self.fill.projection());
+        let mut found = found.session(&mut *session).await?;
+        let found: Vec<_> = found.stream(session).try_collect().await?;
+        found.iter().map(|found| lossy(found)).collect()
     }
 
     /// Does a page, whatever it takes: in halves where it is too much at once or where a document

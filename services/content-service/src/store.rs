@@ -242,9 +242,10 @@ impl<K: Kind> ContentStore<K> {
         let precedence = |document: &RawDocumentBuf| {
             let stored = document.get("_id").ok().flatten()?;
             // Numbers that are equal may have other texts: 7.50 is not listed as 7.5.
-            let is_listed = matches!(stored, RawBsonRef::ObjectId(_))
-                || lenient::stored_id_text(stored).is_ok_and(|text| text == id);
-            is_listed.then(|| lenient::id_precedence(stored))
+            let is_listed = lenient::stored_id_text(stored).is_ok_and(|text| text == id);
+            // Digits of an ObjectId may be of either case, unless another id is listed like that.
+            let is_meant = is_listed || matches!(stored, RawBsonRef::ObjectId(_));
+            is_meant.then(|| (!is_listed, lenient::id_precedence(stored)))
         };
         let found = found.into_iter().filter_map(|one| Some((precedence(&one)?, one)));
         Ok(found.min_by_key(|(precedence, _)| *precedence).map(|(_, document)| document))

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use mongodb::{
     Collection,
-    bson::{Bson, Document, doc, spec::ElementType},
+    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc, spec::ElementType},
 };
 
 /// A range of the collection: documents in it that are to be changed, and its end.
@@ -62,10 +62,31 @@ impl Pages {
         let end = last.unwrap_or_else(|| upper.clone());
         let range = between(&cursor, &end);
         let filter = doc! { "$and": [range.clone(), self.filter.clone()] };
-        let found = self.collection.find(filter).sort(doc! { "_id": 1 });
-        let documents = found.projection(self.projection.clone()).await?.try_collect().await?;
+        let collection = self.collection.clone_with_type::<RawDocumentBuf>();
+        let found = collection.find(filter);
+        let found = found.sort(doc! { "_id": 1 }).projection(self.projection.clone()).await?;
+        let found: Vec<_> = found.try_collect().await?;
+        let documents = found.iter().map(|found| lossy(found)).collect::<Result<_, _>>()?;
         Ok(Page { range, documents, end })
     }
+}
+
+/// Reads a document. Text that is not UTF-8, as programs have stored Latin-1, is read as far as it
+/// is: one such text must not end the run. What a change replaces is compared with what is stored
+/// before it is written.
+pub(super) fn lossy(document: &RawDocument) -> mongodb::error::Result<Document> {
+    let mut read = Document::new();
+    for element in document.iter_elements() {
+        let element = element?;
+        let key = element.key().as_str();
+        // An `_id` is exact, or it would lead nowhere.
+        let value = match key {
+            "_id" => Bson::try_from(element.value()?)?,
+            _ => Bson::try_from(element.value_utf8_lossy()?)?,
+        };
+        read.insert(key, value);
+    }
+    Ok(read)
 }
 
 /// Whether two `_id`s are the same to the server, to which "not a number" is one value.

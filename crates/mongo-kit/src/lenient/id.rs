@@ -10,6 +10,9 @@ use super::number_text;
 /// documents, and a stored document may nest deeper than a stack is deep.
 const MAX_COMPOUND_ID_BYTES: usize = 256;
 
+/// The longest text of a number: the largest doubles have 309 digits, the smallest 324 and a point.
+const MAX_NUMBER_BYTES: usize = 340;
+
 /// The `_id` is none of `ObjectId`, text, number and UUID: no address leads to the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the _id is {0}, and must be an ObjectId, text, a number or a UUID")]
@@ -83,7 +86,7 @@ pub fn id_precedence(id: RawBsonRef<'_>) -> u8 {
 
 /// Returns the numbers that have this text. MongoDB takes equal numbers of all types for equal.
 pub(super) fn number_candidates(text: &str) -> Vec<Bson> {
-    let is_number = text.len() <= 40
+    let is_number = text.len() <= MAX_NUMBER_BYTES
         && text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && text.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b'+' | b'.' | b'E'));
     if !is_number {

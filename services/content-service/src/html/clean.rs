@@ -9,6 +9,7 @@ use html5ever::{
     LocalName, QualName, local_name, ns,
     serialize::{HtmlSerializer, SerializeOpts, Serializer},
 };
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use service_kit::settings::Html;
 
 use super::{
@@ -64,6 +65,26 @@ fn names<'t>(root: &'t Node<'t>) -> Names<'t> {
         }
     }
     names
+}
+
+/// The most bytes of a text that are escaped at once. The serializer looks through all of the rest
+/// for each character that it escapes.
+const MAX_TEXT_PIECE: usize = 512;
+
+/// The bytes that the serializer looks through in a step of work.
+const BYTES_A_STEP: u64 = 32;
+
+/// Returns the end of the piece of a text that is written next, between two characters.
+fn piece_end(text: &str) -> usize {
+    let end = text.len().min(MAX_TEXT_PIECE);
+    (end..text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len())
+}
+
+/// Returns the steps that it takes to escape the value of an attribute, which is written at once.
+fn escaping_steps(value: &str) -> u64 {
+    let is_escaped = |byte: &&u8| matches!(byte, b'&' | b'"' | b'<' | b'>' | 0xC2);
+    let escaped = value.as_bytes().iter().filter(is_escaped).count();
+    (escaped as u64).saturating_mul(value.len() as u64) / BYTES_A_STEP
 }
 
 /// Bytes, up to a limit.
@@ -168,6 +189,10 @@ impl<'t> Cleaner<'t, '_> {
                 self.removed.add_attribute(&element.name.local, attribute);
             }
         }
+        for (_, value) in &attributes.kept {
+            self.limits.spend(escaping_steps(value));
+        }
+        self.limits.check()?;
         let written = attributes.kept.iter().map(|(name, value)| (name, &**value));
         self.serializer.start_elem(name.clone(), written).map_err(|_| HtmlError::TooLong)?;
         self.is_at_start_of_pre = name.local == local_name!("pre");
@@ -195,7 +220,13 @@ impl<'t> Cleaner<'t, '_> {
             self.serializer.write_text("\n").map_err(|_| HtmlError::TooLong)?;
         }
         self.is_at_start_of_pre = false;
-        self.serializer.write_text(text).map_err(|_| HtmlError::TooLong)
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(piece_end(rest));
+            self.serializer.write_text(piece).map_err(|_| HtmlError::TooLong)?;
+            rest = after;
+        }
+        Ok(())
     }
 
     /// Counts an element that is not written.
@@ -346,10 +377,24 @@ impl<'t> Cleaner<'t, '_> {
     fn link(&self, value: &'t str) -> Option<Cow<'t, str>> {
         let address = address::link(value)?;
         match address.strip_prefix('#') {
-            Some(name) => Some(format!("#{}", self.names.reference(name)).into()),
+            // Ids are not encoded, fragments are.
+            Some(name) => {
+                let id = percent_decode_str(name).decode_utf8_lossy();
+                let reference = self.names.reference(&id);
+                let is_same = reference == id;
+                let reference = if is_same { name.into() } else { encoded_fragment(&reference) };
+                Some(format!("#{reference}").into())
+            }
             None => Some(address.into()),
         }
     }
+}
+
+/// Writes an id as the fragment of an address (URL Standard, fragment percent-encode set).
+fn encoded_fragment(id: &str) -> String {
+    const ENCODED: &AsciiSet =
+        &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'%');
+    utf8_percent_encode(id, ENCODED).to_string()
 }
 
 /// Keeps parts of a list; as its author wrote it if all are kept.

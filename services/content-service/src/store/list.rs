@@ -89,7 +89,11 @@ pub(crate) struct Survey {
 
 /// The items of a page, as they are read one after the other.
 struct Page<K: Kind> {
-    items: Vec<(Position, K::Card)>,
+    items: Vec<K::Card>,
+    /// The position of the last document that was looked at, with an item or not.
+    last: Option<Position>,
+    /// The number of documents that were looked at.
+    seen: usize,
     limit: usize,
     /// The most bytes that the items can have in the answer.
     bytes: usize,
@@ -103,21 +107,25 @@ impl<K: Kind> Page<K> {
     fn new(limit: Limit) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
-        Self { items, limit, bytes: 0, is_measured: false, has_more: false }
+        Self { items, last: None, seen: 0, limit, bytes: 0, is_measured: false, has_more: false }
     }
 
     /// Adds the next item, unless the page is full: then this returns `false`.
     fn add(&mut self, position: Position, document: &RawDocument) -> bool {
-        if self.items.len() == self.limit {
+        if self.seen == self.limit {
             self.has_more = true;
             return false;
         }
-        let Some(card) = readable(K::read(document)).map(Reading::into_card) else { return true };
+        let Some(card) = readable(K::read(document)).map(Reading::into_card) else {
+            // The page goes on behind it.
+            (self.seen, self.last) = (self.seen + 1, Some(position));
+            return true;
+        };
         let mut bytes = document.as_bytes().len() * MAX_ESCAPED_BYTES + MAX_MEMBER_BYTES;
         if self.is_measured || self.bytes + bytes > MAX_PAGE_BYTES {
             if !self.is_measured {
                 self.is_measured = true;
-                self.bytes = self.items.iter().map(|(_, card)| answered_bytes(card)).sum();
+                self.bytes = self.items.iter().map(answered_bytes).sum();
             }
             bytes = answered_bytes(&card);
             // One item is always answered: nobody could go on behind it otherwise.
@@ -127,7 +135,8 @@ impl<K: Kind> Page<K> {
             }
         }
         self.bytes += bytes;
-        self.items.push((position, card));
+        (self.seen, self.last) = (self.seen + 1, Some(position));
+        self.items.push(card);
         true
     }
 }
@@ -154,10 +163,13 @@ impl<K: Kind> ContentStore<K> {
         } else {
             self.find_merged_page(filter, start, &survey, &mut page).await?;
         }
-        let next =
-            page.items.last().filter(|_| page.has_more).map(|(position, _)| position.clone());
-        let items = page.items.into_iter().map(|(_, card)| card).collect();
-        Ok(Listed { items, total: survey.total, next, total_stamp: survey.stamp.clone() })
+        let next = page.last.filter(|_| page.has_more);
+        Ok(Listed {
+            items: page.items,
+            total: survey.total,
+            next,
+            total_stamp: survey.stamp.clone(),
+        })
     }
 
     async fn find_page(

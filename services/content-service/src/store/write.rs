@@ -25,7 +25,6 @@ use mongodb::{
     ClientSession,
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
     error::Error,
-    options::ReturnDocument,
 };
 use service_kit::ApiError;
 use tokio::sync::{Mutex, MutexGuard};
@@ -240,12 +239,12 @@ impl<K: Kind> ContentStore<K> {
     ) -> Result<K::Item, Abort<WriteError>> {
         let id = document.get("_id").map_err(Error::custom)?;
         let id = Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)?;
-        let changed = self
-            .collection
-            .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
-            .return_document(ReturnDocument::After)
-            .session(session)
-            .await?;
+        // Read by itself: the driver decodes the reply to a command that does both, and fails at a
+        // text that is not UTF-8.
+        let id = doc! { "_id": id };
+        let changes = doc! { "$set": set };
+        self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
+        let changed = self.collection.find_one(id).session(session).await?;
         item::<K>(&changed.ok_or(WriteError::NoItem(NoItem::NotFound))?)
     }
 

@@ -97,6 +97,21 @@ fn texts_of_all_lengths_that_may_be_saved_are_sanitised() {
 }
 
 #[test]
+fn characters_that_are_escaped_cost_no_more_than_others() {
+    // The serializer looks through the rest of a text for each of them.
+    for character in ["a&amp;", "&nbsp;", "&lt;", "\u{c2}"] {
+        let text = character.repeat(300_000 / character.len());
+        assert_survives(&[&text]);
+    }
+    let value = "&amp;".repeat(50_000);
+    for text in [format!("<p title=\"{value}\">x</p>"), format!("<a href=\"/?{value}\">x</a>")] {
+        assert_eq!(sanitised(&text).err(), Some(HtmlError::TooComplex));
+    }
+    let value = "a&amp;".repeat(200);
+    assert_survives(&[&format!("<p title=\"{value}\">x</p>")]);
+}
+
+#[test]
 fn elements_nested_against_the_rules_settle_or_are_refused() {
     for piece in [
         "<li><table><tr>",

@@ -107,6 +107,23 @@ fn a_list_of_images_is_read_as_browsers_do() {
 }
 
 #[test]
+fn a_link_follows_an_id_in_any_script() {
+    for (html, clean) in [
+        (
+            "<h2 id=\"überMich\">x</h2><a href=\"#überMich\">l</a>",
+            "<h2 id=\"content-überMich\">x</h2><a href=\"#content-überMich\">l</a>",
+        ),
+        (
+            "<h2 id=\"über\">x</h2><a href=\"#%C3%BCber\">l</a>",
+            "<h2 id=\"über\">x</h2><a href=\"#%C3%BCber\">l</a>",
+        ),
+    ] {
+        let links = super::clean(html).replace("%C3%BC", "ü");
+        assert_eq!(links, clean.replace("%C3%BC", "ü"));
+    }
+}
+
+#[test]
 fn an_address_never_leads_elsewhere_than_before() {
     let base = url::Url::parse("https://site.example/blog/2015/post").unwrap();
     for address in [

@@ -121,7 +121,9 @@ async fn unclear_values(
         .await?;
     let mut unclear: BTreeMap<Vec<u8>, Bson> = BTreeMap::new();
     while let Some(document) = documents.try_next().await? {
-        let Ok(Some(value)) = document.get(field) else { continue };
+        // A text that is not UTF-8 can stand in no query of the driver.
+        let Ok(value) = document.get(field) else { return Ok(None) };
+        let Some(value) = value else { continue };
         if stored_date(value).date().is_some() {
             continue;
         }
