@@ -23,7 +23,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused_before_it_is_routed() {
         "/sections%2Fx",
         "/stories/slug/..%2F..%2Finternal",
         "/stories/slug/a%5C..%5Cb",
-        "/stories/slug%2Fa",
+        "/sections/slug%2Fa",
         "/stories/slug/a%2Fb/restore",
         "//evil.example/sections",
         "//sections",

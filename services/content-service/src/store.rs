@@ -15,6 +15,7 @@ mod write;
 pub(crate) use kind::{Changes, Kind, Pages, Projects, Stories};
 pub(crate) use list::Filter;
 pub(crate) use moves::MoveError;
+pub(crate) use report::DataReport;
 pub(crate) use users::UserStore;
 pub(crate) use write::{NewItem, WriteError};
 

@@ -13,7 +13,7 @@ use sections_client::SectionsClient;
 use super::{declared, definition};
 use crate::{
     domain::Directory,
-    store::{COLLECTIONS, report::DataReport},
+    store::{COLLECTIONS, DataReport},
 };
 
 /// Reports what is wrong with the content. Changes nothing.
