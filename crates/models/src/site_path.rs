@@ -206,6 +206,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_end_of_a_path_names_the_slug_that_it_was_made_of(slug in "[^/\u{0}].{0,40}") {
+            // One slash at the end is tolerated; several are another text.
+            prop_assume!(!slug.ends_with("//"));
             let path = join("/blog", &slug);
             let end = path.strip_prefix("/blog/").unwrap();
             prop_assert!(end.bytes().all(|byte| byte.is_ascii_graphic()), "{}", end);
