@@ -4,8 +4,9 @@ import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 # Members that name something else, or that exclude each other: whether a value is right depends on
-# the data, or on another parameter.
+# the data, on another parameter, or on the time.
 REFERENCES = {
+    "createdDate",
     "content.ids",
     "content.section_id",
     "cursor",

@@ -54,7 +54,7 @@ macro_rules! kind {
             #[utoipa::path(
                 get, path = $item, tag = $tag, operation_id = concat!($tag, "_by_id"),
                 params(
-                    ("id" = String, Path, description = "Its id, as it is listed."),
+                    ("id" = ObjectId, Path, description = "Its id. An item of an existing site that is listed with another id is addressed by that one."),
                     ("If-None-Match" = Option<String>, Header, nullable = false, description = "What the caller has.")
                 ),
                 responses(
@@ -97,7 +97,7 @@ macro_rules! kind {
             #[utoipa::path(
                 put, path = $item, tag = $tag, operation_id = concat!($tag, "_replace"),
                 params(
-                    ("id" = String, Path, description = "Its id, as it is listed."),
+                    ("id" = ObjectId, Path, description = "Its id. An item of an existing site that is listed with another id is addressed by that one."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $replace,
@@ -118,7 +118,7 @@ macro_rules! kind {
             #[utoipa::path(
                 patch, path = $item, tag = $tag, operation_id = concat!($tag, "_patch"),
                 params(
-                    ("id" = String, Path, description = "Its id, as it is listed."),
+                    ("id" = ObjectId, Path, description = "Its id. An item of an existing site that is listed with another id is addressed by that one."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
                 ),
                 request_body = $patch,
@@ -138,7 +138,7 @@ macro_rules! kind {
             #[utoipa::path(
                 delete, path = $item, tag = $tag, operation_id = concat!($tag, "_delete"),
                 params(
-                    ("id" = String, Path, description = "Its id, as it is listed."),
+                    ("id" = ObjectId, Path, description = "Its id. An item of an existing site that is listed with another id is addressed by that one."),
                     ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
                 ),
                 responses((status = 204, description = "It is in the trash."), DeleteErrors),
@@ -152,7 +152,7 @@ macro_rules! kind {
             /// It comes back as it was, in the section in which it was.
             #[utoipa::path(
                 post, path = $restore, tag = $tag, operation_id = concat!($tag, "_restore"),
-                params(("id" = String, Path, description = "Its id, as it is listed.")),
+                params(("id" = ObjectId, Path, description = "Its id. An item of an existing site that is listed with another id is addressed by that one.")),
                 responses(
                     (status = 200, description = "The item as it is now.", body = Written<$thing>,
                         headers(("ETag", description = "Its state, for `If-Match`."))),
