@@ -141,7 +141,7 @@ pub trait EachDocument: Send + Sync + std::fmt::Debug {
     fn reads(&self) -> &'static [&'static str];
 
     /// The top-level fields that it sets.
-    fn writes(&self) -> &'static [&'static str];
+    fn writes(&self) -> &[&'static str];
 
     /// The fields to set, by `_id`. What it reads from the database it reads in the session's
     /// transaction. A document that is not among the result stays as it is.

@@ -21,7 +21,7 @@ use crate::store::{PAGES, PROJECTS, STORIES, kind, list::MAX_ODD_DATED};
 
 /// The field that the order of lists goes by comes last: while it is not done, a start that goes on
 /// finds that there is something to do.
-static FIELDS: [&str; 2] = ["updatedDate", "createdDate"];
+const FIELDS: [&str; 2] = ["updatedDate", "createdDate"];
 
 /// The types that a date is stored in, apart from dates.
 const TYPES: [&str; 5] = ["string", "symbol", "number", "object", "timestamp"];
@@ -71,7 +71,7 @@ impl Migration for ContentDates {
             if odd.await? < limit {
                 continue;
             }
-            for field in &FIELDS {
+            for field in FIELDS {
                 steps.push(step(&collection, name, field).await?);
             }
         }
@@ -82,7 +82,7 @@ impl Migration for ContentDates {
 async fn step(
     collection: &Collection<Document>,
     name: &'static str,
-    field: &'static &'static str,
+    field: &'static str,
 ) -> Result<Step, StepsError> {
     let what = format!("{name}: {field} of another type → date");
     Ok(match unclear_values(collection, field).await? {
@@ -90,7 +90,7 @@ async fn step(
             what,
             collection: name,
             filter: of_another_type(field, &unclear),
-            assign: Assign::Each(Arc::new(AsDate(field))),
+            assign: Assign::Each(Arc::new(AsDate([field]))),
         }),
         None => Step::LeaveOut(LeaveOut {
             what,
@@ -142,7 +142,7 @@ async fn unclear_values(
 
 /// Makes a date of one of [`FIELDS`].
 #[derive(Debug)]
-struct AsDate(&'static &'static str);
+struct AsDate([&'static str; 1]);
 
 #[async_trait]
 impl EachDocument for AsDate {
@@ -150,8 +150,8 @@ impl EachDocument for AsDate {
         &[]
     }
 
-    fn writes(&self) -> &'static [&'static str] {
-        std::slice::from_ref(self.0)
+    fn writes(&self) -> &[&'static str] {
+        &self.0
     }
 
     async fn assign(
@@ -159,7 +159,7 @@ impl EachDocument for AsDate {
         documents: Vec<Document>,
         _: &mut ClientSession,
     ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
-        let field = *self.0;
+        let [field] = self.0;
         let mut assigned = Vec::with_capacity(documents.len());
         for mut document in documents {
             let raw = RawDocumentBuf::try_from(&document)?;
