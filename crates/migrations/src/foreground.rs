@@ -233,7 +233,7 @@ impl ForegroundProbe {
         }
     }
 
-    /// Whether operations of the engine can be told from those of others.
+    /// Returns whether operations of the engine can be told from those of others.
     pub(crate) fn can_tell(&self) -> bool {
         self.counter.is_some()
     }

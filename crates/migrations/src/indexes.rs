@@ -73,12 +73,12 @@ pub(crate) fn collation(index: &IndexModel) -> Option<&str> {
     collation.map(|collation| collation.locale.as_str())
 }
 
-/// Whether queries do not use an index (MongoDB manual, "Hidden Indexes").
+/// Returns whether queries do not use an index (MongoDB manual, "Hidden Indexes").
 pub(crate) fn is_hidden(index: &IndexModel) -> bool {
     index.options.as_ref().and_then(|options| options.hidden).unwrap_or_default()
 }
 
-/// Whether an index has no entry for documents without its fields.
+/// Returns whether an index has no entry for documents without its fields.
 pub(crate) fn is_sparse(index: &IndexModel) -> bool {
     index.options.as_ref().and_then(|options| options.sparse).unwrap_or_default()
 }

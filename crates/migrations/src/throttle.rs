@@ -108,7 +108,7 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// Whether time is left to others while they use the database.
+    /// Returns whether time is left to others while they use the database.
     pub(crate) fn is_gentle(&self) -> bool {
         self.duty_cycle < 1.0
     }

@@ -87,7 +87,7 @@ pub fn warn_of_fields(collection: &'static str, id: &str, fields: &[UnreadableFi
     }
 }
 
-/// Whether this process has not warned of it before.
+/// Returns whether this process has not warned of it before.
 fn is_new(warning: impl Hash) -> bool {
     static WARNINGS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
     let mut hasher = DefaultHasher::new();

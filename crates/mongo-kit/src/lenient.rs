@@ -103,7 +103,7 @@ impl<'a> FieldReader<'a> {
         self.unreadable.iter().find(|one| fields.contains(&one.field.as_str()))
     }
 
-    /// Whether a field that was read so far could not be read.
+    /// Returns whether a field that was read so far could not be read.
     pub fn is_unreadable(&self, field: &str) -> bool {
         self.unreadable.iter().any(|one| one.field == field)
     }
@@ -265,7 +265,7 @@ impl<'a> FieldReader<'a> {
         choice
     }
 
-    /// Whether a field is absent or null.
+    /// Returns whether a field is absent or null.
     pub fn is_absent(&self, field: &str) -> bool {
         self.element(field).is_none_or(|element| element.value().is_ok_and(is_null))
     }

@@ -233,7 +233,7 @@ impl Entry {
     }
 }
 
-/// Whether `mongodump` describes the server in a file of this name.
+/// Returns whether `mongodump` describes the server in a file of this name.
 fn is_prelude(name: &str) -> bool {
     matches!(name, "prelude.json" | "prelude.json.gz")
 }

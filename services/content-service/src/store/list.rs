@@ -316,7 +316,7 @@ async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Re
     Ok(Oddities { lists, ids })
 }
 
-/// Whether the plan of a query reads an index with lists in it.
+/// Returns whether the plan of a query reads an index with lists in it.
 fn is_multikey(plan: &Document) -> bool {
     plan.get_bool("isMultiKey").unwrap_or_default()
         || plan.values().any(|value| value.as_document().is_some_and(is_multikey))
