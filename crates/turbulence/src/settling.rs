@@ -46,19 +46,22 @@ async fn over(mut statuses: watch::Receiver<Vec<Status>>) {
     }
 }
 
-/// Whether nothing gets on by itself. While we are patient, what waits or is tried again still may.
+/// Returns whether nothing gets on by itself. While we are patient, what waits or is tried again
+/// still may.
 fn is_over(statuses: &[Status], is_patient: bool) -> bool {
-    let mut is_held_up = false;
+    let (mut is_held_up, mut is_blocked) = (false, false);
     statuses.iter().all(|status| {
         let is_stuck = match status.state {
             _ if status.is_settled => return true,
             State::FailedFatal | State::Paused | State::RolledBack => true,
             State::WaitingDependency | State::FailedRetryable => !is_patient,
-            // It waits for one that does not get on, or was not tried because of it.
-            State::Pending => is_held_up,
+            // The engine tries nothing after a blocking migration that failed. After another one it
+            // comes to each, and tells what those wait for that require it.
+            State::Pending => is_blocked || is_held_up && status.message.is_some(),
             State::Applied | State::Running | State::Verifying | State::RollingBack => false,
         };
         is_held_up |= is_stuck;
+        is_blocked |= is_stuck && status.blocking;
         is_stuck
     })
 }
@@ -67,20 +70,27 @@ fn is_over(statuses: &[Status], is_patient: bool) -> bool {
 mod tests {
     use super::*;
 
-    fn statuses(states: &[State]) -> Vec<Status> {
-        let status = |state: &State| Status {
+    fn status(state: State) -> Status {
+        Status {
             id: "0001_first",
             summary: "",
             blocking: false,
-            state: *state,
-            is_settled: *state == State::Applied,
+            state,
+            is_settled: state == State::Applied,
             message: None,
             progress: None,
             parts: Vec::new(),
             left_out: Vec::new(),
             set_aside: Vec::new(),
-        };
-        states.iter().map(status).collect()
+        }
+    }
+
+    fn blocking(state: State) -> Status {
+        Status { blocking: true, ..status(state) }
+    }
+
+    fn waiting() -> Status {
+        Status { message: Some("waits for another".to_owned()), ..status(State::Pending) }
     }
 
     #[test]
@@ -89,20 +99,24 @@ mod tests {
             Applied, FailedFatal, FailedRetryable, Paused, Pending, RolledBack, Running, Verifying,
             WaitingDependency,
         };
-        for (states, while_patient, at_last) in [
-            (&[Applied, Applied][..], true, true),
-            (&[Applied, Pending], false, false),
-            (&[Pending, Paused], false, false),
-            (&[FailedFatal, Pending], true, true),
-            (&[Paused, Applied, Pending], true, true),
-            (&[RolledBack, RolledBack], true, true),
-            (&[FailedFatal, Running], false, false),
-            (&[FailedFatal, Verifying], false, false),
-            (&[WaitingDependency, Pending], false, true),
-            (&[FailedRetryable, Applied], false, true),
+        for (statuses, while_patient, at_last) in [
+            (vec![status(Applied), status(Applied)], true, true),
+            (vec![status(Applied), status(Pending)], false, false),
+            (vec![status(Pending), status(Paused)], false, false),
+            (vec![blocking(FailedFatal), status(Pending)], true, true),
+            (vec![status(Paused), status(Applied), waiting()], true, true),
+            // The engine has not come to the second yet.
+            (vec![status(Paused), status(Pending)], false, false),
+            (vec![status(RolledBack), status(RolledBack)], true, true),
+            (vec![status(FailedFatal), status(Running)], false, false),
+            (vec![status(FailedFatal), status(Verifying)], false, false),
+            (vec![status(WaitingDependency), waiting()], false, true),
+            (vec![blocking(WaitingDependency), status(Pending)], false, true),
+            (vec![status(FailedRetryable), status(Applied)], false, true),
         ] {
-            assert_eq!(is_over(&statuses(states), true), while_patient, "{states:?}");
-            assert_eq!(is_over(&statuses(states), false), at_last, "{states:?}");
+            let states: Vec<_> = statuses.iter().map(|status| status.state).collect();
+            assert_eq!(is_over(&statuses, true), while_patient, "{states:?}");
+            assert_eq!(is_over(&statuses, false), at_last, "{states:?}");
         }
     }
 }
