@@ -13,7 +13,9 @@ use models::{
 
 pub(crate) use integrity::{Findings, inspect};
 pub(crate) use resolve::Redirects;
-pub(crate) use tree::{LARGEST_DEPTH, OnChildren, Refusal, Stored, Tree};
+pub(crate) use tree::{
+    DECISIVE_FIELDS, LARGEST_DEPTH, OnChildren, Refusal, Stored, Tree, VISIBILITY_FIELDS,
+};
 
 /// All sections, in the order in which they are shown. What is asked of them over and over is
 /// worked out once.
@@ -22,8 +24,8 @@ pub(crate) struct Sections {
     /// Those that are not deleted.
     sections: Vec<Section>,
     deleted: Vec<Section>,
-    /// Those that cannot be read, in the trash or not.
-    unreadable: Vec<ObjectId>,
+    /// Those that are drafts only because a field cannot be read.
+    withheld: HashSet<ObjectId>,
     /// Where those that the public sees are among them.
     public: HashMap<ObjectId, usize>,
     /// The same by what is above them and their slug, in each form in which a path names it.
@@ -55,6 +57,9 @@ impl Sections {
         for form in forms {
             for place in &places {
                 let section = &sections[*place];
+                if section.slug.is_empty() {
+                    continue;
+                }
                 for name in form(&section.slug) {
                     public_children.entry((section.parent_id, name)).or_insert(*place);
                 }
@@ -62,13 +67,13 @@ impl Sections {
         }
         let segments = |place: &usize| slug_key(&sections[*place].slug).split('/').count();
         let longest_slug = places.iter().map(segments).max().unwrap_or(1);
-        let unreadable = Vec::new();
-        Self { sections, deleted, unreadable, public, public_children, longest_slug }
+        let withheld = HashSet::new();
+        Self { sections, deleted, withheld, public, public_children, longest_slug }
     }
 
-    /// The same beside sections that cannot be read.
-    pub(crate) fn with_unreadable(self, unreadable: Vec<ObjectId>) -> Self {
-        Self { unreadable, ..self }
+    /// Returns the same with those of them that are drafts only because a field cannot be read.
+    pub(crate) fn with_withheld(self, withheld: HashSet<ObjectId>) -> Self {
+        Self { withheld, ..self }
     }
 
     /// Every section that is not deleted.
@@ -103,8 +108,8 @@ impl Sections {
         })
     }
 
-    /// What the other services need to know: of every section, also of those that are deleted or
-    /// cannot be read. One that is not named here hides nothing.
+    /// Returns what the other services need to know of every section, deleted or not. One that is not
+    /// named here hides nothing.
     pub(crate) fn entries(&self, redirects: &Redirects) -> Vec<SectionEntry> {
         let mut former_paths = redirects.by_section();
         let mut entry = |section: &Section, is_deleted| SectionEntry {
@@ -113,16 +118,14 @@ impl Sections {
             content_type: section.content_type,
             display_type: section.display_type,
             is_deleted,
-            is_unreadable: false,
+            is_unreadable: self.withheld.contains(&section.id),
             is_public: !is_deleted && self.is_public(section.id),
             path: if is_deleted { None } else { self.public_path(section.id) },
             former_paths: former_paths.remove(&section.id).unwrap_or_default(),
         };
         let live = self.sections.iter().map(|section| (section, false));
-        let readable = live.chain(self.deleted.iter().map(|section| (section, true)));
-        let readable = readable.map(|(section, is_deleted)| entry(section, is_deleted));
-        let unreadable = self.unreadable.iter().copied().map(SectionEntry::unreadable);
-        readable.chain(unreadable).collect()
+        let all = live.chain(self.deleted.iter().map(|section| (section, true)));
+        all.map(|(section, is_deleted)| entry(section, is_deleted)).collect()
     }
 
     /// What this audience sees, each with the sections below it. Editors find sections whose

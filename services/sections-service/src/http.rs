@@ -10,11 +10,15 @@ mod write;
 pub use openapi::openapi;
 
 use actix_web::web::ServiceConfig;
-use models::ErrorCode;
+use data_service::database_error;
+use models::{ErrorCode, ObjectId};
 use service_kit::{
     ApiError,
+    extract::object_id,
     server::{read, route},
 };
+
+use crate::store::SectionStore;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
@@ -38,9 +42,15 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .configure(data_service::integrity::routes);
 }
 
-/// The answer to an editor who asks for a section by itself that cannot be read.
-fn unreadable() -> ApiError {
-    let detail = "The stored section is in a shape that cannot be read. The log says what is wrong \
-                  with it.";
-    ApiError::new(ErrorCode::UnreadableDocument, detail)
+/// Reads the id of a section in a path, for an editor. One that is the `_id` of a document that
+/// cannot be read is told from one that no document has.
+async fn section_id(text: &str, store: &SectionStore) -> Result<ObjectId, ApiError> {
+    match object_id(text, "Section") {
+        Err(_) if store.all().await.map_err(database_error)?.is_unreadable(text) => {
+            let detail = "The stored section is in a shape that cannot be read. The log says what is \
+                          wrong with it.";
+            Err(ApiError::new(ErrorCode::UnreadableDocument, detail))
+        }
+        result => result,
+    }
 }

@@ -69,14 +69,14 @@ pub(crate) struct SectionStore {
 pub(crate) struct Snapshot {
     /// The sections.
     pub(crate) sections: Sections,
-    /// Those that are not deleted and cannot be read.
-    unreadable: HashSet<ObjectId>,
+    /// The `_id`s of the documents that are not deleted and cannot be read.
+    unreadable: HashSet<String>,
     tag: ETag,
     tags: HashMap<ObjectId, ETag>,
 }
 
 impl Snapshot {
-    fn new(sections: Sections, unreadable: HashSet<ObjectId>) -> Result<Self> {
+    fn new(sections: Sections, unreadable: HashSet<String>) -> Result<Self> {
         let tag_of = |section: &Section| {
             serde_json::to_vec(section).map(|json| ETag::of(&json)).map_err(Error::custom)
         };
@@ -99,9 +99,9 @@ impl Snapshot {
         self.tags.get(&id)
     }
 
-    /// Whether there is a section with this id that cannot be read.
-    pub(crate) fn is_unreadable(&self, id: ObjectId) -> bool {
-        self.unreadable.contains(&id)
+    /// Returns `true` if a document has this `_id` and cannot be read.
+    pub(crate) fn is_unreadable(&self, id: &str) -> bool {
+        self.unreadable.contains(id)
     }
 }
 
@@ -170,25 +170,22 @@ impl SectionStore {
         let (collection, unless_any) = (self.collection.clone(), self.unless_any.clone());
         let load = async move {
             let Parsed { stored, unreadable, .. } = parse(&documents(&collection).await?);
-            let (deleted, mut live): (Vec<_>, Vec<_>) =
+            let unreadable = unreadable.into_iter().filter(|one| !one.is_deleted).map(|one| {
+                let id = one.error.id.clone();
+                readable::<()>(Err(one.error));
+                id
+            });
+            let withheld = stored.iter().filter(|stored| stored.is_withheld);
+            let withheld = withheld.map(|stored| stored.section.id).collect();
+            let (deleted, live): (Vec<_>, Vec<_>) =
                 stored.into_iter().partition(|stored| stored.is_deleted);
-            let known = unreadable.iter().filter_map(|one| one.error.id.parse().ok()).collect();
-            let unreadable = unreadable
-                .into_iter()
-                .filter(|one| !one.is_deleted)
-                .filter_map(|one| {
-                    let id = one.error.id.parse().ok();
-                    readable::<()>(Err(one.error));
-                    id
-                })
-                .collect();
             let deleted = deleted.into_iter().map(|stored| stored.section).collect();
-            let mut sections: Vec<_> = live.drain(..).map(|stored| stored.section).collect();
+            let mut sections: Vec<_> = live.into_iter().map(|stored| stored.section).collect();
             if sections.is_empty() {
                 sections = unless_any;
             }
-            let sections = Sections::new(sections, deleted).with_unreadable(known);
-            Snapshot::new(sections, unreadable).map(Arc::new)
+            let sections = Sections::new(sections, deleted).with_withheld(withheld);
+            Snapshot::new(sections, unreadable.collect()).map(Arc::new)
         };
         self.snapshot.get(load).await
     }

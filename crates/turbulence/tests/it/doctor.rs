@@ -71,7 +71,7 @@ async fn where_nothing_is_wrong_it_says_so_and_changes_nothing() {
 async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
     let site = Site::repairable().await;
     let mut odd = section(3, None);
-    odd.insert("content_type", "carousel");
+    odd.insert("_id", "odd");
     let loop_of_two = [section(4, Some(5)), section(5, Some(4)), odd];
     site.database.insert("sections", loop_of_two).await;
     let story = |number: u8, fields: Document| {

@@ -125,8 +125,6 @@ fn of_item<'a, K: Kind>(
     let section = common.section_id.as_deref().and_then(|id| {
         match sections.referenced(id) {
             None => Some(IntegrityKind::MissingSection),
-            // The fault is that of the section, which sections-service reports.
-            Some(section) if section.is_unreadable => None,
             Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
             Some(section) if section.content_type != K::CONTENT_TYPE => {
                 Some(IntegrityKind::WrongType)

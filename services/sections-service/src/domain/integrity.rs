@@ -10,12 +10,7 @@ use super::{Redirects, Tree};
 pub(crate) type Findings = Vec<(IntegrityKind, Vec<String>)>;
 
 /// Looks for everything that the rules of a tree forbid and a database may hold all the same.
-/// `unreadable` are sections that are there, but not in the tree.
-pub(crate) fn inspect(
-    tree: &Tree,
-    redirects: &Redirects,
-    unreadable: &HashSet<ObjectId>,
-) -> Findings {
+pub(crate) fn inspect(tree: &Tree, redirects: &Redirects) -> Findings {
     let known: HashMap<ObjectId, bool> =
         tree.all().map(|stored| (stored.section.id, stored.is_deleted)).collect();
     let mut faults: BTreeMap<u8, (IntegrityKind, Vec<String>)> = BTreeMap::new();
@@ -30,7 +25,7 @@ pub(crate) fn inspect(
     }
     live.sort_by_key(|section| section.id);
     for section in live {
-        if let Some(kind) = fault(tree, &known, unreadable, section) {
+        if let Some(kind) = fault(tree, &known, section) {
             add(kind, section.id.to_string());
         }
     }
@@ -40,7 +35,7 @@ pub(crate) fn inspect(
     let mut rules: Vec<_> = redirects.iter().collect();
     rules.sort_unstable();
     for (path, id) in rules {
-        if !known.contains_key(&id) && !unreadable.contains(&id) {
+        if !known.contains_key(&id) {
             add(IntegrityKind::DeadRedirect, path.to_owned());
         } else if tree.path(id).is_some_and(|now| now == canonical(path)) {
             // One from a path to below it does no harm: the section there wins, and when that is
@@ -55,7 +50,6 @@ pub(crate) fn inspect(
 fn fault(
     tree: &Tree,
     known: &HashMap<ObjectId, bool>,
-    unreadable: &HashSet<ObjectId>,
     section: &Section,
 ) -> Option<IntegrityKind> {
     let mut seen = HashSet::from([section.id]);
@@ -65,7 +59,6 @@ fn fault(
         let is_direct = below.id == section.id;
         let further_up = if is_direct { None } else { Some(IntegrityKind::Unreachable) };
         match known.get(&parent) {
-            None if unreadable.contains(&parent) => return Some(IntegrityKind::Unreachable),
             None => return further_up.or(Some(IntegrityKind::MissingParent)),
             Some(true) => return further_up.or(Some(IntegrityKind::DeletedParent)),
             Some(false) if parent == section.id => return Some(IntegrityKind::Cycle),
@@ -100,7 +93,7 @@ mod tests {
             created_date: None,
             updated_date: None,
         };
-        Stored { section, is_deleted, deletion: None }
+        Stored { is_deleted, ..Stored::live(section) }
     }
 
     #[test]
@@ -118,21 +111,19 @@ mod tests {
             stored(8, Some(7), false),
             stored(9, Some(7), true),
             stored(10, Some(10), false),
-            stored(11, Some(97), false),
             twin,
         ];
         let tree = Tree::new(sections, HashSet::new());
-        let rules =
-            [("/dead", 98), ("/1", 1), ("/was-1", 1), ("/to-deleted", 7), ("/to-unreadable", 97)];
+        let rules = [("/dead", 98), ("/1", 1), ("/was-1", 1), ("/to-deleted", 7)];
         let rules = rules.into_iter().map(|(path, number)| (path.to_owned(), id(number)));
-        let mut found = inspect(&tree, &rules.collect(), &HashSet::from([id(97)]));
+        let mut found = inspect(&tree, &rules.collect());
         found.sort_by_key(|(kind, _)| *kind as u8);
         let ids = |numbers: &[u8]| numbers.iter().map(|n| id(*n).to_string()).collect::<Vec<_>>();
         let expected = [
             (IntegrityKind::Cycle, ids(&[2, 3, 10])),
             (IntegrityKind::MissingParent, ids(&[5])),
             (IntegrityKind::DeletedParent, ids(&[8])),
-            (IntegrityKind::Unreachable, ids(&[4, 6, 11])),
+            (IntegrityKind::Unreachable, ids(&[4, 6])),
             (IntegrityKind::DuplicateSlug, ids(&[1, 12])),
             (IntegrityKind::RedirectLoop, vec!["/1".to_owned()]),
             (IntegrityKind::DeadRedirect, vec!["/dead".to_owned()]),

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use models::{Breadcrumb, ObjectId, PathResolution, ResolvedPath, Section, site_path::canonical};
 
-use super::{Sections, tree::path_of};
+use super::{
+    Sections,
+    tree::{has_path, path_of},
+};
 
 /// How many segments of a path may name sections. The tree is not half as deep; what follows may be
 /// the slug of an item, which can have any number.
@@ -137,7 +140,7 @@ impl Sections {
         self.way_to(id).map(|way| path_of(&way))
     }
 
-    /// The way from the top to a public section.
+    /// Returns the way from the top to a public section, or `None` if it has no path.
     fn way_to(&self, id: ObjectId) -> Option<Vec<&Section>> {
         let mut next = Some(id);
         let mut way = Vec::new();
@@ -148,7 +151,7 @@ impl Sections {
             way.push(section);
         }
         way.reverse();
-        Some(way)
+        has_path(&way).then_some(way)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use models::{
     ObjectId, Patch, Section, SectionCreate, SectionOrder, SectionPatch, Slug, site_path::join,
 };
@@ -15,16 +15,43 @@ use utoipa::ToSchema;
 /// How many levels the tree has at most. Navigations have two or three.
 pub(crate) const LARGEST_DEPTH: usize = 8;
 
+/// The latest date of creation that a section can be given, counted from now: clocks and zones of
+/// editors differ by hours.
+const MAX_CREATED_AHEAD: TimeDelta = TimeDelta::days(1);
+
 /// The slug of a section whose title has no character that a slug can have.
 const FALLBACK_SLUG: &str = "section";
 
-/// A section and whether it is in the trash.
+/// The fields that decide who sees a section.
+pub(crate) const VISIBILITY_FIELDS: [&str; 3] = ["is_published", "is_deleted", "parent_id"];
+
+/// The fields that decide who sees a section and what it holds.
+pub(crate) const DECISIVE_FIELDS: [&str; 4] =
+    ["is_published", "is_deleted", "parent_id", "content_type"];
+
+/// A section with the state that the API does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
+    /// The section. If one of [`VISIBILITY_FIELDS`] cannot be read, the section is a draft.
     pub(crate) section: Section,
+    /// `true` if the section is in the trash.
     pub(crate) is_deleted: bool,
-    /// Which deletion it went with: what was deleted together comes back together.
+    /// The id of the deletion that the section was part of. Sections that were deleted together are
+    /// restored together.
     pub(crate) deletion: Option<ObjectId>,
+    /// The names of the [`DECISIVE_FIELDS`] whose stored values have no plain meaning.
+    pub(crate) unreadable: Vec<&'static str>,
+    /// `true` if the section may have been meant to be public, and is a draft only because one of
+    /// [`VISIBILITY_FIELDS`] cannot be read.
+    pub(crate) is_withheld: bool,
+}
+
+impl Stored {
+    /// Returns a section that is not deleted and of which every field can be read.
+    pub(crate) const fn live(section: Section) -> Self {
+        let unreadable = Vec::new();
+        Self { section, is_deleted: false, deletion: None, unreadable, is_withheld: false }
+    }
 }
 
 /// What becomes of the sections below one that is deleted.
@@ -55,6 +82,8 @@ pub(crate) enum Refusal {
     TooDeep,
     /// What was given as a slug is none. The text says why.
     InvalidSlug(String),
+    /// The date of creation is more than [`MAX_CREATED_AHEAD`] ahead of now.
+    CreatedAhead,
     /// Another section has the slug.
     SlugTaken(String),
     /// There are so many sections below it.
@@ -144,8 +173,7 @@ impl Tree {
             created_date: Some(now),
             updated_date: Some(now),
         };
-        let stored = Stored { section: section.clone(), is_deleted: false, deletion: None };
-        self.sections.insert(id, stored);
+        self.sections.insert(id, Stored::live(section.clone()));
         Ok(section)
     }
 
@@ -156,10 +184,20 @@ impl Tree {
         patch: &SectionPatch,
         now: DateTime<Utc>,
     ) -> Result<Section, Refusal> {
-        let before = self.live(id).ok_or(Refusal::NotFound)?.clone();
+        let stored = self.sections.get(&id).filter(|stored| !stored.is_deleted);
+        let Stored { section: before, unreadable, .. } = stored.ok_or(Refusal::NotFound)?.clone();
         let mut after = before.clone();
         if let Some(title) = &patch.title {
             title.as_str().clone_into(&mut after.title);
+        }
+        if let Some(created) = patch.created_date.map(DateTime::<Utc>::from)
+            && before.created_date.map(|date| date.timestamp_millis())
+                != Some(created.timestamp_millis())
+        {
+            if created > now + MAX_CREATED_AHEAD {
+                return Err(Refusal::CreatedAhead);
+            }
+            after.created_date = Some(created);
         }
         if let Some(slug) = patch.slug.as_ref().filter(|slug| **slug != before.slug) {
             let slug = Slug::try_from(slug.clone())
@@ -185,7 +223,8 @@ impl Tree {
             after.sort_order = place.into();
         }
         after.content_type = patch.content_type.unwrap_or(before.content_type);
-        if after.content_type != before.content_type {
+        // Content was put there by a type that nobody can read: it may be of the new one.
+        if after.content_type != before.content_type && !unreadable.contains(&"content_type") {
             self.to_be_empty.push(id);
         }
         if after != before {
@@ -267,7 +306,7 @@ impl Tree {
             let Some(slug) = self.sections.get(id).map(|stored| stored.section.slug.clone()) else {
                 continue;
             };
-            if self.is_taken(&slug) {
+            if !slug.is_empty() && self.is_taken(&slug) {
                 return Err(Refusal::SlugTaken(slug));
             }
             if let Some(stored) = self.sections.get_mut(id) {
@@ -332,9 +371,10 @@ impl Tree {
         Some(way)
     }
 
-    /// The path of the section; none where no way from the top leads to it.
+    /// Returns the path of the section, or `None` if it cannot be reached from the top or a section
+    /// on the way has no slug.
     pub(crate) fn path(&self, id: ObjectId) -> Option<String> {
-        self.ancestry(id).map(|way| path_of(&way))
+        self.ancestry(id).filter(|way| has_path(way)).map(|way| path_of(&way))
     }
 
     /// How many levels the section and those below it have.
@@ -448,6 +488,11 @@ impl Tree {
         // One of so many is free.
         (2..).map(numbered).find(is_free).unwrap_or(first)
     }
+}
+
+/// Returns `true` if the last section on this way has a path: each has a slug.
+pub(super) fn has_path(way: &[&Section]) -> bool {
+    way.iter().all(|section| !section.slug.is_empty())
 }
 
 /// The path of the last section on this way, percent-encoded.
@@ -577,7 +622,7 @@ mod tests {
         let stored = |number, parent| {
             let section = tree(&[(number, None)]).get(id(number)).cloned().unwrap();
             let section = Section { parent_id: Some(id(parent)), ..section };
-            Stored { section, is_deleted: false, deletion: None }
+            Stored::live(section)
         };
         let cycle = || Tree::new([stored(1, 2), stored(2, 1), stored(3, 9)], HashSet::new());
         for on_children in [OnChildren::Reparent, OnChildren::Cascade] {

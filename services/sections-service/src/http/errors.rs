@@ -18,6 +18,10 @@ impl From<Refusal> for ApiError {
                 format!("Sections can have at most {LARGEST_DEPTH} levels."),
             ),
             Refusal::InvalidSlug(why) => Self::invalid(FieldError::invalid("slug", why)),
+            Refusal::CreatedAhead => {
+                let message = "must not be more than a day ahead";
+                Self::invalid(FieldError::invalid("createdDate", message))
+            }
             Refusal::SlugTaken(slug) => {
                 Self::new(ErrorCode::SlugTaken, format!("Another section has the slug `{slug}`."))
             }

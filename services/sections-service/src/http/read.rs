@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 
 use super::{
     openapi::{ListErrors, ReadErrors, SlugErrors},
-    unreadable,
+    section_id,
 };
 use crate::{
     domain::Audience,
@@ -207,15 +207,14 @@ pub(super) async fn by_id(
     drafts: Query<Drafts>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
     let audience = audience(&request, drafts.0.include_drafts).await?;
+    let id = match audience {
+        Audience::Public => object_id(&id, "Section")?,
+        Audience::Editors => section_id(&id, &store).await?,
+    };
     let snapshot = store.all().await.map_err(database_error)?;
-    match find(&request, &snapshot, audience, |section| section.id == id)? {
-        Some(response) => Ok(response),
-        // Whether it is public cannot be read either.
-        None if audience == Audience::Editors && snapshot.is_unreadable(id) => Err(unreadable()),
-        None => Err(ApiError::not_found("Section")),
-    }
+    let found = find(&request, &snapshot, audience, |section| section.id == id)?;
+    found.ok_or_else(|| ApiError::not_found("Section"))
 }
 
 fn find(

@@ -19,14 +19,14 @@ use service_kit::{
     auth::{Admin, Signed},
     body::{JsonBody, Members},
     conditional::{ETag, IfMatch, written},
-    extract::{NoQuery, Query, object_id},
+    extract::{NoQuery, Query},
 };
 use utoipa::IntoParams;
 
 use super::{
     errors::number,
     openapi::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
-    unreadable,
+    section_id,
 };
 use crate::{
     content_client::ContentClient,
@@ -142,8 +142,8 @@ async fn change<T: Body + Into<SectionPatch>>(
     store: &SectionStore,
     content: &ContentClient,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(id, "Section")?;
-    let section = changed(id, store, content, |tree, now| {
+    let id = section_id(id, store).await?;
+    let section = changed(store, content, |tree, now| {
         check(tree, id, &if_match)?;
         let current = serde_json::to_value(tree.get(id)).map_err(ApiError::internal)?;
         let patch = members.changes_of(&current)?.into();
@@ -185,9 +185,9 @@ pub(super) async fn delete(
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
+    let id = section_id(&id, &store).await?;
     let deletion = ObjectId::from_bytes(oid::ObjectId::new().bytes());
-    changed(id, &store, &content, |tree, now| {
+    changed(&store, &content, |tree, now| {
         check(tree, id, &if_match)?;
         Ok(tree.delete(id, query.0.on_children, deletion, now)?)
     })
@@ -217,8 +217,8 @@ pub(super) async fn restore(
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
-    let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
+    let id = section_id(&id, &store).await?;
+    let restored = changed(&store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
     written(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
@@ -260,9 +260,8 @@ fn check(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Makes a change about a section, and asks first whether those are empty that have to be.
+/// Makes a change, and asks first whether those are empty that have to be.
 async fn changed<T>(
-    id: ObjectId,
     store: &SectionStore,
     content: &ContentClient,
     mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, ApiError>,
@@ -274,10 +273,6 @@ async fn changed<T>(
             Ok(Written::NeedsEmpty(sections)) => {
                 require_empty(&sections, store, content).await?;
                 empty.extend(sections);
-            }
-            Err(error) if error.code() == ErrorCode::NotFound => {
-                let snapshot = store.all().await.map_err(database_error)?;
-                return Err(if snapshot.is_unreadable(id) { unreadable() } else { error });
             }
             Err(error) => return Err(error),
         }

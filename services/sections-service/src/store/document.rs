@@ -1,5 +1,7 @@
 //! Sections and redirects as they are stored.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use models::{ContentType, DisplayType, ObjectId, Section};
 use mongo_kit::{
@@ -10,88 +12,164 @@ use mongodb::bson::{self, Bson, Document, RawBsonRef, RawDocument, RawDocumentBu
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{COLLECTION, REDIRECTS};
-use crate::domain::Stored;
+use crate::domain::{DECISIVE_FIELDS, Stored, VISIBILITY_FIELDS};
 
-/// Which deletion a section went with: what has the same id comes back together.
+/// The name of the field with the id of the deletion that a section was part of. Sections with the
+/// same id are restored together.
 const DELETION: &str = "deletion_id";
 
-/// Reads a section. A field whose meaning is not plain is absent, unless it decides who sees the
-/// section or which content it holds: the section then cannot be read, and is not shown.
-fn read_section(document: &RawDocument) -> Result<(Stored, Vec<UnreadableField>), Unreadable> {
+/// A section as it was read. A field whose meaning is not plain has its default.
+struct Reading {
+    stored: Stored,
+    /// The `_id` if it is stored as text.
+    text_id: Option<String>,
+    /// The fields whose meaning is not plain.
+    fields: Vec<UnreadableField>,
+}
+
+/// Reads a section. The only fault that hides a whole document is an `_id` that nothing can refer
+/// to.
+///
+/// A section is a draft if the meaning of a field that decides who sees it is not plain. Without a
+/// plain `content_type`, the section is for the content that its `display_type` usually presents.
+fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
     let mut reader = FieldReader::new(document);
-    let unreadable = |reason: &str| Unreadable::new(COLLECTION, document, reason);
-    let Some(RawBsonRef::ObjectId(id)) = reader.value("_id") else {
-        return Err(unreadable("the _id is no ObjectId"));
+    let (id, text_id) = match reader.value("_id") {
+        Some(RawBsonRef::ObjectId(id)) => (Some(ObjectId::from_bytes(id.bytes())), None),
+        Some(RawBsonRef::String(text)) => (text.parse().ok(), Some(text.to_owned())),
+        _ => (None, None),
     };
-    let slug = reader.text("slug").filter(|slug| !slug.is_empty());
-    let slug = slug.ok_or_else(|| unreadable("it has no slug"))?;
+    let id = id.ok_or_else(|| {
+        Unreadable::new(COLLECTION, document, "its _id is neither an ObjectId nor the text of one")
+    })?;
+    let slug = reader.text("slug").unwrap_or_default();
     let display_type = reader.choice("display_type", parse_choice);
     let content_type = reader.choice("content_type", parse_choice);
-    let is_published = reader.flag("is_published").unwrap_or_default();
+    let content_type = content_type.or_else(|| display_type.map(usual_content));
+    let parent = reader.reference("parent_id");
+    let parent_id = parent.as_deref().and_then(|id| id.parse().ok());
+    let is_published = reader.flag("is_published");
     let is_deleted = reader.flag("is_deleted").unwrap_or_default();
-    let parent_id = reader.reference("parent_id");
-    let decisive = ["content_type", "is_published", "is_deleted", "parent_id"];
-    if let Some(field) = reader.first_unreadable(&decisive) {
-        return Err(unreadable(&field.to_string()));
-    }
-    let content_type = content_type.or(match display_type {
-        Some(DisplayType::Feed) => Some(ContentType::Story),
-        Some(DisplayType::CardGrid) => Some(ContentType::Project),
-        Some(DisplayType::StaticPage) => Some(ContentType::Page),
-        None => None,
-    });
-    let content_type = content_type.ok_or_else(|| unreadable("it has no content_type"))?;
-    let parent_id = parent_id.map(|id| id.parse()).transpose();
-    let section = Section {
-        id: ObjectId::from_bytes(id.bytes()),
-        title: reader.text("title").unwrap_or_default(),
-        slug,
-        parent_id: parent_id.map_err(|error| unreadable(&format!("parent_id: {error}")))?,
-        display_type: display_type.unwrap_or(content_type.usual_display()),
-        content_type,
-        nav_visibility: reader.choice("nav_visibility", parse_choice).unwrap_or_default(),
-        sort_order: reader.integer("sort_order").unwrap_or_default(),
-        is_published,
-        created_date: reader.date("createdDate"),
-        updated_date: reader.date("updatedDate"),
-    };
+    let title = reader.text("title").unwrap_or_default();
+    let nav_visibility = reader.choice("nav_visibility", parse_choice).unwrap_or_default();
+    let sort_order = reader.integer("sort_order").unwrap_or_default();
+    let created_date = reader.date("createdDate");
+    let updated_date = reader.date("updatedDate");
     // The meaning that another program gives to the field is not known.
     let deletion = match reader.value(DELETION) {
         Some(RawBsonRef::String(id)) => id.parse().ok(),
         _ => None,
     };
-    Ok((Stored { section, is_deleted, deletion }, reader.unreadable()))
+    let mut fields = reader.unreadable();
+    let mut report = |field: &str, found| {
+        if fields.iter().all(|one| one.field != field) {
+            fields.push(UnreadableField { field: field.to_owned(), found });
+        }
+    };
+    if parent.is_some() && parent_id.is_none() {
+        report("parent_id", "text that is no id");
+    }
+    if content_type.is_none() {
+        report("content_type", "missing");
+    }
+    if slug.is_empty() {
+        report("slug", "missing");
+    }
+    let is_unreadable = |name: &&str| fields.iter().any(|one| one.field == *name);
+    let unreadable: Vec<_> = DECISIVE_FIELDS.into_iter().filter(is_unreadable).collect();
+    let hides = VISIBILITY_FIELDS.iter().any(|field| unreadable.contains(field));
+    let is_withheld = hides && !is_deleted && is_published != Some(false);
+    let content_type = content_type.unwrap_or(ContentType::Story);
+    let section = Section {
+        id,
+        title,
+        slug,
+        parent_id,
+        display_type: display_type.unwrap_or(content_type.usual_display()),
+        content_type,
+        nav_visibility,
+        sort_order,
+        is_published: is_published.unwrap_or_default() && !hides,
+        created_date,
+        updated_date,
+    };
+    let stored = Stored { section, is_deleted, deletion, unreadable, is_withheld };
+    Ok(Reading { stored, text_id, fields })
 }
 
-/// Reads the name of a variant as the API writes it.
+/// Returns the kind of content that is usually presented in this way.
+const fn usual_content(display_type: DisplayType) -> ContentType {
+    match display_type {
+        DisplayType::Feed => ContentType::Story,
+        DisplayType::CardGrid => ContentType::Project,
+        DisplayType::StaticPage => ContentType::Page,
+    }
+}
+
+/// Reads the name of a variant, in capitals or with underscores too.
 fn parse_choice<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
     bson::deserialize_from_bson(Bson::from(name)).ok()
 }
 
-/// What could be read, and what could not.
+/// The documents of the collection, read.
+#[derive(Default)]
 pub(super) struct Parsed {
+    /// The sections, deleted or not.
     pub(super) stored: Vec<Stored>,
+    /// The documents that cannot be read as a whole.
     pub(super) unreadable: Vec<UnreadableSection>,
-    /// The fields that are absent although the documents have them, with the ids of these.
-    pub(super) fields: Vec<(ObjectId, UnreadableField)>,
+    /// The fields whose meaning is not plain, by the id of the section.
+    pub(super) fields: Vec<(ObjectId, Vec<UnreadableField>)>,
+    pub(super) stored_ids: StoredIds,
 }
 
-/// A section that cannot be read, and what is known of it all the same.
+/// The `_id`s of the sections in the database. Most are `ObjectId`s; those that are texts are kept.
+#[derive(Default)]
+pub(super) struct StoredIds(HashMap<ObjectId, String>);
+
+impl StoredIds {
+    /// Returns the value of `_id` in the database.
+    pub(super) fn get(&self, id: ObjectId) -> Bson {
+        match self.0.get(&id) {
+            Some(text) => Bson::from(text.as_str()),
+            None => Bson::from(oid::ObjectId::from_bytes(id.bytes())),
+        }
+    }
+}
+
+/// A document that cannot be read as a whole, with the fields that are known.
 pub(super) struct UnreadableSection {
+    /// The fault of the document.
     pub(super) error: Unreadable,
     pub(super) slug: Option<String>,
     pub(super) is_deleted: bool,
     pub(super) is_published: bool,
 }
 
+/// Reads all documents of the collection. Of an ObjectId and a text with the same digits, the
+/// ObjectId is the id of a section.
 pub(super) fn parse(documents: &[RawDocumentBuf]) -> Parsed {
-    let mut parsed = Parsed { stored: Vec::new(), unreadable: Vec::new(), fields: Vec::new() };
+    let mut documents: Vec<_> = documents.iter().collect();
+    documents.sort_by_key(|document| document.get_object_id("_id").is_err());
+    let mut parsed = Parsed::default();
+    let mut ids = HashSet::new();
     for document in documents {
-        match read_section(document) {
-            Ok((stored, fields)) => {
+        let reading = read_section(document).and_then(|reading| {
+            if ids.insert(reading.stored.section.id) {
+                Ok(reading)
+            } else {
+                Err(Unreadable::new(COLLECTION, document, "another section has the same _id"))
+            }
+        });
+        match reading {
+            Ok(Reading { stored, text_id, fields }) => {
                 let id = stored.section.id;
-                warn_of_fields(COLLECTION, &id.to_string(), &fields);
-                parsed.fields.extend(fields.into_iter().map(|field| (id, field)));
+                if !fields.is_empty() {
+                    warn_of_fields(COLLECTION, &id.to_string(), &fields);
+                    parsed.fields.push((id, fields));
+                }
+                parsed.stored_ids.0.extend(text_id.map(|text| (id, text)));
                 parsed.stored.push(stored);
             }
             Err(error) => {
@@ -130,16 +208,25 @@ pub(super) fn document(section: &Section) -> bson::error::Result<Document> {
     Ok(document)
 }
 
-/// The update that makes the one of the other; none where they are the same. It names what is
-/// different alone, so that everything else stays as other programs wrote it.
+/// Returns the update that turns one state into the other, or `None` if they are the same. It sets
+/// the fields that differ and no other one, so that everything else stays as other programs wrote
+/// it.
+///
+/// Publishing a section also writes the fields whose stored values have no plain meaning, as editors
+/// saw them. Otherwise a section stays a draft after such a field is written: the stored flag may
+/// say more than was answered.
 pub(super) fn update(before: &Stored, after: &Stored) -> bson::error::Result<Option<Document>> {
-    let old = fields(&before.section)?;
-    let mut set: Document = fields(&after.section)?
-        .into_iter()
-        .filter(|(name, value)| old.get(name) != Some(value))
-        .collect();
-    if before.is_deleted != after.is_deleted {
-        set.insert("is_deleted", after.is_deleted);
+    let (old, new) = (stored_fields(before)?, stored_fields(after)?);
+    let differs = |field: &str| old.get(field) != new.get(field);
+    let is_unreadable = |field: &str| before.unreadable.iter().any(|one| *one == field);
+    let publishes = after.section.is_published && !before.section.is_published;
+    let settles = VISIBILITY_FIELDS.iter().any(|field| is_unreadable(field) && differs(field));
+    let mut set = Document::new();
+    for (field, value) in &new {
+        let is_settled = publishes && is_unreadable(field) || settles && field == "is_published";
+        if differs(field) || is_settled {
+            set.insert(field, value.clone());
+        }
     }
     let mut update = Document::new();
     match after.deletion {
@@ -151,6 +238,12 @@ pub(super) fn update(before: &Stored, after: &Stored) -> bson::error::Result<Opt
         update.insert("$set", set);
     }
     Ok((!update.is_empty()).then_some(update))
+}
+
+fn stored_fields(stored: &Stored) -> bson::error::Result<Document> {
+    let mut fields = fields(&stored.section)?;
+    fields.insert("is_deleted", stored.is_deleted);
+    Ok(fields)
 }
 
 fn fields(section: &Section) -> bson::error::Result<Document> {

@@ -1,13 +1,13 @@
 //! What is wrong with the stored sections and redirects, and repairing what is safe to repair.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
-use models::{IntegrityFinding, IntegrityKind, ObjectId};
+use models::{IntegrityFinding, IntegrityKind};
 use mongodb::{
     Collection,
-    bson::{DateTime, Document, RawDocumentBuf, doc, oid},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
     error::Result,
 };
 
@@ -35,11 +35,15 @@ impl SectionStore {
     }
 
     /// Returns the published sections that neither a list nor a look-up finds: those that cannot be
-    /// read, and those that no way from the top leads to.
+    /// read, those that are drafts because a field cannot be read, and those that cannot be reached
+    /// from the top.
     pub(crate) async fn unreachable(&self) -> Result<Unreachable> {
         let Parsed { stored, unreadable, .. } = parse(&documents(&self.collection).await?);
         let broken = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
         let mut ids: Vec<_> = broken.map(|one| one.error.into_parts().0).collect();
+        let withheld = stored.iter().filter(|one| one.is_withheld);
+        let withheld = withheld.filter(|one| !one.unreadable.contains(&"is_published"));
+        ids.extend(withheld.map(|one| one.section.id.to_string()));
         let published = stored.iter().filter(|one| one.section.is_published);
         let published: HashSet<_> = published.map(|one| one.section.id.to_string()).collect();
         let is_out_of_reach = |kind: &IntegrityKind| {
@@ -81,9 +85,8 @@ impl SectionStore {
     /// What is wrong with what can be read, and what cannot be read, by collection; the fields
     /// that cannot be read in the sections that can.
     async fn look(&self) -> Result<(Findings, Broken, Vec<(String, Vec<String>)>)> {
-        let Parsed { stored, unreadable, fields } = parse(&documents(&self.collection).await?);
+        let Parsed { stored, unreadable, fields, .. } = parse(&documents(&self.collection).await?);
         let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
-        let unreadable = parsed(sections.iter().map(|(id, _)| id));
         let (mut redirects, mut rules) = (Vec::new(), Vec::new());
         for document in documents(&self.redirects).await? {
             match rule(&document) {
@@ -93,19 +96,19 @@ impl SectionStore {
         }
         let tree = Tree::new(stored, HashSet::new());
         let redirects = Redirects::from_iter(redirects);
-        let findings = inspect(&tree, &redirects, &unreadable);
-        let mut of_sections = BTreeMap::<_, Vec<_>>::new();
-        for (id, field) in fields {
-            of_sections.entry(id.to_string()).or_default().push(field.to_string());
-        }
-        let fields = of_sections.into_iter().collect();
+        let findings = inspect(&tree, &redirects);
+        let fields = fields.into_iter().map(|(id, fields)| {
+            (id.to_string(), fields.iter().map(ToString::to_string).collect())
+        });
+        let fields = fields.collect();
         Ok((findings, [(COLLECTION, sections), (REDIRECTS, rules)], fields))
     }
 
     /// Puts sections whose parent does not exist at the top.
     async fn adopt(&self, ids: &[String]) -> Result<()> {
-        let orphans = parsed(ids);
-        let ids: Vec<_> = orphans.iter().map(|id| oid::ObjectId::from_bytes(id.bytes())).collect();
+        let orphans: HashSet<_> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let Parsed { stored_ids, .. } = parse(&documents(&self.collection).await?);
+        let ids: Vec<_> = orphans.iter().map(|id| stored_ids.get(*id)).collect();
         self.keep(&self.collection, doc! { "_id": { "$in": ids } }).await?;
         let needs_nothing = HashSet::new();
         let adopted = self.change(&needs_nothing, |tree, now| {
@@ -133,11 +136,6 @@ impl SectionStore {
         }
         Ok(())
     }
-}
-
-/// The ids among these texts.
-fn parsed<'a>(ids: impl IntoIterator<Item = &'a String>) -> HashSet<ObjectId> {
-    ids.into_iter().filter_map(|id| id.parse().ok()).collect()
 }
 
 /// Documents that cannot be read, with what is wrong with each.
@@ -168,10 +166,11 @@ fn message(kind: IntegrityKind) -> &'static str {
         }
         IntegrityKind::DuplicateSlug => "These sections share a slug: change that of all but one.",
         IntegrityKind::UnreadableDocument => {
-            "These documents are left out of every answer: correct what is wrong with them."
+            "These documents are left out of every answer: correct the faults that are named."
         }
         IntegrityKind::UnreadableField => {
-            "These sections are shown without a field whose value means nothing here: correct it."
+            "These sections are shown without a field whose value means nothing here: correct it. Where \
+             it decides who sees a section, the section is a draft until an editor publishes it."
         }
         IntegrityKind::DeadRedirect => {
             "These paths lead to sections that do not exist. A repair removes the redirects."

@@ -19,7 +19,7 @@ use models::{ObjectId, Section, SectionCreate};
 use mongo_kit::is_duplicate_key;
 use mongodb::{
     ClientSession,
-    bson::{self, RawDocumentBuf, doc, oid},
+    bson::{self, Bson, RawDocumentBuf, doc, oid},
     error::Error,
 };
 
@@ -148,7 +148,7 @@ impl SectionStore {
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<T, Abort<Stop<E>>> {
         self.touch_tree(session).await?;
-        let Parsed { stored, unreadable, .. } = parse(&self.documents(session).await?);
+        let Parsed { stored, unreadable, stored_ids, .. } = parse(&self.documents(session).await?);
         let unreadable = unreadable.into_iter().filter(|one| !one.is_deleted);
         let taken = unreadable.filter_map(|one| one.slug).chain(taken.iter().cloned()).collect();
         let before: HashMap<_, _> =
@@ -163,7 +163,9 @@ impl SectionStore {
             return Err(Abort::Refused(Stop::NeedsEmpty(unknown)));
         }
         for after in tree.all() {
-            touched.sections |= self.write(session, before.get(&after.section.id), after).await?;
+            let id = stored_ids.get(after.section.id);
+            let before = before.get(&after.section.id);
+            touched.sections |= self.write(session, id, before, after).await?;
         }
         touched.redirects |= self.leave_redirects(session, &tree, now).await?;
         Ok(output)
@@ -193,11 +195,11 @@ impl SectionStore {
     async fn write<E>(
         &self,
         session: &mut ClientSession,
+        id: Bson,
         before: Option<&Stored>,
         after: &Stored,
     ) -> Result<bool, Abort<Stop<E>>> {
         let section = &after.section;
-        let id = oid::ObjectId::from_bytes(section.id.bytes());
         let sections = self.collection.clone_with_type::<bson::Document>();
         let result = match before {
             None => {
