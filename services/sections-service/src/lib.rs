@@ -6,9 +6,10 @@
 mod content_client;
 mod domain;
 mod http;
+mod migrations;
 mod startup;
 mod store;
 
 pub use http::openapi;
 pub use startup::{NAME, bind, bind_beside, bind_preview, engine, inspector, run};
-pub use store::COLLECTIONS;
+pub use store::collections::COLLECTIONS;

@@ -16,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     content_client::ContentClient,
     http,
-    store::{self, SectionStore},
+    store::{
+        SectionStore,
+        collections::{COLLECTIONS, SERVICE},
+    },
 };
 
 /// What the service is called in logs and traces.
@@ -63,7 +66,7 @@ async fn bind_with(
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
+    DataService::bind(settings, NAME, COLLECTIONS, |connection| {
         let store = SectionStore::new(connection, Clock::system());
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
@@ -91,6 +94,6 @@ pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
 /// The migrations of the service, for its database.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
     let (version, migrations) =
-        (env!("CARGO_PKG_VERSION"), |_: &_| store::migrations::all(connection, clock));
-    data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
+        (env!("CARGO_PKG_VERSION"), |_: &_| crate::migrations::all(connection, clock));
+    data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
 }

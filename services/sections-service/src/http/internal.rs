@@ -1,4 +1,4 @@
-//! What the other services ask.
+//! Routes for the other services.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
@@ -11,7 +11,7 @@ use service_kit::{
 };
 use utoipa::IntoParams;
 
-use super::openapi::{EntryErrors, ResolveErrors};
+use super::error_sets::{EntryErrors, ResolveErrors};
 use crate::store::SectionStore;
 
 /// All sections.
@@ -34,15 +34,15 @@ pub(super) async fn entries(
     _: NoQuery,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshot = store.all().await.map_err(database_error)?;
-    let rules = store.rules().await.map_err(database_error)?;
-    json(&request, &snapshot.sections.entries(&rules))
+    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let redirects = store.redirects().await.map_err(database_error)?;
+    json(&request, &snapshot.navigation.entries(&redirects))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Where {
+pub(super) struct ResolveQuery {
     /// A path of the site, such as `/blog/first-light`, percent-encoded or not.
     #[param(pattern = "^/")]
     path: String,
@@ -56,7 +56,7 @@ pub(super) struct Where {
     operation_id = "resolve_section_path",
     path = "/internal/resolve",
     tag = "internal",
-    params(Where),
+    params(ResolveQuery),
     responses(
         (status = 200, description = "The section, or where it is now.", body = PathResolution),
         (status = 304, description = "All is as it was."),
@@ -65,7 +65,7 @@ pub(super) struct Where {
 )]
 pub(super) async fn resolve(
     request: HttpRequest,
-    query: Query<Where>,
+    query: Query<ResolveQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let path = &query.0.path;
@@ -73,9 +73,9 @@ pub(super) async fn resolve(
         let error = FieldError::invalid("path", "must begin with `/`");
         return Err(ApiError::invalid(error));
     }
-    let snapshot = store.all().await.map_err(database_error)?;
-    let rules = store.rules().await.map_err(database_error)?;
-    match snapshot.sections.resolve(path, &rules) {
+    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let redirects = store.redirects().await.map_err(database_error)?;
+    match snapshot.navigation.resolve(path, &redirects) {
         Some(resolution) => json(&request, &resolution),
         None => Err(ApiError::not_found("Path")),
     }

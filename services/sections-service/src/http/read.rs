@@ -18,19 +18,19 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
-    openapi::{ListErrors, ReadErrors, SlugErrors},
-    section_id,
+    error_sets::{ListErrors, ReadErrors, SlugErrors},
+    section_id::section_id,
 };
 use crate::{
-    domain::Audience,
-    store::{SectionStore, Snapshot},
+    domain::navigation::Audience,
+    store::{SectionStore, snapshot::Snapshot},
 };
 
 /// What every read accepts: drafts are for callers with a token.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Drafts {
+pub(super) struct DraftsQuery {
     /// Whether to answer drafts too; true needs a token.
     include_drafts: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Drafts {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Filters {
+pub(super) struct ListQuery {
     /// Sections for this kind of content alone.
     #[param(inline, nullable = false)]
     content_type: Option<ContentType>,
@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Parent {
     operation_id = "sections_list",
     path = "/sections",
     tag = "sections",
-    params(Filters, ("If-None-Match" = Option<String>, Header, nullable = false,
+    params(ListQuery, ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")),
     responses(
         (status = 200, description = "The sections.", body = Vec<Section>,
@@ -88,12 +88,12 @@ impl<'de> Deserialize<'de> for Parent {
 )]
 pub(super) async fn list(
     request: HttpRequest,
-    filters: Query<Filters>,
+    filters: Query<ListQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let Query(filters) = filters;
     let audience = audience(&request, filters.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
@@ -103,7 +103,7 @@ pub(super) async fn list(
             && filters.nav_visibility.is_none_or(|wanted| section.nav_visibility == wanted)
             && filters.parent_id.as_ref().is_none_or(|wanted| section.parent_id == wanted.0)
     };
-    let sections: Vec<_> = snapshot.sections.visible_to(audience).filter(is_wanted).collect();
+    let sections: Vec<_> = snapshot.navigation.visible_to(audience).filter(is_wanted).collect();
     json_tagged(&request, &tag, &sections)
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn list(
     operation_id = "sections_tree",
     path = "/sections/tree",
     tag = "sections",
-    params(Drafts, ("If-None-Match" = Option<String>, Header, nullable = false,
+    params(DraftsQuery, ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")),
     responses(
         (status = 200, description = "The sections at the top.", body = Vec<SectionNode>,
@@ -128,16 +128,16 @@ pub(super) async fn list(
 )]
 pub(super) async fn tree(
     request: HttpRequest,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
     }
-    json_tagged(&request, &tag, &snapshot.sections.tree(audience))
+    json_tagged(&request, &tag, &snapshot.navigation.tree(audience))
 }
 
 /// The section with this slug.
@@ -151,7 +151,7 @@ pub(super) async fn tree(
     tag = "sections",
     params(
         ("slug" = String, Path, pattern = "^[^\\u0000-\\u001F\\u007F]+$", description = "Its slug."),
-        Drafts,
+        DraftsQuery,
         ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")
     ),
@@ -166,11 +166,11 @@ pub(super) async fn tree(
 pub(super) async fn by_slug(
     request: HttpRequest,
     slug: Path<String>,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     for slug in slug_spellings(&slug) {
         if let Some(found) = find(&request, &snapshot, audience, |section| section.slug == slug)? {
             return Ok(found);
@@ -189,7 +189,7 @@ pub(super) async fn by_slug(
     tag = "sections",
     params(
         ("id" = ObjectId, Path, description = "Its id."),
-        Drafts,
+        DraftsQuery,
         ("If-None-Match" = Option<String>, Header, nullable = false,
             description = "A tag that is known.")
     ),
@@ -204,7 +204,7 @@ pub(super) async fn by_slug(
 pub(super) async fn by_id(
     request: HttpRequest,
     id: Path<String>,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
@@ -212,7 +212,7 @@ pub(super) async fn by_id(
         Audience::Public => object_id(&id, "Section")?,
         Audience::Editors => section_id(&id, &store).await?,
     };
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let found = find(&request, &snapshot, audience, |section| section.id == id)?;
     found.ok_or_else(|| ApiError::not_found("Section"))
 }
@@ -223,7 +223,7 @@ fn find(
     audience: Audience,
     is_wanted: impl Fn(&Section) -> bool,
 ) -> Result<Option<HttpResponse>, ApiError> {
-    let found = snapshot.sections.visible_to(audience).find(|section| is_wanted(section));
+    let found = snapshot.navigation.visible_to(audience).find(|section| is_wanted(section));
     let found = found.and_then(|section| Some((snapshot.tag_of(section.id)?, section)));
     found.map(|(tag, section)| json_tagged(request, tag, section)).transpose()
 }

@@ -24,14 +24,14 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
-    errors::number,
-    openapi::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
-    section_id,
+    error_sets::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
+    errors::count_phrase,
+    section_id::section_id,
 };
 use crate::{
     content_client::ContentClient,
-    domain::{OnChildren, Tree},
-    store::{SectionStore, Written},
+    domain::tree::{OnChildren, Tree},
+    store::{SectionStore, write::ChangeOutcome},
 };
 
 /// How often it is asked whether sections are empty while others appear below them.
@@ -156,7 +156,7 @@ async fn change<T: Body + Into<SectionPatch>>(
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Deletion {
+pub(super) struct DeleteQuery {
     /// What becomes of the sections below it.
     #[param(inline)]
     on_children: OnChildren,
@@ -173,14 +173,14 @@ pub(super) struct Deletion {
     tag = "sections",
     params(
         ("id" = ObjectId, Path, description = "Its id."),
-        Deletion,
+        DeleteQuery,
         ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
     ),
     responses((status = 204, description = "It is deleted."), DeleteErrors),
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<Deletion>)>,
+    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<DeleteQuery>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -246,8 +246,10 @@ pub(super) async fn order(
     let needs_nothing = HashSet::new();
     let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
-        Written::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
-        Written::NeedsEmpty(_) => Err(ApiError::internal("an order needs nothing to be empty")),
+        ChangeOutcome::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
+        ChangeOutcome::NeedsEmpty(_) => {
+            Err(ApiError::internal("an order needs nothing to be empty"))
+        }
     }
 }
 
@@ -269,8 +271,8 @@ async fn changed<T>(
     let mut empty = HashSet::new();
     for _ in 0..ROUNDS {
         match store.change(&empty, &mut work).await.map_err(ApiError::from) {
-            Ok(Written::Done(output)) => return Ok(output),
-            Ok(Written::NeedsEmpty(sections)) => {
+            Ok(ChangeOutcome::Done(output)) => return Ok(output),
+            Ok(ChangeOutcome::NeedsEmpty(sections)) => {
                 require_empty(&sections, store, content).await?;
                 empty.extend(sections);
             }
@@ -291,11 +293,11 @@ async fn require_empty(
     if counts.is_empty() {
         return Ok(());
     }
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let mut each: Vec<_> = counts
         .iter()
         .map(|(id, count)| {
-            let section = snapshot.sections.all().iter().find(|section| section.id == *id);
+            let section = snapshot.navigation.all().iter().find(|section| section.id == *id);
             let slug = section.map_or_else(|| id.to_string(), |section| section.slug.clone());
             format!("{count} to `{slug}`")
         })
@@ -304,7 +306,7 @@ async fn require_empty(
     let total: u64 = counts.values().sum();
     let detail = format!(
         "{} here: {}. Move or delete them first.",
-        number(total, "item of content belongs", "items of content belong"),
+        count_phrase(total, "item of content belongs", "items of content belong"),
         each.join(", ")
     );
     Err(ApiError::new(ErrorCode::HasContent, detail))

@@ -105,7 +105,8 @@ async fn site() -> (TestDatabase, Neighbour, Api) {
 /// Adds a section for each field with its value. To be done before the service reads any.
 async fn add(database: &TestDatabase, rows: &[(&str, Bson)]) -> Vec<Document> {
     let rows = rows.iter().enumerate();
-    let sections: Vec<_> = rows.map(|(number, (field, value))| section(number, field, value)).collect();
+    let sections: Vec<_> =
+        rows.map(|(number, (field, value))| section(number, field, value)).collect();
     database.collection("sections").insert_many(&sections).await.unwrap();
     sections
 }
@@ -185,7 +186,10 @@ async fn a_field_without_a_plain_meaning_is_reported_with_its_section() {
     let findings = report["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 1, "{report}");
     let finding = &findings[0];
-    assert_eq!((&finding["kind"], &finding["collection"]), (&json!("unreadable_field"), &json!("sections")));
+    assert_eq!(
+        (&finding["kind"], &finding["collection"]),
+        (&json!("unreadable_field"), &json!("sections"))
+    );
     let reasons: Vec<_> = finding["reasons"].as_array().unwrap().iter().collect();
     for (section, (field, _)) in sections.iter().zip(rows) {
         let id = json!(id(section).to_hex());
@@ -239,7 +243,10 @@ async fn a_hidden_section_with_an_unclear_field_is_published_as_editors_see_it()
         assert!(!is_public(&api, child).await, "{section}");
 
         let published = patch(&api, section, json!({ "is_published": true })).await;
-        assert_eq!((&published["is_published"], &published["parent_id"]), (&json!(true), &Value::Null));
+        assert_eq!(
+            (&published["is_published"], &published["parent_id"]),
+            (&json!(true), &Value::Null)
+        );
         assert_eq!(as_editor(&api, section).await, published);
         assert!(is_public(&api, section).await && is_public(&api, child).await, "{section}");
         let path = format!("/{}", published["slug"].as_str().unwrap());
