@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, doc};
 use serde_json::{Value, json};
 use test_support::{TestDatabase, eventually};
 
-use crate::support::{Api, Neighbour, id, stored};
+use crate::support::{Api, Neighbour, stored};
 
 async fn site() -> (TestDatabase, Neighbour, Api) {
     let database = TestDatabase::new().await;
