@@ -1,7 +1,7 @@
-//! sections-service: the site's navigation as data.
+//! sections-service: the navigation of the site as data.
 //!
-//! It owns the collections `sections` and `section_redirects` and their migrations. Requests go `http` → `store` → `domain`;
-//! `startup` wires.
+//! It owns the collections `sections` and `section_redirects` and their migrations. A request passes
+//! `http`, `store` and `domain` in this order; `startup` connects them.
 
 mod content_client;
 mod domain;

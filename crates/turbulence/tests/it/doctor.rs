@@ -147,7 +147,7 @@ async fn where_nothing_can_be_repaired_that_is_said() {
     site.database.insert("sections", [section(1, Some(1))]).await;
     for arguments in [&["--repair"][..], &["--repair", "--yes"]] {
         let ended = site.found(arguments).await;
-        assert!(ended.stdout.contains("sections: 1 above themselves\n"), "{ended:#?}");
+        assert!(ended.stdout.contains("sections: 1 that are their own ancestors\n"), "{ended:#?}");
         let is_said = ended.stdout.contains("Nothing of it can be repaired");
         assert_eq!(is_said, arguments.len() == 1, "{ended:#?}");
     }

@@ -14,9 +14,9 @@ use utoipa::IntoParams;
 use super::error_sets::{EntryErrors, ResolveErrors};
 use crate::store::SectionStore;
 
-/// All sections.
+/// Lists all sections.
 ///
-/// Those that are not public and those that are deleted, too.
+/// Drafts and deleted sections are among them.
 #[utoipa::path(
     get,
     operation_id = "section_entries",
@@ -24,8 +24,8 @@ use crate::store::SectionStore;
     tag = "internal",
     responses(
         (status = 200, description = "The sections.", body = Vec<SectionEntry>,
-            headers(("ETag", description = "The state of all sections."))),
-        (status = 304, description = "All is as it was."),
+            headers(("ETag", description = "The entity tag of the list."))),
+        (status = 304, description = "The list has not changed."),
         EntryErrors
     )
 )]
@@ -39,6 +39,7 @@ pub(super) async fn entries(
     json(&request, &snapshot.navigation.entries(&redirects))
 }
 
+/// The query of a resolution.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -48,9 +49,9 @@ pub(super) struct ResolveQuery {
     path: String,
 }
 
-/// What the public finds at a path of the site.
+/// Resolves a path of the site.
 ///
-/// The section with the longest path that it begins with, and what is left of the path.
+/// Returns the public section at the longest part of the path, and the rest of the path.
 #[utoipa::path(
     get,
     operation_id = "resolve_section_path",
@@ -58,8 +59,8 @@ pub(super) struct ResolveQuery {
     tag = "internal",
     params(ResolveQuery),
     responses(
-        (status = 200, description = "The section, or where it is now.", body = PathResolution),
-        (status = 304, description = "All is as it was."),
+        (status = 200, description = "The section, or its new path.", body = PathResolution),
+        (status = 304, description = "The answer has not changed."),
         ResolveErrors
     )
 )]

@@ -14,7 +14,7 @@ use super::{internal, read, write};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "sections-service", description = "The site's navigation as data."),
+    info(title = "sections-service", description = "The navigation of the site as data."),
     paths(
         read::list,
         read::tree,
