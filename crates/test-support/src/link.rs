@@ -105,7 +105,10 @@ async fn copy_both_ways(
     }
 }
 
-async fn connect_to_server(address: &str, mut state: watch::Receiver<State>) -> io::Result<TcpStream> {
+async fn connect_to_server(
+    address: &str,
+    mut state: watch::Receiver<State>,
+) -> io::Result<TcpStream> {
     until(&mut state, |state| !state.is_cut).await?;
     TcpStream::connect(address).await
 }

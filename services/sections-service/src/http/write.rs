@@ -246,9 +246,7 @@ pub(super) async fn order(
     let ordered = store.change(&empty, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
         ChangeOutcome::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
-        ChangeOutcome::NeedsEmpty(_) => {
-            Err(ApiError::internal("an order needs no empty section"))
-        }
+        ChangeOutcome::NeedsEmpty(_) => Err(ApiError::internal("an order needs no empty section")),
     }
 }
 
