@@ -1,16 +1,20 @@
-//! What a look at the data found.
+//! The results of `plan` and `verify`.
 
 use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
 
-use super::{documents, duration, left_out, problem, set_aside};
+use super::{
+    format::{documents, duration},
+    outcomes::{quarantined, skipped},
+    status::problem,
+};
 use crate::lines::Lines;
 
-/// What a run would do.
+/// Returns the changes that a run would make.
 pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
-    for Plan { id, summary, steps, waits_for, left_alone, set_aside: aside, .. } in plans {
-        if let Some(why) = left_alone {
-            _ = writeln!(text, "  {id:<28}left alone: {why}");
+    for Plan { id, summary, steps, waits_for, left_alone, set_aside, .. } in plans {
+        if let Some(reason) = left_alone {
+            _ = writeln!(text, "  {id:<28}not run: {reason}");
             continue;
         }
         let is_pending = steps.iter().any(|step| step.changes > 0);
@@ -23,32 +27,32 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
         };
         _ = writeln!(text, "  {id:<28}{state} ({summary})");
         if let Some(reason) = waits_for {
-            _ = writeln!(text, "      for {reason}");
+            _ = writeln!(text, "      waits for {reason}");
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
             _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
             for obstacle in &step.obstacles {
-                text.append(&finding(obstacle, "    stop:  "));
+                text.append(&finding(obstacle, "    obstacle: "));
             }
         }
-        text.append_with_margin("    aside:", &set_aside(aside));
-        let left = steps.iter().filter_map(|step| step.left_out.as_ref());
-        text.append_with_margin("    leave:", &left_out(left));
+        text.append_with_margin("    set aside:", &quarantined(set_aside));
+        let left_out = steps.iter().filter_map(|step| step.left_out.as_ref());
+        text.append_with_margin("    not changed:", &skipped(left_out));
     }
     text
 }
 
-/// How documents are found and how long they take.
+/// Returns the way in which the documents of a step are found, and the estimated time.
 fn effort(step: &PlannedStep) -> String {
     let Some(seconds) = step.estimate_seconds else { return String::new() };
     let found = match &step.index {
-        Some(index) => format!("by the index {index}"),
-        None => "reads the whole collection".to_owned(),
+        Some(index) => format!("uses the index {index}"),
+        None => "scans the whole collection".to_owned(),
     };
     format!(" ({found}; {})", duration(seconds))
 }
 
-/// Whether what has to hold holds.
+/// Returns the result of checking the data.
 pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
     for Verification { id, ok, findings, problem: of_ledger } in verifications {
@@ -58,8 +62,8 @@ pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lin
         }
         for found in findings {
             let margin = match found.kind {
-                FindingKind::LeftOut => "    left:  ",
-                FindingKind::Unreachable => "    lost:  ",
+                FindingKind::LeftOut => "    not changed: ",
+                FindingKind::Unreachable => "    unreachable: ",
                 _ => "      ",
             };
             text.append(&finding(found, margin));
@@ -68,22 +72,22 @@ pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lin
     text
 }
 
-/// What is wrong or to be known, with some of the documents that it is about.
+/// Returns a finding with some of its documents.
 fn finding(found: &Finding, margin: &str) -> Lines {
     let Finding { kind, what, count, documents: some, remedy } = found;
     let line = match kind {
-        FindingKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
+        FindingKind::Remaining => format!("{what}: {count} to change; {remedy}"),
         FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
-        FindingKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
-        FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
-        FindingKind::OtherIndex => format!("{what}: another index has this name; {remedy}"),
+        FindingKind::NotInserted => format!("{what}: {count} missing; {remedy}"),
+        FindingKind::MissingIndex => format!("{what}: missing; {remedy}"),
+        FindingKind::OtherIndex => format!("{what}: a different index has this name; {remedy}"),
         FindingKind::Duplicates => {
-            format!("{what}: {count} documents have the same key as others; {remedy}")
+            format!("{what}: {count} documents have the same key as another document; {remedy}")
         }
         FindingKind::ParallelArrays => {
-            format!("{what}: {count} documents have lists in two of its fields; {remedy}")
+            format!("{what}: {count} documents have arrays in two of its fields; {remedy}")
         }
-        FindingKind::UniqueIndex => format!("{what}: {count} documents are refused; {remedy}"),
+        FindingKind::UniqueIndex => format!("{what}: {count} documents violate it; {remedy}"),
         FindingKind::EquivalentIndex | FindingKind::TooManyIndexes => format!("{what}: {remedy}"),
         FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
         FindingKind::LeftOut | FindingKind::Unreachable => format!("{what}: {count} ({remedy})"),

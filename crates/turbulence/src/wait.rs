@@ -1,4 +1,4 @@
-//! When a start can say what became of its migrations, although a service never gives them up.
+//! Waiting for the migrations of a start, which a service never gives up.
 
 use std::time::Duration;
 
@@ -10,29 +10,30 @@ use tokio::{
 
 use crate::progress;
 
-/// How long a migration may wait for another service, or be tried again and again, before whoever
-/// started the system is told so. The other service starts within the same process, and the engine
-/// tries four times in so long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time without a change of state after which a migration that waits for another service, or that is
+/// retried, counts as stuck. The other service starts within the same process, and the engine tries
+/// four times in this time.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// Waits until the migrations of all services are settled or do not get on, and shows meanwhile how
-/// far they are.
-pub(crate) async fn follow(services: &[(&'static str, watch::Receiver<Vec<Status>>)]) {
+/// Waits until the migrations of every service are settled or stuck, and shows their progress.
+pub(crate) async fn until_settled_or_stuck(
+    services: &[(&'static str, watch::Receiver<Vec<Status>>)],
+) {
     for (service, statuses) in services {
-        progress::beside(service, statuses.clone(), over(statuses.clone())).await;
+        progress::show_while(service, statuses.clone(), settled_or_stuck(statuses.clone())).await;
     }
 }
 
-async fn over(mut statuses: watch::Receiver<Vec<Status>>) {
-    let (mut states, mut moved) = (Vec::new(), Instant::now());
+async fn settled_or_stuck(mut statuses: watch::Receiver<Vec<Status>>) {
+    let (mut states, mut changed_at) = (Vec::new(), Instant::now());
     loop {
         let all = statuses.borrow_and_update().clone();
         let now: Vec<_> = all.iter().map(|status| (status.state, status.is_settled)).collect();
         if now != states {
-            (states, moved) = (now, Instant::now());
+            (states, changed_at) = (now, Instant::now());
         }
-        let is_patient = moved.elapsed() < PATIENCE;
-        if is_over(&all, is_patient) {
+        let may_change = changed_at.elapsed() < STUCK_AFTER;
+        if all_settled_or_stuck(&all, may_change) {
             return;
         }
         tokio::select! {
@@ -41,27 +42,27 @@ async fn over(mut statuses: watch::Receiver<Vec<Status>>) {
                     return;
                 }
             }
-            () = sleep_until(moved + PATIENCE), if is_patient => {}
+            () = sleep_until(changed_at + STUCK_AFTER), if may_change => {}
         }
     }
 }
 
-/// Returns whether nothing gets on by itself. While we are patient, what waits or is tried again
-/// still may.
-fn is_over(statuses: &[Status], is_patient: bool) -> bool {
-    let (mut is_held_up, mut is_blocked) = (false, false);
+/// Returns `true` if no migration will be settled without an operator. While `may_change` is `true`,
+/// one that waits or is retried may still be.
+fn all_settled_or_stuck(statuses: &[Status], may_change: bool) -> bool {
+    let (mut follows_stuck, mut follows_blocking) = (false, false);
     statuses.iter().all(|status| {
         let is_stuck = match status.state {
             _ if status.is_settled => return true,
             State::FailedFatal | State::Paused | State::RolledBack => true,
-            State::WaitingDependency | State::FailedRetryable => !is_patient,
-            // The engine tries nothing after a blocking migration that failed. After another one it
-            // comes to each, and tells what those wait for that require it.
-            State::Pending => is_blocked || is_held_up && status.message.is_some(),
+            State::WaitingDependency | State::FailedRetryable => !may_change,
+            // After a blocking migration that is stuck, the engine runs nothing. After another one
+            // it visits each, and sets the message of those that require the stuck one.
+            State::Pending => follows_blocking || follows_stuck && status.message.is_some(),
             State::Applied | State::Running | State::Verifying | State::RollingBack => false,
         };
-        is_held_up |= is_stuck;
-        is_blocked |= is_stuck && status.blocking;
+        follows_stuck |= is_stuck;
+        follows_blocking |= is_stuck && status.blocking;
         is_stuck
     })
 }
@@ -94,18 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_to_do_something_about_is_over_and_what_comes_after_it_too() {
+    fn a_start_waits_until_every_migration_is_settled_or_needs_an_operator() {
         use State::{
             Applied, FailedFatal, FailedRetryable, Paused, Pending, RolledBack, Running, Verifying,
             WaitingDependency,
         };
-        for (statuses, while_patient, at_last) in [
+        for (statuses, at_first, after_a_while) in [
             (vec![status(Applied), status(Applied)], true, true),
             (vec![status(Applied), status(Pending)], false, false),
             (vec![status(Pending), status(Paused)], false, false),
             (vec![blocking(FailedFatal), status(Pending)], true, true),
             (vec![status(Paused), status(Applied), waiting()], true, true),
-            // The engine has not come to the second yet.
+            // The engine has not visited the second one yet.
             (vec![status(Paused), status(Pending)], false, false),
             (vec![status(RolledBack), status(RolledBack)], true, true),
             (vec![status(FailedFatal), status(Running)], false, false),
@@ -115,8 +116,8 @@ mod tests {
             (vec![status(FailedRetryable), status(Applied)], false, true),
         ] {
             let states: Vec<_> = statuses.iter().map(|status| status.state).collect();
-            assert_eq!(is_over(&statuses, true), while_patient, "{states:?}");
-            assert_eq!(is_over(&statuses, false), at_last, "{states:?}");
+            assert_eq!(all_settled_or_stuck(&statuses, true), at_first, "{states:?}");
+            assert_eq!(all_settled_or_stuck(&statuses, false), after_a_while, "{states:?}");
         }
     }
 }

@@ -1,35 +1,35 @@
-//! What is wrong with the data.
+//! Problems in the data, and their repair.
 
 use models::IntegrityFinding;
 
-use super::number;
+use super::format::number;
 use crate::lines::Lines;
 
-/// How many documents of a finding are named: each is somebody's task, a page has an end.
-const NAMED: usize = 10;
+/// Number of documents of a finding that are named.
+const MAX_NAMED: usize = 10;
 
-/// Everything that is wrong with what a service has stored, and what to do about it.
+/// Returns the problems in the data of a service, each with its documents and its remedy.
 pub(crate) fn findings(service: &str, all: &[IntegrityFinding]) -> Lines {
     if all.is_empty() {
-        return format_args!("{service}: nothing is wrong").into();
+        return format_args!("{service}: no problems found").into();
     }
     let mut text = Lines::from(format_args!("{service}"));
     for finding in all {
         _ = writeln!(text, "  {}", headline(finding));
-        for (place, id) in finding.ids.iter().take(NAMED).enumerate() {
+        for (place, id) in finding.ids.iter().take(MAX_NAMED).enumerate() {
             let reason = finding.reasons.get(place).map(|reason| format!(": {reason}"));
             _ = writeln!(text, "      {id}{}", reason.unwrap_or_default());
         }
-        if let rest @ 1.. = finding.count.saturating_sub(NAMED as u64) {
-            let where_else = if finding.ids.len() > NAMED { " (`--json` names more)" } else { "" };
-            _ = writeln!(text, "      and {} more{where_else}", shown(rest));
+        if let rest @ 1.. = finding.count.saturating_sub(MAX_NAMED as u64) {
+            let hint = if finding.ids.len() > MAX_NAMED { " (`--json` lists more)" } else { "" };
+            _ = writeln!(text, "      and {} more{hint}", count_text(rest));
         }
         _ = writeln!(text, "    {}", finding.message);
     }
     text
 }
 
-/// What a repair did, or would do: those findings that it is for.
+/// Returns the findings that a repair resolves.
 pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> Lines {
     let mut text = Lines::default();
     for finding in all.into_iter().filter(|finding| finding.repairable) {
@@ -40,9 +40,9 @@ pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -
 
 fn headline(finding: &IntegrityFinding) -> String {
     let IntegrityFinding { kind, collection, count, .. } = finding;
-    format!("{collection}: {} {}", shown(*count), kind.title())
+    format!("{collection}: {} {}", count_text(*count), kind.title())
 }
 
-fn shown(count: u64) -> String {
+fn count_text(count: u64) -> String {
     number(i64::try_from(count).unwrap_or(i64::MAX))
 }
