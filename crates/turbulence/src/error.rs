@@ -52,8 +52,8 @@ pub(crate) enum Error {
     Usage(String),
     /// Content belongs to the sections that a rollback would delete.
     #[error(
-        "nothing was rolled back: {count} items of content belong to the sections that would be \
-         deleted; {remedy}"
+        "nothing was rolled back, because content belongs to the sections that would be deleted \
+         (number of items: {count}); {remedy}"
     )]
     SectionsInUse { count: u64, remedy: String },
     #[error("not every migration is applied: {0}")]
@@ -63,7 +63,7 @@ pub(crate) enum Error {
     #[error("the ledger does not match this program: {0}")]
     Drifted(String),
     #[error(
-        "{0} documents could not be changed and are set aside: correct them, then run `turbulence \
+        "documents that could not be changed are set aside ({0}): correct them, then run `turbulence \
          migrate retry ID` and `turbulence migrate up`"
     )]
     Quarantined(usize),

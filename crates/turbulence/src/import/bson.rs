@@ -44,7 +44,7 @@ impl BsonDocuments {
             Ok(length @ MIN_DOCUMENT_BYTES..=MAX_DOCUMENT_BYTES) => length,
             Ok(length @ MIN_DOCUMENT_BYTES..) => {
                 return Err(error(format!(
-                    "its length of {length} bytes exceeds 16 MiB, the limit of MongoDB, or the file \
+                    "its length of {length} bytes exceeds 16 MiB (the limit of MongoDB), or the file \
                      is not BSON"
                 )));
             }

@@ -48,7 +48,7 @@ pub(super) struct DocumentError {
 /// and its `_id`.
 pub(super) fn check(document: &RawDocument) -> Result<(), String> {
     if document.as_bytes().len() > MAX_DOCUMENT_BYTES {
-        return Err("larger than 16 MiB, the limit of MongoDB".to_owned());
+        return Err("larger than 16 MiB (the limit of MongoDB)".to_owned());
     }
     check_document(document, 1)?;
     match document.get("_id").map_err(|error| invalid_bson(&error))? {

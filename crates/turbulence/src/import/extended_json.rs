@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for ValueSeed {
 
 fn refuse_large<E: Error>(bytes: usize) -> Result<(), E> {
     if bytes > MAX_DOCUMENT_BYTES {
-        return Err(E::custom("larger than 16 MiB, the limit of MongoDB"));
+        return Err(E::custom("larger than 16 MiB (the limit of MongoDB)"));
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ fn unwrap(document: RawDocumentBuf) -> Result<RawBson, String> {
         return Ok(value);
     }
     match fields.iter().find(|(name, _)| WRAPPERS.contains(name)) {
-        Some((name, _)) => Err(format!("`{name}` has other members beside it")),
+        Some((name, _)) => Err(format!("`{name}` must be the only member of its object")),
         None => Ok(document.into()),
     }
 }
@@ -307,6 +307,7 @@ fn describe(value: RawBsonRef<'_>) -> String {
     const MAX_CHARS: usize = 40;
     match value {
         RawBsonRef::String(text) if text.chars().count() <= MAX_CHARS => format!("`{text}`"),
+        RawBsonRef::Boolean(value) => value.to_string(),
         RawBsonRef::Int32(number) => number.to_string(),
         RawBsonRef::Int64(number) => number.to_string(),
         RawBsonRef::Double(number) => number.to_string(),

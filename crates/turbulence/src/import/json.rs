@@ -215,7 +215,7 @@ impl JsonDocuments {
 }
 
 fn too_large(line: u64) -> DocumentError {
-    let problem = "larger than 16 MiB, the limit of MongoDB".to_owned();
+    let problem = "larger than 16 MiB (the limit of MongoDB)".to_owned();
     DocumentError { place: Place::Line(line), problem }
 }
 

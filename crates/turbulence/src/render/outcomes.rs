@@ -93,9 +93,9 @@ pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
     for RolledBack { id, undone, kept } in all {
         let kept = match kept {
             0 => String::new(),
-            kept => format!(", {kept} not undone because of later changes"),
+            kept => format!(", not undone because of later changes: {kept}"),
         };
-        _ = writeln!(text, "  {service:<9}{id:<28}rolled back: {undone} changes undone{kept}");
+        _ = writeln!(text, "  {service:<9}{id:<28}rolled back; undone changes: {undone}{kept}");
     }
     if all.is_empty() {
         _ = writeln!(text, "  {service:<9}nothing to roll back");

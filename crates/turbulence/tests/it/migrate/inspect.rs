@@ -1,4 +1,4 @@
-//! status, plan, verify.
+//! `migrate status`, `plan` and `verify`.
 
 use mongodb::{
     IndexModel,
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::{BACKFILL, CONTENT, break_sections, legacy_site, migrated_site, of};
 
 #[tokio::test]
-async fn what_only_looks_writes_nothing() {
+async fn status_plan_and_verify_write_nothing() {
     for site in [legacy_site().await, migrated_site().await] {
         let before = (site.database.hash().await, site.collections().await);
-        for looks in [&["status"][..], &["status", "--check"], &["plan"], &["verify"]] {
+        for action in [&["status"][..], &["status", "--check"], &["plan"], &["verify"]] {
             for json in [&[][..], &["--json"]] {
-                site.migrate(&[looks, json].concat()).await;
+                site.migrate(&[action, json].concat()).await;
                 let after = (site.database.hash().await, site.collections().await);
-                assert_eq!(after, before, "{looks:?} {json:?}");
+                assert_eq!(after, before, "{action:?} {json:?}");
             }
         }
     }
@@ -55,23 +55,23 @@ async fn status_after_a_run() {
 }
 
 #[tokio::test]
-async fn a_check_of_the_status_tells_by_its_code_what_is_the_matter() {
+async fn the_exit_code_of_a_status_check_gives_the_most_severe_reason() {
     let site = legacy_site().await;
     site.migrate(&["status"]).await.success();
     let line = site.refused(3, &["status", "--check", "--service", "sections"]).await;
-    insta::assert_snapshot!(line, @"turbulence: not everything is applied: sections 0001_section_indexes, sections 0002_seed_initial_sections, sections 0003_section_redirects, sections 0004_section_report");
+    insta::assert_snapshot!(line, @"turbulence: not every migration is applied: sections 0001_section_indexes, sections 0002_seed_initial_sections, sections 0003_section_redirects, sections 0004_section_report");
     site.migrate(&["up"]).await.success();
     site.migrate(&["status", "--check"]).await.success();
-    // What is worse comes first.
+    // The more severe reason takes precedence.
     site.edit("0001_published_flag", doc! { "state": "running" }).await;
     site.refused(3, &["status", "--check"]).await;
     site.edit("0002_story_dates", doc! { "checksum": "other" }).await;
     let line = site.refused(5, &["status", "--check", "--json"]).await;
-    insta::assert_snapshot!(line, @"turbulence: ledger and program do not agree: content 0002_story_dates");
+    insta::assert_snapshot!(line, @"turbulence: the ledger does not match this program: content 0002_story_dates");
 }
 
 #[tokio::test]
-async fn a_plan_says_what_would_run() {
+async fn a_plan_shows_the_changes_of_a_run() {
     let site = legacy_site().await;
     let ended = site.migrate(&["plan"]).await;
     insta::assert_snapshot!(site.redact(ended.success()));
@@ -96,12 +96,12 @@ async fn a_plan_says_what_would_run() {
 }
 
 #[tokio::test]
-async fn a_plan_says_how_documents_are_found_and_how_long_they_take() {
+async fn a_plan_shows_the_index_and_the_estimated_time() {
     let site = migrated_site().await;
     site.database.insert("stories", [doc! { "title": "New" }]).await;
     let ended = site.migrate(&["plan", "--service", "content"]).await;
     let text = ended.success();
-    let slug = "stories without slug ← title: 1 (by the index look_up_slug; less than 1 s)";
+    let slug = "stories without slug ← title: 1 (uses the index look_up_slug; less than 1 s)";
     assert!(text.contains(slug), "{text}");
     let plan = site.answer(&["plan", "--service", "content"]).await;
     let slugs = of(&plan["content"], "0003_story_slugs");
@@ -111,7 +111,7 @@ async fn a_plan_says_how_documents_are_found_and_how_long_they_take() {
 }
 
 #[tokio::test]
-async fn a_plan_says_that_an_index_cannot_be_built() {
+async fn a_plan_shows_that_an_index_cannot_be_built() {
     let site = legacy_site().await;
     let other = doc! { "createIndexes": "stories", "indexes": [{ "key": { "x": 1 }, "name": "look_up_slug" }] };
     site.database.database().run_command(other).await.unwrap();
@@ -122,12 +122,12 @@ async fn a_plan_says_that_an_index_cannot_be_built() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
       0000_list_indexes           would fail (lists and look-ups are fast)
           index look_up_slug on stories: 1
-        stop:  index look_up_slug on stories: another index has this name; drop or rename the index with the keys { "x": 1 }
+        obstacle: index look_up_slug on stories: a different index has this name; drop or rename the index with the keys { "x": 1 }
     "#);
 }
 
 #[tokio::test]
-async fn a_plan_without_a_section_leaves_its_content_out_and_says_so() {
+async fn a_plan_shows_content_that_is_not_linked_because_its_section_does_not_exist() {
     let site = legacy_site().await;
     let now = DateTime::now();
     let journal = doc! {
@@ -138,16 +138,16 @@ async fn a_plan_without_a_section_leaves_its_content_out_and_says_so() {
     site.database.insert("sections", [journal]).await;
     let ended = site.migrate(&["plan"]).await;
     let text = ended.success();
-    let left = "leave:  stories → section blog: 7 (there is no section `blog`";
-    assert!(text.contains(left), "{text}");
-    assert!(text.contains("leave:      61000000000000000000000a, letter"), "{text}");
+    let skipped = "not changed:  stories → section blog: 7 (there is no section `blog`";
+    assert!(text.contains(skipped), "{text}");
+    assert!(text.contains("not changed:      61000000000000000000000a, letter"), "{text}");
 }
 
 #[tokio::test]
 async fn verify_fails_with_code_6_until_everything_is_migrated() {
     let site = legacy_site().await;
     let ended = site.migrate(&["verify"]).await;
-    insta::assert_snapshot!(ended.failure(6), @"turbulence: the data is not as it has to be: what stands above as not ok says what to do");
+    insta::assert_snapshot!(ended.failure(6), @"turbulence: the data does not have the expected state: see the entries marked NOT OK above");
     insta::assert_snapshot!("verify_before", site.redact(&ended.stdout));
 
     site.migrate(&["up"]).await.success();
@@ -199,7 +199,7 @@ async fn findings_have_a_kind_and_name_documents_and_remedies() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_needed_and_fails_is_code_7_and_a_plan_says_that_it_waits() {
+async fn a_required_service_that_fails_is_code_7_and_a_plan_shows_that_it_waits() {
     let site = legacy_site().await;
     break_sections(&site).await;
     let of_content = ["--service", "content"];
@@ -214,14 +214,14 @@ async fn a_service_that_is_needed_and_fails_is_code_7_and_a_plan_says_that_it_wa
     insta::assert_snapshot!("status_while_waiting", site.redact(ended.success()));
     site.refused(3, &["status", "--check"]).await;
 
-    // When it is back, nobody has to do anything but run it again.
+    // Once the service works again, another run is sufficient.
     site.database.collection("sections").drop().await.unwrap();
     site.migrate(&["up"]).await.success();
     assert_eq!(site.database.count("stories", super::linked()).await, 7);
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_code_7() {
+async fn an_unreachable_database_is_code_7() {
     let folder = crate::support::Folder::new();
     let uri = "mongodb://127.0.0.1:1/?replicaSet=rs0";
     let ended = folder.run(&["migrate", "status", "--mongodb-uri", uri]).await;

@@ -1,4 +1,5 @@
-//! `turbulence up` where migrations do not get on: the site is served, and its summary says why.
+//! `turbulence up` with a migration that is stuck: the site is served, and the summary gives the
+//! reason.
 
 use mongodb::bson::doc;
 use test_support::eventually;
@@ -8,7 +9,7 @@ use super::{BACKFILL, legacy_site, linked, migrated_site};
 const NOT_EVERY: &str = "Not every migration is applied";
 
 #[tokio::test]
-async fn a_paused_migration_is_told_and_goes_on_when_it_is_resumed() {
+async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
     let site = legacy_site().await;
     site.migrate(&["pause", BACKFILL]).await.success();
     let turbulence = site.up(&[]);
@@ -29,7 +30,7 @@ async fn a_paused_migration_is_told_and_goes_on_when_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn what_was_rolled_back_stays_so_and_is_told() {
+async fn a_rolled_back_migration_is_not_applied_again_and_is_reported() {
     let site = migrated_site().await;
     site.migrate(&["down", "--to", "0005_user_id"]).await.success();
     let turbulence = site.up(&[]);
@@ -42,7 +43,7 @@ async fn what_was_rolled_back_stays_so_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_with_its_reason() {
+async fn a_failure_is_reported_with_its_reason() {
     let site = legacy_site().await;
     let twin = doc! { "slug": "twin", "is_deleted": false };
     site.database.insert("sections", [twin.clone(), twin]).await;
@@ -57,7 +58,7 @@ async fn a_failure_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn what_waits_for_another_service_is_told_after_a_while() {
+async fn waiting_for_another_service_is_reported_after_a_while() {
     let site = legacy_site().await;
     // Their unique index cannot be built, so that sections-service does not get ready.
     let twin = doc! { "slug": "twin", "is_deleted": false };

@@ -1,4 +1,4 @@
-//! A document that cannot be changed is set aside, named, and not forgotten.
+//! Documents that a migration sets aside because they cannot be changed.
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{BACKFILL, legacy_site, linked, of};
 use crate::support::Site;
 
-/// From now on the collection refuses a section on the letter.
+/// Makes the collection reject a section on the letter.
 async fn refuse_a_section(site: &Site) {
     validate(
         site,
@@ -21,11 +21,11 @@ async fn validate(site: &Site, validator: Document) {
 }
 
 #[tokio::test]
-async fn the_rest_goes_on_and_the_command_fails_with_code_6_until_it_is_corrected() {
+async fn the_other_documents_are_changed_and_the_command_returns_code_6_until_it_is_corrected() {
     let site = legacy_site().await;
     refuse_a_section(&site).await;
     let ended = site.migrate(&["up"]).await;
-    insta::assert_snapshot!(ended.failure(6), @"turbulence: documents that could not be changed are set aside (1): correct them, then `turbulence migrate retry ID` and `up`");
+    insta::assert_snapshot!(ended.failure(6), @"turbulence: documents that could not be changed are set aside (1): correct them, then run `turbulence migrate retry ID` and `turbulence migrate up`");
     let named =
         "  set aside:  letter: stories → section blog: Document failed validation (error 121)";
     assert!(ended.stdout.contains(named), "{ended:#?}");
@@ -37,7 +37,7 @@ async fn the_rest_goes_on_and_the_command_fails_with_code_6_until_it_is_correcte
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
     let aside =
-        "    aside:  letter: stories → section blog: Document failed validation (error 121)";
+        "    set aside:  letter: stories → section blog: Document failed validation (error 121)";
     assert!(text.contains(aside), "{text}");
     site.refused(6, &["status", "--check"]).await;
     let ended = site.migrate(&["plan"]).await;
@@ -50,7 +50,7 @@ async fn the_rest_goes_on_and_the_command_fails_with_code_6_until_it_is_correcte
     let finding = findings.iter().find(|one| one["kind"] == "set_aside").unwrap();
     assert_eq!(finding["documents"], serde_json::json!(["letter"]));
 
-    // It is not tried again by itself, and not forgotten.
+    // It is not retried automatically, and remains reported.
     let line = site.refused(6, &["up", "--json"]).await;
     assert!(line.contains("retry"), "{line}");
 
@@ -65,7 +65,7 @@ async fn the_rest_goes_on_and_the_command_fails_with_code_6_until_it_is_correcte
 }
 
 #[tokio::test]
-async fn the_summary_of_a_start_names_it_too() {
+async fn the_summary_of_a_start_lists_it() {
     let site = legacy_site().await;
     refuse_a_section(&site).await;
     let turbulence = site.up(&[]);

@@ -1,5 +1,5 @@
-//! A take-over tells the truth: `plan`, `up`, `verify`, `status` and `doctor` agree on what is wrong
-//! with a database, and each fault is named before anything is written.
+//! Taking over a faulty database: `plan`, `up`, `verify`, `status` and `doctor` report the same
+//! problems, and each is reported before anything is written.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn section(slug: &str, fields: Document) -> Document {
     section
 }
 
-/// A site with the four sections and something of everything that can be wrong with content.
+/// Creates a site with an example of every problem that content and sections can have.
 async fn faulty_site() -> Site {
     let site = Site::new().await;
     let date = DateTime::from_millis(1_700_000_000_000);
@@ -90,7 +90,7 @@ async fn faulty_site() -> Site {
     site
 }
 
-/// Returns the numbers of what is reported, by what it is.
+/// Returns the number of documents by the name of what is reported.
 fn counts<'a>(left: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, i64> {
     let left = left.into_iter().filter(|one| one["count"].as_i64() > Some(0));
     left.map(|one| (one["what"].as_str().unwrap().to_owned(), one["count"].as_i64().unwrap()))
@@ -102,7 +102,7 @@ fn migrations(answer: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[tokio::test]
-async fn plan_up_verify_status_and_doctor_agree() {
+async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
     let site = faulty_site().await;
     let before = (site.database.hash().await, site.collections().await);
     let plan = site.answer(&["plan"]).await;
@@ -200,7 +200,7 @@ async fn plan_up_verify_status_and_doctor_agree() {
         let what = format!("{collection} {title}");
         assert_eq!(expected.get(&what), finding["count"].as_i64().as_ref(), "{finding:#}");
     }
-    // The field is named wherever its documents are counted.
+    // The field is reported wherever its documents are counted.
     let fields =
         "content: object (1), createdDate: text that is no date (1), updatedDate: array (1)";
     for arguments in
@@ -218,7 +218,7 @@ fn counts_of(all: &Value, number: &str) -> BTreeMap<String, i64> {
 }
 
 #[tokio::test]
-async fn the_summary_of_a_start_says_what_is_wrong() {
+async fn the_summary_of_a_start_lists_the_problems() {
     let site = faulty_site().await;
     let up = site.up(&[]);
     let summary = up.ready().await;
@@ -237,7 +237,7 @@ async fn the_summary_of_a_start_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_was_corrected_is_forgotten_by_the_next_run_and_verify_succeeds() {
+async fn the_next_run_no_longer_reports_corrected_problems_and_verify_succeeds() {
     let site = faulty_site().await;
     site.migrate(&["up"]).await.success();
     site.migrate(&["verify"]).await.failure(6);
@@ -247,7 +247,7 @@ async fn what_was_corrected_is_forgotten_by_the_next_run_and_verify_succeeds() {
     sections.update_many(doc! {}, doc! { "$set": { "is_deleted": false } }).await.unwrap();
     let top = doc! { "$set": { "parent_id": null } };
     sections.update_many(doc! { "slug": "lost" }, top).await.unwrap();
-    // What is left are notes: unreadable fields, drafts, chosen nulls, unlinked pages.
+    // The remaining reports are not failures: unreadable fields, drafts, explicit nulls, unlinked pages.
     site.migrate(&["verify"]).await.success();
     site.migrate(&["up"]).await.success();
     let text = site.migrate(&["status"]).await.stdout;
@@ -259,7 +259,7 @@ async fn what_was_corrected_is_forgotten_by_the_next_run_and_verify_succeeds() {
 }
 
 #[tokio::test]
-async fn sections_whose_slugs_are_missing_or_double_stop_the_index_and_are_named_before() {
+async fn missing_and_duplicate_slugs_of_sections_prevent_the_index_and_are_reported_before() {
     let site = Site::new().await;
     let without = |mut section: Document, field: &str| {
         section.remove(field).unwrap();
@@ -267,7 +267,7 @@ async fn sections_whose_slugs_are_missing_or_double_stop_the_index_and_are_named
     };
     let sections = vec![
         section("blog", doc! { "_id": "a" }),
-        // The first migration is yet to say that these are not deleted.
+        // The first migration adds `is_deleted: false` to these.
         without(section("blog", doc! { "_id": "b" }), "is_deleted"),
         without(section("about", doc! { "_id": "c" }), "is_deleted"),
         without(section("about", doc! { "_id": "d" }), "is_deleted"),
@@ -299,7 +299,7 @@ async fn sections_whose_slugs_are_missing_or_double_stop_the_index_and_are_named
         .collect();
     assert_eq!(sorted, [("duplicates", 4, "abcd".to_owned()), ("duplicates", 2, "ef".to_owned())]);
     let text = site.migrate(&["plan"]).await.stdout;
-    let lines: Vec<_> = text.lines().filter(|line| line.contains("stop:")).collect();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("obstacle:")).collect();
     insta::assert_snapshot!(lines.join("\n"));
 
     let ended = site.migrate(&["up"]).await;
@@ -322,7 +322,7 @@ async fn sections_whose_slugs_are_missing_or_double_stop_the_index_and_are_named
 }
 
 #[tokio::test]
-async fn an_index_in_the_way_of_what_is_filled_in_is_named_before_anything_is_written() {
+async fn an_index_that_rejects_the_new_values_is_reported_before_anything_is_written() {
     let site = legacy_site().await;
     let create = doc! { "createIndexes": "pages", "indexes": [
         { "key": { "user_id": 1 }, "name": "one_page_a_user", "unique": true,
@@ -345,7 +345,7 @@ async fn an_index_in_the_way_of_what_is_filled_in_is_named_before_anything_is_wr
 }
 
 #[tokio::test]
-async fn a_plan_with_an_admin_says_what_a_run_does() {
+async fn a_plan_with_an_admin_matches_the_run() {
     let site = legacy_site().await;
     let with_admin = async |arguments: &[&str]| {
         let mut command = site.command(&[&["migrate"], arguments, &["--json"]].concat());
@@ -372,12 +372,12 @@ async fn a_plan_with_an_admin_says_what_a_run_does() {
     assert!(site.database.count("pages", doc! { "user_id": admin }).await > 0);
     let again = with_admin(&["plan"]).await;
     assert_eq!(planned(&again, "0005_user_id"), []);
-    // Without the setting it is the admin who is there.
+    // Without the setting the existing admin is the owner.
     assert!(!site.answer(&["plan"]).await.to_string().contains("there is no admin yet"));
 }
 
 #[tokio::test]
-async fn a_view_a_capped_collection_and_a_time_series_are_named_at_once() {
+async fn views_capped_collections_and_time_series_are_reported_before_anything_is_written() {
     let capped = doc! { "capped": true, "size": 100_000 };
     let series = doc! { "timeseries": { "timeField": "createdDate" } };
     let filtered = doc! { "viewOn": "old", "pipeline": [{ "$match": { "a": 1 } }] };
