@@ -35,8 +35,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
-    /// Start everything in one process: both services, the gateway and, unless the address of one is
-    /// given, a MongoDB
+    /// Start everything in one process: both services, the gateway and, without `--mongodb-uri`, a
+    /// MongoDB
     Up(Up),
     /// Load the collections of a site into an empty database
     Import(Import),

@@ -86,7 +86,7 @@ impl From<mongodb::error::Error> for Error {
 }
 
 impl Error {
-    /// Returns the exit code of the command. The help of `migrate` and `doctor` lists all codes.
+    /// Returns the exit code of the command: see `docs/reference/cli.md`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
