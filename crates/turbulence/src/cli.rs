@@ -96,7 +96,7 @@ Exit codes:
   3    a migration is not applied (status --check) or is paused (up)
   4    the lease was not acquired, is still renewed by its holder, or has another fence
   5    the ledger does not match this program: see `migrate repair`
-  6    the data does not have the expected state, or documents are set aside
+  6    the data does not have the expected state, or documents are quarantined
   7    MongoDB or a required service is not available
   130  interrupted at a checkpoint, from which the next run continues";
 
@@ -105,7 +105,7 @@ pub(crate) enum MigrateAction {
     /// Show the state of every migration, and the reason if one waits
     Status {
         /// Return exit code 3 if a migration is not applied, 5 if the ledger does not match this
-        /// program, 6 if documents are set aside
+        /// program, 6 if documents are quarantined
         #[arg(long)]
         check: bool,
     },
@@ -122,7 +122,7 @@ pub(crate) enum MigrateAction {
     Pause(MigrationId),
     /// Resume a paused migration from its last checkpoint
     Resume(MigrationId),
-    /// Retry a failed migration, or the documents that a migration set aside
+    /// Retry a failed migration, or the documents that a migration quarantined
     Retry(MigrationId),
     /// Make the ledger match this program: accept its checksums, and reset entries that cannot be
     /// read

@@ -63,7 +63,7 @@ pub(crate) enum Error {
     #[error("the ledger does not match this program: {0}")]
     Drifted(String),
     #[error(
-        "documents that could not be changed are set aside ({0}): correct them, then run `turbulence \
+        "documents that could not be changed are quarantined ({0}): correct them, then run `turbulence \
          migrate retry ID` and `turbulence migrate up`"
     )]
     Quarantined(usize),

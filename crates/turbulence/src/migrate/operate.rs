@@ -27,7 +27,7 @@ pub(super) async fn resume(engines: &Engines, id: &str, output: &mut Output) -> 
     add_result(target, &text.into(), output).await
 }
 
-/// Makes a failed migration, or the documents that one set aside, run again.
+/// Makes a failed migration, or the documents that one quarantined, run again.
 pub(super) async fn retry(engines: &Engines, id: &str, output: &mut Output) -> Result<(), Error> {
     let target = engines.find(id)?;
     target.engine.retry(target.id).await?;

@@ -51,7 +51,7 @@ pub(super) async fn up(
         let statuses = visited(engine);
         let mut text = render::outcomes(service, &statuses, true);
         let aside = render::quarantined(statuses.iter().flat_map(|status| &status.set_aside));
-        text.append_with_margin("  set aside:", &aside);
+        text.append_with_margin("  quarantined:", &aside);
         text.append(&render::skipped(statuses.iter().flat_map(|status| &status.left_out)));
         output.add(service, &text, &statuses);
         result?;

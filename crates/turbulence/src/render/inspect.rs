@@ -35,9 +35,9 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
                 text.append(&finding(obstacle, "    obstacle: "));
             }
         }
-        text.append_with_margin("    set aside:", &quarantined(set_aside));
+        text.append_with_margin("    quarantined:", &quarantined(set_aside));
         let left_out = steps.iter().filter_map(|step| step.left_out.as_ref());
-        text.append_with_margin("    not changed:", &skipped(left_out));
+        text.append_with_margin("    skipped:", &skipped(left_out));
     }
     text
 }
@@ -62,7 +62,7 @@ pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lin
         }
         for found in findings {
             let margin = match found.kind {
-                FindingKind::LeftOut => "    not changed: ",
+                FindingKind::LeftOut => "    skipped: ",
                 FindingKind::Unreachable => "    unreachable: ",
                 _ => "      ",
             };
@@ -77,7 +77,7 @@ fn finding(found: &Finding, margin: &str) -> Lines {
     let Finding { kind, what, count, documents: some, remedy } = found;
     let line = match kind {
         FindingKind::Remaining => format!("{what}: {count} to change; {remedy}"),
-        FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
+        FindingKind::SetAside => format!("{what}: {count} quarantined; {remedy}"),
         FindingKind::NotInserted => format!("{what}: {count} missing; {remedy}"),
         FindingKind::MissingIndex => format!("{what}: missing; {remedy}"),
         FindingKind::OtherIndex => format!("{what}: a different index has this name; {remedy}"),

@@ -11,7 +11,7 @@ pub(super) fn position(progress: &Progress) -> String {
     let Progress { what, modified, total, failed, .. } = progress;
     let mut text = format!("{what}: {} of {} documents", number(*modified), number(*total));
     if *failed > 0 {
-        _ = write!(text, ", {} set aside", number(*failed));
+        _ = write!(text, ", {} quarantined", number(*failed));
     }
     text
 }
@@ -56,6 +56,6 @@ mod tests {
         assert_eq!(speed(&progress), "throttled: rate limit");
         progress.rate = 1_000.0;
         assert_eq!(speed(&progress), "1,000/s, 16 min left, throttled: rate limit");
-        assert_eq!(position(&progress), "a step: 12,000 of 1,000,002 documents, 2 set aside");
+        assert_eq!(position(&progress), "a step: 12,000 of 1,000,002 documents, 2 quarantined");
     }
 }

@@ -165,8 +165,8 @@ fn details(one: &MigrationReport) -> Lines {
         let separator = if speed.is_empty() { "" } else { ", " };
         _ = writeln!(text, "      {}{separator}{speed}", position(progress));
     }
-    text.append_with_margin("    set aside:", &quarantined(set_aside));
-    text.append_with_margin("    not changed:", &skipped(left_out));
+    text.append_with_margin("    quarantined:", &quarantined(set_aside));
+    text.append_with_margin("    skipped:", &skipped(left_out));
     text
 }
 

@@ -60,14 +60,14 @@ pub(super) async fn summary(address: &str, services: &Services, token: &Token) -
     let quarantined = render::quarantined(statuses().flat_map(|status| &status.set_aside));
     if !quarantined.is_empty() {
         text.blank();
-        _ = writeln!(text, "Documents that could not be changed");
+        _ = writeln!(text, "Quarantined documents, which could not be changed");
         text.append(&quarantined);
         _ = writeln!(text, "  Correct them, then run `turbulence migrate retry ID`");
     }
     let skipped = render::skipped(statuses().flat_map(|status| &status.left_out));
     if !skipped.is_empty() {
         text.blank();
-        _ = writeln!(text, "Documents that were not changed, with the reason");
+        _ = writeln!(text, "Skipped documents, with the reason");
         text.append(&skipped);
     }
     text.blank();

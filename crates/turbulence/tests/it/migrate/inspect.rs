@@ -138,9 +138,9 @@ async fn a_plan_shows_content_that_is_not_linked_because_its_section_does_not_ex
     site.database.insert("sections", [journal]).await;
     let ended = site.migrate(&["plan"]).await;
     let text = ended.success();
-    let skipped = "not changed:  stories → section blog: 7 (there is no section `blog`";
+    let skipped = "skipped:  stories → section blog: 7 (there is no section `blog`";
     assert!(text.contains(skipped), "{text}");
-    assert!(text.contains("not changed:      61000000000000000000000a, letter"), "{text}");
+    assert!(text.contains("skipped:      61000000000000000000000a, letter"), "{text}");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
         let below = ended.stdout.lines().skip_while(|line| !line.contains(BACKFILL));
         let below: Vec<_> = below.take(3).collect();
         assert!(below[0].ends_with(" ok") && below[1].contains(words), "{case}: {ended:#?}");
-        assert!(below[2].contains("not changed: pages of other types: 1"), "{case}: {ended:#?}");
+        assert!(below[2].contains("skipped: pages of other types: 1"), "{case}: {ended:#?}");
         // The status shows all readable parts.
         site.refused(5, &["status", "--check"]).await;
         let ended = site.migrate(&["status"]).await;

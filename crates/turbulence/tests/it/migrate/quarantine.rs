@@ -1,4 +1,4 @@
-//! Documents that a migration sets aside because they cannot be changed.
+//! Documents that a migration quarantines because they cannot be changed.
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
@@ -25,9 +25,9 @@ async fn the_other_documents_are_changed_and_the_command_returns_code_6_until_it
     let site = legacy_site().await;
     refuse_a_section(&site).await;
     let ended = site.migrate(&["up"]).await;
-    insta::assert_snapshot!(ended.failure(6), @"turbulence: documents that could not be changed are set aside (1): correct them, then run `turbulence migrate retry ID` and `turbulence migrate up`");
+    insta::assert_snapshot!(ended.failure(6), @"turbulence: documents that could not be changed are quarantined (1): correct them, then run `turbulence migrate retry ID` and `turbulence migrate up`");
     let named =
-        "  set aside:  letter: stories → section blog: Document failed validation (error 121)";
+        "  quarantined:  letter: stories → section blog: Document failed validation (error 121)";
     assert!(ended.stdout.contains(named), "{ended:#?}");
     insta::assert_snapshot!("up_with_a_document_set_aside", site.redact(&ended.stdout));
     assert_eq!(site.database.count("stories", linked()).await, 6);
@@ -37,7 +37,7 @@ async fn the_other_documents_are_changed_and_the_command_returns_code_6_until_it
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
     let aside =
-        "    set aside:  letter: stories → section blog: Document failed validation (error 121)";
+        "    quarantined:  letter: stories → section blog: Document failed validation (error 121)";
     assert!(text.contains(aside), "{text}");
     site.refused(6, &["status", "--check"]).await;
     let ended = site.migrate(&["plan"]).await;
