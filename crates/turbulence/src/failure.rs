@@ -11,7 +11,7 @@ use crate::import::ImportError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Settings(#[from] service_kit::settings::SettingsError),
+    Settings(#[from] service_kit::runtime::settings::SettingsError),
     #[error(transparent)]
     Mongod(#[from] local_mongod::Error),
     #[error(transparent)]
@@ -21,7 +21,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Collections(#[from] mongo_kit::UnsuitableCollections),
     #[error(transparent)]
-    Bind(#[from] service_kit::server::BindError),
+    Bind(#[from] service_kit::web::server::BindError),
     #[error(transparent)]
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
@@ -64,7 +64,7 @@ pub(crate) enum Failure {
     #[error("the data is not as it has to be: what stands above as not ok says what to do")]
     Unverified,
     #[error("the data cannot be looked at")]
-    Inspect(#[from] service_kit::ApiError),
+    Inspect(#[from] service_kit::web::error::ApiError),
     #[error("something is wrong with the data: what stands above says what to do")]
     Unsound,
     #[error("interrupted")]
@@ -136,7 +136,7 @@ fn code_of_operate(error: &OperateError) -> u8 {
     }
 }
 
-fn code_of_look(error: &service_kit::ApiError) -> u8 {
+fn code_of_look(error: &service_kit::web::error::ApiError) -> u8 {
     match error.code() {
         ErrorCode::DatabaseUnavailable | ErrorCode::UpstreamUnavailable => 7,
         _ => 1,

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use service_kit::printable::{printable, printable_json};
+use service_kit::runtime::printable::{printable, printable_json};
 
 /// Text for a person. Each [`line`](Self::line) is one line, whatever is formatted into it: line
 /// breaks and everything else that is not printable are escaped, so that no value can forge a line

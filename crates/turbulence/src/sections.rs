@@ -1,7 +1,7 @@
 //! A sections-service for as long as a command runs: content-service asks it for slugs.
 
 use data_service::{DataService, Migrate, StartupError};
-use service_kit::settings::HttpUrl;
+use service_kit::runtime::settings::url::HttpUrl;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

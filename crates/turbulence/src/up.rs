@@ -15,9 +15,12 @@ use migrations::Status;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use service_kit::{
-    Settings, http,
-    server::{self, local_url},
-    settings::{AuthMode, HttpUrl},
+    runtime::settings::{
+        Settings,
+        auth::AuthMode,
+        url::{HttpUrl, local_url},
+    },
+    web::{http_client, server},
 };
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -151,7 +154,7 @@ async fn site_answers(
     gateway: &str,
     services: &[(&'static str, watch::Receiver<Vec<Status>>)],
 ) -> bool {
-    let Ok(client) = http::client(GATEWAY_PATIENCE) else { return false };
+    let Ok(client) = http_client::service_client(GATEWAY_PATIENCE) else { return false };
     let url = format!("{gateway}/health/ready");
     let answers = async {
         while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
@@ -255,7 +258,7 @@ fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
 /// How much of what there is, as the frontend sees it.
 async fn site(gateway: &str, token: &Token) -> Lines {
     let mut text = Lines::default();
-    let Ok(client) = http::client(Duration::from_secs(10)) else { return text };
+    let Ok(client) = http_client::service_client(Duration::from_secs(10)) else { return text };
     let get = async |path: &str| -> Option<Value> {
         let url = format!("{gateway}{path}");
         let request = match &token.secret {

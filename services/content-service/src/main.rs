@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(content_service::NAME, 5003, content_service::run).await
+    service_kit::runtime::process::run(content_service::NAME, 5003, content_service::run).await
 }

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(sections_service::NAME, 5002, sections_service::run).await
+    service_kit::runtime::process::run(sections_service::NAME, 5002, sections_service::run).await
 }
