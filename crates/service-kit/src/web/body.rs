@@ -6,8 +6,8 @@
 //! field.
 //!
 //! The memory for a body is at most three times its size, whatever it contains: its text is checked
-//! in one pass that stores nothing ([`check`]), split into its members without a copy ([`members`]),
-//! and each member is parsed from its text into its type ([`raw`]). There is no tree of values. A type
+//! in one pass that stores nothing (`check`), split into its members without a copy (`members`),
+//! and each member is parsed from its text into its type (`raw`). There is no tree of values. A type
 //! with a list has to stop at the longest list that it accepts.
 
 mod check;
