@@ -28,5 +28,5 @@ mod timeouts;
 
 pub use openapi::openapi;
 pub use routing::cors::InvalidCors;
-pub use startup::{DEFAULT_PORT, Gateway, StartupError, run};
+pub use startup::{DEFAULT_PORT, Gateway, NAME, StartupError, run};
 pub use timeouts::Timeouts;

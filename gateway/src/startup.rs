@@ -30,7 +30,10 @@ use crate::{
     timeouts::Timeouts,
 };
 
-/// The port on which the gateway listens by default.
+/// The name of the gateway in logs and traces.
+pub const NAME: &str = "gateway";
+
+/// The port of the gateway unless it is configured.
 pub const DEFAULT_PORT: u16 = 5001;
 
 /// The reason why the gateway does not run.
