@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
 use reqwest::{Client, Response, StatusCode, Url, header::HeaderMap};
 use serde::de::DeserializeOwned;
-use service_kit::{http, settings::HttpUrl};
+use service_kit::{runtime::settings::url::HttpUrl, web::http_client};
 use tracing::Instrument;
 
 /// Maximum time between two reads. The service answers from memory.
@@ -72,7 +72,7 @@ impl Error {
 impl SectionsClient {
     /// Creates a client of the service at this address.
     pub fn new(base: HttpUrl) -> reqwest::Result<Self> {
-        Ok(Self { http: http::client(READ_TIMEOUT)?, base })
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base })
     }
 
     /// Returns the public section with this slug.
@@ -128,7 +128,7 @@ impl SectionsClient {
             url.full = %url
         );
         let mut headers = HeaderMap::new();
-        http::inject_trace(&span, &mut headers);
+        http_client::inject_trace(&span, &mut headers);
         async {
             let unreachable = |source: reqwest::Error| Error::Unreachable {
                 base: self.base.clone(),

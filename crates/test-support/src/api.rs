@@ -60,7 +60,7 @@ pub struct Api {
 impl Api {
     /// Creates a client with the token of the tests.
     pub fn new(url: impl Into<String>) -> Self {
-        let client = service_kit::http::client(TIMEOUT).unwrap();
+        let client = service_kit::web::http_client::service_client(TIMEOUT).unwrap();
         Self { url: url.into(), client, token: Some(TOKEN) }
     }
 

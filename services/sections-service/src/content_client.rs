@@ -7,10 +7,12 @@ use models::{ContentCounts, ErrorCode, ObjectId, Problem, User};
 use reqwest::{Client, StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use service_kit::{
-    ApiError,
-    auth::Users,
-    http::{self, AnswerError, inject_trace},
-    settings::HttpUrl,
+    auth::authenticator::Users,
+    runtime::settings::url::HttpUrl,
+    web::{
+        error::ApiError,
+        http_client::{self, ReadJsonError, inject_trace},
+    },
 };
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -43,7 +45,7 @@ enum CallError {
     #[error("content-service at {base} answers {status}")]
     Refused { base: HttpUrl, status: StatusCode },
     #[error("the server at {base} is no content-service")]
-    Unreadable { base: HttpUrl, source: AnswerError },
+    Unreadable { base: HttpUrl, source: ReadJsonError },
     #[error("content-service answers no count for section {0}")]
     MissingCount(ObjectId),
 }
@@ -59,7 +61,7 @@ impl From<CallError> for ApiError {
 
 impl ContentClient {
     pub(crate) fn new(address: watch::Receiver<HttpUrl>) -> reqwest::Result<Self> {
-        Ok(Self { http: http::client(READ_TIMEOUT)?, address })
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, address })
     }
 
     /// Returns the number of items of each of these sections. Sections without any are omitted.
@@ -114,14 +116,15 @@ impl ContentClient {
             let status = response.status();
             let unreadable = |source| CallError::Unreadable { base: base.clone(), source };
             if status.is_success() {
-                return http::json_within(response, MAX_RESPONSE_BYTES)
+                return http_client::read_json(response, MAX_RESPONSE_BYTES)
                     .await
                     .map(Some)
                     .map_err(unreadable);
             }
             if status == StatusCode::NOT_FOUND {
-                let problem: Problem =
-                    http::json_within(response, MAX_RESPONSE_BYTES).await.map_err(unreadable)?;
+                let problem: Problem = http_client::read_json(response, MAX_RESPONSE_BYTES)
+                    .await
+                    .map_err(unreadable)?;
                 if problem.code == ErrorCode::NotFound {
                     return Ok(None);
                 }

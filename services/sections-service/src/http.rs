@@ -12,7 +12,7 @@ mod write;
 pub use openapi::openapi;
 
 use actix_web::web::ServiceConfig;
-use service_kit::server::{read, route};
+use service_kit::web::routing::{read, route};
 
 /// Registers the routes.
 pub(crate) fn routes(config: &mut ServiceConfig) {

@@ -20,7 +20,7 @@ use mongodb::{
     bson::{Document, RawDocumentBuf, doc, oid},
     error::Result,
 };
-use service_kit::clock::Clock;
+use service_kit::runtime::clock::Clock;
 use tokio::sync::Mutex;
 
 use self::{

@@ -1,7 +1,7 @@
 //! Responses to changes that the tree refuses.
 
 use models::{ErrorCode, FieldError};
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::domain::{tree::MAX_DEPTH, tree_error::TreeError};
 

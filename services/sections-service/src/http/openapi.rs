@@ -7,7 +7,7 @@ use models::{
     ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
     SectionReplace,
 };
-use service_kit::{extract::NoQuery, openapi::Bearer};
+use service_kit::web::{extract::NoQuery, openapi::Bearer};
 use utoipa::OpenApi;
 
 use super::{internal, read, write};

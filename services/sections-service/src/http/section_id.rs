@@ -2,7 +2,7 @@
 
 use data_service::database_error;
 use models::{ErrorCode, ObjectId};
-use service_kit::{ApiError, extract::object_id};
+use service_kit::web::{error::ApiError, extract::object_id};
 
 use crate::store::SectionStore;
 

@@ -15,11 +15,13 @@ use models::{
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
-    ApiError,
-    auth::{Admin, Signed},
-    body::{JsonBody, Members},
-    conditional::{ETag, IfMatch, written},
-    extract::{NoQuery, Query},
+    auth::extract::{Admin, Authenticated},
+    web::{
+        body::{JsonBody, PatchBody},
+        conditional::{ETag, IfMatch, write_response},
+        error::ApiError,
+        extract::{NoQuery, Query},
+    },
 };
 use utoipa::IntoParams;
 
@@ -60,13 +62,13 @@ const MAX_ATTEMPTS: usize = 4;
 )]
 pub(super) async fn create(
     request: HttpRequest,
-    signed: Signed<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
+    let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
-    let mut response = written(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
+    let mut response = write_response(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
     let location = format!("/sections/{}", section.id).parse().map_err(ApiError::internal)?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -133,10 +135,10 @@ pub(super) async fn patch(
 }
 
 /// A request of an admin to change a section.
-type Change<T> = Signed<Admin, (Members<T>, IfMatch, NoQuery)>;
+type Change<T> = Authenticated<Admin, (PatchBody<T>, IfMatch, NoQuery)>;
 
 async fn change<T: Body + Into<SectionPatch>>(
-    Signed(_, (members, if_match, NoQuery)): Change<T>,
+    Authenticated(_, (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
@@ -149,7 +151,7 @@ async fn change<T: Body + Into<SectionPatch>>(
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 /// The query of a deletion.
@@ -179,7 +181,7 @@ pub(super) struct DeleteQuery {
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<DeleteQuery>)>,
+    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<DeleteQuery>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -211,7 +213,7 @@ pub(super) async fn delete(
     security(("bearer" = []))
 )]
 pub(super) async fn restore(
-    _: Signed<Admin, NoQuery>,
+    _: Authenticated<Admin, NoQuery>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -219,7 +221,7 @@ pub(super) async fn restore(
     let id = section_id(&id, &store).await?;
     let restored = change_sections(&store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 /// Orders the sections below one.
@@ -238,10 +240,10 @@ pub(super) async fn restore(
     security(("bearer" = []))
 )]
 pub(super) async fn order(
-    signed: Signed<Admin, (JsonBody<SectionOrder>, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionOrder>, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(_, (JsonBody(order), NoQuery)) = signed;
+    let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
     let empty = HashSet::new();
     let ordered = store.change(&empty, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {

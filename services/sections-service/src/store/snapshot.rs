@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use models::{ObjectId, Section};
 use mongodb::error::{Error, Result};
-use service_kit::conditional::ETag;
+use service_kit::web::conditional::ETag;
 
 use crate::domain::{navigation::Navigation, redirects::Redirects};
 
