@@ -11,7 +11,7 @@ use mongodb::{
 };
 use uuid::Uuid;
 
-use crate::Link;
+use crate::{Link, eventually};
 
 /// Returns the connection string of the MongoDB that all tests of this process share.
 pub fn mongodb_uri() -> &'static str {
@@ -96,7 +96,25 @@ impl TestDatabase {
         self.collection(collection).count_documents(filter).await.unwrap()
     }
 
+<<<<<<< HEAD
     /// Returns the hash that the server computes over all documents of all collections.
+=======
+    /// Waits until no process holds the lease of a service. A process releases it shortly after its last
+    /// migration is settled, so that a [`hash`](Self::hash) before that may change.
+    pub async fn leases_released(&self) {
+        eventually("the leases are released", async || {
+            for lock in ["sections_migration_lock", "content_migration_lock"] {
+                if self.count(lock, doc! { "owner": { "$ne": null } }).await > 0 {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// The server's hash over every document of every collection.
+>>>>>>> main
     pub async fn hash(&self) -> String {
         let answer = self.database().run_command(doc! { "dbHash": 1 }).await.unwrap();
         answer.get_document("collections").unwrap().to_string()
