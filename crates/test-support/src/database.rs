@@ -96,9 +96,6 @@ impl TestDatabase {
         self.collection(collection).count_documents(filter).await.unwrap()
     }
 
-<<<<<<< HEAD
-    /// Returns the hash that the server computes over all documents of all collections.
-=======
     /// Waits until no process holds the lease of a service. A process releases it shortly after its last
     /// migration is settled, so that a [`hash`](Self::hash) before that may change.
     pub async fn leases_released(&self) {
@@ -113,8 +110,7 @@ impl TestDatabase {
         .await;
     }
 
-    /// The server's hash over every document of every collection.
->>>>>>> main
+    /// Returns the hash that the server computes over all documents of all collections.
     pub async fn hash(&self) -> String {
         let answer = self.database().run_command(doc! { "dbHash": 1 }).await.unwrap();
         answer.get_document("collections").unwrap().to_string()
