@@ -23,7 +23,7 @@ const BEFORE: &str = "0005_user_id";
 /// Documents a second that a backfill changed beside a site in use before it adapted its pace.
 const RATE_BEFORE: f64 = 201.0;
 
-/// How often requests are measured with a throttled backfill, and without one in turn.
+/// Number of measurements of requests with a throttled backfill and without one, in turn.
 const ROUNDS: usize = 5;
 
 /// Documents a second that one raw `updateMany` links.

@@ -16,7 +16,7 @@ const STORIES: u32 = 400;
 /// A third of it is the margin in which a holder that cannot renew it has stopped already.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// How long a process that is told to end may take: what `docker-compose.yml` gives it.
+/// Time that a process has to end after SIGTERM: the grace period in `docker-compose.yml`.
 const GRACE: Duration = Duration::from_secs(30);
 
 const SUCCESSOR: [&str; 5] = ["migrate", "up", "--to", BACKFILL, "--no-throttle"];
@@ -25,7 +25,7 @@ async fn site() -> Site {
     ready_for_backfill(Site::new().await.with_lease(LEASE), STORIES).await
 }
 
-/// What a process reaches the site's MongoDB through.
+/// The connection through which a process reaches the site's MongoDB.
 async fn link(site: &Site) -> Link {
     let address = site.uri.split('/').nth(2).unwrap();
     Link::to(address).await

@@ -13,10 +13,10 @@ use crate::{
 
 const STORIES: u32 = 200;
 
-/// How long a command is held while the primary is lost, in milliseconds.
+/// Time for which a command is held while the primary is lost, in milliseconds.
 const HELD_MS: i32 = 3_000;
 
-/// What the primary is doing when it is lost.
+/// The activity of the primary when it is lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Acquire,
@@ -27,7 +27,7 @@ enum Place {
 
 const PLACES: [Place; 4] = [Place::Acquire, Place::Batch, Place::Commit, Place::IndexBuild];
 
-/// How it is lost.
+/// The way in which the primary is lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Loss {
     StepDown,
@@ -140,7 +140,7 @@ pub(crate) async fn a_backfill_survives_one_election_after_the_other() -> Tally 
     tally
 }
 
-/// How a server fails a command.
+/// Returns the ways in which a server fails a command.
 fn failures() -> [(&'static str, Document); 4] {
     [
         ("NotWritablePrimary", doc! { "errorCode": 10_107 }),

@@ -99,18 +99,18 @@ async fn site_of_all_kinds() -> Site {
     site
 }
 
-/// How many documents of a collection are linked to a section.
+/// Returns the number of documents of a collection that are linked to a section.
 async fn linked(site: &Site, collection: &str, section: &str) -> i64 {
     site.count(collection, doc! { "section_id": section }).await
 }
 
-/// What the backfill left out, and how much of it.
+/// Returns the documents that the backfill skipped, with their number.
 async fn left_out(site: &Site) -> Vec<(String, i64)> {
     let left_out = site.entry(BACKFILL).await.left_out;
     left_out.into_iter().map(|one| (one.what, one.count)).collect()
 }
 
-/// How many changes are on record.
+/// Returns the number of recorded changes.
 async fn recorded(site: &Site, count: i64) -> Tally {
     let changes = journaled(&site.database, "content", BACKFILL).await;
     let entry = site.entry(BACKFILL).await;

@@ -7,7 +7,7 @@ use mongodb::{
     bson::{Bson, Document, doc},
 };
 
-/// How long a fail point may take to be reached, in milliseconds.
+/// Maximum time until a fail point is reached, in milliseconds.
 const DEADLINE_MS: i64 = 60_000;
 
 /// A MongoDB that a test has to itself.

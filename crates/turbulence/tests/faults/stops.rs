@@ -14,7 +14,7 @@ use crate::{
 
 const STORIES: u32 = 400;
 
-/// How long a process that is told to end may take to its checkpoint.
+/// Time that a process has until its checkpoint after SIGTERM.
 const GRACE: Duration = Duration::from_secs(12);
 
 /// Stops the holder of the lease, has another process finish, and lets the first one go on.

@@ -1,4 +1,4 @@
-//! The calls of an existing frontend, as it makes them.
+//! The requests of an existing frontend.
 
 use mongodb::bson::{DateTime, doc};
 use reqwest::{Client, Method, Response};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Site, Summary};
 
-/// What the frontend calls its API client.
+/// The API client of the frontend.
 struct StoriesApi<'a> {
     client: Client,
     site: &'a Summary,
@@ -14,7 +14,7 @@ struct StoriesApi<'a> {
 
 impl StoriesApi<'_> {
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        // It always says this, also where there is no body.
+        // The frontend always sets this header, even without a body.
         let request = self.client.request(method, format!("{}{path}", self.site.address));
         request.header("content-type", "application/json")
     }

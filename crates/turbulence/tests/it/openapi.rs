@@ -1,4 +1,4 @@
-//! `turbulence openapi`, and the file that the gateway answers.
+//! `turbulence openapi`, and the document that the gateway serves.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Folder, Site};
 
-/// What the gateway answers at `/openapi.json`.
+/// Returns the document that the gateway serves at `/openapi.json`.
 const COMMITTED: &str = include_str!("../../../../docs/openapi.json");
 
 fn document() -> Value {

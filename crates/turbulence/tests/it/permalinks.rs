@@ -49,7 +49,7 @@ async fn a_permalink_is_reachable_through_the_gateway() {
     turbulence.stop().await;
 }
 
-/// What is answered to a path, byte for byte.
+/// Returns the response to a path, byte for byte.
 async fn raw(address: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = address.strip_prefix("http://").unwrap();
