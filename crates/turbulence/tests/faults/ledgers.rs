@@ -82,7 +82,7 @@ pub(crate) async fn an_edited_checksum_is_refused_until_it_is_repaired() -> Tall
             let why = ended.failure(5);
             assert!(why.contains(BACKFILL), "{why}");
         }
-        // A service says so and serves: this migration does not block it.
+        // A service reports it and serves, since this migration does not block it.
         let up = site.start(&["up", "--port", "0"]);
         up.logged("is not what was applied").await;
         assert_eq!(up.ready().await.get("/stories").await.0, 200);

@@ -46,7 +46,7 @@ pub(crate) struct Fault {
     test: fn() -> LocalBoxFuture<'static, Tally>,
 }
 
-/// A fault of this number, with the name of its test and what the table says happens.
+/// A numbered fault, with the name of its test and its description in the table.
 macro_rules! fault {
     ($number:literal, $module:ident::$rule:ident, $happens:literal) => {
         Fault {

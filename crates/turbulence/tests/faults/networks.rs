@@ -51,7 +51,7 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
         assert_eq!((entry.state, entry.attempts), (State::Applied, 2), "{entry:#?}");
 
         let before = site.hash().await;
-        // What was held back arrives now, or nobody is there any more who sent it.
+        // The delayed commands arrive now, unless their sender has ended.
         let ended = if round % 2 == 0 {
             link.restore();
             holder.ended().await
@@ -73,10 +73,10 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
 async fn tell_to_end(site: &Site, link: &Link, running: Turbulence) -> Option<i32> {
     site.backfill_moves().await;
     link.cut();
-    let told = Instant::now();
+    let signalled = Instant::now();
     running.signal("TERM");
     let ended = running.ended().await;
-    assert!(told.elapsed() < GRACE, "it took {:?}: {ended:#?}", told.elapsed());
+    assert!(signalled.elapsed() < GRACE, "it took {:?}: {ended:#?}", signalled.elapsed());
     ended.status.code()
 }
 

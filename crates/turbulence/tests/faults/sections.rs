@@ -1,4 +1,4 @@
-//! sections-service is away or at fault, and sections that are not what they were.
+//! A sections-service that is unreachable or faulty, and sections that change during the backfill.
 
 use futures_util::future::join_all;
 use migrations::{State, Status};
@@ -147,7 +147,7 @@ pub(crate) async fn without_a_section_the_other_parts_go_on_and_the_next_start_l
     tally
 }
 
-/// Runs the backfill slowly, and changes the section of stories meanwhile.
+/// Runs the backfill slowly, and changes the section of stories during the run.
 async fn change_meanwhile(change: Document) -> (Site, String) {
     let site = site_of_all_kinds().await;
     let blog = site.section("blog").await;

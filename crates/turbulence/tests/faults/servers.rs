@@ -1,5 +1,5 @@
-//! MongoDBs of a test's own, which are told to fail: what a server does about its fail points
-//! concerns all its clients.
+//! MongoDB servers of one test, whose fail points make them fail: a fail point concerns all clients
+//! of its server.
 
 use local_mongod::{DataDir, LocalMongod, Options};
 use mongodb::{

@@ -1,4 +1,4 @@
-//! An old program that writes while the backfill runs, and knows nothing of sections.
+//! An old program without sections that writes while the backfill runs.
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,7 @@ impl OldProgram {
         Self { stories, written, unlinked: 0, deleted_linked: 0, next_number: 2 * STORIES }
     }
 
-    /// Writes until it is told to stop.
+    /// Writes until `stop` is set.
     async fn run(mut self, stop: Arc<AtomicBool>) -> Self {
         let mut step = 0;
         while !stop.load(Ordering::SeqCst) {
@@ -126,7 +126,7 @@ impl OldProgram {
         self.written.insert(number, Some(written));
     }
 
-    /// Puts the whole document back as this program knows it, which is without a section.
+    /// Replaces the whole document by the one of this program, which has no section.
     async fn replace(&mut self, number: u32, mut written: Written) {
         if written.section != Section::Unknown {
             return;

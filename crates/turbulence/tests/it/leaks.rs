@@ -1,7 +1,7 @@
 //! Hidden content, which no described route shows to the public.
 //!
-//! A new route is walked by itself. A parameter that nobody here knows a value for fails the test:
-//! give it values in [`Values::of`].
+//! A new route is tested automatically. A parameter without values fails the test: give it values in
+//! [`Values::of`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},

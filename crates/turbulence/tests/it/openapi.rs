@@ -17,7 +17,7 @@ fn document() -> Value {
 async fn the_committed_document_is_what_the_code_says() {
     let ended = Folder::new().run(&["openapi"]).await;
     let is_the_same = ended.success() == COMMITTED;
-    assert!(is_the_same, "docs/openapi.json is not what the code says: run `just openapi`");
+    assert!(is_the_same, "docs/openapi.json differs from the code: run `just openapi`");
 }
 
 #[test]

@@ -41,7 +41,7 @@ async fn a_permalink_is_reachable_through_the_gateway() {
     for refused in
         ["/stories/slug/..%2F..%2Finternal", "/stories/slug/a%2F%2E%2E", "/stories%2Fslug/a"]
     {
-        // As it stands: the client would resolve it.
+        // Sent unchanged, since the client would normalise it.
         let answer = raw(&summary.address, refused).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{refused}: {answer}");
         assert!(answer.contains("invalid_path"), "{answer}");

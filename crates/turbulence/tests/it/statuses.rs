@@ -62,7 +62,7 @@ fn body(family: &str) -> Value {
     }
 }
 
-/// A server that says that it is ready, and nothing else; it may leave then.
+/// A server that only answers that it is ready, and may then disconnect.
 async fn silent(leaves: bool) -> String {
     async fn answer(mut connection: TcpStream, leaves: bool) -> std::io::Result<()> {
         let mut head = Vec::new();
