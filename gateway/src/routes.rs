@@ -13,7 +13,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use models::ErrorCode;
+use models::{ContentType, ErrorCode};
 use service_kit::{
     ApiError,
     error::route_not_found,
@@ -31,12 +31,17 @@ use crate::{
 /// What sections-service answers.
 const SECTIONS: [&str; 1] = ["sections"];
 
-/// What content-service answers.
-const CONTENT: [&str; 5] = ["content", "pages", "projects", "resolve", "stories"];
+/// What content-service answers, beside the kinds of content.
+const CONTENT: [&str; 2] = ["content", "resolve"];
 
-/// Whether a service answers what begins with this segment.
+/// Returns the first segments of the paths that content-service answers.
+fn content_segments() -> impl Iterator<Item = &'static str> {
+    ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)
+}
+
+/// Returns `true` if a service answers the paths that begin with this segment.
 pub(crate) fn is_routed(segment: &str) -> bool {
-    SECTIONS.contains(&segment) || CONTENT.contains(&segment)
+    SECTIONS.contains(&segment) || content_segments().any(|one| one == segment)
 }
 
 /// Returns whether a path has to stay as the client sent it: a service reads it, or `/docs/`, which
@@ -58,9 +63,8 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let Upstreams { sections, content } = &self.upstreams;
-        let owned = |segments: &'static [&str], upstream| {
-            segments.iter().map(move |segment| (*segment, Arc::clone(upstream)))
-        };
+        let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
+        let of_content = content_segments().map(|segment| (segment, content));
         let policy = Arc::new(self.cors.clone());
         // The last one sees a request first. CORS comes before the refusals, so that scripts in a
         // browser can read those too.
@@ -76,8 +80,8 @@ impl Routes {
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
-        for (segment, upstream) in owned(&SECTIONS, sections).chain(owned(&CONTENT, content)) {
-            scope = scope.service(self.route(segment, upstream));
+        for (segment, upstream) in of_sections.chain(of_content) {
+            scope = scope.service(self.route(segment, Arc::clone(upstream)));
         }
         config.service(scope);
     }

@@ -14,6 +14,8 @@ mod check;
 #[cfg(test)]
 mod memory;
 mod raw;
+#[cfg(test)]
+mod samples;
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
@@ -460,12 +462,13 @@ fn short(message: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
-    use models::{
-        ProjectCreate, ProjectPatch, SectionPatch, StoryCreate, StoryPatch, StoryReplace,
-    };
+    use models::SectionPatch;
     use serde_json::{Map, json};
 
-    use super::*;
+    use super::{
+        samples::{ProjectCreate, ProjectPatch, StoryCreate, StoryPatch, StoryReplace},
+        *,
+    };
 
     const JSON: &str = "application/json";
 

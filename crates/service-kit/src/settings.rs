@@ -28,8 +28,8 @@ pub use html::{ClassPrefixes, EmbedHosts, Html};
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
 
-/// The largest body of a request, in bytes: the longest text that may be written
-/// ([`models::Content`]) fits, also with each of its characters as the six bytes of an escape such as
+/// The largest body of a request, in bytes: the longest text of an item of content (500,000
+/// characters) fits, also with each of its characters as the six bytes of an escape such as
 /// `\u00fc`, which is how some clients write all that is not ASCII.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 

@@ -15,14 +15,18 @@ mod unique_ids;
 
 use std::{path::Path, process::ExitCode};
 
+use models::ContentType;
 use tokio_util::sync::CancellationToken;
 
 use crate::{cli, database::Database, failure::Failure, lines::Lines};
 pub(crate) use error::ImportError;
 pub(crate) use source::Source;
 
-/// The collections of a site.
-const COLLECTIONS: [&str; 5] = ["sections", "stories", "projects", "pages", "users"];
+/// Returns the collections of a site, in the order in which they are loaded.
+fn collections() -> impl Iterator<Item = &'static str> {
+    let content = ContentType::ALL.into_iter().map(ContentType::collection);
+    ["sections"].into_iter().chain(content).chain(["users"])
+}
 
 /// The largest document of MongoDB in bytes (MongoDB manual, "Limits and Thresholds"), and the
 /// longest text of one in JSON.

@@ -12,6 +12,7 @@ use std::{
 use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
+use models::ContentType;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use service_kit::{
@@ -268,7 +269,7 @@ async fn site(gateway: &str, token: &Token) -> Lines {
         let titles: Vec<_> = sections.iter().filter_map(|one| one["title"].as_str()).collect();
         _ = writeln!(text, "  {:>6} sections  {}", sections.len(), titles.join(", "));
     }
-    for kind in ["stories", "projects", "pages"] {
+    for kind in ContentType::ALL.map(ContentType::collection) {
         let public = get(&format!("/{kind}?limit=1")).await;
         let all = get(&format!("/{kind}?limit=1&include_drafts=true")).await;
         let total = |answer: Option<Value>| answer.and_then(|answer| answer["total"].as_u64());

@@ -14,7 +14,7 @@ use mongodb::{
 use tokio::{sync::mpsc, task};
 
 use super::{
-    COLLECTIONS, documents::Input, error::ImportError, source::Listing, unique_ids::UniqueIds,
+    collections, documents::Input, error::ImportError, source::Listing, unique_ids::UniqueIds,
 };
 use crate::progress;
 
@@ -121,7 +121,7 @@ async fn is_not_empty(collection: &Collection<Document>) -> Result<bool, ImportE
 
 /// Removes what a load that failed or was killed has left.
 async fn drop_staged(database: &Mongo) -> mongodb::error::Result<()> {
-    for collection in COLLECTIONS {
+    for collection in collections() {
         database.collection::<Document>(&staging(collection)).drop().await?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    COLLECTIONS,
+    collections,
     documents::{Content, Format, Input},
     error::ImportError,
 };
@@ -30,7 +30,7 @@ pub(crate) enum Source {
 /// The content of a source.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// One for each collection, in the order of [`COLLECTIONS`].
+    /// One for each collection, in the order of [`collections`].
     pub(super) inputs: Vec<Input>,
     /// The names of files that hold no documents: they are named to the person, and not loaded.
     pub(super) unread: Vec<String>,
@@ -144,7 +144,7 @@ fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
     for (entry, collection) in described {
         if inputs.iter().any(|input| input.collection == collection) {
             unread.push(entry.file_name());
-        } else if COLLECTIONS.contains(&&*collection) {
+        } else if collections().any(|name| name == collection) {
             let why = "its documents are missing: `mongodump` writes those of a view only with \
                        --viewsAsCollections";
             refused.push((entry, why));
@@ -162,7 +162,7 @@ fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
         }
         return Err(ImportError::Unloadable { folder: shown, entries: named });
     }
-    inputs.sort_by_key(|input| COLLECTIONS.iter().position(|name| *name == input.collection));
+    inputs.sort_by_key(|input| collections().position(|name| name == input.collection));
     for pair in inputs.windows(2) {
         if let [first, second] = pair
             && first.collection == second.collection
@@ -214,8 +214,7 @@ impl Entry {
             }
             _ => return Role::Unloadable("no format that is loaded"),
         };
-        let Some(collection) = COLLECTIONS.into_iter().find(|collection| *collection == stem)
-        else {
+        let Some(collection) = collections().find(|collection| *collection == stem) else {
             let is_system = stem == "system" || stem.starts_with("system.");
             let why = if is_system { "a system collection of MongoDB" } else { OTHER_COLLECTION };
             return Role::Unloadable(why);

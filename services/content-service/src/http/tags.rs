@@ -5,6 +5,7 @@
 //! that has the answer is told so without reading anything.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::IF_NONE_MATCH};
+use data_service::database_error;
 use moka::sync::Cache;
 use mongo_kit::Stamp;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use service_kit::{
     ApiError,
     conditional::{ETag, json, json_tagged, not_modified},
 };
+
+use crate::kinds::ContentCollection;
 
 /// For how many answers the tag is remembered.
 const ANSWERS: u64 = 10_000;
@@ -31,8 +34,19 @@ pub(super) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     ETag::of_parts(parts).to_string()
 }
 
-/// Whether the client has an answer and asks if it is still the same.
-pub(super) fn is_conditional(request: &HttpRequest) -> bool {
+/// Returns the stamp of a collection, for conditional requests alone.
+pub(super) async fn stamp(
+    request: &HttpRequest,
+    collection: &dyn ContentCollection,
+) -> Result<Option<Stamp>, ApiError> {
+    if !is_conditional(request) {
+        return Ok(None);
+    }
+    collection.stamp().await.map(Some).map_err(database_error)
+}
+
+/// Returns `true` if the client names the state that it has.
+fn is_conditional(request: &HttpRequest) -> bool {
     request.headers().contains_key(IF_NONE_MATCH)
 }
 

@@ -1,7 +1,7 @@
 //! Sections and redirects as they are stored.
 
 use chrono::{DateTime, Utc};
-use models::{ContentType, DisplayType, ObjectId, Section};
+use models::{ContentType, ObjectId, Section};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
     lenient::{FieldReader, UnreadableField},
@@ -34,12 +34,7 @@ fn read_section(document: &RawDocument) -> Result<(Stored, Vec<UnreadableField>)
     if let Some(field) = reader.first_unreadable(&decisive) {
         return Err(unreadable(&field.to_string()));
     }
-    let content_type = content_type.or(match display_type {
-        Some(DisplayType::Feed) => Some(ContentType::Story),
-        Some(DisplayType::CardGrid) => Some(ContentType::Project),
-        Some(DisplayType::StaticPage) => Some(ContentType::Page),
-        None => None,
-    });
+    let content_type = content_type.or_else(|| ContentType::usually_displayed_as(display_type?));
     let content_type = content_type.ok_or_else(|| unreadable("it has no content_type"))?;
     let parent_id = parent_id.map(|id| id.parse()).transpose();
     let section = Section {

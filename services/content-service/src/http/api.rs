@@ -1,0 +1,66 @@
+//! The routes of the service, and their description (OpenAPI 3.1).
+//!
+//! Every kind of content brings its own ([`KINDS`]); the routes below are about all of them.
+
+use actix_web::web::{Json, ServiceConfig};
+use data_service::integrity;
+use models::{ErrorCode, FieldError, Problem};
+use service_kit::{
+    extract::NoQuery,
+    openapi::Bearer,
+    server::{read, route},
+};
+use utoipa::{Modify, OpenApi};
+
+use super::{internal, moves, resolve};
+use crate::kinds::{Collections, KINDS};
+
+/// Adds all routes.
+pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
+    for collection in collections.iter() {
+        collection.clone().configure(config);
+    }
+    config
+        .service(route("/content/move").post(moves::move_content).build())
+        .service(read("/resolve", resolve::resolve))
+        // For the other services and for operators; the gateway does not route these paths.
+        .service(read("/internal/users", internal::user))
+        .service(read("/internal/content/counts", internal::counts))
+        .service(read("/internal/openapi.json", document))
+        .configure(integrity::routes);
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "content-service", description = "Stories, projects and pages."),
+    paths(
+        moves::move_content,
+        resolve::resolve,
+        internal::user,
+        internal::counts,
+        integrity::report,
+        integrity::repair
+    ),
+    components(schemas(ErrorCode, FieldError, Problem)),
+    tags(
+        (name = "content", description = "Content of every kind."),
+        (name = "internal", description = "For the other services and for operators.")
+    )
+)]
+struct Common;
+
+/// Returns the description of the service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Common::openapi();
+    for kind in KINDS {
+        kind.describe(&mut document);
+    }
+    moves::close_variants(&mut document);
+    Bearer.modify(&mut document);
+    document
+}
+
+/// Answers with the description.
+async fn document(_: NoQuery) -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi())
+}
