@@ -31,4 +31,4 @@ mod upstream;
 
 pub use cors::InvalidCors;
 pub use openapi::openapi;
-pub use startup::{DEFAULT_PORT, Gateway, StartupError, Timeouts, run};
+pub use startup::{DEFAULT_PORT, Gateway, NAME, StartupError, Timeouts, run};

@@ -24,7 +24,10 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// Where the gateway listens unless told otherwise.
+/// The name of the gateway in logs and traces.
+pub const NAME: &str = "gateway";
+
+/// The port of the gateway unless it is configured.
 pub const DEFAULT_PORT: u16 = 5001;
 
 /// How long the gateway waits for others. Opening a connection has its own limit,

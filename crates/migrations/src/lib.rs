@@ -7,7 +7,7 @@
 //! - **Convergent.** Every run looks at the data, not only at the ledger, so that what an old
 //!   program wrote since is migrated too. Where nothing is missing, nothing is written and no
 //!   lock is taken.
-//! - **One at a time.** Work happens under a [lease](lease) on the server's clock with a fencing
+//! - **One at a time.** Work happens under a [lease] on the server's clock with a fencing
 //!   token. Every batch is one transaction that also moves the ledger's cursor under that token,
 //!   so that a process that lost its lease without knowing cannot write.
 //! - **Resumable.** A run that was killed goes on at its cursor; one that was paused, when it is

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -12,11 +12,18 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// What every service accepts on its command line.
+/// The command line of a service's own binary.
 #[derive(Debug, Parser)]
 #[command(version, about = "A part of Turbulence, the content backend of a site")]
 struct Arguments {
-    /// Settings file in TOML; the environment and the options beat it
+    #[command(flatten)]
+    options: ServiceOptions,
+}
+
+/// The options of a service on the command line.
+#[derive(Debug, Args)]
+pub struct ServiceOptions {
+    /// Settings file in TOML; environment variables and options take precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on
@@ -27,17 +34,31 @@ struct Arguments {
     port: Option<u16>,
 }
 
-/// Runs a service: everything of `main`.
-///
-/// `service` serves until the token is cancelled, which SIGTERM and SIGINT do. A second signal
-/// ends the process at once.
+/// Parses the command line and runs a service: the whole `main` of its binary. See [`serve`].
 pub async fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
 where
     F: FnOnce(Settings, CancellationToken) -> R,
     R: Future<Output = Result<(), E>>,
     E: Error,
 {
-    let Arguments { config, host, port } = parse_arguments();
+    let Arguments { options } = parse_arguments();
+    serve(name, default_port, options, service).await
+}
+
+/// Runs a service with the given options until SIGTERM or SIGINT cancels its token. A second signal
+/// ends the process at once.
+pub async fn serve<F, R, E>(
+    name: &'static str,
+    default_port: u16,
+    options: ServiceOptions,
+    service: F,
+) -> ExitCode
+where
+    F: FnOnce(Settings, CancellationToken) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Error,
+{
+    let ServiceOptions { config, host, port } = options;
     let mut sources = Sources { file: config, ..Sources::from_environment() };
     sources.command_line.extend(host.map(|host| ("server.host", host)));
     sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));

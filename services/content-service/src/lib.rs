@@ -14,5 +14,5 @@ mod startup;
 mod store;
 
 pub use http::api::openapi;
-pub use startup::{NAME, bind, engine, inspector, run, sections_client};
+pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
 pub use store::{collections::COLLECTIONS, counts::count_linked};

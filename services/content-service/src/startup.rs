@@ -27,6 +27,9 @@ use crate::{
 /// The name of the service in logs and traces.
 pub const NAME: &str = "content-service";
 
+/// The port of the service unless it is configured.
+pub const DEFAULT_PORT: u16 = 5003;
+
 /// Runs the service until `shutdown` is cancelled.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartupError> {
     bind(&settings).await?.run(Migrate::AtStart, shutdown).await

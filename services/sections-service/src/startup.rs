@@ -22,6 +22,9 @@ use crate::{
 /// What the service is called in logs and traces.
 pub const NAME: &str = "sections-service";
 
+/// The port of the service unless it is configured.
+pub const DEFAULT_PORT: u16 = 5002;
+
 /// Runs the service until `shutdown` is cancelled.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartupError> {
     bind(&settings).await?.run(Migrate::AtStart, shutdown).await
