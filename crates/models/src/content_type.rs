@@ -1,16 +1,16 @@
 //! The table of the kinds of content.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, Type};
 
-use crate::DisplayType;
+use crate::{DisplayType, schema::schema};
 
 /// Declares the kinds of content, one row each: the word that sections and bodies use, the name of
 /// the collection, the usual display of its sections, and a comment.
 macro_rules! content_types {
     ($($name:ident = $word:literal, $collection:literal, $display:ident, $doc:literal;)+) => {
         /// The kind of content that a section holds.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ContentType {
             $(
                 #[doc = $doc]
@@ -53,6 +53,14 @@ content_types! {
     Project = "project", "projects", CardGrid, "Projects.";
     Page = "page", "pages", StaticPage, "Pages.";
 }
+
+schema!(
+    ContentType,
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("The kind of content that a section holds."))
+        .enum_values(Some(ContentType::ALL.map(ContentType::as_str)))
+);
 
 impl ContentType {
     /// Returns the first kind of the table that is usually displayed like that.

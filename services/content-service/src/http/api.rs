@@ -4,7 +4,7 @@
 
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
-use models::{ErrorCode, FieldError, Problem};
+use models::{ErrorCode, FieldError, ObjectId, Problem};
 use service_kit::{
     extract::NoQuery,
     openapi::Bearer,
@@ -13,7 +13,10 @@ use service_kit::{
 use utoipa::{Modify, OpenApi};
 
 use super::{internal, moves, resolve};
-use crate::kinds::{Collections, KINDS};
+use crate::{
+    domain::list::{Limit, Offset},
+    kinds::{Collections, KINDS},
+};
 
 /// Adds all routes.
 pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
@@ -41,7 +44,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         integrity::report,
         integrity::repair
     ),
-    components(schemas(ErrorCode, FieldError, Problem)),
+    components(schemas(ErrorCode, FieldError, Limit, ObjectId, Offset, Problem)),
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "internal", description = "For the other services and for operators.")
@@ -52,9 +55,11 @@ struct Common;
 /// Returns the description of the service.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Common::openapi();
+    let common_tags = document.tags.take();
     for kind in KINDS {
         kind.describe(&mut document);
     }
+    document.tags.get_or_insert_default().extend(common_tags.into_iter().flatten());
     moves::close_variants(&mut document);
     Bearer.modify(&mut document);
     document

@@ -13,9 +13,13 @@ use mongodb::error::{Error, Result};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use service_kit::{ApiError, clock::Clock};
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
-use super::{kind_routes::endpoints, list::into_list, resolution};
+use super::{
+    kind_routes::endpoints,
+    list::into_list,
+    resolution::{self, capitalised},
+};
 use crate::{
     domain::{
         audience::{Directory, Hidden},
@@ -41,6 +45,9 @@ impl<K: Kind> ContentKind for Of<K> {
     }
 
     fn describe(&self, document: &mut OpenApi) {
+        let tag = TagBuilder::new().name(K::TYPE.collection());
+        let tag = tag.description(Some(format!("{}.", capitalised(K::TYPE.collection()))));
+        document.tags.get_or_insert_default().push(tag.build());
         for endpoint in endpoints::<K>() {
             endpoint.describe(document);
         }

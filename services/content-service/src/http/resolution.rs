@@ -160,7 +160,8 @@ fn constant(text: &str) -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some([text])).into()
 }
 
-fn capitalised(word: &str) -> String {
+/// Returns a word with a capital letter.
+pub(super) fn capitalised(word: &str) -> String {
     let mut characters = word.chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).collect()

@@ -82,8 +82,9 @@ fn created<K: Kind>(
 /// The answer to a write.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Written<T> {
-    /// The item as it is now.
+    // Not a doc comment: as a description it would wrap the schema of the item.
     #[serde(flatten)]
+    #[schema(inline)]
     item: T,
     /// The elements and attributes that were removed from the text before it was stored; absent if
     /// there were none.
