@@ -20,7 +20,7 @@ use mongodb::{
 };
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use service_kit::{ApiError, auth::Caller, clock::Clock};
+use service_kit::{auth::caller::Caller, runtime::clock::Clock, web::error::ApiError};
 use tokio::sync::OnceCell;
 
 use crate::transaction::{Abort, transact};

@@ -10,7 +10,7 @@ use mongodb::{
     error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
     options::{ReadConcern, WriteConcern},
 };
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::database_error;
 

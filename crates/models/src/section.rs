@@ -34,7 +34,7 @@ pub enum NavVisibility {
 }
 
 /// A section as the API answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Section {
     /// The section's id.
     pub id: ObjectId,
@@ -139,7 +139,7 @@ pub enum PathResolution {
 }
 
 /// The section that a path leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct ResolvedPath {
     /// The section at the longest part of the path that leads to one.
     pub section: Section,
@@ -152,7 +152,7 @@ pub struct ResolvedPath {
 }
 
 /// A section on the way to another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Breadcrumb {
     /// Its id.
     pub id: ObjectId,

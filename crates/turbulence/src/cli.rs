@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use service_kit::{process::ServiceOptions, settings::Sources};
+use service_kit::runtime::{process::ServiceOptions, settings::Sources};
 
 /// The content backend of a site whose navigation is data.
 ///

@@ -9,7 +9,7 @@ use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use service_kit::{Settings, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources};
 use tokio_util::sync::CancellationToken;
 
 use crate::{cli, collections::collections, error::Error, progress};

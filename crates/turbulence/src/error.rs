@@ -11,7 +11,7 @@ use crate::import::error::ImportError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
-    Settings(#[from] service_kit::settings::SettingsError),
+    Settings(#[from] service_kit::runtime::settings::SettingsError),
     #[error(transparent)]
     Mongod(#[from] local_mongod::Error),
     #[error(transparent)]
@@ -21,7 +21,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Collections(#[from] mongo_kit::UnsuitableCollections),
     #[error(transparent)]
-    Bind(#[from] service_kit::server::BindError),
+    Bind(#[from] service_kit::web::server::BindError),
     #[error(transparent)]
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub(crate) enum Error {
     #[error("the data does not have the expected state: see the entries marked NOT OK above")]
     Unverified,
     #[error("the data cannot be checked")]
-    Inspect(#[from] service_kit::ApiError),
+    Inspect(#[from] service_kit::web::error::ApiError),
     #[error("the check found problems in the data: see above for each problem and its remedy")]
     Unsound,
     #[error("interrupted")]
@@ -140,7 +140,7 @@ fn operate_code(error: &OperateError) -> u8 {
     }
 }
 
-fn inspect_code(error: &service_kit::ApiError) -> u8 {
+fn inspect_code(error: &service_kit::web::error::ApiError) -> u8 {
     match error.code() {
         ErrorCode::DatabaseUnavailable | ErrorCode::UpstreamUnavailable => 7,
         _ => 1,

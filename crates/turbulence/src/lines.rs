@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use service_kit::printable::{printable, printable_json};
+use service_kit::runtime::printable::{printable, printable_json};
 
 /// Text for a person, in lines.
 ///

@@ -21,7 +21,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use service_kit::{
+use service_kit::runtime::{
     process::{fail, parse_arguments, shutdown_on_signal},
     telemetry::Telemetry,
 };

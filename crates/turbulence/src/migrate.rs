@@ -7,7 +7,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use service_kit::Settings;
+use service_kit::runtime::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::{

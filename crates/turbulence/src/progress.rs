@@ -9,7 +9,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use migrations::{Progress, State, Status, ThrottledBy};
-use service_kit::printable::printable;
+use service_kit::runtime::printable::printable;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},

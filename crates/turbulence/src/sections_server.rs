@@ -2,7 +2,7 @@
 //! slugs.
 
 use data_service::{DataService, Migrate, StartupError};
-use service_kit::settings::HttpUrl;
+use service_kit::runtime::settings::url::HttpUrl;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use service_kit::process::{self, ServiceOptions};
+use service_kit::runtime::process::{self, ServiceOptions};
 
 /// Runs sections-service until a signal stops it.
 pub(crate) async fn sections(options: ServiceOptions) -> ExitCode {

@@ -6,7 +6,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use service_kit::{Settings, server};
+use service_kit::{runtime::settings::Settings, web::server};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

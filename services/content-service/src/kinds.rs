@@ -22,7 +22,7 @@ use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId};
 use mongo_kit::{Connection, Stamp};
 use mongodb::error::Result;
 use serde_json::value::RawValue;
-use service_kit::{ApiError, clock::Clock};
+use service_kit::{runtime::clock::Clock, web::error::ApiError};
 use utoipa::openapi::OpenApi;
 
 use crate::{

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(
+    service_kit::runtime::process::run(
         content_service::NAME,
         content_service::DEFAULT_PORT,
         content_service::run,

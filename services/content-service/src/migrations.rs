@@ -20,7 +20,7 @@ use mongodb::{
     bson::{Document, doc},
 };
 use sections_client::SectionsClient;
-use service_kit::{clock::Clock, settings};
+use service_kit::runtime::{clock::Clock, settings};
 
 use crate::kinds::{Collections, KINDS};
 

@@ -9,8 +9,12 @@ use mongo_kit::Connection;
 use mongodb::Database;
 use sections_client::SectionsClient;
 use service_kit::{
-    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
-    settings::HttpUrl,
+    auth::authenticator::Authenticator,
+    runtime::{
+        clock::Clock,
+        settings::{Settings, url::HttpUrl},
+    },
+    web::{body::BodyLimit, conditional::RequireIfMatch},
 };
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(
+    service_kit::runtime::process::run(
         sections_service::NAME,
         sections_service::DEFAULT_PORT,
         sections_service::run,

@@ -7,8 +7,12 @@ use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspec
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
-    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
-    settings::HttpUrl,
+    auth::authenticator::Authenticator,
+    runtime::{
+        clock::Clock,
+        settings::{Settings, url::HttpUrl},
+    },
+    web::{body::BodyLimit, conditional::RequireIfMatch},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,10 @@
 
 use migrations::Engine;
 use mongo_kit::Connection;
-use service_kit::{Settings, clock::Clock, settings::HttpUrl};
+use service_kit::runtime::{
+    clock::Clock,
+    settings::{Settings, url::HttpUrl},
+};
 
 use crate::{cli::Service, error::Error};
 

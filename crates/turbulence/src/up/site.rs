@@ -6,7 +6,13 @@ use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
 use secrecy::SecretString;
-use service_kit::{Settings, http, server::local_url, settings::HttpUrl};
+use service_kit::{
+    runtime::settings::{
+        Settings,
+        url::{HttpUrl, local_url},
+    },
+    web::http_client,
+};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +70,7 @@ impl Site {
 /// Waits until the gateway is ready, which does not require that all migrations are complete. Returns
 /// `false` if a migration on which the readiness depends is stuck, or the gateway fails to notice.
 pub(super) async fn wait_until_serving(address: &str, services: &Services) -> bool {
-    let Ok(client) = http::client(GATEWAY_TIMEOUT) else { return false };
+    let Ok(client) = http_client::service_client(GATEWAY_TIMEOUT) else { return false };
     let url = format!("{address}/health/ready");
     let serving = async {
         while !client.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {

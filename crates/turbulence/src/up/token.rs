@@ -8,7 +8,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use service_kit::{Settings, settings::AuthMode};
+use service_kit::runtime::settings::{Settings, auth::AuthMode};
 use uuid::Uuid;
 
 use crate::error::Error;

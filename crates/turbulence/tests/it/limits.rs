@@ -33,7 +33,7 @@ async fn the_default_limits_allow_the_requests_of_a_frontend_build() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let url = format!("{}/sections", summary.address);
     for _ in 0..20 {
         let sent = (0..50).map(|_| client.get(&url).send());
@@ -49,7 +49,7 @@ async fn a_body_above_the_limit_is_refused_through_the_gateway() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     for path in ["/sections", "/stories"] {
         for megabytes in [5, 10] {
             let body = format!(r#"{{"title":"{}"}}"#, "x".repeat(megabytes * 1024 * 1024));

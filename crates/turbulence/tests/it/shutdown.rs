@@ -19,7 +19,7 @@ async fn with_a_slow_reader() -> (Site, Turbulence, Summary, Response, Vec<u8>) 
     site.database.insert("stories", [doc! { "_id": 1, "content": &content }]).await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let list = format!("{}/stories", summary.address);
     let mut answer = client.get(list).send().await.unwrap();
     let read = answer.chunk().await.unwrap().unwrap().to_vec();

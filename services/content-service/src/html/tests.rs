@@ -6,7 +6,7 @@ mod fuzz;
 mod survives;
 mod values;
 
-use service_kit::{Settings, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources};
 
 use super::{HtmlError, Removed, Sanitiser, Sanitized};
 

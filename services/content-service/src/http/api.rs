@@ -5,10 +5,10 @@
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
 use models::{ErrorCode, FieldError, ObjectId, Problem};
-use service_kit::{
+use service_kit::web::{
     extract::NoQuery,
     openapi::Bearer,
-    server::{read, route},
+    routing::{read, route},
 };
 use utoipa::{Modify, OpenApi};
 

@@ -4,7 +4,7 @@
 //! generic, so that their operations are built for each kind.
 
 use actix_web::{FromRequest, Handler, Resource, Responder};
-use service_kit::server::{Route, route};
+use service_kit::web::routing::{Route, route};
 use utoipa::{
     IntoParams, IntoResponses, ToSchema,
     openapi::{

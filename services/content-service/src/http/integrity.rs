@@ -6,7 +6,7 @@ use data_service::{database_error, integrity::Inspect};
 use models::IntegrityFinding;
 use mongodb::Database;
 use sections_client::SectionsClient;
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use super::sections::Sections;
 use crate::{kinds::Collections, report::DataReport};

@@ -7,16 +7,14 @@ use actix_web::{
 use data_service::database_error;
 use models::site_path::slug_spellings;
 use service_kit::{
-    ApiError,
-    auth::{Caller, Signed},
-    conditional::json,
-    extract::NoQuery,
+    auth::{caller::Caller, extract::Authenticated},
+    web::{conditional::json_response, error::ApiError, extract::NoQuery},
 };
 
 use super::{
     errors::{found, no_item},
     sections::Sections,
-    tags::{Tags, key, stamp},
+    tags::{Tags, stamp},
 };
 use crate::{
     domain::audience::Hidden,
@@ -36,7 +34,7 @@ pub(super) async fn by_address<K: Kind>(
     tags: Data<Tags>,
 ) -> Result<HttpResponse, ApiError> {
     let hidden = sections.public(&**store).await?;
-    let key = key_of(&request, &store, &hidden);
+    let key = ItemKey { path: request.path(), hidden: &hidden, writes: store.writes() };
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
@@ -46,21 +44,24 @@ pub(super) async fn by_address<K: Kind>(
         Address::Field { .. } => vec![address.into_inner()],
     };
     let item = found::<K, _>(store.by_address(&spellings, &hidden).await)?;
-    tags.answer(&request, key, stamp, &item)
+    tags.respond(&request, &key, stamp, &item)
 }
 
 /// `GET /{kind}/{id}`: answers with the item with this id, drafts too, for callers with a token.
 pub(super) async fn by_id<K: Kind>(
     request: HttpRequest,
-    _: Signed<Caller, NoQuery>,
+    _: Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
     let item = store.by_id(&id).await.map_err(database_error)?;
-    json(&request, &item.map_err(no_item::<K>)?)
+    json_response(&request, &item.map_err(no_item::<K>)?)
 }
 
-fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, hidden: &Hidden) -> String {
-    let hidden = format!("{hidden:?}");
-    key([request.path().as_bytes(), hidden.as_bytes(), &store.writes().to_be_bytes()])
+/// The key of an item's tag.
+#[derive(Hash)]
+struct ItemKey<'a> {
+    path: &'a str,
+    hidden: &'a Hidden,
+    writes: u64,
 }

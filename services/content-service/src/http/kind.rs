@@ -12,7 +12,7 @@ use mongo_kit::{Connection, Stamp};
 use mongodb::error::{Error, Result};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use service_kit::{ApiError, clock::Clock};
+use service_kit::{runtime::clock::Clock, web::error::ApiError};
 use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
 use super::{

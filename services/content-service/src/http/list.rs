@@ -4,12 +4,15 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
 use models::{FieldError, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use service_kit::{ApiError, auth::Caller, extract::Query};
+use service_kit::{
+    auth::caller::Caller,
+    web::{error::ApiError, extract::Query},
+};
 use utoipa::IntoParams;
 
 use super::{
     sections::Sections,
-    tags::{Tags, key, stamp},
+    tags::{Tags, stamp},
 };
 use crate::{
     domain::{
@@ -82,14 +85,19 @@ pub(super) async fn list<K: Kind>(
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
-    let key = key_of(&request, &store, &filter);
+    let key = ListKey {
+        path: request.path(),
+        query: request.query_string(),
+        filter: &filter,
+        writes: store.writes(),
+    };
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
     let stamp = stamp(&request, &**store).await?;
     let page = store.list(&filter, &start, query.limit).await.map_err(database_error)?;
     let stamp = stamp.map(|stamp| stamp.and(page.total_stamp.clone()));
-    tags.answer(&request, key, stamp, &into_list(page, &start, query.limit))
+    tags.respond(&request, &key, stamp, &into_list(page, &start, query.limit))
 }
 
 /// Converts a page of a list into its answer.
@@ -107,10 +115,13 @@ pub(super) fn into_list<T>(page: ListPage<T>, start: &Start, limit: Limit) -> Li
     }
 }
 
-fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, filter: &Filter) -> String {
-    let (path, query) = (request.path().as_bytes(), request.query_string().as_bytes());
-    let filter = format!("{filter:?}");
-    key([path, query, filter.as_bytes(), &store.writes().to_be_bytes()])
+/// The key of a list's tag.
+#[derive(Hash)]
+struct ListKey<'a> {
+    path: &'a str,
+    query: &'a str,
+    filter: &'a Filter,
+    writes: u64,
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {

@@ -4,10 +4,8 @@ use actix_web::web::{Data, Json};
 use models::{Body, ContentType, ObjectId};
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    ApiError,
-    auth::{Caller, Signed},
-    body::JsonBody,
-    extract::NoQuery,
+    auth::{caller::Caller, extract::Authenticated},
+    web::{body::JsonBody, error::ApiError, extract::NoQuery},
 };
 use utoipa::{
     ToSchema,
@@ -56,11 +54,11 @@ pub(super) struct ContentMoved {
     security(("bearer" = []))
 )]
 pub(super) async fn move_content(
-    signed: Signed<Caller, (JsonBody<ContentMove>, NoQuery)>,
+    signed: Authenticated<Caller, (JsonBody<ContentMove>, NoQuery)>,
     sections: Data<Sections>,
     collections: Data<Collections>,
 ) -> Result<Json<ContentMoved>, ApiError> {
-    let Signed(caller, (JsonBody(body), NoQuery)) = signed;
+    let Authenticated(caller, (JsonBody(body), NoQuery)) = signed;
     let collection = collections.of(body.content_type);
     let directory = sections.now().await?;
     require_fitting(&directory, body.section_id, collection)?;

@@ -9,14 +9,14 @@ use models::{
 use mongo_kit::Stamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use service_kit::{ApiError, conditional::json, extract::Query};
+use service_kit::web::{conditional::json_response, error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
 use super::{
     error_sets::LookUpErrors,
     resolution::{Resolution, Resolved},
     sections::Sections,
-    tags::{Tags, key, stamp},
+    tags::{Tags, stamp},
 };
 use crate::{
     domain::{
@@ -84,7 +84,7 @@ pub(super) async fn resolve(
     if path.len() > PATH_MAX_LENGTH {
         return Err(invalid(format!("must have at most {PATH_MAX_LENGTH} bytes")));
     }
-    let moved = |moved_to| json(&request, &Resolution::Moved { moved_to });
+    let moved = |moved_to| json_response(&request, &Resolution::Moved { moved_to });
     let resolution = sections.resolve(&path).await?;
     let found = match resolution.as_deref() {
         Some(PathResolution::Moved { moved_to }) => return moved(moved_to.clone()),
@@ -177,6 +177,15 @@ struct ResolveContext<'a> {
     limit: Limit,
 }
 
+/// The key of a resolution's tag.
+#[derive(Hash)]
+struct ResolutionKey<'a> {
+    found: &'a ResolvedPath,
+    limit: u32,
+    hidden: Hidden,
+    writes: u64,
+}
+
 /// The target of a path.
 enum ResolveTarget {
     /// The section.
@@ -194,15 +203,12 @@ impl ResolveContext<'_> {
         collection: &dyn ContentCollection,
         hidden: Hidden,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let (found, limit) = (format!("{:?}", self.found), self.limit.get());
-        let (audience, writes) = (format!("{hidden:?}"), collection.writes());
-        let key = key([
-            &b"resolve"[..],
-            found.as_bytes(),
-            &limit.to_be_bytes(),
-            audience.as_bytes(),
-            &writes.to_be_bytes(),
-        ]);
+        let key = ResolutionKey {
+            found: self.found,
+            limit: self.limit.get(),
+            hidden: hidden.clone(),
+            writes: collection.writes(),
+        };
         if let Some(response) = self.tags.not_modified(self.request, &key) {
             return Ok(Some(response));
         }
@@ -220,7 +226,7 @@ impl ResolveContext<'_> {
                 (Resolution::Section(section), stamp)
             }
         };
-        self.tags.answer(self.request, key, stamp, &resolution).map(Some)
+        self.tags.respond(self.request, &key, stamp, &resolution).map(Some)
     }
 
     async fn target(

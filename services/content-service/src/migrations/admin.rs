@@ -7,7 +7,7 @@ use mongodb::{
     Collection, Database,
     bson::{DateTime, Document, doc, oid::ObjectId},
 };
-use service_kit::{clock::Clock, settings};
+use service_kit::runtime::{clock::Clock, settings};
 
 use super::{CONTENT, definition, lacks};
 use crate::store::collections::USERS;

@@ -17,7 +17,7 @@ use mongodb::{
     Client, Collection,
     bson::{RawDocumentBuf, doc},
 };
-use service_kit::clock::Clock;
+use service_kit::runtime::clock::Clock;
 
 use super::{
     collections::SERVICE,

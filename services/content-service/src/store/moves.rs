@@ -8,7 +8,7 @@ use mongodb::{
     ClientSession,
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
 };
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use super::{
     content::ContentStore,

@@ -7,7 +7,10 @@ use models::{
     SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch, SectionReplace,
     body::add_read_only_members,
 };
-use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
+use service_kit::{
+    error_responses,
+    web::{extract::NoQuery, openapi::Bearer},
+};
 use utoipa::{Modify, OpenApi};
 
 use super::{internal, read, write};

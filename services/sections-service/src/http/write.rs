@@ -15,11 +15,13 @@ use models::{
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
-    ApiError,
-    auth::{Admin, Signed},
-    body::{JsonBody, Members},
-    conditional::{ETag, IfMatch, written},
-    extract::{NoQuery, Query, object_id},
+    auth::extract::{Admin, Authenticated},
+    web::{
+        body::{JsonBody, PatchBody},
+        conditional::{ETag, IfMatch, write_response},
+        error::ApiError,
+        extract::{NoQuery, Query, object_id},
+    },
 };
 use utoipa::IntoParams;
 
@@ -61,13 +63,13 @@ const ROUNDS: usize = 4;
 )]
 pub(super) async fn create(
     request: HttpRequest,
-    signed: Signed<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
+    let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
-    let mut response = written(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
+    let mut response = write_response(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
     let location = format!("/sections/{}", section.id).parse().map_err(ApiError::internal)?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -75,7 +77,7 @@ pub(super) async fn create(
 
 /// Replaces a section.
 ///
-/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
 /// leaves a redirect at its old path.
 #[utoipa::path(
     put,
@@ -105,7 +107,7 @@ pub(super) async fn replace(
 
 /// Changes some fields of a section.
 ///
-/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
 /// leaves a redirect at its old path.
 #[utoipa::path(
     patch,
@@ -134,10 +136,10 @@ pub(super) async fn patch(
 }
 
 /// What an admin sends to change a section.
-type Change<T> = Signed<Admin, (Members<T>, IfMatch, NoQuery)>;
+type Change<T> = Authenticated<Admin, (PatchBody<T>, IfMatch, NoQuery)>;
 
 async fn change<T: Body + Into<SectionPatch>>(
-    Signed(_, (members, if_match, NoQuery)): Change<T>,
+    Authenticated(_, (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
@@ -150,7 +152,7 @@ async fn change<T: Body + Into<SectionPatch>>(
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -180,7 +182,7 @@ pub(super) struct Deletion {
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<Deletion>)>,
+    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<Deletion>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -212,7 +214,7 @@ pub(super) async fn delete(
     security(("bearer" = []))
 )]
 pub(super) async fn restore(
-    _: Signed<Admin, NoQuery>,
+    _: Authenticated<Admin, NoQuery>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -220,7 +222,7 @@ pub(super) async fn restore(
     let id = object_id(&id, "Section")?;
     let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 /// Puts all sections below one in order.
@@ -239,10 +241,10 @@ pub(super) async fn restore(
     security(("bearer" = []))
 )]
 pub(super) async fn order(
-    signed: Signed<Admin, (JsonBody<SectionOrder>, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionOrder>, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(_, (JsonBody(order), NoQuery)) = signed;
+    let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
     let needs_nothing = HashSet::new();
     let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
