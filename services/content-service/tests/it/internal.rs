@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use models::ContentType;
 use mongodb::bson::{DateTime, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::{Provider, TOKEN, TestDatabase};
