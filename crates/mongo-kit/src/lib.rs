@@ -9,6 +9,7 @@ mod connect;
 pub mod document;
 mod error;
 pub mod lenient;
+mod transaction;
 mod watch;
 
 pub use cached::Cached;
@@ -18,4 +19,5 @@ pub use collections::{
 };
 pub use connect::{ConnectError, Connection, DeploymentError};
 pub use error::{DatabaseError, is_duplicate_key, is_transient};
+pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use migrations::{
-    Assign, Engine, Fill, Index, LeaveOut, OperationCounter, Options, Progress, Step, Throttle,
-    ThrottledBy,
-};
+use migrations::{Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Throttle, ThrottledBy};
 use mongo_kit::Watch;
 use mongodb::{
     Client,
@@ -14,7 +11,7 @@ use mongodb::{
 };
 use test_support::{TestDatabase, eventually, mongodb_uri};
 
-use crate::support::{
+use crate::support::{Step, arc, 
     FailCommand, Gate, Given, Service, command, count_up, each, each_with_gate, engine_of, fast,
     insert_items, refuse_items, set_by, within,
 };
@@ -58,15 +55,15 @@ fn throttled_by(engine: &Engine) -> Option<ThrottledBy> {
 
 #[tokio::test]
 async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_them() {
-    let expressions = Step::Fill(Fill {
-        what: "items named".to_owned(),
+    let expressions = arc(Fill {
+        key: "items named".into(),
         collection: "items",
         filter: doc! { "name": { "$exists": false } },
         assign: Assign::Expressions(doc! { "name": { "$toString": "$_id" } }),
     });
     let index = Index::new("items", "by_name", doc! { "name": 1 }, IndexOptions::default());
-    let left = LeaveOut {
-        what: "items".to_owned(),
+    let left = Skip {
+        key: "items".into(),
         reason: "they are there".to_owned(),
         documents: Some(("items", doc! {})),
     };
@@ -76,8 +73,8 @@ async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_t
         ("update", vec![count_up()]),
         ("expressions", vec![expressions]),
         ("each", vec![one_by_one]),
-        ("index", vec![Step::Index(index)]),
-        ("left out", vec![Step::LeaveOut(left)]),
+        ("index", vec![arc(index)]),
+        ("left out", vec![arc(left)]),
     ] {
         for throttle in [Throttle::OFF, Throttle::GENTLE] {
             let database = TestDatabase::new().await;

@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use migrations::{Fill, Insert, RunError, State, Step, StepsError};
+use migrations::{Fill, Insert, RunError, RunErrorKind, State, StepsError, WaitPolicy};
 use mongodb::bson::doc;
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
+use crate::support::{Step, arc, 
     Given, ID, LEDGER, Service, assert_has, command, count_up, engine, entry, entry_of,
     insert_items, run, state,
 };
@@ -61,7 +61,7 @@ async fn a_command_does_not_wait_for_another_service() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let error = command(&engine(&database, &[dependent(usize::MAX)])).await.unwrap_err();
-    assert!(matches!(error, RunError::Dependency { .. }), "{error:?}");
+    assert!(matches!(error, RunError { kind: RunErrorKind::Dependency(_), .. }), "{error:?}");
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "waiting_dependency");
     let error = entry.get_document("error").unwrap();
@@ -91,8 +91,8 @@ async fn what_waits_can_be_interrupted() {
 
 /// Inserts a document whose `_id` may be taken.
 fn insert_one() -> Step {
-    Step::Insert(Insert {
-        what: "the one".to_owned(),
+    arc(Insert {
+        key: "the one".into(),
         collection: "items",
         unless: doc! { "is_one": true },
         documents: vec![doc! { "_id": 1, "is_one": true }],
@@ -100,7 +100,7 @@ fn insert_one() -> Step {
 }
 
 fn mark(what: &'static str) -> Step {
-    Fill::set(what, "items", doc! { what: null }, doc! { what: true })
+    arc(Fill::set(what, "items", doc! { what: null }, doc! { what: true }))
 }
 
 /// Three migrations, the second of which fails until there is no item 1.
@@ -227,12 +227,12 @@ async fn a_run_up_to_a_migration_does_that_one_and_no_more() {
     let [first, _, third] = three();
     let engine = engine(&database, &[first, third, Given::steps([mark("fourth")]).called("0004")]);
     let stop = CancellationToken::new();
-    engine.run_to("0003_third", migrations::Patience::Command, &stop).await.unwrap();
+    engine.run_to("0003_third", migrations::WaitPolicy::Bounded, &stop).await.unwrap();
     assert_eq!(database.count("items", doc! { "first": true, "third": true }).await, 10);
     assert_eq!(database.count("items", doc! { "fourth": true }).await, 0);
     let before = database.hash().await;
-    let unknown = engine.run_to("0005", migrations::Patience::Command, &stop).await.unwrap_err();
-    assert!(matches!(&unknown, RunError::Unknown(id) if id == "0005"), "{unknown:?}");
+    let unknown = engine.run_to("0005", migrations::WaitPolicy::Bounded, &stop).await.unwrap_err();
+    assert!(matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0005"), "{unknown:?}");
     assert_eq!(database.hash().await, before);
 }
 
@@ -254,8 +254,8 @@ async fn many_services_that_start_at_once_apply_everything_once() {
 }
 
 fn insert_one_more() -> Step {
-    Step::Insert(Insert {
-        what: "one more".to_owned(),
+    arc(Insert {
+        key: "one more".into(),
         collection: "items",
         unless: doc! { "is_one": true },
         documents: vec![doc! { "is_one": true, "done": true, "n": 0, "first": true }],

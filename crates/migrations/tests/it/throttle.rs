@@ -10,7 +10,7 @@ use migrations::{Fill, Options, Progress, Throttle, ThrottledBy};
 use mongodb::bson::{Bson, doc};
 use test_support::{TestDatabase, eventually};
 
-use crate::support::{
+use crate::support::{arc, 
     Commands, Given, Service, command, count_up, each, engine_of, entry, fast, insert_items, set_by,
 };
 
@@ -136,7 +136,7 @@ async fn a_batch_that_leaves_room_for_others_is_changed_by_short_commands() {
     let gentle = Options { throttle: Throttle::GENTLE, ..fast() };
     let each_of_us = each(doc! { "by": "us" }, |_| std::future::ready(()));
     let not_us = doc! { "by": { "$ne": "us" } };
-    let of_us = Fill::set("items set", "items", not_us, doc! { "by": "us" });
+    let of_us = arc(Fill::set("items set", "items", not_us, doc! { "by": "us" }));
     let kinds = [("values", of_us, 3), ("update", count_up(), 2), ("each", each_of_us, 2)];
     for (kind, step, records) in kinds {
         let database = TestDatabase::new().await;
