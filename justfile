@@ -1,4 +1,4 @@
-# Every command that a person or CI needs. README.md names the same ones.
+# Every command that a developer or CI needs. README.md names the same ones.
 
 # COMPOSE=docker-compose for the older, separate program.
 compose := env("COMPOSE", "docker compose")
@@ -19,47 +19,52 @@ test *arguments:
 fmt:
     cargo fmt --all
 
-# Check the format, the lints and the direction of dependencies
+# Check the format, the lints, the documentation and the direction of dependencies
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
     .ci/dependencies
 
-# The faults that migrations survive, in more rounds than `test` has
+# Kill, pause and disconnect processes while they migrate, in more rounds than `test` does
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 
-# The sanitiser of HTML against texts made from a grammar: time, memory, safety of each
+# Run the HTML sanitiser against random documents, with limits of time and memory
 fuzz-html seconds="60":
     TURBULENCE_FUZZ_SECONDS={{ seconds }} cargo test --release --package content-service --lib \
         html::tests::fuzz -- --nocapture
 
-# Write docs/openapi.json, the description of the API, anew from the code
+# Generate docs/openapi.json, the description of the API, from the code
 openapi:
     mkdir -p target
     cargo run --package turbulence -- openapi > target/openapi.json
     mv target/openapi.json docs/openapi.json
 
-# Ask a live gateway what its description allows, and what it forbids (needs Python 3 with pip)
+# Test a running gateway with requests made from its OpenAPI description (needs Python 3 with pip)
 schemathesis *options:
     cargo build --package turbulence
     .ci/schemathesis "${CARGO_TARGET_DIR:-target}/debug/turbulence" {{ options }}
 
-# Lint docs/openapi.json, make TypeScript types from it and check a client of them (needs Node.js with npm)
+# Lint docs/openapi.json, generate TypeScript types and type-check the example client (needs Node.js with npm)
 typescript:
     npm --prefix clients/typescript ci --no-audit --no-fund
     npm --prefix clients/typescript run check
 
-# Everything that a change has to pass
+# Run everything that a change has to pass
 ci: lint test faults typescript schemathesis
 
-# Measure
+# Run the benchmarks
 bench *arguments:
     cargo bench --package turbulence {{ arguments }}
 
-# Check licences and advisories of dependencies (needs cargo-deny and a network)
+# Check the licences, sources and banned crates of dependencies (needs cargo-deny)
 deny:
-    cargo deny check
+    cargo deny check bans licenses sources
+
+# Check dependencies for known vulnerabilities (needs cargo-deny and a network)
+advisories:
+    cargo deny check advisories
 
 # Build the container images
 images:
@@ -69,7 +74,7 @@ images:
 compose-up *arguments:
     {{ compose }} up --build --detach {{ arguments }}
 
-# Wait until the cluster is ready, and ask it for its sections
+# Wait until the cluster is ready, and print its sections
 compose-check:
     curl --silent --show-error --fail --retry 60 --retry-delay 1 --retry-all-errors \
         --output /dev/null http://127.0.0.1:5001/health/ready

@@ -1,10 +1,9 @@
-"""What Schemathesis checks of answers to valid requests, told what no schema can say."""
+"""A check of answers to valid requests that allows for rules that a schema cannot express."""
 
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# Members that name something else, or that exclude each other: whether a value is right depends on
-# the data, on another parameter, or on the time.
+# Members whose validity depends on stored data, on another parameter, or on the time.
 REFERENCES = {
     "createdDate",
     "content.ids",
@@ -14,15 +13,15 @@ REFERENCES = {
     "section",
     "section_id",
 }
-# Rules about other things than the body.
+# Codes of rules that depend on stored data.
 CODES = {"cycle", "idempotency_key_reused", "too_deep"}
 
 
 def is_refused_for_the_data(response):
-    """Whether the request is well-formed and does not fit what is stored."""
+    """Returns True if the request is well-formed but conflicts with stored data."""
     if response.status_code == 412:
         return True
-    # An existing site may have items with an id of any text.
+    # An existing site may have items whose id is any text.
     if response.status_code == 400 and response.json()["code"] == "invalid_id":
         return True
     if response.status_code != 422:
@@ -34,6 +33,6 @@ def is_refused_for_the_data(response):
 
 @schemathesis.check
 def valid_data_is_accepted(ctx, response, case):
-    """`positive_data_acceptance`, but for refusals that no schema can foresee."""
+    """Runs `positive_data_acceptance` unless the answer refuses a request for the stored data."""
     if not is_refused_for_the_data(response):
         positive_data_acceptance(ctx, response, case)

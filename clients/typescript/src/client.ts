@@ -1,4 +1,4 @@
-// A client with the types of docs/openapi.json. Whatever the document does not allow does not
+// A client with the types of docs/openapi.json. A request that the document does not allow does not
 // compile: a wrong path, an unknown parameter, a field that a story does not have.
 
 import createClient from "openapi-fetch";
@@ -10,13 +10,13 @@ export type Story = Schemas["Story"];
 export type Problem = Schemas["Problem"];
 export type StoriesQuery = NonNullable<operations["stories_list"]["parameters"]["query"]>;
 
-/** What was read, and the tag that says in which state: for `If-Match`. */
+/** A value as it was read, and its tag for `If-Match`. */
 export interface Tagged<T> {
   value: T;
   etag: string | null;
 }
 
-/** The answer to a request that failed. Branch on `problem.code`. */
+/** The error of a request. Branch on `problem.code`. */
 export class ApiError extends Error {
   constructor(readonly problem: Problem) {
     super(problem.detail);
@@ -31,7 +31,7 @@ interface Answer<T> {
 
 function tagged<T>({ data, error, response }: Answer<T>): Tagged<T> {
   if (error !== undefined) throw new ApiError(error);
-  if (data === undefined) throw new Error(`nothing was answered (${response.status})`);
+  if (data === undefined) throw new Error(`the answer has no body (${response.status})`);
   return { value: data, etag: response.headers.get("etag") };
 }
 
@@ -40,12 +40,12 @@ export function turbulence(baseUrl: string, token?: string) {
   const client = createClient<paths>({ baseUrl, headers });
 
   return {
-    /** A page of the list, newest first. */
+    /** Returns a page of the list, newest first. */
     async stories(query: StoriesQuery = {}) {
       return tagged(await client.GET("/stories", { params: { query } })).value;
     },
 
-    /** All of the list, a page after the other. */
+    /** Returns the whole list, page by page. */
     async *allStories(query: Omit<StoriesQuery, "cursor" | "offset"> = {}): AsyncGenerator<Story> {
       let cursor: string | null | undefined;
       do {
@@ -55,7 +55,7 @@ export function turbulence(baseUrl: string, token?: string) {
       } while (cursor);
     },
 
-    /** What stands at a path of the site. Where it has moved, that is followed once. */
+    /** Returns the section or item at a path of the site. Follows one redirect. */
     async resolve(path: string) {
       const at = async (path: string) =>
         tagged(await client.GET("/resolve", { params: { query: { path } } })).value;
@@ -63,13 +63,13 @@ export function turbulence(baseUrl: string, token?: string) {
       return found.kind === "moved" ? at(found.moved_to) : found;
     },
 
-    /** Adds a story. Sent again with the same key, it adds nothing more. */
+    /** Creates a story. A second call with the same key creates nothing more. */
     async createStory(body: Schemas["StoryCreate"], key: string = crypto.randomUUID()) {
       const params = { header: { "Idempotency-Key": key } };
       return tagged(await client.POST("/stories", { params, body }));
     },
 
-    /** Changes a story that is still in the state in which it was read. */
+    /** Changes a story, unless someone else has changed it since it was read. */
     async editStory(story: Tagged<Story>, body: Schemas["StoryPatch"]) {
       const header = story.etag === null ? {} : { "If-Match": story.etag };
       const params = { path: { id: story.value.id }, header };

@@ -1,4 +1,4 @@
-// node build/example.js [ADDRESS]; with TURBULENCE_TOKEN a story is added and edited too.
+// node build/example.js [ADDRESS]; with TURBULENCE_TOKEN it also creates and edits a story.
 
 import { ApiError, turbulence } from "./client.js";
 

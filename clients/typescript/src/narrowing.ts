@@ -1,5 +1,5 @@
-// The types of `/resolve` as a test: this file compiles only if `kind`, and with it the content type of
-// the section, says what `content` is.
+// A test of the types of `/resolve`: this file compiles only if `kind` and the content type of the
+// section determine the type of `content`.
 
 import type { components } from "./generated/api.js";
 
@@ -10,7 +10,7 @@ type ContentType = Schemas["ContentType"];
 type IsSame<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
-/** What the answer's `content` is, of sections for this type. */
+/** The type of `content` in an answer of this kind, for a section of this content type. */
 type ContentOf<K extends Resolution["kind"], T extends ContentType> =
   Extract<Resolution, { kind: K; section: { content_type: T } }> extends { content: infer C } ? C : never;
 
@@ -29,7 +29,7 @@ export type Checked = AllTrue<
   ]
 >;
 
-/** The title of what stands at a path, and the titles of what is in it. */
+/** Returns the title of the section or item at a path, and the titles of the items in it. */
 export function titles(answer: Resolution): string[] {
   switch (answer.kind) {
     case "section":
@@ -37,14 +37,14 @@ export function titles(answer: Resolution): string[] {
     case "item":
       return [answer.content.title];
     case "moved":
-      // @ts-expect-error: what has moved has no content.
+      // @ts-expect-error: a moved path has no content.
       answer.content;
       return [answer.moved_to];
   }
 }
 
 export function misuse(answer: Resolution): void {
-  // @ts-expect-error: whether there is content depends on the kind.
+  // @ts-expect-error: only some kinds have content.
   answer.content;
   if (answer.kind === "item") {
     // @ts-expect-error: an item has no items.

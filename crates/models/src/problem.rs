@@ -184,12 +184,12 @@ impl Problem {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: &str = include_str!("../../../docs/API.md");
+    const DOCUMENTED: &str = include_str!("../../../docs/reference/errors.md");
     const HEAD: &str = "| code | status | when | what to do |";
 
     #[test]
     fn the_documentation_has_every_code_with_its_status_and_no_other() {
-        let (_, table) = DOCUMENTED.split_once(HEAD).expect("docs/API.md has the table of errors");
+        let (_, table) = DOCUMENTED.split_once(HEAD).expect("the page has the table of codes");
         let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
         let documented: Vec<_> = rows
             .map(|row| {

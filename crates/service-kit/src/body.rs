@@ -6,8 +6,8 @@
 //! answer names every field that is.
 //!
 //! The memory for a body is at most three times its size, whatever is in it: its text is checked in
-//! one pass that keeps nothing ([`check`]), cut into its members without a copy, and each member is
-//! read from its text into its type ([`raw`]). There is no tree of values. A type that has a list
+//! one pass that keeps nothing (`check`), cut into its members without a copy, and each member is
+//! read from its text into its type (`raw`). There is no tree of values. A type that has a list
 //! has to stop reading at the longest one that it accepts.
 
 mod check;

@@ -293,7 +293,7 @@ pub enum SettingsError {
     Wrong(String),
     /// The file has a key that no part of the system knows.
     #[error(
-        "unknown setting `{key}` in {}: correct or remove it, docs/OPERATIONS.md lists all",
+        "unknown setting `{key}` in {}: correct or remove it, docs/reference/settings.md lists all",
         file.display()
     )]
     Unknown {

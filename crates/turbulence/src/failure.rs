@@ -80,7 +80,7 @@ impl From<mongodb::error::Error> for Failure {
 }
 
 impl Failure {
-    /// The exit code: see the tables in `docs/OPERATIONS.md` and `docs/MIGRATIONS.md`.
+    /// The exit code: see the tables in `docs/reference/cli.md`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }

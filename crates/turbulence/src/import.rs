@@ -2,7 +2,7 @@
 //! once.
 //!
 //! Every document of every file is read before anything is written. [`source`] finds the files,
-//! [`documents`] reads them, [`load`] writes.
+//! [`documents`] reads them, [`mod@load`] writes.
 
 mod documents;
 mod error;

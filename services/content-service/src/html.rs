@@ -1,7 +1,7 @@
 //! HTML from editors, made safe before it is stored.
 //!
 //! What the text of a site needs survives; what executes, loads foreign code or changes the page
-//! around the text does not (docs/API.md, "HTML").
+//! around the text does not (docs/reference/html.md).
 //!
 //! The parser is html5ever. [`tree`] builds a tree within [`limits`]; [`clean`] writes what
 //! [`policy`] keeps of it. That is repeated until the result stays as it is: what is stored is read

@@ -2,7 +2,7 @@
 //!
 //! It owns the collections `stories`, `projects`, `pages` and `users` and their migrations.
 //! Requests go `http` → `store` → `domain`; `startup` wires. What the three kinds of content have
-//! in common is generic over [`store::Kind`]; to add a kind, implement that.
+//! in common is generic over `store::Kind`; to add a kind, implement that.
 
 mod domain;
 mod html;

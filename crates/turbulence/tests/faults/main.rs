@@ -1,5 +1,5 @@
 //! Faults that the migrations survive: the real program as processes, on real MongoDBs, with real
-//! signals. `docs/MIGRATIONS.md` has the table that this prints.
+//! signals. `docs/reference/migrations.md` has the table that this prints.
 //!
 //! A test returns what was lost and what was doubled, and fails where that is not nothing.
 //! `TURBULENCE_FAULT_ROUNDS=5` has each fault happen five times as often, at other places.

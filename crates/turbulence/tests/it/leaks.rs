@@ -23,7 +23,7 @@ const KINDS: [(&str, &str); 3] = [("story", "stories"), ("project", "projects"),
 /// How many items of each kind the public sees.
 const OPEN: u64 = 3;
 
-/// What sections hide becomes hidden within a second (docs/API.md); machines that test are busy.
+/// What sections hide becomes hidden within a second (docs/reference/api.md); machines that test are busy.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A site on which most things are hidden, in every way in which they can be.
