@@ -22,7 +22,8 @@ use actix_web::{
     web,
 };
 use migrations::{
-    Engine, Migration, OperationCounter, Options, Patience, RunError, State, Status, Throttle,
+    Engine, Migration, OperationCounter, Options, RunError, RunErrorKind, State, Status, Throttle,
+    WaitPolicy,
 };
 use models::ErrorCode;
 use mongo_kit::{
@@ -197,9 +198,11 @@ async fn migrate_database(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    match engine.run(Patience::Service, shutdown).await {
+    match engine.run(WaitPolicy::Forever, shutdown).await {
         Ok(()) => tracing::info!("all migrations are applied"),
-        Err(RunError::Interrupted) => tracing::info!("migrations interrupted at a checkpoint"),
+        Err(RunError { kind: RunErrorKind::Interrupted, .. }) => {
+            tracing::info!("migrations interrupted at a checkpoint");
+        }
         // Logged by the engine, shown by readiness.
         Err(_) => {}
     }
@@ -265,7 +268,9 @@ async fn ping(connection: Connection) -> Report {
 
 /// Where the migrations stand in the ledger, whichever replica runs them. For operators inside; the
 /// gateway does not know this route.
-async fn progress(engine: web::Data<Engine>) -> Result<web::Json<migrations::Report>, ApiError> {
+async fn progress(
+    engine: web::Data<Engine>,
+) -> Result<web::Json<migrations::LedgerReport>, ApiError> {
     Ok(web::Json(engine.report().await.map_err(database_error)?))
 }
 
@@ -293,15 +298,15 @@ fn migrations_report(statuses: &[Status], migrate: Migrate) -> Report {
     let details = statuses.iter().map(|status| {
         let mut detail = json!({ "id": status.id, "state": status.state });
         if let Some(progress) = &status.progress {
-            detail["step"] = progress.what.as_str().into();
+            detail["step"] = progress.step.as_str().into();
             detail["modified"] = progress.modified.into();
             detail["total"] = progress.total.into();
             detail["documents_per_second"] = progress.rate.round().into();
             detail["eta_seconds"] = progress.eta_seconds().map(f64::round).into();
             detail["throttled_by"] = json!(progress.throttled_by);
         }
-        if !status.set_aside.is_empty() {
-            detail["set_aside"] = status.set_aside.len().into();
+        if !status.quarantined.is_empty() {
+            detail["set_aside"] = status.quarantined.len().into();
         }
         detail
     });

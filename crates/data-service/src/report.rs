@@ -1,6 +1,6 @@
 //! The integrity report of a service as its migrations report it.
 
-use migrations::LeftOut;
+use migrations::Skipped;
 use models::IntegrityFinding;
 use mongodb::bson::Bson;
 
@@ -9,17 +9,17 @@ use mongodb::bson::Bson;
 pub fn from_integrity(
     findings: impl IntoIterator<Item = IntegrityFinding>,
     unreachable: impl IntoIterator<Item = Unreachable>,
-) -> Vec<LeftOut> {
-    let findings = findings.into_iter().map(|finding| LeftOut {
-        what: format!("{} {}", finding.collection, finding.kind.title()),
+) -> Vec<Skipped> {
+    let findings = findings.into_iter().map(|finding| Skipped {
+        step: format!("{} {}", finding.collection, finding.kind.title()).into(),
         reason: finding.message,
         count: i64::try_from(finding.count).unwrap_or(i64::MAX),
         examples: examples(finding.ids),
         unreachable: false,
     });
     let unreachable = unreachable.into_iter().filter(|found| !found.ids.is_empty());
-    let unreachable = unreachable.map(|found| LeftOut {
-        what: format!("published {} that nobody finds", found.collection),
+    let unreachable = unreachable.map(|found| Skipped {
+        step: format!("published {} that nobody finds", found.collection).into(),
         reason: "no list and no look-up has them; the other findings say why".to_owned(),
         count: i64::try_from(found.ids.len()).unwrap_or(i64::MAX),
         examples: examples(found.ids),
@@ -39,5 +39,5 @@ pub struct Unreachable {
 
 /// Returns the first of some ids, as the ledger has them.
 fn examples(ids: Vec<String>) -> Vec<Bson> {
-    ids.into_iter().take(LeftOut::MAX_EXAMPLES).map(Bson::from).collect()
+    ids.into_iter().take(Skipped::MAX_EXAMPLES).map(Bson::from).collect()
 }

@@ -7,7 +7,7 @@
 //! - **Convergent.** Every run reads the data, not only the ledger, so that documents that an old
 //!   program wrote later are migrated too. If nothing is missing, nothing is written and no lock is
 //!   taken.
-//! - **Exclusive.** A process works under a [lease](lease) on the server's clock with a fencing
+//! - **Exclusive.** A process works under a [lease] on the server's clock with a fencing
 //!   token. Every batch is one transaction that also moves the cursor in the ledger under that
 //!   token, so that a process that lost its lease without noticing cannot write.
 //! - **Resumable.** A run that was killed or paused continues at its cursor.

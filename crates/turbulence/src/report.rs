@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use indicatif::HumanCount;
 use migrations::{
-    LeftOut, Part, Progress, Repaired, RolledBack, SetAside, State, Status, lease::Holder,
+    Part, Progress, Quarantined, Repaired, RolledBack, Skipped, State, Status, lease::Holder,
 };
 use mongo_kit::lenient::id_text;
 use mongodb::bson::Bson;
@@ -77,14 +77,14 @@ fn without<'a>(id: &str, message: &'a str) -> &'a str {
     rest.trim_start_matches(':').trim_start()
 }
 
-fn part(Part { what, modified }: &Part) -> String {
+fn part(Part { step: what, modified }: &Part) -> String {
     format!("{what}: {modified}")
 }
 
 /// What was left as it is, and why.
-pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines {
+pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a Skipped>) -> Lines {
     let mut text = Lines::default();
-    for LeftOut { what, reason, count, examples, unreachable: _ } in all {
+    for Skipped { step: what, reason, count, examples, unreachable: _ } in all {
         if examples.is_empty() {
             _ = writeln!(text, "  {what}: {reason}");
             continue;
@@ -96,9 +96,9 @@ pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines 
 }
 
 /// The documents that could not be changed, and why: each of them, since each is somebody's task.
-pub(crate) fn set_aside<'a>(all: impl IntoIterator<Item = &'a SetAside>) -> Lines {
+pub(crate) fn set_aside<'a>(all: impl IntoIterator<Item = &'a Quarantined>) -> Lines {
     let mut text = Lines::default();
-    for SetAside { what, document, reason } in all {
+    for Quarantined { step: what, document, reason } in all {
         _ = writeln!(text, "  {}: {what}: {reason}", id_text(document));
     }
     text
@@ -115,7 +115,7 @@ fn documents(some: &[Bson], count: i64) -> String {
 
 /// How far a step has come.
 fn so_far(progress: &Progress) -> String {
-    let Progress { what, modified, total, failed, .. } = progress;
+    let Progress { step: what, modified, total, failed, .. } = progress;
     let mut text = format!("{what}: {} of {} documents", number(*modified), number(*total));
     if *failed > 0 {
         _ = write!(text, ", {} set aside", number(*failed));
@@ -222,12 +222,12 @@ mod tests {
     #[test]
     fn what_slows_a_step_down_is_said() {
         let mut progress = Progress {
-            what: "a step".to_owned(),
+            step: "a step".into(),
             cursor: Bson::Null,
             upper_id: Bson::Null,
             matched: 0,
             modified: 12_000,
-            skipped: 0,
+            raced: 0,
             failed: 2,
             total: 1_000_002,
             rate: 0.0,

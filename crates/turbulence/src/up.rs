@@ -213,7 +213,7 @@ async fn summary(
     for (name, statuses) in &all {
         text.append(&report::done(name, statuses, false));
     }
-    let set_aside = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.set_aside);
+    let set_aside = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.quarantined);
     let set_aside = report::set_aside(set_aside);
     if !set_aside.is_empty() {
         text.blank();
@@ -221,7 +221,7 @@ async fn summary(
         text.append(&set_aside);
         _ = writeln!(text, "  Correct it, then `turbulence migrate retry ID`");
     }
-    let left_out = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.left_out);
+    let left_out = all.iter().flat_map(|(_, all)| all).flat_map(|status| &status.skipped);
     let left_out = report::left_out(left_out);
     if !left_out.is_empty() {
         text.blank();

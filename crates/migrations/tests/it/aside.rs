@@ -13,9 +13,10 @@ use mongodb::{
 };
 use test_support::{TestDatabase, eventually};
 
-use crate::support::{arc, 
-    Commands, Given, ID, LOCK, assert_has, command, count_up, each, edit_entry, engine, engine_of,
-    entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by, state,
+use crate::support::{
+    Commands, Given, ID, LOCK, arc, assert_has, command, count_up, each, edit_entry, engine,
+    engine_of, entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by,
+    state,
 };
 
 /// Which documents are set aside, and why.
@@ -195,7 +196,16 @@ async fn more_of_them_than_can_be_exceptions_are_a_failure() {
     edit_entry(&database, doc! { "$set": { "set_aside": many } }).await;
     let engine = engine(&database, &[given]);
     let failed = command(&engine).await.unwrap_err();
-    assert!(matches!(failed, RunError { migration: Some(ID), kind: RunErrorKind::TooManyQuarantined { max: 1_000, .. } }), "{failed:?}");
+    assert!(
+        matches!(
+            failed,
+            RunError {
+                migration: Some(ID),
+                kind: RunErrorKind::TooManyQuarantined { max: 1_000, .. }
+            }
+        ),
+        "{failed:?}"
+    );
     let message = "0001_test: more than 1000 documents could not be changed; 3: Document failed \
         validation (error 121)";
     assert_eq!(failed.to_string(), message);

@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use migrations::{Assign, EachDocument, Engine, Fill, Index, Insert, RolledBack, RunError, RunErrorKind, State, WaitPolicy, lease::Lease};
+use migrations::{
+    Assign, EachDocument, Engine, Fill, Index, Insert, RolledBack, RunError, RunErrorKind, State,
+    WaitPolicy, lease::Lease,
+};
 use mongodb::{
     ClientSession,
     bson::{Bson, Document, doc},
@@ -18,10 +21,10 @@ use mongodb::{
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Step, arc, 
-    Commands, Given, ID, JOURNAL, LEDGER, Service, assert_has, command, count_up, edit_entry,
-    engine, engine_of, entry, entry_of, fast, insert_items, monitored, refuse_items, set_by, state,
-    within,
+use crate::support::{
+    Commands, Given, ID, JOURNAL, LEDGER, Service, Step, arc, assert_has, command, count_up,
+    edit_entry, engine, engine_of, entry, entry_of, fast, insert_items, monitored, refuse_items,
+    set_by, state, within,
 };
 
 /// Undoes all of it.
@@ -245,7 +248,10 @@ async fn an_inserted_document_that_somebody_changed_or_deleted_stops_it_all() {
         }
         let before = database.hash().await;
         let refused = down(&engine).await.unwrap_err();
-        assert!(matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }), "{refused:?}");
+        assert!(
+            matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }),
+            "{refused:?}"
+        );
         let message = "0001_test cannot be rolled back, nothing was changed: the document \"ours\" \
             of items, inserted by `the first items`, was changed or deleted since";
         assert_eq!(refused.to_string(), message);
@@ -323,7 +329,10 @@ async fn an_update_of_which_nobody_knows_what_was_before_cannot_be_undone() {
     command(&engine).await.unwrap();
     let before = database.hash().await;
     let refused = down(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }), "{refused:?}");
+    assert!(
+        matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("`items counted`"), "{refused}");
     assert_eq!(database.hash().await, before);
 }
@@ -338,7 +347,10 @@ async fn a_journal_that_does_not_fit_the_ledger_stops_it_all() {
     let refused = async || {
         let before = database.hash().await;
         let refused = down(&engine).await.unwrap_err();
-        assert!(matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }), "{refused:?}");
+        assert!(
+            matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::NotProvable(_) }),
+            "{refused:?}"
+        );
         assert!(refused.to_string().contains("the ledger counts 150 changes"), "{refused}");
         assert_eq!(database.hash().await, before);
     };
@@ -523,7 +535,13 @@ async fn what_was_rolled_back_before_a_failure_is_said() {
     command(&engine).await.unwrap();
     refuse_items(&database, doc! { "b": null }).await;
     let failed = engine.down(None, &CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(failed.cause, RunError { migration: Some("0002_b"), kind: RunErrorKind::Rejected { .. } }), "{failed:?}");
+    assert!(
+        matches!(
+            failed.cause,
+            RunError { migration: Some("0002_b"), kind: RunErrorKind::Rejected { .. } }
+        ),
+        "{failed:?}"
+    );
     assert_eq!(failed.done, [RolledBack { id: "0003_c", undone: 10, kept: 0 }]);
 }
 
@@ -535,7 +553,10 @@ async fn what_was_never_applied_needs_no_undoing_and_what_is_unknown_is_an_error
     let stop = CancellationToken::new();
     assert_eq!(engine.down(None, &stop).await.unwrap(), []);
     let unknown = engine.down(Some("0009"), &stop).await.unwrap_err().cause;
-    assert!(matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0009"), "{unknown:?}");
+    assert!(
+        matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0009"),
+        "{unknown:?}"
+    );
     assert_eq!(items(&database).await.len(), 10);
     engine.run_to("0001_a", WaitPolicy::Bounded, &stop).await.unwrap();
     let undone = engine.down(None, &stop).await.unwrap();
@@ -607,6 +628,9 @@ async fn an_entry_that_somebody_edited_stops_it_all() {
     edit_entry(&database, doc! { "$set": { "state": "gone" } }).await;
     let before = database.hash().await;
     let refused = down(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }),
+        "{refused:?}"
+    );
     assert_eq!(database.hash().await, before);
 }

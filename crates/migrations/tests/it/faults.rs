@@ -14,9 +14,9 @@ use mongodb::{
 };
 use test_support::{TestDatabase, eventually, mongodb_uri};
 
-use crate::support::{arc, 
-    Commands, FailCommand, Given, ID, LEDGER, Service, assert_has, command, count_up, each, engine,
-    engine_of, entry, fast, insert_items, parts, run, set_by, state,
+use crate::support::{
+    Commands, FailCommand, Given, ID, LEDGER, Service, arc, assert_has, command, count_up, each,
+    engine, engine_of, entry, fast, insert_items, parts, run, set_by, state,
 };
 
 /// Fails commands on one collection of the database.

@@ -20,10 +20,10 @@ use mongodb::{
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{arc, 
-    Gate, Given, LEDGER, LOCK, Process, Service, command, count_up, each, each_with_gate, engine,
-    engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run, set_by,
-    state, within,
+use crate::support::{
+    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, count_up, each, each_with_gate,
+    engine, engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run,
+    set_by, state, within,
 };
 
 const MANY: i32 = 20_000;
@@ -440,7 +440,11 @@ async fn a_change_that_leaves_a_document_as_it_was_is_a_failure_and_ends() {
     let unchanging = doc! { "other": true };
     let step = arc(Fill::set("items done", "items", doc! { "done": null }, unchanging));
     let end = run(&database, [step]).await.unwrap_err();
-    assert!(matches!(end, RunError { kind: RunErrorKind::Unverified { .. }, .. }) && !end.is_transient(), "{end:?}");
+    assert!(
+        matches!(end, RunError { kind: RunErrorKind::Unverified { .. }, .. })
+            && !end.is_transient(),
+        "{end:?}"
+    );
     let message = "0001_test left something undone: items done (3 left: 0, 1, 2)";
     assert_eq!(end.to_string(), message);
     assert_eq!(state(&database).await, "failed_fatal");

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use migrations::{Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Throttle, ThrottledBy};
+use migrations::{
+    Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Throttle, ThrottledBy,
+};
 use mongo_kit::Watch;
 use mongodb::{
     Client,
@@ -11,9 +13,9 @@ use mongodb::{
 };
 use test_support::{TestDatabase, eventually, mongodb_uri};
 
-use crate::support::{Step, arc, 
-    FailCommand, Gate, Given, Service, command, count_up, each, each_with_gate, engine_of, fast,
-    insert_items, refuse_items, set_by, within,
+use crate::support::{
+    FailCommand, Gate, Given, Service, Step, arc, command, count_up, each, each_with_gate,
+    engine_of, fast, insert_items, refuse_items, set_by, within,
 };
 
 /// A client whose operations are counted.

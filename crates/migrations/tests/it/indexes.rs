@@ -9,9 +9,9 @@ use mongodb::{
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Step, arc, 
-    Given, ID, JOURNAL, LEDGER, Service, assert_has, command, engine, entry, insert_items, run,
-    set_by,
+use crate::support::{
+    Given, ID, JOURNAL, LEDGER, Service, Step, arc, assert_has, command, engine, entry,
+    insert_items, run, set_by,
 };
 
 fn index(keys: Document, options: IndexOptions) -> Step {

@@ -4,7 +4,7 @@ use migrations::{Insert, Skip};
 use mongodb::bson::{Document, doc};
 use test_support::TestDatabase;
 
-use crate::support::{Step, arc, Given, Service, engine, entry, insert_items, run};
+use crate::support::{Given, Service, Step, arc, engine, entry, insert_items, run};
 
 fn insert(documents: impl Into<Vec<Document>>) -> Step {
     arc(Insert {

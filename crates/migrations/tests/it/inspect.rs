@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use migrations::{Inspect, Inspection, RunError, RunErrorKind, Skipped, StepsError, ViolationKind, WaitPolicy};
+use migrations::{
+    Inspect, Inspection, RunError, RunErrorKind, Skipped, StepsError, ViolationKind, WaitPolicy,
+};
 use mongodb::bson::{Document, doc};
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Step, arc, Given, LEDGER, command, count_up, engine, entry, insert_items};
+use crate::support::{Given, LEDGER, Step, arc, command, count_up, engine, entry, insert_items};
 
 /// Reports what it was told to, and counts how often it is asked.
 #[derive(Debug, Default)]
@@ -147,15 +149,18 @@ async fn a_service_that_an_inspection_needs_is_waited_for() {
         }
     }
     let database = TestDatabase::new().await;
-    let step = arc(Inspection {
-        key: "items".into(),
-        collections: &["items"],
-        inspector: Arc::new(Away),
-    });
+    let step =
+        arc(Inspection { key: "items".into(), collections: &["items"], inspector: Arc::new(Away) });
     let engine = engine(&database, &[Given::steps([step])]);
     let plan = engine.plan().await.unwrap().remove(0);
     assert_eq!(plan.waits_for.as_deref(), Some("the oracle: connection refused"));
-    assert!(matches!(engine.verify().await.unwrap_err(), RunError { kind: RunErrorKind::Dependency(_), .. }));
-    assert!(matches!(command(&engine).await.unwrap_err(), RunError { kind: RunErrorKind::Dependency(_), .. }));
+    assert!(matches!(
+        engine.verify().await.unwrap_err(),
+        RunError { kind: RunErrorKind::Dependency(_), .. }
+    ));
+    assert!(matches!(
+        command(&engine).await.unwrap_err(),
+        RunError { kind: RunErrorKind::Dependency(_), .. }
+    ));
     assert_eq!(entry(&database).await.get_str("state").unwrap(), "waiting_dependency");
 }

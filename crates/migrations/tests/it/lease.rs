@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use migrations::{Lease, Options, RunError, RunErrorKind, State, Throttle, holder}, lease::{DURATION};
+use migrations::{
+    Options, RunError, RunErrorKind, State, Throttle,
+    lease::{DURATION, Lease, holder},
+};
 use mongodb::bson::{Bson, DateTime, doc};
 use test_support::{TestDatabase, eventually};
 
@@ -152,7 +155,10 @@ async fn a_run_stops_when_its_lease_is_lost() {
     eventually("it has begun", async || changed().await > 0).await;
     steal(&database).await;
     let end = within("it stops", running).await.unwrap();
-    assert!(matches!(end, Err(RunError { migration: _, kind: RunErrorKind::TakenOver })), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: _, kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     // The ledger does not know the thief: it was not the fence that stopped it.
     assert_eq!(state(&database).await, "running");
     assert!(changed().await < 10_000);
@@ -242,7 +248,10 @@ async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
     for (field, value) in [("expires_at", Bson::from("tomorrow")), ("fence", Bson::from("seven"))] {
         let edited = set(field, value).await;
         let error = run(&database, [count_up()]).await.unwrap_err();
-        assert!(matches!(error, RunError { kind: RunErrorKind::UnreadableLease { .. }, .. }), "{error:?}");
+        assert!(
+            matches!(error, RunError { kind: RunErrorKind::UnreadableLease { .. }, .. }),
+            "{error:?}"
+        );
         let error = error.to_string();
         assert!(
             error.contains("the document `lease` of test_migration_lock was edited"),

@@ -5,14 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use migrations::{Fill, Insert, MigrationKind, OperateError, Problem, RunError, RunErrorKind, State};
+use migrations::{
+    Fill, Insert, MigrationKind, OperateError, Problem, RunError, RunErrorKind, State,
+};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Step, arc, 
-    Commands, Gate, Given, ID, LEDGER, LOCK, Service, assert_has, command, count_up, edit_entry,
-    engine, engine_of, entry, entry_of, fast, insert_items, run, set_by, state,
+use crate::support::{
+    Commands, Gate, Given, ID, LEDGER, LOCK, Service, Step, arc, assert_has, command, count_up,
+    edit_entry, engine, engine_of, entry, entry_of, fast, insert_items, run, set_by, state,
 };
 
 #[tokio::test]
@@ -53,7 +55,10 @@ async fn an_entry_says_what_ran_when_by_whom_and_with_what_result() {
 
     let report = engine.report().await.unwrap();
     let read = report.migrations[1].entry.as_ref().unwrap();
-    assert_eq!((read.id.as_str(), read.kind, read.state), (ID, MigrationKind::Backfill, State::Applied));
+    assert_eq!(
+        (read.id.as_str(), read.kind, read.state),
+        (ID, MigrationKind::Backfill, State::Applied)
+    );
     assert_eq!(read.owner.as_deref(), stored.get_str("owner").ok());
     let last = &read.history[0];
     assert_eq!((read.history.len(), last.modified, last.fence), (1, 10, 1));
@@ -150,7 +155,8 @@ async fn a_failure_is_kept_with_its_cause_until_a_run_succeeds() {
 #[tokio::test]
 async fn a_migration_whose_data_changed_since_runs_again() {
     let database = TestDatabase::new().await;
-    let fill = || arc(Fill::set("items seen", "items", doc! { "seen": null }, doc! { "seen": true }));
+    let fill =
+        || arc(Fill::set("items seen", "items", doc! { "seen": null }, doc! { "seen": true }));
     let engine = engine(&database, &[Given::steps([fill()])]);
     for count in [3, 5] {
         database.collection("items").insert_many(vec![doc! {}; count]).await.unwrap();
@@ -205,7 +211,13 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     let before = database.hash().await;
 
     let refused = command(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::Drift { revision: 1, .. } }), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            RunError { migration: Some(ID), kind: RunErrorKind::Drift { revision: 1, .. } }
+        ),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("`repair`") && !refused.is_transient(), "{refused}");
     let planned = engine.plan().await.unwrap_err();
     assert!(matches!(planned, RunError { kind: RunErrorKind::Drift { .. }, .. }), "{planned:?}");
@@ -214,9 +226,15 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     assert!(matches!(verified.problem, Some(Problem::Drift { .. })), "{verified:?}");
     assert_eq!((verified.ok, verified.violations[0].count), (false, 1));
     let undone = engine.down(None, &tokio_util::sync::CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(undone.cause, RunError { kind: RunErrorKind::Drift { .. }, .. }), "{undone:?}");
+    assert!(
+        matches!(undone.cause, RunError { kind: RunErrorKind::Drift { .. }, .. }),
+        "{undone:?}"
+    );
     let paused = engine.pause(ID).await.unwrap_err();
-    assert!(matches!(paused, OperateError::Ledger(RunError { kind: RunErrorKind::Drift { .. }, .. })), "{paused:?}");
+    assert!(
+        matches!(paused, OperateError::Ledger(RunError { kind: RunErrorKind::Drift { .. }, .. })),
+        "{paused:?}"
+    );
     let report = engine.report().await.unwrap();
     assert!(report.has_drifted());
     let Some(Problem::Drift { found, expected }) = &report.migrations[0].problem else {
@@ -377,18 +395,27 @@ async fn an_entry_that_cannot_be_read_is_an_error_that_names_it_and_its_field() 
         let before = database.hash().await;
         let engine = engine(&database, &[Given::steps([count_up()])]);
         let refused = command(&engine).await.unwrap_err();
-        assert!(matches!(refused, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }), "{refused:?}");
+        assert!(
+            matches!(refused, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }),
+            "{refused:?}"
+        );
         for part in [LEDGER, ID, field] {
             assert!(refused.to_string().contains(part), "{part}: {refused}");
         }
         let planned = engine.plan().await.unwrap_err();
-        assert!(matches!(planned, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }), "{planned:?}");
+        assert!(
+            matches!(planned, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }),
+            "{planned:?}"
+        );
         // Nor does that keep anybody from a look at the data.
         let verified = engine.verify().await.unwrap().remove(0);
         assert!(matches!(verified.problem, Some(Problem::Unreadable { .. })), "{verified:?}");
         assert_eq!((verified.ok, verified.violations[0].count), (false, 10));
         let paused = engine.pause(ID).await.unwrap_err();
-        assert!(matches!(paused, OperateError::Ledger(RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. })));
+        assert!(matches!(
+            paused,
+            OperateError::Ledger(RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. })
+        ));
         let report = engine.report().await.unwrap();
         assert!(matches!(report.migrations[0].problem, Some(Problem::Unreadable { .. })));
         assert!(report.has_drifted());

@@ -7,7 +7,7 @@ use mongodb::{
 };
 use test_support::TestDatabase;
 
-use crate::support::{Step, arc, Commands, Given, engine, engine_of, entry, fast, run};
+use crate::support::{Commands, Given, Step, arc, engine, engine_of, entry, fast, run};
 
 fn plain() -> Step {
     arc(Index::new("items", "wanted", doc! { "a": 1 }, IndexOptions::default()))

@@ -7,8 +7,8 @@ use mongodb::{
 };
 use test_support::TestDatabase;
 
-use crate::support::{Step, arc, 
-    Commands, Gate, Given, ID, JOURNAL, LOCK, Service, assert_has, command, count_up,
+use crate::support::{
+    Commands, Gate, Given, ID, JOURNAL, LOCK, Service, Step, arc, assert_has, command, count_up,
     each_with_gate, engine, engine_of, entry, fast, insert_items, refuse_items, run, set_by,
 };
 

@@ -5,13 +5,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use migrations::{Fill, Insert, RunError, RunErrorKind, State, StepsError, WaitPolicy};
+use migrations::{Fill, Insert, RunError, RunErrorKind, State, StepsError};
 use mongodb::bson::doc;
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Step, arc, 
-    Given, ID, LEDGER, Service, assert_has, command, count_up, engine, entry, entry_of,
+use crate::support::{
+    Given, ID, LEDGER, Service, Step, arc, assert_has, command, count_up, engine, entry, entry_of,
     insert_items, run, state,
 };
 
@@ -232,7 +232,10 @@ async fn a_run_up_to_a_migration_does_that_one_and_no_more() {
     assert_eq!(database.count("items", doc! { "fourth": true }).await, 0);
     let before = database.hash().await;
     let unknown = engine.run_to("0005", migrations::WaitPolicy::Bounded, &stop).await.unwrap_err();
-    assert!(matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0005"), "{unknown:?}");
+    assert!(
+        matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0005"),
+        "{unknown:?}"
+    );
     assert_eq!(database.hash().await, before);
 }
 

@@ -11,7 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use migrations::{Assign, Definition, EachDocument, Engine, Fill, Migration, MigrationKind, Options, RunError, RunErrorKind, State, Steps, StepsError, Throttle, WaitPolicy};
+use migrations::{
+    Assign, Definition, EachDocument, Engine, Fill, Migration, MigrationKind, Options, RunError,
+    RunErrorKind, State, Steps, StepsError, Throttle, WaitPolicy,
+};
 use mongodb::{
     Client, ClientSession, Collection, Database,
     bson::{Bson, DateTime, Document, doc},
@@ -158,10 +161,7 @@ pub(crate) async fn command(engine: &Engine) -> Result<(), RunError> {
 }
 
 /// Runs one migration with these steps as a command does.
-pub(crate) async fn run(
-    database: &TestDatabase,
-    steps: impl Into<Steps>,
-) -> Result<(), RunError> {
+pub(crate) async fn run(database: &TestDatabase, steps: impl Into<Steps>) -> Result<(), RunError> {
     command(&engine(database, &[Given::steps(steps)])).await
 }
 

@@ -10,8 +10,9 @@ use migrations::{Fill, Options, Progress, Throttle, ThrottledBy};
 use mongodb::bson::{Bson, doc};
 use test_support::{TestDatabase, eventually};
 
-use crate::support::{arc, 
-    Commands, Given, Service, command, count_up, each, engine_of, entry, fast, insert_items, set_by,
+use crate::support::{
+    Commands, Given, Service, arc, command, count_up, each, engine_of, entry, fast, insert_items,
+    set_by,
 };
 
 /// The options of an engine that changes at most so many documents a second.

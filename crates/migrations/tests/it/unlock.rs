@@ -1,6 +1,9 @@
 //! Taking the lease away from its holder.
 
-use migrations::{Engine, Lease, OperateError, RunError, RunErrorKind, State, holder}, lease::{DURATION};
+use migrations::{
+    Engine, OperateError, RunError, RunErrorKind, State,
+    lease::{DURATION, Lease, holder},
+};
 use mongodb::bson::{Bson, Document, doc};
 use test_support::{TestDatabase, eventually};
 
@@ -97,7 +100,10 @@ async fn the_next_batch_of_a_holder_without_its_lease_changes_nothing() {
     assert_eq!(revoked.fence, fence);
     // Its batch is under way, and its heartbeat has not noticed.
     let (database, end) = holder.goes_on().await;
-    assert!(matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     assert_eq!(database.count("items", doc! { "by": { "$exists": true } }).await, changed);
     let progress = entry(&database).await.get_document("progress").unwrap().clone();
     assert_eq!(progress.get_i64("modified").unwrap(), i64::try_from(changed).unwrap());
@@ -111,7 +117,10 @@ async fn whoever_asks_next_has_the_lease_at_once_and_goes_on_at_the_cursor() {
     let heir = each(doc! { "by": "heir" }, |_| std::future::ready(()));
     run(&holder.database, [heir]).await.unwrap();
     let (database, end) = holder.goes_on().await;
-    assert!(matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     assert_eq!(database.count("items", doc! { "by": "holder" }).await, changed);
     assert_eq!(database.count("items", doc! { "by": "heir" }).await, 2_500 - changed);
     assert_eq!(entry(&database).await.get_i64("fence").unwrap(), fence + 2);
@@ -155,5 +164,8 @@ async fn a_lease_that_has_expired_can_be_taken_away_without_insisting() {
     let lease = holder.database.one(LOCK, doc! {}).await;
     assert_has(&lease, doc! { "owner": Bson::Null, "fence": fence + 1 });
     let end = holder.goes_on().await.1;
-    assert!(matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
 }

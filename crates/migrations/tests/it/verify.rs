@@ -1,14 +1,17 @@
 //! Looking at the data, whatever the ledger says.
 
-use migrations::{Index, Insert, Quarantined, RunError, RunErrorKind, Skip, Skipped, StepsError, Violation, ViolationKind};
+use migrations::{
+    Index, Insert, RunError, RunErrorKind, Skip, StepsError, Violation, ViolationKind,
+};
 use mongodb::{
     bson::{Bson, doc},
     options::IndexOptions,
 };
 use test_support::TestDatabase;
 
-use crate::support::{Step, arc, 
-    Commands, Given, command, count_up, engine, engine_of, fast, insert_items, refuse_items,
+use crate::support::{
+    Commands, Given, Step, arc, command, count_up, engine, engine_of, fast, insert_items,
+    refuse_items,
 };
 
 /// What a look at the data finds.

@@ -1,6 +1,6 @@
 //! Looking: status, plan, verify. Nothing is written.
 
-use migrations::{MigrationReport, Problem, Report, Verification};
+use migrations::{LedgerReport, MigrationReport, Problem, Verification};
 use mongo_kit::{UnsuitableCollection, unsuitable_collections};
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{cli::Service, database::collections, failure::Failure, report};
 #[derive(Serialize)]
 struct StatusReport<'a> {
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a LedgerReport,
     /// Collections that keep the migrations from running.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unsuitable_collections: Vec<UnsuitableCollection>,
@@ -39,7 +39,7 @@ pub(super) async fn status(
 }
 
 /// Whether nothing is left to do for anybody; what is worst comes first.
-fn check(reports: &[Report]) -> Result<(), Failure> {
+fn check(reports: &[LedgerReport]) -> Result<(), Failure> {
     let ids = |is_wanted: fn(&MigrationReport) -> bool| {
         let all = reports.iter().flat_map(|report| {
             let wanted = report.migrations.iter().filter(|one| is_wanted(one));
@@ -56,7 +56,7 @@ fn check(reports: &[Report]) -> Result<(), Failure> {
     }
     let entries = reports.iter().flat_map(|report| &report.migrations);
     let entries = entries.filter_map(|one| one.entry.as_ref());
-    match entries.map(|entry| entry.set_aside.len()).sum() {
+    match entries.map(|entry| entry.quarantined.len()).sum() {
         0 => Ok(()),
         count => Err(Failure::SetAside(count)),
     }

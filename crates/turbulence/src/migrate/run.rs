@@ -1,6 +1,6 @@
 //! Applying migrations and rolling them back.
 
-use migrations::{Engine, MigrationReport, Patience, RollBackError, State, Status};
+use migrations::{Engine, MigrationReport, RollBackError, State, Status, WaitPolicy};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Engines, engines::Target, look::is_refused};
@@ -38,20 +38,20 @@ pub(super) async fn up(
     for engine in wanted {
         let run = async {
             match last_of(engine) {
-                Some(last) => engine.run_to(last, Patience::Command, shutdown).await,
-                None => engine.run(Patience::Command, shutdown).await,
+                Some(last) => engine.run_to(last, WaitPolicy::Bounded, shutdown).await,
+                None => engine.run(WaitPolicy::Bounded, shutdown).await,
             }
         };
         let service = engine.service();
         let result = progress::beside(service, engine.statuses(), run).await;
         let statuses = looked_at(engine);
         let mut text = report::done(service, &statuses, true);
-        let aside = report::set_aside(statuses.iter().flat_map(|status| &status.set_aside));
+        let aside = report::set_aside(statuses.iter().flat_map(|status| &status.quarantined));
         text.append_with_margin("  set aside:", &aside);
-        text.append(&report::left_out(statuses.iter().flat_map(|status| &status.left_out)));
+        text.append(&report::left_out(statuses.iter().flat_map(|status| &status.skipped)));
         answer.add(service, &text, &statuses);
         result?;
-        set_aside += statuses.iter().map(|status| status.set_aside.len()).sum::<usize>();
+        set_aside += statuses.iter().map(|status| status.quarantined.len()).sum::<usize>();
     }
     if set_aside == 0 { Ok(()) } else { Err(Failure::SetAside(set_aside)) }
 }

@@ -1,6 +1,6 @@
 //! What a look at the data found.
 
-use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
+use migrations::{Plan, PlannedStep, Verification, Violation, ViolationKind};
 
 use super::{documents, duration, left_out, problem, set_aside};
 use crate::lines::Lines;
@@ -8,8 +8,8 @@ use crate::lines::Lines;
 /// What a run would do.
 pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
-    for Plan { id, summary, steps, waits_for, left_alone, set_aside: aside, .. } in plans {
-        if let Some(why) = left_alone {
+    for Plan { id, summary, steps, waits_for, ignored, quarantined: aside, .. } in plans {
+        if let Some(why) = ignored {
             _ = writeln!(text, "  {id:<28}left alone: {why}");
             continue;
         }
@@ -26,13 +26,13 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
             _ = writeln!(text, "      for {reason}");
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
-            _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
+            _ = writeln!(text, "      {}: {}{}", step.step, step.changes, effort(step));
             for obstacle in &step.obstacles {
                 text.append(&finding(obstacle, "    stop:  "));
             }
         }
         text.append_with_margin("    aside:", &set_aside(aside));
-        let left = steps.iter().filter_map(|step| step.left_out.as_ref());
+        let left = steps.iter().filter_map(|step| step.skipped.as_ref());
         text.append_with_margin("    leave:", &left_out(left));
     }
     text
@@ -51,15 +51,15 @@ fn effort(step: &PlannedStep) -> String {
 /// Whether what has to hold holds.
 pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
-    for Verification { id, ok, findings, problem: of_ledger } in verifications {
+    for Verification { id, ok, violations, problem: of_ledger } in verifications {
         _ = writeln!(text, "  {id:<28}{}", if *ok { "ok" } else { "NOT OK" });
         if let Some(of_ledger) = of_ledger {
             _ = writeln!(text, "      ledger: {}", problem(of_ledger));
         }
-        for found in findings {
+        for found in violations {
             let margin = match found.kind {
-                FindingKind::LeftOut => "    left:  ",
-                FindingKind::Unreachable => "    lost:  ",
+                ViolationKind::Skipped => "    left:  ",
+                ViolationKind::Unreachable => "    lost:  ",
                 _ => "      ",
             };
             text.append(&finding(found, margin));
@@ -69,24 +69,28 @@ pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lin
 }
 
 /// What is wrong or to be known, with some of the documents that it is about.
-fn finding(found: &Finding, margin: &str) -> Lines {
-    let Finding { kind, what, count, documents: some, remedy } = found;
+fn finding(found: &Violation, margin: &str) -> Lines {
+    let Violation { kind, step: what, count, documents: some, remedy } = found;
     let line = match kind {
-        FindingKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
-        FindingKind::SetAside => format!("{what}: {count} set aside; {remedy}"),
-        FindingKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
-        FindingKind::MissingIndex => format!("{what}: not there; {remedy}"),
-        FindingKind::OtherIndex => format!("{what}: another index has this name; {remedy}"),
-        FindingKind::Duplicates => {
+        ViolationKind::Remaining => format!("{what}: {count} left to change; {remedy}"),
+        ViolationKind::Quarantined => format!("{what}: {count} set aside; {remedy}"),
+        ViolationKind::NotInserted => format!("{what}: {count} not there; {remedy}"),
+        ViolationKind::MissingIndex => format!("{what}: not there; {remedy}"),
+        ViolationKind::OtherIndex => format!("{what}: another index has this name; {remedy}"),
+        ViolationKind::Duplicates => {
             format!("{what}: {count} documents have the same key as others; {remedy}")
         }
-        FindingKind::ParallelArrays => {
+        ViolationKind::ParallelArrays => {
             format!("{what}: {count} documents have lists in two of its fields; {remedy}")
         }
-        FindingKind::UniqueIndex => format!("{what}: {count} documents are refused; {remedy}"),
-        FindingKind::EquivalentIndex | FindingKind::TooManyIndexes => format!("{what}: {remedy}"),
-        FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
-        FindingKind::LeftOut | FindingKind::Unreachable => format!("{what}: {count} ({remedy})"),
+        ViolationKind::UniqueIndex => format!("{what}: {count} documents are refused; {remedy}"),
+        ViolationKind::EquivalentIndex | ViolationKind::TooManyIndexes => {
+            format!("{what}: {remedy}")
+        }
+        ViolationKind::Skipped if some.is_empty() => format!("{what}: {remedy}"),
+        ViolationKind::Skipped | ViolationKind::Unreachable => {
+            format!("{what}: {count} ({remedy})")
+        }
     };
     let mut text = Lines::from(format_args!("{margin}{line}"));
     if !some.is_empty() {

@@ -1,6 +1,6 @@
 //! Where migrations stand, as the ledger has it.
 
-use migrations::{Entry, MigrationReport, Part, Problem, Report, State};
+use migrations::{Entry, LedgerReport, MigrationReport, Part, Problem, State};
 use mongo_kit::UnsuitableCollection;
 use mongodb::bson::DateTime;
 
@@ -11,8 +11,8 @@ use crate::lines::Lines;
 const SHORT: usize = 12;
 
 /// The ledger of a service.
-pub(crate) fn status(report: &Report) -> Lines {
-    let Report { service, lease, migrations, .. } = report;
+pub(crate) fn status(report: &LedgerReport) -> Lines {
+    let LedgerReport { service, lease, migrations, .. } = report;
     let applied = migrations.iter().filter(|one| is_applied(one)).count();
     let migrating = match lease {
         Some(lease) if lease.is_live() => {
@@ -39,7 +39,7 @@ pub(crate) fn status(report: &Report) -> Lines {
 }
 
 /// Entries that this program does not know.
-pub(crate) fn unknown(report: &Report) -> Lines {
+pub(crate) fn unknown(report: &LedgerReport) -> Lines {
     let mut text = Lines::default();
     for id in &report.unknown {
         _ = writeln!(text, "  {id:<28}left alone: not known to this program, but to a newer one");
@@ -81,7 +81,7 @@ fn is_applied(one: &MigrationReport) -> bool {
 }
 
 /// Where one migration stands, in a line.
-fn standing(one: &MigrationReport, report: &Report) -> String {
+fn standing(one: &MigrationReport, report: &LedgerReport) -> String {
     match &one.problem {
         Some(it @ Problem::Drift { .. }) => return format!("DRIFTED: {}", problem(it)),
         Some(it @ Problem::Unreadable { .. }) => return format!("UNREADABLE: {}", problem(it)),
@@ -123,7 +123,7 @@ fn standing(one: &MigrationReport, report: &Report) -> String {
     }
 }
 
-fn pending(one: &MigrationReport, report: &Report) -> String {
+fn pending(one: &MigrationReport, report: &LedgerReport) -> String {
     let is_applied = |id: &&&str| {
         report.migrations.iter().any(|other| other.id == **id && other.state == State::Applied)
     };
@@ -141,11 +141,11 @@ fn pending(one: &MigrationReport, report: &Report) -> String {
 fn details(one: &MigrationReport) -> Lines {
     let mut text = Lines::default();
     let Some(entry) = &one.entry else { return text };
-    let Entry { error, progress, parts, left_out: left, set_aside: aside, .. } = entry;
+    let Entry { error, progress, parts, skipped: left, quarantined: aside, .. } = entry;
     if let Some(error) = error {
         _ = writeln!(text, "      {}", without(one.id, &error.message));
     }
-    for Part { what, modified } in parts {
+    for Part { step: what, modified } in parts {
         _ = writeln!(text, "      {what}: {modified}");
     }
     if let Some(progress) = progress {

@@ -10,7 +10,7 @@ mod slugs;
 
 use std::sync::Arc;
 
-use migrations::{Definition, Kind, Migration, Step};
+use migrations::{Definition, Migration, MigrationKind, Steps};
 use mongo_kit::Connection;
 use mongodb::{
     Database,
@@ -19,7 +19,7 @@ use mongodb::{
 use sections_client::SectionsClient;
 use service_kit::{clock::Clock, settings};
 
-/// All migrations, in the order in which they run. The ids say the same.
+/// Returns all migrations, in the order in which they run.
 pub(crate) fn all(
     database: &Database,
     connection: &Connection,
@@ -42,19 +42,20 @@ pub(crate) fn all(
     ]
 }
 
-/// None of them keeps the service from being ready: it serves content as it is meanwhile.
-fn definition(id: &'static str, kind: Kind, summary: &'static str) -> Definition {
+/// Returns a definition. None of the migrations keeps the service from being ready: it serves the
+/// content as it is until it is migrated.
+fn definition(id: &'static str, kind: MigrationKind, summary: &'static str) -> Definition {
     Definition { id, kind, blocking: false, requires: &[], revision: 1, summary }
 }
 
-/// What steps that are always the same declare.
-fn declared(steps: &[Step]) -> Document {
-    doc! { "steps": steps.iter().map(Step::specification).collect::<Vec<_>>() }
+/// Returns the specification of steps that are always the same.
+fn declared(steps: &Steps) -> Document {
+    doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
 }
 
-/// Matches documents that lack a field. An explicit null is somebody's decision and does not
-/// match. The comparison with null adds nothing but lets the server use the index of what is
-/// pending ([`indexes`]).
+/// Returns a filter for documents without a field. An explicit null is a decision and does not
+/// match. The comparison with null changes nothing but lets the server use the index of pending
+/// documents ([`indexes`]).
 fn lacks(field: &str) -> Document {
     doc! { field: { "$eq": null, "$exists": false } }
 }

@@ -3,7 +3,7 @@
 
 use data_service::report::Unreachable;
 use futures_util::TryStreamExt;
-use migrations::LeftOut;
+use migrations::Skipped;
 use models::{IntegrityFinding, IntegrityKind};
 use mongo_kit::{Connection, lenient};
 use mongodb::{
@@ -65,7 +65,7 @@ impl DataReport {
     /// Returns what nothing is wrong with and a person may want to know. These are no steps of the
     /// migrations that they belong to, since no index finds the documents: looking for them at each
     /// start would read whole collections.
-    pub(crate) async fn notes(&self) -> Result<Vec<LeftOut>> {
+    pub(crate) async fn notes(&self) -> Result<Vec<Skipped>> {
         let mut unsaid = public::<Projects>(&Hidden::Of([].into()), Oddities::ANY);
         unsaid.insert("is_published", doc! { "$in": absent_values().to_vec() });
         let mut without_slug = not_deleted(Oddities::ANY);
@@ -92,18 +92,23 @@ impl DataReport {
 
 impl<K: Kind> ContentStore<K> {
     /// Counts documents and names some of them. Returns `None` if there are none.
-    async fn note(&self, what: &str, reason: &str, filter: Document) -> Result<Option<LeftOut>> {
+    async fn note(
+        &self,
+        what: &'static str,
+        reason: &str,
+        filter: Document,
+    ) -> Result<Option<Skipped>> {
         let count = self.collection.count_documents(filter.clone()).await?;
         if count == 0 {
             return Ok(None);
         }
-        let limit = i64::try_from(LeftOut::MAX_EXAMPLES).unwrap_or(i64::MAX);
+        let limit = i64::try_from(Skipped::MAX_EXAMPLES).unwrap_or(i64::MAX);
         let some = self.collection.find(filter).projection(doc! { "_id": 1 });
         let some: Vec<RawDocumentBuf> =
             some.sort(doc! { "_id": 1 }).limit(limit).await?.try_collect().await?;
         let id = |document: &RawDocumentBuf| Bson::try_from(document.get("_id").ok()??).ok();
-        Ok(Some(LeftOut {
-            what: what.to_owned(),
+        Ok(Some(Skipped {
+            step: what.into(),
             reason: reason.to_owned(),
             count: i64::try_from(count).unwrap_or(i64::MAX),
             examples: some.iter().filter_map(id).collect(),

@@ -340,7 +340,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_follow_the_duty_cycle_and_are_limited_for_each_batch() {
         let (mut pacer, stop) = (pacer(Throttle::GENTLE, Pace::Gentle), CancellationToken::new());
-        let mut pause = async |pacer: &mut Pacer, taken: Duration| {
+        let pause = async |pacer: &mut Pacer, taken: Duration| {
             let began = tokio::time::Instant::now();
             pacer.pause_between_commands(taken, &stop).await;
             began.elapsed()

@@ -3,8 +3,10 @@
 //! Those that lists and look-ups need come first, so that a site of any size is served quickly while
 //! it is migrated. Those on fields that migrations fill in come last.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use migrations::{Definition, Index, Kind, Migration, Step, StepsError};
+use migrations::{Definition, Index, Migration, MigrationKind, Step, Steps, StepsError};
 use mongodb::{
     bson::{Document, doc},
     options::IndexOptions,
@@ -30,21 +32,21 @@ pub(super) struct ListIndexes;
 #[async_trait]
 impl Migration for ListIndexes {
     fn definition(&self) -> Definition {
-        definition("0000_list_indexes", Kind::Schema, "lists and look-ups are fast")
+        definition("0000_list_indexes", MigrationKind::Schema, "lists and look-ups are fast")
     }
 
     fn specification(&self) -> Document {
         declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         Ok(Self::all())
     }
 }
 
 impl ListIndexes {
-    fn all() -> Vec<Step> {
-        let mut steps: Vec<_> = [STORIES, PROJECTS, PAGES]
+    fn all() -> Steps {
+        let mut steps: Steps = [STORIES, PROJECTS, PAGES]
             .into_iter()
             .map(|collection| plain(collection, NEWEST, newest()))
             .collect();
@@ -68,7 +70,11 @@ impl Migration for ContentIndexes {
             requires: &["0006_backfill_section_id"],
             // Revision 1 had those of lists and look-ups as well.
             revision: 2,
-            ..definition("0007_content_indexes", Kind::Schema, "lists of sections are fast")
+            ..definition(
+                "0007_content_indexes",
+                MigrationKind::Schema,
+                "lists of sections are fast",
+            )
         }
     }
 
@@ -76,14 +82,14 @@ impl Migration for ContentIndexes {
         declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         Ok(Self::all())
     }
 }
 
 impl ContentIndexes {
-    fn all() -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn all() -> Steps {
+        let mut steps = Steps::new();
         for collection in [STORIES, PROJECTS, PAGES] {
             let mut newest_of_section = doc! { "section_id": 1 };
             newest_of_section.extend(newest());
@@ -106,18 +112,18 @@ fn newest() -> Document {
 
 /// Finds content by a field. Not of the name that MongoDB itself gives: an existing site may have
 /// an index of that name with other options.
-fn look_up(collection: &'static str, field: &str) -> Step {
+fn look_up(collection: &'static str, field: &str) -> Arc<dyn Step> {
     plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
 }
 
-fn plain(collection: &'static str, name: &str, keys: Document) -> Step {
-    Step::Index(Index::new(collection, name, keys, IndexOptions::default()))
+fn plain(collection: &'static str, name: &str, keys: Document) -> Arc<dyn Step> {
+    Arc::new(Index::new(collection, name, keys, IndexOptions::default()))
 }
 
 /// The documents that lack a field, and no others: nearly empty, and the reason why a start that
 /// finds nothing to do takes no time on a large collection.
-fn pending(collection: &'static str, field: &str) -> Step {
+fn pending(collection: &'static str, field: &str) -> Arc<dyn Step> {
     let lacking = doc! { field: null };
     let options = IndexOptions::builder().partial_filter_expression(lacking).build();
-    Step::Index(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
+    Arc::new(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
 }

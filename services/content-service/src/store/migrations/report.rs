@@ -1,22 +1,24 @@
-//! What a person should know about the content once everything else is done.
+//! The report of problems in the content, after all other migrations.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_service::report::from_integrity;
-use migrations::{Definition, Inspect, Inspection, Kind, LeftOut, Migration, Step, StepsError};
+use migrations::{
+    Definition, Inspect, Inspection, Migration, MigrationKind, Skipped, Step, Steps, StepsError,
+};
 use models::IntegrityKind;
 use mongo_kit::Connection;
-use mongodb::bson::Document;
+use mongodb::bson::{Document, doc};
 use sections_client::SectionsClient;
 
-use super::{declared, definition};
+use super::definition;
 use crate::{
     domain::Directory,
     store::{COLLECTIONS, DataReport},
 };
 
-/// Reports what is wrong with the content. Changes nothing.
+/// Reports problems in the content. Changes nothing.
 pub(super) struct ContentReport(Arc<ContentInspection>);
 
 /// Reads all content.
@@ -31,29 +33,33 @@ impl ContentReport {
         Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
     }
 
-    fn step(&self) -> Step {
-        Step::Inspect(Inspection {
-            what: "content that something is wrong with".to_owned(),
+    fn step(&self) -> Inspection {
+        Inspection {
+            key: "content that something is wrong with".into(),
             collections: COLLECTIONS,
             inspector: self.0.clone(),
-        })
+        }
     }
 }
 
 #[async_trait]
 impl Migration for ContentReport {
     fn definition(&self) -> Definition {
-        definition("0009_content_report", Kind::Schema, "what is wrong with the content is known")
+        definition(
+            "0009_content_report",
+            MigrationKind::Schema,
+            "what is wrong with the content is known",
+        )
     }
 
     fn specification(&self) -> Document {
-        declared(&[self.step()])
+        doc! { "steps": [self.step().specification()] }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         // Before the migration is claimed: waiting for another service is no attempt.
         self.0.sections().await?;
-        Ok(vec![self.step()])
+        Ok(vec![Arc::new(self.step())])
     }
 }
 
@@ -69,7 +75,7 @@ impl ContentInspection {
 
 #[async_trait]
 impl Inspect for ContentInspection {
-    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+    async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
         let sections = self.sections().await?;
         let mut findings = self.data.findings(&sections).await?;
         findings.retain(|finding| !is_reported_by_backfill(finding.kind));
