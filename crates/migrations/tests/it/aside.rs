@@ -206,9 +206,9 @@ async fn more_of_them_than_can_be_exceptions_are_a_failure() {
         ),
         "{failed:?}"
     );
-    let message = "0001_test: more than 1000 documents could not be changed; 3: Document failed \
+    let message = "more than 1000 documents could not be changed; the last one, 3: Document failed \
         validation (error 121)";
-    assert_eq!(failed.to_string(), message);
+    assert_eq!(failed.to_string(), format!("0001_test: {message}"));
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "failed_fatal");
     let error = entry.get_document("error").unwrap();

@@ -445,7 +445,7 @@ async fn a_change_that_leaves_a_document_as_it_was_is_a_failure_and_ends() {
             && !end.is_transient(),
         "{end:?}"
     );
-    let message = "0001_test left something undone: items done (3 left: 0, 1, 2)";
+    let message = "0001_test: incomplete after the run: items done (3 left: 0, 1, 2)";
     assert_eq!(end.to_string(), message);
     assert_eq!(state(&database).await, "failed_fatal");
 }

@@ -137,7 +137,7 @@ async fn a_failure_is_kept_with_its_cause_until_a_run_succeeds() {
     assert!(!error.get_bool("retryable").unwrap());
     let message = error.get_str("message").unwrap();
     let names_the_cause = message.contains("duplicate key") && message.contains("\"first\"");
-    assert!(message.starts_with("0001_test failed: ") && names_the_cause, "{message}");
+    assert!(message.starts_with("the database failed: ") && names_the_cause, "{message}");
 
     database.collection("items").delete_one(doc! { "_id": "first" }).await.unwrap();
     run(&database, [first_item()]).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     // A service says so, and waits for somebody who repairs it.
     let service = Service::start(&engine);
     let message = service.comes_to(ID, State::FailedFatal).await.unwrap();
-    assert!(message.starts_with("0001_test is not what was applied"), "{message}");
+    assert!(message.starts_with("differs from the migration that was applied"), "{message}");
     service.stop().await;
     assert_eq!(database.hash().await, before);
 }
@@ -345,7 +345,7 @@ async fn the_entry_of_a_newer_program_is_left_alone_and_the_status_says_so() {
         Service::start(&engine).ends().await;
         let status = engine.statuses().borrow()[0].clone();
         assert!(status.is_settled);
-        assert_eq!(status.message.as_deref(), Some("revision 2 of 9.9.9 has run"));
+        assert_eq!(status.message.as_deref(), Some("revision 2 was applied by 9.9.9"));
         let report = engine.report().await.unwrap();
         let problem = Problem::Newer { revision: 2, app_version: "9.9.9".to_owned() };
         assert_eq!(report.migrations[0].problem, Some(problem));

@@ -77,14 +77,14 @@ async fn an_index_that_stands_in_the_way_of_another_is_named() {
         (
             doc! { "key": { "a": 1 }, "name": "other", "hidden": true },
             ViolationKind::EquivalentIndex,
-            "the index other with the same keys is hidden: db.items.unhideIndex(\"other\") lets it \
-             be used",
+            "the index other with the same keys is hidden: make it visible with \
+             db.items.unhideIndex(\"other\")",
         ),
         (
             doc! { "key": { "a": 1 }, "name": "wanted", "hidden": true },
             ViolationKind::EquivalentIndex,
-            "the index wanted with the same keys is hidden: db.items.unhideIndex(\"wanted\") lets \
-             it be used",
+            "the index wanted with the same keys is hidden: make it visible with \
+             db.items.unhideIndex(\"wanted\")",
         ),
     ] {
         let database = TestDatabase::new().await;
@@ -139,8 +139,8 @@ async fn documents_that_stop_a_unique_index_are_counted_missing_fields_by_themse
         (ViolationKind::Duplicates, 2, ids(&[7, 8])),
     ];
     assert_eq!(essence(found), expected);
-    assert_eq!(found[0].remedy, "they have the `a` of others: change all but one of each");
-    assert_eq!(found[1].remedy, "they have no `a`: give each of them its own");
+    assert_eq!(found[0].remedy, "they have the same `a` as others: change all but one of each");
+    assert_eq!(found[1].remedy, "they have no `a`: give each of them a different value");
     let mut sparse = IndexOptions::builder().unique(true).sparse(true).build();
     sparse.name = Some("wanted".to_owned());
     let sparse = arc(Index::new("items", "wanted", doc! { "a": 1 }, sparse));

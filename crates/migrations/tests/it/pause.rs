@@ -31,7 +31,7 @@ async fn no_batch_is_committed_after_a_pause() {
     let (at_once, paused) = (changed().await, entry(&database).await);
     assert_eq!(paused.get_str("state").unwrap(), "paused");
     let message = service.comes_to(ID, State::Paused).await.unwrap();
-    assert_eq!(message, "0001_test is paused: `resume` lets it go on");
+    assert_eq!(message, "paused: `resume` continues it");
     assert_eq!(changed().await, at_once);
     assert_eq!(entry(&database).await, paused);
     let progress = paused.get_document("progress").unwrap();

@@ -44,7 +44,7 @@ async fn a_service_waits_for_another_and_then_finishes() {
     let engine = engine(&database, &[dependent(3)]);
     let service = Service::start(&engine);
     let message = service.comes_to(ID, State::WaitingDependency).await;
-    let expected = "0001_test cannot run now: waiting for the oracle: connection refused";
+    let expected = "cannot run now: waiting for the oracle: connection refused";
     assert_eq!(message.as_deref(), Some(expected));
     service.ends().await;
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
@@ -170,7 +170,7 @@ async fn what_requires_a_migration_that_failed_waits_until_somebody_removes_the_
     let service = Service::start(&engine);
     service.comes_to("0004_fourth", State::Applied).await;
     let message = service.comes_to("0003_third", State::Pending).await.unwrap();
-    assert_eq!(message, "0003_third waits for 0002_second, which is not applied");
+    assert_eq!(message, "waits for 0002_second, which is not applied");
     assert_eq!(database.count("items", doc! { "third": true }).await, 0);
     assert_eq!(database.count(LEDGER, doc! { "_id": "0003_third" }).await, 0);
 
@@ -206,7 +206,7 @@ async fn a_requirement_that_nothing_fulfils_is_an_error() {
     insert_items(&database, 10).await;
     let given = Given::steps([count_up()]).requiring(&["0000_nowhere"]);
     let error = command(&engine(&database, &[given])).await.unwrap_err();
-    assert_eq!(error.to_string(), "0001_test waits for 0000_nowhere, which is not applied");
+    assert_eq!(error.to_string(), "0001_test: waits for 0000_nowhere, which is not applied");
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 0);
 }
 

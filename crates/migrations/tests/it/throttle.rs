@@ -98,12 +98,6 @@ async fn the_share_of_time_that_is_left_to_others_is_named() {
 }
 
 #[tokio::test]
-async fn the_rate_that_is_shown_is_about_the_limit() {
-    let (_, progress) = progress_of(at_most(100)).await;
-    assert!((1.0..=200.0).contains(&progress.rate), "{progress:?}");
-}
-
-#[tokio::test]
 async fn a_share_that_makes_no_sense_stops_nothing() {
     let with_share = async |duty_cycle: f64| {
         let database = TestDatabase::new().await;

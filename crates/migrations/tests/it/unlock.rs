@@ -75,7 +75,8 @@ async fn a_lease_that_changed_hands_since_somebody_looked_is_not_taken_away() {
     let (fence, before) = (holder.fence().await, protocol(&holder.database).await);
     let refused = holder.operator().force_unlock(fence - 1, true).await.unwrap_err();
     assert!(matches!(refused, OperateError::OtherFence { given: 0, .. }), "{refused:?}");
-    let message = "the lease of test has the fence 1, not 0: it changed hands since; look again";
+    let message = "the lease of test has the fence 1, not 0: another process has acquired it; \
+        check the status again";
     assert_eq!(refused.to_string(), message);
     assert_eq!(protocol(&holder.database).await, before);
     holder.goes_on().await.1.unwrap();
@@ -144,7 +145,7 @@ async fn a_holder_without_its_lease_begins_no_other_migration() {
     let other = other.unwrap().unwrap();
     gate.open();
     let message = service.comes_to(ID, State::FailedRetryable).await.unwrap();
-    assert_eq!(message, "0001_test was taken over by another process");
+    assert_eq!(message, "another process has taken over");
     // It has come to the other one, and waits for the lease.
     let next = || holder.statuses().borrow()[1].clone();
     eventually("it waits or is done", async || next().message.is_some() || next().is_settled).await;

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
-    idempotency::{KeyReused, KeyedRequest},
+    idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
 use models::{ObjectId, Section, SectionCreate};
@@ -69,12 +69,14 @@ struct Touched {
 }
 
 impl SectionStore {
-    /// Adds a section; the same request with the same key adds it once.
+    /// Adds a section, and returns the response that `respond` makes of it. The same request with the
+    /// same key adds it once.
     pub(crate) async fn create<E: From<Refusal> + From<KeyReused>>(
         &self,
         keyed: Option<&KeyedRequest>,
         body: &SectionCreate,
-    ) -> Result<Section, Abort<E>> {
+        respond: impl Fn(&Section) -> Result<Created, E>,
+    ) -> Result<Created, Abort<E>> {
         let _turn = self.turn().await;
         let mut taken = HashSet::new();
         let id = ObjectId::from_bytes(oid::ObjectId::new().bytes());
@@ -82,19 +84,21 @@ impl SectionStore {
             let mut touched = Touched::default();
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                self.apply(session, &HashSet::new(), &taken, &mut touched, create).await
+                let section =
+                    self.apply(session, &HashSet::new(), &taken, &mut touched, create).await?;
+                respond(&section).map_err(|error| Abort::Refused(Stop::Refused(error)))
             };
             let result = self.idempotency.once(&self.client, keyed, work).await;
             self.forget(touched, &result);
             match result {
-                Ok(section) => return Ok(section),
+                Ok(created) => return Ok(created),
                 Err(Abort::Refused(Stop::SlugTaken(slug)))
                     if body.slug.is_none() && taken.len() < SLUGS_TRIED =>
                 {
                     taken.insert(slug);
                 }
                 Err(abort) => match settled(abort)? {
-                    Written::Done(section) => return Ok(section),
+                    Written::Done(created) => return Ok(created),
                     // A new section has nothing to be emptied of.
                     Written::NeedsEmpty(_) => return Err(Error::custom("a new section").into()),
                 },

@@ -179,7 +179,7 @@ impl Pacer {
         {
             throttled_by = Some(ThrottledBy::FlowControl);
         }
-        self.rate.observe(documents);
+        self.rate.observe(documents, Instant::now());
         throttled_by
     }
 
@@ -228,8 +228,7 @@ struct Rate {
 
 impl Rate {
     #[expect(clippy::cast_precision_loss, reason = "a batch has at most thousands")]
-    fn observe(&mut self, documents: u64) {
-        let now = Instant::now();
+    fn observe(&mut self, documents: u64, now: Instant) {
         if let Some(before) = self.last_batch.replace(now) {
             let elapsed = now.duration_since(before).as_secs_f64().max(1e-6);
             let rate = documents as f64 / elapsed;
@@ -311,6 +310,22 @@ mod tests {
         }
         pacer.pause_after_batch(100, 300 * MILLI + 20 * MILLI, &stop).await;
         assert_eq!(pacer.batch_size(), 50);
+    }
+
+    #[test]
+    fn the_rate_follows_the_batches() {
+        let (mut rate, mut now) = (Rate::default(), Instant::now());
+        let mut after = |documents, elapsed: Duration| {
+            now += elapsed;
+            rate.observe(documents, now);
+            rate.per_second.round()
+        };
+        // The time before the first batch is unknown.
+        let none = after(100, Duration::ZERO);
+        let first = after(100, 1_000 * MILLI);
+        let faster = after(100, 500 * MILLI);
+        let at_last = (0..50).map(|_| after(100, 500 * MILLI)).last().unwrap();
+        assert_eq!([none, first, faster, at_last], [0.0, 100.0, 120.0, 200.0]);
     }
 
     #[test]
