@@ -1,7 +1,7 @@
-//! `/openapi.json`, and `/docs`: Swagger UI, which shows it.
+//! `/openapi.json`, and Swagger UI at `/docs`, which shows it.
 //!
-//! Everything is in the program and is answered while the services are down. The page asks no other
-//! host for anything; its content security policy would not let it.
+//! Everything is part of the program and available while the services are down. The page loads
+//! nothing from other hosts; its content security policy forbids it.
 
 use std::sync::LazyLock;
 
@@ -11,17 +11,16 @@ use actix_web::{
     web,
 };
 use models::ErrorCode;
-use service_kit::{
-    ApiError,
-    conditional::{ETag, fixed},
-    error::route_not_found,
+use service_kit::web::{
+    conditional::{ETag, static_response},
+    error::ApiError,
     extract::NoQuery,
     openapi::{Responses, add_errors},
-    server::read,
+    routing::{read, route_not_found},
 };
 use utoipa::IntoResponses;
 
-/// A file that is answered as it is.
+/// A static file.
 struct File {
     name: &'static str,
     content_type: &'static str,
@@ -33,22 +32,23 @@ fn file(name: &'static str, content_type: &'static str, body: &'static [u8]) -> 
     File { name, content_type, body, tag: ETag::of(body) }
 }
 
-/// What `build.rs` took out of the archive of Swagger UI.
+/// Includes a file that `build.rs` extracted from the archive of Swagger UI.
 macro_rules! swagger_ui {
     ($name:literal) => {
         include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui/", $name))
     };
 }
 
-/// Written by `just openapi`; a test of `turbulence` compares it with the code.
+/// The description, written by `just openapi`. A test of `turbulence` compares it with the code.
 static DOCUMENT: LazyLock<File> = LazyLock::new(|| {
     file("openapi.json", "application/json", include_bytes!("../../docs/openapi.json"))
 });
 
+/// The page.
 static PAGE: LazyLock<File> =
     LazyLock::new(|| file("docs", "text/html; charset=utf-8", include_bytes!("docs/page.html")));
 
-/// What the page loads.
+/// The files that the page loads.
 static ASSETS: LazyLock<[File; 5]> = LazyLock::new(|| {
     let script = "text/javascript; charset=utf-8";
     [
@@ -60,20 +60,20 @@ static ASSETS: LazyLock<[File; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// What the page may do: run and show its own files, and send requests to this gateway. The pictures
-/// of Swagger UI are in its style sheet.
+/// The permissions of the page: to run and show its own files, and to send requests to this gateway.
+/// The images of Swagger UI are in its style sheet.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 impl File {
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        fixed(request, &self.tag, self.content_type, self.body)
+    fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        static_response(request, &self.tag, self.content_type, self.body)
     }
 }
 
-/// What is answered to a query, and to whoever asks too often.
+/// The errors of an unknown query parameter, and of the rate limit.
 struct OwnErrors;
 
 impl IntoResponses for OwnErrors {
@@ -93,47 +93,47 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(read("/docs/{file}", asset));
 }
 
-/// This description of the API.
+/// Returns this description of the API.
 ///
-/// The same file for every caller. It is answered while the services are away, too.
+/// Every caller gets the same file. It is available while the services are down, too.
 #[utoipa::path(
     get,
     operation_id = "openapi",
     path = "/openapi.json",
     tag = "description",
     params(("If-None-Match" = Option<String>, Header, nullable = false,
-        description = "What the caller has.")),
+        description = "The `ETag` of the version that the caller has.")),
     responses(
         (status = 200, description = "The OpenAPI document.", body = serde_json::Map<String, serde_json::Value>,
             headers(("ETag", description = "The state of the document."))),
-        (status = 304, description = "The document is as it was."),
+        (status = 304, description = "The document has not changed."),
         OwnErrors
     )
 )]
 pub(crate) async fn document(request: HttpRequest, _: NoQuery) -> HttpResponse {
-    DOCUMENT.answer(&request)
+    DOCUMENT.respond(&request)
 }
 
-/// The description as a page to browse and to try.
+/// Returns a page that shows the description and sends requests for trial.
 ///
-/// Sends requests to this gateway, with the token that is entered there. It loads nothing from other
-/// hosts.
+/// The requests go to this gateway, with the token that is entered in the page. The page loads
+/// nothing from other hosts.
 #[utoipa::path(
     get,
     operation_id = "docs",
     path = "/docs",
     tag = "description",
     params(("If-None-Match" = Option<String>, Header, nullable = false,
-        description = "What the caller has.")),
+        description = "The `ETag` of the version that the caller has.")),
     responses(
         (status = 200, description = "The page.", body = String, content_type = "text/html",
             headers(("ETag", description = "The state of the page."))),
-        (status = 304, description = "The page is as it was."),
+        (status = 304, description = "The page has not changed."),
         OwnErrors
     )
 )]
 pub(crate) async fn page(request: HttpRequest, _: NoQuery) -> HttpResponse {
-    let mut response = PAGE.answer(&request);
+    let mut response = PAGE.respond(&request);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
     response
 }
@@ -144,7 +144,7 @@ async fn asset(
     _: NoQuery,
 ) -> Result<HttpResponse, ApiError> {
     match ASSETS.iter().find(|file| file.name == *name) {
-        Some(file) => Ok(file.answer(&request)),
+        Some(file) => Ok(file.respond(&request)),
         None => route_not_found(request).await,
     }
 }

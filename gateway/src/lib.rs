@@ -1,34 +1,32 @@
-//! The gateway: the one address that clients know.
+//! The gateway: the one address that clients use.
 //!
-//! It looks at the first segment of a path, hands the request to a replica of the service that
-//! owns it, and hands the answer back: status, headers and bytes as they are. It keeps no data. A
-//! request passes through the modules in this order:
+//! It finds the service that owns a path by the first segment, forwards the request to a replica of
+//! that service, and returns the response with its status, headers and bytes unchanged. It stores no
+//! data.
 //!
-//! 1. `routes`: answers browsers that ask for permission (`cors`), refuses those who send too much
-//!    and paths that can be read in two ways (`path`), finds the service;
-//! 2. `proxy`: sends the request to a replica (`upstream`) with its `headers` put in order, moves
-//!    both bodies (`relay`), and turns what goes wrong into the one error shape;
-//! 3. `health`, beside them, asks each replica every second how it is, `migrations` sums up how far
-//!    the migrations of its service are; `integrity` joins what the services find wrong;
-//! 4. `docs` answers the description of the API, which `openapi` makes, and a page that shows it.
+//! - `routing` maps paths to services. It answers CORS preflights (`cors`), applies the rate limit,
+//!   and refuses ambiguous paths (`path`).
+//! - `proxy` forwards one request: it selects a replica (`upstream`), rewrites the headers
+//!   (`headers`), copies both bodies (`body`), and turns failures into the one error shape.
+//! - `aggregate` combines the answers of all services: `health` probes each replica every second,
+//!   `migrations` summarises their progress, `integrity` joins their findings.
+//! - `docs` serves the description of the API, which `openapi` assembles, and a page
+//!   that shows it.
 //!
-//! The gateway is the edge: what a client says about where a request came from (`forwarded`,
-//! `x-forwarded-*`) is dropped, and what the gateway sees itself is said instead.
+//! The gateway is the edge of the system: it replaces the headers in which a client claims where a
+//! request came from (`forwarded`, `x-forwarded-*`) by what it sees itself.
+//!
+//! To forward a new path, add its first segment to the table in `routing`.
 
-mod cors;
+mod aggregate;
 mod docs;
-mod headers;
-mod health;
-mod integrity;
-mod migrations;
 mod openapi;
-mod path;
 mod proxy;
-mod relay;
-mod routes;
+mod routing;
 mod startup;
-mod upstream;
+mod timeouts;
 
-pub use cors::InvalidCors;
 pub use openapi::openapi;
-pub use startup::{DEFAULT_PORT, Gateway, StartupError, Timeouts, run};
+pub use routing::cors::InvalidCors;
+pub use startup::{DEFAULT_PORT, Gateway, NAME, StartupError, run};
+pub use timeouts::Timeouts;

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run("gateway", gateway::DEFAULT_PORT, gateway::run).await
+    service_kit::runtime::process::run(gateway::NAME, gateway::DEFAULT_PORT, gateway::run).await
 }

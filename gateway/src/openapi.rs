@@ -1,15 +1,15 @@
-//! The description of everything that the gateway answers: what the services say of themselves,
-//! without what is inside only, and with what the gateway adds.
+//! The description of the API: the services' descriptions without their internal routes, and the
+//! routes of the gateway itself.
 //!
-//! The gateway does not know the services' code. `turbulence openapi`, which is built from all of
-//! them, makes the document once; `just openapi` writes it to `docs/openapi.json`, and the gateway
-//! answers that file.
+//! The gateway is not built from the services' code. `turbulence openapi`, which is built from all of
+//! them, generates the document; `just openapi` writes it to `docs/openapi.json`, and the gateway
+//! serves that file.
 
 use std::collections::BTreeSet;
 
 use models::{ErrorCode, FieldError, IntegrityReport, Problem};
 use serde_json::Value;
-use service_kit::{
+use service_kit::web::{
     health,
     openapi::{Bearer, add_errors, codes_of, operations},
 };
@@ -18,7 +18,11 @@ use utoipa::{
     openapi::{OpenApi, Ref, RefOr},
 };
 
-use crate::{docs, integrity, path::first_segment, routes::is_routed};
+use crate::{
+    aggregate::integrity,
+    docs,
+    routing::{is_routed, path::first_segment},
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -45,11 +49,11 @@ struct Frame;
 )]
 struct Own;
 
-/// What a request meets on its way through the gateway.
-const ON_THE_WAY: [ErrorCode; 3] =
+/// The errors of forwarding a request.
+const FORWARDING_ERRORS: [ErrorCode; 3] =
     [ErrorCode::UpstreamBroken, ErrorCode::UpstreamUnavailable, ErrorCode::UpstreamTimeout];
 
-/// The description of the gateway in front of services that describe themselves so.
+/// Returns the description of the gateway in front of services with these descriptions.
 pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     let mut document = <Frame as utoipa::OpenApi>::openapi();
     for mut service in services {
@@ -58,7 +62,7 @@ pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
             let is_open = path.contains('{');
             for operation in operations(item) {
                 let responses = &mut operation.responses.responses;
-                add_errors(responses, ON_THE_WAY);
+                add_errors(responses, FORWARDING_ERRORS);
                 add_errors(responses, is_open.then_some(ErrorCode::InvalidPath));
             }
         }
@@ -72,7 +76,7 @@ pub fn openapi(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     document
 }
 
-/// Puts each error response there once, under a name of its status and codes.
+/// Moves the error responses to the components, each once, with a name of its status and codes.
 fn share_errors(document: &mut OpenApi) {
     let OpenApi { paths, components, .. } = document;
     let shared = &mut components.get_or_insert_default().responses;
@@ -89,7 +93,7 @@ fn share_errors(document: &mut OpenApi) {
     }
 }
 
-/// Leaves out tags and schemas of which nothing else speaks: those of routes that are inside only.
+/// Removes the tags and schemas that nothing refers to: those of internal routes.
 fn drop_unused(document: &mut OpenApi) {
     let items = document.paths.paths.values_mut();
     let tags: BTreeSet<String> = items
@@ -114,7 +118,7 @@ fn drop_unused(document: &mut OpenApi) {
     components.schemas.retain(|name, _| used.contains(name));
 }
 
-/// The names of the schemas that are referred to.
+/// Returns the names of the schemas that the value refers to.
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(members) => members

@@ -1,4 +1,8 @@
-//! Passes one request on and its answer back.
+//! Forwards one request to a replica of a service, and returns its response.
+
+pub(crate) mod body;
+mod headers;
+pub(crate) mod upstream;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,7 +11,7 @@ use std::{
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    body::{self, BodyStream, BoxBody, SizedStream},
+    body::{BodyStream, BoxBody, None as NoBody, SizedStream},
     error::PayloadError,
     http::{
         StatusCode,
@@ -21,64 +25,68 @@ use reqwest::{
     Body, Client, Method, Request,
     header::{self, HeaderMap, HeaderValue},
 };
-use service_kit::{ApiError, http::inject_trace, server::RequestId};
+use service_kit::{
+    runtime::error_chain::one_line,
+    web::{error::ApiError, http_client::inject_trace, request_id::RequestId},
+};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::{
-    Timeouts,
-    headers::{self, Arrival},
-    relay::{BrokenOff, Relay, Stopped, pump, relay},
-    upstream::{Finding, Replica, Upstream},
+use self::{
+    body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
+    headers::RequestOrigin,
+    upstream::{ProbeResult, Replica, Upstream},
 };
+use crate::timeouts::Timeouts;
 
-/// When a client may try again that met no replica: they are probed every second.
+/// The value of `Retry-After` if no replica is available: replicas are probed every second.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Sends requests to the services.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) client: Client,
-    /// Where connections to the services live. A worker of the server stops as soon as it has
-    /// nothing left to do itself; connections that it shares with others must outlive it.
+    /// The runtime of the connections to the services. A worker of the server stops as soon as it
+    /// has nothing left to do itself; connections that it shares with others must outlive it.
     pub(crate) runtime: Handle,
     pub(crate) timeouts: Timeouts,
 }
 
-/// What is sent to a service.
-struct Asked<'a> {
+/// A request to a service.
+struct UpstreamRequest<'a> {
     method: Method,
     path: &'a str,
     query: Option<&'a str>,
     headers: HeaderMap,
-    /// Whether another replica may get it that one broke off.
+    /// `true` if another replica may get the request after one closed the connection.
     is_repeatable: bool,
 }
 
-/// What a service answered.
-pub(crate) struct Reply {
+/// The response of a service, and the span of its request.
+pub(crate) struct UpstreamResponse {
     pub(crate) response: reqwest::Response,
     span: Span,
 }
 
-/// Why there is no answer.
+/// The reason why there is no response.
 #[derive(Debug)]
-enum Failure {
-    /// No connection, so that nothing of the request can have arrived.
+enum ProxyError {
+    /// No connection: no part of the request can have arrived.
     NotConnected(reqwest::Error),
-    /// A connection, but no proper answer.
+    /// A connection, but no valid response.
     Broken(reqwest::Error),
-    /// No answer in time.
-    Late,
-    /// The client did not send its request to the end.
-    Client(Stopped<PayloadError>),
-    /// A mistake of ours.
-    Ours(Box<dyn std::error::Error + Send + Sync>),
+    /// No response in time.
+    Timeout,
+    /// The client did not send the whole body.
+    RequestBody(CopyError<PayloadError>),
+    /// A fault of the gateway.
+    Internal(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Proxy {
-    /// Lets a replica of the service answer. The path has passed [`crate::path::check`].
+    /// Forwards a request to a replica of the service. The path has passed
+    /// [`crate::routing::path::check`].
     pub(crate) async fn forward(
         &self,
         request: &HttpRequest,
@@ -86,7 +94,7 @@ impl Proxy {
         upstream: &Upstream,
     ) -> Result<HttpResponse, ApiError> {
         let uri = request.uri();
-        let asked = Asked {
+        let outgoing = UpstreamRequest {
             method: Method::from_bytes(request.method().as_str().as_bytes())
                 .map_err(ApiError::internal)?,
             path: uri.path(),
@@ -95,114 +103,114 @@ impl Proxy {
             is_repeatable: request.method().is_safe() && !has_body(request),
         };
         let upload = Upload::start(request, payload, self.timeouts.body_idle);
-        let (response, span) = self.send(&asked, upload, upstream).await?;
-        self.pass_back(request, response, span).map_err(|failure| failure.explain(upstream))
+        let response = self.send(&outgoing, upload, upstream).await?;
+        self.respond(request, response, upstream)
     }
 
-    /// Asks a replica of the service for something that the client has not asked for by itself,
-    /// with the client's token and ids.
-    pub(crate) async fn ask(
+    /// Fetches a path of the service on behalf of a client, with the client's token and ids.
+    pub(crate) async fn fetch(
         &self,
         request: &HttpRequest,
         path: &str,
         upstream: &Upstream,
-    ) -> Result<Reply, ApiError> {
-        let headers = headers::of_caller(headers_to_service(request));
-        let asked = Asked { method: Method::GET, path, query: None, headers, is_repeatable: true };
-        let (response, span) = self.send(&asked, Upload::none(), upstream).await?;
-        Ok(Reply { response, span })
+    ) -> Result<UpstreamResponse, ApiError> {
+        let headers = headers::caller_headers(headers_to_service(request));
+        let method = Method::GET;
+        let outgoing = UpstreamRequest { method, path, query: None, headers, is_repeatable: true };
+        self.send(&outgoing, Upload::none(), upstream).await
     }
 
-    /// Passes an answer on that was asked for.
-    pub(crate) fn give_back(
+    /// Returns the response of a service as the response to the client.
+    pub(crate) fn respond(
         &self,
         request: &HttpRequest,
-        Reply { response, span }: Reply,
+        response: UpstreamResponse,
         upstream: &Upstream,
     ) -> Result<HttpResponse, ApiError> {
-        self.pass_back(request, response, span).map_err(|failure| failure.explain(upstream))
+        self.response_to_client(request, response).map_err(|error| error.into_api_error(upstream))
     }
 
-    /// Sends to one replica after the other, until one answers.
+    /// Sends a request to one replica after the other, until one responds.
     async fn send(
         &self,
-        asked: &Asked<'_>,
+        request: &UpstreamRequest<'_>,
         mut upload: Upload,
         upstream: &Upstream,
-    ) -> Result<(reqwest::Response, Span), ApiError> {
+    ) -> Result<UpstreamResponse, ApiError> {
         let mut broken = None;
         for replica in upstream.candidates() {
-            match self.attempt(asked, &mut upload, upstream, replica).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::NotConnected(error)) => replica.learn(Finding::Unreachable(error)),
-                // A replica that was killed; the request may have arrived (RFC 9110 §9.2.2).
-                Err(failure @ Failure::Broken(_)) if asked.is_repeatable => broken = Some(failure),
-                Err(failure) => return Err(failure.explain(upstream)),
+            match self.attempt(request, &mut upload, upstream, replica).await {
+                Ok(response) => return Ok(response),
+                Err(ProxyError::NotConnected(error)) => {
+                    replica.record(ProbeResult::Unreachable(error));
+                }
+                // The replica was killed; the request may have arrived (RFC 9110 §9.2.2).
+                Err(error @ ProxyError::Broken(_)) if request.is_repeatable => broken = Some(error),
+                Err(error) => return Err(error.into_api_error(upstream)),
             }
         }
-        Err(broken.map_or_else(|| unavailable(upstream), |failure| failure.explain(upstream)))
+        Err(broken.map_or_else(|| unavailable(upstream), |error| error.into_api_error(upstream)))
     }
 
     async fn attempt(
         &self,
-        asked: &Asked<'_>,
+        request: &UpstreamRequest<'_>,
         upload: &mut Upload,
         upstream: &Upstream,
         replica: &Replica,
-    ) -> Result<(reqwest::Response, Span), Failure> {
-        let span = client_span(asked, upstream, replica);
-        let answer = async {
-            let request = outgoing(asked, upload, replica, &span)?;
+    ) -> Result<UpstreamResponse, ProxyError> {
+        let span = client_span(request, upstream, replica);
+        let response = async {
+            let request = build_request(request, upload, replica, &span)?;
             let sending = self.client.execute(request).instrument(span.clone());
-            // Dropped with this future, when the client leaves.
-            let mut answer = AbortOnDropHandle::new(self.runtime.spawn(sending));
+            // Aborted with this future, when the client disconnects.
+            let mut response = AbortOnDropHandle::new(self.runtime.spawn(sending));
             tokio::select! {
                 biased;
-                // First, because a body that breaks off also breaks the answer.
-                failure = upload.failure(self.timeouts.response_head) => Err(failure),
-                answer = &mut answer => match answer {
+                // First, because an incomplete body also makes the response fail.
+                error = upload.failure(self.timeouts.response_head) => Err(error),
+                response = &mut response => match response {
                     Ok(Ok(response)) => Ok(response),
-                    Ok(Err(error)) if error.is_connect() => Err(Failure::NotConnected(error)),
-                    Ok(Err(error)) => Err(Failure::Broken(error)),
-                    Err(panic) => Err(Failure::ours(panic)),
+                    Ok(Err(error)) if error.is_connect() => Err(ProxyError::NotConnected(error)),
+                    Ok(Err(error)) => Err(ProxyError::Broken(error)),
+                    Err(panic) => Err(ProxyError::internal(panic)),
                 },
             }
         };
-        match answer.await {
-            Ok(response) => Ok((response, span)),
-            Err(failure) => {
+        match response.await {
+            Ok(response) => Ok(UpstreamResponse { response, span }),
+            Err(error) => {
                 span.record("otel.status_code", "ERROR");
-                Err(failure)
+                Err(error)
             }
         }
     }
 
-    fn pass_back(
+    fn response_to_client(
         &self,
         request: &HttpRequest,
-        mut response: reqwest::Response,
-        span: Span,
-    ) -> Result<HttpResponse, Failure> {
+        UpstreamResponse { mut response, span }: UpstreamResponse,
+    ) -> Result<HttpResponse, ProxyError> {
         let status = response.status().as_u16();
         span.record("http.response.status_code", status);
-        let status = StatusCode::from_u16(status).map_err(Failure::ours)?;
+        let status = StatusCode::from_u16(status).map_err(ProxyError::internal)?;
         if status.is_server_error() {
             span.record("otel.status_code", "ERROR");
         }
         let headers = std::mem::take(response.headers_mut());
         let length = content_length(&headers);
-        let mut answer = HttpResponse::new(status);
-        *answer.headers_mut() = headers::to_client(headers);
+        let mut outgoing = HttpResponse::new(status);
+        *outgoing.headers_mut() = headers::to_client(headers);
 
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            // The length, if there is one, is that of another answer (RFC 9110 §8.6).
-            return Ok(answer.set_body(BoxBody::new(body::None::new())));
+            // The length, if there is one, is that of another response (RFC 9110 §8.6).
+            return Ok(outgoing.set_body(BoxBody::new(NoBody::new())));
         }
-        answer.headers_mut().remove(CONTENT_LENGTH);
+        outgoing.headers_mut().remove(CONTENT_LENGTH);
         let body = if request.method() == actix_web::http::Method::HEAD {
             match length {
                 Some(length) => sized(length, stream::empty()),
-                None => BoxBody::new(body::None::new()),
+                None => BoxBody::new(NoBody::new()),
             }
         } else {
             let body = self.download(response, span);
@@ -211,37 +219,37 @@ impl Proxy {
                 None => BoxBody::new(BodyStream::new(body)),
             }
         };
-        Ok(answer.set_body(body))
+        Ok(outgoing.set_body(body))
     }
 
-    /// Starts to move the body of an answer. It ends when the client leaves.
-    fn download(&self, response: reqwest::Response, span: Span) -> Relay {
-        let (inlet, relay) = relay();
+    /// Starts to copy the body of a response. The copy ends when the client disconnects.
+    fn download(&self, response: reqwest::Response, span: Span) -> BodyReceiver {
+        let (sender, body) = body_channel();
         let idle = self.timeouts.body_idle;
-        let moving = async move {
-            match pump(response.bytes_stream(), inlet, idle).await {
+        let copy = async move {
+            match copy_body(response.bytes_stream(), sender, idle).await {
                 Ok(()) => {}
-                Err(stopped @ (Stopped::SinkGone | Stopped::SinkIdle(_))) => {
-                    tracing::debug!("an answer was not read to its end: {stopped}");
+                Err(error @ (CopyError::ReceiverGone | CopyError::ReceiverIdle(_))) => {
+                    tracing::debug!("client did not read the whole response: {error}");
                 }
-                Err(stopped) => {
+                Err(error) => {
                     Span::current().record("otel.status_code", "ERROR");
-                    let cause = service_kit::process::one_line(&stopped);
-                    tracing::warn!(cause, "an answer broke off");
+                    let cause = one_line(&error);
+                    tracing::warn!(cause, "response truncated");
                 }
             }
         };
-        self.runtime.spawn(moving.instrument(span));
-        relay
+        self.runtime.spawn(copy.instrument(span));
+        body
     }
 }
 
-impl Failure {
-    fn ours(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Ours(Box::new(error))
+impl ProxyError {
+    fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Internal(Box::new(error))
     }
 
-    fn explain(self, upstream: &Upstream) -> ApiError {
+    fn into_api_error(self, upstream: &Upstream) -> ApiError {
         let name = upstream.name();
         match self {
             Self::NotConnected(_) => unavailable(upstream),
@@ -249,34 +257,35 @@ impl Failure {
                 let detail = format!("{name} broke the connection before it answered.");
                 ApiError::new(ErrorCode::UpstreamBroken, detail).because(error.without_url())
             }
-            Self::Late => {
+            Self::Timeout => {
                 let detail = format!("{name} did not answer in time.");
                 ApiError::new(ErrorCode::UpstreamTimeout, detail)
             }
-            Self::Client(stopped) => {
-                let detail = format!("The body of the request is not complete: {stopped}.");
+            Self::RequestBody(error) => {
+                let detail = format!("The body of the request is not complete: {error}.");
                 ApiError::new(ErrorCode::BadRequest, detail)
             }
-            Self::Ours(error) => ApiError::internal(error),
+            Self::Internal(error) => ApiError::internal(error),
         }
     }
 }
 
-/// The answer when there is nobody left to ask. Why is in the log since each replica was given up.
+/// Returns the error for a service without an available replica. The log has the reason since each
+/// replica became unhealthy.
 fn unavailable(upstream: &Upstream) -> ApiError {
     let name = upstream.name();
     let detail = format!("{name} is not available at the moment. Try again in a second.");
     ApiError::new(ErrorCode::UpstreamUnavailable, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
 }
 
-/// The body of a client's request on its way.
+/// The body of a client's request, while it is being forwarded.
 #[derive(Debug)]
 struct Upload {
-    /// The body until an attempt starts to send it. One that gets no connection leaves it to the
-    /// next.
-    body: Option<Arc<Mutex<Option<Relay>>>>,
-    /// Moves the body, until it is done.
-    moving: Option<JoinHandle<Result<(), Stopped<PayloadError>>>>,
+    /// The body until an attempt starts to send it. An attempt without a connection leaves it to the
+    /// next one.
+    body: Option<Arc<Mutex<Option<BodyReceiver>>>>,
+    /// The task that copies the body, until it is done.
+    copy: Option<JoinHandle<Result<(), CopyError<PayloadError>>>>,
 }
 
 impl Upload {
@@ -284,46 +293,46 @@ impl Upload {
         if !has_body(request) {
             return Self::none();
         }
-        let (inlet, relay) = relay();
-        // On this thread: the server's bodies cannot leave it.
-        let moving = tokio::task::spawn_local(pump(payload, inlet, idle));
-        Self { body: Some(Arc::new(Mutex::new(Some(relay)))), moving: Some(moving) }
+        let (sender, body) = body_channel();
+        // On this thread, which the server's bodies cannot leave.
+        let copy = tokio::task::spawn_local(copy_body(payload, sender, idle));
+        Self { body: Some(Arc::new(Mutex::new(Some(body)))), copy: Some(copy) }
     }
 
     fn none() -> Self {
-        Self { body: None, moving: None }
+        Self { body: None, copy: None }
     }
 
-    /// The body for one attempt.
+    /// Returns the body for one attempt.
     fn body(&self) -> Option<Body> {
         let body = Arc::clone(self.body.as_ref()?);
         let at_first_poll = async move {
-            body.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(BrokenOff)
+            body.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Truncated)
         };
         Some(Body::wrap_stream(stream::once(at_first_poll).try_flatten()))
     }
 
-    /// Ends when waiting for an answer makes no more sense: the client has not sent all of the
-    /// body, the service does not take it, or has taken it and is silent for `response_head`.
-    async fn failure(&mut self, response_head: Duration) -> Failure {
-        if let Some(moving) = &mut self.moving {
-            match moving.await {
-                Ok(Ok(())) => self.moving = None,
-                Ok(Err(stopped @ (Stopped::Source(_) | Stopped::SourceIdle(_)))) => {
-                    return Failure::Client(stopped);
+    /// Waits until no response can be expected any more: the client has not sent the whole body, the
+    /// service does not take it, or the service has it and is silent for `response_head`.
+    async fn failure(&mut self, response_head: Duration) -> ProxyError {
+        if let Some(copy) = &mut self.copy {
+            match copy.await {
+                Ok(Ok(())) => self.copy = None,
+                Ok(Err(error @ (CopyError::Source(_) | CopyError::SourceIdle(_)))) => {
+                    return ProxyError::RequestBody(error);
                 }
-                Ok(Err(Stopped::SinkIdle(_))) => return Failure::Late,
-                // The connection to the service is gone, or it needs no more to answer.
-                Ok(Err(Stopped::SinkGone)) => self.moving = None,
-                Err(panic) => return Failure::ours(panic),
+                Ok(Err(CopyError::ReceiverIdle(_))) => return ProxyError::Timeout,
+                // The connection to the service is closed, or it needs no more of the body.
+                Ok(Err(CopyError::ReceiverGone)) => self.copy = None,
+                Err(panic) => return ProxyError::internal(panic),
             }
         }
         tokio::time::sleep(response_head).await;
-        Failure::Late
+        ProxyError::Timeout
     }
 }
 
-/// Whether a body follows (RFC 9112 §6.3).
+/// Returns `true` if the request has a body (RFC 9112 §6.3).
 fn has_body(request: &HttpRequest) -> bool {
     let headers = request.headers();
     headers.contains_key(TRANSFER_ENCODING)
@@ -332,23 +341,23 @@ fn has_body(request: &HttpRequest) -> bool {
 
 fn headers_to_service(request: &HttpRequest) -> HeaderMap {
     let extensions = request.extensions();
-    let arrival = Arrival {
+    let origin = RequestOrigin {
         uri: request.uri(),
         peer: request.peer_addr().map(|peer| peer.ip()),
         request_id: extensions.get::<RequestId>(),
     };
-    headers::to_service(request.headers(), &arrival)
+    headers::to_service(request.headers(), &origin)
 }
 
-fn outgoing(
-    asked: &Asked<'_>,
+fn build_request(
+    request: &UpstreamRequest<'_>,
     upload: &Upload,
     replica: &Replica,
     span: &Span,
-) -> Result<Request, Failure> {
-    let url = replica.url(asked.path, asked.query).map_err(Failure::ours)?;
-    let mut outgoing = Request::new(asked.method.clone(), url);
-    outgoing.headers_mut().clone_from(&asked.headers);
+) -> Result<Request, ProxyError> {
+    let url = replica.url(request.path, request.query).map_err(ProxyError::internal)?;
+    let mut outgoing = Request::new(request.method.clone(), url);
+    outgoing.headers_mut().clone_from(&request.headers);
     inject_trace(span, outgoing.headers_mut());
     *outgoing.body_mut() = upload.body();
     if outgoing.body().is_some() && !outgoing.headers().contains_key(header::CONTENT_LENGTH) {
@@ -365,14 +374,14 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 fn sized<S>(length: u64, body: S) -> BoxBody
 where
-    S: stream::Stream<Item = Result<web::Bytes, BrokenOff>> + 'static,
+    S: stream::Stream<Item = Result<web::Bytes, Truncated>> + 'static,
 {
     BoxBody::new(SizedStream::new(length, body))
 }
 
-/// OpenTelemetry semantic conventions, "HTTP client span".
-fn client_span(asked: &Asked<'_>, upstream: &Upstream, replica: &Replica) -> Span {
-    let (method, address) = (&asked.method, replica.address());
+/// Returns a span of OpenTelemetry's semantic conventions, "HTTP client span".
+fn client_span(request: &UpstreamRequest<'_>, upstream: &Upstream, replica: &Replica) -> Span {
+    let (method, address) = (&request.method, replica.address());
     tracing::info_span!(
         "upstream",
         otel.name = format!("{method} {}", upstream.name()),
@@ -382,6 +391,6 @@ fn client_span(asked: &Asked<'_>, upstream: &Upstream, replica: &Replica) -> Spa
         http.response.status_code = Empty,
         server.address = address.host_str(),
         server.port = address.port_or_known_default(),
-        url.path = asked.path,
+        url.path = request.path,
     )
 }

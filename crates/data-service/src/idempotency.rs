@@ -30,10 +30,12 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use service_kit::{
-    ApiError,
-    auth::Caller,
-    clock::Clock,
-    conditional::{ETag, written},
+    auth::caller::Caller,
+    runtime::clock::Clock,
+    web::{
+        conditional::{ETag, write_response},
+        error::ApiError,
+    },
 };
 use tokio::sync::OnceCell;
 
@@ -184,7 +186,7 @@ impl TryFrom<Created> for HttpResponse {
         let Created { body, etag, location } = created;
         let tag = ETag::of(body.as_bytes());
         let body = RawValue::from_string(body).map_err(ApiError::internal)?;
-        let mut response = written(StatusCode::CREATED, &tag, &body)?;
+        let mut response = write_response(StatusCode::CREATED, &tag, &body)?;
         let value = |text| HeaderValue::try_from(text).map_err(ApiError::internal);
         response.headers_mut().insert(ETAG, value(etag)?);
         response.headers_mut().insert(LOCATION, value(location)?);

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use models::{IntegrityFinding, IntegrityRepair, IntegrityReport};
 use serde::Deserialize;
 use service_kit::{
-    ApiError,
-    auth::{Admin, Signed},
-    extract::{NoQuery, Query},
-    server::{read, route},
+    auth::extract::{Admin, Authenticated},
+    web::{
+        error::ApiError,
+        extract::{NoQuery, Query},
+        routing::{read, route},
+    },
 };
 use utoipa::IntoParams;
 
@@ -57,7 +59,7 @@ pub fn routes(config: &mut ServiceConfig) {
     security(("bearer" = []))
 )]
 pub async fn report(
-    _: Signed<Admin, NoQuery>,
+    _: Authenticated<Admin, NoQuery>,
     inspector: Data<dyn Inspect>,
 ) -> Result<Json<IntegrityReport>, ApiError> {
     Ok(Json(IntegrityReport { findings: inspector.inspect().await? }))
@@ -94,7 +96,7 @@ impl Default for Repair {
     security(("bearer" = []))
 )]
 pub async fn repair(
-    Signed(_, query): Signed<Admin, Query<Repair>>,
+    Authenticated(_, query): Authenticated<Admin, Query<Repair>>,
     inspector: Data<dyn Inspect>,
 ) -> Result<Json<IntegrityRepair>, ApiError> {
     let dry_run = query.0.dry_run;

@@ -34,12 +34,17 @@ use mongodb::Database;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use service_kit::{
-    ApiError, Settings,
-    clock::Clock,
-    health::{Health, Report},
-    rate_limit::{Place, RateLimit, rate_limit},
-    server::{self, BindError, read},
-    settings,
+    runtime::{
+        clock::Clock,
+        settings::{self, Settings},
+    },
+    web::{
+        error::ApiError,
+        health::{CheckResult, Health},
+        rate_limit::{NetworkPosition, RateLimit, rate_limit},
+        routing::read,
+        server::{BindError, Server, bind},
+    },
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -107,13 +112,13 @@ impl DataService {
         collections: &'static [&'static str],
         parts: impl FnOnce(&Connection) -> (Engine, Routes),
     ) -> Result<Self, StartupError> {
-        let listener = server::bind(&settings.server)?;
+        let listener = bind(&settings.server)?;
         let address = listener.local_addr()?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
         let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
-        let limits = RateLimit::new(&settings.rate_limit, Place::BehindGateway);
+        let limits = RateLimit::new(&settings.rate_limit, NetworkPosition::BehindGateway);
         Ok(Self { listener, address, drain, connection, collections, engine, limits, routes })
     }
 
@@ -167,7 +172,7 @@ impl DataService {
             }
             result
         };
-        let serving = server::serve(listener, health, drain, stop.clone(), routes);
+        let serving = Server::new(listener, health, drain).run(stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
         connection.close().await;
         migrated?;
@@ -255,13 +260,13 @@ fn health(
         .build(Clock::system())
 }
 
-async fn ping(connection: Connection) -> Report {
+async fn ping(connection: Connection) -> CheckResult {
     match connection.ping().await {
-        Ok(()) => Report::ok(),
+        Ok(()) => CheckResult::ok(),
         Err(error) => {
             let error = DatabaseError::from(error);
             tracing::warn!(%error, "the database does not answer");
-            Report::failed("the database does not answer")
+            CheckResult::failed("the database does not answer")
         }
     }
 }
@@ -279,20 +284,20 @@ fn blocks(status: &Status) -> bool {
     status.blocking && !status.is_settled
 }
 
-fn migrations_report(statuses: &[Status], migrate: Migrate) -> Report {
+fn migrations_report(statuses: &[Status], migrate: Migrate) -> CheckResult {
     if migrate == Migrate::Never {
-        return Report::ok();
+        return CheckResult::ok();
     }
     let report = match statuses.iter().find(|status| blocks(status)) {
-        None => Report::ok(),
+        None => CheckResult::ok(),
         Some(Status { id, state: State::FailedFatal, message, .. }) => {
             let why = message.as_deref().unwrap_or("the log says why");
-            Report::failed(format!("{id} failed: {why}"))
+            CheckResult::failed(format!("{id} failed: {why}"))
         }
         Some(Status { id, message: Some(why), .. }) => {
-            Report::failed(format!("{id} is not applied yet: {why}"))
+            CheckResult::failed(format!("{id} is not applied yet: {why}"))
         }
-        Some(Status { id, .. }) => Report::failed(format!("{id} is not applied yet")),
+        Some(Status { id, .. }) => CheckResult::failed(format!("{id} is not applied yet")),
     };
     let applied = statuses.iter().filter(|status| status.is_settled).count();
     let details = statuses.iter().map(|status| {

@@ -11,7 +11,7 @@ use mongodb::{
     Client, ClientSession,
     error::{Error, ErrorKind},
 };
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::database_error;
 

@@ -57,7 +57,7 @@ pub enum NavVisibility {
 }
 
 /// A section as the API answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Section {
     /// The section's id.
     pub id: ObjectId,
@@ -162,7 +162,7 @@ pub enum PathResolution {
 }
 
 /// The section that a path leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct ResolvedPath {
     /// The section at the longest part of the path that leads to one.
     pub section: Section,
@@ -175,7 +175,7 @@ pub struct ResolvedPath {
 }
 
 /// A section on the way to another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Breadcrumb {
     /// Its id.
     pub id: ObjectId,

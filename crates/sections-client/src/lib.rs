@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
 use reqwest::{Client, Response, StatusCode, Url, header::HeaderMap};
 use serde::de::DeserializeOwned;
-use service_kit::{http, settings::HttpUrl};
+use service_kit::{runtime::settings::url::HttpUrl, web::http_client};
 use tracing::Instrument;
 
 /// How long the service may be silent. It answers from memory; one that takes longer is in
@@ -73,7 +73,7 @@ impl Error {
 impl SectionsClient {
     /// A client for the service at this address.
     pub fn new(base: HttpUrl) -> reqwest::Result<Self> {
-        Ok(Self { http: http::client(READ_TIMEOUT)?, base })
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base })
     }
 
     /// The public section with this slug.
@@ -129,7 +129,7 @@ impl SectionsClient {
             url.full = %url
         );
         let mut headers = HeaderMap::new();
-        http::inject_trace(&span, &mut headers);
+        http_client::inject_trace(&span, &mut headers);
         async {
             let unreachable = |source: reqwest::Error| Error::Unreachable {
                 base: self.base.clone(),

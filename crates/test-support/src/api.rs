@@ -60,7 +60,7 @@ pub struct Api {
 impl Api {
     /// Somebody with the token of the tests.
     pub fn new(url: impl Into<String>) -> Self {
-        let client = service_kit::http::client(PATIENCE).unwrap();
+        let client = service_kit::web::http_client::service_client(PATIENCE).unwrap();
         Self { url: url.into(), client, token: Some(TOKEN) }
     }
 

@@ -6,10 +6,8 @@ use data_service::{DataService, Migrate, StartupError};
 use migrations::Status;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-use service_kit::{
-    Settings,
-    server::local_url,
-    settings::{ENVIRONMENT_PREFIX, Sources},
+use service_kit::runtime::{
+    settings::{ENVIRONMENT_PREFIX, Settings, Sources, url::local_url},
     telemetry::Telemetry,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -137,7 +135,8 @@ impl Service {
 
 /// Status and body of an answer.
 pub async fn get(url: &str, token: Option<&str>) -> (StatusCode, Value) {
-    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();
     let mut request = client.get(url);
     if let Some(token) = token {
         request = request.bearer_auth(token);

@@ -3,12 +3,12 @@
 use std::{io::IsTerminal, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use service_kit::settings::Sources;
+use service_kit::runtime::{process::ServiceOptions, settings::Sources};
 
 /// The content backend of a site whose navigation is data.
 ///
-/// New here? `turbulence up --demo` starts everything with a small example site, a MongoDB of its
-/// own included, and prints what to open next.
+/// New here? `turbulence up --demo` starts everything with a small example site, including a MongoDB
+/// of its own, and prints the addresses to open next.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -23,16 +23,28 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start everything in one process: both services, the gateway and, unless an address is
-    /// given, a MongoDB
+    #[command(flatten)]
+    Operator(OperatorCommand),
+    /// Run only sections-service, as the program `sections-service` does
+    Sections(ServiceOptions),
+    /// Run only content-service, as the program `content-service` does
+    Content(ServiceOptions),
+    /// Run only the gateway, as the program `gateway` does
+    Gateway(ServiceOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Start everything in one process: both services, the gateway and, without `--mongodb-uri`, a
+    /// MongoDB
     Up(Up),
-    /// Load a site's collections into an empty database
+    /// Load the collections of a site into an empty database
     Import(Import),
-    /// Look at the migrations of a database, or run them
+    /// Show, run or undo the migrations of a database
     Migrate(Migrate),
-    /// Print the description of the API (OpenAPI 3.1), as the gateway answers it at /openapi.json
+    /// Print the description of the API (OpenAPI 3.1) that the gateway serves at /openapi.json
     Openapi,
-    /// Say what is wrong with the data and what to do about it; repair what can be
+    /// Check the data for problems, show their remedies, and repair what can be repaired
     Doctor(Doctor),
 }
 
@@ -46,20 +58,20 @@ pub(crate) struct Up {
     /// Port that the gateway listens on [default: 5001]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// First load the files of this folder, as `turbulence import` does, unless the database has
+    /// Load the files of this folder first, as `turbulence import` does, unless the database has
     /// content
     #[arg(long, value_name = "DIR", conflicts_with = "demo")]
     pub(crate) import: Option<PathBuf>,
-    /// First load a small example site, unless the database has content
+    /// Load a small example site first, unless the database has content
     #[arg(long)]
     pub(crate) demo: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Folder with a file for each collection: stories, projects, pages, users, sections. Each as
-    /// *.jsonl, *.ndjson or *.json (MongoDB Extended JSON, what `mongoexport` writes) or *.bson (what
-    /// `mongodump` writes), each also with .gz
+    /// Folder with a file for each collection (stories, projects, pages, users, sections) as *.jsonl,
+    /// *.ndjson or *.json (MongoDB Extended JSON, written by `mongoexport`) or *.bson (written by
+    /// `mongodump`), each optionally followed by .gz
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     #[command(flatten)]
@@ -69,65 +81,65 @@ pub(crate) struct Import {
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Migrate {
-    /// What to do
     #[command(subcommand)]
     pub(crate) action: MigrateAction,
     #[command(flatten)]
     pub(crate) options: MigrateOptions,
 }
 
-/// What the exit codes of `migrate` mean.
+/// The exit codes of `migrate`.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
-  1    failed; one line on standard error says why
-  2    wrong command line, or an id that no migration has
-  3    something is not applied (status --check), or is paused (up)
-  4    the lease was not obtained, is renewed by a process that lives, or has another fence
-  5    the ledger is not what this program wrote: `migrate repair`
-  6    the data is not as it has to be, or documents are set aside
-  7    MongoDB or another service that is needed does not answer
-  130  interrupted at a checkpoint; the next run goes on there";
+  0    success
+  1    failure; the last line on standard error gives the reason
+  2    invalid command line, or unknown id of a migration
+  3    a migration is not applied (status --check) or is paused (up)
+  4    the lease was not acquired, is still renewed by its holder, or has another fence
+  5    the ledger does not match this program: see `migrate repair`
+  6    the data does not have the expected state, or documents are quarantined
+  7    MongoDB or a required service is not available
+  130  interrupted at a checkpoint, from which the next run continues";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateAction {
-    /// Where the migrations stand: what is done, what runs, what waits and for what
+    /// Show the state of every migration, and the reason if one waits
     Status {
-        /// End with exit code 3 if anything is not applied, 5 if ledger and program do not agree,
-        /// 6 if documents are set aside
+        /// Return exit code 3 if a migration is not applied, 5 if the ledger does not match this
+        /// program, 6 if documents are quarantined
         #[arg(long)]
         check: bool,
     },
-    /// What a run would do now, without writing anything
+    /// Show the changes that a run would make, without writing anything
     Plan,
-    /// Apply what is not applied: first of sections, then of content
+    /// Apply the pending migrations, first of sections, then of content
     Up(MigrateUp),
-    /// Undo what migrations wrote, the last one first; refused where that cannot be proven
+    /// Undo the changes of migrations, the last migration first; refused unless the journal proves
+    /// every change
     Down(MigrateDown),
-    /// Compare the data with what has to hold; exit code 6 where it does not
+    /// Check that the data has the expected state; exit code 6 if it does not
     Verify,
-    /// Let no further batch of a migration happen until it is resumed
+    /// Pause a migration before its next batch until it is resumed
     Pause(MigrationId),
-    /// Let a migration that is paused go on where it stopped
+    /// Resume a paused migration from its last checkpoint
     Resume(MigrationId),
-    /// Let a migration that failed, and the documents that it set aside, be tried again
+    /// Retry a failed migration, or the documents that a migration quarantined
     Retry(MigrationId),
-    /// Make ledger and program agree: accept the checksums of this program, begin entries anew that
-    /// cannot be read
+    /// Make the ledger match this program: accept its checksums, and reset entries that cannot be
+    /// read
     Repair,
-    /// Take the lease away from a process that cannot be reached
+    /// Revoke the lease of a process that cannot be reached
     ForceUnlock(ForceUnlock),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateUp {
-    /// Only up to this migration and including it; one of content comes after all of sections
+    /// Stop after this migration; one of content comes after all of sections
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
-    /// As fast as the database can, without leaving time to requests
+    /// Run at full speed, without leaving capacity for requests
     #[arg(long)]
     pub(crate) no_throttle: bool,
-    /// Change no more documents in a second
+    /// Maximum number of documents to change per second
     #[arg(long, value_name = "N")]
     pub(crate) documents_per_second: Option<NonZeroU32>,
 }
@@ -135,7 +147,7 @@ pub(crate) struct MigrateUp {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct MigrateDown {
-    /// Roll back what comes after this migration in its service; it stays applied itself
+    /// Roll back the migrations of the service that come after this one, which stays applied
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
     /// Roll back all migrations of the service that `--service` names
@@ -152,20 +164,20 @@ pub(crate) struct MigrationId {
 
 #[derive(Debug, Args)]
 pub(crate) struct ForceUnlock {
-    /// The fence under which the process holds the lease; `migrate status` shows it
+    /// The fence of the lease; `migrate status` shows it
     #[arg(long, value_name = "N")]
     pub(crate) fence: i64,
-    /// Even from a process that still renews it
+    /// Revoke the lease even if its holder still renews it
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateOptions {
-    /// Only the migrations of this service [default: both]
+    /// Service whose migrations are meant [default: both]
     #[arg(long, value_name = "SERVICE", global = true)]
     pub(crate) service: Option<Service>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -175,27 +187,27 @@ pub(crate) struct MigrateOptions {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_EXIT_CODES)]
 pub(crate) struct Doctor {
-    /// Repair what can be repaired without losing anything: first say what that is, then ask
+    /// Repair what can be repaired without losing data, after showing it and asking
     #[arg(long)]
     pub(crate) repair: bool,
     /// Repair without asking
     #[arg(long, requires = "repair")]
     pub(crate) yes: bool,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) database: Database,
 }
 
-/// What the exit codes of `doctor` mean.
+/// The exit codes of `doctor`.
 const DOCTOR_EXIT_CODES: &str = "\
 Exit codes:
-  0    nothing is wrong, or nothing is any more
-  1    failed; one line on standard error says why
-  2    wrong command line
-  6    something is wrong: the answer says what to do
-  7    MongoDB does not answer
+  0    no problems found, or all repaired
+  1    failure; the last line on standard error gives the reason
+  2    invalid command line
+  6    problems found; the output shows their remedies
+  7    MongoDB is not available
   130  interrupted";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -207,7 +219,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// As its ledger is called.
+    /// Returns the name of the service in its ledger.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sections => "sections",
@@ -215,16 +227,16 @@ impl Service {
         }
     }
 
-    /// Returns the service whose ledger is called so.
-    pub(crate) fn of(name: &str) -> Option<Self> {
+    /// Returns the service with this name in its ledger.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Sections, Self::Content].into_iter().find(|service| service.name() == name)
     }
 }
 
-/// Which database to work on.
+/// The options for the database of a command.
 #[derive(Debug, Args)]
 pub(crate) struct Database {
-    /// Connection string of a MongoDB replica set; without one, a MongoDB is started with its
+    /// Connection string of a MongoDB replica set; without it, the command starts a MongoDB with its
     /// data in the data folder
     #[arg(long, value_name = "URI", global = true)]
     mongodb_uri: Option<String>,
@@ -234,13 +246,14 @@ pub(crate) struct Database {
     /// Folder for the data of the MongoDB that is started, and for the token
     #[arg(long, value_name = "DIR", default_value = ".turbulence", global = true)]
     pub(crate) data_dir: PathBuf,
-    /// Settings file in TOML; the environment and the options beat it
+    /// Settings file in TOML; environment variables and options take precedence
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
-impl Command {
-    /// On a terminal the progress is what a person looks at, and the log is for trouble.
+impl OperatorCommand {
+    /// Returns the log filter that applies without `RUST_LOG`. On a terminal the progress is shown,
+    /// so that only errors are logged.
     pub(crate) fn default_log_filter(&self) -> &'static str {
         match (self, std::io::stderr().is_terminal()) {
             (_, true) => "error",
@@ -251,7 +264,7 @@ impl Command {
 }
 
 impl Database {
-    /// Where the settings come from, with the options of the command line.
+    /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = Sources { file: self.config.clone(), ..Sources::from_environment() };
         let given = [("mongodb.uri", &self.mongodb_uri), ("mongodb.database", &self.database)];
@@ -263,7 +276,7 @@ impl Database {
 }
 
 impl Migrate {
-    /// Where the settings come from, with the options of the command line.
+    /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = self.options.database.sources();
         if let MigrateAction::Up(up) = &self.action {
@@ -275,7 +288,7 @@ impl Migrate {
         sources
     }
 
-    /// Whether a limit on the rate that the settings have is not to hold.
+    /// Returns `true` if the options override a rate limit of the settings.
     pub(crate) fn is_unlimited(&self) -> bool {
         let MigrateAction::Up(up) = &self.action else { return false };
         up.no_throttle && up.documents_per_second.is_none()
@@ -283,7 +296,7 @@ impl Migrate {
 }
 
 impl Up {
-    /// Where the settings come from, with the options of the command line.
+    /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = self.database.sources();
         sources.command_line.extend(self.host.clone().map(|host| ("server.host", host)));

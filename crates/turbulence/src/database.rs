@@ -1,4 +1,4 @@
-//! The database that a command works on: the one that is configured, or a MongoDB of its own.
+//! The database of a command: the configured one, or a MongoDB that the command starts.
 
 use std::{
     path::Path,
@@ -9,54 +9,54 @@ use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use service_kit::{Settings, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    cli::{self, Service},
-    failure::Failure,
-    progress,
-};
+use crate::{cli, collections::collections, error::Error, progress};
 
-/// How long a command waits for a database that is away, or for a primary to be elected.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// Time that a command waits for an unreachable database or for the election of a primary. An
+/// election takes up to 12 seconds by default (MongoDB manual, "Replica Set Elections").
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A database that can be used, and the server behind it if that was started for it.
+/// Interval between two attempts to reach the database.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A usable database.
 pub(crate) struct Database {
     pub(crate) connection: Connection,
-    /// The settings, with the address of the database.
+    /// The settings, including the address of the database.
     pub(crate) settings: Settings,
+    /// The server, if this command started it.
     mongod: Option<LocalMongod>,
 }
 
 impl Database {
-    /// The database that the options and settings describe.
+    /// Opens the database that the options and settings describe.
     pub(crate) async fn open(
         options: &cli::Database,
         shutdown: &CancellationToken,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         Self::open_with(&options.data_dir, options.sources(), shutdown).await
     }
 
-    /// The database that the settings describe; without an address among them, that of a MongoDB
-    /// which is started with its data in `data_dir`. Nobody has to wait for it: `shutdown` gives it
-    /// up.
+    /// Opens the database that the settings describe. If they contain no address, starts a MongoDB
+    /// with its data in `data_dir`. `shutdown` cancels the attempt.
     pub(crate) async fn open_with(
         data_dir: &Path,
         sources: Sources,
         shutdown: &CancellationToken,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         tokio::select! {
             opened = Self::connect(data_dir, sources) => opened,
-            () = shutdown.cancelled() => Err(Failure::Interrupted),
+            () = shutdown.cancelled() => Err(Error::Interrupted),
         }
     }
 
-    async fn connect(data_dir: &Path, mut sources: Sources) -> Result<Self, Failure> {
+    async fn connect(data_dir: &Path, mut sources: Sources) -> Result<Self, Error> {
         let mongod = if sources.set("mongodb.uri")? {
             None
         } else {
-            // What is wrong with the other settings should not wait for a server to start.
+            // Errors in the other settings are reported before a server is started.
             Settings::load(gateway::DEFAULT_PORT, &sources)?;
             let spinner = progress::spinner("Starting MongoDB");
             let data = DataDir::Persistent(data_dir.to_owned());
@@ -69,18 +69,22 @@ impl Database {
         let settings = Settings::load(gateway::DEFAULT_PORT, &sources)?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, "turbulence").await?;
-        wait_for(&connection).await?;
+        wait_until_usable(&connection).await?;
         Ok(Self { connection, settings, mongod })
     }
 
-    /// Refuses a database in which a collection of a site is a view, capped or a time series:
-    /// documents in it cannot be changed, and each command would fail later and in other words.
-    pub(crate) async fn check_collections(&self, names: &[&str]) -> Result<(), Failure> {
-        let found = unsuitable_collections(self.connection.database(), names).await?;
+    /// Checks that no collection of the service, or of all services, is a view, capped or a time
+    /// series, whose documents cannot be changed.
+    pub(crate) async fn check_collections(
+        &self,
+        service: Option<cli::Service>,
+    ) -> Result<(), Error> {
+        let names = collections(service);
+        let found = unsuitable_collections(self.connection.database(), &names).await?;
         Ok(refuse_unsuitable(found)?)
     }
 
-    /// What to tell a person about where the data is.
+    /// Describes the location of the data for a person.
     pub(crate) fn describe(&self, data_dir: &Path) -> String {
         let (addresses, name) = (self.connection.addresses(), &self.settings.mongodb.database);
         match &self.mongod {
@@ -91,7 +95,7 @@ impl Database {
         }
     }
 
-    /// Returns the ways to load an import although this database has content.
+    /// Describes the ways to load an import although this database has content.
     pub(crate) fn start_over(&self, data_dir: &Path) -> String {
         let other = "into another database with `--database NAME`";
         match &self.mongod {
@@ -113,8 +117,8 @@ impl Database {
         }
     }
 
-    /// Closes the connections and stops the server that was started.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
+    /// Closes the connections, and stops the server if this command started it.
+    pub(crate) async fn close(self) -> Result<(), Error> {
         self.connection.close().await;
         match self.mongod {
             Some(mongod) => Ok(mongod.stop().await?),
@@ -123,7 +127,7 @@ impl Database {
     }
 }
 
-/// A word for a shell, in quotation marks if it needs them.
+/// Quotes a word for a shell if it has to be quoted.
 fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
@@ -132,19 +136,8 @@ fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Returns the collections of an existing site that a service writes to, or that both do.
-pub(crate) fn collections(only: Option<Service>) -> Vec<&'static str> {
-    let of_sections = sections_service::COLLECTIONS.iter();
-    let of_content = content_service::COLLECTIONS.iter();
-    match only {
-        Some(Service::Sections) => of_sections.copied().collect(),
-        Some(Service::Content) => of_content.copied().collect(),
-        None => of_sections.chain(of_content).copied().collect(),
-    }
-}
-
-/// Waits until the server can be used, if waiting can help.
-async fn wait_for(connection: &Connection) -> Result<(), DeploymentError> {
+/// Waits until the server is usable. Returns an error at once if waiting cannot resolve it.
+async fn wait_until_usable(connection: &Connection) -> Result<(), DeploymentError> {
     let began = Instant::now();
     let mut spinner = None;
     loop {
@@ -152,13 +145,13 @@ async fn wait_for(connection: &Connection) -> Result<(), DeploymentError> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if !error.is_transient() || began.elapsed() > PATIENCE {
+        if !error.is_transient() || began.elapsed() > CONNECT_TIMEOUT {
             return Err(error);
         }
         spinner.get_or_insert_with(|| {
             let addresses = connection.addresses();
             progress::spinner(format!("Waiting for MongoDB at {addresses}"))
         });
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(CONNECT_INTERVAL).await;
     }
 }

@@ -1,5 +1,5 @@
-//! `turbulence doctor`: what is wrong with the data, without running services, and mending what
-//! can be mended without losing anything.
+//! `turbulence doctor`: checks the data for problems without running services, and repairs those
+//! that can be repaired without losing data.
 
 use std::{
     io::{self, IsTerminal},
@@ -13,40 +13,35 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer,
-    cli::Doctor,
-    database::{Database, collections},
-    failure::Failure,
-    lines::Lines,
-    report,
-    sections::Sections,
+    cli::Doctor, database::Database, error::Error, lines::Lines, output::Output, render,
+    sections_server::SectionsServer,
 };
 
-/// Who looks at the data of a service.
+/// The inspector of a service's data, with the name of the service.
 type Inspector = (&'static str, Arc<dyn Inspect>);
 
-/// What is wrong with the data of each service.
-type Found = Vec<(&'static str, Vec<IntegrityFinding>)>;
+/// The findings of every service.
+type Findings = Vec<(&'static str, Vec<IntegrityFinding>)>;
 
-/// The answer about a service.
+/// The output for a service in JSON.
 #[derive(Serialize)]
-struct OfService<'a> {
+struct ServiceReport<'a> {
     #[serde(flatten)]
     report: IntegrityReport,
-    /// Only where a repair was asked for.
+    /// The repair, if `--repair` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     repair: Option<&'a IntegrityRepair>,
 }
 
-/// Runs the command.
+/// Runs `turbulence doctor`.
 pub(crate) async fn run(
     arguments: &Doctor,
     shutdown: CancellationToken,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, &shutdown).await?;
-    let mut answer = Answer::default();
-    let result = with_database(arguments, &database, &mut answer, &shutdown).await;
-    answer.print(arguments.json);
+    let mut output = Output::default();
+    let result = with_database(arguments, &database, &mut output, &shutdown).await;
+    output.print(arguments.json);
     let closed = database.close().await;
     result?;
     closed?;
@@ -56,19 +51,19 @@ pub(crate) async fn run(
 async fn with_database(
     arguments: &Doctor,
     database: &Database,
-    answer: &mut Answer,
+    output: &mut Output,
     shutdown: &CancellationToken,
-) -> Result<(), Failure> {
-    database.check_collections(&collections(None)).await?;
+) -> Result<(), Error> {
+    database.check_collections(None).await?;
     let sections = sections_service::bind(&database.settings.on_loopback()).await?;
-    let sections = Sections::start(sections);
+    let sections = SectionsServer::start(sections);
     let result = async {
         let client = content_service::sections_client(sections.url())?;
         let inspectors = [
             ("sections", sections_service::inspector(&database.connection)),
             ("content", content_service::inspector(&database.connection, &client)),
         ];
-        examine(arguments, &inspectors, answer, shutdown).await
+        examine(arguments, &inspectors, output, shutdown).await
     };
     let result = result.await;
     sections.stop().await;
@@ -78,40 +73,57 @@ async fn with_database(
 async fn examine(
     arguments: &Doctor,
     inspectors: &[Inspector],
-    answer: &mut Answer,
+    output: &mut Output,
     shutdown: &CancellationToken,
-) -> Result<(), Failure> {
-    let mut found = look(inspectors, shutdown).await?;
+) -> Result<(), Error> {
+    let mut findings = inspect(inspectors, shutdown).await?;
     let mut repairs = Vec::new();
     if arguments.repair {
-        let dry_run = !(arguments.yes || is_agreed(arguments, &found, shutdown).await?);
-        repairs = mend(inspectors, &found, dry_run).await?;
+        let dry_run = !(arguments.yes || is_confirmed(arguments, &findings, shutdown).await?);
+        repairs = repair(inspectors, &findings, dry_run).await?;
         if !dry_run {
-            // Not to be interrupted: what was done is said.
-            found = look(inspectors, &CancellationToken::new()).await?;
+            // Not interruptible, so that the result of the repair is printed.
+            findings = inspect(inspectors, &CancellationToken::new()).await?;
         }
     }
-    let is_sound = found.iter().all(|(_, findings)| findings.is_empty());
-    let (before, after) = said_of(&repairs, is_sound);
-    answer.say(&before);
-    for (place, (service, findings)) in found.into_iter().enumerate() {
-        let text = report::findings(service, &findings);
+    let is_sound = findings.iter().all(|(_, findings)| findings.is_empty());
+    let (before, after) = repair_text(&repairs, is_sound);
+    output.add_text(&before);
+    for (place, (service, findings)) in findings.into_iter().enumerate() {
+        let text = render::findings(service, &findings);
         let report = IntegrityReport { findings };
-        answer.add(service, &text, OfService { report, repair: repairs.get(place) });
+        output.add(service, &text, ServiceReport { report, repair: repairs.get(place) });
     }
-    answer.say(&after);
-    if is_sound { Ok(()) } else { Err(Failure::Unsound) }
+    output.add_text(&after);
+    if is_sound { Ok(()) } else { Err(Error::Unsound) }
 }
 
-/// Repairs what can be repaired, or says what that would be. It ends by itself, and what it has
-/// begun it ends.
-async fn mend(
+async fn inspect(
     inspectors: &[Inspector],
-    found: &Found,
+    shutdown: &CancellationToken,
+) -> Result<Findings, Error> {
+    let inspecting = async {
+        let mut all = Vec::new();
+        for (service, inspector) in inspectors {
+            all.push((*service, inspector.inspect().await?));
+        }
+        Ok(all)
+    };
+    tokio::select! {
+        all = inspecting => all,
+        () = shutdown.cancelled() => Err(Error::Interrupted),
+    }
+}
+
+/// Repairs the repairable findings, or returns them unchanged in a dry run. A repair that has begun is
+/// not interrupted.
+async fn repair(
+    inspectors: &[Inspector],
+    findings: &Findings,
     dry_run: bool,
-) -> Result<Vec<IntegrityRepair>, Failure> {
+) -> Result<Vec<IntegrityRepair>, Error> {
     let mut repairs = Vec::new();
-    for ((_, inspector), (_, findings)) in inspectors.iter().zip(found) {
+    for ((_, inspector), (_, findings)) in inspectors.iter().zip(findings) {
         let mut repaired = if dry_run { findings.clone() } else { inspector.repair().await? };
         repaired.retain(|finding| finding.repairable);
         repairs.push(IntegrityRepair { dry_run, repaired });
@@ -119,70 +131,52 @@ async fn mend(
     Ok(repairs)
 }
 
-async fn look(inspectors: &[Inspector], shutdown: &CancellationToken) -> Result<Found, Failure> {
-    let looking = async {
-        let mut found = Vec::new();
-        for (service, inspector) in inspectors {
-            found.push((*service, inspector.inspect().await?));
+/// Returns the text about the repairs that precedes the remaining findings, and the one that follows
+/// them.
+fn repair_text(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
+    let repaired = render::repairs(repairs.iter().flat_map(|repair| &repair.repaired));
+    let (mut before, mut after) = (Lines::default(), Lines::default());
+    match (repairs.first().map(|repair| repair.dry_run), repaired.is_empty()) {
+        (Some(false), false) => {
+            _ = writeln!(before, "Repaired; `section_repairs` has copies of the old documents:");
+            before.append(&repaired);
+            before.blank();
         }
-        Ok(found)
-    };
-    tokio::select! {
-        found = looking => found,
-        () = shutdown.cancelled() => Err(Failure::Interrupted),
+        (Some(true), true) if !is_sound => {
+            after.blank();
+            _ = writeln!(after, "None of the problems can be repaired without losing data.");
+        }
+        (Some(true), false) => {
+            after.blank();
+            _ = writeln!(after, "Nothing was changed. `turbulence doctor --repair --yes` repairs:");
+            after.append(&repaired);
+        }
+        _ => {}
     }
+    (before, after)
 }
 
-/// What is said of repairs before and after what is wrong: what was done, or what would be and how
-/// to have it done.
-fn said_of(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
-    let lines = report::repairs(repairs.iter().flat_map(|repair| &repair.repaired));
-    match (repairs.first(), lines.is_empty()) {
-        (Some(IntegrityRepair { dry_run: false, .. }), false) => {
-            let mut text = Lines::default();
-            _ = writeln!(text, "Repaired; what was there is in `section_repairs`:");
-            text.append(&lines);
-            text.blank();
-            (text, Lines::default())
-        }
-        (Some(IntegrityRepair { dry_run: true, .. }), true) if !is_sound => {
-            let mut text = Lines::default();
-            text.blank();
-            _ = writeln!(text, "Nothing of it can be repaired without losing something.");
-            (Lines::default(), text)
-        }
-        (Some(IntegrityRepair { dry_run: true, .. }), false) => {
-            let mut text = Lines::default();
-            text.blank();
-            _ = writeln!(text, "Nothing was changed. `--repair --yes` repairs:");
-            text.append(&lines);
-            (Lines::default(), text)
-        }
-        _ => Default::default(),
-    }
-}
-
-/// Whether a person at a terminal says that it is to be repaired.
-async fn is_agreed(
+/// Asks a person at a terminal to confirm the repair. Returns `false` without a terminal.
+async fn is_confirmed(
     arguments: &Doctor,
-    found: &Found,
+    findings: &Findings,
     shutdown: &CancellationToken,
-) -> Result<bool, Failure> {
-    let repairs = report::repairs(found.iter().flat_map(|(_, findings)| findings));
+) -> Result<bool, Error> {
+    let repairs = render::repairs(findings.iter().flat_map(|(_, findings)| findings));
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     if repairs.is_empty() || arguments.json || !is_terminal {
         return Ok(false);
     }
-    let mut text = Lines::from(format_args!("What can be repaired:"));
+    let mut text = Lines::from(format_args!("These problems can be repaired:"));
     text.append(&repairs);
-    text.ask("Repair that? [y/N] ");
+    text.print_question("Repair them? [y/N] ");
     let mut line = String::new();
     let reading =
         tokio::task::spawn_blocking(move || io::stdin().read_line(&mut line).map(|_| line));
-    let said = tokio::select! {
-        said = reading => said,
-        () = shutdown.cancelled() => return Err(Failure::Interrupted),
+    let answer = tokio::select! {
+        answer = reading => answer,
+        () = shutdown.cancelled() => return Err(Error::Interrupted),
     };
-    let said = said.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(matches!(said.trim(), "y" | "Y" | "yes"))
+    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

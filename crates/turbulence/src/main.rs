@@ -1,31 +1,33 @@
-//! `turbulence`: the whole system in one process, and the operator's commands.
+//! `turbulence`: the whole system in one process, each of its services, and the operator's commands.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "`lines` escapes what is printed")]
 
-mod answer;
 mod cli;
+mod collections;
 mod database;
 mod doctor;
-mod failure;
+mod error;
 mod import;
 mod lines;
 mod migrate;
 mod openapi;
+mod output;
 mod progress;
-mod report;
-mod sections;
-mod settling;
+mod render;
+mod sections_server;
+mod service;
 mod up;
+mod wait;
 
 use std::process::ExitCode;
 
-use service_kit::{
+use service_kit::runtime::{
     process::{fail, parse_arguments, shutdown_on_signal},
     telemetry::Telemetry,
 };
 use tokio::runtime::Runtime;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, OperatorCommand};
 
 fn main() -> ExitCode {
     let Cli { command } = parse_arguments();
@@ -34,28 +36,37 @@ fn main() -> ExitCode {
         Err(error) => return fail("turbulence", &error),
     };
     let exit_code = runtime.block_on(run(command));
-    // The runtime would drop its tasks one after the other, and a task of the MongoDB driver panics
-    // when another one that it needs is gone. The end of the process takes all of them at once.
+    // Dropping the runtime would drop its tasks one by one, and a task of the MongoDB driver panics
+    // if another one that it needs is gone. The end of the process drops all of them at once.
     std::mem::forget(runtime);
     exit_code
 }
 
 async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Sections(options) => service::sections(options).await,
+        Command::Content(options) => service::content(options).await,
+        Command::Gateway(options) => service::gateway(options).await,
+        Command::Operator(command) => run_operator(command).await,
+    }
+}
+
+async fn run_operator(command: OperatorCommand) -> ExitCode {
     let telemetry = match Telemetry::start("turbulence", command.default_log_filter()) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail("turbulence", &error),
     };
     let shutdown = shutdown_on_signal();
     let result = match &command {
-        Command::Up(arguments) => up::run(arguments, shutdown).await,
-        Command::Import(arguments) => import::run(arguments, shutdown).await,
-        Command::Migrate(arguments) => migrate::run(arguments, shutdown).await,
-        Command::Openapi => openapi::print(),
-        Command::Doctor(arguments) => doctor::run(arguments, shutdown).await,
+        OperatorCommand::Up(arguments) => up::run(arguments, shutdown).await,
+        OperatorCommand::Import(arguments) => import::run(arguments, shutdown).await,
+        OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
+        OperatorCommand::Openapi => openapi::print(),
+        OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,
     };
-    let exit_code = result.unwrap_or_else(|failure| {
-        fail("turbulence", &failure);
-        failure.exit_code()
+    let exit_code = result.unwrap_or_else(|error| {
+        fail("turbulence", &error);
+        error.exit_code()
     });
     telemetry.flush().await;
     exit_code

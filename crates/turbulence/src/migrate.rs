@@ -1,39 +1,38 @@
-//! `turbulence migrate`: looking at the migrations of a database, running them, and what else
-//! operators do about them.
+//! `turbulence migrate`: shows, runs and undoes the migrations of a database.
 
 mod engines;
-mod look;
+mod inspect;
 mod operate;
 mod run;
 
 use std::process::ExitCode;
 
-use service_kit::Settings;
+use service_kit::runtime::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::Answer,
     cli::{Migrate, MigrateAction},
-    database::{Database, collections},
-    failure::Failure,
-    sections::Sections,
+    database::Database,
+    error::Error,
+    output::Output,
+    sections_server::SectionsServer,
 };
 use engines::Engines;
 
-/// Runs the command.
+/// Runs `turbulence migrate`.
 pub(crate) async fn run(
     arguments: &Migrate,
     shutdown: CancellationToken,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, Error> {
     let data_dir = &arguments.options.database.data_dir;
     let mut database = Database::open_with(data_dir, arguments.sources(), &shutdown).await?;
     if arguments.is_unlimited() {
         database.settings.migrations.documents_per_second = None;
     }
-    let mut answer = Answer::default();
-    let result = with_database(&database, arguments, &mut answer, &shutdown).await;
-    // What was found out is said, however the command ends.
-    answer.print(arguments.options.json);
+    let mut output = Output::default();
+    let result = with_database(&database, arguments, &mut output, &shutdown).await;
+    // Results that precede an error are printed, too.
+    output.print(arguments.options.json);
     let closed = database.close().await;
     result?;
     closed?;
@@ -43,21 +42,21 @@ pub(crate) async fn run(
 async fn with_database(
     database: &Database,
     arguments: &Migrate,
-    answer: &mut Answer,
+    output: &mut Output,
     shutdown: &CancellationToken,
-) -> Result<(), Failure> {
-    let names = collections(arguments.options.service);
+) -> Result<(), Error> {
+    let service = arguments.options.service;
     if matches!(
         arguments.action,
         MigrateAction::Plan | MigrateAction::Verify | MigrateAction::Up(_)
     ) {
-        database.check_collections(&names).await?;
+        database.check_collections(service).await?;
     }
     let settings = database.settings.on_loopback();
-    let sections = sections(&settings, &arguments.action).await?;
-    let url = sections.as_ref().map_or(&settings.sections.url, Sections::url);
-    let engines = Engines::new(&database.connection, &settings, url, arguments.options.service)?;
-    let result = act(&arguments.action, &engines, answer, shutdown).await;
+    let sections = start_sections(&settings, &arguments.action).await?;
+    let url = sections.as_ref().map_or(&settings.sections.url, SectionsServer::url);
+    let engines = Engines::new(&database.connection, &settings, url, service)?;
+    let result = act(&arguments.action, &engines, output, shutdown).await;
     if let Some(sections) = sections {
         sections.stop().await;
     }
@@ -67,46 +66,46 @@ async fn with_database(
 async fn act(
     action: &MigrateAction,
     engines: &Engines,
-    answer: &mut Answer,
+    output: &mut Output,
     shutdown: &CancellationToken,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let acting = async {
         match action {
-            MigrateAction::Status { check } => look::status(engines, *check, answer).await,
-            MigrateAction::Plan => look::plan(engines, answer).await,
-            MigrateAction::Verify => look::verify(engines, answer).await,
-            MigrateAction::Up(up) => run::up(engines, up, answer, shutdown).await,
-            MigrateAction::Down(down) => run::down(engines, down, answer, shutdown).await,
-            MigrateAction::Pause(it) => operate::pause(engines, &it.id, answer).await,
-            MigrateAction::Resume(it) => operate::resume(engines, &it.id, answer).await,
-            MigrateAction::Retry(it) => operate::retry(engines, &it.id, answer).await,
-            MigrateAction::Repair => operate::repair(engines, answer).await,
-            MigrateAction::ForceUnlock(it) => operate::force_unlock(engines, it, answer).await,
+            MigrateAction::Status { check } => inspect::status(engines, *check, output).await,
+            MigrateAction::Plan => inspect::plan(engines, output).await,
+            MigrateAction::Verify => inspect::verify(engines, output).await,
+            MigrateAction::Up(up) => run::up(engines, up, output, shutdown).await,
+            MigrateAction::Down(down) => run::down(engines, down, output, shutdown).await,
+            MigrateAction::Pause(it) => operate::pause(engines, &it.id, output).await,
+            MigrateAction::Resume(it) => operate::resume(engines, &it.id, output).await,
+            MigrateAction::Retry(it) => operate::retry(engines, &it.id, output).await,
+            MigrateAction::Repair => operate::repair(engines, output).await,
+            MigrateAction::ForceUnlock(it) => operate::force_unlock(engines, it, output).await,
         }
     };
     match action {
-        // Nothing is lost with it.
+        // They only read, so that they can be interrupted at any time.
         MigrateAction::Status { .. } | MigrateAction::Plan | MigrateAction::Verify => {
             tokio::select! {
                 result = acting => result,
-                () = shutdown.cancelled() => Err(Failure::Interrupted),
+                () = shutdown.cancelled() => Err(Error::Interrupted),
             }
         }
-        // They end by themselves: at a checkpoint, or at once.
+        // `up` and `down` stop at a checkpoint, and the others are short.
         _ => acting.await,
     }
 }
 
-/// A sections-service, if the command needs one.
-async fn sections(
+/// Starts a sections-service if the action needs one.
+async fn start_sections(
     settings: &Settings,
     action: &MigrateAction,
-) -> Result<Option<Sections>, Failure> {
+) -> Result<Option<SectionsServer>, Error> {
     let service = match action {
-        // What content would be linked to after the sections' own migrations.
+        // A plan of content depends on the sections that the migrations of sections would create.
         MigrateAction::Plan => sections_service::bind_preview(settings).await?,
         MigrateAction::Up(_) | MigrateAction::Verify => sections_service::bind(settings).await?,
         _ => return Ok(None),
     };
-    Ok(Some(Sections::start(service)))
+    Ok(Some(SectionsServer::start(service)))
 }

@@ -1,4 +1,4 @@
-//! Showing how far long work has come: bars on a terminal, lines in the log elsewhere.
+//! The progress of long work: bars on a terminal, log lines elsewhere.
 
 use std::{
     borrow::Cow,
@@ -9,22 +9,22 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use migrations::{Progress, State, Status, ThrottledBy};
-use service_kit::printable::printable;
+use service_kit::runtime::printable::printable;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
-use crate::report;
+use crate::render;
 
-/// How often a line is logged where there is no terminal.
+/// Interval between log lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a sign of life moves.
+/// Interval between two frames of a spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A sign of life for work of unknown length, gone when it is dropped. Shows nothing where there is
-/// no terminal.
+/// Shows a spinner for work of unknown length until it is dropped. Without a terminal it shows
+/// nothing.
 pub(crate) fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     let message = printable(&message.into()).into_owned();
     let spinner = ProgressBar::new_spinner().with_message(message);
@@ -33,7 +33,7 @@ pub(crate) fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     spinner
 }
 
-/// A bar for bytes that are read.
+/// Shows a bar for bytes that are read.
 pub(crate) fn bytes(what: &str, total: u64) -> ProgressBar {
     let template = "{msg:<32} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     bar(total, template).with_message(what.to_owned())
@@ -45,8 +45,8 @@ fn bar(total: u64, template: &str) -> ProgressBar {
     ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_style(style)
 }
 
-/// Shows how far the migrations of a service are while `work` is done.
-pub(crate) async fn beside<T>(
+/// Shows the progress of the migrations of a service while `work` runs, and returns its result.
+pub(crate) async fn show_while<T>(
     service: &str,
     mut statuses: watch::Receiver<Vec<Status>>,
     work: impl Future<Output = T>,
@@ -59,18 +59,19 @@ pub(crate) async fn beside<T>(
         let all = statuses.borrow_and_update().clone();
         display.show(service, &all);
         tokio::select! {
-            done = &mut work => return done,
+            result = &mut work => return result,
             Ok(()) = statuses.changed() => {}
-            // A line is due although nothing moves.
+            // Log lines are also written while nothing changes.
             _ = ticks.tick() => {}
         }
     }
 }
 
-/// What is on the screen about the migrations of a service. Gone when it is dropped.
+/// The display of the migrations of a service. Dropping it clears the screen.
 struct Display {
+    /// `None` if there is no terminal.
     bars: Option<MultiProgress>,
-    /// By step.
+    /// The bar of each running step.
     running: HashMap<String, ProgressBar>,
     waiting: Option<ProgressBar>,
     last_line: Option<Instant>,
@@ -83,19 +84,24 @@ impl Display {
     }
 
     fn show(&mut self, service: &str, statuses: &[Status]) {
-        let running =
-            statuses.iter().filter_map(|status| Some((status, status.progress.as_ref()?)));
-        let Some(bars) = self.bars.clone() else {
-            if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-                for (status, progress) in running {
+        match self.bars.clone() {
+            Some(bars) => {
+                self.show_running(&bars, service, statuses);
+                self.show_waiting(&bars, service, statuses);
+            }
+            None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
+                for (status, progress) in running(statuses) {
                     self.last_line = Some(Instant::now());
                     log(service, status.id, progress);
                 }
             }
-            return;
-        };
+            None => {}
+        }
+    }
+
+    fn show_running(&mut self, bars: &MultiProgress, service: &str, statuses: &[Status]) {
         let mut shown = HashMap::new();
-        for (status, progress) in running {
+        for (status, progress) in running(statuses) {
             let key = format!("{service} {} {}", status.id, progress.step);
             let bar = self.running.remove(&key).unwrap_or_else(|| {
                 let template = "{prefix} {wide_bar} {human_pos}/{human_len}\n    {msg}";
@@ -107,16 +113,19 @@ impl Display {
                 total => bar.set_length(total.unsigned_abs()),
             }
             bar.set_position((progress.modified + progress.failed).unsigned_abs());
-            let message = format!("{}: {}", progress.step, report::speed(progress));
+            let message = format!("{}: {}", progress.step, render::speed(progress));
             bar.set_message(printable(&message).into_owned());
             shown.insert(key, bar);
         }
-        // What is not among them any more is over.
+        // The remaining bars belong to steps that have ended.
         for bar in std::mem::replace(&mut self.running, shown).into_values() {
             bar.finish_and_clear();
             bars.remove(&bar);
         }
-        match waits(service, statuses) {
+    }
+
+    fn show_waiting(&mut self, bars: &MultiProgress, service: &str, statuses: &[Status]) {
+        match activity(service, statuses) {
             Some(message) => {
                 let spinner = self.waiting.get_or_insert_with(|| bars.add(spinner("")));
                 spinner.set_message(printable(&message).into_owned());
@@ -134,24 +143,29 @@ impl Display {
 impl Drop for Display {
     fn drop(&mut self) {
         if let Some(bars) = &self.bars {
-            // Something is left on the screen where that fails.
+            // If this fails, the bars remain on the screen.
             let _ = bars.clear();
         }
     }
 }
 
-/// What happens that has no documents to count, or why nothing happens.
-fn waits(service: &str, statuses: &[Status]) -> Option<String> {
-    let words = |status: &Status| match (status.state, &status.message) {
+/// Returns the migrations that count documents at the moment.
+fn running(statuses: &[Status]) -> impl Iterator<Item = (&Status, &Progress)> {
+    statuses.iter().filter_map(|status| Some((status, status.progress.as_ref()?)))
+}
+
+/// Describes work that counts no documents, or the reason why a migration waits.
+fn activity(service: &str, statuses: &[Status]) -> Option<String> {
+    let describe = |status: &Status| match (status.state, &status.message) {
         (_, Some(message)) => Some(message.clone()),
         (State::Running, None) => Some("running".to_owned()),
         (State::Verifying, None) => Some("checking the data".to_owned()),
         (State::RollingBack, None) => Some("rolling back".to_owned()),
         _ => None,
     };
-    let line = |status: &Status| Some(format!("{service} {}: {}", status.id, words(status)?));
+    let line = |status: &Status| Some(format!("{service} {}: {}", status.id, describe(status)?));
     match statuses.iter().find(|status| status.progress.is_some()) {
-        // A bar says the rest: there is a message where it is the bar of another process.
+        // A bar shows the rest. It has a message if it belongs to another process.
         Some(status) => status.message.as_ref().and_then(|_| line(status)),
         None => statuses.iter().filter(|status| !status.is_settled).find_map(line),
     }
@@ -166,13 +180,13 @@ fn log(service: &str, migration: &str, progress: &Progress) {
         total = progress.total,
         rate = progress.rate.round(),
         eta_seconds = progress.eta_seconds().map(f64::round),
-        throttled_by = progress.throttled_by.map(throttle),
+        throttled_by = progress.throttled_by.map(throttle_name),
         "progress"
     );
 }
 
-/// As the ledger and reports in JSON call it.
-const fn throttle(by: ThrottledBy) -> &'static str {
+/// Returns the name of a throttle in the ledger and in JSON.
+const fn throttle_name(by: ThrottledBy) -> &'static str {
     match by {
         ThrottledBy::RateLimit => "rate_limit",
         ThrottledBy::DutyCycle => "duty_cycle",

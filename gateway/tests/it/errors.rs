@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway::{Gateway, StartupError, Timeouts};
 use models::ErrorCode;
-use service_kit::process::one_line;
+use service_kit::runtime::error_chain::one_line;
 
 use crate::support::{Exchange, Setup, TestGateway, Upstream, assert_problem, nobody, ok};
 

@@ -21,7 +21,7 @@ mod tree;
 use std::sync::Arc;
 
 use models::Removed;
-use service_kit::settings;
+use service_kit::runtime::settings;
 use tokio::{sync::Semaphore, task};
 
 use self::{
@@ -80,13 +80,13 @@ pub(crate) struct Sanitized {
 /// Makes HTML safe. Clones share one limit of texts at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitiser {
-    settings: Arc<settings::Html>,
+    settings: Arc<settings::html::Html>,
     permits: Arc<Semaphore>,
 }
 
 impl Sanitiser {
     /// Makes a sanitiser for the whole process.
-    pub(crate) fn new(settings: &settings::Html) -> Self {
+    pub(crate) fn new(settings: &settings::html::Html) -> Self {
         Self {
             settings: Arc::new(settings.clone()),
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),

@@ -18,7 +18,7 @@ pub(crate) use sections::Sections;
 pub(crate) use tags::Tags;
 
 use actix_web::web::ServiceConfig;
-use service_kit::server::{read, route};
+use service_kit::web::routing::{read, route};
 
 use crate::store::{Kind, Pages, Projects, Stories};
 

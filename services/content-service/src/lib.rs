@@ -11,5 +11,5 @@ mod startup;
 mod store;
 
 pub use http::openapi;
-pub use startup::{NAME, bind, engine, inspector, run, sections_client};
+pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
 pub use store::{COLLECTIONS, count_linked};

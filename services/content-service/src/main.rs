@@ -4,5 +4,10 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(content_service::NAME, 5003, content_service::run).await
+    service_kit::runtime::process::run(
+        content_service::NAME,
+        content_service::DEFAULT_PORT,
+        content_service::run,
+    )
+    .await
 }

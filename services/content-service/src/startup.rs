@@ -9,8 +9,12 @@ use mongo_kit::Connection;
 use mongodb::Database;
 use sections_client::SectionsClient;
 use service_kit::{
-    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
-    settings::HttpUrl,
+    auth::authenticator::Authenticator,
+    runtime::{
+        clock::Clock,
+        settings::{Settings, url::HttpUrl},
+    },
+    web::{body::BodyLimit, conditional::RequireIfMatch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +26,9 @@ use crate::{
 
 /// What the service is called in logs and traces.
 pub const NAME: &str = "content-service";
+
+/// The port of the service unless it is configured.
+pub const DEFAULT_PORT: u16 = 5003;
 
 /// Runs the service until `shutdown` is cancelled.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartupError> {

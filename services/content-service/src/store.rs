@@ -41,7 +41,7 @@ use mongodb::{
     Client, ClientSession, Collection,
     bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc, oid},
 };
-use service_kit::clock::Clock;
+use service_kit::runtime::clock::Clock;
 
 use crate::domain::Hidden;
 

@@ -8,10 +8,12 @@ use models::{ContentCounts, ErrorCode, ObjectId, Problem, User};
 use reqwest::{Client, StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use service_kit::{
-    ApiError,
-    auth::Users,
-    http::{self, AnswerError, inject_trace},
-    settings::HttpUrl,
+    auth::authenticator::Users,
+    runtime::settings::url::HttpUrl,
+    web::{
+        error::ApiError,
+        http_client::{self, ReadJsonError, inject_trace},
+    },
 };
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -45,7 +47,7 @@ enum CallError {
     #[error("content-service at {base} answers {status}")]
     Refused { base: HttpUrl, status: StatusCode },
     #[error("what answers at {base} is no content-service")]
-    Unreadable { base: HttpUrl, source: AnswerError },
+    Unreadable { base: HttpUrl, source: ReadJsonError },
     #[error("content-service says nothing about section {0}")]
     Uncounted(ObjectId),
 }
@@ -62,7 +64,7 @@ impl From<CallError> for ApiError {
 
 impl ContentClient {
     pub(crate) fn new(address: watch::Receiver<HttpUrl>) -> reqwest::Result<Self> {
-        Ok(Self { http: http::client(READ_TIMEOUT)?, address })
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, address })
     }
 
     /// How many items belong to each of these sections; those with none are left out.
@@ -117,14 +119,14 @@ impl ContentClient {
             let status = response.status();
             let unreadable = |source| CallError::Unreadable { base: base.clone(), source };
             if status.is_success() {
-                return http::json_within(response, LARGEST_ANSWER)
+                return http_client::read_json(response, LARGEST_ANSWER)
                     .await
                     .map(Some)
                     .map_err(unreadable);
             }
             if status == StatusCode::NOT_FOUND {
                 let problem: Problem =
-                    http::json_within(response, LARGEST_ANSWER).await.map_err(unreadable)?;
+                    http_client::read_json(response, LARGEST_ANSWER).await.map_err(unreadable)?;
                 if problem.code == ErrorCode::NotFound {
                     return Ok(None);
                 }

@@ -11,9 +11,9 @@ pub use openapi::openapi;
 
 use actix_web::web::ServiceConfig;
 use models::ErrorCode;
-use service_kit::{
-    ApiError,
-    server::{read, route},
+use service_kit::web::{
+    error::ApiError,
+    routing::{read, route},
 };
 
 pub(crate) fn routes(config: &mut ServiceConfig) {

@@ -10,5 +10,5 @@ mod startup;
 mod store;
 
 pub use http::openapi;
-pub use startup::{NAME, bind, bind_beside, bind_preview, engine, inspector, run};
+pub use startup::{DEFAULT_PORT, NAME, bind, bind_beside, bind_preview, engine, inspector, run};
 pub use store::COLLECTIONS;

@@ -4,5 +4,10 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service_kit::process::run(sections_service::NAME, 5002, sections_service::run).await
+    service_kit::runtime::process::run(
+        sections_service::NAME,
+        sections_service::DEFAULT_PORT,
+        sections_service::run,
+    )
+    .await
 }

@@ -7,8 +7,12 @@ use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspec
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
-    Settings, auth::Authenticator, body::BodyLimit, clock::Clock, conditional::RequireIfMatch,
-    settings::HttpUrl,
+    auth::authenticator::Authenticator,
+    runtime::{
+        clock::Clock,
+        settings::{Settings, url::HttpUrl},
+    },
+    web::{body::BodyLimit, conditional::RequireIfMatch},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +25,9 @@ use crate::{
 
 /// What the service is called in logs and traces.
 pub const NAME: &str = "sections-service";
+
+/// The port of the service unless it is configured.
+pub const DEFAULT_PORT: u16 = 5002;
 
 /// Runs the service until `shutdown` is cancelled.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartupError> {

@@ -20,7 +20,7 @@ use mongodb::{
     bson::{Document, RawDocumentBuf, doc, oid},
     error::{Error, Result},
 };
-use service_kit::{clock::Clock, conditional::ETag};
+use service_kit::{runtime::clock::Clock, web::conditional::ETag};
 use tokio::sync::Mutex;
 
 pub(crate) use write::Written;

@@ -17,7 +17,7 @@ async fn limited(database: &TestDatabase) -> [(Service, &'static str); 2] {
 }
 
 async fn ask(url: &str, headers: &[(&str, &str)]) -> Response {
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let request = headers
         .iter()
         .fold(client.get(url), |request, (name, value)| request.header(*name, *value));
@@ -129,7 +129,8 @@ async fn a_body_that_is_too_large_or_too_deep_is_refused_by_both_services() {
         for (body, status, code) in
             [(&large, 413, "payload_too_large"), (&deep, 400, "malformed_json")]
         {
-            let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+            let client =
+                service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
             let request = client.request(Method::POST, format!("{}{path}", service.url));
             let request = request.bearer_auth(TOKEN).header("content-type", "application/json");
             let response = request.body(body.clone()).send().await.unwrap();

@@ -17,7 +17,11 @@ use mongodb::{
     bson::{Document, doc},
 };
 use serde_json::json;
-use service_kit::{ApiError, auth::Caller, clock::Clock, conditional::ETag};
+use service_kit::{
+    auth::caller::Caller,
+    runtime::clock::Clock,
+    web::{conditional::ETag, error::ApiError},
+};
 use test_support::TestDatabase;
 
 /// A request of somebody with a key, to create a thing of this name.

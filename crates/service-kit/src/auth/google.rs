@@ -1,5 +1,5 @@
-//! Tokens of Google: access tokens, which Google has to be asked about, and ID tokens, which are
-//! signed.
+//! Tokens of Google: access tokens, which Google's tokeninfo endpoint describes, and ID tokens,
+//! which are signed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,131 +11,137 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
-    identity::{Identity, Loose, Refusal},
-    jwt::Rules,
-    keys::Keys,
+    identity::{Identity, LenientValue, TokenError},
+    jwt::JwtValidator,
+    keys::KeyStore,
 };
-use crate::{http, settings};
+use crate::{runtime::settings::auth, web::http_client};
 
-/// The largest answer about a token that is read, in bytes; they have some 500.
-const MAX_BYTES: usize = 64 * 1024;
+/// The largest response of the tokeninfo endpoint that is read, in bytes; they have some 500.
+const TOKENINFO_MAX_BYTES: usize = 64 * 1024;
 
-/// How many access tokens are asked about at a time: tokens come from strangers.
-const AT_A_TIME: usize = 8;
+/// The number of concurrent requests to the tokeninfo endpoint: tokens come from strangers.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// How long a request waits for its turn to ask.
-const WAIT: Duration = Duration::from_secs(2);
+/// The longest time that a check waits before its request to the tokeninfo endpoint.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a token that Google refused is refused without asking again.
-const REMEMBER_REFUSED: Duration = Duration::from_secs(60);
+/// The time for which a token that Google refused is refused without another request.
+const REFUSED_TTL: Duration = Duration::from_secs(60);
 
-/// How many refused tokens are remembered.
-const REMEMBERED_REFUSED: u64 = 10_000;
+/// The number of refused tokens that are cached.
+const REFUSED_CAPACITY: u64 = 10_000;
 
-/// The scopes with which a token tells its user's address.
+/// The scopes with which a token reveals its owner's address.
 const EMAIL_SCOPES: [&str; 2] = ["email", "https://www.googleapis.com/auth/userinfo.email"];
 
-/// What Google says, or signed.
+/// The checks of both kinds of tokens.
 pub(super) struct Google {
     client: reqwest::Result<Client>,
     tokeninfo: Url,
     audience: Vec<String>,
-    turns: Semaphore,
+    permits: Semaphore,
+    /// By the digest of the token: no token is stored.
     refused: Cache<[u8; 32], ()>,
-    rules: Rules,
-    keys: Arc<Keys>,
+    validator: JwtValidator,
+    keys: Arc<KeyStore>,
 }
 
-/// What is known about an access token. Google writes numbers and flags as text.
+/// A description of an access token. Google writes numbers and flags as text.
 #[derive(Debug, Deserialize)]
 struct TokenInfo {
     aud: Option<String>,
     scope: Option<String>,
-    exp: Option<Loose>,
-    expires_in: Option<Loose>,
+    exp: Option<LenientValue>,
+    expires_in: Option<LenientValue>,
     email: Option<String>,
-    email_verified: Option<Loose>,
+    email_verified: Option<LenientValue>,
 }
 
 impl Google {
-    pub(super) fn new(settings: &settings::Google, client: reqwest::Result<Client>) -> Self {
-        let keys = Keys::at(settings.jwks_url.url().clone(), http::provider_client());
+    pub(super) fn new(settings: &auth::Google) -> Self {
+        let keys = KeyStore::at(settings.jwks_url.url().clone(), http_client::provider_client());
         Self {
-            client,
+            client: http_client::provider_client(),
             tokeninfo: settings.tokeninfo_url.url().clone(),
             audience: settings.audience.0.clone(),
-            turns: Semaphore::new(AT_A_TIME),
+            permits: Semaphore::new(MAX_CONCURRENT_REQUESTS),
             refused: Cache::builder()
-                .max_capacity(REMEMBERED_REFUSED)
-                .time_to_live(REMEMBER_REFUSED)
+                .max_capacity(REFUSED_CAPACITY)
+                .time_to_live(REFUSED_TTL)
                 .build(),
-            rules: Rules::of_google(settings),
+            validator: JwtValidator::of_google(settings),
             keys: Arc::new(keys),
         }
     }
 
-    /// `key` is the digest of the token: no token is kept.
+    /// Checks a token; `key` is its digest.
     pub(super) async fn identity(
         &self,
         token: &str,
         key: [u8; 32],
         now: DateTime<Utc>,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Identity, TokenError> {
         // A JSON object in base64: the head of a signed token.
         if token.starts_with("eyJ") {
-            return self.rules.identity(token, &self.keys, now).await;
+            return self.validator.identity(token, &self.keys, now).await;
         }
         if self.refused.contains_key(&key) {
-            return Err(Refusal::Invalid("refused a moment ago"));
+            return Err(TokenError::Invalid("Google refused it less than a minute ago"));
         }
-        let result = self.ask(token).await.and_then(|info| self.accept(info, now));
-        if matches!(result, Err(Refusal::Invalid(_))) {
+        let result = self.fetch(token).await.and_then(|info| self.validate(info, now));
+        if matches!(result, Err(TokenError::Invalid(_))) {
             self.refused.insert(key, ()).await;
         }
         result
     }
 
-    async fn ask(&self, token: &str) -> Result<TokenInfo, Refusal> {
+    async fn fetch(&self, token: &str) -> Result<TokenInfo, TokenError> {
         let client =
-            self.client.as_ref().map_err(|error| Refusal::unavailable(error.to_string()))?;
-        let turn = tokio::time::timeout(WAIT, self.turns.acquire()).await;
-        let _turn = turn.map_err(Refusal::unavailable)?.map_err(Refusal::unavailable)?;
+            self.client.as_ref().map_err(|error| TokenError::unavailable(error.to_string()))?;
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, self.permits.acquire()).await;
+        let _permit = permit.map_err(TokenError::unavailable)?.map_err(TokenError::unavailable)?;
         let request = client.get(self.tokeninfo.clone()).query(&[("access_token", token)]);
-        // The address has the token in it.
-        let unavailable = |error: reqwest::Error| Refusal::unavailable(error.without_url());
+        // The address contains the token.
+        let unavailable = |error: reqwest::Error| TokenError::unavailable(error.without_url());
         let response = request.send().await.map_err(unavailable)?;
         match response.status() {
-            StatusCode::OK => {
-                http::json_within(response, MAX_BYTES).await.map_err(Refusal::unavailable)
-            }
+            StatusCode::OK => http_client::read_json(response, TOKENINFO_MAX_BYTES)
+                .await
+                .map_err(TokenError::unavailable),
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => {
-                Err(Refusal::Invalid("not known to Google"))
+                Err(TokenError::Invalid("Google does not accept it"))
             }
-            status => Err(Refusal::unavailable(format!("Google answered {status}"))),
+            status => Err(TokenError::unavailable(format!("Google answered {status}"))),
         }
     }
 
-    fn accept(&self, info: TokenInfo, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+    fn validate(&self, info: TokenInfo, now: DateTime<Utc>) -> Result<Identity, TokenError> {
         let is_for_us = info.aud.is_some_and(|aud| self.audience.contains(&aud));
         if !is_for_us {
-            return Err(Refusal::Invalid("for somebody else"));
+            return Err(TokenError::Invalid("it is for another audience"));
         }
         let scope = info.scope.unwrap_or_default();
         if !scope.split_whitespace().any(|scope| EMAIL_SCOPES.contains(&scope)) {
-            return Err(Refusal::Invalid("without the scope `email`"));
+            return Err(TokenError::Invalid("it lacks the scope `email`"));
         }
-        if !info.email_verified.as_ref().is_some_and(Loose::is_true) {
-            return Err(Refusal::Invalid("an address that is not verified"));
+        if !info.email_verified.as_ref().is_some_and(LenientValue::is_true) {
+            return Err(TokenError::Invalid("its e-mail address is not verified"));
         }
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
         let now_seconds = now.timestamp() as f64;
-        let at = info.exp.as_ref().and_then(Loose::number);
-        let after = info.expires_in.as_ref().and_then(Loose::number).map(|left| now_seconds + left);
+        let at = info.exp.as_ref().and_then(LenientValue::number);
+        let after =
+            info.expires_in.as_ref().and_then(LenientValue::number).map(|left| now_seconds + left);
         let Some(expires_at) = at.into_iter().chain(after).reduce(f64::min) else {
-            return Err(Refusal::Invalid("without a date of expiry"));
+            return Err(TokenError::Invalid("it has no date of expiry"));
         };
-        let email = info.email.ok_or(Refusal::Invalid("no e-mail address"))?;
+        let email = info.email.ok_or(TokenError::Invalid("it has no e-mail address"))?;
         let identity = Identity::new(email, expires_at, now)?;
-        if identity.has_expired(now) { Err(Refusal::Invalid("expired")) } else { Ok(identity) }
+        if identity.has_expired(now) {
+            Err(TokenError::Invalid("it has expired"))
+        } else {
+            Ok(identity)
+        }
     }
 }

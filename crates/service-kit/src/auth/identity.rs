@@ -1,27 +1,32 @@
-//! What a provider says about a token.
+//! The result of checking a token with a provider.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-/// Somebody whom a provider vouches for.
+/// The owner of a token, confirmed by a provider.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) email: String,
     expires_at: DateTime<Utc>,
-    /// From the moment at which it was checked.
-    pub(super) lives_for: Duration,
+    /// The time from the check of the token to its expiry.
+    pub(super) lifetime: Duration,
 }
 
 impl Identity {
-    /// `expires_at` is in seconds since 1970, as in `exp` (RFC 7519 §4.1.4).
-    pub(super) fn new(email: String, expires_at: f64, now: DateTime<Utc>) -> Result<Self, Refusal> {
+    /// Returns an identity that expires at `expires_at`, in seconds since 1970, as in `exp`
+    /// (RFC 7519 §4.1.4).
+    pub(super) fn new(
+        email: String,
+        expires_at: f64,
+        now: DateTime<Utc>,
+    ) -> Result<Self, TokenError> {
         #[expect(clippy::cast_possible_truncation, reason = "it saturates, at a year without date")]
         let expires_at = DateTime::from_timestamp_millis((expires_at * 1000.0) as i64)
-            .ok_or(Refusal::Invalid("a date of expiry that is none"))?;
-        let lives_for = (expires_at - now).to_std().unwrap_or_default();
-        Ok(Self { email, expires_at, lives_for })
+            .ok_or(TokenError::Invalid("the date of expiry is out of range"))?;
+        let lifetime = (expires_at - now).to_std().unwrap_or_default();
+        Ok(Self { email, expires_at, lifetime })
     }
 
     pub(super) fn has_expired(&self, now: DateTime<Utc>) -> bool {
@@ -29,33 +34,33 @@ impl Identity {
     }
 }
 
-/// Why a token is not accepted. Neither has anything of the token in it.
+/// The reason why a token is not accepted. Neither variant contains a part of the token.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum TokenError {
     /// The token is not valid.
     #[error("the token is refused: {0}")]
     Invalid(&'static str),
-    /// Nobody can say.
-    #[error("the identity provider cannot be asked")]
+    /// The provider that could check the token does not answer.
+    #[error("the identity provider is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl Refusal {
+impl TokenError {
     pub(super) fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(cause.into())
     }
 }
 
-/// A value that providers write in different ways: `true`, `"true"`, `1`, `"1"`.
+/// A value that providers write in different ways: `true` or `"true"`, `1` or `"1"`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Loose {
+pub(super) enum LenientValue {
     Flag(bool),
     Number(f64),
     Text(String),
 }
 
-impl Loose {
+impl LenientValue {
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Flag(flag) => *flag,

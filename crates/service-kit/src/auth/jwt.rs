@@ -1,23 +1,25 @@
 //! Signed tokens (RFC 7519), checked here with the provider's public keys.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{
-    identity::{Identity, Loose, Refusal},
-    keys::Keys,
+    identity::{Identity, LenientValue, TokenError},
+    keys::KeyStore,
     signatures,
 };
-use crate::settings;
+use crate::runtime::settings::auth;
 
-/// How far the provider's clock may be ahead, in seconds, so that a new token is not refused as
-/// not valid yet. Expiry has no such margin.
+/// The number of seconds that the provider's clock may be ahead, so that a new token is not refused
+/// as not valid yet. Expiry has no such margin.
 const LEEWAY_SECONDS: u64 = 30;
 
-/// What a token has to be.
+/// The requirements that a token has to meet.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct JwtValidator {
     issuers: Vec<String>,
     audience: Vec<String>,
     algorithms: Vec<Algorithm>,
@@ -29,11 +31,11 @@ struct Claims {
     exp: f64,
     email: Option<String>,
     #[serde(default)]
-    email_verified: Option<Loose>,
+    email_verified: Option<LenientValue>,
 }
 
-impl Rules {
-    pub(super) fn of_oidc(settings: &settings::Oidc) -> Self {
+impl JwtValidator {
+    pub(super) fn of_oidc(settings: &auth::Oidc) -> Self {
         signatures::install();
         Self {
             issuers: settings.issuer.iter().map(|issuer| issuer.as_str().to_owned()).collect(),
@@ -43,8 +45,9 @@ impl Rules {
         }
     }
 
-    /// ID tokens of Google ("Verify the Google ID token on your server side").
-    pub(super) fn of_google(settings: &settings::Google) -> Self {
+    /// Returns the requirements of Google's ID tokens ("Verify the Google ID token on your server
+    /// side").
+    pub(super) fn of_google(settings: &auth::Google) -> Self {
         signatures::install();
         Self {
             issuers: ["https://accounts.google.com", "accounts.google.com"]
@@ -59,29 +62,30 @@ impl Rules {
     pub(super) async fn identity(
         &self,
         token: &str,
-        keys: &std::sync::Arc<Keys>,
+        keys: &Arc<KeyStore>,
         now: DateTime<Utc>,
-    ) -> Result<Identity, Refusal> {
-        let header = decode_header(token).map_err(|_| Refusal::Invalid("no signed token"))?;
-        // Before a key is looked for: the token does not choose how it is checked.
+    ) -> Result<Identity, TokenError> {
+        let header =
+            decode_header(token).map_err(|_| TokenError::Invalid("it is not a signed token"))?;
+        // Before the key is looked up: the token does not choose how it is checked.
         if !self.algorithms.contains(&header.alg) {
-            return Err(Refusal::Invalid("an algorithm that is not allowed"));
+            return Err(TokenError::Invalid("its algorithm is not allowed"));
         }
         if header.crit.is_some() {
-            return Err(Refusal::Invalid("an extension that is not known"));
+            return Err(TokenError::Invalid("it needs an unknown extension"));
         }
         let key = keys.find(header.kid.as_deref(), header.alg).await?;
         let claims: Claims = decode(token, &key, &self.validation(header.alg))
-            .map_err(|error| reason(&error))?
+            .map_err(|error| invalid(&error))?
             .claims;
-        let is_verified = claims.email_verified.as_ref().is_some_and(Loose::is_true);
+        let is_verified = claims.email_verified.as_ref().is_some_and(LenientValue::is_true);
         let is_denied = claims.email_verified.is_some() && !is_verified;
         match claims.email {
             Some(email) if is_verified || !(self.require_verified_email || is_denied) => {
                 Identity::new(email, claims.exp, now)
             }
-            Some(_) => Err(Refusal::Invalid("an address that is not verified")),
-            None => Err(Refusal::Invalid("no e-mail address")),
+            Some(_) => Err(TokenError::Invalid("its e-mail address is not verified")),
+            None => Err(TokenError::Invalid("it has no e-mail address")),
         }
     }
 
@@ -96,14 +100,14 @@ impl Rules {
     }
 }
 
-fn reason(error: &jsonwebtoken::errors::Error) -> Refusal {
-    Refusal::Invalid(match error.kind() {
-        ErrorKind::InvalidSignature => "a signature that is not the provider's",
-        ErrorKind::ExpiredSignature => "expired",
-        ErrorKind::ImmatureSignature => "not valid yet",
-        ErrorKind::InvalidIssuer => "another issuer",
-        ErrorKind::InvalidAudience => "for somebody else",
-        ErrorKind::MissingRequiredClaim(_) => "without `exp`, `iss` or `aud`",
-        _ => "malformed",
+fn invalid(error: &jsonwebtoken::errors::Error) -> TokenError {
+    TokenError::Invalid(match error.kind() {
+        ErrorKind::InvalidSignature => "the signature is not the provider's",
+        ErrorKind::ExpiredSignature => "it has expired",
+        ErrorKind::ImmatureSignature => "it is not valid yet",
+        ErrorKind::InvalidIssuer => "it has another issuer",
+        ErrorKind::InvalidAudience => "it is for another audience",
+        ErrorKind::MissingRequiredClaim(_) => "it has no `exp`, `iss` or `aud`",
+        _ => "it is malformed",
     })
 }

@@ -1,8 +1,8 @@
-//! The public keys of a provider (RFC 7517), fetched when they are needed and kept.
+//! The public keys of a provider (RFC 7517), fetched when they are needed and cached.
 //!
-//! Keys that once were good stay in use while the provider is away. A key id that is not known may
-//! be a new key, so the keys are fetched again, but not more often than an interval allows: key
-//! ids come from strangers.
+//! While the provider is unavailable, the last keys stay in use. An unknown key id may belong to a
+//! new key, so the keys are fetched again, but not more often than an interval allows: key ids come
+//! from strangers.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -19,53 +19,56 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::identity::Refusal;
-use crate::{http, settings};
+use super::identity::TokenError;
+use crate::{
+    runtime::{error_chain::one_line, settings::auth::Oidc},
+    web::http_client,
+};
 
-/// The largest set of keys that is read, in bytes; those of known providers have some 2,000.
-const MAX_BYTES: usize = 256 * 1024;
+/// The largest response that is read, in bytes; the keys of known providers have some 2,000.
+const RESPONSE_MAX_BYTES: usize = 256 * 1024;
 
-/// How long keys are used without looking for new ones. Providers publish a key hours before they
-/// use it.
-const FRESH: Duration = Duration::from_secs(3600);
+/// The time after which the keys are fetched again. Providers publish a key hours before they use
+/// it.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long after a fetch an unknown key id leads to another one.
-const BETWEEN_FETCHES: Duration = Duration::from_secs(10);
+/// The shortest time between two fetches for unknown key ids.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The same while there are no keys at all.
-const BETWEEN_FIRST_FETCHES: Duration = Duration::from_secs(1);
+/// The shortest time between two fetches while there are no keys at all.
+const FIRST_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The keys of one provider.
-pub(super) struct Keys {
+pub(super) struct KeyStore {
     source: Source,
     client: reqwest::Result<Client>,
     intervals: Intervals,
-    known: RwLock<Option<Arc<KeySet>>>,
-    /// Held while the keys are fetched, so that this happens once at a time.
-    last: Mutex<Option<Attempt>>,
+    cached: RwLock<Option<Arc<KeySet>>>,
+    /// The last fetch. Locked during a fetch, so that there is one at a time.
+    last_attempt: Mutex<Option<Attempt>>,
 }
 
-/// Where the keys are.
+/// The location of the keys.
 enum Source {
     Jwks(Url),
-    /// The configuration of the issuer says it (OpenID Connect Discovery 1.0 §4).
+    /// The address in the issuer's configuration (OpenID Connect Discovery 1.0 §4).
     Discovery {
         issuer: String,
     },
-    Nowhere,
+    Unconfigured,
 }
 
-/// When keys are fetched again.
+/// The times between fetches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Intervals {
-    pub(super) fresh: Duration,
-    pub(super) between: Duration,
-    pub(super) between_first: Duration,
+    pub(super) refresh: Duration,
+    pub(super) retry: Duration,
+    pub(super) first_retry: Duration,
 }
 
 impl Default for Intervals {
     fn default() -> Self {
-        Self { fresh: FRESH, between: BETWEEN_FETCHES, between_first: BETWEEN_FIRST_FETCHES }
+        Self { refresh: REFRESH_INTERVAL, retry: RETRY_INTERVAL, first_retry: FIRST_RETRY_INTERVAL }
     }
 }
 
@@ -76,7 +79,7 @@ struct Attempt {
 
 struct KeySet {
     keys: Vec<Key>,
-    fetched: Instant,
+    fetched_at: Instant,
 }
 
 struct Key {
@@ -85,12 +88,12 @@ struct Key {
     key: DecodingKey,
 }
 
-impl Keys {
-    pub(super) fn of_oidc(settings: &settings::Oidc, client: reqwest::Result<Client>) -> Self {
+impl KeyStore {
+    pub(super) fn of_oidc(settings: &Oidc, client: reqwest::Result<Client>) -> Self {
         let source = match (&settings.jwks_url, &settings.issuer) {
             (Some(url), _) => Source::Jwks(url.url().clone()),
             (None, Some(issuer)) => Source::Discovery { issuer: issuer.as_str().to_owned() },
-            (None, None) => Source::Nowhere,
+            (None, None) => Source::Unconfigured,
         };
         Self::new(source, client)
     }
@@ -100,8 +103,8 @@ impl Keys {
     }
 
     fn new(source: Source, client: reqwest::Result<Client>) -> Self {
-        let (known, last) = (RwLock::new(None), Mutex::new(None));
-        Self { source, client, intervals: Intervals::default(), known, last }
+        let (cached, last_attempt) = (RwLock::new(None), Mutex::new(None));
+        Self { source, client, intervals: Intervals::default(), cached, last_attempt }
     }
 
     #[cfg(test)]
@@ -109,82 +112,82 @@ impl Keys {
         self.intervals = intervals;
     }
 
-    /// The key with this id for this algorithm.
+    /// Returns the key with this id for this algorithm.
     pub(super) async fn find(
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<DecodingKey, Refusal> {
-        let known = self.known();
-        if let Some(keys) = &known
+    ) -> Result<DecodingKey, TokenError> {
+        let cached = self.cached();
+        if let Some(keys) = &cached
             && let Some(key) = keys.find(id, algorithm)
         {
-            if keys.fetched.elapsed() > self.intervals.fresh {
-                self.refresh_aside();
+            if keys.fetched_at.elapsed() > self.intervals.refresh {
+                self.refresh_in_background();
             }
             return Ok(key);
         }
-        self.refresh(known.as_ref()).await?;
-        let key = self.known().and_then(|keys| keys.find(id, algorithm));
-        key.ok_or(Refusal::Invalid("a key that the provider does not have"))
+        self.refresh(cached.as_ref()).await?;
+        let key = self.cached().and_then(|keys| keys.find(id, algorithm));
+        key.ok_or(TokenError::Invalid("the provider does not have its key"))
     }
 
-    fn known(&self) -> Option<Arc<KeySet>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn cached(&self) -> Option<Arc<KeySet>> {
+        self.cached.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks for new keys while the old ones go on being used.
-    fn refresh_aside(self: &Arc<Self>) {
+    /// Fetches the keys in the background; the old ones stay in use until then.
+    fn refresh_in_background(self: &Arc<Self>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let known = this.known();
-            if let Err(error) = this.refresh(known.as_ref()).await {
-                let cause = crate::process::one_line(&error);
-                tracing::warn!(cause, "the keys of the identity provider stay as they are");
+            let cached = this.cached();
+            if let Err(error) = this.refresh(cached.as_ref()).await {
+                let cause = one_line(&error);
+                tracing::warn!(cause, "cannot refresh the keys of the identity provider");
             }
         });
     }
 
-    /// Fetches the keys, unless somebody did since `seen`, or tried a moment ago.
-    async fn refresh(&self, seen: Option<&Arc<KeySet>>) -> Result<(), Refusal> {
-        let mut last = self.last.lock().await;
-        let known = self.known();
-        let is_newer = match (&known, seen) {
-            (Some(known), Some(seen)) => !Arc::ptr_eq(known, seen),
-            (known, _) => known.is_some(),
+    /// Fetches the keys, unless they were fetched after `seen`, or the last attempt is too recent.
+    async fn refresh(&self, seen: Option<&Arc<KeySet>>) -> Result<(), TokenError> {
+        let mut last_attempt = self.last_attempt.lock().await;
+        let cached = self.cached();
+        let is_newer = match (&cached, seen) {
+            (Some(cached), Some(seen)) => !Arc::ptr_eq(cached, seen),
+            (cached, _) => cached.is_some(),
         };
         if is_newer {
             return Ok(());
         }
-        let pause =
-            if known.is_some() { self.intervals.between } else { self.intervals.between_first };
-        if let Some(attempt) = &*last
-            && attempt.at.elapsed() < pause
+        let interval =
+            if cached.is_some() { self.intervals.retry } else { self.intervals.first_retry };
+        if let Some(attempt) = &*last_attempt
+            && attempt.at.elapsed() < interval
         {
             return match attempt.has_failed {
-                true => Err(Refusal::unavailable("it did not answer a moment ago")),
+                true => Err(TokenError::unavailable("the last attempt to fetch its keys failed")),
                 false => Ok(()),
             };
         }
         let fetched = self.fetch().await;
-        *last = Some(Attempt { at: Instant::now(), has_failed: fetched.is_err() });
-        let keys = Arc::new(KeySet { keys: fetched?, fetched: Instant::now() });
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        *last_attempt = Some(Attempt { at: Instant::now(), has_failed: fetched.is_err() });
+        let keys = Arc::new(KeySet { keys: fetched?, fetched_at: Instant::now() });
+        *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         Ok(())
     }
 
-    async fn fetch(&self) -> Result<Vec<Key>, Refusal> {
+    async fn fetch(&self) -> Result<Vec<Key>, TokenError> {
         let client =
-            self.client.as_ref().map_err(|error| Refusal::unavailable(error.to_string()))?;
+            self.client.as_ref().map_err(|error| TokenError::unavailable(error.to_string()))?;
         let url = match &self.source {
             Source::Jwks(url) => url.clone(),
             Source::Discovery { issuer } => discover(client, issuer).await?,
-            Source::Nowhere => return Err(Refusal::unavailable("no issuer is configured")),
+            Source::Unconfigured => return Err(TokenError::unavailable("no issuer is configured")),
         };
         let set: JwkSet = get(client, url).await?;
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::read).collect();
+        let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::parse).collect();
         if keys.is_empty() {
-            return Err(Refusal::unavailable("it publishes no keys that can be used"));
+            return Err(TokenError::unavailable("it publishes no usable keys"));
         }
         Ok(keys)
     }
@@ -192,7 +195,7 @@ impl Keys {
 
 #[derive(Deserialize)]
 struct JwkSet {
-    /// Read one by one: a key of a new kind does not hide the others.
+    /// The keys, parsed one by one, so that a key of an unknown type does not hide the others.
     keys: Vec<Value>,
 }
 
@@ -202,29 +205,29 @@ struct Configuration {
     jwks_uri: Url,
 }
 
-async fn discover(client: &Client, issuer: &str) -> Result<Url, Refusal> {
+async fn discover(client: &Client, issuer: &str) -> Result<Url, TokenError> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let url = Url::parse(&address).map_err(Refusal::unavailable)?;
+    let url = Url::parse(&address).map_err(TokenError::unavailable)?;
     let configuration: Configuration = get(client, url).await?;
     if configuration.issuer != issuer {
         let cause = format!(
-            "it calls itself {:?}; `auth.oidc.issuer` is {issuer:?}, and has to be the same letter \
-             for letter",
+            "its configuration has the issuer {:?}; `auth.oidc.issuer` is {issuer:?}, and has to \
+             be the same letter for letter",
             configuration.issuer
         );
-        return Err(Refusal::unavailable(cause));
+        return Err(TokenError::unavailable(cause));
     }
     Ok(configuration.jwks_uri)
 }
 
-async fn get<T: serde::de::DeserializeOwned>(client: &Client, url: Url) -> Result<T, Refusal> {
-    let response = client.get(url).send().await.map_err(Refusal::unavailable)?;
-    let response = response.error_for_status().map_err(Refusal::unavailable)?;
-    http::json_within(response, MAX_BYTES).await.map_err(Refusal::unavailable)
+async fn get<T: serde::de::DeserializeOwned>(client: &Client, url: Url) -> Result<T, TokenError> {
+    let response = client.get(url).send().await.map_err(TokenError::unavailable)?;
+    let response = response.error_for_status().map_err(TokenError::unavailable)?;
+    http_client::read_json(response, RESPONSE_MAX_BYTES).await.map_err(TokenError::unavailable)
 }
 
 impl KeySet {
-    /// A token without the id of a key is taken to be signed with the only key that fits.
+    /// Returns the key with this id. If the token names no key, returns the only key that fits.
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
         let is_for = |key: &&Key| {
             key.key.family() == algorithm.family()
@@ -240,8 +243,8 @@ impl KeySet {
 }
 
 impl Key {
-    /// None for what is no public key for signatures.
-    fn read(jwk: Value) -> Option<Self> {
+    /// Returns `None` if this is not a public key for signatures.
+    fn parse(jwk: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(jwk).ok()?;
         let is_secret = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
         let signs = jwk

@@ -1,6 +1,6 @@
-//! The signatures of tokens, checked with `ring`.
+//! Verifies the signatures of tokens with `ring`.
 //!
-//! The library for tokens leaves cryptography to a provider. Its own are a second TLS library that
+//! `jsonwebtoken` leaves cryptography to a provider. Its own two are a second TLS library that
 //! is built from C, and a set of crates with an open advisory on RSA (RUSTSEC-2023-0071); `ring` is
 //! part of every process already. Nothing is signed here, and shared secrets are not known.
 
@@ -23,9 +23,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes the library use it. To be called before a token is decoded.
+/// Installs `ring` as the provider of `jsonwebtoken`. Has to be called before a token is decoded.
 pub(super) fn install() {
-    // It fails where it was done before, and then it is done.
+    // It fails if a provider is installed already: this one.
     let _ = PROVIDER.install_default();
 }
 

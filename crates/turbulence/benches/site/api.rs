@@ -16,8 +16,8 @@ use mongodb::bson::{Document, doc};
 use reqwest::{Response, StatusCode, header::ETAG};
 use serde_json::{Value, json};
 use service_kit::{
-    Settings, http,
-    settings::{AuthMode, CommaSeparated},
+    runtime::settings::{Settings, auth::AuthMode, comma_separated::CommaSeparated},
+    web::http_client,
 };
 
 use crate::{
@@ -136,7 +136,7 @@ fn plain(url: &str) -> Get<'_> {
 
 /// Asks once, and looks whether the answer is of the kind that is to be measured.
 async fn get(url: &str, header: Option<&str>, status: StatusCode) -> Response {
-    let client = http::client(Duration::from_secs(60)).unwrap();
+    let client = http_client::service_client(Duration::from_secs(60)).unwrap();
     let (name, value) = header.and_then(|header| header.split_once(": ")).unzip();
     let request = client.get(url);
     let request = match (name, value) {

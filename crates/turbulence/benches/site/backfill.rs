@@ -5,7 +5,7 @@ use std::time::Instant;
 use data_service::Migrate;
 use migrations::{Status, WaitPolicy};
 use mongodb::bson::{Document, doc, oid::ObjectId};
-use service_kit::{clock::Clock, server::local_url};
+use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

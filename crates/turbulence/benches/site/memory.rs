@@ -25,7 +25,7 @@ pub(crate) async fn memory(uri: &str, table: &mut Table) {
 
     let up = Up::start(uri, "memory", &["--import", folder.path().to_str().unwrap()]);
     up.wait_until_ready();
-    let client = service_kit::http::client(Duration::from_secs(10)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(10)).unwrap();
     let get = async |path: String| -> serde_json::Value {
         let answer = client.get(format!("{}{path}", up.address)).send().await.unwrap();
         answer.error_for_status().unwrap().json().await.unwrap()

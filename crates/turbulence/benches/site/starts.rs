@@ -8,7 +8,7 @@ use std::{
 use data_service::Migrate;
 use migrations::WaitPolicy;
 use mongodb::bson::{Document, doc};
-use service_kit::{clock::Clock, server::local_url};
+use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -143,7 +143,7 @@ pub(crate) async fn ready(uri: &str, table: &mut Table) {
         let began = Instant::now();
         let up = Up::start(uri, &format!("site_{FEW}"), &[]);
         let url = format!("{}/health/ready", up.address);
-        let client = service_kit::http::client(Duration::from_secs(1)).unwrap();
+        let client = service_kit::web::http_client::service_client(Duration::from_secs(1)).unwrap();
         loop {
             let answer = client.get(&url).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {

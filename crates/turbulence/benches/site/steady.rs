@@ -41,7 +41,7 @@ pub(crate) async fn latencies(url: &str) -> Latencies {
 }
 
 async fn request(url: &str) -> Vec<Duration> {
-    let client = service_kit::http::client(Duration::from_secs(10)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(10)).unwrap();
     let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut requests = JoinSet::new();

@@ -6,7 +6,7 @@ use data_service::Migrate;
 use migrations::Status;
 use mongo_kit::Connection;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
-use service_kit::{Settings, server::local_url, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources, url::local_url};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -1,50 +1,52 @@
-//! The reasons why nothing was loaded.
+//! Errors of an import. After each of them the database is as it was before.
 
 use std::io;
 
-use super::{documents::Place, source::FORMATS};
+use super::document::Place;
 
-/// The reason why nothing was loaded.
+/// The formats that are loaded, for messages.
+const FORMATS: &str = "*.jsonl, *.ndjson, *.json or *.bson, each optionally followed by .gz";
+
+/// An error of an import.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     /// A file or the folder cannot be opened or listed.
     #[error("cannot read {what}")]
     Read { what: String, source: io::Error },
-    /// The folder is a file or something else.
-    #[error("{name} is {kind}, and no folder: {remedy}")]
-    NoFolder { name: String, kind: &'static str, remedy: &'static str },
+    /// The path does not lead to a folder.
+    #[error("{name} is {kind}, not a folder: {remedy}")]
+    NotAFolder { name: String, kind: &'static str, remedy: &'static str },
     /// The folder has nothing to load.
-    #[error(
-        "{folder} has no file to load: there should be sections, stories, projects, pages or users \
-         as {FORMATS}"
-    )]
-    NoFiles { folder: String },
-    /// The folder holds several folders, each of which may be meant.
-    #[error("{folder} holds several folders: name one of them, such as `{example}`")]
+    #[error("{folder} contains no file to load: expected {collections} as {FORMATS}")]
+    NoFiles { folder: String, collections: String },
+    /// The folder contains several folders, each of which may be the site.
+    #[error("{folder} contains several folders: choose one of them, such as `{example}`")]
     SeveralFolders { folder: String, example: String },
-    /// Some entries of the folder are not loaded, and none is ignored silently.
+    /// Some entries of the folder cannot be loaded. An import never ignores an entry silently.
     #[error(
-        "{folder} contains what cannot be loaded: {entries}. Move it out of the folder: only sections, \
-         stories, projects, pages and users are loaded, as {FORMATS}; nothing was loaded"
+        "{folder} contains entries that cannot be loaded: {entries}. Move them out of the folder: only \
+         {collections} can be loaded, as {FORMATS}; nothing was loaded"
     )]
-    Unloadable { folder: String, entries: String },
-    /// Two files have the same collection.
-    #[error("{first} and {second} both hold {collection}: remove one; nothing was loaded")]
+    Unloadable { folder: String, entries: String, collections: String },
+    /// Two files contain the same collection.
+    #[error(
+        "{first} and {second} both contain {collection}: remove one of them; nothing was loaded"
+    )]
     TwoFiles { first: String, second: String, collection: &'static str },
     /// A document cannot be read or loaded.
     #[error("{file}, {place}: {problem}; nothing was loaded")]
     Document { file: String, place: Place, problem: String },
-    /// The database has content.
+    /// The database has documents in a collection that would be loaded.
+    #[error("the collection {collection} is not empty")]
+    NotEmpty { collection: &'static str },
+    /// The staging collections do not contain the documents that were read.
     #[error(
-        "the collection {collection} is not empty, and an import only loads into an empty \
-         database; nothing was loaded. To start over, {start_over}"
+        "another import into the same database is running: wait until it has finished; nothing was \
+         loaded"
     )]
-    NotEmpty { collection: &'static str, start_over: String },
-    /// The staged documents are not those that were read.
-    #[error("another import runs into the same database: let it finish; nothing was loaded")]
-    NotAlone,
+    Concurrent,
     /// MongoDB failed.
-    #[error("MongoDB failed while documents were loaded; nothing was loaded")]
+    #[error("nothing was loaded, because MongoDB failed")]
     Database(#[source] mongo_kit::DatabaseError),
 }
 

@@ -1,8 +1,8 @@
-//! MongoDB Extended JSON as BSON: canonical and relaxed (version 2), and the legacy form (version 1)
-//! that `mongoexport` wrote before MongoDB 4.2.
+//! Parser of MongoDB Extended JSON: canonical and relaxed (version 2), and the legacy form
+//! (version 1) that `mongoexport` wrote before MongoDB 4.2.
 //!
-//! A document is built as raw BSON while it is parsed, so that field order and every number survive
-//! as they are, and a document takes no more memory than its BSON.
+//! A document is built as raw BSON while it is parsed, so that the order of the fields and the type
+//! of every number are kept, and a document takes no more memory than its BSON.
 
 use std::{collections::HashSet, fmt};
 
@@ -17,36 +17,36 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{MAX_DEPTH, MAX_DOCUMENT_BYTES};
+use super::limits::{MAX_DEPTH, MAX_DOCUMENT_BYTES};
 
-/// The levels of JSON that the deepest BSON value may need besides its own, as in
+/// Number of additional JSON levels that the deepest BSON value may need, as in
 /// `{"$date": {"$numberLong": "0"}}`.
 const WRAPPER_DEPTH: usize = 2;
 
 /// Parses one document.
 pub(super) fn parse(text: &str) -> Result<RawDocumentBuf, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    // The seed counts the levels: MongoDB takes more of them than serde_json does.
+    // The seed counts the levels: MongoDB allows more of them than serde_json does.
     deserializer.disable_recursion_limit();
     let value = ValueSeed { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     match value {
         RawBson::Document(document) => Ok(document),
         other => {
-            let found = kind(other.as_raw_bson_ref());
+            let found = type_name(other.as_raw_bson_ref());
             Err(serde_json::Error::custom(format_args!("expected a document, found {found}")))
         }
     }
 }
 
-/// The name of a value's type in a message.
-pub(super) fn kind(value: RawBsonRef<'_>) -> String {
+/// Returns the name of a value's type for a message.
+pub(super) fn type_name(value: RawBsonRef<'_>) -> String {
     match value {
         RawBsonRef::Null => "null".to_owned(),
         RawBsonRef::Array(_) => "an array".to_owned(),
         RawBsonRef::Document(_) => "a document".to_owned(),
-        RawBsonRef::String(_) => "a text".to_owned(),
-        RawBsonRef::Boolean(_) => "a truth value".to_owned(),
+        RawBsonRef::String(_) => "a string".to_owned(),
+        RawBsonRef::Boolean(_) => "a boolean".to_owned(),
         RawBsonRef::Int32(_) | RawBsonRef::Int64(_) | RawBsonRef::Double(_) => {
             "a number".to_owned()
         }
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for ValueSeed {
     type Value = RawBson;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of JSON")
+        f.write_str("a JSON value")
     }
 
     fn visit_unit<E>(self) -> Result<RawBson, E> {
@@ -139,7 +139,7 @@ impl<'de> Visitor<'de> for ValueSeed {
             refuse_large(document.as_bytes().len())?;
             if let Some(name) = names.replace(name) {
                 return Err(A::Error::custom(format_args!(
-                    "the field `{name}` stands twice in one object"
+                    "the field `{name}` occurs twice in one object"
                 )));
             }
         }
@@ -149,13 +149,13 @@ impl<'de> Visitor<'de> for ValueSeed {
 
 fn refuse_large<E: Error>(bytes: usize) -> Result<(), E> {
     if bytes > MAX_DOCUMENT_BYTES {
-        return Err(E::custom("larger than the 16 MiB that MongoDB takes"));
+        return Err(E::custom("larger than 16 MiB (the limit of MongoDB)"));
     }
     Ok(())
 }
 
-/// Converts an object whose first member begins with `$` to the value that it stands for. Objects
-/// that stand for themselves, such as `{"$ref": …, "$id": …}`, stay documents.
+/// Converts an object whose first member begins with `$` to the value that it represents. Objects
+/// that represent no other value, such as `{"$ref": …, "$id": …}`, remain documents.
 fn unwrap(document: RawDocumentBuf) -> Result<RawBson, String> {
     let fields = document.iter().take(3).collect::<Result<Vec<_>, _>>();
     let mut fields: Vec<_> = fields
@@ -165,20 +165,21 @@ fn unwrap(document: RawDocumentBuf) -> Result<RawBson, String> {
         .collect();
     fields.sort_by_key(|(name, _)| *name);
     let value = match fields[..] {
-        [(name, value)] => of_one(name, value)?,
-        [(one, first), (two, second)] => of_two((one, first), (two, second))?,
+        [(name, value)] => from_one_member(name, value)?,
+        [(one, first), (two, second)] => from_two_members((one, first), (two, second))?,
         _ => None,
     };
     if let Some(value) = value {
         return Ok(value);
     }
     match fields.iter().find(|(name, _)| WRAPPERS.contains(name)) {
-        Some((name, _)) => Err(format!("`{name}` stands with other members than it may")),
+        Some((name, _)) => Err(format!("`{name}` must be the only member of its object")),
         None => Ok(document.into()),
     }
 }
 
-/// The members that stand for a value. `$regex` is missing since a stored query may have it alone.
+/// The members that represent a value. `$regex` is not among them, since a stored query may contain
+/// it alone.
 const WRAPPERS: [&str; 16] = [
     "$binary",
     "$code",
@@ -198,9 +199,11 @@ const WRAPPERS: [&str; 16] = [
     "$uuid",
 ];
 
-/// The value of an object with one member; `None` if it is an ordinary object.
-fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> {
-    let refused = |expected: &str| format!("`{name}` needs {expected}, and has {}", shown(value));
+/// Returns the value that an object with one member represents, or `None` if it is an ordinary
+/// object.
+fn from_one_member(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> {
+    let refused =
+        |expected: &str| format!("`{name}` must be {expected}, but is {}", describe(value));
     let value = match name {
         "$oid" => {
             let id = value.as_str().and_then(|text| ObjectId::parse_str(text).ok());
@@ -208,11 +211,11 @@ fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> 
         }
         "$numberInt" => {
             let number = number(value).and_then(|text| text.parse().ok());
-            number.map(RawBson::Int32).ok_or_else(|| refused("a whole number of 32 bits"))?
+            number.map(RawBson::Int32).ok_or_else(|| refused("an integer of 32 bits"))?
         }
         "$numberLong" => {
             let number = number(value).and_then(|text| text.parse().ok());
-            number.map(RawBson::Int64).ok_or_else(|| refused("a whole number of 64 bits"))?
+            number.map(RawBson::Int64).ok_or_else(|| refused("an integer of 64 bits"))?
         }
         "$numberDouble" => {
             let number = number(value).and_then(|text| text.parse().ok());
@@ -227,13 +230,15 @@ fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> 
             date.map(RawBson::DateTime)
                 .ok_or_else(|| refused("a date in RFC 3339 or milliseconds since 1970"))?
         }
-        "$timestamp" => timestamp(value).ok_or_else(|| refused("`t` and `i`"))?.into(),
+        "$timestamp" => {
+            timestamp(value).ok_or_else(|| refused("an object with `t` and `i`"))?.into()
+        }
         "$binary" => {
             let body = value.as_document().and_then(|body| {
-                let [bytes, subtype] = texts(body, ["base64", "subType"])?;
+                let [bytes, subtype] = strings(body, ["base64", "subType"])?;
                 binary(bytes, subtype)
             });
-            body.ok_or_else(|| refused("`base64` and `subType`"))?.into()
+            body.ok_or_else(|| refused("an object with `base64` and `subType`"))?.into()
         }
         "$uuid" => {
             let id = value.as_str().and_then(|text| bson::Uuid::parse_str(text).ok());
@@ -241,14 +246,16 @@ fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> 
         }
         "$regularExpression" => {
             let body = value.as_document();
-            let body = body.and_then(|body| texts(body, ["pattern", "options"]));
-            regex(body.ok_or_else(|| refused("`pattern` and `options`"))?)?
+            let body = body.and_then(|body| strings(body, ["pattern", "options"]));
+            regex(body.ok_or_else(|| refused("an object with `pattern` and `options`"))?)?
         }
-        "$symbol" => RawBson::Symbol(value.as_str().ok_or_else(|| refused("a text"))?.to_owned()),
+        "$symbol" => RawBson::Symbol(value.as_str().ok_or_else(|| refused("a string"))?.to_owned()),
         "$code" => {
-            RawBson::JavaScriptCode(value.as_str().ok_or_else(|| refused("a text"))?.to_owned())
+            RawBson::JavaScriptCode(value.as_str().ok_or_else(|| refused("a string"))?.to_owned())
         }
-        "$dbPointer" => db_pointer(value).ok_or_else(|| refused("`$ref` and `$id`"))?,
+        "$dbPointer" => {
+            db_pointer(value).ok_or_else(|| refused("an object with `$ref` and `$id`"))?
+        }
         "$minKey" if is_one(value) => RawBson::MinKey,
         "$maxKey" if is_one(value) => RawBson::MaxKey,
         "$minKey" | "$maxKey" => return Err(refused("1")),
@@ -259,33 +266,34 @@ fn of_one(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> 
     Ok(Some(value))
 }
 
-/// The value of an object with two members, sorted by name; `None` if it is an ordinary object.
-fn of_two(
+/// Returns the value that an object with two members, sorted by name, represents, or `None` if it is
+/// an ordinary object.
+fn from_two_members(
     (one, first): (&str, RawBsonRef<'_>),
     (two, second): (&str, RawBsonRef<'_>),
 ) -> Result<Option<RawBson>, String> {
     let value = match (one, two) {
         ("$binary", "$type") => {
-            let subtype = match (second.as_str(), whole(second)) {
+            let subtype = match (second.as_str(), integer(second)) {
                 (Some(text), _) => text.to_owned(),
                 (None, Some(number)) => format!("{number:x}"),
                 (None, None) => String::new(),
             };
             let value = first.as_str().and_then(|bytes| binary(bytes, &subtype));
-            value.ok_or("`$binary` with `$type` needs Base64 and a hexadecimal byte")?.into()
+            value.ok_or("`$binary` must be Base64 and its `$type` a hexadecimal byte")?.into()
         }
         ("$code", "$scope") => match (first, second) {
             (RawBsonRef::String(code), RawBsonRef::Document(scope)) => {
                 let (code, scope) = (code.to_owned(), scope.to_owned());
                 RawBson::JavaScriptCodeWithScope(RawJavaScriptCodeWithScope { code, scope })
             }
-            _ => return Err("`$code` with `$scope` needs a text and a document".to_owned()),
+            _ => return Err("`$code` must be a string and its `$scope` a document".to_owned()),
         },
         ("$options", "$regex") => match (second, first) {
             (RawBsonRef::String(pattern), RawBsonRef::String(options)) => {
                 regex([pattern, options])?
             }
-            // A stored query with a regular expression in it.
+            // A stored query that contains a regular expression.
             _ => return Ok(None),
         },
         _ => return Ok(None),
@@ -293,52 +301,53 @@ fn of_two(
     Ok(Some(value))
 }
 
-/// A short form of a value for a message.
-fn shown(value: RawBsonRef<'_>) -> String {
-    /// How many characters of a text are shown.
-    const SHOWN: usize = 40;
+/// Returns a short form of a value for a message.
+fn describe(value: RawBsonRef<'_>) -> String {
+    /// Number of characters up to which a string is shown.
+    const MAX_CHARS: usize = 40;
     match value {
-        RawBsonRef::String(text) if text.chars().count() <= SHOWN => format!("`{text}`"),
+        RawBsonRef::String(text) if text.chars().count() <= MAX_CHARS => format!("`{text}`"),
+        RawBsonRef::Boolean(value) => value.to_string(),
         RawBsonRef::Int32(number) => number.to_string(),
         RawBsonRef::Int64(number) => number.to_string(),
         RawBsonRef::Double(number) => number.to_string(),
-        other => kind(other),
+        other => type_name(other),
     }
 }
 
-/// A number as text: old exports have it without quotation marks, too.
+/// Returns a number as text. Old exports write some numbers without quotation marks.
 fn number(value: RawBsonRef<'_>) -> Option<String> {
     match value {
         RawBsonRef::String(text) => Some(text.to_owned()),
         RawBsonRef::Double(number) => Some(number.to_string()),
-        other => whole(other).map(|number| number.to_string()),
+        other => integer(other).map(|number| number.to_string()),
     }
 }
 
-fn whole(value: RawBsonRef<'_>) -> Option<i64> {
+fn integer(value: RawBsonRef<'_>) -> Option<i64> {
     value.as_i64().or_else(|| value.as_i32().map(i64::from))
 }
 
 fn is_one(value: RawBsonRef<'_>) -> bool {
-    whole(value) == Some(1)
+    integer(value) == Some(1)
 }
 
-/// The milliseconds since 1970 of a `$date`.
+/// Returns the milliseconds since 1970 that a `$date` represents.
 fn date(value: RawBsonRef<'_>) -> Option<i64> {
     match value {
-        RawBsonRef::String(text) => date_of_text(text),
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53, checked")]
+        RawBsonRef::String(text) => parse_date(text),
+        #[expect(clippy::cast_possible_truncation, reason = "checked: an integer within ±2^53")]
         RawBsonRef::Double(number) if number.fract() == 0.0 && number.abs() <= 2f64.powi(53) => {
             Some(number as i64)
         }
-        other => whole(other),
+        other => integer(other),
     }
 }
 
-/// The milliseconds since 1970 of a date in one of the forms that `mongoimport` accepts: RFC 3339,
-/// the zone as `+0100` (what `mongoexport` wrote up to version 4.0), without seconds, without a
-/// zone (UTC), without a time.
-fn date_of_text(text: &str) -> Option<i64> {
+/// Returns the milliseconds since 1970 of a date in one of the forms that `mongoimport` accepts:
+/// RFC 3339, with the zone as `+0100` (written by `mongoexport` up to version 4.0), without seconds,
+/// without a zone (UTC), or without a time.
+fn parse_date(text: &str) -> Option<i64> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
         return Some(date.timestamp_millis());
     }
@@ -360,13 +369,13 @@ fn date_of_text(text: &str) -> Option<i64> {
 
 fn timestamp(value: RawBsonRef<'_>) -> Option<Timestamp> {
     let body = value.as_document()?;
-    let part = |name| u32::try_from(whole(body.get(name).ok()??)?).ok();
+    let part = |name| u32::try_from(integer(body.get(name).ok()??)?).ok();
     let has_two = body.iter().count() == 2;
     has_two.then_some(Timestamp { time: part("t")?, increment: part("i")? })
 }
 
-/// Bytes in Base64 with a subtype in hexadecimal. Old tools extended the sign of a user's own
-/// subtype: `ffffff80` is `80`.
+/// Decodes bytes in Base64 with a subtype in hexadecimal. Old tools extended the sign of a
+/// user-defined subtype: `ffffff80` is `80`.
 fn binary(bytes: &str, subtype: &str) -> Option<Binary> {
     let bytes = STANDARD.decode(bytes).ok()?;
     let subtype = match subtype.len() {
@@ -379,7 +388,7 @@ fn binary(bytes: &str, subtype: &str) -> Option<Binary> {
 }
 
 fn regex([pattern, options]: [&str; 2]) -> Result<RawBson, String> {
-    // BSON has the options in alphabetical order (BSON specification, "Regular expression").
+    // BSON stores the options in alphabetical order (BSON specification, "Regular expression").
     let mut options: Vec<_> = options.chars().collect();
     options.sort_unstable();
     let text = |text: String| {
@@ -393,15 +402,18 @@ fn regex([pattern, options]: [&str; 2]) -> Result<RawBson, String> {
 fn db_pointer(value: RawBsonRef<'_>) -> Option<RawBson> {
     let body = value.as_document()?;
     let (namespace, id) = (body.get_str("$ref").ok()?, body.get_object_id("$id").ok()?);
-    // The only way to make one that the crate has.
+    // The crate has no constructor for it.
     let pointer = serde_json::json!({
         "$dbPointer": { "$ref": namespace, "$id": { "$oid": id.to_hex() } }
     });
     RawBson::try_from(Bson::try_from(pointer).ok()?).ok()
 }
 
-/// The members of a document if it has just these, and they are texts.
-fn texts<'a, const N: usize>(document: &'a RawDocument, names: [&str; N]) -> Option<[&'a str; N]> {
+/// Returns the members of a document if it has exactly these, and all are strings.
+fn strings<'a, const N: usize>(
+    document: &'a RawDocument,
+    names: [&str; N],
+) -> Option<[&'a str; N]> {
     if document.iter().count() != N {
         return None;
     }

@@ -1,134 +1,144 @@
 //! Loading documents into MongoDB: all of them or none.
 //!
-//! The documents go to staging collections, and when all are there, these are renamed to what they
-//! are. A note in the database says that the renaming has begun, so that a start after a kill at
-//! that very moment completes it.
+//! The documents are inserted into staging collections, which are renamed to their final names once
+//! all are complete. A marker in the database records that the renaming has begun, so that the next
+//! start completes it if the process is killed meanwhile.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io};
 
 use mongodb::{
-    Collection, Database as Mongo,
+    Collection, Database,
     bson::{Bson, Document, RawDocumentBuf, doc},
     options::WriteConcern,
 };
 use tokio::{sync::mpsc, task};
 
 use super::{
-    COLLECTIONS, documents::Input, error::ImportError, source::Listing, unique_ids::UniqueIds,
+    error::ImportError,
+    input::Input,
+    source::{Listing, Source},
+    unique_ids::UniqueIds,
 };
-use crate::progress;
+use crate::{collections::collections, progress};
 
-/// The size of the documents in bytes that are inserted at once: bounds the memory of a load.
+/// Size of the documents in bytes that are inserted at once: bounds the memory of an import.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The most documents that are inserted at once.
+/// Maximum number of documents that are inserted at once.
 const CHUNK_DOCUMENTS: usize = 10_000;
 
-/// How many chunks may wait while one is inserted.
+/// Number of chunks that are read ahead while one is inserted.
 const CHUNKS_AHEAD: usize = 1;
 
-/// The note that renaming has begun.
-const NOTE: &str = "turbulence_import";
+/// The collection of the marker, and the prefix of the staging collections.
+const MARKERS: &str = "turbulence_import";
 
-/// Returns the first of the collections to load that has documents already.
-pub(super) async fn not_empty(
-    database: &Mongo,
-    listing: &Listing,
-) -> Result<Option<&'static str>, ImportError> {
-    for input in &listing.inputs {
-        if is_not_empty(&database.collection(input.collection)).await? {
-            return Ok(Some(input.collection));
-        }
-    }
-    Ok(None)
+/// The documents that were loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The loaded collections with their numbers of documents.
+    pub(crate) counts: Vec<(&'static str, u64)>,
+    /// The names of files without documents, which were not loaded.
+    pub(crate) ignored: Vec<String>,
 }
 
-/// Loads all inputs into empty collections, and returns the number of documents of each collection.
-pub(super) async fn load(
-    database: &Mongo,
-    listing: &Listing,
-) -> Result<Vec<(&'static str, u64)>, ImportError> {
-    let inputs = &listing.inputs;
-    for input in inputs {
+/// Loads the collections of a source, each of which has to be empty in the database.
+pub(crate) async fn load(database: &Database, source: Source) -> Result<Loaded, ImportError> {
+    complete_renaming(database).await?;
+    let listing = blocking(move || source.list()).await?;
+    for input in &listing.inputs {
+        let collection = input.collection;
+        if !is_empty(&database.collection(collection)).await? {
+            return Err(ImportError::NotEmpty { collection });
+        }
+    }
+    for input in &listing.inputs {
         let input = input.clone();
         blocking(move || check(&input)).await?;
     }
+    let counts = load_checked(database, &listing).await?;
+    Ok(Loaded { counts, ignored: listing.ignored })
+}
+
+async fn load_checked(
+    database: &Database,
+    listing: &Listing,
+) -> Result<Vec<(&'static str, u64)>, ImportError> {
     drop_staged(database).await?;
-    let mut loaded = Vec::new();
-    for input in inputs {
+    let mut counts = Vec::new();
+    for input in &listing.inputs {
         match stage(database, input).await {
-            Ok(count) => loaded.push((input.collection, count)),
+            Ok(count) => counts.push((input.collection, count)),
             Err(error) => {
                 if let Err(error) = drop_staged(database).await {
-                    tracing::warn!(%error, "the next load removes what this one has staged");
+                    tracing::warn!(%error, "the staged documents are removed by the next import");
                 }
                 return Err(error);
             }
         }
     }
-    for (collection, count) in &loaded {
-        // Two imports at once would stage into each other's collections.
-        if database.collection::<Document>(&staging(collection)).count_documents(doc! {}).await?
-            != *count
-        {
-            return Err(ImportError::NotAlone);
+    for (collection, count) in &counts {
+        // Two concurrent imports insert into the same staging collections.
+        let staged = database.collection::<Document>(&staging_name(collection));
+        if staged.count_documents(doc! {}).await? != *count {
+            return Err(ImportError::Concurrent);
         }
     }
-    let names: Vec<_> = inputs.iter().map(|input| input.collection).collect();
-    let note = doc! { "_id": "renaming", "collections": names };
-    notes(database).insert_one(note).write_concern(WriteConcern::majority()).await?;
-    finish_interrupted(database).await?;
-    Ok(loaded)
+    let names: Vec<_> = listing.inputs.iter().map(|input| input.collection).collect();
+    let marker = doc! { "_id": "renaming", "collections": names };
+    markers(database).insert_one(marker).write_concern(WriteConcern::majority()).await?;
+    complete_renaming(database).await?;
+    Ok(counts)
 }
 
 /// Completes the renaming of staged collections, if it has begun.
-pub(super) async fn finish_interrupted(database: &Mongo) -> Result<(), ImportError> {
-    let Some(note) = notes(database).find_one(doc! { "_id": "renaming" }).await? else {
+pub(crate) async fn complete_renaming(database: &Database) -> Result<(), ImportError> {
+    let Some(marker) = markers(database).find_one(doc! { "_id": "renaming" }).await? else {
         return Ok(());
     };
     let existing: HashSet<_> = database.list_collection_names().await?.into_iter().collect();
-    let names = note.get_array("collections").into_iter().flatten().filter_map(Bson::as_str);
-    for name in names.filter(|name| existing.contains(&staging(name))) {
+    let names = marker.get_array("collections").into_iter().flatten().filter_map(Bson::as_str);
+    for name in names.filter(|name| existing.contains(&staging_name(name))) {
         let target = database.collection(name);
-        if !is_not_empty(&target).await? {
-            // It may exist with indexes, which the next start builds anew. One with documents stays,
-            // and the renaming fails.
+        if is_empty(&target).await? {
+            // It may exist with indexes, which the next start builds again. A collection with
+            // documents remains, and the renaming fails.
             target.drop().await?;
         }
-        let full = |name: &str| format!("{}.{name}", database.name());
+        let full_name = |name: &str| format!("{}.{name}", database.name());
         let rename = doc! {
-            "renameCollection": full(&staging(name)),
-            "to": full(name),
+            "renameCollection": full_name(&staging_name(name)),
+            "to": full_name(name),
             "writeConcern": { "w": "majority" },
         };
         database.client().database("admin").run_command(rename).await?;
     }
-    notes(database).drop().await?;
+    markers(database).drop().await?;
     Ok(())
 }
 
-fn notes(database: &Mongo) -> Collection<Document> {
-    database.collection(NOTE)
+fn markers(database: &Database) -> Collection<Document> {
+    database.collection(MARKERS)
 }
 
-fn staging(collection: &str) -> String {
-    format!("{NOTE}_{collection}")
+fn staging_name(collection: &str) -> String {
+    format!("{MARKERS}_{collection}")
 }
 
-async fn is_not_empty(collection: &Collection<Document>) -> Result<bool, ImportError> {
-    Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_some())
+async fn is_empty(collection: &Collection<Document>) -> Result<bool, ImportError> {
+    Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_none())
 }
 
-/// Removes what a load that failed or was killed has left.
-async fn drop_staged(database: &Mongo) -> mongodb::error::Result<()> {
-    for collection in COLLECTIONS {
-        database.collection::<Document>(&staging(collection)).drop().await?;
+/// Removes the staging collections of an import that failed or was killed.
+async fn drop_staged(database: &Database) -> mongodb::error::Result<()> {
+    for collection in collections(None) {
+        database.collection::<Document>(&staging_name(collection)).drop().await?;
     }
     Ok(())
 }
 
-/// Runs work that reads files on a thread that may wait for them.
-pub(super) async fn blocking<T: Send + 'static>(
+/// Runs work that reads files on a thread that may block.
+async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImportError> + Send + 'static,
 ) -> Result<T, ImportError> {
     match task::spawn_blocking(work).await {
@@ -137,14 +147,13 @@ pub(super) async fn blocking<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(ImportError::Read {
                 what: "the files".to_owned(),
-                source: std::io::Error::other(error),
+                source: io::Error::other(error),
             }),
         },
     }
 }
 
-/// Reads everything once, so that a document that cannot be loaded is found before anything is
-/// written.
+/// Reads all documents once, so that one that cannot be loaded is found before anything is written.
 fn check(input: &Input) -> Result<(), ImportError> {
     let bar = progress::bytes(&format!("Reading {}", input.collection), input.bytes);
     let mut ids = UniqueIds::default();
@@ -153,16 +162,18 @@ fn check(input: &Input) -> Result<(), ImportError> {
         let Ok(Some(id)) = located.document.get("_id") else { continue };
         if !ids.insert(id) {
             let id = Bson::try_from(id).unwrap_or(Bson::Null);
-            return Err(input.error(located.place, format!("a second document with the _id {id}")));
+            let problem = format!("another document has the same _id, {id}");
+            return Err(input.error(located.place, problem));
         }
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-/// Inserts all documents of an input into its staging collection, and reads on meanwhile.
-async fn stage(database: &Mongo, input: &Input) -> Result<u64, ImportError> {
-    let staging = database.collection::<RawDocumentBuf>(&staging(input.collection));
+/// Inserts all documents of an input into its staging collection, reading ahead at the same time.
+/// Returns their number.
+async fn stage(database: &Database, input: &Input) -> Result<u64, ImportError> {
+    let staging = database.collection::<RawDocumentBuf>(&staging_name(input.collection));
     let (sender, mut chunks) = mpsc::channel::<Vec<RawDocumentBuf>>(CHUNKS_AHEAD);
     let reading = blocking({
         let input = input.clone();
@@ -177,7 +188,7 @@ async fn stage(database: &Mongo, input: &Input) -> Result<u64, ImportError> {
     // If inserting fails, the receiver is dropped with it, and reading ends.
     let (count, inserted) = tokio::join!(reading, inserting);
     inserted.and(count).inspect(|count| {
-        tracing::info!(collection = input.collection, count, "loaded");
+        tracing::info!(collection = input.collection, count, "collection loaded");
     })
 }
 
@@ -196,13 +207,13 @@ fn read_chunks(
         if chunk_bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_DOCUMENTS {
             chunk_bytes = 0;
             if sender.blocking_send(std::mem::take(&mut chunk)).is_err() {
-                // Inserting has failed, and says why.
+                // Inserting has failed, and returns the error.
                 return Ok(count);
             }
         }
     }
     if !chunk.is_empty() {
-        // As above.
+        // Fails for the same reason.
         let _ = sender.blocking_send(chunk);
     }
     bar.finish_and_clear();

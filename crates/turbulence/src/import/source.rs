@@ -1,4 +1,5 @@
-//! The files of a folder that are loaded, and those that are refused. Nothing is ignored silently.
+//! The sources of an import: a folder with files, or the demo. An entry of a folder that cannot be
+//! loaded is an error; none is ignored silently.
 
 use std::{
     fs::{self, FileType, Metadata},
@@ -7,48 +8,45 @@ use std::{
 };
 
 use super::{
-    COLLECTIONS,
-    documents::{Content, Format, Input},
     error::ImportError,
+    input::{Content, Format, Input},
 };
+use crate::collections::collections;
 
-/// The formats that are loaded, for a message.
-pub(super) const FORMATS: &str = "*.jsonl, *.ndjson, *.json or *.bson, each also with .gz";
+/// Number of entries that a message names at most.
+const MAX_NAMED: usize = 10;
 
-/// How many entries that cannot be loaded are named.
-const NAMED: usize = 10;
-
-/// The place that documents come from.
+/// The source of an import.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// A folder with a file for each collection, or what `mongodump` writes.
+    /// A folder with a file for each collection, or the output folder of `mongodump`.
     Folder(PathBuf),
-    /// The example site that this program carries.
+    /// The example site that is compiled into this program.
     Demo,
 }
 
 /// The content of a source.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// One for each collection, in the order of [`COLLECTIONS`].
+    /// At most one input per collection, in the order of [`collections`].
     pub(super) inputs: Vec<Input>,
-    /// The names of files that hold no documents: they are named to the person, and not loaded.
-    pub(super) unread: Vec<String>,
+    /// The names of files without documents, which are reported and not loaded.
+    pub(super) ignored: Vec<String>,
 }
 
 impl Source {
-    /// Lists the inputs. Opens no file.
+    /// Lists the inputs without opening any file.
     pub(super) fn list(&self) -> Result<Listing, ImportError> {
         match self {
-            Self::Demo => Ok(Listing { inputs: demo(), unread: Vec::new() }),
+            Self::Demo => Ok(Listing { inputs: demo(), ignored: Vec::new() }),
             Self::Folder(folder) => {
                 let entries = entries(folder)?;
                 match database_folder(folder, &entries)? {
                     Some(database) => {
                         let mut listing = list(&database, &entries_of(&database)?)?;
-                        // The others are about the whole.
+                        // The files beside the folder describe the dump as a whole.
                         let files = entries.iter().filter(|entry| !entry.metadata.is_dir());
-                        listing.unread.extend(files.map(Entry::file_name));
+                        listing.ignored.extend(files.map(Entry::file_name));
                         Ok(listing)
                     }
                     None => list(folder, &entries),
@@ -61,7 +59,7 @@ impl Source {
 /// An entry of a folder.
 struct Entry {
     path: PathBuf,
-    /// The name in lower case: exports from other systems are called `STORIES.JSON`, too.
+    /// The name in lower case, since exports from other systems may be called `STORIES.JSON`.
     name: String,
     metadata: Metadata,
 }
@@ -69,10 +67,10 @@ struct Entry {
 /// The role of an entry.
 enum Role {
     Documents(Input),
-    /// `mongodump` describes a collection in it.
+    /// The description of a collection, written by `mongodump`.
     Metadata(String),
-    /// It holds no documents.
-    Empty,
+    /// A file without documents.
+    Ignored,
     Unloadable(&'static str),
 }
 
@@ -81,14 +79,14 @@ fn entries(folder: &Path) -> Result<Vec<Entry>, ImportError> {
     if !metadata.is_dir() {
         let name = folder.display().to_string();
         let (kind, remedy) = match special(metadata.file_type()) {
-            Some(kind) => (kind, "name a folder with files"),
+            Some(kind) => (kind, "choose a folder with files"),
             None => (
                 "a file",
-                "name the folder that it is in; an archive of `mongodump` has to be unpacked with \
+                "choose the folder that contains it; unpack an archive of `mongodump` with \
                  `mongorestore` first",
             ),
         };
-        return Err(ImportError::NoFolder { name, kind, remedy });
+        return Err(ImportError::NotAFolder { name, kind, remedy });
     }
     entries_of(folder)
 }
@@ -97,7 +95,7 @@ fn entries_of(folder: &Path) -> Result<Vec<Entry>, ImportError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(|source| cannot_read(folder, source))? {
         let path = entry.map_err(|source| cannot_read(folder, source))?.path();
-        // Of what a link leads to.
+        // Follows symbolic links.
         let metadata = fs::metadata(&path).map_err(|source| cannot_read(&path, source))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         entries.push(Entry { path, name, metadata });
@@ -110,15 +108,15 @@ fn cannot_read(path: &Path, source: std::io::Error) -> ImportError {
     ImportError::Read { what: path.display().to_string(), source }
 }
 
-/// The one folder of a database in what `mongodump` writes, `dump/<database>/`; `None` if `folder`
-/// holds files of collections itself.
+/// Returns the folder of the database in the output of `mongodump`, `dump/<database>/`, or `None` if
+/// `folder` itself contains files of collections.
 fn database_folder(folder: &Path, entries: &[Entry]) -> Result<Option<PathBuf>, ImportError> {
-    let is_content = |entry: &&Entry| !is_prelude(&entry.name) && !is_about_files(&entry.name);
+    let is_content = |entry: &&Entry| !is_prelude(&entry.name) && !is_accompanying(&entry.name);
     let content: Vec<_> = entries.iter().filter(is_content).collect();
     match content[..] {
         [one] if one.metadata.is_dir() => Ok(Some(one.path.clone())),
         [first, _, ..] if content.iter().all(|entry| entry.metadata.is_dir()) => {
-            // `admin` comes first, and is nobody's site.
+            // `admin` comes first in the order, and is never a site.
             let example = content.iter().find(|entry| entry.name != "admin").unwrap_or(&first);
             Err(ImportError::SeveralFolders {
                 folder: folder.display().to_string(),
@@ -130,39 +128,32 @@ fn database_folder(folder: &Path, entries: &[Entry]) -> Result<Option<PathBuf>, 
 }
 
 fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
-    let shown = folder.display().to_string();
-    let (mut inputs, mut unread, mut described) = (Vec::<Input>::new(), Vec::new(), Vec::new());
+    let (mut inputs, mut ignored, mut described) = (Vec::<Input>::new(), Vec::new(), Vec::new());
     let mut refused = Vec::new();
     for entry in entries {
         match entry.role() {
             Role::Documents(input) => inputs.push(input),
             Role::Metadata(collection) => described.push((entry, collection)),
-            Role::Empty => unread.push(entry.file_name()),
-            Role::Unloadable(why) => refused.push((entry, why)),
+            Role::Ignored => ignored.push(entry.file_name()),
+            Role::Unloadable(reason) => refused.push((entry, reason)),
         }
     }
     for (entry, collection) in described {
         if inputs.iter().any(|input| input.collection == collection) {
-            unread.push(entry.file_name());
-        } else if COLLECTIONS.contains(&&*collection) {
-            let why = "its documents are missing: `mongodump` writes those of a view only with \
-                       --viewsAsCollections";
-            refused.push((entry, why));
+            ignored.push(entry.file_name());
+        } else if collections(None).contains(&&*collection) {
+            let reason = "its documents are missing: `mongodump` exports the documents of a view only \
+                       with --viewsAsCollections";
+            refused.push((entry, reason));
         } else {
             refused.push((entry, OTHER_COLLECTION));
         }
     }
     if !refused.is_empty() {
-        refused.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-        let named = refused.iter().take(NAMED);
-        let named = named.map(|(entry, why)| format!("{} ({why})", entry.file_name()));
-        let mut named = named.collect::<Vec<_>>().join(", ");
-        if let rest @ 1.. = refused.len().saturating_sub(NAMED) {
-            named += &format!(" and {rest} more");
-        }
-        return Err(ImportError::Unloadable { folder: shown, entries: named });
+        return Err(unloadable(folder, refused));
     }
-    inputs.sort_by_key(|input| COLLECTIONS.iter().position(|name| *name == input.collection));
+    let order = collections(None);
+    inputs.sort_by_key(|input| order.iter().position(|name| *name == input.collection));
     for pair in inputs.windows(2) {
         if let [first, second] = pair
             && first.collection == second.collection
@@ -172,14 +163,37 @@ fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
         }
     }
     if inputs.is_empty() {
-        return Err(ImportError::NoFiles { folder: shown });
+        let folder = folder.display().to_string();
+        return Err(ImportError::NoFiles { folder, collections: names_of_collections() });
     }
-    unread.sort();
-    Ok(Listing { inputs, unread })
+    ignored.sort();
+    Ok(Listing { inputs, ignored })
 }
 
-/// The reason to refuse the file of a collection that no site has.
-const OTHER_COLLECTION: &str = "no collection of a site";
+/// Returns the error about entries that cannot be loaded, each with the reason.
+fn unloadable(folder: &Path, mut refused: Vec<(&Entry, &'static str)>) -> ImportError {
+    refused.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
+    let named = refused.iter().take(MAX_NAMED);
+    let named = named.map(|(entry, reason)| format!("{} ({reason})", entry.file_name()));
+    let mut entries = named.collect::<Vec<_>>().join(", ");
+    if let rest @ 1.. = refused.len().saturating_sub(MAX_NAMED) {
+        entries += &format!(" and {rest} more");
+    }
+    let folder = folder.display().to_string();
+    ImportError::Unloadable { folder, entries, collections: names_of_collections() }
+}
+
+/// The reason to reject the file of an unknown collection.
+const OTHER_COLLECTION: &str = "not a collection of a site";
+
+/// Returns the names of all collections of a site for a message.
+fn names_of_collections() -> String {
+    let all = collections(None);
+    match all.split_last() {
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
 
 impl Entry {
     fn role(&self) -> Role {
@@ -190,8 +204,8 @@ impl Entry {
         if let Some(kind) = special(self.metadata.file_type()) {
             return Role::Unloadable(kind);
         }
-        if is_prelude(name) || is_about_files(name) {
-            return Role::Empty;
+        if is_prelude(name) || is_accompanying(name) {
+            return Role::Ignored;
         }
         if name.starts_with('.') {
             return Role::Unloadable("a hidden file");
@@ -201,7 +215,7 @@ impl Entry {
             None => (name, false),
         };
         if stem == "oplog.bson" {
-            return Role::Unloadable("the oplog of `mongodump`, which is not replayed");
+            return Role::Unloadable("the oplog of `mongodump`, which cannot be replayed");
         }
         if let Some(collection) = stem.strip_suffix(".metadata.json") {
             return Role::Metadata(collection.to_owned());
@@ -210,15 +224,17 @@ impl Entry {
             Some((stem, "jsonl" | "ndjson" | "json")) => (stem, Format::Json),
             Some((stem, "bson")) => (stem, Format::Bson),
             Some((_, "csv" | "tsv")) => {
-                return Role::Unloadable("CSV has no types: use `mongoexport --type=json`");
+                return Role::Unloadable(
+                    "CSV has no data types: export with `mongoexport --type=json`",
+                );
             }
-            _ => return Role::Unloadable("no format that is loaded"),
+            _ => return Role::Unloadable("an unsupported format"),
         };
-        let Some(collection) = COLLECTIONS.into_iter().find(|collection| *collection == stem)
-        else {
+        let Some(collection) = collections(None).into_iter().find(|name| *name == stem) else {
             let is_system = stem == "system" || stem.starts_with("system.");
-            let why = if is_system { "a system collection of MongoDB" } else { OTHER_COLLECTION };
-            return Role::Unloadable(why);
+            let reason =
+                if is_system { "a system collection of MongoDB" } else { OTHER_COLLECTION };
+            return Role::Unloadable(reason);
         };
         Role::Documents(Input {
             collection,
@@ -233,14 +249,14 @@ impl Entry {
     }
 }
 
-/// Returns whether `mongodump` describes the server in a file of this name.
+/// Returns `true` if `mongodump` describes the server in a file of this name.
 fn is_prelude(name: &str) -> bool {
     matches!(name, "prelude.json" | "prelude.json.gz")
 }
 
-/// Whether people or systems leave files of this name beside others: a README, a licence, notes of
-/// a file manager.
-fn is_about_files(name: &str) -> bool {
+/// Returns `true` for the names of files that people or systems add to a folder: a README, a licence,
+/// or data of a file manager.
+fn is_accompanying(name: &str) -> bool {
     let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
     let is_text = matches!(extension, "" | "md" | "txt");
     is_text && matches!(stem, "readme" | "license" | "licence")
@@ -248,7 +264,8 @@ fn is_about_files(name: &str) -> bool {
         || name.starts_with("._")
 }
 
-/// The name of a file type whose content has no end or that waits for another process.
+/// Returns the name of a file type whose content may be endless or may block, and `None` for other
+/// types.
 fn special(kind: FileType) -> Option<&'static str> {
     if kind.is_fifo() {
         Some("a named pipe")
@@ -285,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_can_be_read() {
+    fn the_demo_is_readable() {
         for input in demo() {
             let bar = ProgressBar::hidden();
             let documents = input.documents(&bar).unwrap();

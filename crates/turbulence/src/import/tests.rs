@@ -1,4 +1,4 @@
-//! One document of each shape that people have, and the exact BSON that comes of it.
+//! Reading documents of every shape, compared with the exact BSON that they represent.
 
 use std::{io::Write, path::PathBuf};
 
@@ -13,12 +13,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    MAX_DEPTH, MAX_DOCUMENT_BYTES,
-    documents::{Content, Format, Input, Place},
+    document::Place,
     extended_json::parse,
+    input::{Content, Format, Input},
+    limits::{MAX_DEPTH, MAX_DOCUMENT_BYTES},
 };
 
-/// The bytes of the documents of a file, or the message about it.
+/// Returns the documents of a file, or the message about it.
 fn read(bytes: &[u8], format: Format, is_gzip: bool) -> Result<Vec<RawDocumentBuf>, String> {
     located(bytes, format, is_gzip)
         .map(|all| all.into_iter().map(|(_, document)| document).collect())
@@ -79,7 +80,7 @@ fn every_layout_of_json_is_read_as_the_same_documents() {
         assert_eq!(json(&text).unwrap(), expected, "{text}");
         let packed = gzip(text.as_bytes());
         assert_eq!(read(&packed, Format::Json, true).unwrap(), expected, "{text}");
-        // Two archives one after the other are one file (RFC 1952).
+        // Concatenated gzip members are one file (RFC 1952).
         let (begin, end) = text.split_at(text.find('2').unwrap());
         let parts = [gzip(begin.as_bytes()), gzip(end.as_bytes())].concat();
         assert_eq!(read(&parts, Format::Json, true).unwrap(), expected, "{text}");
@@ -263,7 +264,7 @@ fn canonical_relaxed_and_legacy_values_become_the_same_bson() {
 }
 
 #[test]
-fn a_value_that_means_nothing_is_refused_with_its_place() {
+fn an_invalid_value_is_refused_with_its_place() {
     let mut said = String::new();
     for value in [
         r#"{"$oid": "short"}"#,
@@ -364,7 +365,7 @@ fn a_document_beyond_the_size_or_depth_is_refused_without_reading_on() {
     assert_eq!(json(&date).unwrap().len(), 1);
     let deep = (0..MAX_DEPTH).fold(rawdoc! {}, |inner, _| rawdoc! { "a": inner });
     say("BSON", read(deep.as_bytes(), Format::Bson, false));
-    // Parts that are packed for themselves are one file (RFC 1952).
+    // Concatenated gzip members are one file (RFC 1952).
     let bomb = gzip(&vec![b' '; 1024 * 1024]).repeat(20);
     assert!(bomb.len() < 1024 * 1024);
     say("a small file of much white space", read(&bomb, Format::Json, true));

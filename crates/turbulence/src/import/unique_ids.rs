@@ -1,4 +1,4 @@
-//! Finding an `_id` that occurs twice, before anything is written.
+//! Detection of duplicate `_id`s before anything is written.
 
 use std::collections::HashSet;
 
@@ -6,12 +6,12 @@ use mongodb::bson::RawBsonRef;
 use sha2::{Digest, Sha256};
 
 /// The `_id`s of a collection. Each takes 16 bytes, however long it is: the first half of its
-/// SHA-256, of which two are never the same by chance.
+/// SHA-256, long enough to exclude a collision by chance.
 #[derive(Default)]
 pub(super) struct UniqueIds(HashSet<u128>);
 
 impl UniqueIds {
-    /// Adds an `_id`. Returns `false` if MongoDB takes it for one that is there already.
+    /// Adds an `_id`. Returns `false` if MongoDB considers it equal to one that was added before.
     pub(super) fn insert(&mut self, id: RawBsonRef<'_>) -> bool {
         let mut digest = Sha256::new();
         add(&mut digest, id);
@@ -22,9 +22,9 @@ impl UniqueIds {
     }
 }
 
-/// Adds a value in a form that is the same for values which MongoDB compares as equal: the whole
-/// numbers of all types, texts and symbols. (Fractions of different types, such as a decimal and a
-/// double of 0.5, are left to the index of the server, which refuses the second one as well.)
+/// Adds a value in a form that is the same for values which MongoDB considers equal: integers of all
+/// numeric types, strings and symbols. (Fractions of different types, such as a decimal and a double
+/// of 0.5, are left to the index of the server, which rejects the second one as well.)
 fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
     let mut put = |kind: u8, bytes: &[u8]| {
         digest.update([kind]);
@@ -34,14 +34,14 @@ fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
     match value {
         RawBsonRef::Int32(number) => put(b'n', &i64::from(number).to_le_bytes()),
         RawBsonRef::Int64(number) => put(b'n', &number.to_le_bytes()),
-        RawBsonRef::Double(number) => match whole(number) {
+        RawBsonRef::Double(number) => match integer(number) {
             Some(number) => put(b'n', &number.to_le_bytes()),
             None if number.is_nan() => put(b'f', b"NaN"),
             None => put(b'f', &number.to_le_bytes()),
         },
         RawBsonRef::Decimal128(number) => match number.to_string() {
             text if text == "NaN" => put(b'f', b"NaN"),
-            text => match whole_of_text(&text) {
+            text => match parse_integer(&text) {
                 Some(number) => put(b'n', &number.to_le_bytes()),
                 None => put(b'd', text.as_bytes()),
             },
@@ -50,7 +50,7 @@ fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
         RawBsonRef::ObjectId(id) => put(b'o', &id.bytes()),
         RawBsonRef::Document(document) => {
             put(b'{', &[]);
-            // Malformed values were refused before.
+            // Malformed values have been rejected before.
             for (name, value) in document.iter().flatten() {
                 digest.update((name.len() as u64).to_le_bytes());
                 digest.update(name.as_str().as_bytes());
@@ -62,16 +62,16 @@ fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
     }
 }
 
-/// The whole number that a double is, if it is one of 64 bits.
-fn whole(number: f64) -> Option<i64> {
-    /// 2^63: the first double that is too large.
+/// Converts a double to an integer. Returns `None` for a fraction or beyond 64 bits.
+fn integer(number: f64) -> Option<i64> {
+    /// 2^63, the smallest double that is too large.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    #[expect(clippy::cast_possible_truncation, reason = "whole and within the range, checked")]
+    #[expect(clippy::cast_possible_truncation, reason = "checked: an integer within the range")]
     (number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number)).then_some(number as i64)
 }
 
-/// The whole number of a decimal in the text form of BSON, such as `10`, `10.0` or `1E+1`.
-fn whole_of_text(text: &str) -> Option<i64> {
+/// Parses an integer from the text form of a BSON decimal, such as `10`, `10.0` or `1E+1`.
+fn parse_integer(text: &str) -> Option<i64> {
     let (digits, exponent) = match text.split_once('E') {
         Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
         None => (text, 0),
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_mongodb_compares_as_equal_are_the_same() {
+    fn ids_that_mongodb_considers_equal_are_duplicates() {
         let decimal = |text: &str| Bson::Decimal128(text.parse::<Decimal128>().unwrap());
         let same = [
             vec![

@@ -1,24 +1,27 @@
-//! The engines of the services, and which of them a migration belongs to.
+//! The migration engines of the services, and finding a migration by its id.
 
 use migrations::Engine;
 use mongo_kit::Connection;
-use service_kit::{Settings, clock::Clock, settings::HttpUrl};
+use service_kit::runtime::{
+    clock::Clock,
+    settings::{Settings, url::HttpUrl},
+};
 
-use crate::{cli::Service, failure::Failure};
+use crate::{cli::Service, error::Error};
 
-/// The shortest part of a word by which a migration is recognised.
-const SHORTEST_WORD: usize = 3;
+/// Minimum length of a part of a word by which a migration is recognised.
+const MIN_WORD_LENGTH: usize = 3;
 
 /// The engines of all services, in the order in which they run.
 pub(super) struct Engines {
-    /// The database of all of them.
+    /// The database of all engines.
     pub(super) connection: Connection,
     all: Vec<Engine>,
-    /// The only one that is wanted, if not all are.
+    /// The service that was selected with `--service`.
     only: Option<Service>,
 }
 
-/// A migration that somebody named.
+/// A migration that an id of the command line refers to.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) engine: &'a Engine,
@@ -26,13 +29,13 @@ pub(super) struct Target<'a> {
 }
 
 impl Engines {
-    /// `sections` is the address of sections-service.
+    /// Creates the engines. `sections` is the address of sections-service.
     pub(super) fn new(
         connection: &Connection,
         settings: &Settings,
         sections: &HttpUrl,
         only: Option<Service>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let client = content_service::sections_client(sections)?;
         let clock = Clock::system();
         let all = vec![
@@ -42,50 +45,49 @@ impl Engines {
         Ok(Self { connection: connection.clone(), all, only })
     }
 
-    /// Those that are wanted, in the order in which they run.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = &Engine> {
-        self.all.iter().filter(|engine| self.is_wanted(engine))
+    /// Returns the engines of the selected services, in the order in which they run.
+    pub(super) fn selected(&self) -> impl Iterator<Item = &Engine> {
+        self.all.iter().filter(|engine| self.is_selected(engine))
     }
 
-    /// The only one that is wanted, if not all are.
+    /// Returns the engine of the service that was selected with `--service`.
     pub(super) fn only(&self) -> Option<&Engine> {
-        self.only.and_then(|_| self.wanted().next())
+        self.only.and_then(|_| self.selected().next())
     }
 
-    /// The engine of a service.
+    /// Returns the engine of a service.
     pub(super) fn of(&self, service: Service) -> Option<&Engine> {
         self.all.iter().find(|engine| engine.service() == service.name())
     }
 
-    /// The migration with this id.
-    pub(super) fn find(&self, id: &str) -> Result<Target<'_>, Failure> {
+    /// Returns the migration with this id.
+    pub(super) fn find(&self, id: &str) -> Result<Target<'_>, Error> {
         let targets = self
             .all
             .iter()
             .flat_map(|engine| ids(engine).into_iter().map(move |id| Target { engine, id }));
         let targets: Vec<_> = targets.collect();
         match targets.iter().find(|target| target.id == id) {
-            Some(target) if self.is_wanted(target.engine) => Ok(*target),
-            Some(Target { engine, id }) => Err(Failure::Usage(format!(
-                "{id} is a migration of {service}: leave out `--service`, or give `--service \
-                 {service}`",
+            Some(target) if self.is_selected(target.engine) => Ok(*target),
+            Some(Target { engine, id }) => Err(Error::Usage(format!(
+                "{id} is a migration of {service}: omit `--service`, or use `--service {service}`",
                 service = engine.service()
             ))),
-            None => Err(Failure::Usage(unknown(id, &targets))),
+            None => Err(Error::Usage(unknown(id, &targets))),
         }
     }
 
-    fn is_wanted(&self, engine: &Engine) -> bool {
+    fn is_selected(&self, engine: &Engine) -> bool {
         self.only.is_none_or(|only| only.name() == engine.service())
     }
 }
 
-/// The ids of a service's migrations, in their order.
+/// Returns the ids of a service's migrations in their order.
 fn ids(engine: &Engine) -> Vec<&'static str> {
     engine.statuses().borrow().iter().map(|status| status.id).collect()
 }
 
-/// What to say about an id that there is not: which ones are like it, or which ones there are.
+/// Returns the message about an unknown id, with the most similar ids or with all.
 fn unknown(given: &str, targets: &[Target<'_>]) -> String {
     let likeness = |target: &Target<'_>| likeness(given, target.id);
     let best = targets.iter().map(likeness).max().unwrap_or_default();
@@ -96,18 +98,18 @@ fn unknown(given: &str, targets: &[Target<'_>]) -> String {
         return format!("there is no migration \"{given}\": did you mean {near}?");
     }
     let all = targets.iter().map(text).collect::<Vec<_>>().join(", ");
-    format!("there is no migration \"{given}\": there are {all}")
+    format!("there is no migration \"{given}\": the migrations are {all}")
 }
 
-/// How many words of an id were given, in full or in part.
+/// Returns the number of words of an id that were given, in full or in part.
 fn likeness(given: &str, id: &str) -> usize {
     let given = given.to_lowercase();
     let given: Vec<_> = given.split(|c: char| !c.is_alphanumeric()).collect();
-    let is_like = |word: &str, other: &str| match (word.parse::<u32>(), other.parse::<u32>()) {
+    let is_similar = |word: &str, other: &str| match (word.parse::<u32>(), other.parse::<u32>()) {
         (Ok(word), Ok(other)) => word == other,
-        _ => other.len() >= SHORTEST_WORD && (word.starts_with(other) || other.starts_with(word)),
+        _ => other.len() >= MIN_WORD_LENGTH && (word.starts_with(other) || other.starts_with(word)),
     };
-    id.split('_').filter(|word| given.iter().any(|other| is_like(word, other))).count()
+    id.split('_').filter(|word| given.iter().any(|other| is_similar(word, other))).count()
 }
 
 #[cfg(test)]
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_like_what_has_its_number_or_its_words() {
+    fn the_likeness_of_an_id_counts_its_number_and_its_words() {
         let id = "0006_backfill_section_id";
         for (given, expected) in [
             (id, 3),

@@ -1,89 +1,84 @@
-//! What operators do about migrations besides running them.
+//! `pause`, `resume`, `retry`, `repair` and `force-unlock`.
 
 use migrations::{Engine, OperateError, lease::Holder};
 use serde_json::json;
 
-use super::{Answer, Engines, engines::Target};
-use crate::{cli::ForceUnlock, failure::Failure, lines::Lines, report};
+use super::engines::{Engines, Target};
+use crate::{cli::ForceUnlock, error::Error, lines::Lines, output::Output, render};
 
-/// Lets no further batch happen.
-pub(super) async fn pause(engines: &Engines, id: &str, answer: &mut Answer) -> Result<(), Failure> {
+/// The processes that continue a migration after `resume` or `retry`.
+const RUNS_NEXT: &str = "a running service whose migrations are not complete, the next start of a \
+                         service, or `turbulence migrate up`";
+
+/// Pauses a migration before its next batch.
+pub(super) async fn pause(engines: &Engines, id: &str, output: &mut Output) -> Result<(), Error> {
     let target = engines.find(id)?;
     target.engine.pause(target.id).await?;
     let id = target.id;
-    let text =
-        format_args!("{id} is paused: `turbulence migrate resume {id}` lets it go on").into();
-    say(target, &text, answer).await
+    let text = format_args!("{id} is paused: continue it with `turbulence migrate resume {id}`");
+    add_result(target, &text.into(), output).await
 }
 
-/// Lets it go on.
-pub(super) async fn resume(
-    engines: &Engines,
-    id: &str,
-    answer: &mut Answer,
-) -> Result<(), Failure> {
+/// Resumes a paused migration.
+pub(super) async fn resume(engines: &Engines, id: &str, output: &mut Output) -> Result<(), Error> {
     let target = engines.find(id)?;
     target.engine.resume(target.id).await?;
-    let text = format_args!("{} goes on: {NEXT}", target.id).into();
-    say(target, &text, answer).await
+    let text = format_args!("{} is resumed; it is run by {RUNS_NEXT}", target.id);
+    add_result(target, &text.into(), output).await
 }
 
-/// Lets it be tried again.
-pub(super) async fn retry(engines: &Engines, id: &str, answer: &mut Answer) -> Result<(), Failure> {
+/// Makes a failed migration, or the documents that one quarantined, run again.
+pub(super) async fn retry(engines: &Engines, id: &str, output: &mut Output) -> Result<(), Error> {
     let target = engines.find(id)?;
     target.engine.retry(target.id).await?;
-    let text = format_args!("{} is tried again: {NEXT}", target.id).into();
-    say(target, &text, answer).await
+    let text = format_args!("{} will be retried; it is run by {RUNS_NEXT}", target.id);
+    add_result(target, &text.into(), output).await
 }
 
-/// Who does what an operator let go on.
-const NEXT: &str = "by a service that has not finished its migrations, by the next start of \
-                    one, or by `turbulence migrate up`";
-
-async fn say(target: Target<'_>, text: &Lines, answer: &mut Answer) -> Result<(), Failure> {
+async fn add_result(target: Target<'_>, text: &Lines, output: &mut Output) -> Result<(), Error> {
     let report = target.engine.report().await?;
     let one = report.migrations.iter().find(|one| one.id == target.id);
-    answer.add(report.service, text, one);
+    output.add(report.service, text, one);
     Ok(())
 }
 
-/// Makes ledgers and program agree.
-pub(super) async fn repair(engines: &Engines, answer: &mut Answer) -> Result<(), Failure> {
-    for engine in engines.wanted() {
+/// Makes the ledgers match this program.
+pub(super) async fn repair(engines: &Engines, output: &mut Output) -> Result<(), Error> {
+    for engine in engines.selected() {
         let repaired = engine.repair().await?;
-        let text = report::repaired(engine.service(), &repaired);
-        answer.add(engine.service(), &text, &repaired);
+        let text = render::repaired(engine.service(), &repaired);
+        output.add(engine.service(), &text, &repaired);
     }
     Ok(())
 }
 
-/// Takes the lease away from its holder.
+/// Revokes the lease of its holder.
 pub(super) async fn force_unlock(
     engines: &Engines,
     arguments: &ForceUnlock,
-    answer: &mut Answer,
-) -> Result<(), Failure> {
-    let (engine, holder) = held(engines).await?;
+    output: &mut Output,
+) -> Result<(), Error> {
+    let (engine, holder) = held_lease(engines).await?;
     let service = engine.service();
-    let about = format!("{service}: {}, {}", report::holder(&holder), report::remaining(&holder));
     let unlocked = engine.force_unlock(arguments.fence, arguments.yes).await;
-    let what = match &unlocked {
-        Ok(_) => "the lease is taken away, its next batch is refused",
-        Err(_) => "it keeps the lease",
+    let outcome = match &unlocked {
+        Ok(_) => "the lease was revoked, and the next batch of the process will be rejected",
+        Err(_) => "the lease was not revoked",
     };
-    let value = json!({ "lease": holder, "unlocked": unlocked.is_ok() });
-    answer.add(service, &format_args!("{about}: {what}").into(), value);
+    let (process, remaining) = (render::holder(&holder), render::remaining(&holder));
+    let text = format_args!("{service}: {process}, whose lease {remaining}: {outcome}").into();
+    output.add(service, &text, json!({ "lease": holder, "unlocked": unlocked.is_ok() }));
     match unlocked {
         Ok(_) => Ok(()),
-        Err(error @ OperateError::Live { .. }) => Err(Failure::Live(error)),
+        Err(error @ OperateError::Live { .. }) => Err(Error::LeaseIsLive(error)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The one lease that is held among those that are wanted.
-async fn held(engines: &Engines) -> Result<(&Engine, Holder), Failure> {
+/// Returns the one lease that is held among the selected services.
+async fn held_lease(engines: &Engines) -> Result<(&Engine, Holder), Error> {
     let mut held = Vec::new();
-    for engine in engines.wanted() {
+    for engine in engines.selected() {
         let holder = engine.report().await?.lease.filter(|holder| holder.owner.is_some());
         held.extend(holder.map(|holder| (engine, holder)));
     }
@@ -95,10 +90,10 @@ async fn held(engines: &Engines) -> Result<(&Engine, Holder), Failure> {
         }
         Err(held) => {
             let all = held.iter().map(|(engine, holder)| {
-                format!("that of {} by {}", engine.service(), report::holder(holder))
+                format!("the lease of {} by {}", engine.service(), render::holder(holder))
             });
             let all = all.collect::<Vec<_>>().join(", ");
-            Err(Failure::Usage(format!("two leases are held, {all}: say which, with `--service`")))
+            Err(Error::Usage(format!("two leases are held, {all}: choose one with `--service`")))
         }
     }
 }

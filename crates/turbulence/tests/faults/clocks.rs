@@ -28,7 +28,7 @@ fn skew(process: &Turbulence) -> i64 {
     let log = process.log();
     let time = log.last().unwrap()["timestamp"].as_str().unwrap();
     let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
-    time.timestamp() - service_kit::clock::Clock::system().now().timestamp()
+    time.timestamp() - service_kit::runtime::clock::Clock::system().now().timestamp()
 }
 
 async fn takeover(holders: i64, successors: i64) -> Tally {

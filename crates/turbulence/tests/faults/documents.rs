@@ -34,7 +34,7 @@ pub(crate) async fn a_document_that_cannot_be_updated_is_set_aside_and_the_rest_
         assert_eq!(ids.len(), 2);
 
         let ended = site.run(&["migrate", "up"]).await;
-        assert!(ended.failure(6).contains("set aside"), "{ended:#?}");
+        assert!(ended.failure(6).contains("quarantined"), "{ended:#?}");
         let entry = site.entry(BACKFILL).await;
         assert_eq!(entry.state, State::Applied, "{entry:#?}");
         let set_aside: Vec<_> = entry.quarantined.iter().map(|one| one.document.clone()).collect();

@@ -1,4 +1,4 @@
-//! `turbulence doctor`: what is wrong, and mending it without losing anything.
+//! `turbulence doctor`: finding problems, and repairing them without losing data.
 
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde_json::Value;
@@ -26,26 +26,27 @@ impl Site {
         self.run(&[&["doctor"], arguments].concat()).await
     }
 
-    /// Runs a command that finds something, and makes sure that it wrote nothing.
+    /// Runs a command that finds problems, and asserts that it wrote nothing.
     async fn found(&self, arguments: &[&str]) -> Ended {
         let before = (self.database.hash().await, self.collections().await);
         let ended = self.doctor(arguments).await;
         assert_eq!(
             ended.failure(6),
-            "turbulence: something is wrong with the data: what stands above says what to do"
+            "turbulence: the check found problems in the data: see above for each problem and its remedy"
         );
         assert_eq!((self.database.hash().await, self.collections().await), before, "{arguments:?}");
         ended
     }
 
-    /// The four sections, and no content.
+    /// Creates a site with the four sections and no content.
     async fn seeded() -> Self {
         let site = Self::new().await;
         site.run(&["migrate", "up"]).await.success();
         site
     }
 
-    /// A section below nothing, one below that, and redirects that lead nowhere and to themselves.
+    /// Creates a site with repairable problems: a section whose parent does not exist, another below
+    /// it, and redirects to a missing section and to themselves.
     async fn repairable() -> Self {
         let site = Self::seeded().await;
         site.database.insert("sections", [section(1, Some(9)), section(2, Some(1))]).await;
@@ -57,18 +58,18 @@ impl Site {
 }
 
 #[tokio::test]
-async fn where_nothing_is_wrong_it_says_so_and_changes_nothing() {
+async fn without_problems_nothing_is_changed() {
     let site = Site::seeded().await;
     let before = site.database.hash().await;
     for arguments in [&[][..], &["--repair"], &["--repair", "--yes"]] {
         let ended = site.doctor(arguments).await;
-        assert_eq!(ended.success(), "sections: nothing is wrong\ncontent: nothing is wrong\n");
+        assert_eq!(ended.success(), "sections: no problems found\ncontent: no problems found\n");
     }
     assert_eq!(site.database.hash().await, before);
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
+async fn problems_are_listed_with_their_documents_and_remedies() {
     let site = Site::repairable().await;
     let mut odd = section(3, None);
     odd.insert("content_type", "carousel");
@@ -110,7 +111,7 @@ async fn what_is_wrong_is_said_with_its_documents_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_repair_is_shown_first_and_needs_a_word() {
+async fn a_repair_has_to_be_confirmed() {
     let site = Site::repairable().await;
     let ended = site.found(&["--repair"]).await;
     insta::assert_snapshot!(site.redact(&ended.stdout));
@@ -124,7 +125,7 @@ async fn a_repair_is_shown_first_and_needs_a_word() {
 }
 
 #[tokio::test]
-async fn a_repair_loses_nothing_and_shows_nobody_more_than_before() {
+async fn a_repair_loses_no_data_and_publishes_nothing() {
     let site = Site::repairable().await;
     let ended = site.doctor(&["--repair", "--yes"]).await;
     insta::assert_snapshot!(site.redact(ended.success()));
@@ -142,19 +143,19 @@ async fn a_repair_loses_nothing_and_shows_nobody_more_than_before() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_repaired_that_is_said() {
+async fn problems_that_cannot_be_repaired_are_reported_as_such() {
     let site = Site::seeded().await;
     site.database.insert("sections", [section(1, Some(1))]).await;
     for arguments in [&["--repair"][..], &["--repair", "--yes"]] {
         let ended = site.found(arguments).await;
         assert!(ended.stdout.contains("sections: 1 above themselves\n"), "{ended:#?}");
-        let is_said = ended.stdout.contains("Nothing of it can be repaired");
-        assert_eq!(is_said, arguments.len() == 1, "{ended:#?}");
+        let is_reported = ended.stdout.contains("None of the problems can be repaired");
+        assert_eq!(is_reported, arguments.len() == 1, "{ended:#?}");
     }
 }
 
 #[tokio::test]
-async fn a_database_from_before_there_were_sections_can_be_looked_at() {
+async fn a_database_without_sections_can_be_checked() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     site.run(&["import", legacy::FOLDER]).await.success();
@@ -163,7 +164,7 @@ async fn a_database_from_before_there_were_sections_can_be_looked_at() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_code_2_and_a_database_that_is_away_is_code_7() {
+async fn an_invalid_command_line_is_code_2_and_an_unreachable_database_code_7() {
     let site = Site::new().await;
     let ended = site.doctor(&["--yes"]).await;
     assert_eq!(ended.status.code(), Some(2));

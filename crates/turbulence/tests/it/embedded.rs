@@ -12,13 +12,13 @@ fn up(folder: &Folder, others: &[&str]) -> Turbulence {
     Turbulence::spawn(folder.command(&[&UP, others].concat()))
 }
 
-/// The processes that were told to use this port: mongod and its supervisor.
+/// Returns the processes that have this port in their command line: mongod and its supervisor.
 fn processes(port: u16) -> Vec<String> {
     let argument = format!("--port={port}");
     let pids = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
     pids.filter_map(|pid| pid.into_string().ok())
         .filter(|pid| {
-            // A process may end meanwhile.
+            // A process may end between the two calls.
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             arguments.split(|byte| *byte == 0).any(|one| one == argument.as_bytes())
         })
@@ -38,7 +38,7 @@ async fn assert_is_the_demo(summary: &Summary) {
 }
 
 #[tokio::test]
-async fn the_demo_is_still_there_at_the_next_start() {
+async fn the_demo_is_kept_for_the_next_start() {
     let _turn = own_mongod().await;
     let folder = Folder::new();
     let turbulence = up(&folder, &["--demo"]);
@@ -48,7 +48,7 @@ async fn the_demo_is_still_there_at_the_next_start() {
     assert!(is_listening(port));
     assert!(!processes(port).is_empty());
     turbulence.stop().await;
-    // It was waited for.
+    // The command has waited for its end.
     assert!(!is_listening(port));
     assert_eq!(processes(port), [""; 0]);
 
@@ -73,10 +73,10 @@ async fn a_killed_process_leaves_no_mongod_behind_and_its_data_can_be_used_again
     eventually("mongod has ended", || std::future::ready(processes(port).is_empty())).await;
     assert!(!is_listening(port));
 
-    // With a start between the two the folder is free again.
+    // The folder can be used again.
     let turbulence = up(&folder, &["--demo"]);
     let summary = turbulence.ready().await;
-    assert!(summary.text.contains("has content already"), "{}", summary.text);
+    assert!(summary.text.contains("already has documents"), "{}", summary.text);
     assert_is_the_demo(&summary).await;
     turbulence.stop().await;
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use gateway::{Gateway, Timeouts};
 use serde_json::Value;
-use service_kit::server::local_url;
+use service_kit::runtime::settings::url::local_url;
 use test_support::{Api, Service, TestDatabase, settings};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -61,7 +61,8 @@ async fn an_existing_frontend_works_unchanged() {
         .await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(std::time::Duration::from_secs(60)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(60)).unwrap();
     let api = StoriesApi { client, site: &summary };
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     let first_page = "/stories?limit=5&offset=0&include_drafts=false";

@@ -1,4 +1,4 @@
-//! What every command says of itself.
+//! The help of every command.
 
 use crate::support::Folder;
 
@@ -28,6 +28,15 @@ async fn of_migrate() {
 }
 
 #[tokio::test]
+async fn of_the_services() {
+    let mut all = String::new();
+    for service in ["sections", "content", "gateway"] {
+        all += &format!("{}\n", help(&[service]).await);
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[tokio::test]
 async fn of_doctor() {
     insta::assert_snapshot!(help(&["doctor"]).await);
 }
@@ -50,7 +59,7 @@ async fn of_the_actions_of_migrate() {
     for action in actions {
         let help = help(&["migrate", action]).await;
         assert!(help.contains("--json"), "{help}");
-        // The options that all of them have are in the help of `migrate`.
+        // The common options are in the help of `migrate`.
         let common = help.find("      --service").unwrap();
         all += &format!("{}\n", help[..common].trim_end());
     }
@@ -58,7 +67,7 @@ async fn of_the_actions_of_migrate() {
 }
 
 #[tokio::test]
-async fn the_version_is_said() {
+async fn the_version_is_printed() {
     let ended = Folder::new().run(&["--version"]).await;
     assert_eq!(ended.success(), concat!("turbulence ", env!("CARGO_PKG_VERSION"), "\n"));
 }

@@ -1,4 +1,4 @@
-//! Loading a site: all of it or nothing, once.
+//! `turbulence import`: loads all collections of a site or none.
 
 use std::{
     fmt::Write as _, io::Write as _, os::unix::net::UnixListener, path::PathBuf, process::Command,
@@ -21,13 +21,13 @@ use crate::{
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
 #[tokio::test]
-async fn everything_is_loaded_and_said() {
+async fn all_collections_are_loaded_and_counted() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     let ended = site.run(&["import", legacy::FOLDER]).await;
     insta::assert_snapshot!(ended.success(), @r"
     Loaded 9 stories, 3 projects, 4 pages, 1 users. The next start links it to its sections.
-    Not loaded, since no documents are in it: README.txt
+    Not loaded, since these files contain no documents: README.txt
     ");
     assert_eq!(site.collections().await, ["pages", "projects", "stories", "users"]);
     assert_eq!(site.database.count("stories", doc! {}).await, 9);
@@ -36,7 +36,7 @@ async fn everything_is_loaded_and_said() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_with_its_file_and_line_and_nothing_is_loaded() {
+async fn an_error_names_its_file_and_line_and_nothing_is_loaded() {
     let story = br#"{"_id":{"$oid":"61000000000000000000000a"},"title":"One"}"#.as_slice();
     let cases: &[(&str, Files<'_>)] = &[
         (
@@ -82,7 +82,7 @@ async fn what_is_wrong_is_named_with_its_file_and_line_and_nothing_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_start_with_a_broken_import_ends_at_once_and_loads_nothing() {
+async fn a_start_with_an_invalid_import_fails_and_loads_nothing() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     site.folder.write("site/users.jsonl", "{");
@@ -93,18 +93,18 @@ async fn a_start_with_a_broken_import_ends_at_once_and_loads_nothing() {
 }
 
 #[tokio::test]
-async fn a_collection_that_has_documents_is_left_alone() {
+async fn a_collection_with_documents_is_not_changed() {
     let site = Site::new().await;
     site.database.insert("projects", [doc! { "_id": 1, "title": "Mine" }]).await;
     let before = site.database.hash().await;
     legacy::write(&site.folder);
     let ended = site.run(&["import", legacy::FOLDER]).await;
-    insta::assert_snapshot!(site.redact(ended.failure(1)), @r#"turbulence: the collection projects is not empty, and an import only loads into an empty database; nothing was loaded. To start over, load into another database with `--database NAME`, or delete this one, with its data: `mongosh "$URI" --eval 'db.getSiblingDB("[database]").dropDatabase()'`"#);
+    insta::assert_snapshot!(site.redact(ended.failure(1)), @r#"turbulence: the collection projects is not empty, and an import requires an empty database; nothing was loaded. To start over, load into another database with `--database NAME`, or delete this one, with its data: `mongosh "$URI" --eval 'db.getSiblingDB("[database]").dropDatabase()'`"#);
     assert_eq!(site.database.hash().await, before);
 }
 
 #[tokio::test]
-async fn an_import_that_is_cut_off_leaves_the_site_empty_and_the_next_one_succeeds() {
+async fn an_interrupted_import_leaves_the_site_empty_and_the_next_one_succeeds() {
     const STORIES: u64 = 40_000;
     let site = Site::new().await;
     let content = "x".repeat(400);
@@ -126,7 +126,7 @@ async fn an_import_that_is_cut_off_leaves_the_site_empty_and_the_next_one_succee
         assert_eq!(site.collections().await, ["turbulence_import_stories"]);
     }
 
-    // Neither what it needs nor what it does not need is left.
+    // The next import removes all staging collections.
     site.database.insert("turbulence_import_sections", [doc! { "title": "Left" }]).await;
     legacy::write(&site.folder);
     site.run(&["import", legacy::FOLDER]).await.success();
@@ -135,7 +135,7 @@ async fn an_import_that_is_cut_off_leaves_the_site_empty_and_the_next_one_succee
 }
 
 #[tokio::test]
-async fn an_import_that_was_cut_off_while_it_renamed_is_completed_by_the_next_start() {
+async fn an_import_that_was_killed_while_renaming_is_completed_by_the_next_start() {
     let site = Site::new().await;
     // The first collection has its name already, the second does not.
     let database = &site.database;
@@ -162,7 +162,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Makes a named pipe, which nobody writes into.
+/// Creates a named pipe that has no writer.
 fn make_fifo(site: &Site, name: &str) -> PathBuf {
     let path = site.folder.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
@@ -170,7 +170,7 @@ fn make_fifo(site: &Site, name: &str) -> PathBuf {
 }
 
 impl Site {
-    /// The documents of a collection as they are stored, by their `_id`.
+    /// Returns the documents of a collection as they are stored, in the order of their `_id`.
     async fn stored(&self, collection: &str) -> Vec<RawDocumentBuf> {
         let collection = self.database.database().collection::<RawDocumentBuf>(collection);
         let documents = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
@@ -178,8 +178,8 @@ impl Site {
     }
 }
 
-/// Documents with every type of BSON, and with what a map would lose: the order of the fields, and a
-/// field that is there twice.
+/// Returns documents with every BSON type, and with properties that a map would lose: the order of the
+/// fields, and a field that occurs twice.
 fn every_type() -> Vec<RawDocumentBuf> {
     let binary = |subtype, bytes: &[u8]| Binary { subtype, bytes: bytes.to_vec() };
     let rare = doc! {
@@ -207,7 +207,7 @@ fn every_type() -> Vec<RawDocumentBuf> {
     vec![first, RawDocumentBuf::try_from(&rare).unwrap(), twice]
 }
 
-/// The documents that JSON can hold: in an object no name stands twice.
+/// Returns the documents that JSON can represent, and their JSON: no name occurs twice in an object.
 fn in_json(is_pretty: bool) -> (Vec<RawDocumentBuf>, String) {
     let documents = every_type()[..2].to_vec();
     let mut text = String::new();
@@ -279,7 +279,7 @@ async fn the_export_of_an_old_mongodb_is_loaded_with_the_exact_values() {
 }
 
 #[tokio::test]
-async fn what_mongodump_writes_is_loaded_from_its_folder_and_from_the_one_above() {
+async fn the_output_of_mongodump_is_loaded_from_its_folder_and_from_the_one_above() {
     for (folder, end) in [("dump/my site", ""), ("dump", ""), ("dump", ".gz")] {
         let site = Site::new().await;
         let write = |name: &str, bytes: &[u8]| {
@@ -295,7 +295,7 @@ async fn what_mongodump_writes_is_loaded_from_its_folder_and_from_the_one_above(
         let prelude = if folder == "dump" { format!(", prelude.json{end}") } else { String::new() };
         let said = format!(
             "Loaded 3 stories, 0 users. The next start links it to its sections.\nNot loaded, since \
-             no documents are in it: stories.metadata.json{end}, users.metadata.json{end}{prelude}\n"
+             these files contain no documents: stories.metadata.json{end}, users.metadata.json{end}{prelude}\n"
         );
         assert_eq!(ended.success(), said);
         assert_eq!(site.stored("stories").await, every_type());
@@ -303,7 +303,7 @@ async fn what_mongodump_writes_is_loaded_from_its_folder_and_from_the_one_above(
 }
 
 #[tokio::test]
-async fn a_document_as_deep_as_mongodb_takes_is_loaded() {
+async fn a_document_of_the_maximum_depth_is_loaded() {
     // As many levels as `MAX_DEPTH` of the import has.
     let deep = |levels: usize| (1..levels).fold(rawdoc! {}, |inner, _| rawdoc! { "a": inner });
     let site = Site::new().await;
@@ -315,7 +315,7 @@ async fn a_document_as_deep_as_mongodb_takes_is_loaded() {
     site.run(&["import", "bson"]).await.success();
     assert_eq!(site.stored("stories").await, documents[..1]);
     assert_eq!(site.stored("pages").await, documents[1..]);
-    // One level more is refused by MongoDB, and by us before anything is written.
+    // MongoDB rejects one more level, and so does the import, before anything is written.
     let deeper = rawdoc! { "_id": 1, "a": deep(181) };
     let users = site.database.database().collection::<RawDocumentBuf>("users");
     users.insert_one(&deeper).await.unwrap_err();
@@ -325,7 +325,7 @@ async fn a_document_as_deep_as_mongodb_takes_is_loaded() {
 }
 
 #[tokio::test]
-async fn what_is_not_loaded_is_named_and_refused() {
+async fn entries_that_cannot_be_loaded_are_named() {
     let story = b"{\"_id\":1}".as_slice();
     let cases: [(&str, &[&str]); 12] = [
         ("CSV", &["stories.csv", "stories.jsonl"]),
@@ -398,14 +398,14 @@ async fn a_document_without_an_end_is_refused_in_bounded_memory() {
     command.args(["-c", &*limited]).arg(program.get_program()).args(program.get_args());
     command.current_dir(site.folder.path("."));
     let ended = Turbulence::spawn(command).ended().await;
-    insta::assert_snapshot!(ended.failure(1), @"turbulence: site/stories.jsonl.gz, line 2: longer than the 16 MiB that a document may have; nothing was loaded");
+    insta::assert_snapshot!(ended.failure(1), @"turbulence: site/stories.jsonl.gz, line 2: larger than 16 MiB (the limit of MongoDB); nothing was loaded");
     assert_eq!(site.collections().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_document_that_only_the_server_refuses_leaves_nothing_behind() {
+async fn a_document_that_only_the_server_rejects_leaves_nothing_behind() {
     let site = Site::new().await;
-    // Fractions of two types that MongoDB compares as equal.
+    // Fractions of two types that MongoDB considers equal.
     let lines = "{\"_id\":0.5}\n{\"_id\":{\"$numberDecimal\":\"0.5\"}}\n";
     site.folder.write("site/pages.jsonl", "{\"_id\":1}");
     site.folder.write("site/stories.jsonl", lines);
@@ -416,7 +416,7 @@ async fn a_document_that_only_the_server_refuses_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn how_to_start_over_works_as_it_is_said() {
+async fn the_command_to_start_over_works() {
     let site = Site::new().await;
     site.folder.write("site/stories.jsonl", "{\"_id\":1,\"title\":\"One\"}");
     site.run(&["import", "site"]).await.success();

@@ -1,4 +1,4 @@
-//! What holds through all processes of a site together: limits, and who may ask for the report.
+//! Limits and permissions that apply across the processes of a site.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::{legacy, support::Site};
 
 #[tokio::test]
-async fn who_sends_too_much_to_the_site_is_told_so() {
+async fn too_many_requests_are_refused() {
     let site = Site::new().await;
-    // The start itself asks a few times.
+    // The start itself sends a few requests.
     let limits = [
         ("TURBULENCE__RATE_LIMIT__REQUESTS_PER_SECOND", "1"),
         ("TURBULENCE__RATE_LIMIT__BURST", "40"),
@@ -29,11 +29,11 @@ async fn who_sends_too_much_to_the_site_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_site_with_the_usual_settings_stands_what_a_frontend_sends_when_it_builds() {
+async fn the_default_limits_allow_the_requests_of_a_frontend_build() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let url = format!("{}/sections", summary.address);
     for _ in 0..20 {
         let sent = (0..50).map(|_| client.get(&url).send());
@@ -45,11 +45,11 @@ async fn a_site_with_the_usual_settings_stands_what_a_frontend_sends_when_it_bui
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_through_the_gateway() {
+async fn a_body_above_the_limit_is_refused_through_the_gateway() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     for path in ["/sections", "/stories"] {
         for megabytes in [5, 10] {
             let body = format!(r#"{{"title":"{}"}}"#, "x".repeat(megabytes * 1024 * 1024));
@@ -66,7 +66,7 @@ async fn a_body_that_is_too_large_is_refused_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn the_report_of_the_whole_site_is_for_those_with_a_token() {
+async fn the_integrity_report_requires_a_token() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     let turbulence = site.up(&["--import", legacy::FOLDER]);

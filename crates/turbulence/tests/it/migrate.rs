@@ -1,13 +1,13 @@
-//! `turbulence migrate`: looking without touching, and doing exactly what was said.
+//! `turbulence migrate`.
 
+mod agreement;
 mod down;
+mod inspect;
 mod lease;
 mod ledger;
-mod look;
 mod operate;
-mod set_aside;
-mod system;
-mod truth;
+mod quarantine;
+mod start;
 mod up;
 
 use mongodb::bson::{DateTime, Document, doc};
@@ -18,7 +18,7 @@ use crate::{
     support::{Ended, Site},
 };
 
-/// The ids of content's migrations, in their order.
+/// The ids of content's migrations in their order.
 const CONTENT: [&str; 10] = [
     "0000_list_indexes",
     "0001_published_flag",
@@ -34,7 +34,7 @@ const CONTENT: [&str; 10] = [
 
 const BACKFILL: &str = "0006_backfill_section_id";
 
-/// A site as it was before there were sections.
+/// Creates a site whose database predates the sections.
 async fn legacy_site() -> Site {
     let site = Site::new().await;
     legacy::write(&site.folder);
@@ -42,7 +42,7 @@ async fn legacy_site() -> Site {
     site
 }
 
-/// The same after all migrations.
+/// Creates such a site and applies all migrations.
 async fn migrated_site() -> Site {
     let site = legacy_site().await;
     site.run(&["migrate", "up"]).await.success();
@@ -54,13 +54,13 @@ impl Site {
         self.run(&[&["migrate"], arguments].concat()).await
     }
 
-    /// What a command that succeeds answers in JSON.
+    /// Runs a command that succeeds, and returns its output in JSON.
     async fn answer(&self, arguments: &[&str]) -> Value {
         let ended = self.migrate(&[arguments, &["--json"]].concat()).await;
         serde_json::from_str(ended.success()).unwrap()
     }
 
-    /// The states in content's ledger, by the order of the ids; none where there is no entry.
+    /// Returns the states in content's ledger in the order of the ids, `None` without an entry.
     async fn states(&self) -> Vec<Option<String>> {
         let mut states = Vec::new();
         for id in CONTENT {
@@ -78,15 +78,15 @@ impl Site {
         self.database.one("content_migrations", doc! { "_id": id }).await
     }
 
-    /// Changes an entry by hand.
+    /// Changes fields of a ledger entry.
     async fn edit(&self, id: &str, fields: Document) {
         let edited =
             self.entries("content").update_one(doc! { "_id": id }, doc! { "$set": fields }).await;
         assert_eq!(edited.unwrap().modified_count, 1, "{id}");
     }
 
-    /// Another process holds the lease of a service, for an hour or, with a negative number, since
-    /// an hour.
+    /// Gives the lease of a service to another process. It expires in so many hours, or has expired
+    /// if the number is negative.
     async fn lease(&self, service: &str, fence: i64, hours: i64) {
         let expires_at = DateTime::now().timestamp_millis() + hours * 3_600_000;
         let lease = doc! {
@@ -98,7 +98,7 @@ impl Site {
         replaced.unwrap();
     }
 
-    /// Runs a command that fails, and makes sure that it wrote nothing.
+    /// Runs a command that fails, asserts that it wrote nothing, and returns its error.
     async fn refused(&self, code: i32, arguments: &[&str]) -> String {
         let before = (self.database.hash().await, self.collections().await);
         let ended = self.migrate(arguments).await;
@@ -109,7 +109,7 @@ impl Site {
     }
 }
 
-/// In the place of the sections a view that cannot be read, so that sections-service fails.
+/// Replaces the collection of sections by a view that cannot be read, so that sections-service fails.
 async fn break_sections(site: &Site) {
     let sections = site.database.collection("sections");
     sections.drop().await.unwrap();
@@ -118,12 +118,12 @@ async fn break_sections(site: &Site) {
     site.database.database().run_command(view).await.unwrap();
 }
 
-/// Content that belongs to a section that exists.
+/// Returns the filter of content that belongs to an existing section.
 fn linked() -> Document {
     doc! { "section_id": { "$regex": "^[0-9a-e]" } }
 }
 
-/// The migration with this id in an answer.
+/// Returns the migration with this id in an output.
 fn of<'a>(all: &'a Value, id: &str) -> &'a Value {
     all.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap()
 }

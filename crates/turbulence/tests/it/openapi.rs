@@ -57,7 +57,8 @@ async fn every_operation_is_answered_with_a_status_that_is_described() {
     let site = Site::new().await;
     let turbulence = site.up(&["--demo"]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();
     let mut operations = BTreeSet::new();
     for (path, methods) in document()["paths"].as_object().unwrap() {
         assert!(!path.starts_with("/internal"), "{path}");
@@ -111,7 +112,8 @@ async fn the_examples_of_bodies_work_and_what_they_make_is_in_a_section() {
     let site = Site::new().await;
     let turbulence = site.up(&["--demo"]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();
     let document = document();
     let send = async |method: &str, path: &str, schema: &str| {
         let body = &document["components"]["schemas"][schema]["examples"][0];

@@ -1,4 +1,4 @@
-//! SIGTERM: nobody is cut off.
+//! Shutting down without aborting requests.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::support::{Folder, Site, Summary, Turbulence};
 /// A list of one story of 15 MB: more than the buffers of the sockets on its way hold.
 const STORY_BYTES: usize = 15_000_000;
 
-/// A running site, and an answer of which the client has read only the beginning.
+/// Starts a site, and reads only the beginning of a large response.
 async fn with_a_slow_reader() -> (Site, Turbulence, Summary, Response, Vec<u8>) {
     let site = Site::new().await;
     let content = "x".repeat(STORY_BYTES);
     site.database.insert("stories", [doc! { "_id": 1, "content": &content }]).await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let list = format!("{}/stories", summary.address);
     let mut answer = client.get(list).send().await.unwrap();
     let read = answer.chunk().await.unwrap().unwrap().to_vec();
@@ -60,7 +60,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn an_interrupt_from_the_keyboard_ends_it_as_well() {
+async fn sigint_stops_the_process_as_sigterm_does() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     turbulence.ready().await;
@@ -69,7 +69,7 @@ async fn an_interrupt_from_the_keyboard_ends_it_as_well() {
 }
 
 #[tokio::test]
-async fn nobody_has_to_wait_for_a_database_that_is_away() {
+async fn waiting_for_an_unreachable_database_can_be_interrupted() {
     let folder = Folder::new();
     let away = ["--mongodb-uri", "mongodb://127.0.0.1:1/?replicaSet=rs0"];
     for (command, code) in [(&["up", "--port=0"][..], 0), (&["migrate", "status"], 130)] {
@@ -78,7 +78,7 @@ async fn nobody_has_to_wait_for_a_database_that_is_away() {
         turbulence.signal("TERM");
         let ended = turbulence.ended().await;
         assert_eq!(ended.status.code(), Some(code), "{ended:#?}");
-        // It would give up by itself after twelve seconds.
+        // Without the signal it would give up after twelve seconds.
         assert!(ended.took < Duration::from_secs(10), "{ended:#?}");
         assert_eq!(ended.stdout, "");
     }

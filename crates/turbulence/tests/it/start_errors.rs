@@ -1,4 +1,4 @@
-//! What goes wrong at a start: one line that says what and what to do.
+//! Errors of a start: one line with the reason and the remedy.
 
 use std::{
     fmt::Write,
@@ -15,7 +15,7 @@ use crate::support::{Ended, Folder, Site, Turbulence, own_mongod};
 
 const PASSWORD: &str = "hunter2";
 
-/// What is wrong, with the arguments and the environment variables that make it so.
+/// A description, the arguments and the environment variables of an invalid start.
 type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_wrong_setting_is_named_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_told_before_anything_is_started() {
+async fn a_port_in_use_is_reported_before_anything_is_started() {
     let folder = Folder::new();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
@@ -66,7 +66,7 @@ async fn a_port_in_use_is_told_before_anything_is_started() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_as_a_command_is_refused_with_code_2() {
+async fn an_invalid_command_line_is_refused_with_code_2() {
     let folder = Folder::new();
     let cases: [(&[&str], &str); 7] = [
         (&[], "Usage: turbulence"),
@@ -86,7 +86,7 @@ async fn what_cannot_be_read_as_a_command_is_refused_with_code_2() {
 }
 
 #[tokio::test]
-async fn a_mongodb_that_is_away_is_named_after_a_while_without_its_password() {
+async fn an_unreachable_mongodb_is_reported_without_its_password() {
     let folder = Folder::new();
     let uri = format!("mongodb://editor:{PASSWORD}@127.0.0.1:1/?replicaSet=rs0");
     let mut command = folder.command(&["up", "--port", "0", "--mongodb-uri", &uri]);
@@ -96,13 +96,13 @@ async fn a_mongodb_that_is_away_is_named_after_a_while_without_its_password() {
     let expected = "turbulence: MongoDB at 127.0.0.1:1 cannot be reached: check `mongodb.uri` and \
                     that mongod runs";
     assert!(line.starts_with(expected), "{line}");
-    assert_silent_about_the_password(&ended);
+    assert_password_is_not_printed(&ended);
     assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
     println!("MongoDB is given up after {:?}", ended.took);
 }
 
 #[tokio::test]
-async fn a_standalone_mongodb_is_refused_with_the_way_to_make_it_a_replica_set() {
+async fn a_standalone_mongodb_is_refused_with_instructions_for_a_replica_set() {
     let _turn = own_mongod().await;
     let mongod = Standalone::start().await;
     let folder = Folder::new();
@@ -118,7 +118,7 @@ async fn a_standalone_mongodb_is_refused_with_the_way_to_make_it_a_replica_set()
 }
 
 #[tokio::test]
-async fn a_wrong_replica_set_and_a_wrong_password_are_told_apart() {
+async fn a_wrong_replica_set_and_a_wrong_password_have_different_errors() {
     let database = TestDatabase::new().await;
     let address = database.connection().addresses();
     let folder = Folder::new();
@@ -128,18 +128,18 @@ async fn a_wrong_replica_set_and_a_wrong_password_are_told_apart() {
             "MongoDB refused the user name or password in `mongodb.uri`",
         ),
         (format!("mongodb://{address}/?replicaSet=other"), "belongs to the replica set \"rs0\""),
-        (format!("mongodb://editor:{PASSWORD}@{address}:x/"), "is not a MongoDB connection string"),
+        (format!("mongodb://editor:{PASSWORD}@{address}:x/"), "is no MongoDB connection string"),
     ] {
         let mut command = folder.command(&["migrate", "status", "--mongodb-uri", &uri]);
         command.env("RUST_LOG", "debug");
         let ended = Turbulence::spawn(command).ended().await;
         assert!(ended.failure(1).contains(words), "{ended:#?}");
-        assert_silent_about_the_password(&ended);
+        assert_password_is_not_printed(&ended);
     }
 }
 
 #[tokio::test]
-async fn a_start_with_a_password_works_and_does_not_show_it() {
+async fn a_start_with_a_password_does_not_print_it() {
     let site = Site::new().await;
     let admin = site.database.connection().client().database("admin");
     let user = site.database.name();
@@ -156,15 +156,15 @@ async fn a_start_with_a_password_works_and_does_not_show_it() {
     assert_eq!(summary.get("/sections").await.0, 200);
     let ended = turbulence.stop().await;
     admin.run_command(doc! { "dropUser": user }).await.unwrap();
-    assert_silent_about_the_password(&ended);
+    assert_password_is_not_printed(&ended);
 }
 
-fn assert_silent_about_the_password(ended: &Ended) {
+fn assert_password_is_not_printed(ended: &Ended) {
     assert!(!ended.stdout.contains(PASSWORD), "{ended:#?}");
     assert!(!ended.stderr.contains(PASSWORD), "{ended:#?}");
 }
 
-/// A mongod that belongs to no replica set.
+/// A mongod that is not part of a replica set.
 struct Standalone {
     child: Child,
     port: u16,
@@ -194,7 +194,7 @@ impl Standalone {
 
 impl Drop for Standalone {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

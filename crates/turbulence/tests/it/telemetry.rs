@@ -38,7 +38,7 @@ async fn started(endpoint: &str) -> (Site, Turbulence, Summary) {
 
 /// Asks within a trace.
 async fn get(summary: &Summary, path: &str, trace_id: &str) -> Response {
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let request = client.get(format!("{}{path}", summary.address));
     let traceparent = format!("00-{trace_id}-{CALLER}-01");
     request
@@ -164,7 +164,7 @@ async fn html_that_is_pasted_from_elsewhere_is_nothing_to_warn_of() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let story = serde_json::json!({ "title": "Pasted", "content": "<table><b>x</b></table>" });
     let request = client.post(format!("{}/stories", summary.address)).bearer_auth(&summary.token);
     assert_eq!(request.json(&story).send().await.unwrap().status(), 201);

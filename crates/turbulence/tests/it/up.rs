@@ -1,4 +1,4 @@
-//! `turbulence up`: what is in the database, on the screen and behind the address afterwards.
+//! `turbulence up`: the resulting database, its output, and the answers of the gateway.
 
 use std::fs;
 
@@ -51,7 +51,7 @@ async fn an_imported_site_has_its_four_sections_and_all_of_its_content_in_them()
     for (collection, count) in [("stories", 9), ("projects", 3), ("pages", 4), ("users", 1)] {
         assert_eq!(database.count(collection, doc! {}).await, count, "{collection}");
     }
-    // What an editor chose, what points nowhere, and what no section is for, stays.
+    // An explicit null, a reference to a missing section, and a page type without a section are kept.
     for (collection, hex, expected) in [
         ("stories", "61000000000000000000000c", Some(Bson::Null)),
         ("stories", "61000000000000000000000d", Some("ffffffffffffffffffffffff".into())),
@@ -60,7 +60,7 @@ async fn an_imported_site_has_its_four_sections_and_all_of_its_content_in_them()
         let document = database.one(collection, doc! { "_id": id(hex) }).await;
         assert_eq!(document.get("section_id"), expected.as_ref(), "{document}");
     }
-    // Every document is what it was, but for what the migrations say.
+    // Apart from the documented changes of the migrations, every document is unchanged.
     let added = [
         ("61000000000000000000000a", {
             let date = DateTime::parse_rfc3339_str("2021-10-03T18:20:00Z").unwrap();
@@ -105,7 +105,7 @@ async fn an_imported_site_is_served_by_the_gateway() {
     let slugs: Vec<_> = sections.as_array().unwrap().iter().map(|one| &one["slug"]).collect();
     assert_eq!(slugs, ["blog", "about", "projects", "contact"]);
 
-    // Deleted ones are for nobody, drafts for editors.
+    // Deleted items are never listed, drafts only for editors.
     assert_eq!(summary.totals("stories").await, [Some(7), Some(8)]);
     assert_eq!(summary.totals("projects").await, [Some(2), Some(2)]);
     assert_eq!(summary.totals("pages").await, [Some(3), Some(4)]);
@@ -129,7 +129,7 @@ async fn an_imported_site_is_served_by_the_gateway() {
 }
 
 #[tokio::test]
-async fn the_summary_says_where_the_site_is_and_what_became_of_it() {
+async fn the_summary_has_the_address_the_token_and_the_results() {
     let (site, turbulence, summary) = imported().await;
     let kept = fs::read_to_string(site.folder.path(".turbulence/token")).unwrap();
     assert_eq!(kept.trim(), summary.token);
@@ -139,7 +139,7 @@ async fn the_summary_says_where_the_site_is_and_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_second_import_loads_nothing_and_says_so_and_a_second_start_writes_nothing() {
+async fn a_second_import_loads_nothing_and_a_second_start_writes_nothing() {
     let (site, turbulence, first) = imported().await;
     turbulence.stop().await;
     let before = site.database.hash().await;
@@ -154,7 +154,7 @@ async fn a_second_import_loads_nothing_and_says_so_and_a_second_start_writes_not
 }
 
 #[tokio::test]
-async fn a_site_with_sections_of_its_own_keeps_them_and_gets_no_others() {
+async fn a_site_with_sections_keeps_them_and_gets_no_others() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     let sections = r#"{"_id":{"$oid":"64000000000000000000000a"},"title":"Journal","slug":"blog","parent_id":null,"display_type":"feed","content_type":"story","nav_visibility":"main","sort_order":0,"is_published":true,"is_deleted":false,"createdDate":{"$date":"2021-10-02T17:50:00Z"},"updatedDate":{"$date":"2021-10-02T17:50:00Z"}}"#;
@@ -177,7 +177,7 @@ async fn a_site_with_sections_of_its_own_keeps_them_and_gets_no_others() {
 }
 
 #[tokio::test]
-async fn a_configured_token_is_used_and_not_shown() {
+async fn a_configured_token_is_used_and_not_printed() {
     let site = Site::new().await;
     let token = "correct-horse-battery-staple";
     let turbulence = site.up_with(&[], &[("TURBULENCE__AUTH__STATIC_TOKEN", token)]);
@@ -191,7 +191,7 @@ async fn a_configured_token_is_used_and_not_shown() {
 }
 
 #[tokio::test]
-async fn where_a_provider_vouches_for_editors_no_token_is_made_and_what_is_public_is_shown() {
+async fn with_an_identity_provider_no_token_is_generated_and_public_content_is_counted() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     let google = [
@@ -202,16 +202,16 @@ async fn where_a_provider_vouches_for_editors_no_token_is_made_and_what_is_publi
     let summary = turbulence.ready().await;
     turbulence.stop().await;
     assert!(!site.folder.path(".turbulence/token").exists());
-    for line in ["Token    one that Google gave to a user of the site", "     7 stories"] {
+    for line in ["Token    one that Google issued to a user of the site", "     7 stories"] {
         assert!(summary.text.contains(line), "{line}: {}", summary.text);
     }
 }
 
 #[tokio::test]
-async fn address_and_token_are_printed_while_content_is_still_being_linked() {
+async fn address_and_token_are_printed_before_all_content_is_linked() {
     let site = Site::new().await;
     legacy::write(&site.folder);
-    // The first two stories are linked at once, the others one a second.
+    // The first two stories are linked at once, the others at one per second.
     let slow = [("TURBULENCE__MIGRATIONS__DOCUMENTS_PER_SECOND", "1")];
     let turbulence = site.up_with(&["--import", legacy::FOLDER], &slow);
     let early = Summary::of(turbulence.printed("Loaded").await);
@@ -220,7 +220,7 @@ async fn address_and_token_are_printed_while_content_is_still_being_linked() {
     turbulence.logged("\"eta_seconds\"").await;
     let linked = doc! { "section_id": { "$exists": true } };
     assert!(site.database.count("projects", linked.clone()).await < 3);
-    // Nothing is said yet of what is not done.
+    // The results are not printed yet.
     for words in ["ready", "→ section", LAST_LINE] {
         assert!(!early.text.contains(words), "{words}: {}", early.text);
     }

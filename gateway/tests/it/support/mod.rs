@@ -10,7 +10,7 @@ use models::{ErrorCode, Problem};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use reqwest::Client;
-use service_kit::{Settings, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
@@ -82,7 +82,7 @@ impl Setup {
         let address = gateway.address();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(gateway.run(shutdown.clone()));
-        let client = service_kit::http::client(DEADLINE).unwrap();
+        let client = service_kit::web::http_client::service_client(DEADLINE).unwrap();
         TestGateway { address, client, shutdown, running }
     }
 }

@@ -6,7 +6,7 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use service_kit::settings::EmbedHosts;
+use service_kit::runtime::settings::html::EmbedHosts;
 use url::Url;
 
 /// The address of a page that has the text, as a browser would know it: a site with https. The

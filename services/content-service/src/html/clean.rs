@@ -10,7 +10,7 @@ use html5ever::{
     serialize::{HtmlSerializer, SerializeOpts, Serializer},
 };
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use service_kit::settings::Html;
+use service_kit::runtime::settings::html::Html;
 
 use super::{
     HtmlError, address,

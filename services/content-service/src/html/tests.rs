@@ -7,7 +7,7 @@ mod survives;
 mod values;
 
 use models::Removed;
-use service_kit::{Settings, settings::Sources};
+use service_kit::runtime::settings::{Settings, Sources};
 
 use super::{HtmlError, Sanitiser, Sanitized};
 

@@ -2,7 +2,7 @@
 
 use data_service::{Abort, database_error};
 use models::{ErrorCode, FieldError};
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::store::{Kind, MoveError, NoItem, WriteError};
 

@@ -6,7 +6,7 @@ use data_service::{database_error, integrity::Inspect};
 use models::IntegrityFinding;
 use mongo_kit::Connection;
 use sections_client::SectionsClient;
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use super::Sections;
 use crate::store::DataReport;

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Json};
 use data_service::database_error;
 use models::{ContentCounts, FieldError, Ids, ObjectId, User};
 use serde::Deserialize;
-use service_kit::{ApiError, extract::Query};
+use service_kit::web::{error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
 use super::openapi;

@@ -8,16 +8,14 @@ use data_service::database_error;
 use models::site_path::slug_spellings;
 use mongo_kit::Stamp;
 use service_kit::{
-    ApiError,
-    auth::{Caller, Signed},
-    conditional::json,
-    extract::NoQuery,
+    auth::{caller::Caller, extract::Authenticated},
+    web::{conditional::json_response, error::ApiError, extract::NoQuery},
 };
 
 use super::{
     Sections, Tags,
     errors::{found, no_item},
-    tags::{is_conditional, key},
+    tags::is_conditional,
 };
 use crate::{
     domain::Hidden,
@@ -34,24 +32,24 @@ pub(super) async fn by_slug<K: Kind>(
     tags: Data<Tags>,
 ) -> Result<HttpResponse, ApiError> {
     let hidden = sections.public(&store).await?;
-    let key = key_of(&request, &store, &hidden);
+    let key = ItemKey { path: request.path(), hidden: &hidden, writes: store.writes() };
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
     let item = found::<K, _>(store.by_address(&slug_spellings(&slug), &hidden).await)?;
-    tags.answer(&request, key, stamp, &item)
+    tags.respond(&request, &key, stamp, &item)
 }
 
 /// `GET /{kind}/{id}`: the item with this id, drafts too, for callers with a token.
 pub(super) async fn by_id<K: Kind>(
     request: HttpRequest,
-    _: Signed<Caller, NoQuery>,
+    _: Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
     let item = store.by_id(&id).await.map_err(database_error)?;
-    json(&request, &item.map_err(no_item::<K>)?)
+    json_response(&request, &item.map_err(no_item::<K>)?)
 }
 
 /// `GET /pages/type/{page_type}`: the public page of this type.
@@ -64,18 +62,21 @@ pub(super) async fn page_by_type(
     tags: Data<Tags>,
 ) -> Result<HttpResponse, ApiError> {
     let hidden = sections.public(&store).await?;
-    let key = key_of(&request, &store, &hidden);
+    let key = ItemKey { path: request.path(), hidden: &hidden, writes: store.writes() };
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
     let page = found::<Pages, _>(store.by_address(&[page_type.into_inner()], &hidden).await)?;
-    tags.answer(&request, key, stamp, &page)
+    tags.respond(&request, &key, stamp, &page)
 }
 
-fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, hidden: &Hidden) -> String {
-    let hidden = format!("{hidden:?}");
-    key([request.path().as_bytes(), hidden.as_bytes(), &store.writes().to_be_bytes()])
+/// The key of an item's tag.
+#[derive(Hash)]
+struct ItemKey<'a> {
+    path: &'a str,
+    hidden: &'a Hidden,
+    writes: u64,
 }
 
 /// Only those who ask whether something has changed need to know when it does.

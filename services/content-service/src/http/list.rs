@@ -5,10 +5,13 @@ use data_service::database_error;
 use models::{FieldError, Limit, List, ObjectId, Offset};
 use mongo_kit::Stamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use service_kit::{ApiError, auth::Caller, extract::Query};
+use service_kit::{
+    auth::caller::Caller,
+    web::{error::ApiError, extract::Query},
+};
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, item::stamp, tags::key};
+use super::{Sections, Tags, item::stamp};
 use crate::{
     domain::{Audience, Position, Start},
     store::{ContentStore, Filter, Kind},
@@ -76,13 +79,18 @@ pub(super) async fn list<K: Kind>(
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
-    let key = key_of(&request, &store, &filter);
+    let key = ListKey {
+        path: request.path(),
+        query: request.query_string(),
+        filter: &filter,
+        writes: store.writes(),
+    };
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
     let stamp = stamp(&request, &store).await?;
     let (list, total_stamp) = page(&store, &filter, &start, parameters.limit).await?;
-    tags.answer(&request, key, stamp.map(|stamp| stamp.and(total_stamp)), &list)
+    tags.respond(&request, &key, stamp.map(|stamp| stamp.and(total_stamp)), &list)
 }
 
 /// A page of a list, and since when its total has been the same.
@@ -107,10 +115,13 @@ pub(super) async fn page<K: Kind>(
     Ok((list, listed.total_stamp))
 }
 
-fn key_of<K: Kind>(request: &HttpRequest, store: &ContentStore<K>, filter: &Filter) -> String {
-    let (path, query) = (request.path().as_bytes(), request.query_string().as_bytes());
-    let filter = format!("{filter:?}");
-    key([path, query, filter.as_bytes(), &store.writes().to_be_bytes()])
+/// The key of a list's tag.
+#[derive(Hash)]
+struct ListKey<'a> {
+    path: &'a str,
+    query: &'a str,
+    filter: &'a Filter,
+    writes: u64,
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {

@@ -3,10 +3,8 @@
 use actix_web::web::{Data, Json};
 use models::{ContentMove, ContentMoved, ContentType};
 use service_kit::{
-    ApiError,
-    auth::{Caller, Signed},
-    body::JsonBody,
-    extract::NoQuery,
+    auth::{caller::Caller, extract::Authenticated},
+    web::{body::JsonBody, error::ApiError, extract::NoQuery},
 };
 
 use super::{Sections, errors::not_moved, write::require_fitting};
@@ -18,13 +16,13 @@ use crate::{
 /// `POST /content/move`: moves content to a section, all of it or none. An author moves what is
 /// theirs.
 pub(super) async fn move_content(
-    signed: Signed<Caller, (JsonBody<ContentMove>, NoQuery)>,
+    signed: Authenticated<Caller, (JsonBody<ContentMove>, NoQuery)>,
     sections: Data<Sections>,
     stories: Data<ContentStore<Stories>>,
     projects: Data<ContentStore<Projects>>,
     pages: Data<ContentStore<Pages>>,
 ) -> Result<Json<ContentMoved>, ApiError> {
-    let Signed(caller, (JsonBody(body), NoQuery)) = signed;
+    let Authenticated(caller, (JsonBody(body), NoQuery)) = signed;
     let directory = sections.now().await?;
     let moved = match body.content_type {
         ContentType::Story => moved(&stories, &directory, &caller, &body).await,

@@ -11,7 +11,10 @@ use models::{
     ProjectCard, ProjectCreate, ProjectPatch, ProjectReplace, ReadOnlyMembers, Resolution, Story,
     StoryCreate, StoryPatch, StoryReplace, User,
 };
-use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
+use service_kit::{
+    error_responses,
+    web::{extract::NoQuery, openapi::Bearer},
+};
 use utoipa::OpenApi;
 
 use super::{internal, list::Parameters, resolve::Where, write::Written};

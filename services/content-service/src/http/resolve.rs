@@ -8,10 +8,10 @@ use models::{
     site_path::{canonical, join, slug_spellings},
 };
 use serde::Deserialize;
-use service_kit::{ApiError, conditional::json, extract::Query};
+use service_kit::web::{conditional::json_response, error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, item::stamp, list::page, tags::key};
+use super::{Sections, Tags, item::stamp, list::page};
 use crate::{
     domain::{Audience, Hidden, Start},
     store::{ContentStore, Filter, Kind, Pages, Projects, Stories},
@@ -52,7 +52,7 @@ pub(super) async fn resolve(
     if path.len() > PATH_MAX_LENGTH {
         return Err(invalid(format!("must have at most {PATH_MAX_LENGTH} bytes")));
     }
-    let moved = |moved_to| json(&request, &Resolution::Moved { moved_to });
+    let moved = |moved_to| json_response(&request, &Resolution::Moved { moved_to });
     let resolution = sections.resolve(&path).await?;
     let found = match resolution.as_deref() {
         Some(PathResolution::Moved { moved_to }) => return moved(moved_to.clone()),
@@ -152,6 +152,15 @@ struct At<'a> {
     limit: Limit,
 }
 
+/// The key of a resolution's tag.
+#[derive(Hash)]
+struct ResolutionKey<'a> {
+    found: &'a ResolvedPath,
+    limit: u32,
+    hidden: Hidden,
+    writes: u64,
+}
+
 /// What a path leads to.
 enum What<T> {
     /// The section.
@@ -168,15 +177,12 @@ impl At<'_> {
         store: &ContentStore<K>,
     ) -> Result<Option<HttpResponse>, ApiError> {
         let hidden = self.sections.public(store).await?;
-        let (found, limit) = (format!("{:?}", self.found), self.limit.get());
-        let (audience, writes) = (format!("{hidden:?}"), store.writes());
-        let key = key([
-            &b"resolve"[..],
-            found.as_bytes(),
-            &limit.to_be_bytes(),
-            audience.as_bytes(),
-            &writes.to_be_bytes(),
-        ]);
+        let key = ResolutionKey {
+            found: self.found,
+            limit: self.limit.get(),
+            hidden: hidden.clone(),
+            writes: store.writes(),
+        };
         if let Some(response) = self.tags.not_modified(self.request, &key) {
             return Ok(Some(response));
         }
@@ -196,7 +202,7 @@ impl At<'_> {
                 (Resolution::Section(section), stamp.map(|stamp| stamp.and(total_stamp)))
             }
         };
-        self.tags.answer(self.request, key, stamp, &resolution).map(Some)
+        self.tags.respond(self.request, &key, stamp, &resolution).map(Some)
     }
 
     async fn item<K: Kind>(

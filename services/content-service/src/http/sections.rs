@@ -17,7 +17,7 @@ use futures_util::{
 use models::{ErrorCode, ObjectId, PathResolution};
 use moka::future::Cache;
 use sections_client::{Error, SectionsClient};
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::{
     domain::{Audience, Directory, Hidden},

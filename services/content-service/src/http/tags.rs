@@ -1,70 +1,79 @@
-//! Tags of answers, remembered until what they name changes.
+//! Entity tags of responses, cached until the content behind them changes.
 //!
-//! A tag is made from the answer, so that all replicas give the same one. What it was made of is
-//! remembered beside the moment since which nothing has changed: as long as that holds, a client
-//! that has the answer is told so without reading anything.
+//! A tag is made from the response, so that all replicas return the same one. It is cached together
+//! with the stamp of the content: as long as the content has not changed since, a client that has the
+//! response gets 304 without any read.
+
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::IF_NONE_MATCH};
 use moka::sync::Cache;
 use mongo_kit::Stamp;
 use serde::Serialize;
-use service_kit::{
-    ApiError,
-    conditional::{ETag, json, json_tagged, not_modified},
+use service_kit::web::{
+    conditional::{ETag, json_response, not_modified, tagged_json_response},
+    error::ApiError,
 };
 
-/// For how many answers the tag is remembered.
-const ANSWERS: u64 = 10_000;
+/// The number of responses whose tag is cached.
+const CAPACITY: u64 = 10_000;
 
 /// The tags of a process.
-pub(crate) struct Tags(Cache<String, (Stamp, ETag)>);
+///
+/// The key of a response is everything that determines it besides the content: the route, its
+/// parameters, the audience, and the number of writes by this process. Only its hash is stored. A
+/// collision does no harm: the client's tag is compared with the cached one, which is made from the
+/// response.
+pub(crate) struct Tags {
+    cache: Cache<u64, (Stamp, ETag)>,
+    hasher: RandomState,
+}
 
 impl Default for Tags {
     fn default() -> Self {
-        Self(Cache::new(ANSWERS))
+        Self { cache: Cache::new(CAPACITY), hasher: RandomState::new() }
     }
 }
 
-/// Names an answer by everything that decides it besides the content: route, parameters, what the
-/// caller may see, how often this process has written.
-pub(super) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    ETag::of_parts(parts).to_string()
-}
-
-/// Whether the client has an answer and asks if it is still the same.
+/// Returns `true` if the client has a response and wants to know if it is still current.
 pub(super) fn is_conditional(request: &HttpRequest) -> bool {
     request.headers().contains_key(IF_NONE_MATCH)
 }
 
 impl Tags {
-    /// 304 where it is known, without reading, that the client has the present answer.
-    pub(super) fn not_modified(&self, request: &HttpRequest, key: &str) -> Option<HttpResponse> {
+    /// Returns 304 if the cache shows, without a read, that the client has the current response.
+    pub(super) fn not_modified(
+        &self,
+        request: &HttpRequest,
+        key: &impl Hash,
+    ) -> Option<HttpResponse> {
         if !is_conditional(request) {
             return None;
         }
-        let (stamp, tag) = self.0.get(key)?;
+        let key = self.hasher.hash_one(key);
+        let (stamp, tag) = self.cache.get(&key)?;
         if stamp.changed_at().is_some() {
-            self.0.invalidate(key);
+            self.cache.invalidate(&key);
             return None;
         }
         not_modified(request, &tag)
     }
 
-    /// Answers with a value that was read after the stamp was taken.
-    pub(super) fn answer(
+    /// Responds with a value that was read after the stamp was taken.
+    pub(super) fn respond(
         &self,
         request: &HttpRequest,
-        key: String,
+        key: &impl Hash,
         stamp: Option<Stamp>,
         value: &impl Serialize,
     ) -> Result<HttpResponse, ApiError> {
         let Some(stamp) = stamp.filter(|_| is_conditional(request)) else {
-            return json(request, value);
+            return json_response(request, value);
         };
         let tag = ETag::of_json(value)?;
-        let response = json_tagged(request, &tag, value);
+        let response = tagged_json_response(request, &tag, value);
         if stamp.changed_at().is_none() {
-            self.0.insert(key, (stamp, tag));
+            self.cache.insert(self.hasher.hash_one(key), (stamp, tag));
         }
         response
     }

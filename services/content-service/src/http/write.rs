@@ -10,11 +10,13 @@ use data_service::idempotency::{Created, IdempotencyKey};
 use models::{Body, Content, FieldError, ObjectId, Patch, Removed};
 use serde::Serialize;
 use service_kit::{
-    ApiError,
-    auth::{Caller, Signed},
-    body::{JsonBody, Members},
-    conditional::{ETag, IfMatch, written},
-    extract::NoQuery,
+    auth::{caller::Caller, extract::Authenticated},
+    web::{
+        body::{JsonBody, PatchBody},
+        conditional::{ETag, IfMatch, write_response},
+        error::ApiError,
+        extract::NoQuery,
+    },
 };
 
 use tokio::sync::OnceCell;
@@ -35,12 +37,12 @@ const MAX_CREATED_AHEAD: TimeDelta = TimeDelta::days(1);
 /// caller, and stands in the section of its kind unless the body names another one.
 pub(super) async fn create<K: Kind>(
     request: HttpRequest,
-    signed: Signed<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
+    signed: Authenticated<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     sanitiser: Data<Sanitiser>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(caller, (JsonBody(body), key, NoQuery)) = signed;
+    let Authenticated(caller, (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let mut changes = K::changes(body.into());
     let mut removed = Vec::new();
@@ -82,12 +84,12 @@ pub(super) struct Written<T> {
 impl<T: Serialize> Written<T> {
     /// Answers with the tag of the item, as reading it gives it.
     fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
-        written(status, &ETag::of_json(&self.item)?, self)
+        write_response(status, &ETag::of_json(&self.item)?, self)
     }
 }
 
 /// What somebody sends to change an item.
-type Change<T> = Signed<Caller, (Members<T>, IfMatch, NoQuery)>;
+type Change<T> = Authenticated<Caller, (PatchBody<T>, IfMatch, NoQuery)>;
 
 /// `PUT /{kind}/{id}`: what an item is to be. What the body leaves out stays as it is.
 pub(super) async fn replace<K: Kind>(
@@ -112,7 +114,7 @@ pub(super) async fn patch<K: Kind>(
 }
 
 async fn change<K: Kind, T: Body + Into<K::Patch>>(
-    Signed(caller, (members, if_match, NoQuery)): Change<T>,
+    Authenticated(caller, (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &ContentStore<K>,
     sections: &Sections,
@@ -139,7 +141,7 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
 /// a `GET` answered can be sent back: a member with its present value is not looked at, whatever
 /// rules came after it was stored.
 async fn changes<K: Kind, T: Body + Into<K::Patch>>(
-    members: &Members<T>,
+    members: &PatchBody<T>,
     item: &K::Item,
     sections: &Sections,
     latest: DateTime<Utc>,
@@ -158,7 +160,7 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
 
 /// `DELETE /{kind}/{id}`: puts an item into the trash.
 pub(super) async fn delete<K: Kind>(
-    Signed(caller, (if_match, NoQuery)): Signed<Caller, (IfMatch, NoQuery)>,
+    Authenticated(caller, (if_match, NoQuery)): Authenticated<Caller, (IfMatch, NoQuery)>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
@@ -170,7 +172,7 @@ pub(super) async fn delete<K: Kind>(
 /// `POST /{kind}/{id}/restore`: takes an item out of the trash. Without `If-Match`: nobody can have
 /// read what is in the trash.
 pub(super) async fn restore<K: Kind>(
-    Signed(caller, NoQuery): Signed<Caller, NoQuery>,
+    Authenticated(caller, NoQuery): Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {

@@ -17,7 +17,7 @@ use mongodb::{
     bson::{Document, doc},
 };
 use sections_client::SectionsClient;
-use service_kit::{clock::Clock, settings};
+use service_kit::runtime::{clock::Clock, settings};
 
 /// Returns all migrations, in the order in which they run.
 pub(crate) fn all(

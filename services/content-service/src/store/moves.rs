@@ -10,7 +10,7 @@ use mongodb::{
     ClientSession,
     bson::{Bson, RawDocumentBuf, doc},
 };
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use super::{ContentStore, Kind, Oddities, kind::stored_date, not_deleted, references};
 

@@ -10,7 +10,7 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
     error::Result,
 };
-use service_kit::clock::Clock;
+use service_kit::runtime::clock::Clock;
 
 use super::{
     ContentStore, Kind, Oddities, Pages, Projects, Stories, USERS, UserStore,

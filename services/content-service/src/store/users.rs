@@ -16,7 +16,7 @@ use mongodb::{
     error::Result,
     options::{Collation, CollationStrength},
 };
-use service_kit::{ApiError, auth};
+use service_kit::{auth::authenticator::Users, web::error::ApiError};
 
 use super::USERS;
 
@@ -74,7 +74,7 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 #[async_trait]
-impl auth::Users for UserStore {
+impl Users for UserStore {
     async fn by_email(&self, email: &str) -> std::result::Result<Option<User>, ApiError> {
         self.by_email(email).await.map_err(database_error)
     }

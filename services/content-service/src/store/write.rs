@@ -26,7 +26,7 @@ use mongodb::{
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
     error::Error,
 };
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{

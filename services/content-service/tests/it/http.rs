@@ -322,7 +322,8 @@ async fn paths_and_methods_that_do_not_exist_are_told_apart() {
             "{path}"
         );
     }
-    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();
     let response = client.delete(format!("{}/stories", site.content.url)).send().await.unwrap();
     assert_eq!(response.status(), 405);
     assert_eq!(site.content.get("/stories/").await.0, 200);

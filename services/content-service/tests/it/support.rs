@@ -196,7 +196,7 @@ pub(crate) async fn walk(service: &Service, path: &str) -> Vec<String> {
 
 /// Status, headers and body of an answer to a request with these headers.
 pub(crate) async fn ask(url: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Value) {
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let request = headers
         .iter()
         .fold(client.get(url), |request, (name, value)| request.header(*name, *value));
@@ -229,7 +229,7 @@ pub(crate) async fn send_raw(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> (StatusCode, HeaderMap, Value) {
-    let client = service_kit::http::client(Duration::from_secs(30)).unwrap();
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let request = client.request(method.parse().unwrap(), url).body(body);
     let request =
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));

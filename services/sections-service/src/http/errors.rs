@@ -1,7 +1,7 @@
 //! What is answered to a change that the tree refuses.
 
 use models::{ErrorCode, FieldError};
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::domain::{LARGEST_DEPTH, Refusal};
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use data_service::{database_error, integrity::Inspect};
 use models::IntegrityFinding;
-use service_kit::ApiError;
+use service_kit::web::error::ApiError;
 
 use crate::store::SectionStore;
 

@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
 use models::{FieldError, PathResolution, SectionEntry};
 use serde::Deserialize;
-use service_kit::{
-    ApiError,
-    conditional::json,
+use service_kit::web::{
+    conditional::json_response,
+    error::ApiError,
     extract::{NoQuery, Query},
 };
 use utoipa::IntoParams;
@@ -36,7 +36,7 @@ pub(super) async fn entries(
 ) -> Result<HttpResponse, ApiError> {
     let snapshot = store.all().await.map_err(database_error)?;
     let rules = store.rules().await.map_err(database_error)?;
-    json(&request, &snapshot.sections.entries(&rules))
+    json_response(&request, &snapshot.sections.entries(&rules))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -76,7 +76,7 @@ pub(super) async fn resolve(
     let snapshot = store.all().await.map_err(database_error)?;
     let rules = store.rules().await.map_err(database_error)?;
     match snapshot.sections.resolve(path, &rules) {
-        Some(resolution) => json(&request, &resolution),
+        Some(resolution) => json_response(&request, &resolution),
         None => Err(ApiError::not_found("Path")),
     }
 }

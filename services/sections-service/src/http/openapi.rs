@@ -7,7 +7,10 @@ use models::{
     ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
     SectionReplace,
 };
-use service_kit::{error_responses, extract::NoQuery, openapi::Bearer};
+use service_kit::{
+    error_responses,
+    web::{extract::NoQuery, openapi::Bearer},
+};
 use utoipa::OpenApi;
 
 use super::{internal, read, write};

@@ -10,10 +10,12 @@ use models::{
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
-    ApiError,
-    auth::Caller,
-    conditional::{ETag, json_tagged, not_modified},
-    extract::{Query, object_id},
+    auth::caller::Caller,
+    web::{
+        conditional::{ETag, not_modified, tagged_json_response},
+        error::ApiError,
+        extract::{Query, object_id},
+    },
 };
 use utoipa::IntoParams;
 
@@ -104,7 +106,7 @@ pub(super) async fn list(
             && filters.parent_id.as_ref().is_none_or(|wanted| section.parent_id == wanted.0)
     };
     let sections: Vec<_> = snapshot.sections.visible_to(audience).filter(is_wanted).collect();
-    json_tagged(&request, &tag, &sections)
+    tagged_json_response(&request, &tag, &sections)
 }
 
 /// The sections in order, each with those below it.
@@ -137,7 +139,7 @@ pub(super) async fn tree(
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
     }
-    json_tagged(&request, &tag, &snapshot.sections.tree(audience))
+    tagged_json_response(&request, &tag, &snapshot.sections.tree(audience))
 }
 
 /// The section with this slug.
@@ -226,7 +228,7 @@ fn find(
 ) -> Result<Option<HttpResponse>, ApiError> {
     let found = snapshot.sections.visible_to(audience).find(|section| is_wanted(section));
     let found = found.and_then(|section| Some((snapshot.tag_of(section.id)?, section)));
-    found.map(|(tag, section)| json_tagged(request, tag, section)).transpose()
+    found.map(|(tag, section)| tagged_json_response(request, tag, section)).transpose()
 }
 
 /// The state of an answer made of many sections. Its address says which of them it has.

@@ -18,11 +18,13 @@ use models::{
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
-    ApiError,
-    auth::{Admin, Signed},
-    body::{JsonBody, Members},
-    conditional::{ETag, IfMatch, written},
-    extract::{NoQuery, Query, object_id},
+    auth::extract::{Admin, Authenticated},
+    web::{
+        body::{JsonBody, PatchBody},
+        conditional::{ETag, IfMatch, write_response},
+        error::ApiError,
+        extract::{NoQuery, Query, object_id},
+    },
 };
 use utoipa::IntoParams;
 
@@ -64,10 +66,10 @@ const ROUNDS: usize = 4;
 )]
 pub(super) async fn create(
     request: HttpRequest,
-    signed: Signed<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
+    let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
     let respond = |section: &Section| {
         let location = format!("/sections/{}", section.id);
@@ -78,7 +80,7 @@ pub(super) async fn create(
 
 /// Replaces a section.
 ///
-/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
 /// leaves a redirect at its old path.
 #[utoipa::path(
     put,
@@ -108,7 +110,7 @@ pub(super) async fn replace(
 
 /// Changes some fields of a section.
 ///
-/// Members that the body leaves out stay as they are. A section that gets another slug or parent
+/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
 /// leaves a redirect at its old path.
 #[utoipa::path(
     patch,
@@ -137,10 +139,10 @@ pub(super) async fn patch(
 }
 
 /// What an admin sends to change a section.
-type Change<T> = Signed<Admin, (Members<T>, IfMatch, NoQuery)>;
+type Change<T> = Authenticated<Admin, (PatchBody<T>, IfMatch, NoQuery)>;
 
 async fn change<T: Body + Into<SectionPatch>>(
-    Signed(_, (members, if_match, NoQuery)): Change<T>,
+    Authenticated(_, (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
@@ -153,7 +155,7 @@ async fn change<T: Body + Into<SectionPatch>>(
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -183,7 +185,7 @@ pub(super) struct Deletion {
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Signed(_, (if_match, query)): Signed<Admin, (IfMatch, Query<Deletion>)>,
+    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<Deletion>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -215,7 +217,7 @@ pub(super) async fn delete(
     security(("bearer" = []))
 )]
 pub(super) async fn restore(
-    _: Signed<Admin, NoQuery>,
+    _: Authenticated<Admin, NoQuery>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
@@ -223,7 +225,7 @@ pub(super) async fn restore(
     let id = object_id(&id, "Section")?;
     let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
-    written(StatusCode::OK, &ETag::of_json(&section)?, &section)
+    write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
 /// Puts all sections below one in order.
@@ -242,10 +244,10 @@ pub(super) async fn restore(
     security(("bearer" = []))
 )]
 pub(super) async fn order(
-    signed: Signed<Admin, (JsonBody<SectionOrder>, NoQuery)>,
+    signed: Authenticated<Admin, (JsonBody<SectionOrder>, NoQuery)>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let Signed(_, (JsonBody(order), NoQuery)) = signed;
+    let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
     let needs_nothing = HashSet::new();
     let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {

@@ -14,7 +14,7 @@ use mongodb::{
     bson::{self, Document, doc},
     options::IndexOptions,
 };
-use service_kit::clock::Clock;
+use service_kit::runtime::clock::Clock;
 
 use super::{COLLECTION, REDIRECTS, SectionStore};
 

@@ -168,7 +168,8 @@ async fn mistakes_are_named() {
 async fn what_can_be_read_has_a_head_and_nothing_else() {
     let database = TestDatabase::new().await;
     let service = started(&database).await;
-    let client = service_kit::http::client(std::time::Duration::from_secs(30)).unwrap();
+    let client =
+        service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();
     let url = format!("{}/sections", service.url);
     let length = client.get(&url).send().await.unwrap().content_length();
     let head = client.head(&url).send().await.unwrap();

@@ -2,16 +2,32 @@ mod provider;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use actix_web::{FromRequest, test::TestRequest};
+use actix_web::{FromRequest, http::header::AUTHORIZATION, test::TestRequest, web::Data};
+use async_trait::async_trait;
 use futures_util::future::join_all;
+use models::{ErrorCode, Role, User};
 use serde_json::{Value, json};
 
 use self::provider::{Key, Provider, unsigned};
-use super::{keys::Intervals, *};
-use crate::settings::{Settings, Sources};
+use super::{
+    authenticator::{Authenticator, Users},
+    caller::Caller,
+    keys::Intervals,
+};
+use crate::{
+    runtime::{
+        clock::Clock,
+        settings::{Settings, Sources, auth::Auth},
+    },
+    web::error::ApiError,
+};
 
 const JANE: &str = "jane@site.example";
 const JOHN: &str = "john@site.example";
@@ -36,7 +52,7 @@ impl Users for People {
     }
 }
 
-fn settings(variables: &[(&str, &str)]) -> settings::Auth {
+fn settings(variables: &[(&str, &str)]) -> Auth {
     let pairs = variables
         .iter()
         .map(|(name, value)| (format!("TURBULENCE__AUTH__{name}"), (*value).to_owned()));
@@ -44,7 +60,7 @@ fn settings(variables: &[(&str, &str)]) -> settings::Auth {
     Settings::load(1, &Sources { environment, ..Sources::default() }).unwrap().auth
 }
 
-fn with_users(settings: &settings::Auth) -> Authenticator {
+fn with_users(settings: &Auth) -> Authenticator {
     Authenticator::new(settings).with_users(Arc::new(People::default()))
 }
 
@@ -59,18 +75,10 @@ fn oidc(provider: &Provider, more: &[(&str, &str)]) -> Authenticator {
     with_users(&settings(&variables))
 }
 
-/// Fetches as often as a test likes.
-fn impatient(mut authenticator: Authenticator, intervals: Intervals) -> Authenticator {
-    if let Scheme::Oidc { keys, .. } = &mut authenticator.scheme {
-        Arc::get_mut(keys).unwrap().set_intervals(intervals);
-    }
-    authenticator
-}
-
 const ALWAYS: Intervals = Intervals {
-    fresh: Duration::from_secs(3600),
-    between: Duration::ZERO,
-    between_first: Duration::ZERO,
+    refresh: Duration::from_secs(3600),
+    retry: Duration::ZERO,
+    first_retry: Duration::ZERO,
 };
 
 fn google(provider: &Provider) -> Authenticator {
@@ -95,7 +103,7 @@ fn claims(provider: &Provider) -> Value {
     })
 }
 
-/// The claims with one of them changed; null takes it out.
+/// Returns the claims with one of them changed, or removed if the value is null.
 fn but(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();
     claims[name] = value;
@@ -243,7 +251,7 @@ async fn an_address_that_is_not_said_to_be_verified_counts_only_where_that_is_co
 async fn a_token_with_another_kind_of_signature_is_refused() {
     let (provider, key, other) = (Provider::start(), Key::rsa("a"), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
-    let authenticator = impatient(oidc(&provider, &[]), ALWAYS);
+    let authenticator = oidc(&provider, &[]).with_key_intervals(ALWAYS);
     let claims = claims(&provider);
     let good = key.token(&claims);
     let (message, _) = good.rsplit_once('.').unwrap();
@@ -310,7 +318,7 @@ async fn a_stranger_cannot_make_us_ask_the_provider_again_and_again() {
 async fn a_new_key_is_fetched_when_it_is_first_used() {
     let (provider, old, new) = (Provider::start(), Key::p256("old"), Key::p256("new"));
     provider.change(|state| state.keys = vec![old.public()]);
-    let authenticator = impatient(oidc(&provider, &[]), ALWAYS);
+    let authenticator = oidc(&provider, &[]).with_key_intervals(ALWAYS);
     assert!(authenticator.caller(&old.token(&claims(&provider))).await.is_ok());
     provider.change(|state| state.keys = vec![new.public()]);
     assert!(authenticator.caller(&new.token(&claims(&provider))).await.is_ok());
@@ -322,8 +330,8 @@ async fn a_new_key_is_fetched_when_it_is_first_used() {
 async fn the_last_good_keys_are_used_while_the_provider_is_down() {
     let (provider, key, new) = (Provider::start(), Key::p256("a"), Key::p256("new"));
     provider.change(|state| state.keys = vec![key.public()]);
-    let stale = Intervals { fresh: Duration::ZERO, ..ALWAYS };
-    let authenticator = impatient(oidc(&provider, &[]), stale);
+    let stale = Intervals { refresh: Duration::ZERO, ..ALWAYS };
+    let authenticator = oidc(&provider, &[]).with_key_intervals(stale);
     assert!(authenticator.caller(&key.token(&claims(&provider))).await.is_ok());
     provider.change(|state| state.is_down = true);
     for n in 0..3 {
@@ -381,10 +389,11 @@ async fn keys_of_unknown_kinds_are_passed_over() {
 async fn a_token_is_not_remembered_beyond_its_life() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
-    let mut authenticator = oidc(&provider, &[]);
+    let authenticator = oidc(&provider, &[]);
     let token = key.token(&but(&claims(&provider), "exp", json!(now() + 100)));
     assert!(authenticator.caller(&token).await.is_ok());
-    authenticator.clock = Clock::fixed(Clock::system().now() + Duration::from_secs(101));
+    let later = Clock::fixed(Clock::system().now() + Duration::from_secs(101));
+    let authenticator = authenticator.with_clock(later);
     refused(&authenticator, &token, "remembered and expired").await;
 }
 

@@ -1,4 +1,4 @@
-//! down: exactly what was written is undone, or nothing.
+//! `migrate down`: undoes exactly the changes of the migrations, or nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::{Site, Turbulence};
 
 const COLLECTIONS: [&str; 5] = ["stories", "projects", "pages", "users", "sections"];
 
-/// Every document, byte by byte, and the names of all indexes.
+/// Returns every document byte by byte, and the names of all indexes.
 async fn everything(site: &Site) -> BTreeMap<String, (Vec<Vec<u8>>, Vec<String>)> {
     let mut all = BTreeMap::new();
     for name in COLLECTIONS {
@@ -19,7 +19,7 @@ async fn everything(site: &Site) -> BTreeMap<String, (Vec<Vec<u8>>, Vec<String>)
         let documents = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
         let documents: Vec<_> = documents.try_collect().await.unwrap();
         let bytes = documents.into_iter().map(RawDocumentBuf::into_bytes).collect();
-        // Of a collection that does not exist there are none either.
+        // A missing collection has no indexes.
         let mut indexes = collection.list_index_names().await.unwrap_or_default();
         indexes.retain(|index| index != "_id_");
         all.insert(name.to_owned(), (bytes, indexes));
@@ -34,7 +34,7 @@ async fn down_all(site: &Site) {
 }
 
 #[tokio::test]
-async fn what_was_there_before_is_there_again_byte_by_byte() {
+async fn the_previous_documents_are_restored_byte_by_byte() {
     let site = legacy_site().await;
     // With one of everything: the user too is inserted, and undone.
     let admin = ("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
@@ -79,7 +79,7 @@ async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
     assert!(states[..6].iter().all(|state| state.as_deref() == Some("applied")), "{states:?}");
     assert!(states[6..].iter().all(|state| state.as_deref() == Some("rolled_back")), "{states:?}");
 
-    // Nothing comes after it any more.
+    // No later migration is applied any more.
     let before = site.database.hash().await;
     let answer = site.answer(&["down", "--to", "0007_content_indexes"]).await;
     assert_eq!(answer, json!({ "content": [] }));
@@ -87,20 +87,20 @@ async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
 }
 
 #[tokio::test]
-async fn what_somebody_changed_since_stays_theirs() {
+async fn later_changes_are_kept() {
     let site = migrated_site().await;
     let theirs = doc! { "$set": { "section_id": "an editor's" } };
     let letter = doc! { "_id": "letter" };
     site.database.collection("stories").update_one(letter.clone(), theirs).await.unwrap();
     let ended = site.migrate(&["down", "--to", "0005_user_id"]).await;
-    let kept = "rolled back, 12 undone, 1 left as they are: somebody has changed them since";
+    let kept = "rolled back; undone changes: 12, not undone because of later changes: 1";
     assert!(ended.success().contains(kept), "{ended:#?}");
     let letter = site.database.one("stories", letter).await;
     assert_eq!(letter.get_str("section_id").unwrap(), "an editor's");
 }
 
 #[tokio::test]
-async fn without_its_journal_nothing_can_be_proven_and_nothing_is_changed() {
+async fn without_a_journal_nothing_is_changed() {
     let site = migrated_site().await;
     site.database.collection("content_migration_journal").drop().await.unwrap();
     let line = site.refused(1, &["down", "--all", "--service", "content"]).await;
@@ -108,7 +108,7 @@ async fn without_its_journal_nothing_can_be_proven_and_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn a_section_that_was_edited_since_is_not_deleted() {
+async fn an_edited_section_is_not_deleted() {
     let site = legacy_site().await;
     site.migrate(&["up", "--service", "sections"]).await.success();
     let edited = doc! { "$set": { "title": "Journal" } };
@@ -125,13 +125,13 @@ async fn a_section_that_was_edited_since_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn sections_stay_while_content_is_linked_to_them() {
+async fn sections_with_content_are_not_deleted() {
     let site = migrated_site().await;
     let refused = async || site.refused(1, &["down", "--to", "0001_section_indexes"]).await;
-    insta::assert_snapshot!(refused().await, @"turbulence: nothing was rolled back: content belongs to the sections that would be deleted (13); roll that back first, with `turbulence migrate down --to 0005_user_id`");
-    // The way that it says.
+    insta::assert_snapshot!(refused().await, @"turbulence: nothing was rolled back, because content belongs to the sections that would be deleted (number of items: 13); undo the links first with `turbulence migrate down --to 0005_user_id`");
+    // The remedy of the message.
     site.migrate(&["down", "--to", "0005_user_id"]).await.success();
-    // Somebody wrote something since, of which no ledger knows.
+    // Content that was written later, and that no ledger records.
     let blog = site.database.one("sections", doc! { "slug": "blog" }).await;
     let blog = blog.get_object_id("_id").unwrap();
     for (collection, section) in [("stories", Bson::from(blog.to_hex())), ("pages", blog.into())] {
@@ -139,7 +139,7 @@ async fn sections_stay_while_content_is_linked_to_them() {
         site.database.insert(collection, [written]).await;
         let line = refused().await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(line, @"turbulence: nothing was rolled back: content belongs to the sections that would be deleted (1); move it elsewhere first");
+            insta::assert_snapshot!(line, @"turbulence: nothing was rolled back, because content belongs to the sections that would be deleted (number of items: 1); move that content to other sections first");
         }
         let collection = site.database.collection(collection);
         collection.delete_one(doc! { "_id": "theirs" }).await.unwrap();
@@ -149,7 +149,7 @@ async fn sections_stay_while_content_is_linked_to_them() {
 }
 
 #[tokio::test]
-async fn content_stays_linked_that_cannot_be_shown_to_be_unlinked() {
+async fn content_whose_links_are_not_in_the_ledger_stays_linked() {
     let site = migrated_site().await;
     site.entries("content").delete_one(doc! { "_id": BACKFILL }).await.unwrap();
     let line = site.refused(1, &["down", "--all", "--service", "content"]).await;
@@ -158,7 +158,7 @@ async fn content_stays_linked_that_cannot_be_shown_to_be_unlinked() {
 }
 
 #[tokio::test]
-async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status() {
+async fn a_failed_rollback_and_the_status_show_its_result_and_the_reason() {
     let site = migrated_site().await;
     let rule = doc! { "collMod": "stories", "validator": { "section_id": { "$exists": true } } };
     site.database.database().run_command(rule).await.unwrap();
@@ -176,18 +176,18 @@ async fn a_roll_back_that_fails_says_what_it_did_and_why_and_so_does_the_status(
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().skip_while(|line| !line.contains(BACKFILL)).take(2).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    0006_backfill_section_id    ROLL-BACK FAILED at [date]: remove the cause, then the same `down` goes on
+    0006_backfill_section_id    ROLLBACK FAILED at [date]: remove the cause, then run the same `down` again
         the database refused a write: Document failed validation (error 121)
     ");
 }
 
 #[tokio::test]
-async fn how_far_has_to_be_said() {
+async fn the_target_of_a_rollback_is_required() {
     let site = Site::new().await;
     for (arguments, words) in [
         (&["down"][..], "<--to <ID>|--all>"),
         (&["down", "--all", "--to", "0001_section_indexes"], "cannot be used with"),
-        (&["down", "--all"], "`--all` is about one service"),
+        (&["down", "--all"], "`--all` rolls back one service"),
     ] {
         let ended = site.migrate(arguments).await;
         assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
@@ -197,7 +197,7 @@ async fn how_far_has_to_be_said() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_live_is_waited_for_not_passed_over() {
+async fn a_rollback_waits_for_a_running_migration() {
     let site = migrated_site().await;
     site.lease("content", 9, 1).await;
     let command = site.command(&["migrate", "down", "--to", "0005_user_id", "--json"]);
@@ -213,7 +213,7 @@ async fn a_run_that_is_live_is_waited_for_not_passed_over() {
 }
 
 #[tokio::test]
-async fn dates_that_were_given_to_content_are_taken_back_byte_by_byte() {
+async fn added_dates_are_removed_and_the_old_values_restored_byte_by_byte() {
     let site = legacy_site().await;
     let odd = |number: i32| {
         doc! {

@@ -1,4 +1,4 @@
-//! Leases that other processes hold: waiting, and force-unlock.
+//! Leases of other processes: waiting for them, and `migrate force-unlock`.
 
 use std::time::Duration;
 
@@ -14,14 +14,17 @@ async fn fence(site: &Site, service: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_run_waits_for_the_lease_of_another_process_and_says_so() {
+async fn a_run_waits_for_the_lease_of_another_process_and_logs_it() {
     let site = legacy_site().await;
     site.lease("content", 7, 1).await;
     let up = Turbulence::spawn(site.command(&["migrate", "up"]));
     up.logged("waiting for its lease").await;
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = ended.success();
-    assert!(text.contains("process another (fence 7) is migrating, its lease has "), "{text}");
+    assert!(
+        text.contains("process another (fence 7) is migrating, its lease expires in "),
+        "{text}"
+    );
     // The other process ends.
     site.lease("content", 7, -1).await;
     up.ended().await.success();
@@ -30,7 +33,7 @@ async fn a_run_waits_for_the_lease_of_another_process_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_kept_for_a_minute_is_code_4() {
+async fn a_lease_that_is_held_for_a_minute_is_code_4() {
     let site = migrated_site().await;
     site.database.insert("stories", [doc! { "_id": "new" }]).await;
     site.lease("content", 7, 1).await;
@@ -48,7 +51,7 @@ async fn a_lease_that_is_kept_for_a_minute_is_code_4() {
 }
 
 #[tokio::test]
-async fn who_waits_can_be_told_to_stop() {
+async fn a_waiting_process_can_be_stopped() {
     let site = legacy_site().await;
     site.lease("sections", 7, 1).await;
     let up = Turbulence::spawn(site.command(&["migrate", "up"]));
@@ -59,7 +62,7 @@ async fn who_waits_can_be_told_to_stop() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_pending_a_lease_is_nobodys_business() {
+async fn no_lease_is_needed_if_nothing_is_pending() {
     let site = migrated_site().await;
     site.lease("sections", 7, 1).await;
     site.lease("content", 7, 1).await;
@@ -67,17 +70,17 @@ async fn where_nothing_is_pending_a_lease_is_nobodys_business() {
 }
 
 #[tokio::test]
-async fn a_lease_that_lives_is_left_to_its_holder_unless_somebody_says_yes() {
+async fn a_live_lease_is_only_revoked_with_yes() {
     let site = legacy_site().await;
     site.lease("content", 7, 1).await;
     let line = site.refused(4, &["force-unlock", "--fence", "7"]).await;
     let (begin, end) = line.split_once(" ms left").unwrap();
     let begin = begin.trim_end_matches(|c: char| c.is_ascii_digit());
-    insta::assert_snapshot!(format!("{begin}[n] ms left{end}"), @"turbulence: process another holds the lease of content and renewed it, it has [n] ms left: end that process; unlock it only if it cannot be reached, with `--yes`");
+    insta::assert_snapshot!(format!("{begin}[n] ms left{end}"), @"turbulence: process another holds the lease of content and renewed it, it has [n] ms left: end that process; unlock it only if it cannot be reached; `--yes` revokes the lease anyway");
     let ended = site.migrate(&["force-unlock", "--fence", "7"]).await;
-    let holder = "content: process another (fence 7), its lease has ";
+    let holder = "content: process another (fence 7), whose lease expires in ";
     assert!(ended.stdout.starts_with(holder), "{ended:#?}");
-    assert!(ended.stdout.ends_with(" min left: it keeps the lease\n"), "{ended:#?}");
+    assert!(ended.stdout.ends_with(" min: the lease was not revoked\n"), "{ended:#?}");
 
     let ended = site.migrate(&["force-unlock", "--fence", "7", "--yes", "--json"]).await;
     let answer: Value = serde_json::from_str(ended.success()).unwrap();
@@ -92,19 +95,20 @@ async fn a_lease_that_lives_is_left_to_its_holder_unless_somebody_says_yes() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_is_taken_away_without_a_yes() {
+async fn an_expired_lease_is_revoked_without_yes() {
     let site = legacy_site().await;
     site.lease("content", 7, -1).await;
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = ended.success();
-    let ended_without = "nobody is migrating: process another (fence 7) ended without a word, its lease ended 60 min ago";
-    assert!(text.contains(ended_without), "{text}");
+    let expired = "no process is migrating; process another (fence 7) did not release its lease, \
+                   which expired 60 min ago";
+    assert!(text.contains(expired), "{text}");
     let ended = site.migrate(&["force-unlock", "--fence", "7"]).await;
-    insta::assert_snapshot!(ended.success(), @"content: process another (fence 7), its lease ended 60 min ago: the lease is taken away, its next batch is refused");
+    insta::assert_snapshot!(ended.success(), @"content: process another (fence 7), whose lease expired 60 min ago: the lease was revoked, and the next batch of the process will be rejected");
 }
 
 #[tokio::test]
-async fn another_fence_is_another_lease() {
+async fn a_lease_with_another_fence_is_not_revoked() {
     let site = legacy_site().await;
     site.lease("sections", 8, 1).await;
     let line = site.refused(4, &["force-unlock", "--fence", "7", "--yes"]).await;
@@ -113,7 +117,7 @@ async fn another_fence_is_another_lease() {
 }
 
 #[tokio::test]
-async fn a_lease_that_nobody_holds_cannot_be_taken_away() {
+async fn a_lease_without_a_holder_cannot_be_revoked() {
     let site = migrated_site().await;
     let line = site.refused(1, &["force-unlock", "--fence", "1", "--yes"]).await;
     insta::assert_snapshot!(line, @"turbulence: nobody holds the lease of sections or content: there is nothing to unlock");
@@ -123,19 +127,19 @@ async fn a_lease_that_nobody_holds_cannot_be_taken_away() {
 }
 
 #[tokio::test]
-async fn of_two_leases_somebody_has_to_say_which() {
+async fn one_of_two_held_leases_has_to_be_chosen() {
     let site = legacy_site().await;
     site.lease("sections", 7, 1).await;
     site.lease("content", 9, 1).await;
     let line = site.refused(2, &["force-unlock", "--fence", "9", "--yes"]).await;
-    insta::assert_snapshot!(line, @"turbulence: two leases are held, that of sections by process another (fence 7), that of content by process another (fence 9): say which, with `--service`");
+    insta::assert_snapshot!(line, @"turbulence: two leases are held, the lease of sections by process another (fence 7), the lease of content by process another (fence 9): choose one with `--service`");
     let unlock = ["force-unlock", "--fence", "9", "--yes", "--service", "content"];
     site.migrate(&unlock).await.success();
     assert_eq!((fence(&site, "sections").await, fence(&site, "content").await), (7, 10));
 }
 
 #[tokio::test]
-async fn a_fence_is_needed() {
+async fn a_fence_is_required() {
     let site = Site::new().await;
     for arguments in [&["force-unlock"][..], &["force-unlock", "--fence", "x"]] {
         let ended = site.migrate(arguments).await;
@@ -145,7 +149,7 @@ async fn a_fence_is_needed() {
 }
 
 #[tokio::test]
-async fn a_process_whose_lease_is_taken_away_writes_nothing_more() {
+async fn a_process_whose_lease_was_revoked_writes_nothing_more() {
     let site = Site::new().await;
     let stories = (0..200).map(|number| doc! { "_id": number });
     site.database.collection("stories").insert_many(stories).await.unwrap();
@@ -157,7 +161,7 @@ async fn a_process_whose_lease_is_taken_away_writes_nothing_more() {
     })
     .await;
     let fence = fence(&site, "content").await.to_string();
-    site.refused_beside(4, &["force-unlock", "--fence", &fence]).await;
+    site.refused_while_writing(4, &["force-unlock", "--fence", &fence]).await;
     site.migrate(&["force-unlock", "--fence", &fence, "--yes"]).await.success();
     let ended = up.ended().await;
     assert_eq!(
@@ -170,8 +174,8 @@ async fn a_process_whose_lease_is_taken_away_writes_nothing_more() {
 }
 
 impl Site {
-    /// A command that is refused while something else is written.
-    async fn refused_beside(&self, code: i32, arguments: &[&str]) {
+    /// Runs a command that fails while another process writes.
+    async fn refused_while_writing(&self, code: i32, arguments: &[&str]) {
         self.migrate(arguments).await.failure(code);
     }
 }

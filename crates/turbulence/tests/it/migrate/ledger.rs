@@ -1,11 +1,11 @@
-//! Ledgers that this program did not write like this: edited by hand, or of a newer program.
+//! Ledgers that were edited by hand or written by a newer program.
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
 
 use super::{BACKFILL, CONTENT, legacy_site, linked, migrated_site, of};
 
-/// Every command that works with the entry, and so refuses.
+/// The commands that need the entry, and therefore fail.
 const REFUSED: [&[&str]; 7] = [
     &["up"],
     &["up", "--to", BACKFILL],
@@ -17,7 +17,7 @@ const REFUSED: [&[&str]; 7] = [
 ];
 
 #[tokio::test]
-async fn an_entry_that_somebody_edited_is_refused_and_nothing_is_changed_until_it_is_repaired() {
+async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
     let edits: [(&str, Document, &str); 4] = [
         ("wrong text", doc! { "state": "aplied" }, "`state`: unknown variant `aplied`"),
         (
@@ -36,22 +36,22 @@ async fn an_entry_that_somebody_edited_is_refused_and_nothing_is_changed_until_i
             assert!(line.contains(BACKFILL) && line.contains("repair"), "{case}: {line}");
             assert!(line.contains(words), "{case} {arguments:?}: {line}");
         }
-        // The data is looked at all the same.
+        // The data is checked nevertheless.
         let ended = site.migrate(&["verify"]).await;
         let line = ended.failure(5);
-        let agree = "ledger and program do not agree: content 0006_backfill_section_id";
+        let agree = "the ledger does not match this program: content 0006_backfill_section_id";
         assert!(line.ends_with(agree), "{case}: {line}");
         let below = ended.stdout.lines().skip_while(|line| !line.contains(BACKFILL));
         let below: Vec<_> = below.take(3).collect();
         assert!(below[0].ends_with(" ok") && below[1].contains(words), "{case}: {ended:#?}");
-        assert!(below[2].contains("left:  pages of other types: 1"), "{case}: {ended:#?}");
-        // It is shown, with all that can be read.
+        assert!(below[2].contains("skipped: pages of other types: 1"), "{case}: {ended:#?}");
+        // The status shows all readable parts.
         site.refused(5, &["status", "--check"]).await;
         let ended = site.migrate(&["status"]).await;
         let text = ended.success();
         let all_others = format!("{} of {} applied", CONTENT.len() - 1, CONTENT.len());
         assert!(text.contains(words) && text.contains(&all_others), "{case}: {text}");
-        // What comes before is not affected.
+        // Earlier migrations are not affected.
         site.migrate(&["up", "--to", "0005_user_id"]).await.success();
 
         let repaired = site.answer(&["repair"]).await;
@@ -61,14 +61,14 @@ async fn an_entry_that_somebody_edited_is_refused_and_nothing_is_changed_until_i
         assert_eq!(repaired[0]["id"], BACKFILL, "{case}");
         site.migrate(&["up"]).await.success();
         site.migrate(&["status", "--check"]).await.success();
-        // What was written before can still be undone.
+        // Earlier changes can still be undone.
         site.migrate(&["down", "--to", "0005_user_id"]).await.success();
         assert_eq!(site.database.count("stories", linked()).await, 0, "{case}");
     }
 }
 
 #[tokio::test]
-async fn what_is_refused_says_what_is_wrong_and_what_to_do() {
+async fn a_refusal_gives_the_reason_and_the_remedy() {
     let site = migrated_site().await;
     site.edit(BACKFILL, doc! { "state": "aplied" }).await;
     site.edit("0003_story_slugs", doc! { "checksum": "0123456789abcdef" }).await;
@@ -76,17 +76,17 @@ async fn what_is_refused_says_what_is_wrong_and_what_to_do() {
         let (begin, end) = line.split_once("this program ").unwrap();
         format!("{begin}this program [checksum]{}", &end[12..])
     };
-    insta::assert_snapshot!(redact(&site.refused(5, &["up"]).await), @"turbulence: content 0003_story_slugs: it is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum]; run the program that fits, or accept this one's with `turbulence migrate repair`. Nothing was run");
+    insta::assert_snapshot!(redact(&site.refused(5, &["up"]).await), @"turbulence: content 0003_story_slugs: its definition differs from the one that was applied: the ledger has the checksum 0123456789ab, this program [checksum]; run the matching version of the program, or accept this one with `turbulence migrate repair`. No migration was run");
     insta::assert_snapshot!(redact(&site.refused(5, &["plan"]).await), @"turbulence: 0003_story_slugs is not what was applied: the ledger has the checksum 0123456789ab, this program [checksum], both of revision 2. Run the program that fits, or raise the revision; `repair` accepts this program's");
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
     let lines: Vec<_> = text.lines().filter(|line| line.contains("repair")).collect();
     insta::assert_snapshot!(redact(&lines.join("\n")));
     let ended = site.migrate(&["repair"]).await;
-    insta::assert_snapshot!(ended.success(), @"sections nothing was to repair\ncontent  0003_story_slugs            checksum 0123456789ab replaced by this program's\ncontent  0006_backfill_section_id    begun anew: `state`: unknown variant `aplied`, expected one of `pending`, `running`, `paused`, `waiting_dependency`, `verifying`, `applied`, `failed_retryable`, `failed_fatal`, `rolling_back`, `rolled_back`");
-    // There is nothing left to repair.
+    insta::assert_snapshot!(ended.success(), @"sections nothing to repair\ncontent  0003_story_slugs            checksum 0123456789ab replaced by this program's\ncontent  0006_backfill_section_id    begun anew: `state`: unknown variant `aplied`, expected one of `pending`, `running`, `paused`, `waiting_dependency`, `verifying`, `applied`, `failed_retryable`, `failed_fatal`, `rolling_back`, `rolled_back`");
+    // A second repair has nothing to do.
     let ended = site.migrate(&["repair"]).await;
-    insta::assert_snapshot!(ended.success(), @"sections nothing was to repair\ncontent  nothing was to repair");
+    insta::assert_snapshot!(ended.success(), @"sections nothing to repair\ncontent  nothing to repair");
     site.migrate(&["up"]).await.success();
     let repaired = site.entry("0003_story_slugs").await;
     let from = repaired.get_document("repaired_from").unwrap();
@@ -94,17 +94,17 @@ async fn what_is_refused_says_what_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_newer_revision_is_known_as_any_number() {
+async fn a_newer_revision_is_recognised_in_every_numeric_type() {
     let site = migrated_site().await;
     site.edit(BACKFILL, doc! { "revision": 2_i64, "app_version": "9.9.9" }).await;
     site.database.insert("stories", [doc! { "_id": "new" }]).await;
     let ended = site.migrate(&["up"]).await;
-    assert!(ended.success().contains("left alone: revision 2 of 9.9.9 has run"), "{ended:#?}");
+    assert!(ended.success().contains("not run: revision 2 of 9.9.9 has run"), "{ended:#?}");
     assert_eq!(site.database.count("stories", linked()).await, 7);
 }
 
 #[tokio::test]
-async fn what_was_found_before_something_is_refused_is_said() {
+async fn results_before_a_refusal_are_printed() {
     let site = migrated_site().await;
     site.edit(BACKFILL, doc! { "checksum": "0123456789abcdef" }).await;
     for action in ["plan", "verify"] {
@@ -119,12 +119,12 @@ async fn what_was_found_before_something_is_refused_is_said() {
 }
 
 #[tokio::test]
-async fn nothing_is_run_where_a_later_migration_is_refused() {
+async fn no_migration_is_run_if_a_later_one_is_refused() {
     let site = legacy_site().await;
     site.migrate(&["pause", BACKFILL]).await.success();
     site.edit(BACKFILL, doc! { "checksum": "0123456789abcdef" }).await;
     let line = site.refused(5, &["up"]).await;
-    assert!(line.ends_with("Nothing was run"), "{line}");
+    assert!(line.ends_with("No migration was run"), "{line}");
     let ended = site.migrate(&["up", "--json"]).await;
     ended.failure(5);
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -134,7 +134,7 @@ async fn nothing_is_run_where_a_later_migration_is_refused() {
 }
 
 #[tokio::test]
-async fn what_a_newer_program_has_run_is_left_alone_and_the_rest_goes_on() {
+async fn migrations_of_a_newer_program_are_not_run_and_the_others_are() {
     let site = migrated_site().await;
     let newer = doc! { "revision": 2, "app_version": "9.9.9", "state": "a new state" };
     site.edit(BACKFILL, newer).await;
@@ -144,15 +144,15 @@ async fn what_a_newer_program_has_run_is_left_alone_and_the_rest_goes_on() {
 
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
-    let newer = "left alone: a newer program, 9.9.9, has run its revision 2";
+    let newer = "not run: revision 2 was run by a newer version of the program, 9.9.9";
     assert!(text.contains(newer), "{text}");
     let unknown =
-        "0099_future                 left alone: not known to this program, but to a newer one";
+        "0099_future                 not run: unknown to this program, written by a newer version";
     assert!(text.contains(unknown), "{text}");
     site.migrate(&["status", "--check"]).await.success();
     let ended = site.migrate(&["plan"]).await;
     let text = ended.success();
-    let plan = "0006_backfill_section_id    left alone: revision 2 of 9.9.9 has run";
+    let plan = "0006_backfill_section_id    not run: revision 2 of 9.9.9 has run";
     assert!(text.contains(plan) && text.contains(unknown), "{text}");
     let status = site.answer(&["status"]).await;
     assert_eq!(status["content"]["unknown"], serde_json::json!(["0099_future"]));

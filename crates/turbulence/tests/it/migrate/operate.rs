@@ -1,4 +1,4 @@
-//! pause, resume, retry; and ids that there are not.
+//! `migrate pause`, `resume` and `retry`, and unknown ids.
 
 use mongodb::bson::doc;
 
@@ -6,11 +6,11 @@ use super::{BACKFILL, legacy_site, migrated_site};
 use crate::support::Site;
 
 #[tokio::test]
-async fn what_is_paused_does_not_run_until_it_is_resumed() {
+async fn a_paused_migration_does_not_run_until_it_is_resumed() {
     let site = legacy_site().await;
     let ended = site.migrate(&["pause", BACKFILL]).await;
-    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id is paused: `turbulence migrate resume 0006_backfill_section_id` lets it go on");
-    // Once more is no mistake.
+    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id is paused: continue it with `turbulence migrate resume 0006_backfill_section_id`");
+    // A second pause succeeds.
     let paused = site.answer(&["pause", BACKFILL]).await;
     assert_eq!(paused["content"]["state"], "paused", "{paused:#}");
 
@@ -24,13 +24,13 @@ async fn what_is_paused_does_not_run_until_it_is_resumed() {
     insta::assert_snapshot!("status_while_paused", site.redact(ended.success()));
 
     let ended = site.migrate(&["resume", BACKFILL]).await;
-    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id goes on: by a service that has not finished its migrations, by the next start of one, or by `turbulence migrate up`");
+    insta::assert_snapshot!(ended.success(), @"0006_backfill_section_id is resumed; it is run by a running service whose migrations are not complete, the next start of a service, or `turbulence migrate up`");
     site.migrate(&["up"]).await.success();
     assert_eq!(site.database.count("stories", super::linked()).await, 7);
 }
 
 #[tokio::test]
-async fn what_is_in_no_state_for_it_stays_as_it_is() {
+async fn an_action_that_the_state_does_not_allow_changes_nothing() {
     let site = migrated_site().await;
     let line = site.refused(1, &["pause", BACKFILL]).await;
     insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is applied: nothing of it runs");
@@ -41,7 +41,7 @@ async fn what_is_in_no_state_for_it_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_when_its_cause_is_removed() {
+async fn a_failed_migration_can_be_retried_after_its_cause_is_removed() {
     let site = legacy_site().await;
     let twin = doc! { "slug": "twin", "is_deleted": false };
     let twins = [twin.clone(), twin];
@@ -53,7 +53,8 @@ async fn what_failed_is_tried_again_when_its_cause_is_removed() {
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
     assert!(text.contains("FAILED at "), "{text}");
-    let remedy = "remove the cause, then `turbulence migrate retry 0001_section_indexes` or `up`";
+    let remedy =
+        "remove the cause, then run `turbulence migrate retry 0001_section_indexes` or `up`";
     assert!(text.contains(remedy), "{text}");
     assert!(text.contains("have the same key"), "{text}");
 
@@ -64,7 +65,7 @@ async fn what_failed_is_tried_again_when_its_cause_is_removed() {
 }
 
 #[tokio::test]
-async fn an_id_that_there_is_not_is_a_wrong_command_line() {
+async fn an_unknown_id_is_an_invalid_command_line() {
     let site = migrated_site().await;
     let line = site.refused(2, &["pause", "0006"]).await;
     insta::assert_snapshot!(line, @"turbulence: there is no migration \"0006\": did you mean 0006_backfill_section_id (content)?");
@@ -73,15 +74,18 @@ async fn an_id_that_there_is_not_is_a_wrong_command_line() {
     let line = site.refused(2, &["retry", "indexes"]).await;
     insta::assert_snapshot!(line, @"turbulence: there is no migration \"indexes\": did you mean 0001_section_indexes (sections) or 0000_list_indexes (content) or 0007_content_indexes (content)?");
     let line = site.refused(2, &["up", "--to", "nonsense"]).await;
-    insta::assert_snapshot!(line, @"turbulence: there is no migration \"nonsense\": there are 0001_section_indexes (sections), 0002_seed_initial_sections (sections), 0003_section_redirects (sections), 0004_section_report (sections), 0000_list_indexes (content), 0001_published_flag (content), 0002_story_dates (content), 0003_story_slugs (content), 0004_create_admin_user (content), 0005_user_id (content), 0006_backfill_section_id (content), 0007_content_indexes (content), 0008_content_dates (content), 0009_content_report (content)");
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"nonsense\": the migrations are 0001_section_indexes (sections), 0002_seed_initial_sections (sections), 0003_section_redirects (sections), 0004_section_report (sections), 0000_list_indexes (content), 0001_published_flag (content), 0002_story_dates (content), 0003_story_slugs (content), 0004_create_admin_user (content), 0005_user_id (content), 0006_backfill_section_id (content), 0007_content_indexes (content), 0008_content_dates (content), 0009_content_report (content)");
     let line = site.refused(2, &["down", "--to", ""]).await;
-    assert!(line.contains("there is no migration \"\": there are 0001_section_indexes"), "{line}");
+    assert!(
+        line.contains("there is no migration \"\": the migrations are 0001_section_indexes"),
+        "{line}"
+    );
     let line = site.refused(2, &["up", "--to", BACKFILL, "--service", "sections"]).await;
-    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is a migration of content: leave out `--service`, or give `--service content`");
+    insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is a migration of content: omit `--service`, or use `--service content`");
 }
 
 #[tokio::test]
-async fn a_command_that_is_refused_answers_nothing() {
+async fn a_refused_command_prints_nothing() {
     let site = Site::new().await;
     let ended = site.migrate(&["pause", "nonsense", "--json"]).await;
     ended.failure(2);
@@ -89,7 +93,7 @@ async fn a_command_that_is_refused_answers_nothing() {
 }
 
 #[tokio::test]
-async fn an_id_is_needed() {
+async fn an_id_is_required() {
     let site = Site::new().await;
     for action in ["pause", "resume", "retry"] {
         let ended = site.migrate(&[action]).await;

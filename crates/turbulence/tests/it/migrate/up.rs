@@ -1,4 +1,4 @@
-//! up: how far, how fast, and what it says.
+//! `migrate up`: its end, its rate and its output.
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
@@ -7,15 +7,15 @@ use test_support::eventually;
 use super::{BACKFILL, CONTENT, legacy_site, linked, of};
 use crate::support::{Site, Turbulence};
 
-/// More documents than a few batches of one.
+/// More documents than a few batches contain.
 const MANY: usize = 200;
 
-/// A site with stories that say nothing about being published, and `up` at ten of them a second.
+/// Creates a site with stories without `is_published`, and runs `up` at ten of them per second.
 async fn slow_up() -> (Site, Turbulence) {
     let site = Site::new().await;
     let stories = (0..MANY).map(|number| doc! { "_id": i64::try_from(number).unwrap() });
     site.database.collection("stories").insert_many(stories).await.unwrap();
-    // Nothing but the limit slows it down.
+    // Only the limit slows it down.
     let arguments = ["migrate", "up", "--no-throttle", "--documents-per-second", "10"];
     let up = Turbulence::spawn(site.command(&arguments));
     (site, up)
@@ -53,7 +53,7 @@ async fn everything_is_applied_and_a_second_run_writes_nothing() {
 }
 
 #[tokio::test]
-async fn up_to_one_of_sections_runs_nothing_of_content() {
+async fn up_to_a_migration_of_sections_runs_none_of_content() {
     let site = legacy_site().await;
     let answer = site.answer(&["up", "--to", "0001_section_indexes"]).await;
     assert_eq!(answer["sections"].as_array().unwrap().len(), 1, "{answer:#}");
@@ -63,7 +63,7 @@ async fn up_to_one_of_sections_runs_nothing_of_content() {
 }
 
 #[tokio::test]
-async fn up_to_one_of_content_runs_all_of_sections_first_and_nothing_after_it() {
+async fn up_to_a_migration_of_content_runs_all_of_sections_first_and_none_after_it() {
     let site = legacy_site().await;
     let ended = site.migrate(&["up", "--to", BACKFILL]).await;
     assert!(!ended.success().contains("0007_content_indexes"), "{ended:#?}");
@@ -75,7 +75,7 @@ async fn up_to_one_of_content_runs_all_of_sections_first_and_nothing_after_it() 
 }
 
 #[tokio::test]
-async fn without_sections_content_is_left_out_with_a_reason_and_linked_when_they_exist() {
+async fn without_sections_content_is_not_linked_and_it_is_once_they_exist() {
     let site = legacy_site().await;
     let ended = site.migrate(&["up", "--service", "content"]).await;
     insta::assert_snapshot!(site.redact(ended.success()));
@@ -91,7 +91,7 @@ async fn without_sections_content_is_left_out_with_a_reason_and_linked_when_they
 }
 
 #[tokio::test]
-async fn an_admin_that_is_configured_is_created_and_gets_what_has_nobody() {
+async fn a_configured_admin_is_created_and_owns_content_without_an_owner() {
     let site = legacy_site().await;
     let mut command = site.command(&["migrate", "up"]);
     command.env("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
@@ -103,7 +103,7 @@ async fn an_admin_that_is_configured_is_created_and_gets_what_has_nobody() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on_there() {
+async fn an_interrupted_run_ends_at_a_checkpoint_from_which_the_next_run_continues() {
     let (site, up) = slow_up().await;
     site.is_under_way().await;
 
@@ -113,7 +113,7 @@ async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = site.redact(ended.success());
     assert!(text.contains("RUNNING since [date], by process [process]"), "{text}");
-    assert!(text.contains("slowed down: rate limit"), "{text}");
+    assert!(text.contains("throttled: rate limit"), "{text}");
     let none = format!("content: 1 of {} applied; process [process] (fence 1)", CONTENT.len());
     assert!(text.contains(&none), "{text}");
 
@@ -132,7 +132,7 @@ async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on
 
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = ended.success();
-    let interrupted = "interrupted: the next run goes on where it stopped";
+    let interrupted = "interrupted: the next run continues from the last checkpoint";
     assert!(text.contains(interrupted) && text.contains(&format!("{done} of 200")), "{text}");
 
     let ended = site.migrate(&["up", "--no-throttle"]).await;
@@ -142,7 +142,7 @@ async fn a_run_that_is_interrupted_ends_at_a_checkpoint_and_the_next_one_goes_on
 }
 
 #[tokio::test]
-async fn where_there_is_no_terminal_progress_is_told_in_lines_of_json() {
+async fn without_a_terminal_progress_is_logged_in_lines_of_json() {
     let (site, up) = slow_up().await;
     up.logged("\"rate_limit\"").await;
     let log = up.log();
@@ -161,7 +161,7 @@ async fn where_there_is_no_terminal_progress_is_told_in_lines_of_json() {
 }
 
 #[tokio::test]
-async fn without_throttle_a_limit_of_the_settings_does_not_hold() {
+async fn no_throttle_overrides_the_limit_of_the_settings() {
     let (site, up) = slow_up().await;
     up.signal("TERM");
     up.ended().await;
@@ -175,14 +175,14 @@ async fn without_throttle_a_limit_of_the_settings_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_limit_of_nothing_is_a_wrong_command_line() {
+async fn a_limit_of_zero_is_an_invalid_command_line() {
     let site = Site::new().await;
     let ended = site.migrate(&["up", "--documents-per-second", "0"]).await;
     assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
 }
 
 #[tokio::test]
-async fn a_pause_stops_a_process_that_runs_and_a_resume_lets_the_next_one_go_on() {
+async fn a_pause_stops_a_running_process_and_after_a_resume_the_next_run_continues() {
     let (site, up) = slow_up().await;
     site.is_under_way().await;
     site.migrate(&["pause", "0001_published_flag"]).await.success();
@@ -196,7 +196,7 @@ async fn a_pause_stops_a_process_that_runs_and_a_resume_lets_the_next_one_go_on(
 
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
-    let paused = "PAUSED: `turbulence migrate resume 0001_published_flag` lets it go on";
+    let paused = "PAUSED: continue it with `turbulence migrate resume 0001_published_flag`";
     assert!(text.contains(paused) && text.contains(&format!("{done} of 200")), "{text}");
     site.migrate(&["resume", "0001_published_flag"]).await.success();
     let ended = site.migrate(&["up", "--no-throttle"]).await;

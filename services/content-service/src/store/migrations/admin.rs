@@ -11,7 +11,7 @@ use mongodb::{
     Collection, Database,
     bson::{DateTime, Document, doc, oid::ObjectId},
 };
-use service_kit::{clock::Clock, settings};
+use service_kit::runtime::{clock::Clock, settings};
 
 use super::{definition, lacks};
 use crate::store::{PAGES, PROJECTS, STORIES, USERS};

@@ -1,0 +1,8 @@
+//! The process: arguments, settings, telemetry, clock and exit code.
+
+pub mod clock;
+pub mod error_chain;
+pub mod printable;
+pub mod process;
+pub mod settings;
+pub mod telemetry;

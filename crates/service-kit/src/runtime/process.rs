@@ -1,0 +1,133 @@
+//! The life of a process: arguments, settings, telemetry, signals, exit code.
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error_chain::error_chain,
+    printable::{is_unprintable, printable},
+    settings::{Settings, Sources},
+    telemetry::Telemetry,
+};
+
+/// The command line of a service's own binary.
+#[derive(Debug, Parser)]
+#[command(version, about = "A part of Turbulence, the content backend of a site")]
+struct Arguments {
+    #[command(flatten)]
+    options: ServiceOptions,
+}
+
+/// The options of a service on the command line.
+#[derive(Debug, Args)]
+pub struct ServiceOptions {
+    /// Settings file in TOML; environment variables and options take precedence
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR")]
+    host: Option<String>,
+    /// Port to listen on
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// Parses the command line and runs a service: the whole `main` of its binary. See [`serve`].
+pub async fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
+where
+    F: FnOnce(Settings, CancellationToken) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Error,
+{
+    let Arguments { options } = parse_arguments();
+    serve(name, default_port, options, service).await
+}
+
+/// Runs a service with the given options until SIGTERM or SIGINT cancels its token. A second signal
+/// ends the process at once.
+pub async fn serve<F, R, E>(
+    name: &'static str,
+    default_port: u16,
+    options: ServiceOptions,
+    service: F,
+) -> ExitCode
+where
+    F: FnOnce(Settings, CancellationToken) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Error,
+{
+    let ServiceOptions { config, host, port } = options;
+    let mut sources = Sources { file: config, ..Sources::from_environment() };
+    sources.command_line.extend(host.map(|host| ("server.host", host)));
+    sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
+    let settings = match Settings::load(default_port, &sources) {
+        Ok(settings) => settings,
+        Err(error) => return fail(name, &error),
+    };
+    let telemetry = match Telemetry::start(name, "info") {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(name, &error),
+    };
+    let exit_code = match service(settings, shutdown_on_signal()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(name, &error),
+    };
+    telemetry.flush().await;
+    exit_code
+}
+
+/// Parses the command line of this process, or ends the process with a message. Arguments in the
+/// message are escaped.
+pub fn parse_arguments<P: Parser>() -> P {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let error = match P::try_parse_from(&arguments) {
+        Ok(parsed) => return parsed,
+        Err(error) => error,
+    };
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    if !texts.iter().any(|text| text.chars().any(is_unprintable)) {
+        error.exit();
+    }
+    // Parses again with printable arguments, for a message that can be printed.
+    match P::try_parse_from(texts.iter().map(|text| printable(text).into_owned())) {
+        Err(error) => error.exit(),
+        Ok(_) => {
+            eprintln!("error: the command line has characters that cannot be printed");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Returns a token that SIGTERM or SIGINT cancels. A second signal ends the process.
+pub fn shutdown_on_signal() -> CancellationToken {
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return tracing::error!("signals cannot be handled");
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if token.is_cancelled() {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping");
+            token.cancel();
+        }
+    });
+    shutdown
+}
+
+/// Prints an error and its sources in one line for the person who started the process.
+pub fn fail(name: &str, error: &dyn Error) -> ExitCode {
+    eprintln!("{name}: {}", printable(&error_chain(error)));
+    ExitCode::FAILURE
+}

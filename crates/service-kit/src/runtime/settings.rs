@@ -1,0 +1,489 @@
+//! The settings: defaults, then a file, then the environment, then the command line.
+//!
+//! There is one schema for all processes, so that one file serves a whole installation; each
+//! process reads the parts that it needs. A new setting is one field with its default.
+
+pub mod auth;
+pub mod comma_separated;
+pub mod html;
+pub mod url;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{
+    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState,
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+use smart_default::SmartDefault;
+
+use self::{
+    auth::Auth,
+    comma_separated::CommaSeparated,
+    html::Html,
+    url::{HttpUrl, Replicas},
+};
+
+/// The prefix of every environment variable; `__` stands between the levels.
+pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
+
+/// The largest body of a request, in bytes: the longest text that may be written
+/// ([`models::Content`]) fits even if each of its characters is sent as an escape of six bytes such
+/// as `\u00fc`, as some clients do for everything outside ASCII.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The request headers that scripts in browsers may set by default: those that the API reads, and
+/// those that clients for tracing and caching add by themselves (W3C Trace Context and Baggage,
+/// Sentry).
+const CORS_HEADERS: [&str; 12] = [
+    "accept",
+    "authorization",
+    "baggage",
+    "cache-control",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "x-request-id",
+];
+
+/// All settings.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The HTTP server of the process.
+    pub server: Server,
+    /// The database.
+    pub mongodb: Mongodb,
+    /// The address of sections-service, for content-service.
+    pub sections: Sections,
+    /// The address of content-service, for sections-service.
+    pub content: Content,
+    /// The replicas of the services, for the gateway.
+    pub upstreams: Upstreams,
+    /// The pace of migrations.
+    pub migrations: Migrations,
+    /// The browsers that may call the gateway.
+    pub cors: Cors,
+    /// The number of requests that a client may send.
+    pub rate_limit: RateLimit,
+    /// The tokens that callers need to see drafts and to write.
+    pub auth: Auth,
+    /// The HTML of content.
+    pub html: Html,
+    /// The first user, created by a migration.
+    pub admin: Admin,
+}
+
+/// The HTTP server of the process.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// The host name or IP address to listen on.
+    #[default = "127.0.0.1"]
+    pub host: String,
+    /// The TCP port to listen on; 0 takes a free one. The default is given to [`Settings::load`].
+    pub port: u16,
+    /// The time between SIGTERM and the end of accepting connections, in seconds. Readiness is 503
+    /// during that time, so that load balancers stop sending requests before connections are
+    /// refused.
+    #[default = 0]
+    pub drain_seconds: u32,
+    /// The largest body of a request, in bytes.
+    #[default(const { NonZeroUsize::new(MAX_BODY_BYTES).unwrap() })]
+    pub max_body_bytes: NonZeroUsize,
+    /// `true` if a change needs `If-Match`, so that no client overwrites a state that it has not
+    /// read.
+    #[default = false]
+    pub require_if_match: bool,
+}
+
+/// The database.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Mongodb {
+    /// The connection string; it may hold a password.
+    #[default("mongodb://127.0.0.1:27017/?replicaSet=rs0".into())]
+    pub uri: SecretString,
+    /// The name of the database.
+    #[default = "turbulence"]
+    pub database: String,
+}
+
+/// The address of sections-service, for content-service.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Sections {
+    /// The address of sections-service.
+    #[default(loopback(5002))]
+    pub url: HttpUrl,
+}
+
+/// The address of content-service, for sections-service.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Content {
+    /// The address of content-service.
+    #[default(loopback(5003))]
+    pub url: HttpUrl,
+}
+
+/// The replicas of the services, for the gateway.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Upstreams {
+    /// The replicas of sections-service.
+    #[default(loopback(5002).into())]
+    pub sections: Replicas,
+    /// The replicas of content-service.
+    #[default(loopback(5003).into())]
+    pub content: Replicas,
+}
+
+/// The pace of migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Migrations {
+    /// The time after which another process takes over from one that was killed.
+    #[default(LeaseSeconds(30))]
+    pub lease_seconds: LeaseSeconds,
+    /// The load that a backfill may cause.
+    #[default(Throttle::Gentle)]
+    pub throttle: Throttle,
+    /// The largest number of documents that a backfill changes in a second. Unlimited if `None`.
+    pub documents_per_second: Option<NonZeroU32>,
+}
+
+/// The duration of a lease in seconds: from 2 to 600.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct LeaseSeconds(u32);
+
+impl LeaseSeconds {
+    /// Returns the duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl TryFrom<u32> for LeaseSeconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, Self::Error> {
+        if (2..=600).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(format!("{seconds} is not from 2 to 600"))
+        }
+    }
+}
+
+/// The load that a backfill may cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Throttle {
+    /// Short batches with pauses between them, so that requests stay fast.
+    Gentle,
+    /// As much as the database can take.
+    Off,
+}
+
+/// The browsers that may call the gateway.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Cors {
+    /// Origins such as `https://example.com`; `*` allows every origin.
+    #[default(CommaSeparated(Vec::new()))]
+    pub allowed_origins: CommaSeparated,
+    /// The request headers that scripts of these origins may set; `*` allows every header.
+    #[default(CommaSeparated(CORS_HEADERS.map(str::to_owned).to_vec()))]
+    pub allowed_headers: CommaSeparated,
+}
+
+/// The number of requests that a client may send, counted for each address and for each token.
+#[derive(Debug, Clone, Copy, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct RateLimit {
+    /// The number of requests in a second, in the long run; 0 for no limit.
+    #[default = 1_000]
+    pub requests_per_second: u32,
+    /// The number of requests at once, after a pause. A frontend that renders on its server sends
+    /// the requests of all its visitors from one address, and thousands when it builds its pages.
+    #[default(const { NonZeroU32::new(20_000).unwrap() })]
+    pub burst: NonZeroU32,
+}
+
+/// The first user, created by a migration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Admin {
+    /// The e-mail address. Without one, no user is created.
+    pub email: Option<String>,
+    /// The name to show. Without one, the e-mail address is shown.
+    pub name: Option<String>,
+}
+
+/// Returns the address of a service on this machine.
+fn loopback(port: u16) -> HttpUrl {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
+}
+
+/// A setting is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value cannot be used, or the file cannot be read.
+    #[error("wrong setting: {0}")]
+    Wrong(String),
+    /// The file has a key that no part of the system reads.
+    #[error(
+        "unknown setting `{key}` in {}: correct or remove it, docs/reference/settings.md lists all",
+        file.display()
+    )]
+    Unknown {
+        /// The key, with dots between its levels.
+        key: String,
+        /// The file that has it.
+        file: PathBuf,
+    },
+}
+
+/// Returns the error of a parser in one line: its own text draws the place of the mistake in several.
+fn wrong(error: impl fmt::Display) -> SettingsError {
+    let text = error.to_string();
+    SettingsError::Wrong(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The sources of settings besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file in TOML.
+    pub file: Option<PathBuf>,
+    /// The environment variables; those without the prefix are ignored.
+    pub environment: HashMap<String, String>,
+    /// Keys with dots between the levels, and values, from the command line.
+    pub command_line: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// Returns the environment of this process.
+    pub fn from_environment() -> Self {
+        Self { environment: std::env::vars().collect(), ..Self::default() }
+    }
+
+    /// Returns `true` if one of the sources sets the key.
+    pub fn set(&self, key: &str) -> Result<bool, SettingsError> {
+        let config = self.layers().and_then(ConfigBuilder::<DefaultState>::build);
+        let config = config.map_err(wrong)?;
+        Ok(config.get::<config::Value>(key).is_ok())
+    }
+
+    /// Returns file, environment and command line; each overrides those before it.
+    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+        let mut builder = Config::builder();
+        if let Some(path) = &self.file {
+            builder = builder.add_source(toml(path));
+        }
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(Some(self.environment.clone()));
+        builder = builder.add_source(environment);
+        for (key, value) in &self.command_line {
+            builder = builder.set_override(key, value.as_str())?;
+        }
+        Ok(builder)
+    }
+}
+
+fn toml(path: &Path) -> File<config::FileSourceFile, FileFormat> {
+    File::from(path).format(FileFormat::Toml)
+}
+
+impl Settings {
+    /// Returns these settings for a service within this process: on a free port of the loopback
+    /// address.
+    #[must_use]
+    pub fn on_loopback(&self) -> Self {
+        let mut settings = self.clone();
+        "127.0.0.1".clone_into(&mut settings.server.host);
+        settings.server.port = 0;
+        settings
+    }
+
+    /// Loads the settings of a process that listens on `default_port` unless a source sets another
+    /// port.
+    pub fn load(default_port: u16, sources: &Sources) -> Result<Self, SettingsError> {
+        if let Some(path) = &sources.file {
+            refuse_unknown_keys(path)?;
+        }
+        let builder = sources.layers().map_err(wrong)?;
+        let builder = builder.set_default("server.port", default_port).map_err(wrong)?;
+        let config = builder.build().map_err(wrong)?;
+        let settings: Self = serde_path_to_error::deserialize(config).map_err(|error| {
+            let key = error.path().to_string();
+            let variable =
+                format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
+            SettingsError::Wrong(format!(
+                "`{key}`: {}; correct it in the file or in {variable}",
+                error.into_inner()
+            ))
+        })?;
+        settings.auth.check().map_err(SettingsError::Wrong)?;
+        Ok(settings)
+    }
+}
+
+/// Refuses a file with a key that is unknown. In the environment such a key may belong to a newer or
+/// an older version that shares it; in a file of this system it is a mistake.
+fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
+    let config = Config::builder().add_source(toml(path)).build().map_err(wrong)?;
+    let mut unknown = None;
+    let read = serde_ignored::deserialize::<_, _, Settings>(config, |key| {
+        unknown.get_or_insert_with(|| key.to_string());
+    });
+    match (unknown, read) {
+        (Some(key), _) => Err(SettingsError::Unknown { key, file: path.to_owned() }),
+        // A wrong value is reported by the second reading, which has the key of the value.
+        (None, _) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Sources {
+        let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Sources { environment: pairs.collect(), ..Sources::default() }
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        (file, sources)
+    }
+
+    #[test]
+    fn without_any_source_the_defaults_hold() {
+        let settings = Settings::load(5002, &Sources::default()).unwrap();
+        assert_eq!((settings.server.host.as_str(), settings.server.port), ("127.0.0.1", 5002));
+        assert_eq!(settings.mongodb.database, "turbulence");
+        assert_eq!(settings.upstreams.content.urls()[0].to_string(), "http://127.0.0.1:5003");
+        assert!(settings.auth.static_token.is_none());
+        assert!(settings.cors.allowed_origins.0.is_empty());
+        assert_eq!(settings.cors.allowed_headers.0.len(), 12);
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_which_beats_the_file() {
+        let (_file, mut sources) =
+            file("[server]\nport = 1\nhost = \"::1\"\n[mongodb]\ndatabase = \"file\"");
+        sources.environment = environment(&[
+            ("TURBULENCE__SERVER__PORT", "2"),
+            ("TURBULENCE__MONGODB__DATABASE", "environment"),
+        ])
+        .environment;
+        sources.command_line = vec![("server.port", "3".to_owned())];
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert_eq!(settings.server.port, 3);
+        assert_eq!(settings.mongodb.database, "environment");
+        assert_eq!(settings.server.host, "::1");
+    }
+
+    #[test]
+    fn replicas_are_separated_by_commas() {
+        let name = "TURBULENCE__UPSTREAMS__CONTENT";
+        let sources = environment(&[(name, "http://a:1, http://b:2")]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        let urls: Vec<_> =
+            settings.upstreams.content.urls().iter().map(ToString::to_string).collect();
+        assert_eq!(urls, ["http://a:1", "http://b:2"]);
+    }
+
+    #[test]
+    fn a_token_of_digits_stays_as_it_is() {
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "007")]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert_eq!(settings.auth.static_token.unwrap().expose_secret(), "007");
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "")]);
+        assert!(Settings::load(5001, &sources).unwrap().auth.static_token.is_none());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_variable() {
+        for (variable, value, key) in [
+            ("TURBULENCE__SERVER__PORT", "http", "server.port"),
+            ("TURBULENCE__SERVER__PORT", "70000", "server.port"),
+            ("TURBULENCE__AUTH__MODE", "google-ish", "auth.mode"),
+            ("TURBULENCE__SECTIONS__URL", "localhost:5002", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "https://h/path", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
+            ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
+            ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+            ("TURBULENCE__HTML__CLASSES", "hljs, a b", "html.classes"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "https://a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "A.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example:443", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "u@a.example", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "a.example/b/../c", "html.embed_hosts"),
+            ("TURBULENCE__HTML__EMBED_HOSTS", "127.0.0.1", "html.embed_hosts"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "300000", "html.max_data_image_bytes"),
+            ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "-1", "html.max_data_image_bytes"),
+        ] {
+            let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
+            let line = error.to_string();
+            assert!(line.contains(&format!("`{key}`")) && line.contains(variable), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_a_file_is_named_with_the_file() {
+        let (file, sources) = file("[server]\nprot = 1");
+        let line = Settings::load(5001, &sources).unwrap_err().to_string();
+        assert!(line.contains("`server.prot`"), "{line}");
+        assert!(line.contains(&file.path().display().to_string()), "{line}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_broken_is_named() {
+        let missing = Sources { file: Some("/nowhere/at-all.toml".into()), ..Sources::default() };
+        let line = Settings::load(5001, &missing).unwrap_err().to_string();
+        assert!(line.contains("/nowhere/at-all.toml"), "{line}");
+        let (file, sources) = file("[server\nport = 1");
+        let line = Settings::load(5001, &sources).unwrap_err().to_string();
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(line.contains(name), "{line}");
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let sources = environment(&[
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2"),
+            ("TURBULENCE__MONGODB__URI", "mongodb://u:hunter2@h/"),
+        ]);
+        let settings = Settings::load(5001, &sources).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

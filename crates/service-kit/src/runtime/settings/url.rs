@@ -1,0 +1,157 @@
+//! Settings that are addresses: of services, and of identity providers.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, de};
+use url::Url;
+
+use super::comma_separated::CommaSeparated;
+
+/// An `http://` address without path, query or user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(Url);
+
+impl HttpUrl {
+    /// Returns the address; it always has a host and ends in `/`.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for HttpUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = parse(text)?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if url.scheme() == "http" && is_bare && !text.contains('@') {
+            Ok(Self(url))
+        } else {
+            Err(format!("{} is not of the form http://host:port", shown(text)))
+        }
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    /// Writes the address without a slash at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl From<SocketAddr> for HttpUrl {
+    /// Returns the address at which clients on this machine reach a listener.
+    fn from(address: SocketAddr) -> Self {
+        #[expect(clippy::expect_used, reason = "an IP address and a port make an address")]
+        local_url(address).parse().expect("the address of a listener is an address")
+    }
+}
+
+/// Returns the address at which clients on this machine reach a listener.
+pub fn local_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// The addresses of a service's replicas: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas(Vec<HttpUrl>);
+
+impl Replicas {
+    /// Returns the addresses in the order in which they were given.
+    pub fn urls(&self) -> &[HttpUrl] {
+        &self.0
+    }
+}
+
+impl From<HttpUrl> for Replicas {
+    fn from(url: HttpUrl) -> Self {
+        Self(vec![url])
+    }
+}
+
+impl<'de> Deserialize<'de> for Replicas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let CommaSeparated(texts) = CommaSeparated::deserialize(deserializer)?;
+        if texts.is_empty() {
+            return Err(de::Error::custom("at least one address is needed"));
+        }
+        let urls = texts.iter().map(|text| text.parse().map_err(de::Error::custom));
+        urls.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// An `http://` or `https://` address at an identity provider. `http` is for a provider on the same
+/// machine or network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderUrl {
+    url: Url,
+    text: String,
+}
+
+impl ProviderUrl {
+    /// Returns an address that is written in the code.
+    pub(super) fn constant(text: &'static str) -> Self {
+        #[expect(clippy::expect_used, reason = "a test loads the defaults")]
+        text.parse().expect("an address in the code is one")
+    }
+
+    /// Returns the address.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Returns the address as it was given: issuers are compared letter for letter.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for ProviderUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = parse(text)?;
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        if matches!(url.scheme(), "http" | "https") && url.fragment().is_none() && is_plain {
+            Ok(Self { url, text: text.to_owned() })
+        } else {
+            Err(format!("{} is not of the form https://host/path", shown(text)))
+        }
+    }
+}
+
+impl fmt::Display for ProviderUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProviderUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+fn parse(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| format!("{} cannot be parsed: {error}", shown(text)))
+}
+
+/// Returns the address for an error message, unless it may hold a password.
+fn shown(text: &str) -> String {
+    if text.contains('@') { "the address".to_owned() } else { format!("{text:?}") }
+}

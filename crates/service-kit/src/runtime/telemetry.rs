@@ -1,0 +1,188 @@
+//! Logs, traces and metrics.
+//!
+//! Logs go to standard error: JSON lines, or readable text on a terminal. Traces and metrics go to
+//! an OTLP collector if the standard `OTEL_EXPORTER_OTLP_ENDPOINT` names one. A separate thread with a
+//! bounded queue exports them, so that requests do not wait for a collector that is down.
+
+use std::{env, fmt, io::IsTerminal, time::Duration};
+
+use opentelemetry::{
+    Context, global,
+    trace::{TraceContextExt, TracerProvider},
+};
+use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::SdkMeterProvider,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing::field::Field;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    field::MakeExt,
+    filter::LevelFilter,
+    fmt::format::{Writer, debug_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::runtime::printable::{JsonLog, printable_field};
+
+/// The longest time for exporting the last spans and metrics at the end of the process.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Filters for log lines of libraries without useful information. The exporters report a collector that
+/// is down at every attempt. The HTML parser warns of each text in a table outside a cell, as is common
+/// in text that was pasted from other programs.
+const QUIET_TARGETS: &str =
+    "opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off,html5ever=error";
+
+/// The running telemetry of a process. [`flush`](Self::flush) it before the process ends.
+#[derive(Debug)]
+#[must_use = "spans that are not flushed are lost"]
+pub struct Telemetry {
+    traces: SdkTracerProvider,
+    metrics: Option<SdkMeterProvider>,
+}
+
+/// The reason why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` is invalid.
+    #[error("wrong setting: `RUST_LOG`: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter cannot be set up.
+    #[error("wrong setting: `OTEL_EXPORTER_OTLP_*`: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+impl Telemetry {
+    /// Starts the telemetry of this process. `default_filter` applies if `RUST_LOG` is not set.
+    pub fn start(service: &'static str, default_filter: &str) -> Result<Self, TelemetryError> {
+        let directives = env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
+        let directives = directives.as_deref().unwrap_or(default_filter);
+        let filter = EnvFilter::try_new(format!("{directives},{QUIET_TARGETS}"))?;
+
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let is_named = env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty());
+        let resource = Resource::builder();
+        let resource = if is_named { resource } else { resource.with_service_name(service) };
+        let resource = resource.build();
+        let (traces, metrics) = if is_exporting() {
+            let traces = SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                .with_batch_exporter(SpanExporter::builder().with_http().build()?)
+                .build();
+            let metrics = SdkMeterProvider::builder()
+                .with_resource(resource)
+                .with_periodic_exporter(MetricExporter::builder().with_http().build()?)
+                .build();
+            global::set_meter_provider(metrics.clone());
+            (traces, Some(metrics))
+        } else {
+            // Trace ids are still created and propagated: logs and errors contain them.
+            let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+            let traces = SdkTracerProvider::builder().with_sampler(sampler);
+            (traces.with_resource(resource).build(), None)
+        };
+        global::set_tracer_provider(traces.clone());
+
+        let format = tracing_subscriber::fmt::layer();
+        let format = if std::io::stderr().is_terminal() {
+            let format = format.with_writer(std::io::stderr).with_target(false);
+            format.fmt_fields(debug_fn(write_field).delimited(" ")).boxed()
+        } else {
+            let format = format.with_writer(JsonLog).json();
+            format.flatten_event(true).with_current_span(false).boxed()
+        };
+        // The filter applies to logs only: a trace has all its spans.
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer(service));
+        tracing_subscriber::registry()
+            .with(format.with_filter(filter))
+            .with(spans.with_filter(LevelFilter::INFO))
+            .init();
+        Ok(Self { traces, metrics })
+    }
+
+    /// Exports the remaining spans and metrics, for two seconds at most.
+    pub async fn flush(self) {
+        let flush = tokio::task::spawn_blocking(move || {
+            // An error means that the collector is down; nothing can be done about it here.
+            let _ = self.traces.shutdown_with_timeout(FLUSH_TIMEOUT);
+            let _ = self.metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
+        });
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, flush).await;
+    }
+}
+
+/// Writes a field of a log line on a terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = printable_field(&value);
+    match field.name() {
+        "message" => writer.write_str(&value),
+        name => write!(writer, "{name}={value}"),
+    }
+}
+
+/// Returns `true` if the standard variables name a collector (OpenTelemetry specification,
+/// "OpenTelemetry Protocol Exporter").
+fn is_exporting() -> bool {
+    let is_set = |name| env::var(name).is_ok_and(|value| !value.is_empty());
+    let is_disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true");
+    !is_disabled
+        && (is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+}
+
+/// Returns the id of the trace that the current task belongs to.
+pub fn current_trace_id() -> Option<String> {
+    let context = Context::current();
+    let span_context = context.span().span_context().clone();
+    span_context.is_valid().then(|| span_context.trace_id().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_forges_no_log_line_on_a_terminal() {
+        let (buffer, hostile) = (Buffer::default(), "x\u{1b}[2J\r\n\u{9b}\u{202e}ERROR forged");
+        let writer = buffer.clone();
+        let format = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(format), || {
+            let span = tracing::info_span!("request", path = %hostile);
+            span.in_scope(|| tracing::info!(shown = %hostile, count = 1, "read {hostile}"));
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let escaped = r"x\u{1b}[2J\r\n\u{9b}\u{202e}ERROR forged";
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "", "{text:?}");
+        let expected = format!("read {escaped} shown={escaped} count=1");
+        assert!(line.contains(&expected), "{line}");
+        assert!(line.contains(&format!("path={escaped}")), "{line}");
+    }
+}

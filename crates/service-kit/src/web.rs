@@ -1,0 +1,17 @@
+//! HTTP: the server and what surrounds every request, the parts of a request and of a response, and
+//! the clients.
+
+pub mod body;
+pub mod conditional;
+pub mod error;
+pub mod extract;
+mod field_error;
+pub mod health;
+pub mod http_client;
+mod observe;
+pub mod openapi;
+pub mod rate_limit;
+pub mod request_id;
+pub mod routing;
+mod security_headers;
+pub mod server;

@@ -1,0 +1,367 @@
+//! Conditional requests (RFC 9110 §13): a client that has the current state gets no copy of it, and
+//! cannot overwrite a state that it has not read.
+
+use std::fmt;
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    body::MessageBody,
+    dev::Payload,
+    http::{
+        StatusCode,
+        header::{
+            self, CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderValue, IF_MATCH,
+            IfMatch as IfMatchHeader, IfNoneMatch, VARY,
+        },
+    },
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use models::ErrorCode;
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+
+use crate::{runtime::settings, web::error::ApiError};
+
+/// The number of bytes of the digest in a tag: with 16, no two states of a site share a tag by chance.
+const TAG_BYTES: usize = 16;
+
+/// A strong entity tag (RFC 9110 §8.8.3), the name of a state of a resource.
+///
+/// ```
+/// use service_kit::web::conditional::ETag;
+///
+/// assert_eq!(ETag::of(b"a state"), ETag::of(b"a state"));
+/// assert_ne!(ETag::of(b"a state"), ETag::of(b"another state"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ETag(EntityTag);
+
+impl ETag {
+    /// Returns the tag of these parts together. For a response that is not built yet, the parts are
+    /// everything that determines it, such as the route, its parameters and the state of the data.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for part in parts {
+            // With its length, so that "a", "bc" differs from "ab", "c".
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let tag = URL_SAFE_NO_PAD.encode(&digest.finish().as_ref()[..TAG_BYTES]);
+        Self(EntityTag::new_strong(tag))
+    }
+
+    /// Returns the tag of a representation.
+    pub fn of(representation: &[u8]) -> Self {
+        Self::of_parts([representation])
+    }
+
+    /// Returns `true` if a tag that a client sent names this state.
+    ///
+    /// Proxies that compress a response change its tag: some make it weak (nginx, HAProxy), others
+    /// append the content coding (Apache, Caddy, Jetty). The client can only send back the tag that
+    /// it received, so that each of these forms is accepted, in `If-Match` too. That deviates from
+    /// RFC 9110 §13.1.1, which requires the strong comparison there: another coding of a representation
+    /// is not another state of the resource.
+    fn is_named_by(&self, sent: &EntityTag) -> bool {
+        sent.tag().strip_prefix(self.0.tag()).is_some_and(is_coding_suffix)
+    }
+
+    /// Returns the tag of a value's JSON.
+    pub fn of_json(value: &impl Serialize) -> Result<Self, ApiError> {
+        serde_json::to_vec(value).map(|json| Self::of(&json)).map_err(ApiError::internal)
+    }
+}
+
+/// The content codings that proxies append to tags (IANA, "HTTP Content Coding Registry").
+const CODINGS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "compress"];
+
+/// The separators between a tag and a coding: Apache and Caddy write `x-gzip`, Jetty `x--gzip`, and
+/// others `x;gzip` or `x:gzip`.
+const CODING_SEPARATORS: [&str; 4] = ["--", "-", ";", ":"];
+
+/// Returns `true` if this suffix is empty or a coding that a proxy appended.
+fn is_coding_suffix(suffix: &str) -> bool {
+    let mut codings = CODING_SEPARATORS.iter().filter_map(|mark| suffix.strip_prefix(mark));
+    suffix.is_empty() || codings.any(|coding| CODINGS.contains(&coding))
+}
+
+impl fmt::Display for ETag {
+    /// Writes the tag with its quotes, as in the header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Returns the response to a GET: 200 with the value and its tag, or 304 if the client has it already.
+pub fn json_response(
+    request: &HttpRequest,
+    value: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    let tag = ETag::of(&body);
+    Ok(not_modified(request, &tag).unwrap_or_else(|| tagged(StatusCode::OK, &tag, body)))
+}
+
+/// Like [`json_response`], with a tag that was made without the value. That costs less than hashing the
+/// response, and the caller can try [`not_modified`] before it reads the value.
+pub fn tagged_json_response(
+    request: &HttpRequest,
+    tag: &ETag,
+    value: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(response) = not_modified(request, tag) {
+        return Ok(response);
+    }
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    Ok(tagged(StatusCode::OK, tag, body))
+}
+
+/// Returns the response to a write: the status, the tag of the new state, and a value that may contain
+/// more than the state.
+pub fn write_response(
+    status: StatusCode,
+    tag: &ETag,
+    value: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    Ok(tagged(status, tag, body))
+}
+
+/// Returns the response for a file that is part of the program: 200, or 304 if the client has it
+/// already.
+pub fn static_response(
+    request: &HttpRequest,
+    tag: &ETag,
+    content_type: &'static str,
+    body: &'static [u8],
+) -> HttpResponse {
+    not_modified(request, tag).unwrap_or_else(|| {
+        let mut response = tagged(StatusCode::OK, tag, body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    })
+}
+
+/// Returns 304 if `If-None-Match` names the tag, also as a weak one (RFC 9110 §13.1.2) or as proxies
+/// change it.
+pub fn not_modified(request: &HttpRequest, tag: &ETag) -> Option<HttpResponse> {
+    if !request.headers().contains_key(header::IF_NONE_MATCH) {
+        return None;
+    }
+    let is_known = match IfNoneMatch::parse(request).ok()? {
+        IfNoneMatch::Any => true,
+        IfNoneMatch::Items(tags) => tags.iter().any(|known| tag.is_named_by(known)),
+    };
+    is_known.then(|| {
+        let mut response = HttpResponse::NotModified();
+        response.insert_header((ETAG, tag.to_string()));
+        response.insert_header(REVALIDATE).insert_header(PER_CALLER).finish()
+    })
+}
+
+/// The caching policy: a cache may store a response but has to revalidate it before each use, so that
+/// changes by editors are visible at once.
+const REVALIDATE: (header::HeaderName, &str) = (CACHE_CONTROL, "no-cache");
+
+/// The header that separates responses by caller: editors see more than the public.
+const PER_CALLER: (header::HeaderName, &str) = (VARY, "authorization");
+
+fn tagged(status: StatusCode, tag: &ETag, body: impl MessageBody + 'static) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((ETAG, tag.to_string()))
+        .insert_header(REVALIDATE)
+        .insert_header(PER_CALLER)
+        .content_type("application/json")
+        .body(body)
+}
+
+/// The setting that writes need `If-Match`. Part of the data of an app; without it, they do not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequireIfMatch(bool);
+
+impl RequireIfMatch {
+    /// Returns the value of the settings.
+    pub fn new(server: &settings::Server) -> Self {
+        Self(server.require_if_match)
+    }
+}
+
+/// The state that a caller expects before a write.
+///
+/// As an extractor it answers 428 if `If-Match` is missing and the configuration requires it.
+#[derive(Debug, Clone)]
+pub struct IfMatch(Expected);
+
+#[derive(Debug, Clone)]
+enum Expected {
+    Anything,
+    OneOf(Vec<EntityTag>),
+}
+
+impl IfMatch {
+    /// Returns `true` if the caller named a state. Otherwise, the current one need not be compared.
+    pub fn is_given(&self) -> bool {
+        matches!(self.0, Expected::OneOf(_))
+    }
+
+    /// Refuses with 412 unless `present` is the state that the caller expects.
+    pub fn check(&self, present: &ETag) -> Result<(), ApiError> {
+        match &self.0 {
+            Expected::Anything => Ok(()),
+            Expected::OneOf(tags) if tags.iter().any(|tag| present.is_named_by(tag)) => Ok(()),
+            Expected::OneOf(_) => {
+                let detail = "It was changed since it was read (`If-Match` does not match). Read it \
+                              again.";
+                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+            }
+        }
+    }
+
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let is_required = request.app_data::<RequireIfMatch>().is_some_and(|required| required.0);
+        if !request.headers().contains_key(IF_MATCH) {
+            if is_required {
+                let detail = "The header `If-Match` is missing. Send the `ETag` of what was read.";
+                return Err(ApiError::new(ErrorCode::PreconditionRequired, detail));
+            }
+            return Ok(Self(Expected::Anything));
+        }
+        Ok(Self(match IfMatchHeader::parse(request) {
+            Ok(IfMatchHeader::Any) => Expected::Anything,
+            Ok(IfMatchHeader::Items(tags)) => Expected::OneOf(tags),
+            // A malformed header names no state.
+            Err(_) => Expected::OneOf(Vec::new()),
+        }))
+    }
+}
+
+impl FromRequest for IfMatch {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Self::of(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use serde_json::json as value;
+
+    use super::*;
+
+    fn request(name: header::HeaderName, header: &str) -> HttpRequest {
+        TestRequest::default().insert_header((name, header)).to_http_request()
+    }
+
+    #[test]
+    fn a_tag_is_strong_quoted_and_follows_the_representation() {
+        let tag = ETag::of(b"a");
+        assert_eq!(tag, ETag::of(b"a"));
+        assert_ne!(tag, ETag::of(b"b"));
+        assert_ne!(ETag::of_parts([&b"a"[..], b"bc"]), ETag::of_parts([&b"ab"[..], b"c"]));
+        let text = tag.to_string();
+        assert!(text.starts_with('"') && text.ends_with('"') && text.len() == 24, "{text}");
+    }
+
+    #[test]
+    fn a_client_with_the_current_state_gets_304() {
+        let value = value!({ "id": 1 });
+        let plain = TestRequest::default().to_http_request();
+        let response = json_response(&plain, &value).unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let tag = response.headers().get(ETAG).unwrap().to_str().unwrap().to_owned();
+        for header in [
+            tag.clone(),
+            format!("W/{tag}"),
+            format!("\"other\", {tag}"),
+            format!("\"other\",W/{tag} , \"x\""),
+            "*".to_owned(),
+        ] {
+            let response = json_response(&request(header::IF_NONE_MATCH, &header), &value).unwrap();
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{header}");
+            assert_eq!(response.headers().get(ETAG).unwrap(), tag.as_str());
+        }
+        for header in ["\"other\"", "", "garbage", tag.trim_matches('"')] {
+            let response = json_response(&request(header::IF_NONE_MATCH, header), &value).unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_write_on_another_state_is_refused() {
+        let present = ETag::of(b"now");
+        let check = |header: &str| {
+            let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
+            if_match.check(&present).map_err(|error| error.code())
+        };
+        assert_eq!(check(&present.to_string()), Ok(()));
+        assert_eq!(check(&format!("\"old\", {present}")), Ok(()));
+        assert_eq!(check("*"), Ok(()));
+        for header in ["\"old\"", "W/\"old\"", "\"old-gzip\"", "", "garbage"] {
+            assert_eq!(check(header), Err(ErrorCode::PreconditionFailed), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_a_proxy_changed_names_the_same_state() {
+        let present = ETag::of(b"now");
+        let tag = present.to_string().trim_matches('"').to_owned();
+        let is_named = |header: &str| {
+            let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
+            let is_matched = if_match.check(&present).is_ok();
+            let known = request(header::IF_NONE_MATCH, header);
+            assert_eq!(not_modified(&known, &present).is_some(), is_matched, "{header}");
+            is_matched
+        };
+        for suffix in [
+            "",
+            "-gzip",
+            "-br",
+            "-zstd",
+            "-deflate",
+            ";gzip",
+            ";br",
+            "--gzip",
+            ":zstd",
+            "-compress",
+        ] {
+            for header in [
+                format!("\"{tag}{suffix}\""),
+                format!("W/\"{tag}{suffix}\""),
+                format!("\"other\", W/\"{tag}{suffix}\" , \"x\""),
+            ] {
+                assert!(is_named(&header), "{header}");
+            }
+        }
+        for suffix in
+            ["-", "gzip", "-gzipx", "-gzip-br", "-x", "---gzip", "-GZIP", ";", "-identity"]
+        {
+            assert!(!is_named(&format!("\"{tag}{suffix}\"")), "{suffix}");
+        }
+        for header in [format!("\"{}-gzip\"", &tag[1..]), format!("\"x{tag}\""), tag.clone()] {
+            assert!(!is_named(&header), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_state_whose_own_tag_ends_like_a_coding_is_compared_as_a_whole() {
+        let long = ETag(EntityTag::new_strong("x-gzip".to_owned()));
+        let short = ETag(EntityTag::new_strong("x".to_owned()));
+        assert!(!long.is_named_by(&short.0));
+        assert!(short.is_named_by(&long.0) && long.is_named_by(&long.0));
+    }
+
+    #[test]
+    fn if_match_is_required_where_the_configuration_says_so() {
+        let missing = |required| {
+            let request = TestRequest::default().app_data(RequireIfMatch(required));
+            IfMatch::of(&request.to_http_request()).map(drop).map_err(|error| error.code())
+        };
+        assert_eq!(missing(true), Err(ErrorCode::PreconditionRequired));
+        assert_eq!(missing(false), Ok(()));
+        let request = TestRequest::default().to_http_request();
+        assert!(!IfMatch::of(&request).unwrap().is_given());
+    }
+}

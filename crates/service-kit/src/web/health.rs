@@ -1,0 +1,312 @@
+//! The health of the process: `/health`, `/health/live`, `/health/ready`, `/warmup`.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt, future::BoxFuture, future::join_all};
+use serde_json::{Map, Value, json};
+use utoipa::{OpenApi, ToSchema};
+
+use super::routing::read;
+use crate::runtime::clock::Clock;
+
+/// The longest duration of one check. By default, orchestrators give up after a second (Kubernetes,
+/// `timeoutSeconds`), so that the response has to arrive before.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The health of a process, shared by all its parts.
+///
+/// ```
+/// use service_kit::{runtime::clock::Clock, web::health::{CheckResult, Health}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let health = Health::builder()
+///     .check("queue", || async { CheckResult::failed("it is full") })
+///     .build(Clock::system());
+/// let (is_ready, body) = health.ready().await;
+/// assert!(!is_ready);
+/// assert_eq!(body["checks"]["queue"]["reason"], "it is full");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    is_draining: AtomicBool,
+    checks: Vec<Check>,
+    warmup: Option<Check>,
+}
+
+struct Check {
+    name: &'static str,
+    run: Box<dyn Fn() -> BoxFuture<'static, CheckResult> + Send + Sync>,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckResult {
+    is_ok: bool,
+    detail: Map<String, Value>,
+}
+
+impl CheckResult {
+    /// Returns the result of a check that succeeded.
+    pub fn ok() -> Self {
+        Self::new(true)
+    }
+
+    /// Returns the result of a check that failed; the reason is public.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::new(false).with("reason", reason.into())
+    }
+
+    fn new(is_ok: bool) -> Self {
+        let status = if is_ok { "ok" } else { "failed" };
+        Self { is_ok, detail: Map::new() }.with("status", status)
+    }
+
+    /// Adds a member to the result, for the people who read it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.detail.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The checks of a process, while they are being collected.
+#[derive(Default)]
+pub struct HealthBuilder {
+    checks: Vec<Check>,
+    warmup: Option<Check>,
+}
+
+impl HealthBuilder {
+    /// Adds a check. The process is ready if all checks succeed.
+    #[must_use]
+    pub fn check<F, R>(mut self, name: &'static str, run: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = CheckResult> + Send + 'static,
+    {
+        self.checks.push(Check { name, run: Box::new(move || run().boxed()) });
+        self
+    }
+
+    /// Sets the action of `/warmup`: connect to the database, so that the next request need not.
+    #[must_use]
+    pub fn warmup<F, R>(mut self, run: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = CheckResult> + Send + 'static,
+    {
+        self.warmup = Some(Check { name: "database", run: Box::new(move || run().boxed()) });
+        self
+    }
+
+    /// Returns the finished health.
+    pub fn build(self, clock: Clock) -> Health {
+        let Self { checks, warmup } = self;
+        Health(Arc::new(Inner { clock, is_draining: AtomicBool::new(false), checks, warmup }))
+    }
+}
+
+impl Health {
+    /// Returns a builder without checks.
+    pub fn builder() -> HealthBuilder {
+        HealthBuilder::default()
+    }
+
+    /// Makes the process not ready from now on, because it is about to stop.
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs the checks. Returns `true` if the process is ready, and the body of the response.
+    pub async fn ready(&self) -> (bool, Value) {
+        let checks =
+            self.0.checks.iter().map(|check| async { (check.name.to_owned(), check.run().await) });
+        let reports = join_all(checks).await;
+        let is_draining = self.0.is_draining.load(Ordering::Relaxed);
+        let is_ready = !is_draining && reports.iter().all(|(_, report)| report.is_ok);
+        let status = match (is_ready, is_draining) {
+            (true, _) => "ready",
+            (false, true) => "draining",
+            (false, false) => "not_ready",
+        };
+        let checks: Map<_, _> =
+            reports.into_iter().map(|(name, report)| (name, report.detail.into())).collect();
+        let timestamp = self.0.clock.timestamp();
+        (is_ready, json!({ "status": status, "checks": checks, "timestamp": timestamp }))
+    }
+
+    async fn warm_up(&self) -> (bool, Value) {
+        let is_warm = match &self.0.warmup {
+            Some(check) => check.run().await.is_ok,
+            None => true,
+        };
+        let (status, database) =
+            if is_warm { ("warm", "connected") } else { ("cold", "disconnected") };
+        let timestamp = self.0.clock.timestamp();
+        (is_warm, json!({ "status": status, "database": database, "timestamp": timestamp }))
+    }
+
+    /// Adds the routes. [`super::server::Server`] does so itself unless it is the server of a proxy.
+    pub fn routes(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(web::Data::new(self.clone()))
+            .service(read("/health", healthy))
+            .service(read("/health/live", live))
+            .service(read("/health/ready", ready))
+            .service(read("/warmup", warmup));
+    }
+}
+
+impl Check {
+    async fn run(&self) -> CheckResult {
+        // On a task of its own, so that a check that is too slow is not cancelled half-way.
+        let run = tokio::spawn((self.run)());
+        match tokio::time::timeout(CHECK_TIMEOUT, run).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(_)) => CheckResult::failed("the check itself failed"),
+            Err(_) => CheckResult::failed("no answer in time"),
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("is_draining", &self.0.is_draining).finish_non_exhaustive()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(healthy, live, ready, warmup),
+    tags((name = "health", description = "The health of the system."))
+)]
+struct Document;
+
+/// Returns the description of the routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// The process answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Healthy {
+    #[schema(pattern = "^healthy$")]
+    status: String,
+    timestamp: DateTime<Utc>,
+}
+
+/// The process runs.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Live {
+    #[schema(pattern = "^live$")]
+    status: String,
+}
+
+/// The readiness of the process, with the result of each check.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Readiness {
+    #[schema(pattern = "^(ready|not_ready|draining)$")]
+    status: String,
+    checks: BTreeMap<String, CheckDescription>,
+    timestamp: DateTime<Utc>,
+}
+
+/// The result of a check, with more members for the people who read it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+#[schema(as = Finding)]
+struct CheckDescription {
+    #[schema(pattern = "^(ok|failed)$")]
+    status: String,
+    /// The reason why it failed.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
+/// The state of the connection to the database.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct Warmth {
+    #[schema(pattern = "^(warm|cold)$")]
+    status: String,
+    #[schema(pattern = "^(connected|disconnected)$")]
+    database: String,
+    timestamp: DateTime<Utc>,
+}
+
+/// Returns 200 while the process answers.
+///
+/// Uses neither the database nor another service.
+#[utoipa::path(
+    get, path = "/health", tag = "health", operation_id = "health",
+    responses((status = 200, description = "The process answers.", body = Healthy))
+)]
+async fn healthy(health: web::Data<Health>) -> HttpResponse {
+    let timestamp = health.0.clock.timestamp();
+    HttpResponse::Ok().json(json!({ "status": "healthy", "timestamp": timestamp }))
+}
+
+/// Returns 200 while the process runs.
+///
+/// For a liveness probe: restart the process if this does not answer.
+#[utoipa::path(
+    get, path = "/health/live", tag = "health", operation_id = "health_live",
+    responses((status = 200, description = "The process runs.", body = Live))
+)]
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+/// Returns 200 if the process can answer requests, else 503.
+///
+/// For a readiness probe: send no requests to a process that is not ready. `checks` has the result of
+/// each check.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health", operation_id = "health_ready",
+    responses(
+        (status = 200, description = "The process is ready.", body = Readiness),
+        (status = 503, description = "The process is not ready.", body = Readiness)
+    )
+)]
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    response(health.ready().await)
+}
+
+/// Connects to the database, so that the next request need not.
+///
+/// For a scheduler that keeps an idle installation awake.
+#[utoipa::path(
+    get, path = "/warmup", tag = "health", operation_id = "warmup",
+    responses(
+        (status = 200, description = "The database answers.", body = Warmth),
+        (status = 503, description = "The database does not answer.", body = Warmth)
+    )
+)]
+async fn warmup(health: web::Data<Health>) -> HttpResponse {
+    response(health.warm_up().await)
+}
+
+fn response((is_ok, body): (bool, Value)) -> HttpResponse {
+    if is_ok {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
+}

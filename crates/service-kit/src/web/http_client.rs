@@ -1,0 +1,91 @@
+//! HTTP clients with timeouts and without redirects or proxies, whose requests are part of the
+//! caller's trace.
+
+use std::time::Duration;
+
+use opentelemetry::{Context, global};
+use opentelemetry_http::HeaderInjector;
+use reqwest::{Client, ClientBuilder, Response, header::HeaderMap, redirect};
+use serde::de::DeserializeOwned;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The longest time for opening a connection to a service. The services are on the same network;
+/// one that does not accept within a second is down.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time for which an unused connection is kept: well below [`crate::web::server::KEEP_ALIVE`],
+/// so that a request is never sent on a connection that the server is about to close.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest time for opening a connection to a provider on the internet, with TLS.
+const PROVIDER_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest time for a whole response of a provider: a client is waiting.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Returns a client for calls between the services.
+///
+/// It follows no redirects, ignores the proxy settings of the environment, and fails if nothing
+/// arrives for `read_timeout`.
+pub fn service_client(read_timeout: Duration) -> reqwest::Result<Client> {
+    builder().read_timeout(read_timeout).build()
+}
+
+/// Returns a client for forwarding requests. The caller sets a timeout for each stage: the one of
+/// [`service_client`] would also cut off an upload that takes longer.
+pub fn streaming_client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// Returns a client for calls to a third-party service, such as an identity provider.
+pub fn provider_client() -> reqwest::Result<Client> {
+    builder().connect_timeout(PROVIDER_CONNECT_TIMEOUT).timeout(PROVIDER_TIMEOUT).build()
+}
+
+/// A response that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadJsonError {
+    /// The body did not arrive.
+    #[error("the response did not arrive")]
+    Interrupted(#[source] reqwest::Error),
+    /// The body is longer than the limit.
+    #[error("the response has more than {0} bytes")]
+    TooLarge(usize),
+    /// The body is not the expected JSON.
+    #[error("the response cannot be parsed")]
+    Invalid(#[source] serde_json::Error),
+}
+
+/// Reads a JSON response of at most `max_bytes`.
+pub async fn read_json<T: DeserializeOwned>(
+    mut response: Response,
+    max_bytes: usize,
+) -> Result<T, ReadJsonError> {
+    let mut body = Vec::new();
+    // The address may contain a secret.
+    let interrupted = |error: reqwest::Error| ReadJsonError::Interrupted(error.without_url());
+    while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(ReadJsonError::TooLarge(max_bytes));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).map_err(ReadJsonError::Invalid)
+}
+
+/// Adds `traceparent` and `tracestate` (W3C Trace Context) of the span to the headers.
+pub fn inject_trace(span: &tracing::Span, headers: &mut HeaderMap) {
+    let context: Context = span.context();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut HeaderInjector(headers));
+    });
+}
+
+fn builder() -> ClientBuilder {
+    #[expect(clippy::disallowed_methods, reason = "the one place that sets the timeouts")]
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+}

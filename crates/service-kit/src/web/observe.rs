@@ -1,0 +1,276 @@
+//! The middleware around every request: its ids, its span, the headers that every response has, its
+//! line in the log, and its duration.
+
+use std::{sync::OnceLock, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+};
+use opentelemetry::{
+    KeyValue, global, metrics::Histogram, propagation::Extractor, trace::TraceContextExt,
+};
+use tracing::{Instrument, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::{
+    error::ApiError,
+    request_id::{REQUEST_ID, RequestId},
+    security_headers,
+};
+
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Observes a request and completes its response.
+pub(crate) async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let observed = ObservedRequest::start(&request);
+    let span = observed.span.clone();
+    request.extensions_mut().insert(observed.id.clone());
+    let mut response = next.call(request).instrument(span).await?;
+    observed.complete_headers(&mut response);
+    observed.log(&response);
+    observed.record(response.status());
+    Ok(response)
+}
+
+/// The facts about a request that are needed after it was handled.
+struct ObservedRequest {
+    started_at: Instant,
+    id: RequestId,
+    trace_id: String,
+    method: Method,
+    /// The pattern of the route, not the path: a path would be a metric of its own.
+    route: String,
+    wants_problem_json: bool,
+    has_token: bool,
+    span: Span,
+}
+
+impl ObservedRequest {
+    fn start(request: &ServiceRequest) -> Self {
+        let (method, headers) = (request.method().clone(), request.headers());
+        let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+        let id = RequestId::of(headers);
+        let span = tracing::info_span!(
+            "request",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = %method,
+            http.route = %route,
+            http.response.status_code = Empty,
+            url.path = request.path(),
+            request_id = id.as_str(),
+            trace_id = Empty,
+        );
+        let trace_id = continue_trace(&span, headers);
+        Self {
+            started_at: Instant::now(),
+            id,
+            trace_id,
+            method,
+            route,
+            wants_problem_json: wants_problem_json(headers),
+            has_token: headers.contains_key(AUTHORIZATION),
+            span,
+        }
+    }
+
+    fn complete_headers<B>(&self, response: &mut ServiceResponse<B>) {
+        if self.wants_problem_json && api_error(response).is_some() {
+            let problem_json = HeaderValue::from_static(PROBLEM_JSON);
+            response.headers_mut().insert(CONTENT_TYPE, problem_json);
+        }
+        security_headers::add(response, self.has_token);
+        if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
+            response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
+        }
+    }
+
+    /// Writes the line of the request. Its fields are on the top level of the JSON object, not in a
+    /// span, as they are what people search for.
+    fn log<B>(&self, response: &ServiceResponse<B>) {
+        let (trace_id, request_id) = (self.trace_id.as_str(), self.id.as_str());
+        let (method, route) = (self.method.as_str(), self.route.as_str());
+        let status = response.status();
+        let duration_ms = self.started_at.elapsed().as_secs_f64() * 1000.0;
+        macro_rules! log {
+            ($level:ident, $message:literal $(, $field:ident)*) => {
+                tracing::$level!(
+                    parent: None,
+                    trace_id,
+                    request_id,
+                    method,
+                    route,
+                    status = status.as_u16(),
+                    duration_ms,
+                    $($field,)*
+                    $message
+                )
+            };
+        }
+        match api_error(response).and_then(ApiError::causes) {
+            Some(cause) => log!(warn, "request failed", cause),
+            None if status.is_server_error() => log!(warn, "request failed"),
+            // Sent every second by every orchestrator.
+            None if route.starts_with("/health") => log!(debug, "request"),
+            None => log!(info, "request"),
+        }
+    }
+
+    fn record(self, status: StatusCode) {
+        self.span.record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        request_duration().record(
+            self.started_at.elapsed().as_secs_f64(),
+            &[
+                KeyValue::new("http.request.method", self.method.to_string()),
+                KeyValue::new("http.route", self.route),
+                KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
+            ],
+        );
+    }
+}
+
+/// Makes the span part of the caller's trace, or of a new one. Returns the id of the trace.
+fn continue_trace(span: &Span, headers: &HeaderMap) -> String {
+    let parent =
+        global::get_text_map_propagator(|propagator| propagator.extract(&TraceHeaders(headers)));
+    // Fails only if no OpenTelemetry layer is installed, as in some tests.
+    let _ = span.set_parent(parent);
+    let trace_id = span.context().span().span_context().trace_id().to_string();
+    span.record("trace_id", &trace_id);
+    trace_id
+}
+
+fn api_error<B>(response: &ServiceResponse<B>) -> Option<&ApiError> {
+    response.response().error().and_then(|error| error.as_error::<ApiError>())
+}
+
+/// Returns the histogram `http.server.request.duration` (OpenTelemetry semantic conventions, "HTTP
+/// metrics").
+fn request_duration() -> &'static Histogram<f64> {
+    static HISTOGRAM: OnceLock<Histogram<f64>> = OnceLock::new();
+    HISTOGRAM.get_or_init(|| {
+        global::meter("service-kit")
+            .f64_histogram("http.server.request.duration")
+            .with_unit("s")
+            .with_boundaries(vec![
+                0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+            ])
+            .build()
+    })
+}
+
+/// Returns `true` if the client accepts the media type of RFC 9457 by name. Others get
+/// `application/json`, which existing frontends test for.
+fn wants_problem_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
+            // RFC 9110 §12.4.2: a weight of zero is "not acceptable".
+            let is_refused = parameters.split(';').any(|parameter| {
+                let weight = parameter.trim().strip_prefix("q=");
+                weight
+                    .and_then(|weight| weight.parse().ok())
+                    .is_some_and(|weight: f32| weight <= 0.0)
+            });
+            media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON) && !is_refused
+        })
+}
+
+struct TraceHeaders<'a>(&'a HeaderMap);
+
+impl Extractor for TraceHeaders<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App, HttpResponse,
+        http::header::CACHE_CONTROL,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service},
+        web,
+    };
+    use models::ErrorCode;
+
+    use super::*;
+
+    async fn fine() -> HttpResponse {
+        HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).finish()
+    }
+
+    async fn broken() -> Result<HttpResponse, ApiError> {
+        Err(ApiError::new(ErrorCode::NotFound, "Story not found"))
+    }
+
+    async fn headers(path: &str, header: (HeaderName, &str)) -> HeaderMap {
+        let app = App::new()
+            .wrap(from_fn(observe))
+            .route("/fine", web::get().to(fine))
+            .route("/broken", web::get().to(broken));
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header(header).to_request();
+        call_service(&app, request).await.headers().clone()
+    }
+
+    #[actix_web::test]
+    async fn every_response_declares_that_it_is_not_a_page() {
+        for path in ["/fine", "/broken", "/unknown"] {
+            let headers = headers(path, (ACCEPT, "*/*")).await;
+            assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff", "{path}");
+            let policy = headers.get("content-security-policy").unwrap();
+            assert_eq!(policy, "default-src 'none'; frame-ancestors 'none'", "{path}");
+            assert_eq!(headers.get("referrer-policy").unwrap(), "no-referrer", "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn responses_to_editors_and_errors_are_not_cached() {
+        for (path, header, control) in [
+            ("/fine", (ACCEPT, "*/*"), "no-cache"),
+            ("/fine", (AUTHORIZATION, "Bearer x"), "private, no-store"),
+            ("/broken", (ACCEPT, "*/*"), "no-store"),
+            ("/broken", (AUTHORIZATION, "Bearer x"), "private, no-store"),
+        ] {
+            let headers = headers(path, header).await;
+            assert_eq!(headers.get(CACHE_CONTROL).unwrap(), control, "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn problem_json_is_sent_to_clients_that_accept_it_by_name() {
+        for (accept, content_type) in [
+            ("*/*", "application/json"),
+            ("application/json", "application/json"),
+            ("application/problem+json", PROBLEM_JSON),
+            ("application/json, Application/Problem+JSON;q=0.5", PROBLEM_JSON),
+            ("application/json, application/problem+json; q=0.0", "application/json"),
+        ] {
+            let headers = headers("/broken", (ACCEPT, accept)).await;
+            assert_eq!(headers.get(CONTENT_TYPE).unwrap(), content_type, "{accept}");
+        }
+    }
+}

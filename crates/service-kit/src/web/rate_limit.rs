@@ -1,0 +1,269 @@
+//! The rate limit: by address, and by token if the request has one.
+//!
+//! A request has to pass both limits. With the token alone, a stranger could invent a new one for each
+//! request; with the address alone, one editor could use up the limit of all others with the same
+//! address.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::AUTHORIZATION,
+    middleware::Next,
+    web::Data,
+};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    state::keyed::HashMapStateStore,
+};
+use models::ErrorCode;
+
+use crate::{runtime::settings, web::error::ApiError};
+
+/// The number of requests after which the senders without recent requests are forgotten.
+const CLEANUP_INTERVAL: usize = 10_000;
+
+/// The routes without a limit. Orchestrators call them, and the health of a process matters most under
+/// load.
+const UNLIMITED: [&str; 2] = ["/health", "/warmup"];
+
+/// The routes without a limit behind the gateway, which does not forward to them: one service calls
+/// another on behalf of all its callers, from one address.
+const INTERNAL: &str = "/internal";
+
+/// The limits of a process. Created once, shared by all its workers.
+#[derive(Clone)]
+pub struct RateLimit(Option<Arc<Inner>>);
+
+struct Inner {
+    limiter: RateLimiter<Key, HashMapStateStore<Key>, DefaultClock>,
+    position: NetworkPosition,
+    checks: AtomicUsize,
+}
+
+/// The position of a process in the network, which determines the source of a client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkPosition {
+    /// Clients connect to the process: their address is that of the connection.
+    Edge,
+    /// The gateway connects to the process and names the client in `x-forwarded-for`. The header is
+    /// trusted from private addresses only.
+    BehindGateway,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Address(IpAddr),
+    /// The hash of a token: no token is stored.
+    Token(u64),
+}
+
+impl RateLimit {
+    /// Returns the limits of the settings; 0 requests per second means no limit.
+    pub fn new(settings: &settings::RateLimit, position: NetworkPosition) -> Self {
+        let Some(per_second) = NonZeroU32::new(settings.requests_per_second) else {
+            return Self(None);
+        };
+        let quota = Quota::per_second(per_second).allow_burst(settings.burst);
+        let limiter = RateLimiter::hashmap(quota);
+        Self(Some(Arc::new(Inner { limiter, position, checks: AtomicUsize::new(0) })))
+    }
+
+    fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let is_below = |route: &&str| {
+            let rest = request.path().strip_prefix(*route);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_internal = inner.position == NetworkPosition::BehindGateway && is_below(&INTERNAL);
+        if is_internal || UNLIMITED.iter().any(is_below) {
+            return Ok(());
+        }
+        inner.clean();
+        let address = inner.address(request).map(Key::Address);
+        let token = request.headers().get(AUTHORIZATION).map(|header| {
+            let mut hasher = DefaultHasher::new();
+            header.as_bytes().hash(&mut hasher);
+            Key::Token(hasher.finish())
+        });
+        address.into_iter().chain(token).try_for_each(|key| inner.admit(key))
+    }
+}
+
+impl std::fmt::Debug for RateLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RateLimit")
+    }
+}
+
+impl Inner {
+    fn admit(&self, key: Key) -> Result<(), ApiError> {
+        self.limiter.check_key(&key).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            let seconds = u32::try_from(whole_seconds(wait)).unwrap_or(u32::MAX);
+            let detail = format!("Too many requests. Try again in {seconds} s.");
+            ApiError::new(ErrorCode::TooManyRequests, detail).retry_after_seconds(seconds)
+        })
+    }
+
+    /// Forgets the senders without recent requests, so that memory is bounded by the current ones.
+    fn clean(&self) {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % CLEANUP_INTERVAL == CLEANUP_INTERVAL - 1 {
+            self.limiter.retain_recent();
+            self.limiter.shrink_to_fit();
+        }
+    }
+
+    fn address(&self, request: &ServiceRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr()?.ip();
+        let forwarded = (self.position == NetworkPosition::BehindGateway && is_private(peer))
+            .then(|| request.headers().get_all("x-forwarded-for").last()?.to_str().ok())
+            .flatten()
+            .and_then(|addresses| addresses.rsplit(',').next()?.trim().parse().ok());
+        Some(network(forwarded.unwrap_or(peer)))
+    }
+}
+
+/// Returns the value of `Retry-After`. It is in whole seconds, and 0 would lead to another refusal.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// Returns `true` if only a client on the same machine or network can have this address.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Returns the address to which the limit applies. A client of IPv6 has a whole network of 64 bits
+/// (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+/// The middleware: answers 429 with `Retry-After` to requests over the limit. The app needs a
+/// `web::Data<RateLimit>`; without one there is no limit.
+pub async fn rate_limit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let limits = request.app_data::<Data<RateLimit>>();
+    match limits.map_or(Ok(()), |limits| limits.check(&request)) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(error) => Ok(request.error_response(error).map_into_right_body()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn limit(position: NetworkPosition) -> RateLimit {
+        let burst = NonZeroU32::new(3).unwrap();
+        RateLimit::new(&settings::RateLimit { requests_per_second: 1, burst }, position)
+    }
+
+    fn sent(limit: &RateLimit, peer: &str, path: &str, headers: &[(&'static str, &str)]) -> bool {
+        let peer = std::net::SocketAddr::new(peer.parse().unwrap(), 1);
+        let mut request = TestRequest::with_uri(path).peer_addr(peer);
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        let result = limit.check(&request.to_srv_request());
+        if let Err(error) = &result {
+            assert_eq!(error.code(), ErrorCode::TooManyRequests);
+            let response = actix_web::ResponseError::error_response(error);
+            assert_eq!(response.headers().get("retry-after").unwrap(), "1");
+        }
+        result.is_ok()
+    }
+
+    /// Returns the number of admitted requests out of ten.
+    fn admitted(limit: &RateLimit, request: impl Fn(usize) -> (String, Vec<String>)) -> usize {
+        let send = |n: &usize| {
+            let (peer, tokens) = request(*n);
+            let headers: Vec<_> =
+                tokens.iter().map(|token| ("authorization", token.as_str())).collect();
+            sent(limit, &peer, "/stories", &headers)
+        };
+        (0..10).filter(send).count()
+    }
+
+    #[test]
+    fn an_address_has_one_limit_whatever_tokens_it_sends() {
+        let peer = |n| (format!("192.0.2.{n}"), vec![]);
+        assert_eq!(admitted(&limit(NetworkPosition::Edge), |_| peer(1)), 3);
+        assert_eq!(admitted(&limit(NetworkPosition::Edge), peer), 10);
+        let made_up = |n| ("192.0.2.1".to_owned(), vec![format!("Bearer {n}")]);
+        assert_eq!(admitted(&limit(NetworkPosition::Edge), made_up), 3);
+        let v6 = |n| (format!("2001:db8::{n}"), vec![]);
+        assert_eq!(admitted(&limit(NetworkPosition::Edge), v6), 3);
+    }
+
+    #[test]
+    fn a_token_has_one_limit_from_all_addresses() {
+        let moving = |n| (format!("192.0.2.{n}"), vec!["Bearer x".to_owned()]);
+        assert_eq!(admitted(&limit(NetworkPosition::Edge), moving), 3);
+    }
+
+    #[test]
+    fn the_forwarded_address_is_trusted_from_private_addresses_only() {
+        let from = |position, peer: &'static str| {
+            let limit = limit(position);
+            let send = |n: &usize| {
+                let said = format!("10.9.9.9, 198.51.100.{n}");
+                sent(&limit, peer, "/stories", &[("x-forwarded-for", &said)])
+            };
+            (0..10).filter(send).count()
+        };
+        assert_eq!(from(NetworkPosition::BehindGateway, "127.0.0.1"), 10);
+        assert_eq!(from(NetworkPosition::BehindGateway, "172.18.0.3"), 10);
+        assert_eq!(from(NetworkPosition::BehindGateway, "203.0.113.5"), 3);
+        assert_eq!(from(NetworkPosition::Edge, "127.0.0.1"), 3);
+    }
+
+    #[test]
+    fn health_routes_have_no_limit() {
+        let limit = limit(NetworkPosition::Edge);
+        for path in ["/health", "/health/ready", "/warmup"] {
+            assert!((0..10).all(|_| sent(&limit, "192.0.2.1", path, &[])), "{path}");
+        }
+        assert_eq!((0..10).filter(|_| sent(&limit, "192.0.2.1", "/healthy", &[])).count(), 3);
+    }
+
+    #[test]
+    fn internal_routes_have_no_limit_behind_the_gateway_only() {
+        let path = "/internal/resolve";
+        let behind = limit(NetworkPosition::BehindGateway);
+        assert!((0..10).all(|_| sent(&behind, "127.0.0.1", path, &[])));
+        let edge = limit(NetworkPosition::Edge);
+        assert_eq!((0..10).filter(|_| sent(&edge, "192.0.2.1", path, &[])).count(), 3);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let burst = NonZeroU32::MIN;
+        let settings = settings::RateLimit { requests_per_second: 0, burst };
+        let limit = RateLimit::new(&settings, NetworkPosition::Edge);
+        assert!((0..100).all(|_| sent(&limit, "192.0.2.1", "/stories", &[])));
+    }
+}

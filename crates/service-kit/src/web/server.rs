@@ -1,0 +1,164 @@
+//! The HTTP server: binds a port, serves, and stops without interrupting requests.
+
+use std::{io, net::TcpListener, time::Duration};
+
+use actix_web::{
+    App, HttpServer,
+    dev::ServiceRequest,
+    http::uri::{PathAndQuery, Uri},
+    middleware::{Condition, Next, NormalizePath, from_fn},
+    web,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{health::Health, observe::observe, routing::route_not_found};
+use crate::runtime::settings;
+
+/// The time for which a connection without a request is kept. Clients between the services close
+/// theirs much earlier ([`crate::web::http_client::IDLE_TIMEOUT`]).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The longest time that a client may take to send the head of its request.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest time that requests in flight may take after the shutdown has begun.
+const SHUTDOWN_TIMEOUT_SECONDS: u64 = 20;
+
+/// A port that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens on the port.
+    #[error(
+        "port {port} on {host} is in use: stop what listens there, or choose another port with \
+         --port or TURBULENCE__SERVER__PORT"
+    )]
+    InUse {
+        /// The configured host.
+        host: String,
+        /// The configured port.
+        port: u16,
+    },
+    /// The address is not one of this machine's, or the port needs privileges.
+    #[error("cannot listen on {host} port {port} (`server.host`, `server.port`)")]
+    Refused {
+        /// The configured host.
+        host: String,
+        /// The configured port.
+        port: u16,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+}
+
+/// Binds the port. A service does this first, so that the rest of its start cannot lose the port.
+pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
+    let (host, port) = (server.host.clone(), server.port);
+    let bind = || {
+        let listener = TcpListener::bind((host.as_str(), port))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { host: host.clone(), port },
+        _ => BindError::Refused { host: host.clone(), port, source },
+    })
+}
+
+/// An HTTP server with a port.
+///
+/// Every request gets its ids, its span and its line in the log, and every error has the one shape.
+/// A slash at the end of a path makes no difference.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    health: Health,
+    drain: Duration,
+    is_forwarded: Option<fn(&str) -> bool>,
+}
+
+impl Server {
+    /// Returns a server that handles its requests itself. It serves the routes of `health` too, and
+    /// accepts connections for the duration `drain` after the shutdown has begun.
+    ///
+    /// A handler is not cancelled if its client disconnects: it may be writing.
+    pub fn new(listener: TcpListener, health: Health, drain: Duration) -> Self {
+        Self { listener, health, drain, is_forwarded: None }
+    }
+
+    /// Makes this the server of a proxy. `is_forwarded` decides by the path of a request if it is
+    /// forwarded: such a path stays as the client sent it.
+    ///
+    /// A handler is cancelled if its client disconnects, so that what it waits for is cancelled too.
+    /// The routes of the proxy include [`Health::routes`].
+    #[must_use]
+    pub fn forwarding(self, is_forwarded: fn(&str) -> bool) -> Self {
+        Self { is_forwarded: Some(is_forwarded), ..self }
+    }
+
+    /// Serves the routes until `shutdown` is cancelled and the requests in flight are finished.
+    pub async fn run<F>(self, shutdown: CancellationToken, routes: F) -> io::Result<()>
+    where
+        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    {
+        let Self { listener, health, drain, is_forwarded } = self;
+        let address = listener.local_addr()?;
+        let is_proxy = is_forwarded.is_some();
+        let served_health = health.clone();
+        let configure = move |config: &mut web::ServiceConfig| {
+            if !is_proxy {
+                served_health.routes(config);
+            }
+            routes(config);
+        };
+        let server = HttpServer::new(move || {
+            App::new()
+                // Also merges repeated slashes, which must not happen to a forwarded path.
+                .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
+                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    let is_forwarded = is_forwarded.is_some_and(|test| test(request.path()));
+                    let request = if is_forwarded { request } else { without_final_slash(request) };
+                    next.call(request)
+                }))
+                .wrap(from_fn(observe))
+                .configure(configure.clone())
+                .default_service(web::to(route_not_found))
+        })
+        .keep_alive(KEEP_ALIVE)
+        // Otherwise the body of a response waits until the client has acknowledged its head, which
+        // may take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
+        .tcp_nodelay(true)
+        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .h1_allow_half_closed(!is_proxy)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        tracing::info!(%address, "listening");
+
+        let handle = server.handle();
+        let stop = async {
+            shutdown.cancelled().await;
+            health.drain();
+            tokio::time::sleep(drain).await;
+            handle.stop(true).await;
+        };
+        let (served, ()) = tokio::join!(server, stop);
+        tracing::info!(%address, "stopped");
+        served
+    }
+}
+
+/// Removes the slash at the end of the path, unless the path is `/` or ends in several.
+fn without_final_slash(mut request: ServiceRequest) -> ServiceRequest {
+    let uri = request.uri();
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty() && !path.ends_with('/'));
+    let Some(path) = path else { return request };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+    request
+}

@@ -1,0 +1,37 @@
+//! The output of a command.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::lines::{self, Lines};
+
+/// The output of a command in both forms: text for a person, and a JSON object with a member for
+/// each service.
+#[derive(Default)]
+pub(crate) struct Output {
+    text: Lines,
+    json: Map<String, Value>,
+}
+
+impl Output {
+    /// Adds the result of a service.
+    pub(crate) fn add(&mut self, service: &str, text: &Lines, value: impl Serialize) {
+        self.text.append(text);
+        self.json.insert(service.to_owned(), json!(value));
+    }
+
+    /// Adds text that has no counterpart in JSON.
+    pub(crate) fn add_text(&mut self, text: &Lines) {
+        self.text.append(text);
+    }
+
+    /// Prints the output in one of the two forms. In JSON, a command without a result prints
+    /// nothing.
+    pub(crate) fn print(self, is_json: bool) {
+        if !is_json {
+            self.text.print();
+        } else if !self.json.is_empty() {
+            lines::print_json(&format!("{:#}", Value::Object(self.json)));
+        }
+    }
+}

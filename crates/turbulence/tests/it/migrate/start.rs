@@ -1,0 +1,72 @@
+//! `turbulence up` with a migration that is stuck: the site is served, and the summary gives the
+//! reason.
+
+use mongodb::bson::doc;
+use test_support::eventually;
+
+use super::{BACKFILL, legacy_site, linked, migrated_site};
+
+const NOT_EVERY: &str = "Not every migration is applied";
+
+#[tokio::test]
+async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
+    let site = legacy_site().await;
+    site.migrate(&["pause", BACKFILL]).await.success();
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let paused = "0006_backfill_section_id    is paused: ";
+    assert!(summary.text.contains(paused), "{}", summary.text);
+    let waits = "0007_content_indexes        pending: waits for 0006";
+    assert!(summary.text.contains(waits), "{}", summary.text);
+    assert_eq!(summary.get("/stories").await.0, 200);
+
+    site.migrate(&["resume", BACKFILL]).await.success();
+    eventually("the content is linked", async || {
+        site.database.count("stories", linked()).await == 7
+    })
+    .await;
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn a_rolled_back_migration_is_not_applied_again_and_is_reported() {
+    let site = migrated_site().await;
+    site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let rolled_back = "0006_backfill_section_id    is rolled back: ";
+    assert!(summary.text.contains(rolled_back), "{}", summary.text);
+    turbulence.stop().await;
+    assert_eq!(site.database.count("stories", linked()).await, 0);
+}
+
+#[tokio::test]
+async fn a_failure_is_reported_with_its_reason() {
+    let site = legacy_site().await;
+    let twin = doc! { "slug": "twin", "is_deleted": false };
+    site.database.insert("sections", [twin.clone(), twin]).await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let failed = "0001_section_indexes        failed: ";
+    assert!(summary.text.contains(failed), "{}", summary.text);
+    assert!(summary.text.contains("have the same key"), "{}", summary.text);
+    assert_eq!(summary.get("/sections").await.0, 503);
+    turbulence.stop().await;
+}
+
+#[tokio::test]
+async fn waiting_for_another_service_is_reported_after_a_while() {
+    let site = legacy_site().await;
+    // Their unique index cannot be built, so that sections-service does not get ready.
+    let twin = doc! { "slug": "twin", "is_deleted": false };
+    site.database.insert("sections", [twin.clone(), twin]).await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
+    let waits = "0006_backfill_section_id    waiting: ";
+    assert!(summary.text.contains(waits), "{}", summary.text);
+    turbulence.stop().await;
+}

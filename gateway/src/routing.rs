@@ -1,0 +1,117 @@
+//! Maps paths to services.
+//!
+//! The first segment decides, letter for letter. Paths whose first segment is in no table cannot be
+//! reached from outside; the services' `/internal` paths are among them.
+
+pub(crate) mod cors;
+pub(crate) mod path;
+
+use std::sync::Arc;
+
+use actix_web::{
+    Error, HttpRequest, Resource,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    guard::fn_guard,
+    middleware::{Next, from_fn},
+    web,
+};
+use models::ErrorCode;
+use service_kit::web::{
+    error::ApiError,
+    health::Health,
+    rate_limit::{RateLimit, rate_limit},
+    routing::route_not_found,
+};
+
+use self::cors::CorsPolicy;
+use crate::{
+    aggregate::integrity,
+    docs,
+    proxy::{
+        Proxy,
+        upstream::{Upstream, Upstreams},
+    },
+};
+
+/// The first segments that sections-service owns.
+const SECTIONS: [&str; 1] = ["sections"];
+
+/// The first segments that content-service owns.
+const CONTENT: [&str; 5] = ["content", "pages", "projects", "resolve", "stories"];
+
+/// Returns `true` if a service owns the paths with this first segment.
+pub(crate) fn is_routed(segment: &str) -> bool {
+    SECTIONS.contains(&segment) || CONTENT.contains(&segment)
+}
+
+/// Returns `true` if a path has to stay as the client sent it: it is forwarded to a service, or it is
+/// `/docs/`, which redirects to the page at `/docs`, so that the page finds its files.
+pub(crate) fn is_forwarded(path: &str) -> bool {
+    path == "/docs/" || path::first_segment(path).is_some_and(is_routed)
+}
+
+/// The state behind the routes. Created once, shared by all workers.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    pub(crate) health: Health,
+    pub(crate) cors: CorsPolicy,
+    pub(crate) limits: RateLimit,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) upstreams: Upstreams,
+}
+
+impl Routes {
+    pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
+        let Upstreams { sections, content } = &self.upstreams;
+        let owned = |segments: &'static [&str], upstream| {
+            segments.iter().map(move |segment| (*segment, Arc::clone(upstream)))
+        };
+        let policy = Arc::new(self.cors.clone());
+        // The last middleware sees a request first. CORS comes before those that refuse requests, so
+        // that scripts in a browser can read the refusals.
+        let mut scope = web::scope("")
+            .app_data(web::Data::new(self.limits.clone()))
+            .wrap(from_fn(refuse_invalid_paths))
+            .wrap(from_fn(rate_limit))
+            .wrap(self.cors.middleware())
+            .wrap(from_fn(move |request, next: Next<_>| {
+                cors::explain_refusals(Arc::clone(&policy), request, next)
+            }))
+            .configure(|config| self.health.routes(config))
+            .configure(docs::routes)
+            .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))
+            .default_service(web::to(route_not_found));
+        for (segment, upstream) in owned(&SECTIONS, sections).chain(owned(&CONTENT, content)) {
+            scope = scope.service(self.route(segment, upstream));
+        }
+        config.service(scope);
+    }
+
+    /// Returns the route of all paths with a first segment. The patterns name it in logs and traces;
+    /// the guard compares the segment as the client sent it, which patterns see decoded.
+    fn route(&self, segment: &'static str, upstream: Arc<Upstream>) -> Resource {
+        let proxy = Arc::clone(&self.proxy);
+        web::resource([format!("/{segment}/{{rest}}*"), format!("/{segment}")])
+            .guard(fn_guard(move |context| {
+                path::first_segment(context.head().uri.path()) == Some(segment)
+            }))
+            .to(move |request: HttpRequest, payload: web::Payload| {
+                let (proxy, upstream) = (Arc::clone(&proxy), Arc::clone(&upstream));
+                async move { proxy.forward(&request, payload, &upstream).await }
+            })
+    }
+}
+
+async fn refuse_invalid_paths(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    match path::check(request.uri().path()) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(reason) => {
+            let error = ApiError::new(ErrorCode::InvalidPath, format!("{reason}."));
+            Ok(request.error_response(error).map_into_right_body())
+        }
+    }
+}
