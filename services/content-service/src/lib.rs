@@ -12,4 +12,4 @@ mod store;
 
 pub use http::openapi;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
-pub use store::{COLLECTIONS, count_linked};
+pub use store::{COLLECTIONS, SECTION_BACKFILL, count_linked};

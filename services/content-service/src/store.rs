@@ -45,6 +45,7 @@ use service_kit::runtime::clock::Clock;
 
 use crate::domain::Hidden;
 
+pub use self::migrations::SECTION_BACKFILL;
 use kind::Reading;
 use list::Survey;
 use slugs::Locks;

@@ -15,9 +15,6 @@ use crate::{
     progress, render,
 };
 
-/// The migration of content that links it to sections.
-const LINKS: &str = "0006_backfill_section_id";
-
 /// Applies the pending migrations.
 pub(super) async fn up(
     engines: &Engines,
@@ -157,7 +154,8 @@ async fn refuse_sections_in_use(
     }
     let report = content.report().await?;
     let has_linked = |one: &MigrationReport| {
-        one.id == LINKS && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
+        one.id == content_service::SECTION_BACKFILL
+            && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
     };
     let place = report.migrations.iter().position(has_linked);
     let before = place.and_then(|place| Some(report.migrations.get(place.checked_sub(1)?)?.id));

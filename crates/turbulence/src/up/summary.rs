@@ -11,9 +11,6 @@ use service_kit::web::http_client;
 use super::{site::Services, token::Token};
 use crate::{lines::Lines, render};
 
-/// The migration of content that links it to sections.
-const LINKS: &str = "0006_backfill_section_id";
-
 /// Time that the site has to answer the requests of the summary.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -86,7 +83,7 @@ fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
     let mut unsettled = statuses.filter(|status| !status.is_settled).peekable();
     if unsettled.peek().is_none() {
         "Turbulence is ready."
-    } else if unsettled.any(|status| status.id == LINKS) {
+    } else if unsettled.any(|status| status.id == content_service::SECTION_BACKFILL) {
         "Not every migration is applied, and content is not linked to its sections yet; the reason \
          is below."
     } else {

@@ -19,6 +19,8 @@ use mongodb::{
 use sections_client::SectionsClient;
 use service_kit::runtime::{clock::Clock, settings};
 
+pub use backfill::SECTION_BACKFILL;
+
 /// Returns all migrations, in the order in which they run.
 pub(crate) fn all(
     database: &Database,

@@ -20,6 +20,9 @@ const PARTS: [(&str, Option<&str>, &str); 4] = [
     (PAGES, Some("contact"), "contact"),
 ];
 
+/// The id of the migration that links content to sections.
+pub const SECTION_BACKFILL: &str = "0006_backfill_section_id";
+
 /// Links content to sections. Convergent: what an old program adds later is linked at the next
 /// start.
 pub(super) struct BackfillSectionId {
@@ -35,11 +38,7 @@ impl BackfillSectionId {
 #[async_trait]
 impl Migration for BackfillSectionId {
     fn definition(&self) -> Definition {
-        definition(
-            "0006_backfill_section_id",
-            MigrationKind::Backfill,
-            "content belongs to its section",
-        )
+        definition(SECTION_BACKFILL, MigrationKind::Backfill, "content belongs to its section")
     }
 
     fn specification(&self) -> Document {
