@@ -1,4 +1,4 @@
-//! Transactions and idempotency keys on a real MongoDB, and what both services do alike.
+//! Transactions and idempotency keys on a real MongoDB, and the common behaviour of both services.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
@@ -24,7 +24,7 @@ use service_kit::{
 };
 use test_support::TestDatabase;
 
-/// A request of somebody with a key, to create a thing of this name.
+/// Returns a request of a user with a key, to create a thing of this name.
 async fn request(user: &str, key: &str, name: &str) -> KeyedRequest {
     let caller = Caller::User { id: user.to_owned(), role: Role::Admin };
     request_of(&caller, key, name).await

@@ -19,7 +19,7 @@ use crate::support::{
     state,
 };
 
-/// Which documents are set aside, and why.
+/// Returns the quarantined documents with the reasons.
 async fn aside(database: &TestDatabase) -> Vec<(Bson, String)> {
     let entry = entry(database).await;
     let all = entry.get_array("set_aside").unwrap().iter().map(|one| one.as_document().unwrap());

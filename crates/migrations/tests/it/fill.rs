@@ -398,7 +398,7 @@ async fn the_ledger_says_how_far_a_run_has_come() {
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 2_999);
 }
 
-/// What the server's clock says.
+/// Returns the time of the server.
 async fn server_time(database: &TestDatabase) -> DateTime {
     let hello = database.database().run_command(doc! { "hello": 1 }).await.unwrap();
     *hello.get_datetime("localTime").unwrap()

@@ -46,7 +46,7 @@ async fn served(database: &TestDatabase) -> i64 {
     count("reads") + count("writes")
 }
 
-/// What a run shows that is under way.
+/// The progress of a run.
 fn shown(engine: &Engine) -> Option<Progress> {
     engine.statuses().borrow()[0].progress.clone()
 }

@@ -373,7 +373,7 @@ async fn entries_that_this_program_does_not_know_are_left_alone_and_listed() {
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
 }
 
-/// What somebody with a shell did to an entry, and which field the error has to name.
+/// Changes of an entry by a shell, and the field that the error has to name.
 fn edits() -> [(Document, &'static str); 6] {
     [
         (doc! { "$set": { "state": "done" } }, "state"),

@@ -1,4 +1,4 @@
-//! What a run would do, and starts at which there is nothing to do.
+//! Plans, and starts at which nothing is left to do.
 
 use migrations::{Fill, Index, Insert, Options, Plan, Skip, State, StepsError, Throttle};
 use mongodb::{

@@ -1,4 +1,4 @@
-//! Which migration waits for which, and how patiently.
+//! Requirements between migrations, and the ways of waiting for them.
 
 use std::sync::{
     Arc,
@@ -32,7 +32,7 @@ fn given_after(failures: usize, error: fn() -> StepsError) -> Given {
     })
 }
 
-/// What a network that is cut says.
+/// The error of a cut network.
 fn cut_network() -> StepsError {
     StepsError::Database(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
 }

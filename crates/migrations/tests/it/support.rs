@@ -1,5 +1,5 @@
-//! What the tests share: migrations made of given steps, engines for them, and places at which work
-//! stands still.
+//! Shared by the tests: migrations made of given steps, engines for them, and places at which work
+//! stops.
 
 use std::{
     sync::{
@@ -41,7 +41,7 @@ pub(crate) const LOCK: &str = "test_migration_lock";
 /// The journal of the migrations of all tests.
 pub(crate) const JOURNAL: &str = "test_migration_journal";
 
-/// How long something may take that takes a moment.
+/// The time limit of operations that take a moment.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A step of a migration.
@@ -241,7 +241,7 @@ impl Process {
 pub(crate) struct Gate(Arc<(AtomicBool, Notify)>);
 
 impl Gate {
-    /// What comes here waits here.
+    /// Waits until the gate is opened.
     pub(crate) async fn pass(&self) {
         self.0.0.store(true, Ordering::SeqCst);
         within("the gate is opened", self.0.1.notified()).await;
@@ -474,7 +474,7 @@ pub(crate) fn assert_has(document: &Document, expected: Document) {
     }
 }
 
-/// What the ledger says about the migration.
+/// Returns the state of the migration in the ledger.
 pub(crate) async fn state(database: &TestDatabase) -> String {
     entry(database).await.get_str("state").unwrap().to_owned()
 }
@@ -486,7 +486,7 @@ pub(crate) async fn edit_entry(database: &TestDatabase, update: Document) {
     assert_eq!(edited.matched_count, 1);
 }
 
-/// What the steps of the migration changed, as the ledger has it.
+/// Returns the changes of the steps of the migration in the ledger.
 pub(crate) async fn parts(database: &TestDatabase) -> Vec<(String, i64)> {
     let entry = entry(database).await;
     let parts = entry.get_array("parts").unwrap().iter().map(|part| part.as_document().unwrap());

@@ -52,7 +52,7 @@ async fn a_batch_has_at_most_a_tenth_of_what_a_second_allows() {
     assert_eq!(sizes.sum::<usize>(), 300);
 }
 
-/// What the status of a run says that is under way.
+/// Returns the progress of a run in its status and in the ledger.
 async fn progress_of(options: Options) -> (Progress, Progress) {
     let database = TestDatabase::new().await;
     insert_items(&database, 5_000).await;

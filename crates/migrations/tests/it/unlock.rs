@@ -38,7 +38,7 @@ impl Holder {
         holder(self.database.database(), "test").await.unwrap().unwrap().fence
     }
 
-    /// What an operator uses.
+    /// Returns the engine of an operator.
     fn operator(&self) -> Engine {
         engine(&self.database, &[])
     }

@@ -14,7 +14,7 @@ use crate::support::{
     refuse_items,
 };
 
-/// What a look at the data finds.
+/// Returns the violations in the data.
 async fn findings(database: &TestDatabase, step: Step) -> (bool, Vec<Violation>) {
     let engine = engine(database, &[Given::steps([step])]);
     let verification = engine.verify().await.unwrap().remove(0);

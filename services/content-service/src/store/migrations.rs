@@ -10,11 +10,12 @@ mod slugs;
 
 use std::sync::Arc;
 
-use migrations::{Definition, Migration, MigrationKind, Steps};
+use migrations::{Definition, Index, Migration, MigrationKind, Step, Steps};
 use mongo_kit::Connection;
 use mongodb::{
     Database,
     bson::{Document, doc},
+    options::IndexOptions,
 };
 use sections_client::SectionsClient;
 use service_kit::runtime::{clock::Clock, settings};
@@ -53,6 +54,14 @@ fn definition(id: &'static str, kind: MigrationKind, summary: &'static str) -> D
 /// Returns the specification of steps that are always the same.
 fn declared(steps: &Steps) -> Document {
     doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
+}
+
+/// Returns an index of the documents without a field, and no others. It is nearly empty, and makes a
+/// start that finds nothing to do quick on a large collection.
+fn pending(collection: &'static str, field: &str) -> Arc<dyn Step> {
+    let lacking = doc! { field: null };
+    let options = IndexOptions::builder().partial_filter_expression(lacking).build();
+    Arc::new(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
 }
 
 /// Returns a filter for documents without a field. An explicit null is a decision and does not

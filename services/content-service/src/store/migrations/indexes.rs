@@ -1,7 +1,7 @@
 //! The indexes of content.
 //!
-//! Those that lists and look-ups need come first, so that a site of any size is served quickly while
-//! it is migrated. Those on fields that migrations fill in come last.
+//! Those of lists and look-ups come first, so that a site of any size is served quickly while it is
+//! migrated. Those on fields that migrations fill in come last.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::{declared, definition};
+use super::{declared, definition, pending};
 use crate::store::{PAGES, PROJECTS, STORIES};
 
-/// Lists, newest first. What decides whether an item is public is in the index as well, so that
-/// items are passed over and counted without being fetched.
+/// The index of lists, newest first. It contains the fields that decide whether an item is public, so
+/// that items are skipped and counted without being fetched.
 pub(in crate::store) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
 
-/// The same within a section.
+/// The index of the list of a section.
 pub(in crate::store) const NEWEST_OF_SECTION: &str =
     "section_id_1_createdDate_-1__id_-1_visibility";
 
 /// Builds the indexes of whole lists, and of look-ups by slug and page type.
 ///
 /// Revision 1 of [`StorySlugs`](super::slugs::StorySlugs) and of [`ContentIndexes`] built them. On a
-/// database of that time there is nothing to build, and what the journal says of them is taken over.
+/// database of that time there is nothing to build, and the records of the journal are adopted.
 pub(super) struct ListIndexes;
 
 #[async_trait]
@@ -68,7 +68,7 @@ impl Migration for ContentIndexes {
         Definition {
             // Filling in a field that has an index takes twice as long.
             requires: &["0006_backfill_section_id"],
-            // Revision 1 had those of lists and look-ups as well.
+            // Revision 1 had the indexes of lists and look-ups as well.
             revision: 2,
             ..definition(
                 "0007_content_indexes",
@@ -97,7 +97,7 @@ impl ContentIndexes {
             steps.push(plain(collection, NEWEST_OF_SECTION, newest_of_section));
             steps.push(pending(collection, "user_id"));
         }
-        // Those without `createdDate` stand together in the index of lists.
+        // Documents without `createdDate` are adjacent in the index of lists.
         for field in ["is_published", "updatedDate"] {
             steps.push(pending(STORIES, field));
         }
@@ -105,25 +105,17 @@ impl ContentIndexes {
     }
 }
 
-/// The order of lists, and what decides whether an item is public.
+/// Returns the order of lists and the fields that decide whether an item is public.
 fn newest() -> Document {
     doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 }
 }
 
-/// Finds content by a field. Not of the name that MongoDB itself gives: an existing site may have
-/// an index of that name with other options.
+/// Returns an index to find content by a field. Its name differs from the one that MongoDB generates:
+/// an existing site may have an index of that name with other options.
 fn look_up(collection: &'static str, field: &str) -> Arc<dyn Step> {
     plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
 }
 
 fn plain(collection: &'static str, name: &str, keys: Document) -> Arc<dyn Step> {
     Arc::new(Index::new(collection, name, keys, IndexOptions::default()))
-}
-
-/// The documents that lack a field, and no others: nearly empty, and the reason why a start that
-/// finds nothing to do takes no time on a large collection.
-fn pending(collection: &'static str, field: &str) -> Arc<dyn Step> {
-    let lacking = doc! { field: null };
-    let options = IndexOptions::builder().partial_filter_expression(lacking).build();
-    Arc::new(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
 }
