@@ -11,7 +11,7 @@ use mongodb::{
 };
 use uuid::Uuid;
 
-use crate::Link;
+use crate::{Link, eventually};
 
 /// The connection string of the MongoDB that all tests of this process share.
 pub fn mongodb_uri() -> &'static str {
@@ -94,6 +94,20 @@ impl TestDatabase {
     /// How many documents match.
     pub async fn count(&self, collection: &str, filter: Document) -> u64 {
         self.collection(collection).count_documents(filter).await.unwrap()
+    }
+
+    /// Waits until no process holds the lease of a service. A process releases it shortly after its last
+    /// migration is settled, so that a [`hash`](Self::hash) before that may change.
+    pub async fn leases_released(&self) {
+        eventually("the leases are released", async || {
+            for lock in ["sections_migration_lock", "content_migration_lock"] {
+                if self.count(lock, doc! { "owner": { "$ne": null } }).await > 0 {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
     }
 
     /// The server's hash over every document of every collection.

@@ -93,6 +93,7 @@ impl Service {
         let content = Self::start(content);
         sections.migrated().await;
         content.migrated().await;
+        database.leases_released().await;
         (sections, content)
     }
 

@@ -26,6 +26,7 @@ impl Site {
         sections.migrated().await;
         let content = content(database, &sections.url, others).await;
         content.migrated().await;
+        database.leases_released().await;
         Self { sections, content }
     }
 

@@ -35,6 +35,7 @@ impl Api {
     pub(crate) async fn with(database: &TestDatabase, others: &[(&str, &str)]) -> Self {
         let service = Service::sections(&settings(database, others)).await;
         service.migrated().await;
+        database.leases_released().await;
         Self::of(service)
     }
 
