@@ -1,31 +1,30 @@
-//! Ids as they travel: 24 lower-case hexadecimal digits.
+//! Ids on the wire: 24 lower-case hexadecimal digits.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The id of a section, a story, a project, a page or a user: MongoDB's `ObjectId` as 24 lower-case
-/// hexadecimal digits.
+/// The id of a section or of new content: an `ObjectId` of MongoDB as 24 hexadecimal digits.
 ///
-/// Upper-case digits are accepted and folded, as MongoDB's own drivers do.
+/// It is written in lower case. Upper-case digits are accepted, as MongoDB's own drivers do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, pattern = "^[0-9a-fA-F]{24}$")]
 pub struct ObjectId([u8; 12]);
 
-/// The text is no 24-digit hexadecimal number.
+/// The text does not have 24 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 24 hexadecimal digits")]
 pub struct InvalidObjectId;
 
 impl ObjectId {
-    /// The id with these twelve bytes.
+    /// Creates the id with these twelve bytes.
     pub const fn from_bytes(bytes: [u8; 12]) -> Self {
         Self(bytes)
     }
 
-    /// The twelve bytes of the id.
+    /// Returns the twelve bytes of the id.
     pub const fn bytes(self) -> [u8; 12] {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What is wrong with what is stored, as the services report it.
+//! Integrity reports: faults of the stored data.
 
 use std::{
     cmp::Reverse,
@@ -8,47 +8,47 @@ use std::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Everything that a service found wrong with what it owns.
+/// The faults that a service has found in its data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct IntegrityReport {
-    /// What was found; nothing where all is well.
+    /// The findings; empty if there is no fault.
     pub findings: Vec<IntegrityFinding>,
 }
 
-/// What a service repaired, or would.
+/// The repairs that a service has made or would make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IntegrityRepair {
-    /// Whether nothing was changed: this is what would be.
+    /// `true` if nothing was changed: the findings would be repaired.
     pub dry_run: bool,
-    /// What was found and is repaired by that.
+    /// The findings that the repair removes.
     pub repaired: Vec<IntegrityFinding>,
 }
 
-/// One kind of fault and the documents that have it.
+/// A kind of fault and the documents that have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IntegrityFinding {
-    /// What is wrong.
+    /// The kind of fault.
     pub kind: IntegrityKind,
-    /// The collection that has the documents.
+    /// The collection of the documents.
     pub collection: String,
     /// The ids of the documents, or the first [`IntegrityFinding::MAX_IDS`] of them.
     pub ids: Vec<String>,
-    /// How many documents there are.
+    /// Number of documents.
     pub count: u64,
-    /// What is wrong with each of `ids`, where that differs from one to the next.
+    /// The fault of each of `ids`; empty if it is the same for all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// What that means, and what to do about it, for a person.
+    /// The meaning of the fault and its remedy, for a person.
     pub message: String,
-    /// Whether a repair removes it without losing anything.
+    /// `true` if a repair can remove the fault without losing data.
     pub repairable: bool,
 }
 
 impl IntegrityFinding {
-    /// The most ids that a finding names.
+    /// Maximum number of ids in a finding.
     pub const MAX_IDS: usize = 50;
 
-    /// The finding about these documents; none where there are none.
+    /// Returns the finding about these documents, or `None` if there are none.
     pub fn about(
         kind: IntegrityKind,
         collection: &str,
@@ -63,7 +63,8 @@ impl IntegrityFinding {
         (count > 0).then_some(Self { kind, collection, ids, count, reasons, message, repairable })
     }
 
-    /// The same with what is wrong with each.
+    /// Returns the finding about these documents, given with the fault of each, or `None` if there are
+    /// none.
     pub fn about_each(
         kind: IntegrityKind,
         collection: &str,
@@ -77,9 +78,9 @@ impl IntegrityFinding {
 }
 
 impl IntegrityFinding {
-    /// Returns the finding about documents some of whose fields cannot be read, given with their
-    /// ids, or `None` if there are none. A field is given with what was found there. The message
-    /// says how many documents each of them is about.
+    /// Returns the finding about documents with fields that cannot be read, or `None` if there are
+    /// none. The fields are given by document, each with the type of its value. The message begins
+    /// with the number of documents for each field.
     pub fn about_fields(
         collection: &str,
         found: &[(String, Vec<String>)],
@@ -102,29 +103,29 @@ impl IntegrityFinding {
         Self::about_each(IntegrityKind::UnreadableField, collection, reasons, message)
     }
 
-    /// The most fields that a message names.
+    /// Maximum number of fields in a message.
     const MAX_FIELDS: usize = 20;
 }
 
-/// What can be wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntegrityKind {
-    /// Sections that are above themselves.
+    /// Sections that are their own ancestors.
     Cycle,
-    /// Sections below one that does not exist.
+    /// Sections whose parent does not exist.
     MissingParent,
-    /// Sections below one that is deleted.
+    /// Sections whose parent is deleted.
     DeletedParent,
-    /// Sections that no way from the top leads to, for what is wrong further above.
+    /// Sections that cannot be reached from the top because of a fault of an ancestor.
     Unreachable,
-    /// Different things with the same slug.
+    /// Sections or items of content with the same slug.
     DuplicateSlug,
-    /// Documents in a shape that cannot be read.
+    /// Documents that cannot be read.
     UnreadableDocument,
-    /// Documents with a field whose meaning is not plain: it is absent in answers.
+    /// Documents with a field that has no plain meaning; answers omit it or have its default.
     UnreadableField,
-    /// Redirects that lead back to where they begin.
+    /// Redirects to their own paths.
     RedirectLoop,
     /// Redirects to sections that do not exist.
     DeadRedirect,
@@ -139,18 +140,18 @@ pub enum IntegrityKind {
 }
 
 impl IntegrityKind {
-    /// What is wrong with the documents, to stand after their number.
+    /// Returns the fault of the documents, in words that follow their number.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Cycle => "above themselves",
+            Self::Cycle => "that are their own ancestors",
             Self::MissingParent => "below a section that does not exist",
             Self::DeletedParent => "below a deleted section",
             Self::Unreachable => "out of reach",
             Self::DuplicateSlug => "with a slug that others have",
             Self::UnreadableDocument => "unreadable",
             Self::UnreadableField => "with a field that cannot be read",
-            Self::RedirectLoop => "leading back to themselves",
-            Self::DeadRedirect => "leading nowhere",
+            Self::RedirectLoop => "to their own paths",
+            Self::DeadRedirect => "to sections that do not exist",
             Self::MissingSection => "in a section that does not exist",
             Self::DeletedSection => "in a deleted section",
             Self::WrongType => "in a section for another kind of content",
@@ -158,7 +159,7 @@ impl IntegrityKind {
         }
     }
 
-    /// Whether a repair removes it without losing anything.
+    /// Returns `true` if a repair can remove the fault without losing data.
     pub const fn is_repairable(self) -> bool {
         matches!(self, Self::MissingParent | Self::DeadRedirect | Self::RedirectLoop)
     }

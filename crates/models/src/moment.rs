@@ -1,4 +1,4 @@
-//! Dates as they may be written.
+//! Dates in requests.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 use crate::schema::schema;
 
-/// A moment, to the millisecond that BSON keeps.
+/// A moment with the precision of BSON, which is a millisecond.
 ///
-/// Written in RFC 3339. What forms send is understood too: a date without time is its midnight, and
-/// a time without zone is UTC.
+/// It is written in RFC 3339. The formats of HTML forms are read too: a date without a time is midnight
+/// UTC, and a time without a zone is UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment(DateTime<Utc>);
@@ -21,7 +21,7 @@ schema!(
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
 );
 
-/// The text is no date.
+/// The text is no date of the years 1 to 9999.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be a date of the years 1 to 9999 such as 2026-05-01T09:30:00Z (RFC 3339)")]
 pub struct InvalidMoment;

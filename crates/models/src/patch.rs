@@ -1,29 +1,29 @@
-//! Changes of one field.
+//! The change of a field that a request makes.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a body says about a field that can be null. Fields that cannot are `Option`s read with
+/// The change of a field that can be null. A field that cannot be null is an `Option` that is read with
 /// [`not_null`].
 ///
-/// A field of this type needs `#[serde(default)]`, so that what is missing is absent.
+/// A field of this type needs `#[serde(default)]`, so that a missing member is [`Patch::Absent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Patch<T> {
-    /// Nothing: the field stays as it is.
+    /// The field stays as it is.
     #[default]
     Absent,
-    /// The field is to have no value.
+    /// The field becomes null.
     Null,
-    /// The field is to have this value.
+    /// The field gets this value.
     Value(T),
 }
 
 impl<T> Patch<T> {
-    /// Whether the body says nothing about the field.
+    /// Returns `true` if the field stays as it is.
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    /// What to write, if anything.
+    /// Returns the new value, or `None` if the field stays as it is. The inner `None` stands for null.
     pub fn written(self) -> Option<Option<T>> {
         match self {
             Self::Absent => None,
@@ -32,12 +32,12 @@ impl<T> Patch<T> {
         }
     }
 
-    /// The value that a new thing gets.
+    /// Returns the value of the field in a new document.
     pub fn value(self) -> Option<T> {
         self.written().flatten()
     }
 
-    /// The same about another value.
+    /// Applies a function to the value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Patch<U> {
         match self {
             Self::Absent => Patch::Absent,
@@ -46,7 +46,7 @@ impl<T> Patch<T> {
         }
     }
 
-    /// The same by reference.
+    /// Borrows the value.
     pub const fn as_ref(&self) -> Patch<&T> {
         match self {
             Self::Absent => Patch::Absent,
@@ -63,7 +63,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
 }
 
 impl<T: Serialize> Serialize for Patch<T> {
-    /// What is absent has to be skipped (`skip_serializing_if = "Patch::is_absent"`).
+    /// [`Patch::Absent`] has to be skipped with `skip_serializing_if = "Patch::is_absent"`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Absent | Self::Null => serializer.serialize_none(),
@@ -72,7 +72,7 @@ impl<T: Serialize> Serialize for Patch<T> {
     }
 }
 
-/// Reads a field that may be absent and may not be null: for `deserialize_with`, together with
+/// Reads a field that can be absent and cannot be null. It is for `deserialize_with`, together with
 /// `default`.
 pub fn not_null<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where

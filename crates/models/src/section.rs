@@ -112,7 +112,8 @@ pub struct SectionEntry {
     pub display_type: DisplayType,
     /// Whether it is in the trash.
     pub is_deleted: bool,
-    /// Whether it is in a shape that cannot be read. Of such a section the id alone means anything.
+    /// `true` if the section may have been meant to be public, and is hidden only because a field that
+    /// decides who sees it cannot be read.
     #[serde(default)]
     pub is_unreadable: bool,
     /// Whether the public sees it: it and everything above it is published and not deleted.
@@ -124,24 +125,6 @@ pub struct SectionEntry {
     /// later.
     #[serde(default)]
     pub former_paths: Vec<String>,
-}
-
-impl SectionEntry {
-    /// A section of which nothing but the id can be read. It is as good as in the trash, so that
-    /// its content stays hidden and nothing is put there; its kind is never asked for.
-    pub const fn unreadable(id: ObjectId) -> Self {
-        Self {
-            id,
-            slug: String::new(),
-            content_type: ContentType::Story,
-            display_type: ContentType::Story.usual_display(),
-            is_deleted: true,
-            is_unreadable: true,
-            is_public: false,
-            path: None,
-            former_paths: Vec::new(),
-        }
-    }
 }
 
 /// How many items of content that are not deleted belong to each of the sections that were asked

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Body, ContentType, DisplayType, NavVisibility, ObjectId, Patch, Slug, Title, ids::Ids,
+    Body, ContentType, DisplayType, Moment, NavVisibility, ObjectId, Patch, Slug, Title, ids::Ids,
     patch::not_null,
 };
 
@@ -82,6 +82,15 @@ pub struct SectionReplace {
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
     pub is_published: Option<bool>,
+    /// When it was created; at most a day ahead of now.
+    #[serde(
+        rename = "createdDate",
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Moment, required = false)]
+    pub created_date: Option<Moment>,
 }
 
 /// Changes of a section.
@@ -122,6 +131,15 @@ pub struct SectionPatch {
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
     pub is_published: Option<bool>,
+    /// When it was created; at most a day ahead of now.
+    #[serde(
+        rename = "createdDate",
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Moment, required = false)]
+    pub created_date: Option<Moment>,
 }
 
 impl From<SectionReplace> for SectionPatch {
@@ -135,6 +153,7 @@ impl From<SectionReplace> for SectionPatch {
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order,
             is_published: body.is_published,
+            created_date: body.created_date,
         }
     }
 }
@@ -151,7 +170,7 @@ pub struct SectionOrder {
 }
 
 /// What a section's answer has and no body can change.
-const READ_ONLY: &[&str] = &["id", "createdDate", "updatedDate", "children"];
+const READ_ONLY: &[&str] = &["id", "updatedDate", "children"];
 
 const IGNORED: &[&str] = &["updatedDate", "children"];
 

@@ -1,9 +1,9 @@
-//! Paths of the site, and the slugs in them: the one place that percent-encodes and decodes them.
+//! Percent-encoding of the paths of the site and of the slugs in them.
 //!
-//! Content that was taken over has slugs that no program of ours would make: permalinks with slashes
-//! (`2015/02/hello-world`), capitals, spaces, percent signs, letters of every script. A path such as
-//! `/blog/2015/02/hello-world` leads to them however its sender has written it: with escapes, as
-//! `location.pathname` has it, or without, as routers of frontends give it.
+//! Content that was taken over has slugs with slashes (`2015/02/hello-world`), capitals, spaces,
+//! percent signs and letters of any script. A path such as `/blog/2015/02/hello-world` leads to them
+//! whether it is percent-encoded, as in `location.pathname`, or decoded, as in the routers of
+//! frontends.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
@@ -29,12 +29,12 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
-/// The longest text, in bytes, that is looked up in other spellings too. No browser opens a longer
+/// Maximum length in bytes of a text that is looked up in other spellings too. No browser opens a longer
 /// path reliably.
-const LONGEST_RESPELLED: usize = 2048;
+const MAX_RESPELLED_BYTES: usize = 2048;
 
-/// Adds a slug to a path as an address has it: percent-encoded, with its inner slashes, without the
-/// slashes around it.
+/// Appends a slug to a path. The slug is percent-encoded, keeps its inner slashes and loses those around
+/// it.
 ///
 /// ```
 /// # use models::site_path::join;
@@ -47,40 +47,51 @@ pub fn join(path: &str, slug: &str) -> String {
     format!("{}/{}", path.trim_end_matches('/'), utf8_percent_encode(slug, ESCAPED))
 }
 
-/// Writes a part of a path in the one way that [`join`] writes it, whichever way it was written.
+/// Returns the canonical form of a path, percent-encoded as [`join`] does it.
+///
+/// ```
+/// # use models::site_path::canonical;
+/// assert_eq!(canonical("/caf%c3%a9/a b"), "/caf%C3%A9/a%20b");
+/// ```
 pub fn canonical(path: &str) -> String {
     let segments = path.split('/').map(|segment| {
         let decoded = decode(segment).unwrap_or_else(|| segment.to_owned());
-        // A slash that was escaped stays apart from those that separate.
+        // An encoded slash does not separate segments.
         utf8_percent_encode(&decoded, ESCAPED).to_string().replace('/', "%2F")
     });
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// Returns what a part of a path may name: itself, or the text that it is the percent-encoding of.
+/// Returns the texts that a part of a path may stand for: itself, and its percent-decoded form if that
+/// differs.
 pub fn readings(text: &str) -> Vec<String> {
     let mut readings = vec![text.to_owned()];
     readings.extend(decode(text));
     readings
 }
 
-/// Returns the key under which slugs that differ only in the slashes around them and in their
-/// Unicode normalization form are the same.
+/// Returns a key that is equal for slugs which differ only in the slashes around them and in their
+/// Unicode normalization form.
 pub fn slug_key(slug: &str) -> String {
     slug.trim_matches('/').nfc().collect()
 }
 
-/// Returns the stored slugs that a text from a path or an address may mean, the likeliest first:
+/// Returns the stored slugs that a text from a path or a URL may stand for, the likeliest first:
 ///
-/// 1. the text as it is, then what it is the percent-encoding of;
+/// 1. the text as it is, then percent-decoded;
 /// 2. these in the normalization forms C and D of Unicode;
-/// 3. these percent-encoded, in digits of either case: so some systems store what is not ASCII;
+/// 3. these percent-encoded, with digits of either case, as some systems store slugs that are not ASCII;
 /// 4. each of them with and without a slash in front and behind.
 ///
-/// An empty text means itself alone.
+/// An empty text stands only for itself.
+///
+/// ```
+/// # use models::site_path::slug_spellings;
+/// assert_eq!(slug_spellings("hello"), ["hello", "/hello", "hello/", "/hello/"]);
+/// ```
 pub fn slug_spellings(text: &str) -> Vec<String> {
     let mut spellings = Spellings::default();
-    if text.trim_matches('/').is_empty() || text.len() > LONGEST_RESPELLED {
+    if text.trim_matches('/').is_empty() || text.len() > MAX_RESPELLED_BYTES {
         spellings.add(text.to_owned());
         return spellings.0;
     }
@@ -102,7 +113,7 @@ pub fn slug_spellings(text: &str) -> Vec<String> {
     spellings.0
 }
 
-/// Different texts in the order in which they were added.
+/// Distinct texts in the order in which they were added.
 #[derive(Default)]
 struct Spellings(Vec<String>);
 
@@ -113,7 +124,7 @@ impl Spellings {
         }
     }
 
-    /// Adds what is made of each text that is there.
+    /// Adds the texts that a function returns for each of the present ones.
     fn extend(&mut self, make: impl Fn(&str) -> Vec<String>) {
         for text in self.0.clone() {
             make(&text).into_iter().for_each(|made| self.add(made));
@@ -121,14 +132,14 @@ impl Spellings {
     }
 }
 
-/// Decodes once. An escape that is none stays as it is; `None` where nothing changes or the result
-/// is no UTF-8.
+/// Percent-decodes a text once. Invalid escapes stay as they are. Returns `None` if nothing changes or
+/// the result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     (decoded != text).then(|| decoded.into_owned())
 }
 
-/// Writes the digits of escapes in lower case. Other capitals stay: they mean something.
+/// Writes the digits of escapes in lower case. Other capitals stay: slugs are case-sensitive.
 fn lower_escapes(encoded: &str) -> String {
     let mut digits = 0_u8;
     let lower = encoded.chars().map(|character| {

@@ -1,4 +1,4 @@
-//! Slugs: the part of an address that names one thing.
+//! Slugs: the part of a URL that identifies a section or an item of content.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use crate::{
     text::is_invisible,
 };
 
-/// The part of an address that names a section or an item of content: lower-case letters, digits
-/// and single `-` between them.
+/// The part of a URL that identifies a section or an item of content: lower-case letters, digits and
+/// single hyphens between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Slug(String);
@@ -28,14 +28,14 @@ schema!(Slug, text("^[a-z0-9]+(-[a-z0-9]+)*$", Slug::MAX_LENGTH).examples(["firs
 pub struct InvalidSlug;
 
 impl Slug {
-    /// The most characters of a slug that is given or made, its number included: as many as a title
-    /// has. One that was stored by an earlier version may be longer.
+    /// Maximum number of characters, as many as a title has. It includes the number of a slug. A stored
+    /// slug of an earlier version may be longer.
     pub const MAX_LENGTH: usize = 200;
 
-    /// The most characters that a number adds: a hyphen and the digits of [`u64::MAX`].
+    /// Maximum number of characters that a number adds: a hyphen and the digits of [`u64::MAX`].
     const NUMBER_MAX_LENGTH: usize = 21;
 
-    /// Makes a slug from a title. Returns `None` if no character of the title can stand in one.
+    /// Makes a slug from a title. Returns `None` if no character of the title can be part of one.
     ///
     /// Lower-cases, turns white space into `-`, writes other scripts in Latin letters, drops
     /// everything else outside `[a-z0-9-]`, folds repeated `-` and trims them from both ends. A
@@ -88,7 +88,7 @@ impl Slug {
         format!("^{}", cut(&self.0, shortest))
     }
 
-    /// The slug as text.
+    /// Returns the slug as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,7 +104,7 @@ fn push(slug: &mut String, character: char) {
         _ if character.is_ascii() || is_invisible(character) => {}
         _ => {
             let latin = deunicode_char(character).unwrap_or_default();
-            // A sign that stands for a word, such as an ideograph or an emoji.
+            // The character stands for a word, as an ideograph or an emoji does.
             if latin.ends_with(' ') {
                 push_hyphen(slug);
             }
@@ -113,15 +113,14 @@ fn push(slug: &mut String, character: char) {
     }
 }
 
-/// Adds a hyphen. It separates: never the first character and never beside another one.
+/// Adds a hyphen, unless it would be the first character or follow another hyphen.
 fn push_hyphen(slug: &mut String) {
     if !slug.is_empty() && !slug.ends_with('-') {
         slug.push('-');
     }
 }
 
-/// Returns the beginning of a slug that has at most so many characters: whole words, unless that
-/// would leave less than half.
+/// Cuts a slug to a maximum length: after a whole word, unless that would leave less than half.
 fn cut(slug: &str, length: usize) -> &str {
     if slug.len() <= length {
         return slug;

@@ -1,17 +1,17 @@
-//! Users: who may change what.
+//! Users and their rights.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a user may do.
+/// The rights of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything.
+    /// The user may do everything.
     Admin,
-    /// Write content, and change what is theirs.
+    /// The user may write content and change their own.
     Author,
 }
 
@@ -24,16 +24,16 @@ impl fmt::Display for Role {
     }
 }
 
-/// A user as the services tell each other.
+/// A user in the communication between services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct User {
-    /// The user's id. Text, as that of content: an existing database may hold odd ones.
+    /// The id of the user. It is any text: an existing database may have other ids than `ObjectId`s.
     pub id: String,
-    /// The address that identity providers know the user by.
+    /// The e-mail address that identity providers have for the user.
     pub email: String,
-    /// The name to show.
+    /// The display name.
     #[schema(required = true)]
     pub name: Option<String>,
-    /// What the user may do.
+    /// The rights of the user.
     pub role: Role,
 }

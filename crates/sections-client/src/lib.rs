@@ -1,7 +1,7 @@
 //! A typed client of sections-service.
 //!
-//! It tells apart what its callers must treat differently: a section that does not exist, a
-//! service that is away for a moment, and an address at which something else answers.
+//! It distinguishes the failures that callers treat differently: a section that does not exist, a
+//! service that cannot be reached for a moment, and a server that is no sections-service.
 
 use std::time::Duration;
 
@@ -12,18 +12,17 @@ use serde::de::DeserializeOwned;
 use service_kit::{runtime::settings::url::HttpUrl, web::http_client};
 use tracing::Instrument;
 
-/// How long the service may be silent. It answers from memory; one that takes longer is in
-/// trouble.
+/// Maximum time between two reads. The service answers from memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long one attempt may take as a whole.
+/// Maximum duration of an attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first pause before another attempt; the next ones are twice as long, all jittered.
+/// The pause before the second attempt. Each further pause is twice as long; all have jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many further attempts a call makes. Whoever can wait longer repeats the call.
-const FURTHER_ATTEMPTS: usize = 2;
+/// Maximum number of retries of a call. Callers that can wait longer repeat the call.
+const MAX_RETRIES: usize = 2;
 
 /// A client of sections-service. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -32,67 +31,67 @@ pub struct SectionsClient {
     base: HttpUrl,
 }
 
-/// Why sections-service could not be asked.
+/// A call of sections-service has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing answers, or not in time.
+    /// No response has arrived in time.
     #[error("sections-service at {base} does not answer")]
     Unreachable {
         /// The configured address.
         base: HttpUrl,
-        /// What happened.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// It answers that it cannot serve now.
+    /// The service has answered that it is unavailable.
     #[error("sections-service at {base} answers {status}: {detail}")]
     Unavailable {
         /// The configured address.
         base: HttpUrl,
-        /// The status of its answer.
+        /// The HTTP status.
         status: StatusCode,
-        /// What it says.
+        /// The detail of the error.
         detail: String,
     },
-    /// Something else answers at its address.
-    #[error("what answers at {base} is no sections-service ({reason}): check `sections.url`")]
+    /// Another server answers at the address.
+    #[error("the server at {base} is no sections-service ({reason}): check `sections.url`")]
     NotSectionsService {
         /// The configured address.
         base: HttpUrl,
-        /// How one can tell.
+        /// The unexpected property of the response.
         reason: String,
     },
 }
 
 impl Error {
-    /// Whether the next attempt can succeed without anybody changing anything.
+    /// Returns `true` if a further attempt may succeed without a change of the configuration.
     fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. })
     }
 }
 
 impl SectionsClient {
-    /// A client for the service at this address.
+    /// Creates a client of the service at this address.
     pub fn new(base: HttpUrl) -> reqwest::Result<Self> {
         Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base })
     }
 
-    /// The public section with this slug.
+    /// Returns the public section with this slug.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Section>, Error> {
         if matches!(slug, "." | "..") {
-            // An address cannot have such a segment; `url` would leave it out.
+            // A URL cannot have such a segment; `url` would omit it.
             return Ok(None);
         }
         self.get(&["sections", "slug", slug], &[]).await
     }
 
-    /// All sections, published, deleted or neither.
+    /// Returns all sections. Drafts and deleted ones are among them.
     pub async fn entries(&self) -> Result<Vec<SectionEntry>, Error> {
         let entries = self.get(&["internal", "sections"], &[]).await?;
         entries.ok_or_else(|| self.not_sections_service("no such route".to_owned()))
     }
 
-    /// What stands at a path of the site, such as `/blog/first-light`; none where the public sees
-    /// nothing there.
+    /// Resolves a path of the site, such as `/blog/first-light`. Returns `None` if no public section is
+    /// there.
     pub async fn resolve(&self, path: &str) -> Result<Option<PathResolution>, Error> {
         self.get(&["internal", "resolve"], &[("path", path)]).await
     }
@@ -104,7 +103,7 @@ impl SectionsClient {
     ) -> Result<Option<T>, Error> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
-            .with_max_times(FURTHER_ATTEMPTS)
+            .with_max_times(MAX_RETRIES)
             .with_jitter();
         (|| self.attempt(path, query)).retry(pauses).when(Error::is_transient).await
     }
@@ -115,7 +114,7 @@ impl SectionsClient {
         query: &[(&str, &str)],
     ) -> Result<Option<T>, Error> {
         let mut url: Url = self.base.url().clone();
-        // Each part is one segment, whatever characters it has.
+        // Each part is one segment: its slashes are encoded.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -133,7 +132,7 @@ impl SectionsClient {
         async {
             let unreachable = |source: reqwest::Error| Error::Unreachable {
                 base: self.base.clone(),
-                // The address is in the message already.
+                // The message has the address already.
                 source: source.without_url(),
             };
             let request = self.http.get(url).headers(headers).timeout(ATTEMPT_TIMEOUT);
@@ -146,8 +145,8 @@ impl SectionsClient {
         .await
     }
 
-    /// Only an answer that has the shape of sections-service's is believed: a stranger's 404 must
-    /// not be taken for "no such section".
+    /// Reads a response. The 404 of another server is not taken for a section that does not exist: only
+    /// the errors of sections-service have a code.
     fn read<T: DeserializeOwned>(
         &self,
         status: StatusCode,
@@ -165,7 +164,7 @@ impl SectionsClient {
             }
             Ok(problem) => Err(self.not_sections_service(problem.detail)),
             Err(_) if status.is_server_error() => {
-                let detail = "no explanation".to_owned();
+                let detail = "without a detail".to_owned();
                 Err(Error::Unavailable { base: self.base.clone(), status, detail })
             }
             Err(_) => Err(self.not_sections_service(format!("it answers {status}"))),

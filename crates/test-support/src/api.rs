@@ -1,4 +1,4 @@
-//! Requests of every method, and what is answered to them.
+//! Requests to a service and their responses.
 
 use std::time::Duration;
 
@@ -7,37 +7,37 @@ use serde_json::{Value, json};
 
 use crate::TOKEN;
 
-/// How long an answer may take: longer than anything may that answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum wait for a response, longer than any service may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An answer of a service.
+/// The response of a service.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body; as text where it is no JSON.
+    /// The body; a text if it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// A header; empty where it is not there.
+    /// Returns a header, or `""` if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The id of what is answered.
+    /// Returns the id in the body.
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no id: {self:?}")).to_owned()
     }
 
-    /// Status and code.
+    /// Returns the status and the error code.
     pub fn code(&self) -> (u16, &str) {
         (self.status, self.body["code"].as_str().unwrap_or_default())
     }
 
-    /// Status and body, without what differs from run to run.
+    /// Returns the status and body without the parts that differ between runs, for a snapshot.
     pub fn shown(&self) -> Value {
         let mut body = self.body.clone();
         if let Some(trace) = body.get_mut("trace_id") {
@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// Somebody who calls a service, with a token or without.
+/// A client of a service, with a token or without.
 #[derive(Debug, Clone)]
 pub struct Api {
     /// The address of the service.
@@ -58,19 +58,19 @@ pub struct Api {
 }
 
 impl Api {
-    /// Somebody with the token of the tests.
+    /// Creates a client with the token of the tests.
     pub fn new(url: impl Into<String>) -> Self {
-        let client = service_kit::web::http_client::service_client(PATIENCE).unwrap();
+        let client = service_kit::web::http_client::service_client(TIMEOUT).unwrap();
         Self { url: url.into(), client, token: Some(TOKEN) }
     }
 
-    /// Somebody with another token, or with none.
+    /// Sets another token, or none.
     pub fn sent_by(mut self, token: Option<&'static str>) -> Self {
         self.token = token;
         self
     }
 
-    /// Sends a request with these headers; a body is said to be JSON unless they say otherwise.
+    /// Sends a request with these headers. The media type of a body is JSON unless they have another.
     pub async fn send(
         &self,
         method: &str,
@@ -100,13 +100,13 @@ impl Api {
         Answer { status, headers, body }
     }
 
-    /// Sends a body, or none where it is null.
+    /// Sends a request with a JSON body, or with none if it is null.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = (!body.is_null()).then(|| body.to_string());
         self.send(method, path, &[], body).await
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], None).await
     }

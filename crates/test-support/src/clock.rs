@@ -1,9 +1,9 @@
-//! A wrong clock for a program that a test starts.
+//! Wrong clocks for programs that tests start.
 
 const LIBRARY: &str = concat!(env!("OUT_DIR"), "/skewed_clock.so");
 
-/// The environment of a program whose wall clock is to be off by so many seconds, ahead if they are
-/// positive. Its clocks for durations are right. Programs that it starts inherit the wrong clock.
+/// Returns the environment of a program whose wall clock is to be off by these seconds, ahead if they
+/// are positive. Its monotonic clocks are right. Programs that it starts inherit the wrong clock.
 pub fn skewed_clock(seconds: i64) -> [(&'static str, String); 2] {
     [("LD_PRELOAD", LIBRARY.to_owned()), ("SKEWED_CLOCK_SECONDS", seconds.to_string())]
 }

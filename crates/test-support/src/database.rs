@@ -1,4 +1,4 @@
-//! A real MongoDB for all tests of a process, and a database for each of them.
+//! A real MongoDB for the tests of a process, and a database for each of them.
 
 use std::{sync::OnceLock, thread};
 
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::{Link, eventually};
 
-/// The connection string of the MongoDB that all tests of this process share.
+/// Returns the connection string of the MongoDB that all tests of this process share.
 pub fn mongodb_uri() -> &'static str {
     static URI: OnceLock<String> = OnceLock::new();
     URI.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
-        // On a thread of its own, since each test has a runtime that ends with it. The server
-        // ends with the process.
+        // The server outlives the runtimes of the tests: it runs on a thread of its own until the
+        // process ends.
         thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
                 async {
@@ -38,14 +38,14 @@ pub fn mongodb_uri() -> &'static str {
     })
 }
 
-/// A database of its own for a test, dropped at its end.
+/// A database for one test, dropped at its end.
 pub struct TestDatabase {
     connection: Connection,
     name: String,
 }
 
 impl TestDatabase {
-    /// An empty database.
+    /// Creates an empty database.
     pub async fn new() -> Self {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let uri = tokio::task::spawn_blocking(mongodb_uri).await.unwrap();
@@ -53,27 +53,27 @@ impl TestDatabase {
         Self { connection, name }
     }
 
-    /// Its name.
+    /// Returns the name of the database.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A connection to it.
+    /// Returns a connection to the database.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// The database itself.
+    /// Returns the database.
     pub fn database(&self) -> &Database {
         self.connection.database()
     }
 
-    /// One of its collections.
+    /// Returns a collection of the database.
     pub fn collection(&self, name: &str) -> Collection<Document> {
         self.database().collection(name)
     }
 
-    /// A connection to its MongoDB that can be cut.
+    /// Returns a link to MongoDB that can be cut.
     pub async fn link(&self) -> Link {
         let options = ClientOptions::parse(mongodb_uri()).await.unwrap();
         Link::to(options.hosts[0].to_string()).await
@@ -84,14 +84,14 @@ impl TestDatabase {
         self.collection(collection).insert_many(documents).await.unwrap();
     }
 
-    /// The only document that matches.
+    /// Returns the only document that matches the filter.
     pub async fn one(&self, collection: &str, filter: Document) -> Document {
         let collection = self.collection(collection);
         assert_eq!(collection.count_documents(filter.clone()).await.unwrap(), 1, "{filter}");
         collection.find_one(filter).await.unwrap().unwrap()
     }
 
-    /// How many documents match.
+    /// Returns the number of documents that match the filter.
     pub async fn count(&self, collection: &str, filter: Document) -> u64 {
         self.collection(collection).count_documents(filter).await.unwrap()
     }
@@ -110,7 +110,7 @@ impl TestDatabase {
         .await;
     }
 
-    /// The server's hash over every document of every collection.
+    /// Returns the hash that the server computes over all documents of all collections.
     pub async fn hash(&self) -> String {
         let answer = self.database().run_command(doc! { "dbHash": 1 }).await.unwrap();
         answer.get_document("collections").unwrap().to_string()
@@ -127,7 +127,7 @@ impl Drop for TestDatabase {
                 connection.database().drop().await
             })
         });
-        // A test that failed for another reason should say that one.
+        // The panic of a failed test is not replaced by another one.
         if !thread::panicking() {
             dropped.join().unwrap().unwrap();
         }

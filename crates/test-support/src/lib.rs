@@ -1,5 +1,5 @@
-//! What the tests of all crates share: a real MongoDB, a database a test, the services on real
-//! ports, and faults: a cut connection, a wrong clock, a service that is not well.
+//! Support for the tests of all crates: a real MongoDB, a database for each test, the services on real
+//! ports, and faults such as a cut connection, a wrong clock or a failing service.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
@@ -21,11 +21,11 @@ pub use unreliable::{Fault, Unreliable};
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take. Generous, since machines that test are busy; a condition that
-/// holds earlier is noticed earlier.
+/// Maximum wait for a condition. It is long because machines that run tests are busy; a test continues
+/// as soon as the condition holds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for a condition, and fails the test when it does not come to hold.
+/// Waits for a condition. Fails the test if it does not hold in time.
 pub async fn eventually<F, R>(what: &str, mut condition: F)
 where
     F: FnMut() -> R,
@@ -33,7 +33,7 @@ where
 {
     let began = Instant::now();
     while !condition().await {
-        assert!(began.elapsed() < DEADLINE, "it never came to hold that {what}");
+        assert!(began.elapsed() < DEADLINE, "this has not become true: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

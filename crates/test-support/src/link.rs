@@ -1,4 +1,4 @@
-//! A connection that a test can cut: a TCP proxy on a port of its own.
+//! Connections that a test can cut, through a TCP proxy on a port of its own.
 
 use std::{io, net::Ipv4Addr};
 
@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-/// What a client reaches a server through. It runs on the runtime of the test, until it is dropped.
+/// A TCP proxy between a client and a server. It runs on the runtime of the test until it is dropped.
 pub struct Link {
     port: u16,
     state: watch::Sender<State>,
@@ -24,7 +24,7 @@ struct State {
 }
 
 impl Link {
-    /// A link to an address, such as `127.0.0.1:27017`.
+    /// Starts a link to an address, such as `127.0.0.1:27017`.
     pub async fn to(address: impl Into<String>) -> Self {
         let address = address.into();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -34,29 +34,29 @@ impl Link {
         Self { port, state }
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns the port of the link on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The connection string of a MongoDB at the other end, for a client that is to reach it through
-    /// this link alone: it does not look for the other members of its replica set.
+    /// Returns the connection string of a MongoDB at the other end. A client with it connects through
+    /// this link only, and not to the members of the replica set.
     pub fn mongodb_uri(&self) -> String {
         format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)
     }
 
-    /// From now on nothing passes in either direction. Connections stay open, and new ones are
-    /// accepted, as neither side hears of a cable that is cut.
+    /// Stops all traffic in both directions. Connections stay open and new ones are accepted, as with a
+    /// cable that is cut.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.is_cut = true);
     }
 
-    /// Everything passes again, beginning with what was held back.
+    /// Resumes the traffic, beginning with the bytes that were held back.
     pub fn restore(&self) {
         self.state.send_modify(|state| state.is_cut = false);
     }
 
-    /// Breaks off all connections, with a reset on both sides. New ones are possible.
+    /// Resets all connections on both sides. New ones are possible.
     pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
@@ -67,15 +67,15 @@ async fn accept(listener: TcpListener, address: String, mut state: watch::Receiv
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                tokio::spawn(carry(client, address.clone(), state.clone()));
+                tokio::spawn(copy_both_ways(client, address.clone(), state.clone()));
             }
             _ = until(&mut state, |_| false) => return,
         }
     }
 }
 
-/// Carries what two sides say to each other. When one breaks off, so does this.
-async fn carry(
+/// Copies the bytes between two sides until one of them closes the connection.
+async fn copy_both_ways(
     mut client: TcpStream,
     address: String,
     mut state: watch::Receiver<State>,
@@ -86,7 +86,7 @@ async fn carry(
     tokio::pin!(reset);
 
     let mut server = tokio::select! {
-        server = reach(&address, to_server.clone()) => server?,
+        server = connect_to_server(&address, to_server.clone()) => server?,
         _ = &mut reset => return client.set_zero_linger(),
     };
     let (from_client, into_client) = client.split();
@@ -94,8 +94,8 @@ async fn carry(
     tokio::select! {
         ended = async {
             tokio::try_join!(
-                pass(from_client, into_server, to_server),
-                pass(from_server, into_client, to_client),
+                copy(from_client, into_server, to_server),
+                copy(from_server, into_client, to_client),
             )
         } => ended.map(|_| ()),
         _ = reset => {
@@ -105,12 +105,15 @@ async fn carry(
     }
 }
 
-async fn reach(address: &str, mut state: watch::Receiver<State>) -> io::Result<TcpStream> {
+async fn connect_to_server(
+    address: &str,
+    mut state: watch::Receiver<State>,
+) -> io::Result<TcpStream> {
     until(&mut state, |state| !state.is_cut).await?;
     TcpStream::connect(address).await
 }
 
-async fn pass(
+async fn copy(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
@@ -124,7 +127,7 @@ async fn pass(
         while !held.is_empty() {
             until(&mut state, |state| !state.is_cut).await?;
             to.writable().await?;
-            // `cut` waits for what is borrowed here, so nothing passes any more when it returns.
+            // `cut` waits for the end of this borrow, so that no byte is written after it returns.
             let state = state.borrow();
             if state.is_cut {
                 continue;
@@ -136,7 +139,7 @@ async fn pass(
             }
         }
     }
-    // The end of what one side says is held back as well.
+    // The end of the stream is held back as well.
     until(&mut state, |state| !state.is_cut).await?;
     to.shutdown().await
 }
@@ -163,10 +166,10 @@ mod tests {
     use super::*;
     use crate::{DEADLINE, TestDatabase};
 
-    /// On the loopback, what passes at all is there much sooner.
+    /// Wait for bytes that must not arrive. On the loopback, others arrive much sooner.
     const SILENCE: Duration = Duration::from_millis(200);
 
-    /// A link to a server that says again what it hears.
+    /// Starts a link to an echo server.
     async fn link_to_echo() -> Link {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -186,54 +189,54 @@ mod tests {
         TcpStream::connect((Ipv4Addr::LOCALHOST, link.port())).await.unwrap()
     }
 
-    async fn say(stream: &mut TcpStream, word: &str) {
+    async fn send(stream: &mut TcpStream, word: &str) {
         stream.write_all(word.as_bytes()).await.unwrap();
     }
 
-    async fn assert_hears(stream: &mut TcpStream, word: &str) {
-        let mut heard = vec![0; word.len()];
-        timeout(DEADLINE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
-        assert_eq!(String::from_utf8(heard).unwrap(), word);
+    async fn assert_receives(stream: &mut TcpStream, word: &str) {
+        let mut received = vec![0; word.len()];
+        timeout(DEADLINE, stream.read_exact(&mut received)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(received).unwrap(), word);
     }
 
-    async fn assert_hears_nothing(stream: &mut TcpStream) {
-        let heard = timeout(SILENCE, stream.peek(&mut [0])).await;
-        assert!(heard.is_err(), "{heard:?}");
+    async fn assert_receives_nothing(stream: &mut TcpStream) {
+        let received = timeout(SILENCE, stream.peek(&mut [0])).await;
+        assert!(received.is_err(), "{received:?}");
     }
 
     #[tokio::test]
     async fn a_cut_link_is_silent_and_delivers_everything_once_restored() {
         let link = link_to_echo().await;
         let mut old = connect(&link).await;
-        say(&mut old, "before").await;
-        assert_hears(&mut old, "before").await;
+        send(&mut old, "before").await;
+        assert_receives(&mut old, "before").await;
 
         link.cut();
         let mut new = connect(&link).await;
-        say(&mut old, "held").await;
-        say(&mut new, "new").await;
-        assert_hears_nothing(&mut old).await;
-        assert_hears_nothing(&mut new).await;
+        send(&mut old, "held").await;
+        send(&mut new, "new").await;
+        assert_receives_nothing(&mut old).await;
+        assert_receives_nothing(&mut new).await;
 
         link.restore();
-        assert_hears(&mut old, "held").await;
-        assert_hears(&mut new, "new").await;
+        assert_receives(&mut old, "held").await;
+        assert_receives(&mut new, "new").await;
     }
 
     #[tokio::test]
-    async fn a_reset_breaks_off_what_is_connected_and_nothing_else() {
+    async fn a_reset_ends_the_open_connections_and_no_later_one() {
         let link = link_to_echo().await;
         let mut old = connect(&link).await;
-        say(&mut old, "before").await;
-        assert_hears(&mut old, "before").await;
+        send(&mut old, "before").await;
+        assert_receives(&mut old, "before").await;
 
         link.reset();
         let error = timeout(DEADLINE, old.read_u8()).await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 
         let mut new = connect(&link).await;
-        say(&mut new, "after").await;
-        assert_hears(&mut new, "after").await;
+        send(&mut new, "after").await;
+        assert_receives(&mut new, "after").await;
     }
 
     #[tokio::test]
@@ -241,16 +244,16 @@ mod tests {
         let link = link_to_echo().await;
         let mut stream = connect(&link).await;
 
-        say(&mut stream, "last words").await;
+        send(&mut stream, "last words").await;
         stream.shutdown().await.unwrap();
 
-        let mut heard = String::new();
-        timeout(DEADLINE, stream.read_to_string(&mut heard)).await.unwrap().unwrap();
-        assert_eq!(heard, "last words");
+        let mut received = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut received)).await.unwrap().unwrap();
+        assert_eq!(received, "last words");
     }
 
     #[tokio::test]
-    async fn a_client_of_mongodb_that_is_cut_off_goes_on_once_the_link_is_restored() {
+    async fn a_cut_off_client_of_mongodb_continues_after_the_link_is_restored() {
         let database = TestDatabase::new().await;
         let link = database.link().await;
         let client = Client::with_uri_str(link.mongodb_uri()).await.unwrap();
@@ -264,7 +267,7 @@ mod tests {
             stories.insert_one(doc! { "_id": 2 }).session(&mut session).await?;
             session.commit_transaction().await
         });
-        assert!(timeout(SILENCE, &mut transaction).await.is_err(), "it is not cut off");
+        assert!(timeout(SILENCE, &mut transaction).await.is_err(), "the client is not cut off");
         assert_eq!(database.count("stories", doc! {}).await, 1);
 
         link.restore();

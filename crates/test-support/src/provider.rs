@@ -1,17 +1,17 @@
-//! An identity provider that believes everybody.
+//! An identity provider that accepts every token.
 
 use std::collections::HashMap;
 
 use actix_web::{App, HttpServer, web};
 use serde_json::{Value, json};
 
-/// Takes every token for the name of somebody, whose address is that name at `example.org`.
+/// An identity provider for which the token `ann` is that of the user `ann@example.org`.
 pub struct Provider {
     url: String,
 }
 
 impl Provider {
-    /// A provider on a port of its own.
+    /// Starts a provider on a free port.
     pub fn start() -> Self {
         async fn tokeninfo(query: web::Query<HashMap<String, String>>) -> web::Json<Value> {
             let name = &query["access_token"];
@@ -28,7 +28,7 @@ impl Provider {
         Self { url }
     }
 
-    /// What a service needs to ask it.
+    /// Returns the settings of a service that uses the provider.
     pub fn settings(&self) -> [(&str, &str); 3] {
         [
             ("auth.mode", "google"),

@@ -1,4 +1,4 @@
-//! The services, in the process of the test, on real ports.
+//! The services in the process of the test, on real ports.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -18,8 +18,8 @@ use crate::{TestDatabase, eventually, mongodb_uri};
 /// The token that the services of tests accept.
 pub const TOKEN: &str = "test-token";
 
-/// Settings for a service of a test: a free port, the test's database, the test's token, and
-/// what else is given as keys with dots and values.
+/// Returns the settings of a service in a test: a free port, the database and the token of the test,
+/// and others that are given as dotted keys with values.
 pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
     start_telemetry();
     let defaults = [
@@ -27,7 +27,7 @@ pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
         ("mongodb.uri", mongodb_uri()),
         ("mongodb.database", database.name()),
         ("auth.static_token", TOKEN),
-        // Nobody else is to be left time to.
+        // No other operation needs room.
         ("migrations.throttle", "off"),
     ];
     let environment: HashMap<_, _> = defaults
@@ -41,16 +41,16 @@ pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
     Settings::load(0, &Sources { environment, ..Sources::default() }).unwrap()
 }
 
-/// As a service's process has it, so that answers carry trace ids; quiet unless `RUST_LOG` says
-/// otherwise.
+/// Starts telemetry as the process of a service does, so that errors have trace ids. It logs nothing
+/// unless `RUST_LOG` is set.
 fn start_telemetry() {
     static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
     TELEMETRY.get_or_init(|| Telemetry::start("test", "off").unwrap());
 }
 
-/// A running service. Stopped at the end of the test.
+/// A running service. It is stopped at the end of the test.
 pub struct Service {
-    /// Its address, such as `http://127.0.0.1:40000`.
+    /// The address of the service, such as `http://127.0.0.1:40000`.
     pub url: String,
     statuses: watch::Receiver<Vec<Status>>,
     shutdown: CancellationToken,
@@ -58,12 +58,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// sections-service with these settings.
+    /// Starts sections-service with these settings.
     pub async fn sections(settings: &Settings) -> Self {
         Self::start(sections_service::bind(settings).await.unwrap())
     }
 
-    /// content-service with these settings.
+    /// Starts content-service with these settings.
     pub async fn content(settings: &Settings) -> Self {
         Self::start(content_service::bind(settings).await.unwrap())
     }
@@ -75,21 +75,21 @@ impl Service {
         Self { url, statuses, shutdown, task }
     }
 
-    /// Both services on one database, migrated.
+    /// Starts both services on one database and waits for their migrations.
     pub async fn both(database: &TestDatabase) -> (Self, Self) {
         Self::both_with(database, &[]).await
     }
 
-    /// Both services on one database, migrated, with these settings.
+    /// Starts both services with these settings on one database and waits for their migrations.
     pub async fn both_with(database: &TestDatabase, others: &[(&str, &str)]) -> (Self, Self) {
         let of_sections = settings(database, others);
-        // Each asks the other: the first one hears later where the second one is.
-        let (tell, content_url) = watch::channel(of_sections.content.url.clone());
+        // Each service calls the other: the first one gets the address of the second one later.
+        let (content_url_sender, content_url) = watch::channel(of_sections.content.url.clone());
         let sections = sections_service::bind_beside(&of_sections, content_url).await.unwrap();
         let sections = Self::start(sections);
         let others = [others, &[("sections.url", &sections.url)]].concat();
         let content = content_service::bind(&settings(database, &others)).await.unwrap();
-        tell.send_replace(content.address().into());
+        content_url_sender.send_replace(content.address().into());
         let content = Self::start(content);
         sections.migrated().await;
         content.migrated().await;
@@ -97,32 +97,32 @@ impl Service {
         (sections, content)
     }
 
-    /// Waits until nothing is left to migrate.
+    /// Waits until all migrations are applied.
     pub async fn migrated(&self) {
         let mut statuses = self.statuses.clone();
         let settled = statuses.wait_for(|all| all.iter().all(|status| status.is_settled));
         let settled = tokio::time::timeout(crate::DEADLINE, settled).await;
         if settled.is_err() {
-            panic!("the migrations do not come to an end: {:#?}", self.statuses());
+            panic!("the migrations are not applied in time: {:#?}", self.statuses());
         }
     }
 
-    /// Where the migrations stand.
+    /// Returns the statuses of the migrations.
     pub fn statuses(&self) -> Vec<Status> {
         self.statuses.borrow().clone()
     }
 
-    /// Waits for a state of the migrations.
+    /// Waits until the statuses of the migrations fulfil a condition.
     pub async fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Status]) -> bool) {
         eventually(what, || std::future::ready(condition(&self.statuses.borrow()))).await;
     }
 
-    /// Asks for a path without a token.
+    /// Sends a GET request without a token.
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         get(&format!("{}{path}", self.url), None).await
     }
 
-    /// Asks for a path with the token.
+    /// Sends a GET request with the token.
     pub async fn get_as_editor(&self, path: &str) -> (StatusCode, Value) {
         get(&format!("{}{path}", self.url), Some(TOKEN)).await
     }
@@ -134,7 +134,7 @@ impl Service {
     }
 }
 
-/// Status and body of an answer.
+/// Sends a GET request and returns the status and body of the response.
 pub async fn get(url: &str, token: Option<&str>) -> (StatusCode, Value) {
     let client =
         service_kit::web::http_client::service_client(std::time::Duration::from_secs(30)).unwrap();

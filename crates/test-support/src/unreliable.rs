@@ -1,4 +1,4 @@
-//! What stands at the address of sections-service and is not always well.
+//! A proxy of sections-service that fails on request.
 
 use std::sync::{
     Arc,
@@ -12,38 +12,38 @@ use tokio::{
 
 use crate::get;
 
-/// How something at the address of sections-service behaves while it is not well.
+/// The fault of an unreliable proxy.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// It answers this status and body.
+    /// It answers with this status and body.
     Answers(&'static str, &'static str),
-    /// It dies in the middle of an answer.
+    /// It closes the connection in the middle of a response.
     IsCut,
-    /// It takes requests and says nothing.
+    /// It accepts requests and sends no response.
     IsSilent,
 }
 
-/// Stands at an address of its own and passes requests on to sections-service when it is well.
+/// A proxy of sections-service that has a fault until it is healed.
 pub struct Unreliable {
-    /// Its address.
+    /// The address of the proxy.
     pub url: String,
-    is_well: Arc<AtomicBool>,
+    is_healed: Arc<AtomicBool>,
     faults: Arc<AtomicUsize>,
 }
 
 impl Unreliable {
-    /// Answers the first requests well and is at fault from then on.
+    /// Starts a proxy that forwards the first requests and has a fault from then on.
     pub async fn after(well: usize, fault: Fault, sections_url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (is_well, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let this = Self { url, is_well: is_well.clone(), faults: faults.clone() };
+        let (is_healed, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let this = Self { url, is_healed: is_healed.clone(), faults: faults.clone() };
         let sections_url = sections_url.to_owned();
         tokio::spawn(async move {
             let mut answered = 0;
             while let Ok((connection, _)) = listener.accept().await {
                 answered += 1;
-                let fault = (answered > well && !is_well.load(Ordering::SeqCst)).then_some(fault);
+                let fault = (answered > well && !is_healed.load(Ordering::SeqCst)).then_some(fault);
                 if fault.is_some() {
                     faults.fetch_add(1, Ordering::SeqCst);
                 }
@@ -53,23 +53,23 @@ impl Unreliable {
         this
     }
 
-    /// At fault from the first request.
+    /// Starts a proxy that has a fault from the first request on.
     pub async fn start(fault: Fault, sections_url: &str) -> Self {
         Self::after(0, fault, sections_url).await
     }
 
-    /// How many requests were not answered well.
+    /// Returns the number of requests that met the fault.
     pub fn faults(&self) -> usize {
         self.faults.load(Ordering::SeqCst)
     }
 
-    /// From now on every request is passed on.
+    /// Ends the fault: every further request is forwarded.
     pub fn heal(&self) {
-        self.is_well.store(true, Ordering::SeqCst);
+        self.is_healed.store(true, Ordering::SeqCst);
     }
 }
 
-/// One request on a connection.
+/// Answers one request on a connection.
 async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -95,6 +95,6 @@ async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: S
     let length = body.len();
     let head =
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    // Who asked may have left.
+    // The client may have closed the connection.
     let _ = connection.write_all(format!("{head}{body}").as_bytes()).await;
 }

@@ -1,5 +1,4 @@
-//! What sections-service asks of content-service: whether content still belongs to a section, and
-//! who has an e-mail address.
+//! The client of content-service: counts of the content of sections, and look-ups of users.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,44 +17,42 @@ use service_kit::{
 use tokio::sync::watch;
 use tracing::Instrument;
 
-/// How long content-service may be silent. Counting takes it milliseconds.
+/// Maximum time between two reads from content-service. It counts within milliseconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The largest answer that is read: the counts of [`SECTIONS_A_REQUEST`] sections are far below.
-const LARGEST_ANSWER: usize = 64 * 1024;
+/// Maximum size of a response. The counts of [`MAX_SECTIONS_PER_REQUEST`] sections are far smaller.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// How many sections are asked for at once, so that the address stays below the 8 KiB that servers
-/// take.
-const SECTIONS_A_REQUEST: usize = 200;
+/// Maximum number of sections in a request, so that its URL stays below the usual limit of 8 KiB.
+const MAX_SECTIONS_PER_REQUEST: usize = 200;
 
-/// When to try again after content-service did not answer.
+/// Delay before a caller should try again after content-service did not answer.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// A client of content-service.
 #[derive(Debug, Clone)]
 pub(crate) struct ContentClient {
     http: Client,
-    /// It may become known later: the services of one process need each other's.
+    /// The address may become known later: two services in one process need each other's.
     address: watch::Receiver<HttpUrl>,
 }
 
-/// Why content-service could not be asked.
+/// A call of content-service has failed.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
     #[error("content-service at {base} does not answer")]
     Unreachable { base: HttpUrl, source: reqwest::Error },
     #[error("content-service at {base} answers {status}")]
     Refused { base: HttpUrl, status: StatusCode },
-    #[error("what answers at {base} is no content-service")]
+    #[error("the server at {base} is no content-service")]
     Unreadable { base: HttpUrl, source: ReadJsonError },
-    #[error("content-service says nothing about section {0}")]
-    Uncounted(ObjectId),
+    #[error("content-service answers no count for section {0}")]
+    MissingCount(ObjectId),
 }
 
 impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
-        let detail = "content-service, which has to be asked for this, does not answer. Nothing was \
-                      changed.";
+        let detail = "content-service is needed for this and does not answer. Nothing was changed.";
         Self::new(ErrorCode::UpstreamUnavailable, detail)
             .retry_after_seconds(RETRY_AFTER_SECONDS)
             .because(error)
@@ -67,21 +64,21 @@ impl ContentClient {
         Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, address })
     }
 
-    /// How many items belong to each of these sections; those with none are left out.
+    /// Returns the number of items of each of these sections. Sections without any are omitted.
     pub(crate) async fn counts(
         &self,
         sections: &[ObjectId],
     ) -> Result<HashMap<ObjectId, u64>, ApiError> {
         let mut counts = HashMap::new();
-        for some in sections.chunks(SECTIONS_A_REQUEST) {
+        for some in sections.chunks(MAX_SECTIONS_PER_REQUEST) {
             let ids: Vec<_> = some.iter().map(ToString::to_string).collect();
             let query = [("section_ids", ids.join(","))];
             let found: Option<ContentCounts> =
                 self.get(&["internal", "content", "counts"], &query).await?;
             let found = found.unwrap_or_default();
             for id in some {
-                // A stranger's answer must not be taken for "nothing belongs to it".
-                match found.get(id).ok_or(CallError::Uncounted(*id))? {
+                // The answer of another server must not be taken for "no content".
+                match found.get(id).ok_or(CallError::MissingCount(*id))? {
                     0 => {}
                     count => drop(counts.insert(*id, *count)),
                 }
@@ -90,7 +87,7 @@ impl ContentClient {
         Ok(counts)
     }
 
-    /// None where the answer is that there is no such thing.
+    /// Returns `None` if the answer is `not_found`.
     async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -113,20 +110,21 @@ impl ContentClient {
             let request = self.http.get(url).query(query).headers(headers);
             let response = request.send().await.map_err(|source| CallError::Unreachable {
                 base: base.clone(),
-                // The address holds what was asked for.
+                // The URL has the ids or the e-mail address.
                 source: source.without_url(),
             })?;
             let status = response.status();
             let unreadable = |source| CallError::Unreadable { base: base.clone(), source };
             if status.is_success() {
-                return http_client::read_json(response, LARGEST_ANSWER)
+                return http_client::read_json(response, MAX_RESPONSE_BYTES)
                     .await
                     .map(Some)
                     .map_err(unreadable);
             }
             if status == StatusCode::NOT_FOUND {
-                let problem: Problem =
-                    http_client::read_json(response, LARGEST_ANSWER).await.map_err(unreadable)?;
+                let problem: Problem = http_client::read_json(response, MAX_RESPONSE_BYTES)
+                    .await
+                    .map_err(unreadable)?;
                 if problem.code == ErrorCode::NotFound {
                     return Ok(None);
                 }
@@ -144,8 +142,7 @@ impl Users for ContentClient {
         let query = [("email", email.to_owned())];
         let user = self.get(&["internal", "users"], &query).await;
         user.map_err(|error| {
-            let detail = "Who the token stands for cannot be looked up at the moment. Try again in a \
-                          moment.";
+            let detail = "The user of the token cannot be looked up now. Try again in a moment.";
             ApiError::new(ErrorCode::AuthUnavailable, detail)
                 .retry_after_seconds(RETRY_AFTER_SECONDS)
                 .because(error)

@@ -1,21 +1,20 @@
 //! The routes of sections-service.
 
+mod error_sets;
 mod errors;
 mod integrity;
 mod internal;
 mod openapi;
 mod read;
+mod section_id;
 mod write;
 
 pub use openapi::openapi;
 
 use actix_web::web::ServiceConfig;
-use models::ErrorCode;
-use service_kit::web::{
-    error::ApiError,
-    routing::{read, route},
-};
+use service_kit::web::routing::{read, route};
 
+/// Registers the routes.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .service(route("/sections").get(read::list).post(write::create).build())
@@ -31,16 +30,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .build(),
         )
         .service(route("/sections/{id}/restore").post(write::restore).build())
-        // For the other services and for operators; the gateway does not know these routes.
+        // For the other services and for operators. The gateway does not forward these routes.
         .service(read("/internal/sections", internal::entries))
         .service(read("/internal/resolve", internal::resolve))
         .service(read("/internal/openapi.json", openapi::document))
         .configure(data_service::integrity::routes);
-}
-
-/// The answer to an editor who asks for a section by itself that cannot be read.
-fn unreadable() -> ApiError {
-    let detail = "The stored section is in a shape that cannot be read. The log says what is wrong \
-                  with it.";
-    ApiError::new(ErrorCode::UnreadableDocument, detail)
 }

@@ -1,14 +1,15 @@
-//! sections-service: the site's navigation as data.
+//! sections-service: the navigation of the site as data.
 //!
-//! It owns the collections `sections` and `section_redirects` and their migrations. Requests go `http` → `store` → `domain`;
-//! `startup` wires.
+//! It owns the collections `sections` and `section_redirects` and their migrations. A request passes
+//! `http`, `store` and `domain` in this order; `startup` connects them.
 
 mod content_client;
 mod domain;
 mod http;
+mod migrations;
 mod startup;
 mod store;
 
 pub use http::openapi;
 pub use startup::{DEFAULT_PORT, NAME, bind, bind_beside, bind_preview, engine, inspector, run};
-pub use store::COLLECTIONS;
+pub use store::collections::COLLECTIONS;

@@ -1,4 +1,4 @@
-//! Wiring: which migrations, which routes, which shared state.
+//! Wiring of migrations, routes and shared state.
 
 use std::sync::Arc;
 
@@ -20,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     content_client::ContentClient,
     http,
-    store::{self, SectionStore},
+    store::{
+        SectionStore,
+        collections::{COLLECTIONS, SERVICE},
+    },
 };
 
-/// What the service is called in logs and traces.
+/// The name of the service in logs and traces.
 pub const NAME: &str = "sections-service";
 
 /// The port of the service unless it is configured.
@@ -34,13 +37,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     bind(&settings).await?.run(Migrate::AtStart, shutdown).await
 }
 
-/// Takes the port of the service.
+/// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     bind_beside(settings, fixed(settings)).await
 }
 
-/// Takes the port of a service whose content-service gets its address later. Until then it is asked
-/// where the first value says.
+/// Binds the port of a service that shares its process with content-service, whose address becomes
+/// known later. The first value of `content` is used until then.
 pub async fn bind_beside(
     settings: &Settings,
     content: watch::Receiver<HttpUrl>,
@@ -48,13 +51,13 @@ pub async fn bind_beside(
     bind_with(settings, content, |store| store).await
 }
 
-/// Takes the port of a service that answers as if its migrations had run. For planning: it is to
+/// Binds the port of a service that answers as if its migrations had run. It is for planning, and must
 /// be run without migrating.
 pub async fn bind_preview(settings: &Settings) -> Result<DataService, StartupError> {
     bind_with(settings, fixed(settings), SectionStore::previewing_seed).await
 }
 
-/// What nobody sends to keeps its last value.
+/// Returns a receiver of the configured address, which does not change.
 fn fixed(settings: &Settings) -> watch::Receiver<HttpUrl> {
     watch::channel(settings.content.url.clone()).1
 }
@@ -70,7 +73,7 @@ async fn bind_with(
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
+    DataService::bind(settings, NAME, COLLECTIONS, |connection| {
         let store = SectionStore::new(connection, Clock::system());
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
@@ -90,14 +93,14 @@ async fn bind_with(
     .await
 }
 
-/// Who looks at everything that the service has stored.
+/// Returns the inspector of the stored sections.
 pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
     Arc::new(SectionStore::new(connection, Clock::system()))
 }
 
-/// The migrations of the service, for its database.
+/// Returns the engine with the migrations of the service.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
     let (version, migrations) =
-        (env!("CARGO_PKG_VERSION"), |_: &_| store::migrations::all(connection, clock));
-    data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
+        (env!("CARGO_PKG_VERSION"), |_: &_| crate::migrations::all(connection, clock));
+    data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
 }

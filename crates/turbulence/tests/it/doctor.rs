@@ -72,7 +72,7 @@ async fn without_problems_nothing_is_changed() {
 async fn problems_are_listed_with_their_documents_and_remedies() {
     let site = Site::repairable().await;
     let mut odd = section(3, None);
-    odd.insert("content_type", "carousel");
+    odd.insert("_id", "odd");
     let loop_of_two = [section(4, Some(5)), section(5, Some(4)), odd];
     site.database.insert("sections", loop_of_two).await;
     let story = |number: u8, fields: Document| {
@@ -148,7 +148,7 @@ async fn problems_that_cannot_be_repaired_are_reported_as_such() {
     site.database.insert("sections", [section(1, Some(1))]).await;
     for arguments in [&["--repair"][..], &["--repair", "--yes"]] {
         let ended = site.found(arguments).await;
-        assert!(ended.stdout.contains("sections: 1 above themselves\n"), "{ended:#?}");
+        assert!(ended.stdout.contains("sections: 1 that are their own ancestors\n"), "{ended:#?}");
         let is_reported = ended.stdout.contains("None of the problems can be repaired");
         assert_eq!(is_reported, arguments.len() == 1, "{ended:#?}");
     }

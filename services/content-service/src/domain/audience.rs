@@ -46,7 +46,7 @@ impl Directory {
     }
 
     /// Returns the sections that hide their content although no editor wants that: those that are
-    /// deleted and those that cannot be read.
+    /// deleted, and those of which a field that decides who sees them cannot be read.
     pub(crate) fn hidden_by_fault(&self) -> Vec<ObjectId> {
         let is_fault = |section: &&SectionEntry| section.is_deleted || section.is_unreadable;
         self.sections.iter().filter(is_fault).map(|section| section.id).collect()
@@ -87,7 +87,9 @@ impl Directory {
         let path = format!("/{slug}");
         let renamed = self.sections.iter().filter(|section| section.former_paths.contains(&path));
         let mut candidates = self.by_slug(slug, &Audience::Editors).into_iter().chain(renamed);
-        candidates.find(|section| !section.is_deleted && section.content_type == content_type)
+        let fits = |section: &&SectionEntry| section.content_type == content_type;
+        let is_open = |section: &&SectionEntry| !section.is_deleted && !section.is_unreadable;
+        candidates.find(|section| fits(section) && is_open(section))
     }
 }
 

@@ -122,17 +122,11 @@ fn of_item<'a, K: Kind>(
     sections: &Directory,
     users: &'a HashSet<String>,
 ) -> impl Iterator<Item = IntegrityKind> {
-    let section = common.section_id.as_deref().and_then(|id| {
-        match sections.referenced(id) {
-            None => Some(IntegrityKind::MissingSection),
-            // The fault is that of the section, which sections-service reports.
-            Some(section) if section.is_unreadable => None,
-            Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
-            Some(section) if section.content_type != K::CONTENT_TYPE => {
-                Some(IntegrityKind::WrongType)
-            }
-            Some(_) => None,
-        }
+    let section = common.section_id.as_deref().and_then(|id| match sections.referenced(id) {
+        None => Some(IntegrityKind::MissingSection),
+        Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
+        Some(section) if section.content_type != K::CONTENT_TYPE => Some(IntegrityKind::WrongType),
+        Some(_) => None,
     });
     let user = common.user_id.as_deref().filter(|id| !users.contains(*id));
     section.into_iter().chain(user.map(|_| IntegrityKind::MissingUser))

@@ -74,7 +74,7 @@ async fn what_is_wrong_with_content_is_reported_and_nothing_is_changed() {
     let gone = section(&database, "gone", doc! { "is_deleted": true }).await;
     let blog = section(&database, "blog", doc! {}).await;
     section(&database, "ab", doc! { "_id": ObjectId::from_bytes([0xab; 12]) }).await;
-    let unreadable = section(&database, "odd", doc! { "content_type": "carousel" }).await;
+    let unreadable = section(&database, "odd", doc! { "is_published": "perhaps" }).await;
     let item = |number: u8, slug: &str, fields| {
         let own = doc! {
             "_id": ObjectId::from_bytes([number; 12]), "section_id": &blog, "user_id": &owner,

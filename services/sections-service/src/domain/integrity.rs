@@ -1,26 +1,21 @@
-//! What is wrong with the sections as a whole.
+//! Violations of the rules of the tree in the stored sections and redirects.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use models::{IntegrityKind, ObjectId, Section, site_path::canonical};
 
-use super::{Redirects, Tree};
+use super::{redirects::Redirects, tree::Tree};
 
-/// What is wrong, and with which documents. Redirects are named by their path.
-pub(crate) type Findings = Vec<(IntegrityKind, Vec<String>)>;
+/// Kinds of violations with the ids of the sections, or the paths of the redirects, that have them.
+pub(crate) type Violations = Vec<(IntegrityKind, Vec<String>)>;
 
-/// Looks for everything that the rules of a tree forbid and a database may hold all the same.
-/// `unreadable` are sections that are there, but not in the tree.
-pub(crate) fn inspect(
-    tree: &Tree,
-    redirects: &Redirects,
-    unreadable: &HashSet<ObjectId>,
-) -> Findings {
+/// Finds all violations of the rules of the tree. The database enforces few of these rules.
+pub(crate) fn find_violations(tree: &Tree, redirects: &Redirects) -> Violations {
     let known: HashMap<ObjectId, bool> =
         tree.all().map(|stored| (stored.section.id, stored.is_deleted)).collect();
-    let mut faults: BTreeMap<u8, (IntegrityKind, Vec<String>)> = BTreeMap::new();
+    let mut violations: BTreeMap<u8, (IntegrityKind, Vec<String>)> = BTreeMap::new();
     let mut add = |kind: IntegrityKind, id: String| {
-        faults.entry(kind as u8).or_insert_with(|| (kind, Vec::new())).1.push(id);
+        violations.entry(kind as u8).or_insert_with(|| (kind, Vec::new())).1.push(id);
     };
     let mut slugs: BTreeMap<&str, Vec<ObjectId>> = BTreeMap::new();
     let mut live: Vec<&Section> = Vec::new();
@@ -30,47 +25,45 @@ pub(crate) fn inspect(
     }
     live.sort_by_key(|section| section.id);
     for section in live {
-        if let Some(kind) = fault(tree, &known, unreadable, section) {
+        if let Some(kind) = obstacle(tree, &known, section) {
             add(kind, section.id.to_string());
         }
     }
     for id in slugs.into_values().filter(|ids| ids.len() > 1).flatten() {
         add(IntegrityKind::DuplicateSlug, id.to_string());
     }
-    let mut rules: Vec<_> = redirects.iter().collect();
-    rules.sort_unstable();
-    for (path, id) in rules {
-        if !known.contains_key(&id) && !unreadable.contains(&id) {
+    let mut redirects: Vec<_> = redirects.iter().collect();
+    redirects.sort_unstable();
+    for (path, id) in redirects {
+        if !known.contains_key(&id) {
             add(IntegrityKind::DeadRedirect, path.to_owned());
-        } else if tree.path(id).is_some_and(|now| now == canonical(path)) {
-            // One from a path to below it does no harm: the section there wins, and when that is
-            // gone, the redirect counts again.
+        } else if tree.path(id).is_some_and(|current| current == canonical(path)) {
+            // A redirect from a path to a section below it is harmless: a section at the path takes
+            // precedence, and without one the redirect leads to the section.
             add(IntegrityKind::RedirectLoop, path.to_owned());
         }
     }
-    faults.into_values().collect()
+    violations.into_values().collect()
 }
 
-/// What keeps a section from being reached from the top, if anything does.
-fn fault(
+/// Returns the violation that keeps a section from being reached from the top, if there is one.
+fn obstacle(
     tree: &Tree,
     known: &HashMap<ObjectId, bool>,
-    unreadable: &HashSet<ObjectId>,
     section: &Section,
 ) -> Option<IntegrityKind> {
     let mut seen = HashSet::from([section.id]);
-    let mut below = section;
+    let mut current = section;
     loop {
-        let parent = below.parent_id?;
-        let is_direct = below.id == section.id;
+        let parent = current.parent_id?;
+        let is_direct = current.id == section.id;
         let further_up = if is_direct { None } else { Some(IntegrityKind::Unreachable) };
         match known.get(&parent) {
-            None if unreadable.contains(&parent) => return Some(IntegrityKind::Unreachable),
             None => return further_up.or(Some(IntegrityKind::MissingParent)),
             Some(true) => return further_up.or(Some(IntegrityKind::DeletedParent)),
             Some(false) if parent == section.id => return Some(IntegrityKind::Cycle),
             Some(false) if !seen.insert(parent) => return Some(IntegrityKind::Unreachable),
-            Some(false) => below = tree.get(parent)?,
+            Some(false) => current = tree.get(parent)?,
         }
     }
 }
@@ -80,13 +73,13 @@ mod tests {
     use models::{ContentType, DisplayType, NavVisibility};
 
     use super::*;
-    use crate::domain::Stored;
+    use crate::domain::stored_section::StoredSection;
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
     }
 
-    fn stored(number: u8, parent: Option<u8>, is_deleted: bool) -> Stored {
+    fn stored(number: u8, parent: Option<u8>, is_deleted: bool) -> StoredSection {
         let section = Section {
             id: id(number),
             title: String::new(),
@@ -100,7 +93,7 @@ mod tests {
             created_date: None,
             updated_date: None,
         };
-        Stored { section, is_deleted, deletion: None }
+        StoredSection { is_deleted, ..StoredSection::live(section) }
     }
 
     #[test]
@@ -118,21 +111,19 @@ mod tests {
             stored(8, Some(7), false),
             stored(9, Some(7), true),
             stored(10, Some(10), false),
-            stored(11, Some(97), false),
             twin,
         ];
         let tree = Tree::new(sections, HashSet::new());
-        let rules =
-            [("/dead", 98), ("/1", 1), ("/was-1", 1), ("/to-deleted", 7), ("/to-unreadable", 97)];
-        let rules = rules.into_iter().map(|(path, number)| (path.to_owned(), id(number)));
-        let mut found = inspect(&tree, &rules.collect(), &HashSet::from([id(97)]));
+        let redirects = [("/dead", 98), ("/1", 1), ("/was-1", 1), ("/to-deleted", 7)];
+        let redirects = redirects.into_iter().map(|(path, number)| (path.to_owned(), id(number)));
+        let mut found = find_violations(&tree, &redirects.collect());
         found.sort_by_key(|(kind, _)| *kind as u8);
         let ids = |numbers: &[u8]| numbers.iter().map(|n| id(*n).to_string()).collect::<Vec<_>>();
         let expected = [
             (IntegrityKind::Cycle, ids(&[2, 3, 10])),
             (IntegrityKind::MissingParent, ids(&[5])),
             (IntegrityKind::DeletedParent, ids(&[8])),
-            (IntegrityKind::Unreachable, ids(&[4, 6, 11])),
+            (IntegrityKind::Unreachable, ids(&[4, 6])),
             (IntegrityKind::DuplicateSlug, ids(&[1, 12])),
             (IntegrityKind::RedirectLoop, vec!["/1".to_owned()]),
             (IntegrityKind::DeadRedirect, vec!["/dead".to_owned()]),

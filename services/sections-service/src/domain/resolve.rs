@@ -1,174 +1,101 @@
-//! Which section a path of the site leads to.
+//! Resolution of a path of the site to a section.
 
-use std::collections::HashMap;
+use models::{Breadcrumb, PathResolution, ResolvedPath, Section};
 
-use models::{Breadcrumb, ObjectId, PathResolution, ResolvedPath, Section, site_path::canonical};
+use super::{
+    navigation::Navigation,
+    path::path_of,
+    redirects::{Redirects, append},
+};
 
-use super::{Sections, tree::path_of};
+/// Maximum number of segments of a path that may name sections. The tree has less than half as many
+/// levels. The rest may be the slug of an item, which can have any number of segments.
+const MAX_SECTION_SEGMENTS: usize = 32;
 
-/// How many segments of a path may name sections. The tree is not half as deep; what follows may be
-/// the slug of an item, which can have any number.
-const LONGEST_PATH: usize = 32;
-
-/// Which paths led to which section before it was renamed or moved.
-///
-/// A rule names the section, not its new path, so that however often it is moved, one step leads
-/// there. It holds for everything below the path.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Redirects {
-    /// The rules as they are stored.
-    stored: HashMap<String, ObjectId>,
-    /// The same by their paths as [`canonical`] writes them.
-    by_path: HashMap<String, ObjectId>,
-}
-
-impl FromIterator<(String, ObjectId)> for Redirects {
-    fn from_iter<T: IntoIterator<Item = (String, ObjectId)>>(rules: T) -> Self {
-        let stored: HashMap<_, _> = rules.into_iter().collect();
-        let mut by_path: HashMap<_, _> =
-            stored.iter().map(|(path, id)| (canonical(path), *id)).collect();
-        // Of two rules for the same path, the one that is written so counts.
-        by_path.extend(stored.iter().map(|(path, id)| (path.clone(), *id)));
-        Self { stored, by_path }
-    }
-}
-
-impl Redirects {
-    /// Every rule, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, ObjectId)> {
-        self.stored.iter().map(|(path, id)| (path.as_str(), *id))
-    }
-
-    /// The paths that lead to each section, in order.
-    pub(super) fn by_section(&self) -> HashMap<ObjectId, Vec<String>> {
-        let mut paths: HashMap<_, Vec<_>> = HashMap::new();
-        for (path, id) in self.iter() {
-            paths.entry(id).or_default().push(path.to_owned());
-        }
-        paths.values_mut().for_each(|paths| paths.sort_unstable());
-        paths
-    }
-
-    /// Returns the section that the rule for this path leads to, with how many segments beyond
-    /// `above` the path has. The longest path counts.
-    fn find(&self, above: &str, rest: &[&str], most: usize) -> Option<(ObjectId, usize)> {
-        if self.by_path.is_empty() {
-            return None;
-        }
-        (1..=rest.len().min(most)).rev().find_map(|length| {
-            let id = self.by_path.get(&below(above, &rest[..length]))?;
-            Some((*id, length))
-        })
-    }
-}
-
-impl Sections {
-    /// What the public finds at a path such as `/projects/rust/turbulence`.
+impl Navigation {
+    /// Resolves a path such as `/projects/rust/turbulence` for the public.
     ///
-    /// A section that stands there wins over a rule; a rule wins over what may be an item of a
-    /// section further up. Redirects do not go in circles: a rule is applied only beyond the
-    /// sections that the path leads to, and leads to a section, so that each leaves less of the
-    /// path over than the one before.
+    /// A section at the path takes precedence over a redirect, and a redirect over a possible item of
+    /// a section further up. There are no circles: a redirect applies only beyond the sections that
+    /// the path leads to, and leads to a section, so that each step leaves a shorter rest of the path.
     pub(crate) fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
         let mut is_moved = false;
-        let (mut way, mut rest) = self.walk(Vec::new(), &segments);
-        while let Some((target, length)) = self.redirect(redirects, &way, rest) {
+        let (mut sections, mut rest) = self.walk(Vec::new(), &segments);
+        while let Some((target, length)) = self.follow_redirect(redirects, &sections, rest) {
             is_moved = true;
-            (way, rest) = self.walk(target, &rest[length..]);
+            (sections, rest) = self.walk(target, &rest[length..]);
         }
         if is_moved {
-            let moved_to = below(&path_of(&way), rest);
+            let moved_to = append(&path_of(&sections), rest);
             return Some(PathResolution::Moved { moved_to });
         }
-        let section = (*way.last()?).clone();
-        let breadcrumbs: Vec<_> =
-            (1..=way.len()).map(|length| breadcrumb(&way[..length])).collect();
-        let path = path_of(&way);
+        let section = (*sections.last()?).clone();
+        let breadcrumbs = breadcrumbs(&sections);
+        let path = path_of(&sections);
         let rest = rest.iter().map(|segment| (*segment).to_owned()).collect();
         let found = ResolvedPath { section, breadcrumbs, path, rest };
         Some(PathResolution::Found(Box::new(found)))
     }
 
-    /// Goes on from a section along the segments as far as they name public sections, one below the
-    /// other. Returns the way and the segments that are left.
+    /// Extends a list of sections, each the parent of the next, as far as the segments name public
+    /// sections. Returns the list and the remaining segments.
     fn walk<'s, 'p>(
         &'s self,
-        mut way: Vec<&'s Section>,
+        mut sections: Vec<&'s Section>,
         mut rest: &'p [&'p str],
     ) -> (Vec<&'s Section>, &'p [&'p str]) {
-        while !rest.is_empty() && way.len() < LONGEST_PATH {
-            let parent = way.last().map(|section| section.id);
-            let lengths = (1..=self.longest_slug.min(rest.len())).rev();
+        while !rest.is_empty() && sections.len() < MAX_SECTION_SEGMENTS {
+            let parent = sections.last().map(|section| section.id);
+            let lengths = (1..=self.longest_slug().min(rest.len())).rev();
             let next = lengths.into_iter().find_map(|length| {
                 let child = self.public_child(parent, &rest[..length].join("/"))?;
                 Some((child, length))
             });
             let Some((child, length)) = next else { break };
-            way.push(child);
+            sections.push(child);
             rest = &rest[length..];
         }
-        (way, rest)
+        (sections, rest)
     }
 
-    /// The way to the section that a rule leads to which holds for the longest part of a path, with
-    /// how many segments of `rest` belong to that part.
-    fn redirect(
+    /// Follows the redirect for the longest part of a path. Returns the ancestry of its section and
+    /// the number of segments of `rest` that belong to that part.
+    fn follow_redirect(
         &self,
         redirects: &Redirects,
-        way: &[&Section],
+        sections: &[&Section],
         rest: &[&str],
     ) -> Option<(Vec<&Section>, usize)> {
-        let (mut most, above) = (LONGEST_PATH.saturating_sub(way.len()), path_of(way));
-        // One that leads to what the public does not see gives way to a shorter one.
-        while let Some((id, length)) = redirects.find(&above, rest, most) {
-            if let Some(target) = self.way_to(id) {
+        let base = path_of(sections);
+        let mut max = MAX_SECTION_SEGMENTS.saturating_sub(sections.len());
+        // A redirect to a section that is not public gives way to one for a shorter part.
+        while let Some((id, length)) = redirects.find(&base, rest, max) {
+            if let Some(target) = self.public_ancestry(id) {
                 return Some((target, length));
             }
-            most = length - 1;
+            max = length - 1;
         }
         None
     }
-
-    /// The path of a section that the public sees.
-    pub(super) fn public_path(&self, id: ObjectId) -> Option<String> {
-        self.way_to(id).map(|way| path_of(&way))
-    }
-
-    /// The way from the top to a public section.
-    fn way_to(&self, id: ObjectId) -> Option<Vec<&Section>> {
-        let mut next = Some(id);
-        let mut way = Vec::new();
-        // What is public is reached from the top: there is an end.
-        while let Some(id) = next {
-            let section = self.public_section(id)?;
-            next = section.parent_id;
-            way.push(section);
-        }
-        way.reverse();
-        Some(way)
-    }
 }
 
-/// The path of what these segments name below another one.
-fn below(above: &str, segments: &[&str]) -> String {
-    let above = above.trim_end_matches('/');
-    segments.iter().fold(above.to_owned(), |path, segment| path + "/" + &canonical(segment))
-}
-
-fn breadcrumb(way: &[&Section]) -> Breadcrumb {
-    let (id, title, slug) = match way {
-        [.., last] => (last.id, last.title.clone(), last.slug.clone()),
-        [] => (ObjectId::from_bytes([0; 12]), String::new(), String::new()),
+/// Returns the breadcrumbs of these sections, each the parent of the next.
+fn breadcrumbs(sections: &[&Section]) -> Vec<Breadcrumb> {
+    let breadcrumb = |(index, section): (usize, &&Section)| Breadcrumb {
+        id: section.id,
+        title: section.title.clone(),
+        slug: section.slug.clone(),
+        path: path_of(&sections[..=index]),
     };
-    Breadcrumb { id, title, slug, path: path_of(way) }
+    sections.iter().enumerate().map(breadcrumb).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility};
+    use models::{ContentType, DisplayType, NavVisibility, ObjectId};
 
     use super::*;
 
@@ -193,7 +120,7 @@ mod tests {
     }
 
     /// `/a`, `/a/b`, `/a/b/c`, and `/hidden`, which the public does not see.
-    fn sections() -> Sections {
+    fn sections() -> Navigation {
         let sections = vec![
             section(1, "a", None, true),
             section(2, "b", Some(1), true),
@@ -201,11 +128,11 @@ mod tests {
             section(4, "hidden", None, false),
             section(5, "below", Some(4), true),
         ];
-        Sections::new(sections, Vec::new())
+        Navigation::new(sections, Vec::new())
     }
 
-    fn rules(rules: &[(&str, u8)]) -> Redirects {
-        rules.iter().map(|(path, number)| ((*path).to_owned(), id(*number))).collect()
+    fn redirects(redirects: &[(&str, u8)]) -> Redirects {
+        redirects.iter().map(|(path, number)| ((*path).to_owned(), id(*number))).collect()
     }
 
     fn found(path: &str, redirects: &Redirects) -> Option<(String, Vec<String>)> {
@@ -216,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_part_that_is_a_section_is_found() {
+    fn the_section_at_the_longest_part_of_the_path_is_found() {
         for (path, section, rest) in [
             ("/a", "/a", vec![]),
             ("/a/", "/a", vec![]),
@@ -225,22 +152,22 @@ mod tests {
             ("/a/x/c", "/a", vec!["x", "c"]),
         ] {
             let rest: Vec<_> = rest.into_iter().map(str::to_owned).collect();
-            assert_eq!(found(path, &rules(&[])), Some((section.to_owned(), rest)), "{path}");
+            assert_eq!(found(path, &redirects(&[])), Some((section.to_owned(), rest)), "{path}");
         }
     }
 
     #[test]
-    fn what_is_not_public_or_not_where_the_path_says_is_not_found() {
+    fn a_section_that_is_not_public_or_at_another_path_is_not_found() {
         let long = "/x".repeat(40);
         for path in
             ["", "a", "/", "//", "//a", "/b", "/hidden", "/hidden/below", "/below", "/A", &long]
         {
-            assert_eq!(found(path, &rules(&[])), None, "{path}");
+            assert_eq!(found(path, &redirects(&[])), None, "{path}");
         }
     }
 
     /// Sections as an old site may have them.
-    fn odd_sections() -> Sections {
+    fn odd_sections() -> Navigation {
         let sections = vec![
             section(1, "/Blog/", None, true),
             section(2, "Café & Co", Some(1), true),
@@ -250,7 +177,7 @@ mod tests {
             section(6, "blog", None, true),
             section(7, "/", None, true),
         ];
-        Sections::new(sections, Vec::new())
+        Navigation::new(sections, Vec::new())
     }
 
     #[test]
@@ -273,14 +200,14 @@ mod tests {
             ("/%25d0%25bf", 4, "/%25d0%25bf", ""),
             ("/", 7, "/", ""),
         ] {
-            let found = sections.resolve(path, &rules(&[]));
+            let found = sections.resolve(path, &redirects(&[]));
             let Some(PathResolution::Found(found)) = found else { panic!("{path}: {found:?}") };
             assert_eq!((found.section.id, found.path.as_str()), (id(number), own_path), "{path}");
             assert_eq!(found.rest.join("/"), rest, "{path}");
             assert_eq!(found.breadcrumbs.last().unwrap().path, own_path);
         }
         for path in ["/BLOG", "/a", "/b", "/a/c", "/Blog/café & co"] {
-            let found = sections.resolve(path, &rules(&[]));
+            let found = sections.resolve(path, &redirects(&[]));
             let is_there =
                 matches!(&found, Some(PathResolution::Found(found)) if found.rest.is_empty());
             assert!(!is_there, "{path}: {found:?}");
@@ -288,29 +215,30 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_holds_however_it_or_the_path_is_written() {
+    fn a_redirect_holds_however_it_or_the_path_is_written() {
         let sections = odd_sections();
-        for rule in ["/Alte Übersicht", "/Alte%20%C3%9Cbersicht"] {
+        for redirect in ["/Alte Übersicht", "/Alte%20%C3%9Cbersicht"] {
             for path in ["/Alte Übersicht/2015/x y", "/Alte%20%c3%9cbersicht/2015/x%20y"] {
-                let found = sections.resolve(path, &rules(&[(rule, 2)]));
+                let found = sections.resolve(path, &redirects(&[(redirect, 2)]));
                 let moved_to = "/Blog/Caf%C3%A9%20&%20Co/2015/x%20y".to_owned();
-                assert_eq!(found, Some(PathResolution::Moved { moved_to }), "{rule} {path}");
+                assert_eq!(found, Some(PathResolution::Moved { moved_to }), "{redirect} {path}");
             }
         }
     }
 
     #[test]
-    fn what_is_left_of_a_path_may_be_of_any_length() {
+    fn the_rest_of_a_path_may_have_any_length() {
         let slug = "x/".repeat(500) + "x";
-        let (_, rest) = found(&format!("/a/{slug}"), &rules(&[("/a/old", 2)])).unwrap();
+        let (_, rest) = found(&format!("/a/{slug}"), &redirects(&[("/a/old", 2)])).unwrap();
         assert_eq!(rest.join("/"), slug);
-        let moved = found(&format!("/a/old/{slug}"), &rules(&[("/a/old", 2)])).unwrap().0;
+        let moved = found(&format!("/a/old/{slug}"), &redirects(&[("/a/old", 2)])).unwrap().0;
         assert_eq!(moved, format!("→ /a/b/{slug}"));
     }
 
     #[test]
     fn breadcrumbs_lead_from_the_top_to_the_section() {
-        let Some(PathResolution::Found(found)) = sections().resolve("/a/b/x", &rules(&[])) else {
+        let Some(PathResolution::Found(found)) = sections().resolve("/a/b/x", &redirects(&[]))
+        else {
             panic!("nothing is found");
         };
         let paths: Vec<_> = found.breadcrumbs.iter().map(|crumb| crumb.path.as_str()).collect();
@@ -318,8 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_holds_for_what_is_below_and_leads_to_public_sections_alone() {
-        let rules = rules(&[("/old", 2), ("/old/x", 3), ("/gone", 9), ("/secret", 4)]);
+    fn a_redirect_holds_for_the_paths_below_and_leads_only_to_public_sections() {
+        let redirects = redirects(&[("/old", 2), ("/old/x", 3), ("/gone", 9), ("/secret", 4)]);
         for (path, to) in [
             ("/old", Some("→ /a/b")),
             ("/old/item", Some("→ /a/b/item")),
@@ -327,25 +255,26 @@ mod tests {
             ("/gone/item", None),
             ("/secret", None),
         ] {
-            assert_eq!(found(path, &rules).map(|(path, _)| path).as_deref(), to, "{path}");
+            assert_eq!(found(path, &redirects).map(|(path, _)| path).as_deref(), to, "{path}");
         }
     }
 
     #[test]
-    fn a_section_that_stands_there_wins_over_a_rule_and_a_rule_over_an_item() {
-        let rules = rules(&[("/a", 3), ("/a/b", 1), ("/a/old", 2)]);
-        assert_eq!(found("/a/b", &rules), Some(("/a/b".to_owned(), vec![])));
-        assert_eq!(found("/a/old", &rules), Some(("→ /a/b".to_owned(), vec![])));
+    fn a_section_takes_precedence_over_a_redirect_and_a_redirect_over_an_item() {
+        let redirects = redirects(&[("/a", 3), ("/a/b", 1), ("/a/old", 2)]);
+        assert_eq!(found("/a/b", &redirects), Some(("/a/b".to_owned(), vec![])));
+        assert_eq!(found("/a/old", &redirects), Some(("→ /a/b".to_owned(), vec![])));
     }
 
     #[test]
-    fn chains_collapse_and_end() {
-        // Everything was moved about, and every path has had another meaning.
-        let rules = rules(&[("/x", 1), ("/a/y", 2), ("/a/b/z", 3), ("/a/b/c/w", 1), ("/a/v", 1)]);
+    fn chains_of_redirects_are_followed_to_their_end() {
+        // Every section was moved, and every path led elsewhere before.
+        let redirects =
+            redirects(&[("/x", 1), ("/a/y", 2), ("/a/b/z", 3), ("/a/b/c/w", 1), ("/a/v", 1)]);
         for (path, to) in
             [("/x/y/z/item", "→ /a/b/c/item"), ("/x/v/v/v/v", "→ /a"), ("/a/b/c/w/y/z/w", "→ /a")]
         {
-            assert_eq!(found(path, &rules).unwrap().0, to, "{path}");
+            assert_eq!(found(path, &redirects).unwrap().0, to, "{path}");
         }
     }
 }

@@ -1,54 +1,60 @@
-//! What is answered to a change that the tree refuses.
+//! Responses to changes that the tree refuses.
 
 use models::{ErrorCode, FieldError};
 use service_kit::web::error::ApiError;
 
-use crate::domain::{LARGEST_DEPTH, Refusal};
+use crate::domain::{tree::MAX_DEPTH, tree_error::TreeError};
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<TreeError> for ApiError {
+    fn from(error: TreeError) -> Self {
         let parent = |message: &str| Self::invalid(FieldError::invalid("parent_id", message));
-        match refusal {
-            Refusal::NotFound => Self::not_found("Section"),
-            Refusal::NoSuchParent => parent("there is no such section"),
-            Refusal::ParentUnreachable => parent("no way from the top leads to this section"),
-            Refusal::Cycle => Self::new(ErrorCode::Cycle, "A section cannot be put below itself."),
-            Refusal::TooDeep => Self::new(
+        match error {
+            TreeError::NotFound => Self::not_found("Section"),
+            TreeError::NoSuchParent => parent("there is no such section"),
+            TreeError::ParentUnreachable => parent("no way from the top leads to this section"),
+            TreeError::Cycle => {
+                Self::new(ErrorCode::Cycle, "A section cannot be put below itself.")
+            }
+            TreeError::TooDeep => Self::new(
                 ErrorCode::TooDeep,
-                format!("Sections can have at most {LARGEST_DEPTH} levels."),
+                format!("Sections can have at most {MAX_DEPTH} levels."),
             ),
-            Refusal::InvalidSlug(why) => Self::invalid(FieldError::invalid("slug", why)),
-            Refusal::SlugTaken(slug) => {
+            TreeError::InvalidSlug(reason) => Self::invalid(FieldError::invalid("slug", reason)),
+            TreeError::CreatedTooLate => {
+                let message = "must not be more than a day ahead";
+                Self::invalid(FieldError::invalid("createdDate", message))
+            }
+            TreeError::SlugTaken(slug) => {
                 Self::new(ErrorCode::SlugTaken, format!("Another section has the slug `{slug}`."))
             }
-            Refusal::HasChildren(count) => Self::new(
+            TreeError::HasChildren(count) => Self::new(
                 ErrorCode::HasChildren,
                 format!(
                     "{} below this one. Move them first, or say what becomes of them with \
                      `on_children=reparent` or `on_children=cascade`.",
-                    number(count, "section is", "sections are")
+                    count_phrase(count, "section is", "sections are")
                 ),
             ),
-            Refusal::OrderMismatch { unknown, missing } => Self::new(
+            TreeError::OrderMismatch { unknown, missing } => Self::new(
                 ErrorCode::OrderMismatch,
                 format!(
                     "`ids` must be all sections there, each once: {unknown} unknown, {missing} \
                      missing. Read the sections again."
                 ),
             ),
-            Refusal::ParentDeleted(title) => Self::new(
+            TreeError::ParentDeleted(title) => Self::new(
                 ErrorCode::Conflict,
                 format!("The section above it, {title:?}, is deleted. Restore that one first."),
             ),
-            Refusal::ParentGone => {
+            TreeError::ParentGone => {
                 Self::new(ErrorCode::Conflict, "The section above it does not exist any more.")
             }
         }
     }
 }
 
-/// A number of things in words.
-pub(super) fn number(count: impl TryInto<u64>, one: &str, several: &str) -> String {
+/// Returns a number with its noun and verb, in singular or plural.
+pub(super) fn count_phrase(count: impl TryInto<u64>, one: &str, several: &str) -> String {
     match count.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {one}"),
         count => format!("{count} {several}"),

@@ -1,4 +1,4 @@
-//! What is wrong with the stored sections and redirects, for operators.
+//! The integrity report for operators.
 
 use async_trait::async_trait;
 use data_service::{database_error, integrity::Inspect};
@@ -10,10 +10,10 @@ use crate::store::SectionStore;
 #[async_trait(?Send)]
 impl Inspect for SectionStore {
     async fn inspect(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
-        self.faults().await.map_err(database_error)
+        self.check_integrity().await.map_err(database_error)
     }
 
     async fn repair(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
-        self.mend().await.map_err(database_error)
+        self.repair_faults().await.map_err(database_error)
     }
 }

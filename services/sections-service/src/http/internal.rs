@@ -1,4 +1,4 @@
-//! What the other services ask.
+//! Routes for the other services.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
@@ -11,12 +11,12 @@ use service_kit::web::{
 };
 use utoipa::IntoParams;
 
-use super::openapi::{EntryErrors, ResolveErrors};
+use super::error_sets::{EntryErrors, ResolveErrors};
 use crate::store::SectionStore;
 
-/// All sections.
+/// Lists all sections.
 ///
-/// Those that are not public and those that are deleted, too.
+/// Drafts and deleted sections are among them.
 #[utoipa::path(
     get,
     operation_id = "section_entries",
@@ -24,8 +24,8 @@ use crate::store::SectionStore;
     tag = "internal",
     responses(
         (status = 200, description = "The sections.", body = Vec<SectionEntry>,
-            headers(("ETag", description = "The state of all sections."))),
-        (status = 304, description = "All is as it was."),
+            headers(("ETag", description = "The entity tag of the list."))),
+        (status = 304, description = "The list has not changed."),
         EntryErrors
     )
 )]
@@ -34,38 +34,39 @@ pub(super) async fn entries(
     _: NoQuery,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshot = store.all().await.map_err(database_error)?;
-    let rules = store.rules().await.map_err(database_error)?;
-    json_response(&request, &snapshot.sections.entries(&rules))
+    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let redirects = store.redirects().await.map_err(database_error)?;
+    json_response(&request, &snapshot.navigation.entries(&redirects))
 }
 
+/// The query of a resolution.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Where {
+pub(super) struct ResolveQuery {
     /// A path of the site, such as `/blog/first-light`, percent-encoded or not.
     #[param(pattern = "^/")]
     path: String,
 }
 
-/// What the public finds at a path of the site.
+/// Resolves a path of the site.
 ///
-/// The section with the longest path that it begins with, and what is left of the path.
+/// Returns the public section at the longest part of the path, and the rest of the path.
 #[utoipa::path(
     get,
     operation_id = "resolve_section_path",
     path = "/internal/resolve",
     tag = "internal",
-    params(Where),
+    params(ResolveQuery),
     responses(
-        (status = 200, description = "The section, or where it is now.", body = PathResolution),
-        (status = 304, description = "All is as it was."),
+        (status = 200, description = "The section, or its new path.", body = PathResolution),
+        (status = 304, description = "The answer has not changed."),
         ResolveErrors
     )
 )]
 pub(super) async fn resolve(
     request: HttpRequest,
-    query: Query<Where>,
+    query: Query<ResolveQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let path = &query.0.path;
@@ -73,9 +74,9 @@ pub(super) async fn resolve(
         let error = FieldError::invalid("path", "must begin with `/`");
         return Err(ApiError::invalid(error));
     }
-    let snapshot = store.all().await.map_err(database_error)?;
-    let rules = store.rules().await.map_err(database_error)?;
-    match snapshot.sections.resolve(path, &rules) {
+    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let redirects = store.redirects().await.map_err(database_error)?;
+    match snapshot.navigation.resolve(path, &redirects) {
         Some(resolution) => json_response(&request, &resolution),
         None => Err(ApiError::not_found("Path")),
     }

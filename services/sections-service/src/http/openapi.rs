@@ -1,4 +1,4 @@
-//! The description of the routes (OpenAPI 3.1), made from their code.
+//! The OpenAPI 3.1 document of the routes, generated from their code.
 
 use actix_web::web::Json;
 use data_service::integrity;
@@ -7,17 +7,14 @@ use models::{
     ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
     SectionReplace,
 };
-use service_kit::{
-    error_responses,
-    web::{extract::NoQuery, openapi::Bearer},
-};
+use service_kit::web::{extract::NoQuery, openapi::Bearer};
 use utoipa::OpenApi;
 
 use super::{internal, read, write};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "sections-service", description = "The site's navigation as data."),
+    info(title = "sections-service", description = "The navigation of the site as data."),
     paths(
         read::list,
         read::tree,
@@ -46,45 +43,12 @@ use super::{internal, read, write};
 )]
 struct Document;
 
-/// The description of the service.
+/// Returns the OpenAPI document of the service.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// Answers the document.
+/// Serves the document.
 pub(super) async fn document(_: NoQuery) -> Json<utoipa::openapi::OpenApi> {
     Json(openapi())
-}
-
-error_responses! {
-    /// Of a list.
-    ListErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
-    /// Of a section by its slug.
-    SlugErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | AuthUnavailable;
-    /// Of a section by its id.
-    ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
-        | UnreadableDocument | AuthUnavailable;
-    /// Of all sections, for the other services.
-    EntryErrors = ValidationFailed;
-    /// Of a path.
-    ResolveErrors = NotFound | ValidationFailed;
-    /// Of adding.
-    CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
-        | PayloadTooLarge | UnsupportedMediaType | TooDeep | IdempotencyKeyReused
-        | ValidationFailed | AuthUnavailable;
-    /// Of changing.
-    ChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound
-        | SlugTaken | HasContent | Conflict | PreconditionFailed | PayloadTooLarge
-        | UnsupportedMediaType | Cycle | TooDeep | ValidationFailed | PreconditionRequired
-        | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
-    /// Of deleting.
-    DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | HasChildren | HasContent
-        | Conflict | PreconditionFailed | ValidationFailed | PreconditionRequired
-        | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
-    /// Of restoring.
-    RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | Conflict
-        | TooDeep | ValidationFailed | UnreadableDocument | AuthUnavailable;
-    /// Of ordering.
-    OrderErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | OrderMismatch
-        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;
 }

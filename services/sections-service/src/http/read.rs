@@ -20,41 +20,42 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
-    openapi::{ListErrors, ReadErrors, SlugErrors},
-    unreadable,
+    error_sets::{ListErrors, ReadErrors, SlugErrors},
+    section_id::section_id,
 };
 use crate::{
-    domain::Audience,
-    store::{SectionStore, Snapshot},
+    domain::navigation::Audience,
+    store::{SectionStore, snapshot::Snapshot},
 };
 
-/// What every read accepts: drafts are for callers with a token.
+/// The query of reads that have no other parameter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Drafts {
-    /// Whether to answer drafts too; true needs a token.
+pub(super) struct DraftsQuery {
+    /// `true` includes drafts; it needs a token.
     include_drafts: bool,
 }
 
+/// The query of the list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Filters {
-    /// Sections for this kind of content alone.
+pub(super) struct ListQuery {
+    /// Only sections for this type of content.
     #[param(inline, nullable = false)]
     content_type: Option<ContentType>,
-    /// Sections that the navigation shows there alone.
+    /// Only sections with this visibility.
     #[param(inline, nullable = false)]
     nav_visibility: Option<NavVisibility>,
-    /// Sections directly below this one, or at the top.
+    /// Only sections directly below this one, or `null` for those at the top.
     #[param(value_type = Option<String>, nullable = false, pattern = "^([0-9a-fA-F]{24}|null)$")]
     parent_id: Option<Parent>,
-    /// Whether to answer drafts too; true needs a token.
+    /// `true` includes drafts; it needs a token.
     include_drafts: bool,
 }
 
-/// `parent_id` of a query: an id, or `null` for the sections at the top.
+/// The value of `parent_id` in a query: an id, or `null` for the sections at the top.
 #[derive(Debug, PartialEq)]
 struct Parent(Option<ObjectId>);
 
@@ -69,33 +70,33 @@ impl<'de> Deserialize<'de> for Parent {
     }
 }
 
-/// The sections in order.
+/// Lists sections.
 ///
-/// A flat list by `sort_order`. Without a token it has what the public sees; with `include_drafts`
-/// and a token also what is not published.
+/// A flat list by `sort_order`. It has the public sections; with `include_drafts` and a token, drafts
+/// too.
 #[utoipa::path(
     get,
     operation_id = "sections_list",
     path = "/sections",
     tag = "sections",
-    params(Filters, ("If-None-Match" = Option<String>, Header, nullable = false,
-            description = "A tag that is known.")),
+    params(ListQuery, ("If-None-Match" = Option<String>, Header, nullable = false,
+            description = "The entity tag of a known answer.")),
     responses(
         (status = 200, description = "The sections.", body = Vec<Section>,
-            headers(("ETag", description = "The state of the list."))),
-        (status = 304, description = "The list is as it was."),
+            headers(("ETag", description = "The entity tag of the list."))),
+        (status = 304, description = "The list has not changed."),
         ListErrors
     ),
     security((), ("bearer" = []))
 )]
 pub(super) async fn list(
     request: HttpRequest,
-    filters: Query<Filters>,
+    filters: Query<ListQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let Query(filters) = filters;
     let audience = audience(&request, filters.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
@@ -105,62 +106,62 @@ pub(super) async fn list(
             && filters.nav_visibility.is_none_or(|wanted| section.nav_visibility == wanted)
             && filters.parent_id.as_ref().is_none_or(|wanted| section.parent_id == wanted.0)
     };
-    let sections: Vec<_> = snapshot.sections.visible_to(audience).filter(is_wanted).collect();
+    let sections: Vec<_> = snapshot.navigation.visible_to(audience).filter(is_wanted).collect();
     tagged_json_response(&request, &tag, &sections)
 }
 
-/// The sections in order, each with those below it.
+/// Returns the sections as a tree.
 ///
-/// What a navigation shows, nested. Without a token it has what the public sees; with
-/// `include_drafts` and a token also what is not published.
+/// Sections with their `children`, each list by `sort_order`. The tree has the public sections; with
+/// `include_drafts` and a token, drafts too.
 #[utoipa::path(
     get,
     operation_id = "sections_tree",
     path = "/sections/tree",
     tag = "sections",
-    params(Drafts, ("If-None-Match" = Option<String>, Header, nullable = false,
-            description = "A tag that is known.")),
+    params(DraftsQuery, ("If-None-Match" = Option<String>, Header, nullable = false,
+            description = "The entity tag of a known answer.")),
     responses(
         (status = 200, description = "The sections at the top.", body = Vec<SectionNode>,
-            headers(("ETag", description = "The state of the tree."))),
-        (status = 304, description = "The tree is as it was."),
+            headers(("ETag", description = "The entity tag of the tree."))),
+        (status = 304, description = "The tree has not changed."),
         ListErrors
     ),
     security((), ("bearer" = []))
 )]
 pub(super) async fn tree(
     request: HttpRequest,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
     }
-    tagged_json_response(&request, &tag, &snapshot.sections.tree(audience))
+    tagged_json_response(&request, &tag, &snapshot.navigation.tree(audience))
 }
 
-/// The section with this slug.
+/// Returns the section with this slug.
 ///
-/// A slug with characters that an address cannot have is percent-encoded; it is decoded once. With
-/// `include_drafts` and a token, sections that are not published are found too.
+/// Percent-encode characters that a URL cannot have; the slug is decoded once. With `include_drafts`
+/// and a token, drafts are found too.
 #[utoipa::path(
     get,
     operation_id = "sections_by_slug",
     path = "/sections/slug/{slug}",
     tag = "sections",
     params(
-        ("slug" = String, Path, pattern = "^[^\\u0000-\\u001F\\u007F]+$", description = "Its slug."),
-        Drafts,
+        ("slug" = String, Path, pattern = "^[^\\u0000-\\u001F\\u007F]+$", description = "The slug of the section."),
+        DraftsQuery,
         ("If-None-Match" = Option<String>, Header, nullable = false,
-            description = "A tag that is known.")
+            description = "The entity tag of a known answer.")
     ),
     responses(
         (status = 200, description = "The section.", body = Section,
-            headers(("ETag", description = "Its state, for `If-Match`."))),
-        (status = 304, description = "It is as it was."),
+            headers(("ETag", description = "The entity tag of the section, for `If-Match`."))),
+        (status = 304, description = "The section has not changed."),
         SlugErrors
     ),
     security((), ("bearer" = []))
@@ -168,11 +169,11 @@ pub(super) async fn tree(
 pub(super) async fn by_slug(
     request: HttpRequest,
     slug: Path<String>,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     for slug in slug_spellings(&slug) {
         if let Some(found) = find(&request, &snapshot, audience, |section| section.slug == slug)? {
             return Ok(found);
@@ -181,24 +182,24 @@ pub(super) async fn by_slug(
     Err(ApiError::not_found("Section"))
 }
 
-/// The section with this id.
+/// Returns the section with this id.
 ///
-/// With `include_drafts` and a token, sections that are not published are found too.
+/// With `include_drafts` and a token, drafts are found too.
 #[utoipa::path(
     get,
     operation_id = "sections_by_id",
     path = "/sections/{id}",
     tag = "sections",
     params(
-        ("id" = ObjectId, Path, description = "Its id."),
-        Drafts,
+        ("id" = ObjectId, Path, description = "The id of the section."),
+        DraftsQuery,
         ("If-None-Match" = Option<String>, Header, nullable = false,
-            description = "A tag that is known.")
+            description = "The entity tag of a known answer.")
     ),
     responses(
         (status = 200, description = "The section.", body = Section,
-            headers(("ETag", description = "Its state, for `If-Match`."))),
-        (status = 304, description = "It is as it was."),
+            headers(("ETag", description = "The entity tag of the section, for `If-Match`."))),
+        (status = 304, description = "The section has not changed."),
         ReadErrors
     ),
     security((), ("bearer" = []))
@@ -206,18 +207,17 @@ pub(super) async fn by_slug(
 pub(super) async fn by_id(
     request: HttpRequest,
     id: Path<String>,
-    drafts: Query<Drafts>,
+    drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.all().await.map_err(database_error)?;
-    match find(&request, &snapshot, audience, |section| section.id == id)? {
-        Some(response) => Ok(response),
-        // Whether it is public cannot be read either.
-        None if audience == Audience::Editors && snapshot.is_unreadable(id) => Err(unreadable()),
-        None => Err(ApiError::not_found("Section")),
-    }
+    let id = match audience {
+        Audience::Public => object_id(&id, "Section")?,
+        Audience::Editors => section_id(&id, &store).await?,
+    };
+    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let found = find(&request, &snapshot, audience, |section| section.id == id)?;
+    found.ok_or_else(|| ApiError::not_found("Section"))
 }
 
 fn find(
@@ -226,12 +226,12 @@ fn find(
     audience: Audience,
     is_wanted: impl Fn(&Section) -> bool,
 ) -> Result<Option<HttpResponse>, ApiError> {
-    let found = snapshot.sections.visible_to(audience).find(|section| is_wanted(section));
+    let found = snapshot.navigation.visible_to(audience).find(|section| is_wanted(section));
     let found = found.and_then(|section| Some((snapshot.tag_of(section.id)?, section)));
     found.map(|(tag, section)| tagged_json_response(request, tag, section)).transpose()
 }
 
-/// The state of an answer made of many sections. Its address says which of them it has.
+/// Returns the entity tag of an answer with several sections, which depend on its URL.
 fn list_tag(request: &HttpRequest, audience: Audience, snapshot: &Snapshot) -> ETag {
     let state = snapshot.tag().to_string();
     let audience: &[u8] = match audience {
@@ -242,7 +242,7 @@ fn list_tag(request: &HttpRequest, audience: Audience, snapshot: &Snapshot) -> E
     ETag::of_parts([state.as_bytes(), audience, path, query])
 }
 
-/// Drafts are shown to callers who ask for them and have a token.
+/// Returns the audience of a request. Drafts need a token.
 async fn audience(request: &HttpRequest, include_drafts: bool) -> Result<Audience, ApiError> {
     if include_drafts {
         Caller::of(request).await.map(|_| Audience::Editors)

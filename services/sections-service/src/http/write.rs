@@ -1,4 +1,4 @@
-//! Changing sections. All of it is for admins.
+//! Routes that change sections. All of them are for admins.
 
 use std::collections::HashSet;
 
@@ -23,29 +23,28 @@ use service_kit::{
         body::{JsonBody, PatchBody},
         conditional::{ETag, IfMatch, write_response},
         error::ApiError,
-        extract::{NoQuery, Query, object_id},
+        extract::{NoQuery, Query},
     },
 };
 use utoipa::IntoParams;
 
 use super::{
-    errors::number,
-    openapi::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
-    unreadable,
+    error_sets::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
+    errors::count_phrase,
+    section_id::section_id,
 };
 use crate::{
     content_client::ContentClient,
-    domain::{OnChildren, Tree},
-    store::{SectionStore, Written},
+    domain::tree::{OnChildren, Tree},
+    store::{SectionStore, write::ChangeOutcome},
 };
 
-/// How often it is asked whether sections are empty while others appear below them.
-const ROUNDS: usize = 4;
+/// Maximum number of attempts at a change while other sections appear below the ones that it checked.
+const MAX_ATTEMPTS: usize = 4;
 
 /// Adds a section.
 ///
-/// Its slug is made from the title unless given. It is the last of its siblings and at the top unless
-/// said otherwise.
+/// By default, its slug is made from the title, and it is the last section at the top.
 #[utoipa::path(
     post,
     operation_id = "sections_create",
@@ -53,12 +52,12 @@ const ROUNDS: usize = 4;
     tag = "sections",
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255,
         pattern = "^[!-~]([ -~]*[!-~])?$",
-        description = "With the same key, the same request adds one section however often it is sent.")),
+        description = "Repeated requests with the same key add one section.")),
     request_body = SectionCreate,
     responses(
         (status = 201, description = "The new section.", body = Section, headers(
-            ("Location", description = "Its address."),
-            ("ETag", description = "Its state, for `If-Match`.")
+            ("Location", description = "The path of the section in the API."),
+            ("ETag", description = "The entity tag of the section, for `If-Match`.")
         )),
         CreateErrors
     ),
@@ -80,21 +79,21 @@ pub(super) async fn create(
 
 /// Replaces a section.
 ///
-/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
-/// leaves a redirect at its old path.
+/// Members that are absent from the body stay as they are. A new slug or parent leaves a redirect at
+/// the former path.
 #[utoipa::path(
     put,
     operation_id = "sections_replace",
     path = "/sections/{id}",
     tag = "sections",
     params(
-        ("id" = ObjectId, Path, description = "Its id."),
-        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
+        ("id" = ObjectId, Path, description = "The id of the section."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The entity tag of the section to change.")
     ),
     request_body = SectionReplace,
     responses(
-        (status = 200, description = "The section as it is now.", body = Section,
-            headers(("ETag", description = "Its state, for `If-Match`."))),
+        (status = 200, description = "The section after the change.", body = Section,
+            headers(("ETag", description = "The entity tag of the section, for `If-Match`."))),
         ChangeErrors
     ),
     security(("bearer" = []))
@@ -110,21 +109,21 @@ pub(super) async fn replace(
 
 /// Changes some fields of a section.
 ///
-/// PatchBody that the body leaves out stay as they are. A section that gets another slug or parent
-/// leaves a redirect at its old path.
+/// Members that are absent from the body stay as they are. A new slug or parent leaves a redirect at
+/// the former path.
 #[utoipa::path(
     patch,
     operation_id = "sections_patch",
     path = "/sections/{id}",
     tag = "sections",
     params(
-        ("id" = ObjectId, Path, description = "Its id."),
-        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be changed.")
+        ("id" = ObjectId, Path, description = "The id of the section."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The entity tag of the section to change.")
     ),
     request_body = SectionPatch,
     responses(
-        (status = 200, description = "The section as it is now.", body = Section,
-            headers(("ETag", description = "Its state, for `If-Match`."))),
+        (status = 200, description = "The section after the change.", body = Section,
+            headers(("ETag", description = "The entity tag of the section, for `If-Match`."))),
         ChangeErrors
     ),
     security(("bearer" = []))
@@ -138,7 +137,7 @@ pub(super) async fn patch(
     change(signed, &id, &store, &content).await
 }
 
-/// What an admin sends to change a section.
+/// A request of an admin to change a section.
 type Change<T> = Authenticated<Admin, (PatchBody<T>, IfMatch, NoQuery)>;
 
 async fn change<T: Body + Into<SectionPatch>>(
@@ -147,9 +146,9 @@ async fn change<T: Body + Into<SectionPatch>>(
     store: &SectionStore,
     content: &ContentClient,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(id, "Section")?;
-    let section = changed(id, store, content, |tree, now| {
-        check(tree, id, &if_match)?;
+    let id = section_id(id, store).await?;
+    let section = change_sections(store, content, |tree, now| {
+        check_precondition(tree, id, &if_match)?;
         let current = serde_json::to_value(tree.get(id)).map_err(ApiError::internal)?;
         let patch = members.changes_of(&current)?.into();
         Ok(tree.change(id, &patch, now)?)
@@ -158,42 +157,42 @@ async fn change<T: Body + Into<SectionPatch>>(
     write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
+/// The query of a deletion.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Deletion {
-    /// What becomes of the sections below it.
+pub(super) struct DeleteQuery {
+    /// The treatment of the sections below the deleted one.
     #[param(inline)]
     on_children: OnChildren,
 }
 
 /// Moves a section to the trash.
 ///
-/// One to which content belongs is not deleted; `on_children` says what becomes of the sections below
-/// it.
+/// A section with content cannot be deleted. `on_children` decides about the sections below it.
 #[utoipa::path(
     delete,
     operation_id = "sections_delete",
     path = "/sections/{id}",
     tag = "sections",
     params(
-        ("id" = ObjectId, Path, description = "Its id."),
-        Deletion,
-        ("If-Match" = Option<String>, Header, nullable = false, description = "The state that is to be deleted.")
+        ("id" = ObjectId, Path, description = "The id of the section."),
+        DeleteQuery,
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The entity tag of the section to delete.")
     ),
-    responses((status = 204, description = "It is deleted."), DeleteErrors),
+    responses((status = 204, description = "The section is deleted."), DeleteErrors),
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<Deletion>)>,
+    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<DeleteQuery>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
+    let id = section_id(&id, &store).await?;
     let deletion = ObjectId::from_bytes(oid::ObjectId::new().bytes());
-    changed(id, &store, &content, |tree, now| {
-        check(tree, id, &if_match)?;
+    change_sections(&store, &content, |tree, now| {
+        check_precondition(tree, id, &if_match)?;
         Ok(tree.delete(id, query.0.on_children, deletion, now)?)
     })
     .await?;
@@ -202,16 +201,16 @@ pub(super) async fn delete(
 
 /// Takes a section out of the trash.
 ///
-/// What was deleted together with it comes back too.
+/// Sections that were deleted together with it are restored too.
 #[utoipa::path(
     post,
     operation_id = "sections_restore",
     path = "/sections/{id}/restore",
     tag = "sections",
-    params(("id" = ObjectId, Path, description = "Its id.")),
+    params(("id" = ObjectId, Path, description = "The id of the section.")),
     responses(
-        (status = 200, description = "The section as it is now.", body = Section,
-            headers(("ETag", description = "Its state, for `If-Match`."))),
+        (status = 200, description = "The section after the change.", body = Section,
+            headers(("ETag", description = "The entity tag of the section, for `If-Match`."))),
         RestoreErrors
     ),
     security(("bearer" = []))
@@ -222,15 +221,15 @@ pub(super) async fn restore(
     store: Data<SectionStore>,
     content: Data<ContentClient>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = object_id(&id, "Section")?;
-    let restored = changed(id, &store, &content, |tree, now| Ok(tree.restore(id, now)?));
+    let id = section_id(&id, &store).await?;
+    let restored = change_sections(&store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
     write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
-/// Puts all sections below one in order.
+/// Orders the sections below one.
 ///
-/// The ids have to be those of all sections there, each once.
+/// The ids must be those of all sections there, each once.
 #[utoipa::path(
     put,
     operation_id = "sections_order",
@@ -248,16 +247,16 @@ pub(super) async fn order(
     store: Data<SectionStore>,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
-    let needs_nothing = HashSet::new();
-    let ordered = store.change(&needs_nothing, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
+    let empty = HashSet::new();
+    let ordered = store.change(&empty, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
-        Written::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
-        Written::NeedsEmpty(_) => Err(ApiError::internal("an order needs nothing to be empty")),
+        ChangeOutcome::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
+        ChangeOutcome::NeedsEmpty(_) => Err(ApiError::internal("an order needs no empty section")),
     }
 }
 
-/// Whether the section is in the state that the caller expects.
-fn check(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
+/// Checks that the section has the entity tag that the caller expects.
+fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
     let section = tree.get(id).ok_or_else(|| ApiError::not_found("Section"))?;
     if if_match.is_given() {
         if_match.check(&ETag::of_json(section)?)?;
@@ -265,24 +264,19 @@ fn check(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Makes a change about a section, and asks first whether those are empty that have to be.
-async fn changed<T>(
-    id: ObjectId,
+/// Makes a change. Checks first that the sections which must have no content have none.
+async fn change_sections<T>(
     store: &SectionStore,
     content: &ContentClient,
     mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     let mut empty = HashSet::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ATTEMPTS {
         match store.change(&empty, &mut work).await.map_err(ApiError::from) {
-            Ok(Written::Done(output)) => return Ok(output),
-            Ok(Written::NeedsEmpty(sections)) => {
+            Ok(ChangeOutcome::Done(output)) => return Ok(output),
+            Ok(ChangeOutcome::NeedsEmpty(sections)) => {
                 require_empty(&sections, store, content).await?;
                 empty.extend(sections);
-            }
-            Err(error) if error.code() == ErrorCode::NotFound => {
-                let snapshot = store.all().await.map_err(database_error)?;
-                return Err(if snapshot.is_unreadable(id) { unreadable() } else { error });
             }
             Err(error) => return Err(error),
         }
@@ -291,7 +285,7 @@ async fn changed<T>(
     Err(ApiError::new(ErrorCode::Conflict, detail))
 }
 
-/// Refuses with 409 where content still belongs to one of the sections, and says how much.
+/// Fails with 409 if one of the sections has content.
 async fn require_empty(
     sections: &[ObjectId],
     store: &SectionStore,
@@ -301,11 +295,11 @@ async fn require_empty(
     if counts.is_empty() {
         return Ok(());
     }
-    let snapshot = store.all().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?;
     let mut each: Vec<_> = counts
         .iter()
         .map(|(id, count)| {
-            let section = snapshot.sections.all().iter().find(|section| section.id == *id);
+            let section = snapshot.navigation.all().iter().find(|section| section.id == *id);
             let slug = section.map_or_else(|| id.to_string(), |section| section.slug.clone());
             format!("{count} to `{slug}`")
         })
@@ -314,7 +308,7 @@ async fn require_empty(
     let total: u64 = counts.values().sum();
     let detail = format!(
         "{} here: {}. Move or delete them first.",
-        number(total, "item of content belongs", "items of content belong"),
+        count_phrase(total, "item of content belongs", "items of content belong"),
         each.join(", ")
     );
     Err(ApiError::new(ErrorCode::HasContent, detail))

@@ -1,48 +1,59 @@
-//! What is wrong with the stored sections and redirects, and repairing what is safe to repair.
+//! Faults of the stored sections and redirects, and the repair of those that lose nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
-use models::{IntegrityFinding, IntegrityKind, ObjectId};
+use models::{IntegrityFinding, IntegrityKind};
 use mongodb::{
     Collection,
-    bson::{DateTime, Document, RawDocumentBuf, doc, oid},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
     error::Result,
 };
 
 use super::{
-    COLLECTION, REDIRECTS, SectionStore,
-    document::{Parsed, parse, rule},
-    documents,
+    SectionStore, all_documents,
+    collections::{COLLECTION, REDIRECTS},
+    parse::{ParsedSections, parse_redirect, parse_sections},
 };
-use crate::domain::{Findings, Redirects, Refusal, Tree, inspect};
+use crate::domain::{
+    integrity::{Violations, find_violations},
+    redirects::Redirects,
+    tree::Tree,
+    tree_error::TreeError,
+};
 
 impl SectionStore {
-    /// Everything that is wrong.
-    pub(crate) async fn faults(&self) -> Result<Vec<IntegrityFinding>> {
-        let (faults, broken, fields) = self.look().await?;
+    /// Returns all faults.
+    pub(crate) async fn check_integrity(&self) -> Result<Vec<IntegrityFinding>> {
+        let Faults { violations, unreadable, unreadable_fields } = self.find_faults().await?;
         let kind = IntegrityKind::UnreadableDocument;
-        let broken = broken.into_iter().filter_map(|(collection, found)| {
+        let unreadable = unreadable.into_iter().filter_map(|(collection, found)| {
             IntegrityFinding::about_each(kind, collection, found, message(kind))
         });
-        let faults = faults.into_iter().filter_map(|(kind, ids)| {
+        let message_of_fields = message(IntegrityKind::UnreadableField);
+        let fields =
+            IntegrityFinding::about_fields(COLLECTION, &unreadable_fields, message_of_fields);
+        let violations = violations.into_iter().filter_map(|(kind, ids)| {
             IntegrityFinding::about(kind, collection_of(kind), ids, message(kind))
         });
-        let message = message(IntegrityKind::UnreadableField);
-        let fields = IntegrityFinding::about_fields(COLLECTION, &fields, message);
-        Ok(broken.chain(fields).chain(faults).collect())
+        Ok(unreadable.chain(fields).chain(violations).collect())
     }
 
     /// Returns the published sections that neither a list nor a look-up finds: those that cannot be
-    /// read, and those that no way from the top leads to.
+    /// read, those that are drafts because a field cannot be read, and those that cannot be reached
+    /// from the top.
     pub(crate) async fn unreachable(&self) -> Result<Unreachable> {
-        let Parsed { stored, unreadable, .. } = parse(&documents(&self.collection).await?);
-        let broken = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
-        let mut ids: Vec<_> = broken.map(|one| one.error.into_parts().0).collect();
+        let ParsedSections { stored, unreadable, .. } =
+            parse_sections(&all_documents(&self.collection).await?);
+        let unreadable = unreadable.into_iter().filter(|one| one.is_published && !one.is_deleted);
+        let mut ids: Vec<_> = unreadable.map(|one| one.error.into_parts().0).collect();
+        let withheld = stored.iter().filter(|one| one.is_withheld);
+        let withheld = withheld.filter(|one| !one.unreadable.contains(&"is_published"));
+        ids.extend(withheld.map(|one| one.section.id.to_string()));
         let published = stored.iter().filter(|one| one.section.is_published);
         let published: HashSet<_> = published.map(|one| one.section.id.to_string()).collect();
-        let is_out_of_reach = |kind: &IntegrityKind| {
+        let is_obstacle = |kind: &IntegrityKind| {
             matches!(
                 kind,
                 IntegrityKind::Cycle
@@ -51,97 +62,97 @@ impl SectionStore {
                     | IntegrityKind::Unreachable
             )
         };
-        let (faults, ..) = self.look().await?;
-        let faults = faults.into_iter().filter(|(kind, _)| is_out_of_reach(kind));
-        ids.extend(faults.flat_map(|(_, ids)| ids).filter(|id| published.contains(id)));
+        let violations = self.find_faults().await?.violations.into_iter();
+        let obstructed = violations.filter(|(kind, _)| is_obstacle(kind)).flat_map(|(_, ids)| ids);
+        ids.extend(obstructed.filter(|id| published.contains(id)));
         Ok(Unreachable { collection: COLLECTION, ids })
     }
 
-    /// Repairs what can be repaired without losing anything, and says what that was. Every document
-    /// is kept as it was in `section_repairs` before it is changed or removed.
-    pub(crate) async fn mend(&self) -> Result<Vec<IntegrityFinding>> {
-        let mut found = self.faults().await?;
-        found.retain(|finding| finding.repairable);
-        // The findings name the first documents alone.
-        for (kind, ids) in self.look().await?.0 {
+    /// Repairs the faults whose repair loses nothing, and returns them. Every document is copied to
+    /// `section_repairs` before it is changed or removed.
+    pub(crate) async fn repair_faults(&self) -> Result<Vec<IntegrityFinding>> {
+        let mut repaired = self.check_integrity().await?;
+        repaired.retain(|finding| finding.repairable);
+        // A finding has the ids of its first documents only.
+        for (kind, ids) in self.find_faults().await?.violations {
             match kind {
                 IntegrityKind::MissingParent => self.adopt(&ids).await?,
                 IntegrityKind::DeadRedirect | IntegrityKind::RedirectLoop => {
                     let paths = doc! { "path": { "$in": ids } };
-                    self.keep(&self.redirects, paths.clone()).await?;
+                    self.back_up(&self.redirects, paths.clone()).await?;
                     self.redirects.delete_many(paths).await?;
                 }
                 _ => {}
             }
         }
-        self.rules.forget();
-        Ok(found)
+        self.cached_redirects.clear();
+        Ok(repaired)
     }
 
-    /// What is wrong with what can be read, and what cannot be read, by collection; the fields
-    /// that cannot be read in the sections that can.
-    async fn look(&self) -> Result<(Findings, Broken, Vec<(String, Vec<String>)>)> {
-        let Parsed { stored, unreadable, fields } = parse(&documents(&self.collection).await?);
-        let sections: Vec<_> = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
-        let unreadable = parsed(sections.iter().map(|(id, _)| id));
-        let (mut redirects, mut rules) = (Vec::new(), Vec::new());
-        for document in documents(&self.redirects).await? {
-            match rule(&document) {
-                Ok(rule) => redirects.push(rule),
-                Err(error) => rules.push(error.into_parts()),
+    async fn find_faults(&self) -> Result<Faults> {
+        let ParsedSections { stored, unreadable, unreadable_fields, .. } =
+            parse_sections(&all_documents(&self.collection).await?);
+        let sections = unreadable.into_iter().map(|one| one.error.into_parts()).collect();
+        let (mut redirects, mut unreadable_redirects) = (Vec::new(), Vec::new());
+        for document in all_documents(&self.redirects).await? {
+            match parse_redirect(&document) {
+                Ok(redirect) => redirects.push(redirect),
+                Err(error) => unreadable_redirects.push(error.into_parts()),
             }
         }
         let tree = Tree::new(stored, HashSet::new());
-        let redirects = Redirects::from_iter(redirects);
-        let findings = inspect(&tree, &redirects, &unreadable);
-        let mut of_sections = BTreeMap::<_, Vec<_>>::new();
-        for (id, field) in fields {
-            of_sections.entry(id.to_string()).or_default().push(field.to_string());
-        }
-        let fields = of_sections.into_iter().collect();
-        Ok((findings, [(COLLECTION, sections), (REDIRECTS, rules)], fields))
+        let violations = find_violations(&tree, &Redirects::from_iter(redirects));
+        let unreadable_fields = unreadable_fields
+            .into_iter()
+            .map(|(id, fields)| (id.to_string(), fields.iter().map(ToString::to_string).collect()));
+        let unreadable_fields = unreadable_fields.collect();
+        let unreadable = [(COLLECTION, sections), (REDIRECTS, unreadable_redirects)];
+        Ok(Faults { violations, unreadable, unreadable_fields })
     }
 
-    /// Puts sections whose parent does not exist at the top.
+    /// Moves sections whose parent does not exist to the top, as drafts.
     async fn adopt(&self, ids: &[String]) -> Result<()> {
-        let orphans = parsed(ids);
-        let ids: Vec<_> = orphans.iter().map(|id| oid::ObjectId::from_bytes(id.bytes())).collect();
-        self.keep(&self.collection, doc! { "_id": { "$in": ids } }).await?;
-        let needs_nothing = HashSet::new();
-        let adopted = self.change(&needs_nothing, |tree, now| {
+        let orphans: HashSet<_> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let ParsedSections { stored_ids, .. } =
+            parse_sections(&all_documents(&self.collection).await?);
+        let ids: Vec<_> = orphans.iter().map(|id| stored_ids.get(*id)).collect();
+        self.back_up(&self.collection, doc! { "_id": { "$in": ids } }).await?;
+        let empty = HashSet::new();
+        let adopted = self.change(&empty, |tree, now| {
             tree.adopt_orphans(&orphans, now);
-            Ok::<_, Refusal>(())
+            Ok::<_, TreeError>(())
         });
         match adopted.await {
-            // Nothing is emptied, and nothing refuses.
+            // The tree refuses no adoption, and an adoption needs no empty section.
             Ok(_) | Err(Abort::Refused(_)) => Ok(()),
             Err(Abort::Database(error)) => Err(error),
         }
     }
 
-    /// Keeps documents as they are.
-    async fn keep(&self, of: &Collection<RawDocumentBuf>, filter: Document) -> Result<()> {
+    /// Copies documents to `section_repairs`.
+    async fn back_up(&self, of: &Collection<RawDocumentBuf>, filter: Document) -> Result<()> {
         let now = DateTime::from_millis(self.clock.now().timestamp_millis());
         let found: Vec<Document> =
             of.clone_with_type::<Document>().find(filter).await?.try_collect().await?;
-        let kept: Vec<_> = found
+        let copies: Vec<_> = found
             .into_iter()
             .map(|document| doc! { "at": now, "collection": of.name(), "document": document })
             .collect();
-        if !kept.is_empty() {
-            self.repairs.insert_many(kept).await?;
+        if !copies.is_empty() {
+            self.repairs.insert_many(copies).await?;
         }
         Ok(())
     }
 }
 
-/// The ids among these texts.
-fn parsed<'a>(ids: impl IntoIterator<Item = &'a String>) -> HashSet<ObjectId> {
-    ids.into_iter().filter_map(|id| id.parse().ok()).collect()
+/// The faults of the stored documents.
+struct Faults {
+    violations: Violations,
+    /// The documents that cannot be read, by collection: their ids and faults.
+    unreadable: [(&'static str, Vec<(String, String)>); 2],
+    /// The fields of sections that cannot be read, by the id of the section.
+    unreadable_fields: Vec<(String, Vec<String>)>,
 }
-
-/// Documents that cannot be read, with what is wrong with each.
-type Broken = [(&'static str, Vec<(String, String)>); 2];
 
 fn collection_of(kind: IntegrityKind) -> &'static str {
     match kind {
@@ -150,34 +161,39 @@ fn collection_of(kind: IntegrityKind) -> &'static str {
     }
 }
 
+/// Returns the meaning of a kind of fault for an operator, with the remedy.
 fn message(kind: IntegrityKind) -> &'static str {
     match kind {
         IntegrityKind::Cycle => {
-            "These sections are above themselves, so nobody can reach them: give one of them another \
-             `parent_id`."
+            "Each of these sections is its own ancestor, so that none can be reached: give one of them \
+             another `parent_id`."
         }
         IntegrityKind::MissingParent => {
-            "The section above these does not exist: give them another `parent_id`. A repair puts \
-             them at the top as drafts, so that the public sees no more than before."
+            "The parent of these sections does not exist: give them another `parent_id`. A repair moves \
+             them to the top as drafts, so that the public sees no more than before."
         }
         IntegrityKind::DeletedParent => {
-            "The section above these is deleted: restore it, or give them another `parent_id`."
+            "The parent of these sections is deleted: restore it, or give them another `parent_id`."
         }
         IntegrityKind::Unreachable => {
-            "No way from the top leads to these sections; what is wrong is further up."
+            "These sections cannot be reached from the top, because of a fault of one of their ancestors."
         }
-        IntegrityKind::DuplicateSlug => "These sections share a slug: change that of all but one.",
+        IntegrityKind::DuplicateSlug => {
+            "These sections have the same slug: change the slug of all but one."
+        }
         IntegrityKind::UnreadableDocument => {
-            "These documents are left out of every answer: correct what is wrong with them."
+            "These documents are left out of every answer: correct the faults that are named."
         }
         IntegrityKind::UnreadableField => {
-            "These sections are shown without a field whose value means nothing here: correct it."
+            "These sections are answered with defaults for the fields that are named: correct the \
+             values. A section is a draft if such a field decides who sees it; publishing the section \
+             stores what editors see."
         }
         IntegrityKind::DeadRedirect => {
-            "These paths lead to sections that do not exist. A repair removes the redirects."
+            "These paths redirect to sections that do not exist. A repair removes the redirects."
         }
         IntegrityKind::RedirectLoop => {
-            "These paths lead to where they are themselves. A repair removes the redirects."
+            "These paths redirect to themselves. A repair removes the redirects."
         }
         _ => "",
     }

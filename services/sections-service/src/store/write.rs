@@ -1,8 +1,8 @@
 //! Changing sections.
 //!
-//! Every change reads all sections, changes them in memory ([`Tree`]) and writes what is different,
-//! in a transaction that also touches one document of its own. So of two changes at the same time
-//! one is repeated on what the other left, and no rule can be broken between them.
+//! Every change reads all sections, changes them in memory ([`Tree`]) and writes the differences, in
+//! a transaction that also writes one common document. Of two concurrent changes, one is therefore
+//! repeated on the result of the other, and no rule can be broken between them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,166 +19,175 @@ use models::{ObjectId, Section, SectionCreate};
 use mongo_kit::is_duplicate_key;
 use mongodb::{
     ClientSession,
-    bson::{self, RawDocumentBuf, doc, oid},
+    bson::{self, Bson, RawDocumentBuf, doc, oid},
     error::Error,
 };
+use tokio::sync::MutexGuard;
 
 use super::{
-    SectionStore,
-    document::{self, Parsed, parse},
+    SectionStore, document,
+    parse::{ParsedSections, parse_sections},
 };
-use crate::domain::{Refusal, Stored, Tree};
+use crate::domain::{stored_section::StoredSection, tree::Tree, tree_error::TreeError};
 
-/// How long a change waits for the others of this process. After that it tries its luck: where the
-/// database is away, nobody shall wait for all who came before.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Maximum wait for the other changes of this process. After that a change is tried beside them:
+/// while the database does not answer, no caller should wait for all earlier ones.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// How many slugs are tried that the database refuses although no section that can be read has
-/// them.
-const SLUGS_TRIED: usize = 20;
+/// Maximum number of slugs that are tried because the database refuses them although no section that
+/// can be read has them.
+const MAX_SLUG_ATTEMPTS: usize = 20;
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Debug)]
-pub(crate) enum Written<T> {
-    /// It is done.
+pub(crate) enum ChangeOutcome<T> {
+    /// The change is made.
     Done(T),
-    /// It is not: these sections have to be empty for it, and nobody has said that they are.
+    /// The change is not made: these sections must have no content, which has to be checked first.
     NeedsEmpty(Vec<ObjectId>),
 }
 
-/// Why a transaction was broken off.
+/// The reason for which a transaction was aborted.
 #[derive(Debug)]
-enum Stop<E> {
+enum AbortReason<E> {
     Refused(E),
     NeedsEmpty(Vec<ObjectId>),
-    /// The database says that a section which was not seen has the slug.
+    /// A document that was not read has the slug.
     SlugTaken(String),
 }
 
-impl<E: From<KeyReused>> From<KeyReused> for Stop<E> {
+impl<E: From<KeyReused>> From<KeyReused> for AbortReason<E> {
     fn from(reused: KeyReused) -> Self {
         Self::Refused(reused.into())
     }
 }
 
-/// What a transaction did to the collections.
+/// The collections that a transaction has written to.
 #[derive(Debug, Default, Clone, Copy)]
-struct Touched {
+struct WrittenCollections {
     sections: bool,
     redirects: bool,
 }
 
 impl SectionStore {
-    /// Adds a section, and returns the response that `respond` makes of it. The same request with the
-    /// same key adds it once.
-    pub(crate) async fn create<E: From<Refusal> + From<KeyReused>>(
+    /// Adds a section, and returns the response that `respond` makes of it. Repeated requests with
+    /// the same key add it once.
+    pub(crate) async fn create<E: From<TreeError> + From<KeyReused>>(
         &self,
         keyed: Option<&KeyedRequest>,
         body: &SectionCreate,
         respond: impl Fn(&Section) -> Result<Created, E>,
     ) -> Result<Created, Abort<E>> {
-        let _turn = self.turn().await;
-        let mut taken = HashSet::new();
+        let _lock = self.lock_writes().await;
+        let mut reserved_slugs = HashSet::new();
         let id = ObjectId::from_bytes(oid::ObjectId::new().bytes());
         loop {
-            let mut touched = Touched::default();
+            let mut written = WrittenCollections::default();
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                let section =
-                    self.apply(session, &HashSet::new(), &taken, &mut touched, create).await?;
-                respond(&section).map_err(|error| Abort::Refused(Stop::Refused(error)))
+                let section = self
+                    .apply(session, &HashSet::new(), &reserved_slugs, &mut written, create)
+                    .await?;
+                respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.client, keyed, work).await;
-            self.forget(touched, &result);
+            self.clear_caches(written, &result);
             match result {
                 Ok(created) => return Ok(created),
-                Err(Abort::Refused(Stop::SlugTaken(slug)))
-                    if body.slug.is_none() && taken.len() < SLUGS_TRIED =>
+                Err(Abort::Refused(AbortReason::SlugTaken(slug)))
+                    if body.slug.is_none() && reserved_slugs.len() < MAX_SLUG_ATTEMPTS =>
                 {
-                    taken.insert(slug);
+                    reserved_slugs.insert(slug);
                 }
-                Err(abort) => match settled(abort)? {
-                    Written::Done(created) => return Ok(created),
-                    // A new section has nothing to be emptied of.
-                    Written::NeedsEmpty(_) => return Err(Error::custom("a new section").into()),
+                Err(abort) => match into_outcome(abort)? {
+                    ChangeOutcome::Done(created) => return Ok(created),
+                    ChangeOutcome::NeedsEmpty(_) => {
+                        return Err(Error::custom("a new section has no content").into());
+                    }
                 },
             }
         }
     }
 
-    /// Changes sections. `empty` are those of which it is known that they have no content.
-    pub(crate) async fn change<T, E: From<Refusal>>(
+    /// Changes sections. `empty` are those that are known to have no content.
+    pub(crate) async fn change<T, E: From<TreeError>>(
         &self,
         empty: &HashSet<ObjectId>,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
-    ) -> Result<Written<T>, Abort<E>> {
-        let _turn = self.turn().await;
-        let mut touched = Touched::default();
+    ) -> Result<ChangeOutcome<T>, Abort<E>> {
+        let _lock = self.lock_writes().await;
+        let mut written = WrittenCollections::default();
         let result = transact(&self.client, async |session: &mut ClientSession| {
-            self.apply(session, empty, &HashSet::new(), &mut touched, &mut work).await
+            self.apply(session, empty, &HashSet::new(), &mut written, &mut work).await
         })
         .await;
-        self.forget(touched, &result);
+        self.clear_caches(written, &result);
         match result {
-            Ok(output) => Ok(Written::Done(output)),
-            Err(abort) => settled(abort),
+            Ok(output) => Ok(ChangeOutcome::Done(output)),
+            Err(abort) => into_outcome(abort),
         }
     }
 
-    async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        tokio::time::timeout(LONGEST_WAIT, self.writing.lock()).await.ok()
+    async fn lock_writes(&self) -> Option<MutexGuard<'_, ()>> {
+        tokio::time::timeout(MAX_LOCK_WAIT, self.write_lock.lock()).await.ok()
     }
 
-    /// What was read before is old, also where it is not known whether the commit has happened.
-    fn forget<T, E>(&self, touched: Touched, result: &Result<T, Abort<E>>) {
+    /// Clears the caches of the collections, also if it is not known whether the commit succeeded.
+    fn clear_caches<T, E>(&self, written: WrittenCollections, result: &Result<T, Abort<E>>) {
         if matches!(result, Err(Abort::Refused(_))) {
             return;
         }
-        if touched.sections {
-            self.snapshot.forget();
+        if written.sections {
+            self.cached_snapshot.clear();
         }
-        if touched.redirects {
-            self.rules.forget();
+        if written.redirects {
+            self.cached_redirects.clear();
         }
     }
 
-    /// One attempt, in the session's transaction.
-    async fn apply<T, E: From<Refusal>>(
+    /// Makes one attempt at a change, in the transaction of the session.
+    async fn apply<T, E: From<TreeError>>(
         &self,
         session: &mut ClientSession,
         empty: &HashSet<ObjectId>,
-        taken: &HashSet<String>,
-        touched: &mut Touched,
+        reserved_slugs: &HashSet<String>,
+        written: &mut WrittenCollections,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
-    ) -> Result<T, Abort<Stop<E>>> {
+    ) -> Result<T, Abort<AbortReason<E>>> {
         self.touch_tree(session).await?;
-        let Parsed { stored, unreadable, .. } = parse(&self.documents(session).await?);
+        let ParsedSections { stored, unreadable, stored_ids, .. } =
+            parse_sections(&self.documents(session).await?);
         let unreadable = unreadable.into_iter().filter(|one| !one.is_deleted);
-        let taken = unreadable.filter_map(|one| one.slug).chain(taken.iter().cloned()).collect();
+        let unreadable_slugs = unreadable.filter_map(|one| one.slug);
+        let reserved_slugs = unreadable_slugs.chain(reserved_slugs.iter().cloned()).collect();
         let before: HashMap<_, _> =
             stored.iter().map(|stored| (stored.section.id, stored.clone())).collect();
-        let mut tree = Tree::new(stored, taken);
+        let mut tree = Tree::new(stored, reserved_slugs);
         let now = self.now();
         let output =
-            work(&mut tree, now).map_err(|refusal| Abort::Refused(Stop::Refused(refusal)))?;
-        let unknown = tree.to_be_empty().iter().filter(|id| !empty.contains(id));
-        let unknown: Vec<_> = unknown.copied().collect();
-        if !unknown.is_empty() {
-            return Err(Abort::Refused(Stop::NeedsEmpty(unknown)));
+            work(&mut tree, now).map_err(|error| Abort::Refused(AbortReason::Refused(error)))?;
+        let unchecked = tree.must_be_empty().iter().filter(|id| !empty.contains(id));
+        let unchecked: Vec<_> = unchecked.copied().collect();
+        if !unchecked.is_empty() {
+            return Err(Abort::Refused(AbortReason::NeedsEmpty(unchecked)));
         }
         for after in tree.all() {
-            touched.sections |= self.write(session, before.get(&after.section.id), after).await?;
+            let id = stored_ids.get(after.section.id);
+            let before = before.get(&after.section.id);
+            written.sections |= self.write(session, id, before, after).await?;
         }
-        touched.redirects |= self.leave_redirects(session, &tree, now).await?;
+        written.redirects |= self.write_redirects(session, &tree, now).await?;
         Ok(output)
     }
 
-    /// The time, to the millisecond that is stored, so that what is answered is what is read later.
+    /// Returns the time to the millisecond. Dates are stored so, and an answer to a write has the
+    /// dates that are read later.
     fn now(&self) -> DateTime<Utc> {
         let now = self.clock.now();
         DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
     }
 
+    /// Writes the document that is common to all changes.
     async fn touch_tree(&self, session: &mut ClientSession) -> Result<(), Error> {
         let (filter, count) = (doc! { "_id": "tree" }, doc! { "$inc": { "changes": 1_i64 } });
         self.tree.update_one(filter, count).upsert(true).session(session).await.map(drop)
@@ -193,19 +202,19 @@ impl SectionStore {
         Ok(documents)
     }
 
-    /// Writes a section if it is not as it was.
+    /// Writes a section if it differs from its earlier state. Returns `true` if it does.
     async fn write<E>(
         &self,
         session: &mut ClientSession,
-        before: Option<&Stored>,
-        after: &Stored,
-    ) -> Result<bool, Abort<Stop<E>>> {
+        id: Bson,
+        before: Option<&StoredSection>,
+        after: &StoredSection,
+    ) -> Result<bool, Abort<AbortReason<E>>> {
         let section = &after.section;
-        let id = oid::ObjectId::from_bytes(section.id.bytes());
         let sections = self.collection.clone_with_type::<bson::Document>();
         let result = match before {
             None => {
-                let document = document::document(section).map_err(Error::custom)?;
+                let document = document::new_document(section).map_err(Error::custom)?;
                 sections.insert_one(document).session(session).await.map(drop)
             }
             Some(before) => {
@@ -218,14 +227,14 @@ impl SectionStore {
         match result {
             Ok(()) => Ok(true),
             Err(error) if is_duplicate_key(&error) => {
-                Err(Abort::Refused(Stop::SlugTaken(section.slug.clone())))
+                Err(Abort::Refused(AbortReason::SlugTaken(section.slug.clone())))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Paths that led to a section lead to it from now on, wherever it is.
-    async fn leave_redirects(
+    /// Adds redirects from the former paths of sections. Returns `true` if there are any.
+    async fn write_redirects(
         &self,
         session: &mut ClientSession,
         tree: &Tree,
@@ -233,32 +242,34 @@ impl SectionStore {
     ) -> Result<bool, Error> {
         let redirects = self.redirects.clone_with_type::<bson::Document>();
         let now = bson::DateTime::from_millis(now.timestamp_millis());
-        for (path, id) in tree.moved() {
+        for (path, id) in tree.former_paths() {
             let new_path = tree.path(*id);
             let id = id.to_string();
             if new_path.as_ref() != Some(path) {
-                let rule = doc! {
+                let redirect = doc! {
                     "$set": { "section_id": &id, "updatedDate": now },
                     "$setOnInsert": { "createdDate": now },
                 };
-                let one = redirects.update_one(doc! { "path": path }, rule).upsert(true);
+                let one = redirects.update_one(doc! { "path": path }, redirect).upsert(true);
                 one.session(&mut *session).await?;
             }
-            // It stands there itself now.
+            // The section itself is at this path now.
             let own = doc! { "path": new_path, "section_id": id };
             redirects.delete_many(own).session(&mut *session).await?;
         }
-        Ok(!tree.moved().is_empty())
+        Ok(!tree.former_paths().is_empty())
     }
 }
 
-fn settled<T, E: From<Refusal>>(abort: Abort<Stop<E>>) -> Result<Written<T>, Abort<E>> {
+fn into_outcome<T, E: From<TreeError>>(
+    abort: Abort<AbortReason<E>>,
+) -> Result<ChangeOutcome<T>, Abort<E>> {
     match abort {
         Abort::Database(error) => Err(error.into()),
-        Abort::Refused(Stop::Refused(refusal)) => Err(Abort::Refused(refusal)),
-        Abort::Refused(Stop::SlugTaken(slug)) => {
-            Err(Abort::Refused(Refusal::SlugTaken(slug).into()))
+        Abort::Refused(AbortReason::Refused(error)) => Err(Abort::Refused(error)),
+        Abort::Refused(AbortReason::SlugTaken(slug)) => {
+            Err(Abort::Refused(TreeError::SlugTaken(slug).into()))
         }
-        Abort::Refused(Stop::NeedsEmpty(ids)) => Ok(Written::NeedsEmpty(ids)),
+        Abort::Refused(AbortReason::NeedsEmpty(ids)) => Ok(ChangeOutcome::NeedsEmpty(ids)),
     }
 }

@@ -127,7 +127,7 @@ async fn a_change_is_seen_at_once_by_every_replica() {
 async fn a_section_that_cannot_be_read_does_not_hide_the_others() {
     let database = TestDatabase::new().await;
     let mut odd = section("odd", None, true);
-    odd.insert("content_type", "carousel");
+    odd.insert("_id", "odd");
     database.insert("sections", [section("good", None, true), odd]).await;
     let service = started(&database).await;
     let (status, body) = service.get("/sections").await;

@@ -27,7 +27,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
     let mut own_parent = stored("own-parent", None, true);
     own_parent.insert("parent_id", id(&own_parent).to_hex());
     let mut odd = stored("odd", None, true);
-    odd.insert("content_type", "carousel");
+    odd.insert("_id", "odd");
     let blog = api.get("/sections/slug/blog").await.id();
     database.insert("sections", [orphan, below, deleted, below_deleted, own_parent, odd]).await;
     database
@@ -77,30 +77,6 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
     assert_eq!(database.count("section_repairs", kept).await, 2);
     let nothing = api.call("POST", &format!("{repair}?dry_run=false"), Value::Null).await;
     assert_eq!(nothing.body["repaired"], json!([]));
-}
-
-#[tokio::test]
-async fn what_belongs_to_a_section_that_cannot_be_read_is_left_alone() {
-    let database = TestDatabase::new().await;
-    let api = Api::with(&database, &[]).await;
-    let mut odd = stored("odd", None, true);
-    odd.insert("content_type", "carousel");
-    let below = stored("below-odd", Some(id(&odd)), true);
-    let (parent, child) = (id(&odd).to_hex(), id(&below));
-    database.insert("sections", [odd, below]).await;
-    database
-        .insert("section_redirects", [doc! { "path": "/was-odd", "section_id": &parent }])
-        .await;
-    let before = database.hash().await;
-    let repair = "/internal/integrity/repair?dry_run=false";
-    assert_eq!(api.call("POST", repair, Value::Null).await.body["repaired"], json!([]));
-    assert_eq!(database.hash().await, before);
-    let report = api.get("/internal/integrity").await.body;
-    assert_eq!(report["findings"][0]["kind"], "unreadable_document");
-    let reason = report["findings"][0]["reasons"][0].as_str().unwrap();
-    assert!(reason.contains("content_type"), "{reason}");
-    assert_eq!(report["findings"][1]["kind"], "unreachable");
-    assert_eq!(report["findings"][1]["ids"], json!([child.to_hex()]));
 }
 
 #[tokio::test]

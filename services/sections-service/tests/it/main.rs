@@ -6,6 +6,7 @@ mod http;
 mod integrity;
 mod migrations;
 mod openapi;
+mod plain_shapes;
 mod races;
 mod resolve;
 mod support;

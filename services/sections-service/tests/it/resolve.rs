@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, doc};
 use serde_json::{Value, json};
 use test_support::{TestDatabase, eventually};
 
-use crate::support::{Api, Neighbour, id, stored};
+use crate::support::{Api, Neighbour, stored};
 
 async fn site() -> (TestDatabase, Neighbour, Api) {
     let database = TestDatabase::new().await;
@@ -139,27 +139,6 @@ async fn the_other_services_know_every_section_and_who_sees_it() {
         entry["id"] = "[id]".into();
     }
     assert_json_snapshot!(entries);
-}
-
-#[tokio::test]
-async fn the_other_services_know_that_what_cannot_be_read_is_hidden() {
-    let database = TestDatabase::new().await;
-    let mut odd = stored("odd", None, true);
-    odd.insert("content_type", "carousel");
-    let mut deleted = stored("deleted", None, true);
-    deleted.extend(doc! { "content_type": 5, "is_deleted": true });
-    let ids = [&odd, &deleted].map(|section| id(section).to_hex());
-    database.insert("sections", [odd, deleted]).await;
-    let api = Api::with(&database, &[]).await;
-    let entries = api.get("/internal/sections").await.body;
-    for id in ids {
-        let is_it = |entry: &&Value| entry["id"] == id.as_str();
-        let entry = entries.as_array().unwrap().iter().find(is_it).unwrap();
-        for (member, value) in [("is_unreadable", true), ("is_deleted", true), ("is_public", false)]
-        {
-            assert_eq!(entry[member], value, "{entry}");
-        }
-    }
 }
 
 #[tokio::test]

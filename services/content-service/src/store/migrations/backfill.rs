@@ -85,8 +85,10 @@ fn link(
     }
     let of_type = page_type.map(|page_type| format!(" of type {page_type}")).unwrap_or_default();
     let key = format!("{collection}{of_type} → section {slug}");
-    // A deleted section is none to link to.
-    match sections.iter().find(|section| !section.is_deleted && section.slug == slug) {
+    // Content stays visible: it is linked to no section that is deleted, and to none that is hidden
+    // because a field cannot be read.
+    let is_open = |section: &&SectionEntry| !section.is_deleted && !section.is_unreadable;
+    match sections.iter().filter(is_open).find(|section| section.slug == slug) {
         Some(section) => {
             let values = doc! { "section_id": section.id.to_string() };
             Arc::new(Fill::set(key, collection, filter, values))
@@ -118,8 +120,7 @@ fn orphans(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step>
 }
 
 fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step> {
-    // What is wrong with a section that cannot be read, sections-service reports.
-    let deleted = sections.iter().filter(|section| section.is_deleted && !section.is_unreadable);
+    let deleted = sections.iter().filter(|section| section.is_deleted);
     let filter = refers(doc! { "$in": deleted.flat_map(forms).collect::<Vec<_>>() });
     let reason = "an existing value stays; the public does not see them";
     leave(collection, "in a deleted section", reason, filter)

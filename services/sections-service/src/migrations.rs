@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use data_service::report::from_integrity;
 use migrations::{
     Definition, Fill, Index, Insert, Inspect, Inspection, Migration, MigrationKind, Skipped, Step,
@@ -11,14 +11,18 @@ use migrations::{
 };
 use mongo_kit::Connection;
 use mongodb::{
-    bson::{self, Document, doc},
+    bson::{Document, doc},
     options::IndexOptions,
 };
 use service_kit::runtime::clock::Clock;
 
-use super::{COLLECTION, REDIRECTS, SectionStore};
+use crate::store::{
+    SectionStore,
+    collections::{COLLECTION, REDIRECTS},
+    seed::initial_sections,
+};
 
-/// All migrations. Append; never reorder.
+/// Returns all migrations. New ones are appended, and none is ever moved.
 pub(crate) fn all(connection: &Connection, clock: Clock) -> Vec<Arc<dyn Migration>> {
     let inspection = SectionInspection(SectionStore::new(connection, clock.clone()));
     vec![
@@ -161,7 +165,7 @@ impl Migration for SectionReport {
 #[async_trait]
 impl Inspect for SectionInspection {
     async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
-        Ok(from_integrity(self.0.faults().await?, [self.0.unreachable().await?]))
+        Ok(from_integrity(self.0.check_integrity().await?, [self.0.unreachable().await?]))
     }
 }
 
@@ -195,33 +199,4 @@ impl Migration for SeedInitialSections {
             documents: initial_sections(self.clock.now()),
         })])
     }
-}
-
-/// The sections that the frontend used to list.
-pub(super) fn initial_sections(now: DateTime<Utc>) -> Vec<Document> {
-    let now = bson::DateTime::from_millis(now.timestamp_millis());
-    [
-        ("Blog", "blog", "feed", "story"),
-        ("About", "about", "static-page", "page"),
-        ("Projects", "projects", "card-grid", "project"),
-        ("Contact", "contact", "static-page", "page"),
-    ]
-    .into_iter()
-    .zip(0_i32..)
-    .map(|((title, slug, display_type, content_type), sort_order)| {
-        doc! {
-            "title": title,
-            "slug": slug,
-            "parent_id": null,
-            "display_type": display_type,
-            "content_type": content_type,
-            "nav_visibility": "main",
-            "sort_order": sort_order,
-            "is_published": true,
-            "is_deleted": false,
-            "createdDate": now,
-            "updatedDate": now,
-        }
-    })
-    .collect()
 }

@@ -1,0 +1,19 @@
+//! The collections of the service.
+
+/// The sections.
+pub(crate) const COLLECTION: &str = "sections";
+
+/// The collections of an existing site that this service writes to.
+pub const COLLECTIONS: &[&str] = &[COLLECTION];
+
+/// The redirects: one for each path that a section had.
+pub(crate) const REDIRECTS: &str = "section_redirects";
+
+/// Copies of documents from before a repair changed or removed them.
+pub(super) const REPAIRS: &str = "section_repairs";
+
+/// The document that every change of the tree writes, so that concurrent changes conflict.
+pub(super) const TREE: &str = "section_tree";
+
+/// The name of the service in its ledger.
+pub(crate) const SERVICE: &str = "sections";
