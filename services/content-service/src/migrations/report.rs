@@ -1,4 +1,4 @@
-//! The report of problems in the content, after all other migrations.
+//! The report about the content, once everything else is done.
 
 use std::sync::Arc;
 
@@ -8,17 +8,24 @@ use migrations::{
     Definition, Inspect, Inspection, Migration, MigrationKind, Skipped, Step, Steps, StepsError,
 };
 use models::IntegrityKind;
-use mongo_kit::Connection;
-use mongodb::bson::{Document, doc};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use sections_client::SectionsClient;
 
-use super::definition;
+use super::{PAGES, PROJECTS, STORIES, definition};
 use crate::{
-    domain::Directory,
-    store::{COLLECTIONS, DataReport},
+    domain::audience::Directory,
+    kinds::Collections,
+    report::DataReport,
+    store::collections::{COLLECTIONS, USERS},
 };
 
-/// Reports problems in the content. Changes nothing.
+/// The collections in the specification, which is released. The report is about all kinds of content.
+const SPECIFIED: &[&str] = &[STORIES, PROJECTS, PAGES, USERS];
+
+/// Reports what is wrong with the content. Changes nothing.
 pub(super) struct ContentReport(Arc<ContentInspection>);
 
 /// Reads all content.
@@ -28,15 +35,19 @@ struct ContentInspection {
 }
 
 impl ContentReport {
-    pub(super) fn new(connection: &Connection, sections: &SectionsClient) -> Self {
-        let data = DataReport::new(connection);
+    pub(super) fn new(
+        database: &Database,
+        content: Collections,
+        sections: &SectionsClient,
+    ) -> Self {
+        let data = DataReport::new(database, content);
         Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
     }
 
-    fn step(&self) -> Inspection {
+    fn step(&self, collections: &'static [&'static str]) -> Inspection {
         Inspection {
             key: "content that something is wrong with".into(),
-            collections: COLLECTIONS,
+            collections,
             inspector: self.0.clone(),
         }
     }
@@ -53,13 +64,13 @@ impl Migration for ContentReport {
     }
 
     fn specification(&self) -> Document {
-        doc! { "steps": [self.step().specification()] }
+        doc! { "steps": [self.step(SPECIFIED).specification()] }
     }
 
     async fn steps(&self) -> Result<Steps, StepsError> {
-        // Before the migration is claimed: waiting for another service is no attempt.
+        // Before the migration is claimed: waiting for another service does not count as an attempt.
         self.0.sections().await?;
-        Ok(vec![Arc::new(self.step())])
+        Ok(vec![Arc::new(self.step(COLLECTIONS))])
     }
 }
 

@@ -13,8 +13,8 @@ use mongodb::{
 };
 use service_kit::runtime::{clock::Clock, settings};
 
-use super::{definition, lacks};
-use crate::store::{PAGES, PROJECTS, STORIES, USERS};
+use super::{CONTENT, definition, lacks};
+use crate::store::collections::USERS;
 
 /// The user whom the settings name.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Migration for UserId {
     }
 
     fn specification(&self) -> Document {
-        doc! { "collections": OWNED, "filter": lacks("user_id"), "user_id": "the admin" }
+        doc! { "collections": CONTENT, "filter": lacks("user_id"), "user_id": "the admin" }
     }
 
     async fn steps(&self) -> Result<Steps, StepsError> {
@@ -136,9 +136,6 @@ impl Migration for UserId {
                 }),
             }
         };
-        Ok(OWNED.into_iter().map(step).collect())
+        Ok(CONTENT.into_iter().map(step).collect())
     }
 }
-
-/// What belongs to a user.
-const OWNED: [&str; 3] = [STORIES, PROJECTS, PAGES];
