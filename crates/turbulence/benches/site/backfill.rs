@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use data_service::Migrate;
-use migrations::{Patience, Status};
+use migrations::{Status, WaitPolicy};
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ const BEFORE: &str = "0005_user_id";
 /// Documents a second that a backfill changed beside a site in use before it adapted its pace.
 const RATE_BEFORE: f64 = 201.0;
 
-/// How often requests are measured with a throttled backfill, and without one in turn.
+/// Number of measurements of requests with a throttled backfill and without one, in turn.
 const ROUNDS: usize = 5;
 
 /// Documents a second that one raw `updateMany` links.
@@ -76,7 +76,7 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
         }
         (first, most)
     });
-    engine.run(Patience::Command, &shutdown).await.unwrap();
+    engine.run(WaitPolicy::Bounded, &shutdown).await.unwrap();
     let report = engine.report().await.unwrap();
     drop(engine);
     let entry = report.migrations.into_iter().find(|one| one.id == BACKFILL).unwrap();
@@ -122,7 +122,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
     let client = content_service::sections_client(&sections_url.parse().unwrap()).unwrap();
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
-    engine().run_to(BEFORE, Patience::Command, &shutdown).await.unwrap();
+    engine().run_to(BEFORE, WaitPolicy::Bounded, &shutdown).await.unwrap();
 
     let linked = doc! { "section_id": { "$exists": true } };
     let stories = connection.database().collection::<Document>("stories");
@@ -132,7 +132,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     latencies(&list).await;
     for _ in 0..ROUNDS {
         idle.extend(latencies(&list).await);
-        // Requests come before it and go on, as on a site in use.
+        // Requests begin before the backfill and continue, as on a site in use.
         let leading = tokio::spawn({
             let list = list.clone();
             async move { latencies(&list).await }
@@ -142,7 +142,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         let mut statuses = engine.statuses();
         let mut running = tokio::spawn({
             let (engine, stop) = (engine.clone(), stop.clone());
-            async move { engine.run(Patience::Command, &stop).await }
+            async move { engine.run(WaitPolicy::Bounded, &stop).await }
         });
         let is_busy = |all: &Vec<Status>| {
             let throttled = |status: &Status| status.progress.as_ref()?.throttled_by;
@@ -161,7 +161,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         during.push(wrk::rate(&list));
         assert!(!running.is_finished(), "the backfill was over before the measurement");
         stop.cancel();
-        // It is interrupted at a checkpoint, and goes on in the next round.
+        // The run is interrupted at a checkpoint and continues in the next round.
         running.await.unwrap().unwrap_err();
     }
     let (idle, busy, rate) = (idle.p99(), busy.p99(), median(changed));
@@ -177,7 +177,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         "≥ 2",
         rate / RATE_BEFORE >= 2.0,
     );
-    engine().run(Patience::Command, &shutdown).await.unwrap();
+    engine().run(WaitPolicy::Bounded, &shutdown).await.unwrap();
     let after = median((0..ROUNDS).map(|_| wrk::rate(&list)).collect());
     let during = median(during);
     shutdown.cancel();

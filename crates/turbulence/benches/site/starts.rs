@@ -1,4 +1,4 @@
-//! How long starts take, and how long a crashed process holds others up.
+//! The duration of starts, and the delay that a crashed process causes for others.
 
 use std::{
     process::{Command, Stdio},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use data_service::Migrate;
-use migrations::Patience;
+use migrations::WaitPolicy;
 use mongodb::bson::{Document, doc};
 use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::{
 /// The last migration of content.
 const LAST: &str = "0007_content_indexes";
 
-/// What a start spends in migrations where nothing is left to do, service by service.
+/// Measures the time that a start spends in migrations if nothing is pending, for each service.
 pub(crate) async fn second_start(uri: &str, table: &mut Table) {
     let name = format!("site_{MANY}");
     let connection = connect(uri, &name).await;
@@ -43,7 +43,7 @@ pub(crate) async fn second_start(uri: &str, table: &mut Table) {
         let of_content = content_service::engine(&connection, Clock::system(), &settings, &client);
         for (engine, times) in [(of_sections, &mut sections), (of_content, &mut content)] {
             let began = Instant::now();
-            engine.run(Patience::Command, &shutdown).await.unwrap();
+            engine.run(WaitPolicy::Bounded, &shutdown).await.unwrap();
             times.push(began.elapsed().as_secs_f64() * 1000.0);
         }
     }

@@ -4,15 +4,13 @@
 use std::time::Duration;
 
 use migrations::Status;
+use models::ContentType;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use service_kit::web::http_client;
 
 use super::{site::Services, token::Token};
 use crate::{lines::Lines, render};
-
-/// The migration of content that links it to sections.
-const LINKS: &str = "0006_backfill_section_id";
 
 /// Time that the site has to answer the requests of the summary.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,14 +55,14 @@ pub(super) async fn summary(address: &str, services: &Services, token: &Token) -
     for (name, statuses) in &all {
         text.append(&render::outcomes(name, statuses, false));
     }
-    let quarantined = render::quarantined(statuses().flat_map(|status| &status.set_aside));
+    let quarantined = render::quarantined(statuses().flat_map(|status| &status.quarantined));
     if !quarantined.is_empty() {
         text.blank();
         _ = writeln!(text, "Quarantined documents, which could not be changed");
         text.append(&quarantined);
         _ = writeln!(text, "  Correct them, then run `turbulence migrate retry ID`");
     }
-    let skipped = render::skipped(statuses().flat_map(|status| &status.left_out));
+    let skipped = render::skipped(statuses().flat_map(|status| &status.skipped));
     if !skipped.is_empty() {
         text.blank();
         _ = writeln!(text, "Skipped documents, with the reason");
@@ -86,7 +84,7 @@ fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
     let mut unsettled = statuses.filter(|status| !status.is_settled).peekable();
     if unsettled.peek().is_none() {
         "Turbulence is ready."
-    } else if unsettled.any(|status| status.id == LINKS) {
+    } else if unsettled.any(|status| status.id == content_service::SECTION_BACKFILL) {
         "Not every migration is applied, and content is not linked to its sections yet; the reason \
          is below."
     } else {
@@ -110,7 +108,7 @@ async fn content(address: &str, token: &Token) -> Lines {
         let titles: Vec<_> = sections.iter().filter_map(|one| one["title"].as_str()).collect();
         _ = writeln!(text, "  {:>6} sections  {}", sections.len(), titles.join(", "));
     }
-    for kind in ["stories", "projects", "pages"] {
+    for kind in ContentType::ALL.map(ContentType::collection) {
         let public = get(&format!("/{kind}?limit=1")).await;
         let all = get(&format!("/{kind}?limit=1&include_drafts=true")).await;
         let total = |answer: Option<Value>| answer.and_then(|answer| answer["total"].as_u64());

@@ -14,10 +14,10 @@ use crate::{
     support::{Ended, Folder, Turbulence},
 };
 
-/// How long a lease holds in these tests: others wait for so long after a kill.
+/// Duration of a lease in these tests, for which other processes wait after a kill.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
-/// How long after the end of its lease a process that was killed has a successor, at most.
+/// Maximum time between the end of a killed process's lease and its acquisition by another process.
 pub(crate) const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// The migration whose runs are disturbed.
@@ -45,7 +45,7 @@ pub(crate) fn slow_service(documents_per_second: &str) -> [(&str, &str); 2] {
 }
 
 /// A line of the log of a process that does not get the lease.
-pub(crate) const WAITS: &str = "waiting for its lease";
+pub(crate) const WAITS: &str = "waiting for the lease of another process";
 
 /// A folder to run the program in, and a database.
 pub(crate) struct Site {
@@ -109,6 +109,14 @@ impl Site {
         self.start(arguments).ended().await
     }
 
+    /// Returns the number of migrations of both services.
+    pub(crate) async fn migrations(&self) -> i64 {
+        let ended = self.run(&["migrate", "status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_str(ended.success()).unwrap();
+        let of = |service: &str| status[service]["migrations"].as_array().unwrap().len();
+        i64::try_from(of("sections") + of("content")).unwrap()
+    }
+
     /// Applies everything up to a migration, that included.
     pub(crate) async fn migrate_to(&self, migration: &str) {
         self.run(&["migrate", "up", "--to", migration]).await.success();
@@ -128,7 +136,7 @@ impl Site {
         answer.get_document("collections").unwrap().to_string()
     }
 
-    /// What the ledger has of a migration of content, if anything.
+    /// Returns the ledger entry of a migration of content, if there is one.
     pub(crate) async fn find_entry(&self, migration: &str) -> Option<Entry> {
         self.find_entry_of("content", migration).await
     }
@@ -139,7 +147,7 @@ impl Site {
         entries.find_one(doc! { "_id": migration }).await.unwrap()
     }
 
-    /// What the ledger has of a migration of content.
+    /// Returns the ledger entry of a migration of content.
     pub(crate) async fn entry(&self, migration: &str) -> Entry {
         self.find_entry(migration).await.unwrap()
     }
@@ -157,7 +165,7 @@ impl Site {
         self.entry(BACKFILL).await
     }
 
-    /// Who holds the lease of content.
+    /// Returns the holder of the lease of content.
     pub(crate) async fn holder(&self) -> Option<Holder> {
         migrations::lease::holder(&self.database, "content").await.unwrap()
     }

@@ -1,0 +1,107 @@
+//! Lists and the numbers that page through them.
+
+use models::{
+    ObjectId,
+    schema::{number, schema},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::audience::Audience;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct List<T> {
+    /// The items of this page.
+    pub(crate) items: Vec<T>,
+    /// How many items the whole list has.
+    pub(crate) total: u64,
+    /// How many items a page has at most.
+    pub(crate) limit: u32,
+    /// How many items come before this page.
+    pub(crate) offset: u64,
+    /// What to pass as `cursor` to get the next page; none on the last one.
+    #[schema(required = true)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// The items of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    /// The section of the items; `None` for items of any section and of none.
+    pub(crate) section: Option<ObjectId>,
+    /// The reader, who decides which items are visible.
+    pub(crate) audience: Audience,
+}
+
+/// How many items a page has at most: 1 to 50, 10 unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
+pub(crate) struct Limit(u32);
+
+/// How many items to pass over: 0 unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Offset(u32);
+
+schema!(Limit, number(1, Limit::MAX, Limit::default().get()));
+schema!(Offset, number(0, Offset::MAX, 0));
+
+/// A limit or an offset out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidPaging {
+    /// A limit that is zero or too large.
+    #[error("must be from 1 to {}", Limit::MAX)]
+    Limit,
+    /// An offset that is negative or beyond any list.
+    #[error("must be from 0 to {}", Offset::MAX)]
+    Offset,
+}
+
+impl Limit {
+    /// The most items that one page has.
+    pub(crate) const MAX: u32 = 50;
+
+    /// The number of items.
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(10)
+    }
+}
+
+impl TryFrom<u64> for Limit {
+    type Error = InvalidPaging;
+
+    fn try_from(limit: u64) -> Result<Self, Self::Error> {
+        match u32::try_from(limit) {
+            Ok(limit @ 1..=Self::MAX) => Ok(Self(limit)),
+            _ => Err(InvalidPaging::Limit),
+        }
+    }
+}
+
+impl Offset {
+    /// The furthest that a list can be entered by number.
+    pub(crate) const MAX: u32 = i32::MAX.unsigned_abs();
+
+    /// The number of items.
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Offset {
+    type Error = InvalidPaging;
+
+    fn try_from(offset: i64) -> Result<Self, Self::Error> {
+        match u32::try_from(offset) {
+            Ok(offset @ 0..=Self::MAX) => Ok(Self(offset)),
+            _ => Err(InvalidPaging::Offset),
+        }
+    }
+}
