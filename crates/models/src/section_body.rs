@@ -1,4 +1,4 @@
-//! What is written about sections: separate bodies to create, replace and patch.
+//! The bodies of requests that create, replace, patch and order sections.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,29 +13,29 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes", "content_type": "story"})))]
 pub struct SectionCreate {
-    /// What the navigation shows.
+    /// The title, which the navigation shows.
     pub title: Title,
-    /// The last part of its address; made from the title unless given.
+    /// The last part of the path. The default is made from the title.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
     pub slug: Option<Slug>,
-    /// The section above it; none puts it at the top.
+    /// The id of the parent section. The default is the top.
     #[serde(default)]
     pub parent_id: Option<ObjectId>,
-    /// How its content is presented; what suits `content_type` unless given.
+    /// The presentation of the content. The default suits `content_type`.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
     pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
+    /// The type of the content.
     pub content_type: ContentType,
-    /// Where the navigation shows it; `main` unless given.
+    /// The place in the navigation. The default is `main`.
     #[serde(default)]
     pub nav_visibility: NavVisibility,
-    /// The place among its siblings, smallest first; the last unless given.
+    /// The position among the siblings, in ascending order. The default is the last position.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
-    /// Whether the public sees it; true unless said otherwise.
+    /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
     pub is_published: bool,
 }
@@ -44,45 +44,45 @@ const fn published() -> bool {
     true
 }
 
-/// What a section is to be. What it leaves out stays as it is.
+/// The new state of a section. Members that are absent stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes"})))]
 pub struct SectionReplace {
-    /// What the navigation shows.
+    /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = true)]
     pub title: Option<Title>,
-    /// The last part of its address. One that is not the present one renames the section. The
-    /// present one may be older than the rules of a [`Slug`], so compare before parsing.
+    /// The last part of the path. A new slug renames the section. The current one may be older than the
+    /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
     pub slug: Option<String>,
-    /// The section above it; null puts it at the top.
+    /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
     pub parent_id: Patch<ObjectId>,
-    /// How its content is presented.
+    /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
     pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
+    /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
     pub content_type: Option<ContentType>,
-    /// Where the navigation shows it.
+    /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
     pub nav_visibility: Option<NavVisibility>,
-    /// The place among its siblings, smallest first.
+    /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
-    /// Whether the public sees it.
+    /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
     pub is_published: Option<bool>,
-    /// When it was created; at most a day ahead of now.
+    /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
         default,
@@ -93,45 +93,45 @@ pub struct SectionReplace {
     pub created_date: Option<Moment>,
 }
 
-/// Changes of a section.
+/// The changes of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"nav_visibility": "footer"})))]
 pub struct SectionPatch {
-    /// What the navigation shows.
+    /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = false)]
     pub title: Option<Title>,
-    /// The last part of its address. One that is not the present one renames the section. The
-    /// present one may be older than the rules of a [`Slug`], so compare before parsing.
+    /// The last part of the path. A new slug renames the section. The current one may be older than the
+    /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
     pub slug: Option<String>,
-    /// The section above it; null puts it at the top.
+    /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
     pub parent_id: Patch<ObjectId>,
-    /// How its content is presented.
+    /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
     pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
+    /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
     pub content_type: Option<ContentType>,
-    /// Where the navigation shows it.
+    /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
     pub nav_visibility: Option<NavVisibility>,
-    /// The place among its siblings, smallest first.
+    /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub sort_order: Option<i32>,
-    /// Whether the public sees it.
+    /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
     pub is_published: Option<bool>,
-    /// When it was created; at most a day ahead of now.
+    /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
         default,
@@ -162,14 +162,14 @@ impl From<SectionReplace> for SectionPatch {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SectionOrder {
-    /// The section above them; null or absent for those at the top.
+    /// The id of their parent section, or null or absent for the top.
     #[serde(default)]
     pub parent_id: Option<ObjectId>,
-    /// Every section directly below it, in the order in which they are to be shown.
+    /// The ids of all sections directly below the parent, in their new order.
     pub ids: Ids,
 }
 
-/// What a section's answer has and no body can change.
+/// The members of an answer that no body can change.
 const READ_ONLY: &[&str] = &["id", "updatedDate", "children"];
 
 const IGNORED: &[&str] = &["updatedDate", "children"];
