@@ -1,4 +1,4 @@
-//! Takes out of the archive of Swagger UI what `/docs` needs: a third of it.
+//! Extracts the files that `/docs` needs from the archive of Swagger UI: a third of it.
 
 use std::{env, error::Error, fs, fs::File, io, io::Cursor, path::Path};
 

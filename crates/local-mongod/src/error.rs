@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person who started the program.
+//! The errors, in words for the person who started the program.
 
 use std::{
     io,
@@ -7,48 +7,48 @@ use std::{
 
 const PORT_TAKEN: &str = "Address already in use";
 
-/// Why there is no running mongod.
+/// The reason why there is no running mongod.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No usable mongod was found, nor could one be fetched.
+    /// No usable mongod was found, and none could be downloaded.
     #[error(
-        "no MongoDB server can be had: {reason}.\n\
-         Ways out: install MongoDB 6.0 or newer so that `mongod` is on PATH; or set \
+        "no MongoDB server is available: {reason}.\n\
+         To fix this: install MongoDB 6.0 or newer so that `mongod` is on PATH; or set \
          TURBULENCE_MONGOD to the path of a `mongod`; or pass --mongodb-uri with the address of a \
          running replica set."
     )]
     Unavailable {
-        /// What failed.
+        /// The failure.
         reason: String,
     },
     /// Another process runs a mongod on the data folder.
     #[error(
-        "the data folder {} is in use by another process: end that one, or choose another folder",
+        "the data folder {} is in use by another process: end that process, or choose another folder",
         dir.display()
     )]
     InUse {
         /// The data folder.
         dir: PathBuf,
     },
-    /// mongod ended by itself instead of getting ready.
+    /// mongod ended by itself before it was ready.
     #[error("mongod ended while it was starting: {reason}")]
     Ended {
-        /// mongod's last words, or else its exit status.
+        /// The last error of mongod's log, or else its exit status.
         reason: String,
     },
     /// mongod runs, but does not become a primary.
     #[error("mongod was not ready after {seconds} s: {reason}")]
     NotReady {
-        /// How long it had.
+        /// The timeout.
         seconds: u64,
-        /// What hindered it last.
+        /// The last obstacle.
         reason: String,
     },
-    /// No node of a replica set becomes the primary.
+    /// No node of a replica set becomes the primary in time.
     #[error("the replica set has had no primary for {seconds} s")]
     NoPrimary {
-        /// How long it had.
+        /// The timeout.
         seconds: u64,
     },
     /// The primary of a replica set refuses to step down.
@@ -57,26 +57,26 @@ pub enum Error {
     /// No node of a replica set has this port.
     #[error("no node of the replica set is on port {port}")]
     NoSuchNode {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
     },
-    /// mongod survived being killed.
-    #[error("mongod (process {pid}) does not end, even when killed")]
+    /// mongod did not end after SIGKILL.
+    #[error("mongod (process {pid}) does not end, even after SIGKILL")]
     NotStopped {
         /// Its process id.
         pid: u32,
     },
-    /// The client that sets up the replica set cannot be made.
-    #[error("cannot make a client for mongod")]
+    /// The client that sets up the replica set cannot be created.
+    #[error("cannot create a client for mongod")]
     Client(#[source] mongodb::error::Error),
     /// A file or process operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, a verb.
+        /// The operation, a verb.
         action: &'static str,
-        /// On what.
+        /// The file or program.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! The folder that a mongod works in: its data, its log, and the locks that keep others out.
+//! The folder of a mongod: its data, its log, and the locks that exclude other processes.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,19 +10,19 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{DataDir, Error, STOP_TIMEOUT};
+use crate::{error::Error, options::DataDir, timeouts::STOP_TIMEOUT};
 
 const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct Home {
     dir: PathBuf,
-    /// Held by this process: one at a time uses the folder.
+    /// The lock of this process: one process at a time uses the folder.
     lock: File,
-    /// Open for appending. It carries a lock as well, and mongod inherits it as its stderr: so
-    /// it stays locked until mongod has ended, even if the process that started it was killed.
+    /// The log, open for appending. It is locked too, and mongod inherits it as its stderr: it stays
+    /// locked until mongod has ended, even if the process that started it was killed.
     log: File,
-    /// Stands where the log of the present run begins; outlives the file's name.
+    /// A reader at the beginning of the current run's log. It stays valid if the file is removed.
     log_reader: File,
     temporary: Option<TempDir>,
 }
@@ -50,7 +50,7 @@ impl Home {
         let mut options = File::options();
         let log = options.append(true).create(true).open(&log_path);
         let log = log.map_err(Error::io("open", &log_path))?;
-        if !lock_soon(&log, &log_path).await? {
+        if !wait_for_lock(&log, &log_path).await? {
             return Err(Error::InUse { dir });
         }
         let log_reader = File::open(&log_path).map_err(Error::io("open", &log_path))?;
@@ -62,7 +62,7 @@ impl Home {
         self.dir.join("db")
     }
 
-    /// What the next run of mongod writes to.
+    /// Returns the log file for the next run of mongod.
     pub(crate) fn begin_log(&mut self) -> Result<File, Error> {
         self.log_reader
             .seek(SeekFrom::End(0))
@@ -70,16 +70,16 @@ impl Home {
             .map_err(Error::io("open the log in", &self.dir))
     }
 
-    /// The folder to remove when mongod has ended.
+    /// Returns the folder to remove when mongod has ended.
     pub(crate) fn disposable(&self) -> Option<&Path> {
         self.temporary.as_ref().map(TempDir::path)
     }
 
-    /// The line of the present run's log that best says why mongod ended, and where to read more.
-    pub(crate) fn last_words(&mut self) -> Option<String> {
+    /// Returns the last error of the current run's log, and the path of the log.
+    pub(crate) fn last_error(&mut self) -> Option<String> {
         let mut log = Vec::new();
         self.log_reader.read_to_end(&mut log).ok()?;
-        let line = last_words(&String::from_utf8_lossy(&log))?;
+        let line = last_error(&String::from_utf8_lossy(&log))?;
         Some(match self.temporary {
             Some(_) => line,
             None => format!("{line} (see {})", self.dir.join("mongod.log").display()),
@@ -89,8 +89,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Closing would not always do: another thread that is just starting a program holds a copy
-        // of the descriptor for a moment.
+        // Closing is not always enough: another thread that is starting a program has a copy of the
+        // descriptor for a moment.
         if let Err(error) = self.lock.unlock() {
             tracing::debug!("cannot unlock {}: {error}", self.dir.display());
         }
@@ -105,8 +105,8 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Waits for the mongod of a process that was killed, which is still shutting down.
-async fn lock_soon(file: &File, path: &Path) -> Result<bool, Error> {
+/// Waits for the lock, which the mongod of a killed process holds until it has shut down.
+async fn wait_for_lock(file: &File, path: &Path) -> Result<bool, Error> {
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
     let mut poll = tokio::time::interval(POLL);
     while poll.tick().await < deadline {
@@ -117,18 +117,19 @@ async fn lock_soon(file: &File, path: &Path) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// mongod's last error, or else what it (or the loader) printed before it had a log.
-fn last_words(log: &str) -> Option<String> {
+/// Returns mongod's last error, or else the first plain line: an error of the loader, or one from before
+/// the log was open.
+fn last_error(log: &str) -> Option<String> {
     let plain = |line: &&str| !line.is_empty() && !line.starts_with('{');
     let error = log.lines().rev().find_map(error_in);
     error.or_else(|| log.lines().find(plain).map(str::to_owned))
 }
 
-/// Message and cause of a line of severity "error" or "fatal" (MongoDB manual, "Log Messages").
+/// Returns message and cause of a line of severity "error" or "fatal" (MongoDB manual, "Log Messages").
 fn error_in(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     let message = line["msg"].as_str()?.trim();
-    // The epilogue of a fatal error, after the line that tells which.
+    // A line that begins with `***` follows the line with the fatal error.
     if !matches!(line["s"].as_str()?, "E" | "F") || message.starts_with("***") {
         return None;
     }
@@ -151,7 +152,7 @@ mod tests {
 {"s":"F","msg":"\n\n***aborting after fassert() failure\n\n"}
 {"s":"I","msg":"bye"}"#;
         assert_eq!(
-            last_words(log).as_deref(),
+            last_error(log).as_deref(),
             Some("DBException, terminating: NonExistentPath: no such folder")
         );
     }
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn without_an_error_in_the_log_the_first_plain_line_is_reported() {
         let log = "{\"s\":\"I\",\"msg\":\"starting\"}\nmongod: no libcrypto.so.3\ntry --help\n";
-        assert_eq!(last_words(log).as_deref(), Some("mongod: no libcrypto.so.3"));
-        assert_eq!(last_words(""), None);
+        assert_eq!(last_error(log).as_deref(), Some("mongod: no libcrypto.so.3"));
+        assert_eq!(last_error(""), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What is said to a mongod so that it is a member of its replica set, mostly the only one. Without
-//! a set there are no transactions and no change streams.
+//! Makes a mongod a member of its replica set, usually the only one. Transactions and change streams
+//! need a replica set.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -11,41 +11,43 @@ use mongodb::{
 };
 use tokio::net::TcpStream;
 
+/// The name of the replica set.
 pub(crate) const NAME: &str = "rs0";
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// An answer on the loopback takes milliseconds. While the server is busy recovering, ask again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The timeout of a command. A response on the loopback takes milliseconds; a server that is recovering
+/// gets the command again.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A set of several has to do without a member that is stopped, and does so after this time. By
-/// default it is 10 s; on the loopback less will do.
+/// The time after which a set of several replaces a primary that does not respond. The default of 10 s
+/// is longer than needed on the loopback.
 const ELECTION_TIMEOUT_MS: i32 = 2_000;
 
-/// Some of them fit into the time above.
+/// The time between heartbeats; several fit into the election timeout.
 const HEARTBEAT_INTERVAL_MS: i32 = 500;
 
-/// A new primary waits for so long to hear from a stopped one what it may have missed. By default
-/// it is 10 s.
+/// The time for which a new primary waits for the data of one that does not respond. The default is
+/// 10 s.
 const HEARTBEAT_TIMEOUT_SECS: i32 = 2;
 
-/// A primary that has stepped down does not stand for election again for so long: enough for
-/// another one to be elected.
+/// The time for which a primary that has stepped down cannot be elected: enough for another one to be
+/// elected.
 const STEP_DOWN_SECS: i32 = 5;
 
-/// How long it waits for a secondary that has all its data.
+/// The time for which it waits for a secondary with all its data.
 const CATCH_UP_SECS: i32 = 3;
 
-/// A stopped server never answers, and holds up the question who is the primary.
+/// The timeout of `hello`. A stopped server never responds, and would delay finding the primary.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `NotYetInitialized` in MongoDB's list of error codes.
 const NOT_YET_INITIALIZED: i32 = 94;
 
-const FOREIGN: Progress = Progress::Waiting("another MongoDB server answers on its port");
-const NOT_JOINED: Progress = Progress::Waiting("it has no place in its replica set yet");
+const FOREIGN: Progress = Progress::Waiting("another MongoDB server listens on its port");
+const NOT_JOINED: Progress = Progress::Waiting("it is not a member of its replica set yet");
 
-/// The address for clients.
+/// Returns the address for clients.
 pub(crate) fn uri(members: &[u16]) -> String {
     format!("mongodb://{}/?replicaSet={NAME}", hosts(members).join(","))
 }
@@ -55,19 +57,19 @@ fn hosts(members: &[u16]) -> Vec<String> {
 }
 
 /// Waits until the server on this port is the primary of its set, or, among several members, a
-/// secondary. Waits however long that takes, and keeps in `hindrance` what is in the way.
+/// secondary. There is no timeout; `obstacle` has the last obstacle.
 ///
 /// # Errors
 ///
-/// Only if no client can be made.
+/// Only if no client can be created.
 pub(crate) async fn join(
     port: u16,
     pid: u32,
     members: &[u16],
-    hindrance: &mut Option<String>,
+    obstacle: &mut Option<String>,
 ) -> Result<()> {
     let mut poll = tokio::time::interval(POLL);
-    // The driver pauses for half a second after a refused connection, so it comes after this.
+    // The driver pauses for half a second after a refused connection, so that it is used later.
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
         poll.tick().await;
     }
@@ -76,8 +78,8 @@ pub(crate) async fn join(
     loop {
         match advance(&admin, port, pid, members).await {
             Ok(Progress::Joined) => break,
-            Ok(Progress::Waiting(reason)) => *hindrance = Some(reason.to_owned()),
-            Err(error) => *hindrance = Some(error.to_string()),
+            Ok(Progress::Waiting(reason)) => *obstacle = Some(reason.to_owned()),
+            Err(error) => *obstacle = Some(error.to_string()),
         }
         poll.tick().await;
     }
@@ -85,18 +87,18 @@ pub(crate) async fn join(
     Ok(())
 }
 
-/// The election that made the server on this port the primary, if it says that it is. Later
+/// Returns the id of the election that made the server on this port the primary, if it is one. Later
 /// elections have greater ids.
 pub(crate) async fn election(port: u16) -> Option<ObjectId> {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
     let admin = client(port).ok()?.database("admin");
     let hello = admin.run_command(doc! { "hello": 1 });
-    // What is dropped half-way here has a client of its own that goes as well.
+    // A cancelled command has its own client, which is dropped too.
     let hello = tokio::time::timeout(HELLO_TIMEOUT, hello.into_future()).await.ok()?.ok()?;
     hello.get_bool("isWritablePrimary").ok()?.then(|| hello.get_object_id("electionId").ok())?
 }
 
-/// Has a primary step down, if need be without a secondary that has all its data.
+/// Makes a primary step down, if necessary without a secondary that has all its data.
 pub(crate) async fn step_down(primary: u16) -> Result<()> {
     let admin = client(primary)?.database("admin");
     let command = |force| {
@@ -107,7 +109,7 @@ pub(crate) async fn step_down(primary: u16) -> Result<()> {
         }
     };
     if let Err(error) = admin.run_command(command(false)).await {
-        tracing::debug!(primary, "it steps down by force, as it did not otherwise: {error}");
+        tracing::debug!(primary, "stepping down by force after an error: {error}");
         admin.run_command(command(true)).await?;
     }
     Ok(())
@@ -118,8 +120,8 @@ fn client(port: u16) -> Result<Client> {
     let options = ClientOptions::builder()
         .hosts(vec![address])
         .direct_connection(true)
-        .connect_timeout(ANSWER_TIMEOUT)
-        .server_selection_timeout(ANSWER_TIMEOUT)
+        .connect_timeout(COMMAND_TIMEOUT)
+        .server_selection_timeout(COMMAND_TIMEOUT)
         .build();
     Client::with_options(options)
 }
@@ -130,22 +132,22 @@ enum Progress {
     Waiting(&'static str),
 }
 
-/// One step towards membership.
+/// Takes one step towards membership.
 async fn advance(admin: &Database, port: u16, pid: u32, members: &[u16]) -> Result<Progress> {
-    // Another server may have been quicker to take the port. Ours then ends.
+    // Another server may have bound the port first. Ours then ends.
     let status = admin.run_command(doc! { "serverStatus": 1 }).await?;
     if status.get_i64("pid").is_ok_and(|found| found != i64::from(pid)) {
         return Ok(FOREIGN);
     }
     let hello = admin.run_command(doc! { "hello": 1 }).await?;
     let is = |role| hello.get_bool(role).unwrap_or(false);
-    // The only member is a secondary just for the moment before its election.
+    // The only member is a secondary for a moment before its election.
     if is("isWritablePrimary") || (is("secondary") && members.len() > 1) {
         return Ok(Progress::Joined);
     }
     match stored_config(admin).await? {
         None if members.first() == Some(&port) => initiate(admin, members).await?,
-        // The first member tells the others.
+        // The first member configures the others.
         None => {}
         Some(config) if stored_hosts(&config) == hosts(members) => {}
         Some(config) => move_to(admin, members, config).await?,
@@ -174,8 +176,8 @@ fn member_documents(members: &[u16]) -> Vec<Document> {
     (0..).zip(hosts(members)).map(|(id, host): (i32, _)| doc! { "_id": id, "host": host }).collect()
 }
 
-/// Refused harmlessly while the server is still reading a config that it has, and while another
-/// member does not answer yet.
+/// Initiates the set. The server refuses this, without harm, while it is still loading a stored
+/// config, and while another member does not respond yet.
 async fn initiate(admin: &Database, members: &[u16]) -> Result<()> {
     let mut config = doc! { "_id": NAME, "members": member_documents(members) };
     if members.len() > 1 {
@@ -190,8 +192,8 @@ async fn initiate(admin: &Database, members: &[u16]) -> Result<()> {
     Ok(())
 }
 
-/// The data was last served from another port, so the server does not find itself in its config.
-/// Only a forced change is taken from a member that is no primary.
+/// Changes the ports in the config. The data was last served from another port, so that the server is
+/// not in its own config. A member that is not the primary accepts a forced change only.
 async fn move_to(admin: &Database, members: &[u16], mut config: Document) -> Result<()> {
     config.insert("version", config.get_i32("version").unwrap_or(0) + 1);
     config.insert("members", member_documents(members));
@@ -205,7 +207,7 @@ mod tests {
     use crate::{DataDir, LocalMongod, Options};
 
     #[tokio::test]
-    async fn a_server_of_another_process_on_the_port_is_not_taken_for_ours() {
+    async fn a_server_of_another_process_on_the_port_is_detected() {
         let options =
             Options { data: DataDir::Temporary, server_parameters: vec![], cache_mb: None };
         let mongod = LocalMongod::start(options).await.unwrap();

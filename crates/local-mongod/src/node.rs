@@ -6,8 +6,12 @@ use std::{
 };
 
 use crate::{
-    Error, KILL_TIMEOUT, Options, START_TIMEOUT, arguments, home::Home, membership,
+    error::Error,
+    home::Home,
+    membership,
+    options::{Options, arguments},
     process::Process,
+    timeouts::{KILL_TIMEOUT, START_TIMEOUT},
 };
 
 #[derive(Debug)]
@@ -15,7 +19,7 @@ pub(crate) struct Node {
     pub(crate) port: u16,
     binary: PathBuf,
     arguments: Vec<String>,
-    // In this order: the folder is removed here before a supervisor does it.
+    // In this order: `home` removes the folder before the supervisor would.
     home: Home,
     pub(crate) process: Process,
 }
@@ -36,22 +40,22 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until it has its place in the replica set.
+    /// Waits until mongod is a member of the replica set.
     pub(crate) async fn join(&mut self, members: &[u16]) -> Result<(), Error> {
         let (port, pid) = (self.port, self.process.pid());
-        let mut hindrance = None;
+        let mut obstacle = None;
         tokio::select! {
-            joined = membership::join(port, pid, members, &mut hindrance) => {
+            joined = membership::join(port, pid, members, &mut obstacle) => {
                 joined.map_err(Error::Client)?;
             }
             status = self.process.exit() => {
-                return Err(Error::Ended { reason: self.home.last_words().unwrap_or(status) });
+                return Err(Error::Ended { reason: self.home.last_error().unwrap_or(status) });
             }
             () = tokio::time::sleep(START_TIMEOUT) => {
-                let reason = hindrance.or_else(|| self.home.last_words());
+                let reason = obstacle.or_else(|| self.home.last_error());
                 return Err(Error::NotReady {
                     seconds: START_TIMEOUT.as_secs(),
-                    reason: reason.unwrap_or_else(|| "it does not say why".to_owned()),
+                    reason: reason.unwrap_or_else(|| "its log has no error".to_owned()),
                 });
             }
         }
@@ -71,7 +75,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Nobody reads temporary data again. Other data deserves a clean end, with or without us.
+        // Temporary data is not needed again. Other data needs a clean shutdown, also after this
+        // process has ended.
         let signal = if self.home.disposable().is_some() { "KILL" } else { "TERM" };
         self.process.end_blocking(signal, KILL_TIMEOUT);
     }

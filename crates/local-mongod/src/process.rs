@@ -1,10 +1,10 @@
-//! mongod under a supervisor that ends it when our process is gone, for whatever reason.
+//! Runs mongod under a supervisor that ends it when our process ends, for any reason.
 //!
 //! The supervisor is a shell at the other end of a pipe. Each line that we write is the name of a
-//! signal for mongod, and answered when that is sent. When the pipe closes, which the system does
-//! even for a process that was killed, it sends SIGTERM. It lives just as long as mongod does. If
-//! the folder is temporary, it leaves somebody who removes it when the pipe closes, unless told to
-//! keep it for another mongod.
+//! signal for mongod, and the shell acknowledges it after sending. When the pipe closes, as it does
+//! even if our process is killed, the shell sends SIGTERM. The shell ends together with mongod. If the
+//! folder is temporary, a background process of the shell removes it when the pipe closes, unless it
+//! reads the line `keep` before.
 
 use std::{
     ffi::OsStr,
@@ -16,13 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, home::Home};
+use crate::{error::Error, home::Home};
 
-/// Descriptor 3 keeps the pipe, as a shell gives /dev/null to background commands for stdin.
+/// The supervisor. Descriptor 3 keeps the pipe, because a shell connects the stdin of background
+/// commands to /dev/null.
 ///
-/// The system hangs up on the group of a stopped mongod when our process is gone (`_exit`, POSIX),
-/// and answers to a process that is gone meet a broken pipe: neither must end a shell. A stopped
-/// mongod hears no SIGTERM before it is continued.
+/// The system sends SIGHUP to the process group of a stopped mongod when our process ends (`_exit`,
+/// POSIX), and writing to a process that has ended causes SIGPIPE: neither must end a shell. A stopped
+/// mongod handles SIGTERM only after SIGCONT.
 const SUPERVISOR: &str = r#"
 trap '' HUP
 disposable=$1
@@ -81,7 +82,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            // Ctrl-C in a terminal is for us: our services still need the database to drain.
+            // Ctrl-C in a terminal must not end mongod: our services need the database to drain.
             .process_group(0)
             .spawn()
             .map_err(Error::io("run", "sh"))?;
@@ -93,7 +94,7 @@ impl Process {
         let mut answers = BufReader::new(answers);
         let pid = next_line(&mut answers).map_err(Error::io("read the process id from", "sh"))?;
         let pid = pid.trim().parse().map_err(|_| Error::Ended {
-            reason: format!("its supervisor gave no process id but {pid:?}"),
+            reason: format!("its supervisor returned {pid:?} instead of a process id"),
         })?;
         Ok(Self { supervisor, signals, answers, pid })
     }
@@ -102,7 +103,7 @@ impl Process {
         self.pid
     }
 
-    /// Sends a signal by name. A closed pipe is no error: then mongod has ended already.
+    /// Sends a signal by name. A closed pipe is not an error: mongod has ended already.
     pub(crate) fn signal(&mut self, name: &str) {
         let sent = writeln!(self.signals, "{name}").and_then(|()| next_line(&mut self.answers));
         if let Err(error) = sent {
@@ -110,33 +111,33 @@ impl Process {
         }
     }
 
-    /// Sends a signal that ends mongod, and tells whether it ended in time.
-    pub(crate) async fn end(&mut self, signal: &str, patience: Duration) -> bool {
+    /// Sends a signal that ends mongod. Returns `true` if it ended in time.
+    pub(crate) async fn end(&mut self, signal: &str, timeout: Duration) -> bool {
         self.signal(signal);
-        let ended = tokio::time::timeout(patience, self.exit()).await.is_ok();
+        let ended = tokio::time::timeout(timeout, self.exit()).await.is_ok();
         if !ended {
-            tracing::warn!(pid = self.pid, signal, ?patience, "mongod has not ended");
+            tracing::warn!(pid = self.pid, signal, ?timeout, "mongod has not ended");
         }
         ended
     }
 
-    /// The same for a place that cannot be async.
-    pub(crate) fn end_blocking(&mut self, signal: &str, patience: Duration) {
+    /// Like [`Self::end`], but blocks.
+    pub(crate) fn end_blocking(&mut self, signal: &str, timeout: Duration) {
         self.signal(signal);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         while matches!(self.supervisor.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(POLL);
         }
     }
 
-    /// Leaves the temporary folder to the next process in it.
+    /// Keeps the temporary folder for the next mongod.
     pub(crate) fn keep_folder(mut self) {
         if let Err(error) = writeln!(self.signals, "keep") {
-            tracing::debug!(pid = self.pid, "the folder of mongod is not kept: {error}");
+            tracing::debug!(pid = self.pid, "cannot keep the folder of mongod: {error}");
         }
     }
 
-    /// Waits until mongod has ended, and tells how.
+    /// Waits until mongod has ended. Returns its exit status as text.
     pub(crate) async fn exit(&mut self) -> String {
         let mut poll = tokio::time::interval(POLL);
         loop {
@@ -150,7 +151,7 @@ impl Process {
     }
 }
 
-/// The shell answers at once, so this does not hold up the runtime.
+/// Reads a line of the shell. It responds at once, so that this does not block the runtime.
 fn next_line(answers: &mut BufReader<ChildStdout>) -> io::Result<String> {
     let mut line = String::new();
     answers.read_line(&mut line)?;

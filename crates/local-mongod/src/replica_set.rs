@@ -1,12 +1,19 @@
-//! Several mongods in one replica set, for tests of what clients do when their primary is lost.
+//! Runs several mongods as one replica set, for tests of clients that lose their primary.
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
 
-use crate::{DataDir, Error, Options, binary, membership, node::Node};
+use crate::{
+    binary::binary,
+    error::Error,
+    membership,
+    node::Node,
+    options::{DataDir, Options},
+};
 
-/// An election begins after two seconds and takes milliseconds; the rest is for a busy machine.
+/// The longest wait for a primary. An election begins after two seconds and takes milliseconds; the rest
+/// is for a busy machine.
 const PRIMARY_TIMEOUT: Duration = Duration::from_secs(40);
 
 const POLL: Duration = Duration::from_millis(50);
@@ -14,7 +21,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// A running replica set whose nodes can be killed, stopped and started again, each by its port.
 /// The data is temporary. Dropping it ends all nodes.
 ///
-/// A node that does not answer is replaced as primary after two seconds, not after the usual ten.
+/// A primary that does not respond is replaced after two seconds, not after the usual ten.
 #[derive(Debug)]
 pub struct ReplicaSet {
     uri: String,
@@ -23,7 +30,7 @@ pub struct ReplicaSet {
 }
 
 impl ReplicaSet {
-    /// Starts so many mongods, and waits until one is the primary and the others are secondaries.
+    /// Starts mongods, and waits until one is the primary and the others are secondaries.
     /// `server_parameters` are names and values for `--setParameter`.
     ///
     /// # Errors
@@ -51,19 +58,19 @@ impl ReplicaSet {
         Ok(set)
     }
 
-    /// The address for clients, with all nodes and the name of the set.
+    /// Returns the address for clients, with all nodes and the name of the set.
     #[must_use]
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// The ports of the nodes on 127.0.0.1, also of those that do not run.
+    /// Returns the ports of the nodes on 127.0.0.1, also of those that do not run.
     #[must_use]
     pub fn ports(&self) -> Vec<u16> {
         self.nodes.iter().map(|node| node.port).collect()
     }
 
-    /// The port of the primary. Waits for one if there is an election.
+    /// Returns the port of the primary. Waits for one during an election.
     ///
     /// # Errors
     ///
@@ -82,18 +89,19 @@ impl ReplicaSet {
         timeout(PRIMARY_TIMEOUT, elected).await.map_err(|_| Error::NoPrimary { seconds })
     }
 
-    /// A primary that was cut off takes itself for one until it hears of its successor.
+    /// Returns the primary of the latest election. A primary that was stopped or cut off reports itself
+    /// as one until it learns of its successor.
     async fn last_elected(&self) -> Option<u16> {
-        let asked = self.ports().into_iter().map(|port| async move {
+        let elections = self.ports().into_iter().map(|port| async move {
             let election = membership::election(port).await?;
             Some((election, port))
         });
-        let answers = asked.collect::<JoinSet<_>>().join_all().await;
-        let (_, primary) = answers.into_iter().flatten().max()?;
+        let elected = elections.collect::<JoinSet<_>>().join_all().await;
+        let (_, primary) = elected.into_iter().flatten().max()?;
         Some(primary)
     }
 
-    /// Has the primary step down, if need be by force. It does not become the primary again for
+    /// Makes the primary step down, if necessary by force. It does not become the primary again for
     /// five seconds.
     ///
     /// # Errors
@@ -156,10 +164,10 @@ impl ReplicaSet {
     }
 }
 
-/// A port that is free for mongod and taken for all others, also while mongod does not run.
-/// Otherwise a client that looks for the node might be given its port, and so reach itself.
+/// A port that mongod can bind and that no other process gets, even while mongod does not run.
+/// Otherwise, a client that connects to the node might get its port, and so connect to itself.
 ///
-/// Linux lets two sockets with `SO_REUSEADDR` have a port if one of them does not listen (socket(7)).
+/// Linux allows two sockets with `SO_REUSEADDR` on a port if one of them does not listen (socket(7)).
 #[derive(Debug)]
 struct ReservedPort {
     port: u16,

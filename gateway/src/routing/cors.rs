@@ -1,8 +1,7 @@
-//! Which browsers may call: the gateway alone decides, by `cors.allowed_origins` and
-//! `cors.allowed_headers`.
+//! Cross-origin requests (CORS), by the settings `cors.allowed_origins` and `cors.allowed_headers`.
 //!
-//! A browser tells its user nothing but that a preflight was refused; the answer itself says why and
-//! which setting to change, for the developer who looks at it in the network tab or with curl.
+//! A browser reports only that a preflight was refused. The response itself has the reason and the
+//! setting to change, for a developer who looks at it in the network tab or with curl.
 
 use std::sync::Arc;
 
@@ -24,39 +23,40 @@ use models::ErrorCode;
 use service_kit::{runtime::settings, web::error::ApiError};
 use url::Url;
 
-/// Stands for all origins, and for all headers.
+/// The wildcard for all origins, and for all headers.
 const ANY: &str = "*";
 
+/// The methods that scripts may use.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
 
-/// The response headers that scripts may read, besides those that they always may.
+/// The response headers that scripts may read, in addition to those that they always may.
 const RESPONSE_HEADERS: [&str; 4] = ["etag", "location", "retry-after", "x-request-id"];
 
-/// How long a browser may remember a permission: an hour, so that a new setting arrives.
+/// The time for which a browser may cache a permission: an hour, so that a new setting takes effect.
 const MAX_AGE_SECONDS: usize = 3600;
 
 /// A setting of CORS is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidCors {
-    /// An origin is none.
+    /// A text is not an origin.
     #[error(
-        "wrong setting: `cors.allowed_origins`: {0:?} is no origin; write it like \
+        "wrong setting: `cors.allowed_origins`: {0:?} is not an origin; write it like \
          https://site.example (scheme, host, port if it is unusual, and nothing else), or * for all"
     )]
     Origin(String),
-    /// A header cannot have this name.
+    /// A text is not a header name.
     #[error(
-        "wrong setting: `cors.allowed_headers`: {0:?} is no name of a header; write names like \
+        "wrong setting: `cors.allowed_headers`: {0:?} is not a header name; write names like \
          x-request-id, or * for all"
     )]
     Header(String),
 }
 
-/// Which scripts may call, and which headers they may set.
+/// The origins whose scripts may call, and the headers that they may set.
 #[derive(Debug, Clone)]
 pub(crate) struct CorsPolicy {
     origins: Vec<String>,
-    /// `None` allows all.
+    /// The allowed headers; `None` allows all.
     headers: Option<Vec<HeaderName>>,
 }
 
@@ -94,18 +94,18 @@ impl CorsPolicy {
         Condition::new(!self.origins.is_empty(), cors)
     }
 
-    /// Returns the names among those asked for that scripts may not set.
-    fn refused_headers(&self, asked: &str) -> String {
+    /// Returns the requested header names that scripts may not set.
+    fn refused_headers(&self, requested: &str) -> String {
         let is_allowed = |name: &str| {
             let Some(allowed) = &self.headers else { return true };
             allowed.iter().any(|header| header.as_str().eq_ignore_ascii_case(name))
         };
-        let asked = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let refused = asked.filter(|name| !is_allowed(name));
+        let requested = requested.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let refused = requested.filter(|name| !is_allowed(name));
         refused.collect::<Vec<_>>().join("`, `")
     }
 
-    /// Returns the error that says why a preflight is refused and which setting would allow it.
+    /// Returns the error with the reason for a refused preflight and the setting that would allow it.
     fn refusal(&self, reason: &CorsError, preflight: &Preflight) -> ApiError {
         let Preflight { origin, headers } = preflight;
         let detail = match reason {
@@ -129,7 +129,7 @@ impl CorsPolicy {
     }
 }
 
-/// The part of a preflight that a refusal repeats.
+/// The headers of a preflight that an error names.
 #[derive(Debug, Clone, Default)]
 struct Preflight {
     origin: String,
@@ -149,8 +149,8 @@ impl Preflight {
         (request.method() == Method::OPTIONS).then_some(Self { origin, headers })
     }
 
-    /// The answer where no origin is allowed.
-    fn switched_off(&self) -> ApiError {
+    /// Returns the error for a gateway that allows no origin.
+    fn disabled(&self) -> ApiError {
         let Self { origin, .. } = self;
         let example = if is_origin(origin) { origin } else { "https://site.example" };
         let detail = format!(
@@ -162,8 +162,8 @@ impl Preflight {
     }
 }
 
-/// Leaves out the empty elements of the list of headers, which mean nothing (RFC 9110 §5.6.1), and a
-/// list that has no others.
+/// Removes the empty elements of the list of headers, which have no meaning (RFC 9110 §5.6.1), and a
+/// list without other elements.
 fn drop_empty_headers(request: &mut ServiceRequest, preflight: &Preflight) {
     let names = preflight.headers.split(',').map(str::trim).filter(|name| !name.is_empty());
     let names = names.collect::<Vec<_>>().join(",");
@@ -173,13 +173,13 @@ fn drop_empty_headers(request: &mut ServiceRequest, preflight: &Preflight) {
             headers.insert(ACCESS_CONTROL_REQUEST_HEADERS, names);
         }
         Ok(_) => drop(headers.remove(ACCESS_CONTROL_REQUEST_HEADERS)),
-        // Refused as it is.
+        // The middleware refuses it.
         Err(_) => {}
     }
 }
 
-/// Whether a browser would write it so. Part of a name (`https://*.site.example`) cannot be left
-/// open: it would be compared as it stands, and never match.
+/// Returns `true` if this is an origin as a browser writes it. A wildcard in a name
+/// (`https://*.site.example`) is refused: it would be compared literally and never match.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         let is_web = matches!(url.scheme(), "http" | "https");
@@ -187,8 +187,8 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-/// Answers preflights where no origin is allowed, and gives the refusals of the middleware the one
-/// error shape.
+/// Answers preflights if no origin is allowed, and gives the refusals of the middleware the one error
+/// shape.
 pub(crate) async fn explain_refusals(
     policy: Arc<CorsPolicy>,
     mut request: ServiceRequest,
@@ -197,7 +197,7 @@ pub(crate) async fn explain_refusals(
     let preflight = Preflight::of(&request);
     if let Some(preflight) = &preflight {
         if policy.origins.is_empty() {
-            let refusal = preflight.switched_off();
+            let refusal = preflight.disabled();
             return Ok(request.error_response(refusal).map_into_right_body());
         }
         drop_empty_headers(&mut request, preflight);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_named_with_its_key() {
+    fn a_text_that_is_not_an_origin_is_named_with_its_key() {
         for text in [
             "site.example",
             "https://site.example/",
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_is_named_with_its_key() {
+    fn a_text_that_is_not_a_header_name_is_named_with_its_key() {
         for name in ["x request", "x:y", "é", "x;y"] {
             let line = policy("*", name).unwrap_err().to_string();
             assert!(line.contains("`cors.allowed_headers`") && line.contains(name), "{line}");

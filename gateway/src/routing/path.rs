@@ -1,19 +1,18 @@
-//! Which paths are let in.
+//! Refuses ambiguous paths.
 //!
-//! The gateway decides by a path where a request goes, and the service behind it reads the path
-//! again. Whatever two readers could understand in two ways is refused, so that no request reaches
-//! what its route does not lead to: dot segments, separators in disguise, empty segments, control
-//! characters, and bytes that an address may not contain.
+//! The gateway routes a request by its path, and the service behind it parses the path again. A path
+//! that the two could understand differently is refused, so that no request reaches a route that the
+//! gateway does not forward to: dot segments, encoded separators, empty segments, control characters,
+//! and bytes that an address may not contain.
 //!
-//! One segment may contain separators in disguise: the text that something is looked up by, as in
-//! `/stories/slug/2015%2F02%2Fhello-world`, or the id of an item of content, as in
-//! `/stories/2015%2F02%2Fhello-world`. It decides nothing about where the request goes; the service
-//! decodes it once, after it has chosen the route. A dot segment is refused there too, behind
-//! whichever separator.
+//! One segment may contain encoded separators: a slug or page type, as in
+//! `/stories/slug/2015%2F02%2Fhello-world`, or the id of an item, as in
+//! `/stories/2015%2F02%2Fhello-world`. It has no influence on the route; the service decodes it once,
+//! after it has selected the route. A dot segment is refused there too, behind any separator.
 
 use std::ops::Range;
 
-/// Why a path is refused. The text is for the client.
+/// The reason why a path is refused. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidPath {
     #[error("The path has to begin with `/`")]
@@ -34,13 +33,13 @@ pub(crate) enum InvalidPath {
     NotEncoded,
 }
 
-/// The second segments of paths whose third one is looked up by its text.
+/// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
 
-/// The first segments of paths whose second one may be an id of any text.
+/// The first segments of paths whose second segment may be an id of any text.
 const CONTENT: [&str; 3] = ["stories", "projects", "pages"];
 
-/// Checks the path of a request as it stands in the request line, without the query.
+/// Checks the path of a request as it is in the request line, without the query.
 pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if !path.starts_with('/') {
         return Err(InvalidPath::NotAbsolute);
@@ -48,7 +47,7 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     if path.contains("//") {
         return Err(InvalidPath::EmptySegment);
     }
-    let text = looked_up(path).unwrap_or(path.len()..path.len());
+    let text = free_text(path).unwrap_or(path.len()..path.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
         let is_text = text.contains(&(path.len() - rest.len() - 1));
@@ -62,7 +61,7 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
             },
             b'\\' => return Err(InvalidPath::Backslash),
             byte if byte.is_ascii_control() => return Err(InvalidPath::ControlCharacter),
-            byte if !may_stand_in_a_path(byte) => return Err(InvalidPath::NotEncoded),
+            byte if !is_path_character(byte) => return Err(InvalidPath::NotEncoded),
             _ => {}
         }
     }
@@ -72,9 +71,8 @@ pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
     Ok(())
 }
 
-/// Returns the place of the text that something is looked up by, with a slash that may follow it,
-/// or of the id of an item of content.
-fn looked_up(path: &str) -> Option<Range<usize>> {
+/// Returns the range of a key, with a slash that may follow it, or of the id of an item.
+fn free_text(path: &str) -> Option<Range<usize>> {
     let mut parts = path.strip_prefix('/')?.splitn(3, '/');
     let (first, second, text) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
     let id_begins = first.len() + 2;
@@ -85,24 +83,24 @@ fn looked_up(path: &str) -> Option<Range<usize>> {
     CONTENT.contains(&first).then(|| id_begins..id_begins + second.len())
 }
 
-/// The part of the path that decides where the request goes.
+/// Returns the segment that determines the route.
 pub(crate) fn first_segment(path: &str) -> Option<&str> {
     path.strip_prefix('/')?.split('/').next()
 }
 
-/// The byte that the two digits after a `%` stand for.
+/// Returns the byte that the two digits after a `%` encode.
 fn escaped(digits: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(digits.next()?).to_digit(16);
     let (high, low) = (digit()?, digit()?);
     u8::try_from(high * 16 + low).ok()
 }
 
-/// The characters of `path` in RFC 3986 §3.3, besides `%`.
-fn may_stand_in_a_path(byte: u8) -> bool {
+/// Returns `true` for the characters of `path` in RFC 3986 §3.3, except `%`.
+fn is_path_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte)
 }
 
-/// Whether a reader who decodes the path sees a segment `.` or `..`, behind a slash or a backslash.
+/// Returns `true` if the decoded path has a segment `.` or `..`, behind a slash or a backslash.
 fn has_dot_segment(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let decoded = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
@@ -117,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_paths_are_let_in() {
+    fn ordinary_paths_are_accepted() {
         for path in [
             "/",
             "/sections",
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_can_be_read_in_two_ways_is_refused() {
+    fn an_ambiguous_path_is_refused() {
         use InvalidPath::*;
         for (path, reason) in [
             ("", NotAbsolute),
@@ -223,7 +221,7 @@ mod tests {
         assert_eq!(first_segment("sections"), None);
     }
 
-    /// Strings that are dense in what matters here.
+    /// Generates paths with many special characters and segments.
     fn tricky_path() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             Just("/"),
@@ -255,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_that_is_let_in_stays_as_it_is_in_an_address(path in tricky_path()) {
+        fn an_accepted_path_is_unchanged_in_an_address(path in tricky_path()) {
             if check(&path).is_ok() {
                 let url = Url::parse(&format!("http://upstream:1{path}")).unwrap();
                 prop_assert_eq!(url.path(), path);
@@ -270,7 +268,7 @@ mod tests {
         }
 
         #[test]
-        fn every_escape_is_decided_by_the_byte_it_stands_for(byte in any::<u8>()) {
+        fn an_escape_is_judged_by_the_byte_that_it_encodes(byte in any::<u8>()) {
             let is_refused = byte.is_ascii_control() || byte == b'/' || byte == b'\\';
             for path in [format!("/x/a%{byte:02x}b"), format!("/x/a%{byte:02X}b")] {
                 prop_assert_eq!(check(&path).is_err(), is_refused, "{}", path);
@@ -278,7 +276,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_to_look_up_has_every_byte_but_control_characters(byte in any::<u8>()) {
+        fn a_key_may_contain_every_byte_except_control_characters(byte in any::<u8>()) {
             let path = format!("/stories/slug/a%{byte:02X}b");
             prop_assert_eq!(check(&path).is_err(), byte.is_ascii_control(), "{}", path);
         }

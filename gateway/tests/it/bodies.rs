@@ -1,4 +1,4 @@
-//! Bodies: the bytes as they are, complete or recognisably not, and never much of them in memory.
+//! Bodies: they arrive unchanged, complete or visibly truncated, with bounded memory.
 
 use std::{
     sync::{
@@ -19,18 +19,18 @@ use crate::support::{
 const LARGE: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
-/// How far a sender may be ahead of a reader that has stopped. Most of it is in the buffers of
-/// the operating system; the gateway itself holds less than a megabyte.
+/// The number of bytes that a sender may be ahead of a receiver that has stopped. Most of them are in
+/// the buffers of the operating system; the gateway itself holds less than a megabyte.
 const AHEAD_MAX: usize = LARGE / 4;
 
-/// For how long Linux keeps an acknowledgement back at least (`TCP_DELACK_MIN`).
+/// The shortest time for which Linux delays an acknowledgement (`TCP_DELACK_MIN`).
 const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_millis(40);
 
-/// A sender that cannot send for so long is taken to be blocked.
+/// The time after which a sender that cannot send counts as blocked.
 const BLOCKED: Duration = Duration::from_millis(500);
 
-/// Bytes among which a missing or a repeated piece shows: their period, a prime number, is no
-/// multiple of any buffer's size.
+/// Returns bytes in which a missing or repeated chunk is visible: their period, a prime number, is not
+/// a multiple of any buffer's size.
 fn pattern(length: usize) -> Vec<u8> {
     const PERIOD: usize = 65_521;
     let period: Vec<u8> = (0..PERIOD).map(|place| (place ^ (place >> 8)) as u8).collect();
@@ -59,7 +59,7 @@ async fn compressed_bytes_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn the_rest_of_an_answer_does_not_wait_until_its_beginning_is_acknowledged() {
+async fn the_body_of_a_response_does_not_wait_for_the_acknowledgement_of_its_head() {
     let goes_on = Arc::new(Notify::new());
     let wait = Arc::clone(&goes_on);
     let upstream = Upstream::start(move |mut exchange: Exchange| {
@@ -163,7 +163,7 @@ async fn statuses_and_bodies_of_errors_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_is_passed_on_while_it_comes() {
+async fn a_body_of_unknown_length_is_forwarded_while_it_arrives() {
     let (more, wait_for_more) = oneshot::channel::<()>();
     let wait_for_more = std::sync::Mutex::new(Some(wait_for_more));
     let upstream = Upstream::start(move |mut exchange: Exchange| {
@@ -297,7 +297,7 @@ async fn a_large_upload_arrives_whole_and_a_slow_service_slows_the_client_down()
     assert_eq!(connection.answer().await.body, b"same");
 }
 
-/// Writes the large pattern, counts, and says when the other side takes nothing.
+/// Writes the large pattern, counts the bytes, and reports when the other side takes nothing.
 async fn write_noticing_blocks(
     connection: &mut Connection,
     sent: &AtomicUsize,
@@ -318,7 +318,8 @@ async fn write_noticing_blocks(
     }
 }
 
-/// A server that says when a request has come, sends `first`, and says when the other side left.
+/// Starts a server that reports when a request has arrived, sends `first`, and reports when the other
+/// side has disconnected.
 async fn watching_upstream(
     first: &'static str,
 ) -> (Upstream, mpsc::UnboundedReceiver<&'static str>) {
@@ -338,7 +339,7 @@ async fn watching_upstream(
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_answer_cancels_the_request() {
+async fn a_client_that_disconnects_before_the_response_cancels_the_request() {
     let (upstream, mut said) = watching_upstream("").await;
     let gateway = TestGateway::before(&upstream).await;
     let mut connection = gateway.connect().await;
@@ -349,7 +350,7 @@ async fn a_client_that_leaves_before_the_answer_cancels_the_request() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_the_answer_cancels_the_request() {
+async fn a_client_that_disconnects_during_the_response_cancels_the_request() {
     let first = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
     let (upstream, mut said) = watching_upstream(first).await;
     let gateway = TestGateway::before(&upstream).await;
@@ -361,7 +362,7 @@ async fn a_client_that_leaves_during_the_answer_cancels_the_request() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_is_never_taken_for_a_complete_one() {
+async fn a_truncated_upload_is_never_taken_for_a_complete_one() {
     let (say, mut said) = mpsc::unbounded_channel();
     let upstream = Upstream::start(move |mut exchange: Exchange| {
         let say = say.clone();
@@ -387,7 +388,7 @@ async fn an_upload_that_breaks_off_is_never_taken_for_a_complete_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_never_taken_for_a_complete_one() {
+async fn a_truncated_response_is_never_taken_for_a_complete_one() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -406,7 +407,7 @@ async fn an_answer_that_breaks_off_is_never_taken_for_a_complete_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stops_coming_is_broken_off() {
+async fn a_response_that_stalls_is_truncated() {
     let first = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
     let (upstream, mut said) = watching_upstream(first).await;
     let mut setup = Setup::new(&upstream, &upstream);
@@ -420,7 +421,7 @@ async fn an_answer_that_stops_coming_is_broken_off() {
 }
 
 #[tokio::test]
-async fn an_upload_that_stops_coming_is_answered_with_an_error() {
+async fn an_upload_that_stalls_is_answered_with_an_error() {
     let (upstream, mut said) = watching_upstream("").await;
     let mut setup = Setup::new(&upstream, &upstream);
     setup.timeouts = Timeouts { body_idle: Duration::from_millis(100), ..Timeouts::default() };
@@ -433,7 +434,7 @@ async fn an_upload_that_stops_coming_is_answered_with_an_error() {
 }
 
 #[tokio::test]
-async fn a_long_upload_is_not_cut_off_by_the_time_for_the_answer() {
+async fn a_long_upload_may_take_longer_than_the_timeout_of_the_response() {
     let upstream = Upstream::start(async |mut exchange: Exchange| {
         let body = exchange.body().await.unwrap();
         exchange.reply(ok(&body.len().to_string())).await
@@ -445,7 +446,7 @@ async fn a_long_upload_is_not_cut_off_by_the_time_for_the_answer() {
     let gateway = setup.start().await;
     let mut connection = gateway.connect().await;
     connection.write(b"POST /stories HTTP/1.1\r\nhost: h\r\ncontent-length: 20\r\n\r\n").await;
-    // A client that takes its time: twenty bytes, together more than the time for an answer.
+    // A slow client: twenty bytes, which together take longer than the timeout of the response.
     let mut clock = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..20 {
         clock.tick().await;
@@ -455,7 +456,7 @@ async fn a_long_upload_is_not_cut_off_by_the_time_for_the_answer() {
 }
 
 #[tokio::test]
-async fn an_early_answer_passes_although_the_upload_goes_on() {
+async fn an_early_response_is_forwarded_during_the_upload() {
     let upstream = Upstream::start(async |mut exchange: Exchange| {
         let answer = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\n\
                       connection: close\r\n\r\ntoo large";

@@ -1,4 +1,4 @@
-//! Browsers: who may call is decided by the settings alone.
+//! Cross-origin requests: the settings decide alone.
 
 use gateway::Gateway;
 use models::ErrorCode;
@@ -50,7 +50,7 @@ async fn an_allowed_origin_gets_its_permission_from_the_gateway() {
 }
 
 #[tokio::test]
-async fn what_clients_for_tracing_and_caching_send_is_allowed_and_so_is_nothing() {
+async fn headers_of_tracing_and_caching_clients_are_allowed_and_so_is_an_empty_list() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = allowing(&upstream, SITE).await;
     for headers in [
@@ -79,7 +79,7 @@ async fn what_clients_for_tracing_and_caching_send_is_allowed_and_so_is_nothing(
 }
 
 #[tokio::test]
-async fn a_refusal_says_which_setting_would_allow_it() {
+async fn a_refusal_names_the_setting_that_would_allow_the_request() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = allowing(&upstream, SITE).await;
     for (request, words) in [
@@ -130,7 +130,7 @@ async fn the_setting_decides_which_headers_scripts_may_set() {
 }
 
 #[tokio::test]
-async fn answers_say_once_who_may_read_them() {
+async fn responses_have_each_cors_header_once() {
     let upstream = Upstream::answering(
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\naccess-control-allow-origin: *\r\n\
          access-control-allow-credentials: true\r\nvary: accept-encoding\r\n\
@@ -176,7 +176,7 @@ async fn a_star_allows_every_origin() {
 }
 
 #[tokio::test]
-async fn without_the_setting_a_preflight_says_what_to_set_and_nothing_else_changes() {
+async fn without_the_setting_the_response_to_a_preflight_names_it_and_nothing_else_changes() {
     let upstream = Upstream::answering(ok("hi")).await;
     let gateway = allowing(&upstream, "").await;
     let request = format!("GET /stories HTTP/1.1\r\nhost: h\r\norigin: {SITE}\r\n\r\n");

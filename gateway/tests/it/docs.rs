@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::support::{Setup, TestGateway, assert_problem, nobody};
 
-/// A gateway whose services are away.
+/// Starts a gateway whose services are down.
 async fn alone() -> TestGateway {
     Setup::replicas(vec![nobody().await], vec![nobody().await]).start().await
 }
 
 #[tokio::test]
-async fn the_description_is_there_while_the_services_are_away() {
+async fn the_description_is_available_while_the_services_are_down() {
     let gateway = alone().await;
     let response = gateway.get("/openapi.json").await;
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -60,7 +60,7 @@ async fn the_description_has_a_strong_tag_and_a_head() {
     }
 }
 
-/// The addresses in the attributes `href` and `src` of a page.
+/// Returns the addresses in the attributes `href` and `src` of a page.
 fn addresses(page: &str) -> BTreeSet<&str> {
     let after = |attribute| page.split(attribute).skip(1);
     let values = after("href=\"").chain(after("src=\""));
@@ -68,7 +68,7 @@ fn addresses(page: &str) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn the_page_loads_what_the_gateway_has_and_nothing_else() {
+async fn the_page_loads_files_of_the_gateway_only() {
     let gateway = alone().await;
     let response = gateway.get("/docs").await;
     assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
@@ -108,7 +108,7 @@ async fn a_slash_at_the_end_leads_to_the_page() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_has_the_one_error_shape() {
+async fn a_missing_file_has_the_one_error_shape() {
     let gateway = alone().await;
     for (method, path, code) in [
         (Method::GET, "/docs/index.html", ErrorCode::RouteNotFound),

@@ -1,4 +1,4 @@
-//! What goes wrong behind the gateway, as the client sees it.
+//! Failures of the services, as a client of the gateway sees them.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_service_that_is_too_slow_is_a_504() {
 }
 
 #[tokio::test]
-async fn a_service_that_breaks_off_or_talks_nonsense_is_a_502() {
+async fn a_service_that_closes_the_connection_or_does_not_speak_http_is_a_502() {
     for nonsense in [
         "",
         "HTTP/1.1 200 O",
@@ -53,7 +53,7 @@ async fn a_service_that_breaks_off_or_talks_nonsense_is_a_502() {
 }
 
 #[tokio::test]
-async fn the_media_type_of_errors_is_that_of_rfc_9457_for_those_who_ask() {
+async fn errors_have_the_media_type_of_rfc_9457_if_the_client_accepts_it() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = Setup::replicas(vec![upstream.address], vec![nobody().await]).start().await;
     for path in ["/unknown", "/sections/../x", "/stories"] {

@@ -1,4 +1,4 @@
-//! Which headers pass, which are replaced, and which are added.
+//! Headers that are forwarded, replaced or added.
 
 use crate::support::{TestGateway, Upstream, ok};
 
@@ -53,7 +53,7 @@ async fn headers_for_one_connection_do_not_reach_the_client() {
 }
 
 #[tokio::test]
-async fn where_a_request_came_from_is_said_by_the_gateway_alone() {
+async fn the_origin_of_a_request_is_set_by_the_gateway_alone() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = TestGateway::before(&upstream).await;
     let request = "GET /stories HTTP/1.1\r\nhost: site.example:8080\r\n\
@@ -70,7 +70,7 @@ async fn where_a_request_came_from_is_said_by_the_gateway_alone() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_accepted_passed_on_and_returned() {
+async fn a_request_id_is_accepted_forwarded_and_returned() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-request-id: another\r\n\r\n";
     let upstream = Upstream::answering(answer).await;
     let gateway = TestGateway::before(&upstream).await;
@@ -81,7 +81,7 @@ async fn a_request_id_is_accepted_passed_on_and_returned() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_made_where_there_is_none_or_an_unusable_one() {
+async fn a_missing_or_invalid_request_id_is_replaced() {
     for header in ["", "x-request-id: two words\r\n", "x-request-id: \r\n"] {
         let upstream = Upstream::answering(ok("")).await;
         let gateway = TestGateway::before(&upstream).await;
@@ -94,7 +94,7 @@ async fn a_request_id_is_made_where_there_is_none_or_an_unusable_one() {
 }
 
 #[tokio::test]
-async fn the_callers_trace_goes_on_in_the_service() {
+async fn the_trace_of_the_caller_continues_in_the_service() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = TestGateway::before(&upstream).await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
@@ -111,7 +111,7 @@ async fn the_callers_trace_goes_on_in_the_service() {
 }
 
 #[tokio::test]
-async fn a_trace_begins_where_the_caller_has_none() {
+async fn a_trace_begins_if_the_caller_has_none() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = TestGateway::before(&upstream).await;
     assert_eq!(gateway.get("/stories").await.status(), 200);
@@ -135,7 +135,7 @@ async fn large_headers_pass_both_ways() {
 }
 
 #[tokio::test]
-async fn every_answer_says_that_it_is_no_page_whoever_gives_it() {
+async fn every_response_has_the_security_headers() {
     let upstream = Upstream::answering(ok("passed on")).await;
     let gateway = TestGateway::before(&upstream).await;
     for path in ["/stories", "/unknown", "/sections/../x", "/health/live", "/integrity"] {

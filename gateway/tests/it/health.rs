@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Exchange, Setup, TestGateway, Upstream, eventually, nobody, ok};
 
 #[tokio::test]
-async fn health_and_liveness_ask_nobody() {
+async fn health_and_liveness_send_no_requests() {
     let gateway = Setup::replicas(vec![nobody().await], vec![nobody().await]).start().await;
     let body: Value = gateway.get("/health").await.json().await.unwrap();
     assert_eq!(body["status"], "healthy");
@@ -37,7 +37,7 @@ async fn a_slash_at_the_end_makes_no_difference() {
     for path in ["/health//", "/health/ready//", "//"] {
         assert_eq!(gateway.get(path).await.status(), 400, "{path}");
     }
-    // What is passed on arrives as it was sent, and the page finds its files.
+    // A forwarded path is unchanged, and the page finds its files.
     let slashes = upstream.heads().len();
     gateway.get("/stories/").await;
     assert_eq!(upstream.heads()[slashes].target(), "/stories/");
@@ -57,7 +57,7 @@ async fn readiness_lists_every_replica_of_every_service() {
         .start()
         .await;
     gateway.readiness(200).await;
-    // Ready by the first replica; the second one may not have been asked yet.
+    // Ready because of the first replica; the second one may not have been probed yet.
     let body = eventually(async || {
         let body = gateway.readiness(200).await;
         let replicas = &body["checks"]["content-service"]["replicas"];
@@ -134,7 +134,7 @@ async fn readiness_fails_when_a_service_has_no_replica_left() {
     );
 }
 
-/// A service whose `/warmup` answers with this status.
+/// Starts a service whose `/warmup` answers with this status.
 async fn warming(status: u16) -> Upstream {
     Upstream::start(move |exchange: Exchange| async move {
         assert_eq!(exchange.head.target(), "/warmup");
@@ -160,7 +160,7 @@ async fn a_warmup_reaches_every_service() {
 }
 
 #[tokio::test]
-async fn a_warmup_fails_when_one_service_is_cold_or_away() {
+async fn a_warmup_fails_if_one_service_is_cold_or_down() {
     let warm = warming(200).await;
     let cold = warming(503).await;
     for content in [cold.address, nobody().await] {
@@ -171,7 +171,7 @@ async fn a_warmup_fails_when_one_service_is_cold_or_away() {
 }
 
 #[tokio::test]
-async fn a_warmup_is_content_with_one_replica() {
+async fn a_warmup_succeeds_with_one_replica() {
     let warm = warming(200).await;
     let content = vec![nobody().await, warm.address];
     let gateway = Setup::replicas(vec![warm.address], content).start().await;
@@ -179,7 +179,7 @@ async fn a_warmup_is_content_with_one_replica() {
 }
 
 #[tokio::test]
-async fn health_routes_of_the_services_are_not_passed_through() {
+async fn health_routes_of_the_services_are_not_forwarded() {
     let upstream = Upstream::answering(ok("the service's own")).await;
     let gateway = TestGateway::before(&upstream).await;
     for path in ["/health", "/health/live", "/health/ready"] {

@@ -14,7 +14,7 @@ async fn finding(kind: &str) -> Upstream {
 }
 
 #[tokio::test]
-async fn the_reports_of_both_services_are_one() {
+async fn the_reports_of_both_services_are_joined() {
     let (sections, content) = (finding("cycle").await, finding("of_a_newer_service").await);
     let gateway = Setup::new(&sections, &content).start().await;
     let answer = gateway.send(ASK).await;
@@ -35,7 +35,7 @@ async fn the_reports_of_both_services_are_one() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_along_goes_nowhere_and_a_head_has_none() {
+async fn the_body_of_a_get_is_not_forwarded_and_a_head_has_no_body() {
     let upstream = finding("cycle").await;
     let gateway = TestGateway::before(&upstream).await;
     let with_body = ASK.replace("\r\n\r\n", "\r\ncontent-length: 2\r\n\r\nhi");
@@ -48,7 +48,7 @@ async fn a_body_that_comes_along_goes_nowhere_and_a_head_has_none() {
 }
 
 #[tokio::test]
-async fn where_a_service_is_away_it_is_named_and_there_is_no_half_report() {
+async fn a_service_that_is_down_is_named_instead_of_half_a_report() {
     let there = finding("cycle").await;
     let away = nobody().await;
     for (setup, name) in [
@@ -64,7 +64,7 @@ async fn where_a_service_is_away_it_is_named_and_there_is_no_half_report() {
 }
 
 #[tokio::test]
-async fn another_replica_is_asked_where_one_is_gone() {
+async fn another_replica_answers_if_one_is_down() {
     let (gone, there) = (nobody().await, finding("cycle").await);
     let replicas = vec![gone, there.address];
     let gateway = Setup::replicas(replicas.clone(), replicas).start().await;
@@ -74,7 +74,7 @@ async fn another_replica_is_asked_where_one_is_gone() {
 }
 
 #[tokio::test]
-async fn what_a_service_refuses_is_refused_as_the_service_does() {
+async fn a_refusal_of_a_service_is_returned_unchanged() {
     let body = r#"{"detail":"Authorization header is missing."}"#;
     let refusal = format!(
         "HTTP/1.1 401 X\r\nwww-authenticate: Bearer\r\ncontent-length: {}\r\n\r\n{body}",
@@ -90,7 +90,7 @@ async fn what_a_service_refuses_is_refused_as_the_service_does() {
 }
 
 #[tokio::test]
-async fn half_a_report_and_nonsense_are_a_502() {
+async fn a_truncated_or_invalid_report_is_a_502() {
     for answer in [ok("{}"), ok("nonsense"), ok("[]")] {
         let upstream = Upstream::answering(answer).await;
         let answer = TestGateway::before(&upstream).await.send(ASK).await;
@@ -106,7 +106,7 @@ async fn half_a_report_and_nonsense_are_a_502() {
 }
 
 #[tokio::test]
-async fn it_is_there_for_reading_alone_and_has_no_parameters() {
+async fn the_route_has_get_only_and_no_parameters() {
     let upstream = finding("cycle").await;
     let gateway = TestGateway::before(&upstream).await;
     for (request, code) in [

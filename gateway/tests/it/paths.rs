@@ -1,11 +1,11 @@
-//! Which paths are let in, and where they lead.
+//! Paths: accepted or refused, and the service that each leads to.
 
 use models::ErrorCode;
 
 use crate::support::{Head, Setup, TestGateway, Upstream, assert_problem, ok};
 
 #[tokio::test]
-async fn a_path_that_can_be_read_in_two_ways_is_refused_before_it_is_routed() {
+async fn an_ambiguous_path_is_refused_before_it_is_routed() {
     let upstream = Upstream::answering(ok("reached")).await;
     let gateway = TestGateway::before(&upstream).await;
     for path in [
@@ -47,7 +47,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused_before_it_is_routed() {
 }
 
 #[tokio::test]
-async fn bytes_that_no_address_may_have_are_refused_by_the_parser() {
+async fn bytes_that_an_address_may_not_contain_are_refused_by_the_parser() {
     let upstream = Upstream::answering(ok("reached")).await;
     let gateway = TestGateway::before(&upstream).await;
     for path in ["/sections/\t/x", "/sections/\0", "/sections/\x7f", "/sections/\x01", "/é", "/ x"]
@@ -97,7 +97,7 @@ async fn the_first_segment_decides_which_service_answers() {
 }
 
 #[tokio::test]
-async fn every_method_is_passed_on() {
+async fn every_method_is_forwarded() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = TestGateway::before(&upstream).await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"] {

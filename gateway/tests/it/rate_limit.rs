@@ -1,4 +1,4 @@
-//! Who sends too much is told so, and nobody else notices.
+//! The rate limit refuses requests of one sender without an effect on others.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -16,23 +16,23 @@ async fn limited(upstream: &Upstream) -> TestGateway {
     setup.start().await
 }
 
-async fn ask(client: [u8; 4], address: SocketAddr, path: &str, headers: &str) -> Answer {
+async fn send(client: [u8; 4], address: SocketAddr, path: &str, headers: &str) -> Answer {
     let mut connection = Connection::from(client, address).await;
     let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\n{headers}\r\n");
     connection.write(request.as_bytes()).await;
     connection.answer().await
 }
 
-/// Asks until that is too much; how often it was not.
+/// Sends requests until one is refused. Returns the number of those that were not.
 async fn until_refused(client: [u8; 4], address: SocketAddr) -> (u32, Answer) {
     let mut admitted = 0;
     loop {
-        // What a client says of itself changes nothing.
+        // A header with an invented address has no effect.
         let headers = format!(
             "x-forwarded-for: 198.51.100.{admitted}\r\nauthorization: Bearer {admitted}\r\n\
              origin: https://site.example\r\nx-request-id: mine\r\n"
         );
-        let answer = ask(client, address, "/stories", &headers).await;
+        let answer = send(client, address, "/stories", &headers).await;
         if answer.head.status() != 200 {
             return (admitted, answer);
         }
@@ -42,7 +42,7 @@ async fn until_refused(client: [u8; 4], address: SocketAddr) -> (u32, Answer) {
 }
 
 #[tokio::test]
-async fn an_address_has_its_share_and_others_have_theirs() {
+async fn every_address_has_its_own_limit() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = limited(&upstream).await;
     let (admitted, answer) = until_refused([127, 0, 0, 2], gateway.address).await;
@@ -56,18 +56,18 @@ async fn an_address_has_its_share_and_others_have_theirs() {
     assert_eq!(answer.head.get("access-control-allow-origin"), Some("*"), "a script reads it");
     let reached = upstream.heads().len();
     assert_eq!(reached, usize::try_from(admitted).unwrap(), "what is refused goes no further");
-    assert_eq!(ask([127, 0, 0, 3], gateway.address, "/stories", "").await.head.status(), 200);
+    assert_eq!(send([127, 0, 0, 3], gateway.address, "/stories", "").await.head.status(), 200);
 }
 
 #[tokio::test]
-async fn a_token_has_its_share_wherever_it_comes_from() {
+async fn a_token_has_one_limit_from_all_addresses() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = limited(&upstream).await;
     let token = "authorization: Bearer x\r\n";
     let mut refused = None;
     for host in 2..=250 {
         let client = [127, 0, 0, host];
-        let answer = ask(client, gateway.address, "/stories", token).await;
+        let answer = send(client, gateway.address, "/stories", token).await;
         if answer.head.status() != 200 {
             assert_problem(answer.head.status(), &answer.body, ErrorCode::TooManyRequests);
             refused = Some(client);
@@ -76,11 +76,11 @@ async fn a_token_has_its_share_wherever_it_comes_from() {
     }
     let client = refused.expect("there is no limit");
     assert!(u32::from(client[3] - 2) >= BURST, "{client:?}");
-    assert_eq!(ask(client, gateway.address, "/stories", "").await.head.status(), 200);
+    assert_eq!(send(client, gateway.address, "/stories", "").await.head.status(), 200);
 }
 
 #[tokio::test]
-async fn all_routes_count_but_those_of_health() {
+async fn all_routes_except_those_of_health_count() {
     let upstream = Upstream::answering(ok(r#"{"findings":[]}"#)).await;
     let gateway = limited(&upstream).await;
     for (host, path) in [(2, "/integrity"), (3, "/unknown"), (4, "/sections/../x"), (5, "/resolve")]
@@ -89,11 +89,11 @@ async fn all_routes_count_but_those_of_health() {
         let mut statuses = Vec::new();
         while statuses.last() != Some(&429) {
             assert!(statuses.len() < 1_000, "{path} has no limit");
-            statuses.push(ask(client, gateway.address, path, "").await.head.status());
+            statuses.push(send(client, gateway.address, path, "").await.head.status());
         }
         for path in ["/health", "/health/live", "/health/ready", "/warmup"] {
             for _ in 0..BURST * 2 {
-                let answer = ask(client, gateway.address, path, "").await;
+                let answer = send(client, gateway.address, path, "").await;
                 assert_ne!(answer.head.status(), 429, "{path}");
             }
         }

@@ -1,4 +1,4 @@
-//! Replicas: taking turns, dying, coming back; and the gateway's own end.
+//! Replicas: round robin, failure and recovery; and the shutdown of the gateway.
 
 use std::{
     net::SocketAddr,
@@ -18,7 +18,8 @@ use crate::support::{
     nobody, ok, within_deadline,
 };
 
-/// Replicas that close each connection after the answer, so that each request needs a new one.
+/// Starts replicas that close each connection after the response, so that each request needs a new
+/// one.
 async fn two_replicas() -> (Upstream, Upstream, TestGateway) {
     let answer = |body: &str| {
         format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\n{body}")
@@ -41,13 +42,13 @@ async fn answers(gateway: &TestGateway, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn replicas_take_turns() {
+async fn replicas_are_used_in_turn() {
     let (_one, _two, gateway) = two_replicas().await;
     assert_eq!(answers(&gateway, 4).await, ["one", "two", "one", "two"]);
 }
 
 #[tokio::test]
-async fn a_dead_replica_costs_no_request() {
+async fn no_request_fails_because_of_a_dead_replica() {
     let (one, two, gateway) = two_replicas().await;
     answers(&gateway, 2).await;
     let address = one.address;
@@ -58,7 +59,7 @@ async fn a_dead_replica_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_replica_that_breaks_off_costs_no_request_that_can_be_repeated() {
+async fn no_repeatable_request_fails_because_of_a_replica_that_closes_the_connection() {
     let broken = Upstream::start(async |_: Exchange| None).await;
     let alive = Upstream::answering(ok("alive")).await;
     let addresses = vec![broken.address, alive.address];
@@ -78,7 +79,7 @@ async fn a_replica_that_breaks_off_costs_no_request_that_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn an_upload_that_meets_a_dead_replica_arrives_whole_at_another() {
+async fn an_upload_to_a_dead_replica_arrives_complete_at_another() {
     let alive = Upstream::start(async |mut exchange: Exchange| {
         let body = exchange.body().await.unwrap();
         exchange.reply(ok(&String::from_utf8(body).unwrap())).await
@@ -97,11 +98,11 @@ async fn an_upload_that_meets_a_dead_replica_arrives_whole_at_another() {
 }
 
 #[tokio::test]
-async fn with_no_replica_left_the_answer_is_a_quick_503() {
+async fn without_a_replica_the_response_is_an_immediate_503() {
     let alive = Upstream::answering(ok("")).await;
     let content = vec![nobody().await, nobody().await];
     let gateway = Setup::replicas(vec![alive.address], content).start().await;
-    // The first one may find out by itself, the second one knows.
+    // The first request may detect the failure, the second one is refused at once.
     for _ in 0..2 {
         let started = Instant::now();
         let answer = gateway.send("GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await;
@@ -127,7 +128,7 @@ async fn with_no_replica_left_the_answer_is_a_quick_503() {
 }
 
 #[tokio::test]
-async fn a_replica_that_comes_back_is_used_again() {
+async fn a_replica_that_recovers_is_used_again() {
     let address: SocketAddr = nobody().await;
     let gateway = Setup::replicas(vec![address], vec![address]).start().await;
     gateway.readiness(503).await;
@@ -139,7 +140,7 @@ async fn a_replica_that_comes_back_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_replica_that_says_it_is_not_ready_gets_no_requests() {
+async fn a_replica_that_is_not_ready_gets_no_requests() {
     let (one, two, gateway) = two_replicas().await;
     gateway.readiness(200).await;
     one.set_ready_status(503);
@@ -188,8 +189,8 @@ async fn requests_in_flight_finish_when_the_gateway_stops() {
     ask(&mut first, "").await;
     ask(&mut third, "").await;
     gateway.shutdown.cancel();
-    // Once the port can be had, the gateway has told its workers to stop. (Connecting to find out
-    // would give them something to do.)
+    // As soon as the port is free, the gateway has stopped its workers. (A connection as a test would
+    // give them work.)
     let address = gateway.address;
     eventually(async || TcpListener::bind(address).await.ok()).await;
 
@@ -201,7 +202,7 @@ async fn requests_in_flight_finish_when_the_gateway_stops() {
 }
 
 #[tokio::test]
-async fn connections_to_a_service_are_used_again() {
+async fn connections_to_a_service_are_reused() {
     let ports = Arc::new(Mutex::new(std::collections::HashSet::new()));
     let seen = Arc::clone(&ports);
     let upstream = Upstream::start(move |exchange: Exchange| {

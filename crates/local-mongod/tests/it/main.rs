@@ -1,4 +1,4 @@
-//! Against a real mongod, found or fetched as for everybody else.
+//! Tests with a real mongod, found or downloaded as for users.
 
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
@@ -18,7 +18,8 @@ use mongodb::{
     bson::{Document, doc},
 };
 
-/// Long enough for a busy machine; only a failing test waits for it.
+/// The longest wait for a condition: long enough for a busy machine, and only a failing test waits so
+/// long.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 fn options(data: DataDir) -> Options {
@@ -47,7 +48,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn it_takes_transactions_and_server_parameters() {
+async fn it_supports_transactions_and_server_parameters() {
     let mut options = options(DataDir::Temporary);
     options.server_parameters = vec![("ttlMonitorSleepSecs".to_owned(), "7".to_owned())];
     let mongod = LocalMongod::start(options).await.unwrap();
@@ -61,8 +62,8 @@ async fn it_takes_transactions_and_server_parameters() {
     session.commit_transaction().await.unwrap();
     assert_eq!(stories.count_documents(doc! {}).await.unwrap(), 1);
 
-    let question = doc! { "getParameter": 1, "ttlMonitorSleepSecs": 1 };
-    let answer = client.database("admin").run_command(question).await.unwrap();
+    let command = doc! { "getParameter": 1, "ttlMonitorSleepSecs": 1 };
+    let answer = client.database("admin").run_command(command).await.unwrap();
     assert_eq!(answer.get_i32("ttlMonitorSleepSecs").unwrap(), 7);
 
     let pid = mongod.pid();
@@ -71,7 +72,7 @@ async fn it_takes_transactions_and_server_parameters() {
 }
 
 #[tokio::test]
-async fn a_data_folder_in_use_is_refused_by_name_until_it_is_given_up() {
+async fn a_data_folder_in_use_is_refused_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let first = LocalMongod::start(persistent(dir.path())).await.unwrap();
 
@@ -84,7 +85,7 @@ async fn a_data_folder_in_use_is_refused_by_name_until_it_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_mongod_that_ends_while_starting_is_reported_at_once_in_its_words() {
+async fn a_mongod_that_ends_while_starting_is_reported_at_once_with_its_message() {
     let mut options = options(DataDir::Temporary);
     options.server_parameters = vec![("noSuchParameter".to_owned(), "1".to_owned())];
 
@@ -127,8 +128,8 @@ async fn after_its_owner_was_killed_a_data_folder_can_be_used_at_once() {
 
 const OWNED_DATA: &str = "LOCAL_MONGOD_TEST_OWNED_DATA";
 
-/// Runs one of the tests named `owner` in a process of its own, kills that once it has what it
-/// owns, and tells the pid of a mongod.
+/// Runs one of the tests named `owner` in a separate process, kills the process after its mongod has
+/// started, and returns the pid of the mongod.
 fn start_and_kill_owner(test: &str, data: &str, tmp: &Path) -> u32 {
     let mut owner = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])

@@ -1,4 +1,4 @@
-//! Sets of several nodes, which lose some of them.
+//! Tests of sets that lose some of their nodes.
 
 use std::{env, fs, io::Write, path::Path};
 
@@ -14,20 +14,20 @@ async fn start() -> ReplicaSet {
     ReplicaSet::start(3, vec![]).await.unwrap()
 }
 
-/// Writes wait for the majority, as is the default.
+/// Returns a collection. By default, writes wait for the majority.
 async fn stories(set: &ReplicaSet) -> Collection<Document> {
     let client = Client::with_uri_str(set.uri()).await.unwrap();
     client.database("test").collection("stories")
 }
 
-/// What to ask one node alone with.
-async fn directly(port: u16) -> Client {
+/// Returns a client of one node only.
+async fn node_client(port: u16) -> Client {
     let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
     Client::with_uri_str(uri).await.unwrap()
 }
 
 async fn is_secondary(port: u16) -> bool {
-    let admin = directly(port).await.database("admin");
+    let admin = node_client(port).await.database("admin");
     admin.run_command(doc! { "hello": 1 }).await.unwrap().get_bool("secondary").unwrap()
 }
 
@@ -42,7 +42,7 @@ async fn secondaries(set: &ReplicaSet) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_killed_primary_has_a_successor_and_comes_back_as_a_secondary() {
+async fn a_killed_primary_is_replaced_and_returns_as_a_secondary() {
     let mut set = start().await;
     let stories = stories(&set).await;
     let first = set.primary().await.unwrap();
@@ -60,7 +60,7 @@ async fn a_killed_primary_has_a_successor_and_comes_back_as_a_secondary() {
     assert!(is_secondary(first).await);
     assert_eq!(set.primary().await.unwrap(), second);
     // Its own data, not a copy of another node's.
-    let startups = directly(first).await.database("local").collection::<Document>("startup_log");
+    let startups = node_client(first).await.database("local").collection::<Document>("startup_log");
     assert_eq!(startups.count_documents(doc! {}).await.unwrap(), 2);
 
     // Now it is one of the majority.
@@ -71,7 +71,7 @@ async fn a_killed_primary_has_a_successor_and_comes_back_as_a_secondary() {
 }
 
 #[tokio::test]
-async fn a_primary_that_steps_down_or_is_stopped_has_a_successor() {
+async fn a_primary_that_steps_down_or_is_stopped_is_replaced() {
     let mut set = start().await;
     let stories = stories(&set).await;
     let first = set.primary().await.unwrap();
@@ -85,7 +85,7 @@ async fn a_primary_that_steps_down_or_is_stopped_has_a_successor() {
     let third = set.primary().await.unwrap();
     assert_ne!(third, second);
     set.signal(second, "CONT").unwrap();
-    // Whatever it says of itself meanwhile.
+    // Even if the old primary still reports itself as one.
     assert_eq!(set.primary().await.unwrap(), third);
     stories.insert_one(doc! {}).await.unwrap();
 
@@ -94,7 +94,7 @@ async fn a_primary_that_steps_down_or_is_stopped_has_a_successor() {
 }
 
 #[tokio::test]
-async fn killing_the_owner_of_a_set_leaves_nothing_of_its_dead_and_stopped_nodes() {
+async fn killing_the_owner_of_a_set_leaves_no_process_and_no_folder() {
     let tmp = tempfile::tempdir().unwrap();
     start_and_kill_owner("replica_set::owner", "", tmp.path());
 

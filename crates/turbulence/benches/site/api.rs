@@ -1,5 +1,5 @@
-//! What the API promises of itself: pages of any depth, a page of the site in one request, answers
-//! that the client has already, and tokens that were seen before.
+//! The performance that the API promises: pages at any depth, a page of the site in one request,
+//! responses that the client has cached, and tokens that were verified before.
 
 use std::{
     collections::HashMap,
@@ -152,7 +152,7 @@ async fn json(url: &str) -> Value {
     get(url, None, StatusCode::OK).await.json().await.unwrap()
 }
 
-/// What knows the access token, as Google does, and how often it was asked.
+/// A provider that verifies the access token, as Google does, and counts the requests.
 struct Provider {
     tokeninfo: String,
     asked: Arc<AtomicUsize>,

@@ -23,7 +23,7 @@ const BEFORE: &str = "0005_user_id";
 /// Documents a second that a backfill changed beside a site in use before it adapted its pace.
 const RATE_BEFORE: f64 = 201.0;
 
-/// How often requests are measured with a throttled backfill, and without one in turn.
+/// Number of measurements of requests with a throttled backfill and without one, in turn.
 const ROUNDS: usize = 5;
 
 /// Documents a second that one raw `updateMany` links.
@@ -132,7 +132,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     latencies(&list).await;
     for _ in 0..ROUNDS {
         idle.extend(latencies(&list).await);
-        // Requests come before it and go on, as on a site in use.
+        // Requests begin before the backfill and continue, as on a site in use.
         let leading = tokio::spawn({
             let list = list.clone();
             async move { latencies(&list).await }
@@ -161,7 +161,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         during.push(wrk::rate(&list));
         assert!(!running.is_finished(), "the backfill was over before the measurement");
         stop.cancel();
-        // It is interrupted at a checkpoint, and goes on in the next round.
+        // The run is interrupted at a checkpoint and continues in the next round.
         running.await.unwrap().unwrap_err();
     }
     let (idle, busy, rate) = (idle.p99(), busy.p99(), median(changed));

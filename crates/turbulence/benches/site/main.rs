@@ -1,6 +1,5 @@
-//! How fast the system is, in ratios within one run: `just bench`; those of the API alone:
-//! `just bench api`, on as many documents as `TURBULENCE_BENCH_DOCUMENTS` says; those of
-//! migrations alone: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
+//! Benchmarks of the system, as ratios within one run: `just bench`. Only the API: `just bench api`,
+//! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.

@@ -1,4 +1,4 @@
-//! How long starts take, and how long a crashed process holds others up.
+//! The duration of starts, and the delay that a crashed process causes for others.
 
 use std::{
     process::{Command, Stdio},
@@ -21,7 +21,7 @@ use crate::{
 /// The last migration of content.
 const LAST: &str = "0007_content_indexes";
 
-/// What a start spends in migrations where nothing is left to do, service by service.
+/// Measures the time that a start spends in migrations if nothing is pending, for each service.
 pub(crate) async fn second_start(uri: &str, table: &mut Table) {
     let name = format!("site_{MANY}");
     let connection = connect(uri, &name).await;

@@ -1,4 +1,4 @@
-//! Requests at a steady rate, as a site in use has them, however long the answers take.
+//! Requests at a steady rate, as a site in use receives them, independent of the response times.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 const PER_SECOND: u32 = 200;
 const SECONDS: u32 = 8;
 
-/// How long requests took.
+/// The durations of requests.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
@@ -26,7 +26,7 @@ impl Latencies {
     }
 }
 
-/// How long requests take that come at the steady rate.
+/// Measures requests that are sent at the steady rate.
 ///
 /// It counts from the moment at which a request was to be sent, so that one which had to wait for
 /// the one before is slow, too (G. Tene, "How NOT to Measure Latency", 2013). The client has a

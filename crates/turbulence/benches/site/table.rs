@@ -1,4 +1,4 @@
-//! What is printed at the end.
+//! The table of results.
 
 #[derive(Default)]
 pub(crate) struct Table(Vec<(String, String, String, bool)>);

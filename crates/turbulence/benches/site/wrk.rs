@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-/// How long one measurement of a rate takes, and how often it is repeated, in turn with the one
-/// that it is compared with.
+/// Duration of one measurement of a rate, and the number of its repetitions, which alternate with
+/// those of the other rate.
 pub(crate) const WRK_SECONDS: &str = "4s";
 pub(crate) const ROUNDS: usize = 3;
 

@@ -236,7 +236,7 @@ fn json_error(error: &serde_json::Error, (line, column): (u64, usize)) -> Docume
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let problem = text.strip_suffix(&place).unwrap_or(&text);
-    // Column 0 stands for the document as a whole.
+    // Column 0 refers to the document as a whole.
     let (line, column) = match (error.line(), error.column()) {
         (0 | 1, 0) => {
             return DocumentError { place: Place::Line(line), problem: problem.to_owned() };

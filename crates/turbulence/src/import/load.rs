@@ -2,7 +2,7 @@
 //!
 //! The documents are inserted into staging collections, which are renamed to their final names once
 //! all are complete. A marker in the database records that the renaming has begun, so that the next
-//! start completes it if the process is killed meanwhile.
+//! start completes it if the process is killed during it.
 
 use std::{collections::HashSet, io};
 

@@ -36,7 +36,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Starts both services on free loopback ports, and the gateway as the settings say.
+    /// Starts both services on free loopback ports, and the gateway with its settings.
     pub(super) async fn start(
         settings: &Settings,
         static_token: Option<&SecretString>,

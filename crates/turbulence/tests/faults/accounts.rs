@@ -1,4 +1,4 @@
-//! What was lost and what was doubled, and how the ledger got where it is.
+//! Counting lost and duplicate changes, and the history of the ledger.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,13 @@ use mongodb::{
 use test_support::eventually;
 use tokio::task::JoinHandle;
 
-/// What came of some rounds of a fault.
+/// The results of some rounds of a fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) rounds: u32,
-    /// How many documents, indexes or records of them are missing.
+    /// Number of missing documents, indexes or records of them.
     pub(crate) lost: i64,
-    /// How many more changes are on record, or insertions happened, than there should be.
+    /// Number of recorded changes or insertions beyond the expected ones.
     pub(crate) doubled: i64,
 }
 
@@ -69,20 +69,20 @@ impl fmt::Display for Tally {
     }
 }
 
-/// How often something happens: `count` times, and more often in a longer run.
+/// Returns a number of repetitions: `count`, and more in a longer run.
 pub(crate) fn rounds(count: u32) -> std::ops::Range<u32> {
     let factor = std::env::var("TURBULENCE_FAULT_ROUNDS").ok();
     let factor = factor.map_or(1, |factor| factor.parse().unwrap());
     0..count * factor
 }
 
-/// How many documents a number of the driver's is.
+/// Converts a number of documents of the driver.
 pub(crate) fn signed(count: impl TryInto<i64, Error: fmt::Debug>) -> i64 {
     count.try_into().unwrap()
 }
 
-/// What the journal says was changed by a migration: the `_id`s in the order of the changes, each
-/// with the fence under which it was changed.
+/// Returns the journal of a migration: the `_id`s in the order of the changes, each with the fence
+/// under which it was changed.
 pub(crate) async fn journaled(
     database: &Database,
     service: &str,
@@ -117,7 +117,7 @@ pub(crate) async fn journaled(
     all
 }
 
-/// How many of these occur more than once, each as often as it does.
+/// Returns the number of repeated occurrences.
 pub(crate) fn repeated(ids: &[(i64, Bson)]) -> i64 {
     let mut times = BTreeMap::<String, i64>::new();
     for (_, id) in ids {

@@ -13,7 +13,7 @@ use crate::{
 
 const STORIES: u32 = 400;
 
-/// How far clocks are off, in seconds.
+/// Deviation of the clocks in seconds.
 const SKEW: i64 = 600;
 
 /// Starts the program with a clock that is off by so much.
@@ -23,7 +23,7 @@ fn start(site: &Site, arguments: &[&str], skew: i64) -> Turbulence {
     Turbulence::spawn(command)
 }
 
-/// How far the clock of a process is off, by its log.
+/// Returns the deviation of a process's clock according to its log.
 fn skew(process: &Turbulence) -> i64 {
     let log = process.log();
     let time = log.last().unwrap()["timestamp"].as_str().unwrap();

@@ -61,7 +61,7 @@ pub(crate) async fn a_document_that_cannot_be_updated_is_set_aside_and_the_rest_
     tally
 }
 
-/// How many of a migration's indexes are missing, and how many are on record more than once.
+/// Returns the number of a migration's indexes that are missing, and of those that are recorded twice.
 async fn indexes(site: &Site, service: &str, migration: &str) -> Tally {
     let built = journaled(&site.database, service, migration).await;
     let mut missing = 0;

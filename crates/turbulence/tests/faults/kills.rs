@@ -1,4 +1,4 @@
-//! Processes that are killed, stopped and told to end.
+//! Processes that receive SIGKILL, SIGSTOP and SIGTERM.
 
 use migrations::State;
 use mongodb::bson::{Bson, DateTime, doc};

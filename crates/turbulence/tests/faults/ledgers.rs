@@ -26,7 +26,7 @@ async fn migrated_site() -> Site {
     site
 }
 
-/// How many stories have no section.
+/// Returns the number of stories without a section.
 async fn unlinked(site: &Site) -> i64 {
     site.count("stories", doc! { "section_id": { "$exists": false } }).await
 }
@@ -82,7 +82,7 @@ pub(crate) async fn an_edited_checksum_is_refused_until_it_is_repaired() -> Tall
             let why = ended.failure(5);
             assert!(why.contains(BACKFILL), "{why}");
         }
-        // A service says so and serves: this migration does not block it.
+        // A service reports it and serves, since this migration does not block it.
         let up = site.start(&["up", "--port", "0"]);
         up.logged("is not what was applied").await;
         assert_eq!(up.ready().await.get("/stories").await.0, 200);
@@ -146,7 +146,7 @@ const WRITES: [&str; 8] = [
     "the last batch",
 ];
 
-/// How many writes come before each of them.
+/// Number of writes before each of them.
 const BEFORE: [i32; 8] = [7, 2, 5, 6, 0, 1, 3, 4];
 
 pub(crate) async fn without_the_ledgers_word_nothing_is_applied() -> Tally {

@@ -41,12 +41,12 @@ pub(crate) struct Fault {
     number: u32,
     /// The rule that the test is for.
     rule: &'static str,
-    /// What happens, for the table.
+    /// The description of the fault in the table.
     happens: &'static str,
     test: fn() -> LocalBoxFuture<'static, Tally>,
 }
 
-/// A fault of this number, with the name of its test and what the table says happens.
+/// A numbered fault, with the name of its test and its description in the table.
 macro_rules! fault {
     ($number:literal, $module:ident::$rule:ident, $happens:literal) => {
         Fault {
@@ -203,10 +203,10 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// How many tests run at once unless told otherwise: they wait for leases most of the time.
+/// Default number of concurrent tests, which wait for leases most of the time.
 const THREADS: usize = 4;
 
-/// What became of the faults, by their place in the table.
+/// The results of the faults, by their position in the table.
 type Table = Arc<Mutex<BTreeMap<Place, Option<Tally>>>>;
 
 /// The number of a fault, its place among the others, and what happens.

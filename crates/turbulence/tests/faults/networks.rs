@@ -16,7 +16,7 @@ const STORIES: u32 = 400;
 /// A third of it is the margin in which a holder that cannot renew it has stopped already.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// How long a process that is told to end may take: what `docker-compose.yml` gives it.
+/// Time that a process has to end after SIGTERM: the grace period in `docker-compose.yml`.
 const GRACE: Duration = Duration::from_secs(30);
 
 const SUCCESSOR: [&str; 5] = ["migrate", "up", "--to", BACKFILL, "--no-throttle"];
@@ -25,7 +25,7 @@ async fn site() -> Site {
     ready_for_backfill(Site::new().await.with_lease(LEASE), STORIES).await
 }
 
-/// What a process reaches the site's MongoDB through.
+/// The connection through which a process reaches the site's MongoDB.
 async fn link(site: &Site) -> Link {
     let address = site.uri.split('/').nth(2).unwrap();
     Link::to(address).await
@@ -51,7 +51,7 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
         assert_eq!((entry.state, entry.attempts), (State::Applied, 2), "{entry:#?}");
 
         let before = site.hash().await;
-        // What was held back arrives now, or nobody is there any more who sent it.
+        // The delayed commands arrive now, unless their sender has ended.
         let ended = if round % 2 == 0 {
             link.restore();
             holder.ended().await
@@ -73,10 +73,10 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
 async fn tell_to_end(site: &Site, link: &Link, running: Turbulence) -> Option<i32> {
     site.backfill_moves().await;
     link.cut();
-    let told = Instant::now();
+    let signalled = Instant::now();
     running.signal("TERM");
     let ended = running.ended().await;
-    assert!(told.elapsed() < GRACE, "it took {:?}: {ended:#?}", told.elapsed());
+    assert!(signalled.elapsed() < GRACE, "it took {:?}: {ended:#?}", signalled.elapsed());
     ended.status.code()
 }
 

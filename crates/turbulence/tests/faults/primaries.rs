@@ -13,10 +13,10 @@ use crate::{
 
 const STORIES: u32 = 200;
 
-/// How long a command is held while the primary is lost, in milliseconds.
+/// Time for which a command is held while the primary is lost, in milliseconds.
 const HELD_MS: i32 = 3_000;
 
-/// What the primary is doing when it is lost.
+/// The activity of the primary when it is lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Acquire,
@@ -27,7 +27,7 @@ enum Place {
 
 const PLACES: [Place; 4] = [Place::Acquire, Place::Batch, Place::Commit, Place::IndexBuild];
 
-/// How it is lost.
+/// The way in which the primary is lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Loss {
     StepDown,
@@ -140,13 +140,13 @@ pub(crate) async fn a_backfill_survives_one_election_after_the_other() -> Tally 
     tally
 }
 
-/// How a server fails a command.
+/// Returns the ways in which a server fails a command.
 fn failures() -> [(&'static str, Document); 4] {
     [
         ("NotWritablePrimary", doc! { "errorCode": 10_107 }),
         ("PrimarySteppedDown", doc! { "errorCode": 189 }),
         ("a connection that is cut", doc! { "closeConnection": true }),
-        // It is done, and nobody knows (`ShutdownInProgress`).
+        // The command succeeds, but its reply is an error (`ShutdownInProgress`).
         (
             "an unknown outcome",
             doc! { "writeConcernError": { "code": 91, "errmsg": "shutting down" } },
@@ -169,8 +169,8 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
     let fail_points = FailPoints::of(mongod.port()).await;
     let site = ready_for_backfill(Site::on(mongod.uri()).await.with_lease(LEASE), 0).await;
     site.migrate_to(INDEXES).await;
-    // The driver waits up to 10 s for a server to say that it is the primary again. One that only
-    // seems to be none has nothing to say, so it is asked every half second.
+    // The driver waits up to 10 s for a notice of a new primary. A server that never stopped being the
+    // primary sends none, so that the driver has to poll it every half second.
     let uri =
         format!("{}&appName=unlucky&serverMonitoringMode=poll&heartbeatFrequencyMS=500", site.uri);
     let mut count = 0;

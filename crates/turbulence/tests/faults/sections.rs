@@ -1,4 +1,4 @@
-//! sections-service is away or at fault, and sections that are not what they were.
+//! A sections-service that is unreachable or faulty, and sections that change during the backfill.
 
 use futures_util::future::join_all;
 use migrations::{State, Status};
@@ -99,18 +99,18 @@ async fn site_of_all_kinds() -> Site {
     site
 }
 
-/// How many documents of a collection are linked to a section.
+/// Returns the number of documents of a collection that are linked to a section.
 async fn linked(site: &Site, collection: &str, section: &str) -> i64 {
     site.count(collection, doc! { "section_id": section }).await
 }
 
-/// What the backfill left out, and how much of it.
+/// Returns the documents that the backfill skipped, with their number.
 async fn left_out(site: &Site) -> Vec<(String, i64)> {
     let left_out = site.entry(BACKFILL).await.left_out;
     left_out.into_iter().map(|one| (one.what, one.count)).collect()
 }
 
-/// How many changes are on record.
+/// Returns the number of recorded changes.
 async fn recorded(site: &Site, count: i64) -> Tally {
     let changes = journaled(&site.database, "content", BACKFILL).await;
     let entry = site.entry(BACKFILL).await;
@@ -147,7 +147,7 @@ pub(crate) async fn without_a_section_the_other_parts_go_on_and_the_next_start_l
     tally
 }
 
-/// Runs the backfill slowly, and changes the section of stories meanwhile.
+/// Runs the backfill slowly, and changes the section of stories during the run.
 async fn change_meanwhile(change: Document) -> (Site, String) {
     let site = site_of_all_kinds().await;
     let blog = site.section("blog").await;

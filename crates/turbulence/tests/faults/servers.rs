@@ -1,5 +1,5 @@
-//! MongoDBs of a test's own, which are told to fail: what a server does about its fail points
-//! concerns all its clients.
+//! MongoDB servers of one test, whose fail points make them fail: a fail point concerns all clients
+//! of its server.
 
 use local_mongod::{DataDir, LocalMongod, Options};
 use mongodb::{
@@ -7,7 +7,7 @@ use mongodb::{
     bson::{Bson, Document, doc},
 };
 
-/// How long a fail point may take to be reached, in milliseconds.
+/// Maximum time until a fail point is reached, in milliseconds.
 const DEADLINE_MS: i64 = 60_000;
 
 /// A MongoDB that a test has to itself.

@@ -14,10 +14,10 @@ use crate::{
     support::{Ended, Folder, Turbulence},
 };
 
-/// How long a lease holds in these tests: others wait for so long after a kill.
+/// Duration of a lease in these tests, for which other processes wait after a kill.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
-/// How long after the end of its lease a process that was killed has a successor, at most.
+/// Maximum time between the end of a killed process's lease and its acquisition by another process.
 pub(crate) const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// The migration whose runs are disturbed.
@@ -128,7 +128,7 @@ impl Site {
         answer.get_document("collections").unwrap().to_string()
     }
 
-    /// What the ledger has of a migration of content, if anything.
+    /// Returns the ledger entry of a migration of content, if there is one.
     pub(crate) async fn find_entry(&self, migration: &str) -> Option<Entry> {
         self.find_entry_of("content", migration).await
     }
@@ -139,7 +139,7 @@ impl Site {
         entries.find_one(doc! { "_id": migration }).await.unwrap()
     }
 
-    /// What the ledger has of a migration of content.
+    /// Returns the ledger entry of a migration of content.
     pub(crate) async fn entry(&self, migration: &str) -> Entry {
         self.find_entry(migration).await.unwrap()
     }
@@ -157,7 +157,7 @@ impl Site {
         self.entry(BACKFILL).await
     }
 
-    /// Who holds the lease of content.
+    /// Returns the holder of the lease of content.
     pub(crate) async fn holder(&self) -> Option<Holder> {
         migrations::lease::holder(&self.database, "content").await.unwrap()
     }

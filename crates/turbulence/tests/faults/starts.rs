@@ -90,7 +90,7 @@ pub(crate) async fn ten_replicas_on_an_empty_database_give_the_result_of_one() -
     tally
 }
 
-/// What writes. The profiler writes down commands by their names.
+/// Returns the filter of writes. The profiler records commands by their names.
 fn writes() -> Document {
     let commands = ["createIndexes", "dropIndexes", "findAndModify", "create", "collMod"];
     let command = commands.map(|name| doc! { format!("command.{name}"): { "$exists": true } });

@@ -1,4 +1,5 @@
-//! Processes that are stopped for longer than their lease, and processes that are told to end.
+//! Processes that are stopped with SIGSTOP for longer than their lease, and processes that receive
+//! SIGTERM.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ use crate::{
 
 const STORIES: u32 = 400;
 
-/// How long a process that is told to end may take to its checkpoint.
+/// Time that a process has until its checkpoint after SIGTERM.
 const GRACE: Duration = Duration::from_secs(12);
 
-/// Stops the holder of the lease, has another process finish, and lets the first one go on.
+/// Stops the holder of the lease, has another process finish, and continues the first one.
 async fn stop_and_continue(site: &Site, first: Turbulence) -> Tally {
     first.signal("STOP");
     let fence = site.entry(BACKFILL).await.fence;
@@ -74,10 +75,10 @@ pub(crate) async fn stopped_while_it_commits_its_commit_is_refused() -> Tally {
 async fn tell_to_end(site: &Site, running: Turbulence, signal: &str) -> Ended {
     site.backfill_moves().await;
     site.backfill_moves().await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     running.signal(signal);
     let ended = running.ended().await;
-    assert!(told.elapsed() < GRACE, "it took {:?}", told.elapsed());
+    assert!(signalled.elapsed() < GRACE, "it took {:?}", signalled.elapsed());
 
     let entry = site.entry(BACKFILL).await;
     assert_eq!((entry.state, entry.attempts), (State::Running, 1), "{entry:#?}");

@@ -1,4 +1,4 @@
-//! An old program that writes while the backfill runs, and knows nothing of sections.
+//! An old program without sections that writes while the backfill runs.
 
 use std::{
     collections::BTreeMap,
@@ -28,11 +28,11 @@ const STORIES: u32 = 600;
 /// in which such programs do, and remembers all of it.
 struct OldProgram {
     stories: Collection<Document>,
-    /// What it wrote last, by the numbers of the stories; none where it deleted.
+    /// Its last write to each story, by number; `None` if it deleted the story.
     written: BTreeMap<u32, Option<Written>>,
-    /// How often it took a section away that a story had got, without knowing.
+    /// Number of times that it overwrote the section of a linked story without reading it.
     unlinked: i64,
-    /// How many stories it deleted that had got a section.
+    /// Number of linked stories that it deleted.
     deleted_linked: i64,
     next_number: u32,
 }
@@ -43,7 +43,7 @@ struct Written {
     section: Section,
 }
 
-/// What it has to do with sections.
+/// The section in a write of the old program.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Section {
     /// Nothing: the backfill is to link the story.
@@ -69,7 +69,7 @@ impl OldProgram {
         Self { stories, written, unlinked: 0, deleted_linked: 0, next_number: 2 * STORIES }
     }
 
-    /// Writes until it is told to stop.
+    /// Writes until `stop` is set.
     async fn run(mut self, stop: Arc<AtomicBool>) -> Self {
         let mut step = 0;
         while !stop.load(Ordering::SeqCst) {
@@ -126,7 +126,7 @@ impl OldProgram {
         self.written.insert(number, Some(written));
     }
 
-    /// Puts the whole document back as this program knows it, which is without a section.
+    /// Replaces the whole document by the one of this program, which has no section.
     async fn replace(&mut self, number: u32, mut written: Written) {
         if written.section != Section::Unknown {
             return;
@@ -185,7 +185,7 @@ impl OldProgram {
         lost
     }
 
-    /// How many changes of the backfill there have to be: what is linked, and what was.
+    /// Returns the expected number of changes of the backfill: stories that are or were linked.
     fn changes(&self) -> i64 {
         let is_linked = |written: &&Option<Written>| {
             written.as_ref().is_some_and(|written| written.section == Section::Unknown)
@@ -195,7 +195,7 @@ impl OldProgram {
     }
 }
 
-/// Whether the backfill has linked it.
+/// Returns `true` if the backfill has linked the story.
 fn is_linked(story: &Document) -> bool {
     story.get_str("section_id").is_ok_and(|section| section != CHOSEN)
 }

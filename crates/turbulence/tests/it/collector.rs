@@ -1,4 +1,4 @@
-//! A collector of traces: a small HTTP server that takes what OTLP exporters send.
+//! A collector of traces: a small HTTP server for OTLP exporters.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ pub(crate) struct Collector {
 
 type Spans = Arc<Mutex<Vec<Span>>>;
 
-/// What a test wants to know of a span.
+/// The parts of a span that tests check.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub(crate) trace_id: String,

@@ -1,5 +1,5 @@
-//! A whole site in the process of the test: both services behind the gateway, and what their
-//! descriptions say that they answer.
+//! A whole site in the process of the test: both services behind the gateway, and the routes of their
+//! descriptions.
 
 use std::ops::Deref;
 
@@ -9,14 +9,14 @@ use service_kit::runtime::settings::url::local_url;
 use test_support::{Api, Service, TestDatabase, settings};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A site, and an editor who calls its gateway.
+/// A site with the client of an editor.
 pub(crate) struct Front {
     pub(crate) sections: Service,
     pub(crate) content: Service,
     pub(crate) gate: Gate,
 }
 
-/// A gateway.
+/// A gateway with the client of an editor.
 pub(crate) struct Gate {
     api: Api,
     _stops_at_the_end: DropGuard,
@@ -45,7 +45,7 @@ impl Front {
         Self { sections, content, gate }
     }
 
-    /// Everything that can be asked for from outside, as the services describe it.
+    /// Returns all public routes that the services describe.
     pub(crate) async fn routes(&self) -> Vec<Route> {
         let mut routes = Vec::new();
         for service in [&self.sections, &self.content] {
@@ -90,7 +90,7 @@ pub(crate) struct Route {
     /// With `{parameters}`.
     pub(crate) path: String,
     pub(crate) parameters: Vec<Parameter>,
-    /// The members that its body may have; none where it has no body.
+    /// The members of its body, or `None` without a body.
     pub(crate) body: Option<Vec<String>>,
 }
 
@@ -129,7 +129,7 @@ impl Route {
     }
 }
 
-/// Text as a part of an address.
+/// Percent-encodes a text for an address.
 pub(crate) fn encoded(text: &str) -> String {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().fold(String::new(), |encoded, byte| {

@@ -1,4 +1,4 @@
-//! The calls of an existing frontend, as it makes them.
+//! The requests of an existing frontend.
 
 use mongodb::bson::{DateTime, doc};
 use reqwest::{Client, Method, Response};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Site, Summary};
 
-/// What the frontend calls its API client.
+/// The API client of the frontend.
 struct StoriesApi<'a> {
     client: Client,
     site: &'a Summary,
@@ -14,7 +14,7 @@ struct StoriesApi<'a> {
 
 impl StoriesApi<'_> {
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        // It always says this, also where there is no body.
+        // The frontend always sets this header, even without a body.
         let request = self.client.request(method, format!("{}{path}", self.site.address));
         request.header("content-type", "application/json")
     }
@@ -30,7 +30,7 @@ impl StoriesApi<'_> {
 
 async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
-    // It reads an error as JSON where this says so, and shows `detail`.
+    // The frontend parses an error as JSON if this header says so, and shows `detail`.
     assert_eq!(response.headers()["content-type"], "application/json");
     (status, response.json().await.unwrap())
 }
@@ -114,8 +114,8 @@ async fn an_existing_frontend_works_unchanged() {
         "Invalid story ID format",
     )
     .await;
-    let nobody = "/stories/ffffffffffffffffffffffff";
-    refused(api.send(get.clone(), nobody, None).await, 404, "Story not found").await;
+    let unknown = "/stories/ffffffffffffffffffffffff";
+    refused(api.send(get.clone(), unknown, None).await, 404, "Story not found").await;
 
     // It writes one with a date in the past, as its editor sends it.
     let body = json!({
@@ -149,8 +149,8 @@ async fn an_existing_frontend_works_unchanged() {
     }
     let stored = site.database.one("stories", doc! { "slug": "older" }).await;
     assert_eq!(stored.get_i32("views").unwrap(), 7);
-    let nobodys = api.send(put, nobody, Some(&body)).await;
-    refused(nobodys, 404, "Story not found").await;
+    let missing = api.send(put, unknown, Some(&body)).await;
+    refused(missing, 404, "Story not found").await;
     let untitled = json!({ "title": "", "content": "" });
     assert_eq!(answer(api.send(post, "/stories", Some(&untitled)).await).await.0, 422);
 

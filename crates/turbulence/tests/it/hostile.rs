@@ -1,5 +1,5 @@
-//! Nonsense, and worse, in every parameter and every member of a body that the descriptions name:
-//! it is refused with the one shape of errors, and nothing comes of it.
+//! Invalid and hostile values in every described parameter and every member of a body: they are
+//! refused with the common shape of errors, and change nothing.
 
 use futures_util::{StreamExt, stream};
 use models::Problem;
@@ -14,22 +14,22 @@ use test_support::{Answer, TestDatabase};
 
 use crate::front::{Front, Route, encoded};
 
-/// An id that nothing has, so that what is valid by chance changes nothing.
+/// An unused id, so that a request that is valid by chance changes nothing.
 const NOBODY: &str = "ffffffffffffffffffffffff";
 
-/// How many requests are under way at the same time.
+/// Number of concurrent requests.
 const AT_ONCE: usize = 16;
 
-/// How many random texts each parameter is set to.
+/// Number of random texts for each parameter.
 const RANDOM_TEXTS: usize = 16;
 
-/// Ten megabytes: five times what is let in.
+/// Ten megabytes, more than the limit of a body.
 const LARGE: usize = 10_000_000;
 
-/// How deep nobody's JSON is.
+/// Depth of nested JSON that exceeds every limit.
 const DEEP: usize = 20_000;
 
-/// Texts as they stand in an address.
+/// Returns hostile texts, encoded for an address.
 fn hostile_texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
@@ -85,7 +85,7 @@ fn hostile_texts() -> Vec<String> {
     texts
 }
 
-/// What stands where a text, a number or a list belongs.
+/// Returns hostile values in the place of a text, a number or a list.
 fn hostile_values() -> Vec<Value> {
     vec![
         json!({ "$gt": "" }),
@@ -104,18 +104,18 @@ fn hostile_values() -> Vec<Value> {
     ]
 }
 
-/// The path with something in the place of its parameters.
+/// Returns the path with a text in the place of its parameters.
 fn path_with(route: &Route, text: &str) -> String {
     let names = route.of("path").map(|parameter| parameter.name.as_str());
     names.fold(route.path.clone(), |path, name| path.replace(&format!("{{{name}}}"), text))
 }
 
-/// A body that changes nothing, where the route takes one.
+/// Returns a body that changes nothing, if the route accepts one.
 fn no_change(route: &Route) -> Option<String> {
     route.body.as_ref().map(|_| "{}".to_owned())
 }
 
-/// Every address of a route with a hostile text in one place.
+/// Returns the addresses of a route with a hostile text in one place each.
 fn addresses(route: &Route, texts: &[String]) -> Vec<String> {
     let mut addresses = Vec::new();
     let plain = path_with(route, NOBODY);
@@ -136,8 +136,8 @@ fn addresses(route: &Route, texts: &[String]) -> Vec<String> {
     addresses
 }
 
-/// An answer that is none of a fault: refused as the contract says, or given.
-fn assert_is_in_order(what: &str, answer: &Answer) {
+/// Asserts that an answer is a success or a well-formed refusal, and no internal error.
+fn assert_is_valid(what: &str, answer: &Answer) {
     assert!(answer.status < 500, "{what:.300}: {answer:?}");
     if answer.status >= 400 {
         let problem: Problem = serde_json::from_value(answer.body.clone())
@@ -160,23 +160,23 @@ async fn site(database: &TestDatabase) -> Front {
 }
 
 #[tokio::test]
-async fn nonsense_in_an_address_or_a_header_is_refused_and_changes_nothing() {
+async fn hostile_addresses_and_headers_are_refused_and_change_nothing() {
     let database = TestDatabase::new().await;
     let front = site(&database).await;
     let before = database.hash().await;
     let texts = hostile_texts();
     let routes = front.routes().await;
-    let asked = routes.iter().flat_map(|route| {
+    let requests = routes.iter().flat_map(|route| {
         let addresses = addresses(route, &texts).into_iter();
         addresses.map(move |address| (route, address))
     });
-    let asked: Vec<_> = asked.collect();
-    assert!(asked.len() > 4_000, "{}", asked.len());
-    let asking = asked.iter().map(async |(route, address)| {
+    let requests: Vec<_> = requests.collect();
+    assert!(requests.len() > 4_000, "{}", requests.len());
+    let sending = requests.iter().map(async |(route, address)| {
         let answer = front.send(&route.method, address, &[], no_change(route)).await;
-        assert_is_in_order(&format!("{} {address}", route.method), &answer);
+        assert_is_valid(&format!("{} {address}", route.method), &answer);
     });
-    stream::iter(asking).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    stream::iter(sending).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
     for route in &routes {
         for parameter in route.of("header") {
             let path = path_with(route, NOBODY);
@@ -184,7 +184,7 @@ async fn nonsense_in_an_address_or_a_header_is_refused_and_changes_nothing() {
                 let header = [(parameter.name.as_str(), value)];
                 let answer = front.send(&route.method, &path, &header, no_change(route)).await;
                 let what = format!("{} {path} {}: {value}", route.method, parameter.name);
-                assert_is_in_order(&what, &answer);
+                assert_is_valid(&what, &answer);
             }
         }
     }
@@ -192,7 +192,7 @@ async fn nonsense_in_an_address_or_a_header_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn nonsense_in_a_body_is_refused_and_changes_nothing() {
+async fn hostile_bodies_are_refused_and_change_nothing() {
     let database = TestDatabase::new().await;
     let front = site(&database).await;
     let before = database.hash().await;
@@ -230,7 +230,7 @@ async fn nonsense_in_a_body_is_refused_and_changes_nothing() {
         for body in bodies {
             let what = format!("{} {path} {body:.100}", route.method);
             let answer = front.send(&route.method, &path, &[], Some(body)).await;
-            assert_is_in_order(&what, &answer);
+            assert_is_valid(&what, &answer);
             assert!(answer.status >= 400, "{what}: {answer:?}");
         }
         let answer = front.send(&route.method, &path, &[], Some("x".repeat(LARGE))).await;

@@ -1,7 +1,7 @@
-//! What the public never sees, by any route that the descriptions name.
+//! Hidden content, which no described route shows to the public.
 //!
-//! A new route is walked by itself. A parameter that nobody here knows a value for fails the test:
-//! give it values in [`Values::of`].
+//! A new route is tested automatically. A parameter without values fails the test: give it values in
+//! [`Values::of`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +20,11 @@ const SECRET: &str = "SECRET";
 /// Kinds of content: type, collection.
 const KINDS: [(&str, &str); 3] = [("story", "stories"), ("project", "projects"), ("page", "pages")];
 
-/// How many items of each kind the public sees.
+/// Number of items of each kind that the public sees.
 const OPEN: u64 = 3;
 
-/// What sections hide becomes hidden within a second (docs/reference/api.md); machines that test are busy.
+/// Time until the content of a hidden section is hidden: one second (docs/reference/api.md), and more on
+/// a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A site on which most things are hidden, in every way in which they can be.
@@ -34,7 +35,7 @@ struct Hidden {
     section_slugs: Vec<String>,
     item_ids: Vec<String>,
     item_slugs: Vec<String>,
-    /// Where things are, or would be.
+    /// The addresses of the items, hidden or not.
     paths: Vec<String>,
     /// The ids of what is hidden.
     secret_ids: BTreeSet<String>,
@@ -158,7 +159,7 @@ impl Hidden {
         }
     }
 
-    /// What in an answer gives something away: a hidden title, or the id of what is hidden.
+    /// Returns the hidden title or the id of hidden content in an answer, if there is one.
     fn leak<'a>(&'a self, answer: &'a Answer) -> Option<&'a str> {
         let text = answer.body.to_string();
         if text.contains(SECRET) {
@@ -168,7 +169,7 @@ impl Hidden {
     }
 }
 
-/// What the parameters of routes are set to.
+/// The values of the parameters of routes.
 struct Values<'a> {
     hidden: &'a Hidden,
     /// Cursors that an editor was given, by the list that they are of.
@@ -321,8 +322,8 @@ impl<'a> Walk<'a> {
         assert_eq!(self.hidden.leak(&answer), None, "{what}: {address}: {answer:?}");
     }
 
-    /// What the stranger sees now that is to be hidden again: addresses and their tags. Each is
-    /// asked for twice, so that it is remembered.
+    /// Returns the addresses that the public sees now and that will be hidden again, with their tags.
+    /// Each is requested twice, so that it is cached.
     async fn shown(&self) -> Vec<(&str, Vec<String>)> {
         let mut shown = Vec::new();
         for (address, _) in &self.addresses {

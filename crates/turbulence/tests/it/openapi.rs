@@ -1,4 +1,4 @@
-//! `turbulence openapi`, and the file that the gateway answers.
+//! `turbulence openapi`, and the document that the gateway serves.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Folder, Site};
 
-/// What the gateway answers at `/openapi.json`.
+/// Returns the document that the gateway serves at `/openapi.json`.
 const COMMITTED: &str = include_str!("../../../../docs/openapi.json");
 
 fn document() -> Value {
@@ -17,7 +17,7 @@ fn document() -> Value {
 async fn the_committed_document_is_what_the_code_says() {
     let ended = Folder::new().run(&["openapi"]).await;
     let is_the_same = ended.success() == COMMITTED;
-    assert!(is_the_same, "docs/openapi.json is not what the code says: run `just openapi`");
+    assert!(is_the_same, "docs/openapi.json differs from the code: run `just openapi`");
 }
 
 #[test]

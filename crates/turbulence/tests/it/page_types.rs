@@ -1,4 +1,4 @@
-//! A page type that is accepted is a part of an address that leads to its page.
+//! Page types, each of which is part of an address.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use test_support::TestDatabase;
 
 use crate::front::{Front, encoded};
 
-/// How many random page types are tried.
+/// Number of random page types.
 const RANDOM: usize = 150;
 
 /// Page types that are accepted.
@@ -57,7 +57,7 @@ const REFUSED: &[&str] = &[
     "a\nb", "a\u{7f}", "a\u{85}b",
 ];
 
-/// Random page types, dense in what is special in an address.
+/// Returns random page types with many characters that are special in an address.
 fn random() -> Vec<String> {
     let part = prop_oneof![
         any::<char>().prop_map(String::from),
@@ -99,13 +99,13 @@ async fn a_page_type_that_is_accepted_can_be_fetched() {
         }
         let stored = answer.body["page_type"].as_str().unwrap();
         assert_eq!(stored, page_type.trim());
-        // White space around it apart, each is given once.
+        // Apart from surrounding white space, each occurs once.
         assert!(seen.insert(stored.to_owned()), "{stored:?}");
         let found = front.get(&format!("/pages/type/{}", encoded(stored))).await;
         assert_eq!(found.status, 200, "{page_type:?} {found:?}");
         assert_eq!(found.body["id"], answer.body["id"], "{page_type:?}");
     }
-    // The random ones are of both kinds.
+    // Some random ones are accepted, and some refused.
     assert!(counts[0] > REFUSED.len() + 10 && counts[1] > ACCEPTED.len() + 10, "{counts:?}");
 }
 

@@ -41,7 +41,7 @@ async fn a_permalink_is_reachable_through_the_gateway() {
     for refused in
         ["/stories/slug/..%2F..%2Finternal", "/stories/slug/a%2F%2E%2E", "/stories%2Fslug/a"]
     {
-        // As it stands: the client would resolve it.
+        // Sent unchanged, since the client would normalise it.
         let answer = raw(&summary.address, refused).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{refused}: {answer}");
         assert!(answer.contains("invalid_path"), "{answer}");
@@ -49,7 +49,7 @@ async fn a_permalink_is_reachable_through_the_gateway() {
     turbulence.stop().await;
 }
 
-/// What is answered to a path, byte for byte.
+/// Returns the response to a path, byte for byte.
 async fn raw(address: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = address.strip_prefix("http://").unwrap();

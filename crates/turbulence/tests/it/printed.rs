@@ -1,21 +1,21 @@
-//! The output of all commands is safe to look at: whatever is in the data, in file names or in
-//! arguments, no control character reaches the terminal, and no line is forged.
+//! Safety of the output of all commands: whatever the data, file names and arguments contain, no
+//! control character reaches the terminal, and no line is forged.
 
 use mongodb::bson::{Bson, DateTime, doc};
 use test_support::mongodb_uri;
 
 use crate::support::{Ended, Site, Turbulence};
 
-/// What an attacker would like a command to print: a window title, another line, colours by C1,
+/// Text that an attacker may want a command to print: a window title, another line, colours by C1,
 /// text that runs backwards, a line separator, invisible characters.
 const HOSTILE: &str = "x\u{1b}]0;pwned\u{7}\r\nturbulence: all is well\u{9b}31m\u{7f}\u{202e}\u{2066}\
                        \u{2028}turbulence: all is well\u{2029}\u{200b}\u{200f}\u{feff}\u{85}\
                        turbulence: all is well\\n\ty";
 
-/// The beginning of that after it was escaped.
+/// The beginning of the escaped text.
 const ESCAPED: &str = r"x\u{1b}]0;pwned\u{7}\r\nturbulence: all is well\u{9b}31m\u{7f}\u{202e}\u{2066}\u{2028}turbulence: all is well\u{2029}\u{200b}\u{200f}\u{feff}\u{85}turbulence: all is well\\n\ty";
 
-/// Checks what a command has printed, which has to repeat the hostile text where `is_repeated`.
+/// Checks the output of a command, which has to contain the hostile text if `is_repeated`.
 fn check(ended: &Ended, what: &str, is_repeated: bool) {
     for text in [&ended.stdout, &ended.stderr] {
         let odd = |c: char| {
@@ -31,14 +31,14 @@ fn check(ended: &Ended, what: &str, is_repeated: bool) {
 }
 
 impl Site {
-    /// Runs a command, and checks what it prints.
+    /// Runs a command and checks its output.
     async fn prints(&self, arguments: &[&str], is_repeated: bool) -> Ended {
         let ended = self.run(arguments).await;
         check(&ended, &format!("{arguments:?}"), is_repeated);
         ended
     }
 
-    /// A site whose data is hostile wherever a command could print it.
+    /// Creates a site whose data is hostile wherever a command may print it.
     async fn hostile() -> Self {
         let site = Self::new().await;
         let date = DateTime::from_millis(1_600_000_000_000);
@@ -85,7 +85,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn hostile_data_steers_no_terminal_and_forges_no_line() {
+async fn hostile_data_cannot_control_the_terminal_or_forge_a_line() {
     let site = Site::hostile().await;
     site.prints(&["migrate", "plan"], true).await;
     site.prints(&["doctor"], true).await;
@@ -110,7 +110,7 @@ async fn hostile_data_steers_no_terminal_and_forges_no_line() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_somebody_edited_forges_no_line() {
+async fn an_edited_ledger_cannot_forge_a_line() {
     let site = Site::new().await;
     site.run(&["migrate", "up"]).await.success();
     let entries = site.database.collection("content_migrations");
@@ -137,7 +137,7 @@ async fn a_ledger_that_somebody_edited_forges_no_line() {
     site.prints(&["migrate", "status"], true).await;
     site.prints(&["migrate", "status", "--json"], false).await;
     for command in ["plan", "verify", "up"] {
-        // It ends at the entry that cannot be read.
+        // The command ends at the entry that cannot be read.
         let ended = site.prints(&["migrate", command], false).await;
         assert_eq!(ended.status.code(), Some(5), "{ended:#?}");
     }
@@ -147,9 +147,9 @@ async fn a_ledger_that_somebody_edited_forges_no_line() {
 }
 
 #[tokio::test]
-async fn hostile_files_steer_no_terminal_and_forge_no_line() {
+async fn hostile_files_cannot_control_the_terminal_or_forge_a_line() {
     let site = Site::new().await;
-    // File names have neither of these.
+    // File names cannot contain these.
     let name = HOSTILE.replace(['/', '\0'], "");
     let import = async |folder: &str| site.prints(&["import", folder], true).await;
     let site_folder = format!("site {name}");
@@ -181,7 +181,7 @@ async fn hostile_files_steer_no_terminal_and_forge_no_line() {
 
     site.folder.write(&format!("{name}.toml"), "[server\n");
     site.prints(&["migrate", "status", "--config", &format!("{name}.toml")], false).await;
-    // The token is kept in a file that somebody may have written.
+    // The token is read from a file that others may have written.
     site.folder.write(&format!("data {name}/token"), HOSTILE);
     let data = format!("data {name}");
     let turbulence = site.up(&["--import", &site_folder, "--data-dir", &data]);
@@ -190,7 +190,7 @@ async fn hostile_files_steer_no_terminal_and_forge_no_line() {
 }
 
 #[tokio::test]
-async fn hostile_arguments_steer_no_terminal_and_forge_no_line() {
+async fn hostile_arguments_cannot_control_the_terminal_or_forge_a_line() {
     let site = Site::new().await;
     let database = ["--mongodb-uri", mongodb_uri(), "--database"];
     let name = format!("{HOSTILE}.");

@@ -46,7 +46,7 @@ async fn a_request_in_flight_is_finished() {
         items.iter().map(|item| item["content"].as_str().unwrap().len()).collect();
     assert_eq!(lengths, [STORY_BYTES]);
     let ended = turbulence.ended().await;
-    assert_eq!(ended.status.code(), Some(0), "{:?}", ended.said());
+    assert_eq!(ended.status.code(), Some(0), "{:?}", ended.messages());
 }
 
 #[tokio::test]

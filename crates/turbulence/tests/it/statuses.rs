@@ -16,24 +16,24 @@ use tokio::{
 
 use crate::front::{Front, Gate};
 
-/// Where nobody listens.
+/// An address without a listener.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 const NOBODY: &str = "ffffffffffffffffffffffff";
 
 const KINDS: [&str; 3] = ["stories", "projects", "pages"];
 
-/// Of `resolve`, which takes no id, no token and no body.
+/// The statuses of `resolve`, which takes no id, no token and no body.
 const OF_RESOLVE: [u16; 5] = [404, 422, 502, 503, 504];
 
-/// Of content that is moved. What others are to blame for is the same as of the content itself.
+/// The statuses of moving content. Failures of others are those of the content itself.
 const OF_MOVE: [u16; 6] = [400, 401, 403, 413, 415, 422];
 
-/// Of everything that is written. 429 is tested with the limits.
+/// The statuses of the other families. 429 is tested with the limits.
 const OF_THE_REST: [u16; 14] =
     [400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 500, 502, 503, 504];
 
-/// What was answered: by status, family and what was wrong.
+/// The answers by status, family and description.
 #[derive(Default)]
 struct Answers(BTreeMap<u16, BTreeMap<String, Value>>);
 
@@ -62,7 +62,7 @@ fn body(family: &str) -> Value {
     }
 }
 
-/// A server that says that it is ready, and nothing else; it may leave then.
+/// A server that only answers that it is ready, and may then disconnect.
 async fn silent(leaves: bool) -> String {
     async fn answer(mut connection: TcpStream, leaves: bool) -> std::io::Result<()> {
         let mut head = Vec::new();
@@ -88,7 +88,7 @@ async fn silent(leaves: bool) -> String {
     url
 }
 
-/// What is wrong with a request, whatever the state of the site.
+/// Requests that are invalid whatever the state of the site.
 async fn mistakes(answers: &mut Answers, api: &Api, family: &str, existing: &str) {
     let list = format!("/{family}");
     let (own, nobody) = (format!("{list}/{existing}"), format!("{list}/{NOBODY}"));
@@ -155,7 +155,7 @@ async fn mistakes(answers: &mut Answers, api: &Api, family: &str, existing: &str
     answers.add(family, "a key of another request", 422, &again);
 }
 
-/// What is wrong with a move of a story from one section to another.
+/// Moves of a story that are refused.
 async fn moves(answers: &mut Answers, database: &TestDatabase, api: &Api, story: &str) {
     let section = async |slug: &str| {
         let section = database.one("sections", doc! { "slug": slug }).await;
@@ -189,7 +189,7 @@ async fn moves(answers: &mut Answers, database: &TestDatabase, api: &Api, story:
     }
 }
 
-/// What cannot be done as things are.
+/// Requests that conflict with the state of the site.
 async fn conflicts(
     answers: &mut Answers,
     database: &TestDatabase,
@@ -257,7 +257,7 @@ async fn probe(answers: &mut Answers, api: &Api, what: &str, status: u16, famili
     }
 }
 
-/// What others are to blame for.
+/// Failures of the database, of another service or of the identity provider.
 async fn faults(answers: &mut Answers, database: &TestDatabase, provider: &Provider) {
     let all = ["sections", "stories", "projects", "pages", "resolve"];
     let written = &all[..4];

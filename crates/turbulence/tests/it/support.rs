@@ -1,4 +1,4 @@
-//! The program as a process: starting it, listening to it, ending it.
+//! The program as a process: starting it, reading its output, stopping it.
 
 use std::{
     fs,
@@ -18,14 +18,14 @@ use tokio::sync::{
     watch::{self, Receiver},
 };
 
-/// How long anything may take before a test fails.
+/// Time after which a condition that does not hold fails the test.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The last line of what a start prints.
 pub(crate) const LAST_LINE: &str = "Ctrl-C stops everything.";
 
-/// Tests with a MongoDB of their own take turns: the machine has to carry one of these, and the
-/// one that all tests share.
+/// Serialises the tests that start a MongoDB of their own, so that only one runs beside the shared
+/// MongoDB.
 pub(crate) async fn own_mongod() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
@@ -50,7 +50,7 @@ impl Folder {
         fs::write(path, content).unwrap();
     }
 
-    /// The program in this folder, without the settings of whoever runs the tests.
+    /// Returns the command of the program in this folder, without settings of the environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_turbulence"));
         command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "0");
@@ -79,7 +79,7 @@ impl Site {
         Self { folder: Folder::new(), database: TestDatabase::new().await }
     }
 
-    /// The program on this site's database.
+    /// Returns the command of the program on this site's database.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.folder.command(arguments);
         command.args(["--mongodb-uri", mongodb_uri(), "--database", self.database.name()]);
@@ -110,8 +110,7 @@ impl Site {
         names
     }
 
-    /// Without what differs from run to run, and without the names and numbers of the indexes,
-    /// which are nobody's business here.
+    /// Replaces the parts that differ from run to run, and the names and numbers of the indexes.
     pub(crate) fn redact(&self, text: &str) -> String {
         let address = self.database.connection().addresses();
         let text = text.replace(self.database.name(), "[database]").replace(&address, "[mongodb]");
@@ -151,7 +150,7 @@ pub(crate) struct Turbulence {
     stderr: Receiver<String>,
 }
 
-/// How a process ended, and what it said.
+/// The exit status and the output of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -160,7 +159,7 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
-/// What a start prints when the site is ready.
+/// The output of a start whose site is ready.
 pub(crate) struct Summary {
     pub(crate) text: String,
     pub(crate) address: String,
@@ -181,7 +180,7 @@ impl Turbulence {
         self.child.id()
     }
 
-    /// Since the process was started.
+    /// Returns the time since the process was started.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
@@ -205,27 +204,27 @@ impl Turbulence {
 
     /// Waits until the site is ready.
     pub(crate) async fn ready(&self) -> Summary {
-        let text = heard(&self.stdout, LAST_LINE).await;
+        let text = output_with(&self.stdout, LAST_LINE).await;
         let Some(text) = text else {
-            panic!("it never got ready:\n{}", self.stderr.borrow().as_str());
+            panic!("the site did not become ready:\n{}", self.stderr.borrow().as_str());
         };
         Summary::of(text)
     }
 
-    /// Waits until these words are printed. Returns everything that is printed by then.
+    /// Waits until these words are printed. Returns the output so far.
     pub(crate) async fn printed(&self, words: &str) -> String {
-        let text = heard(&self.stdout, words).await;
-        text.unwrap_or_else(|| panic!("it never said {words:?}"))
+        let text = output_with(&self.stdout, words).await;
+        text.unwrap_or_else(|| panic!("the output does not contain {words:?}"))
     }
 
     /// Waits until the log has these words.
     pub(crate) async fn logged(&self, words: &str) {
-        if heard(&self.stderr, words).await.is_none() {
-            panic!("it never logged {words:?}:\n{}", self.stderr.borrow().as_str());
+        if output_with(&self.stderr, words).await.is_none() {
+            panic!("the log does not contain {words:?}:\n{}", self.stderr.borrow().as_str());
         }
     }
 
-    /// The lines of the log so far.
+    /// Returns the lines of the log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         log(&self.stderr.borrow())
     }
@@ -234,12 +233,12 @@ impl Turbulence {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for the end of the process and of what it says.
+    /// Waits for the end of the process and of its output.
     pub(crate) async fn ended(self) -> Ended {
         self.ended_within(DEADLINE).await
     }
 
-    /// The same for a process that may take longer.
+    /// Waits for the end of a process that may take longer.
     pub(crate) async fn ended_within(mut self, deadline: Duration) -> Ended {
         let ends = async {
             while self.child.try_wait().unwrap().is_none() {
@@ -251,11 +250,11 @@ impl Turbulence {
         let took = self.started.elapsed();
         let status = self.child.wait().unwrap();
         let (stdout, stderr) =
-            (everything(&mut self.stdout).await, everything(&mut self.stderr).await);
+            (whole_output(&mut self.stdout).await, whole_output(&mut self.stderr).await);
         Ended { status, stdout, stderr, took }
     }
 
-    /// Ends the process as an operator does, and expects that it ends well.
+    /// Stops the process with SIGTERM and asserts that it succeeds.
     pub(crate) async fn stop(self) -> Ended {
         self.signal("TERM");
         let ended = self.ended().await;
@@ -266,79 +265,79 @@ impl Turbulence {
 
 impl Drop for Turbulence {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Ended {
-    /// The lines on standard error that are no log.
-    pub(crate) fn said(&self) -> Vec<&str> {
+    /// Returns the lines on standard error that are not log lines.
+    pub(crate) fn messages(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| !line.starts_with('{')).collect()
     }
 
-    /// The one line that says why the command failed.
+    /// Returns the one line with the reason of the failure.
     pub(crate) fn failure(&self, code: i32) -> &str {
         assert_eq!(self.status.code(), Some(code), "{self:#?}");
-        let said = self.said();
-        let [line] = said.as_slice() else { panic!("not one line: {self:#?}") };
+        let messages = self.messages();
+        let [line] = messages.as_slice() else { panic!("not one line: {self:#?}") };
         line
     }
 
-    /// What a command that succeeded printed.
+    /// Returns the output of a command that succeeded.
     pub(crate) fn success(&self) -> &str {
         assert_eq!(self.status.code(), Some(0), "{self:#?}");
-        assert_eq!(self.said(), [""; 0], "{self:#?}");
+        assert_eq!(self.messages(), [""; 0], "{self:#?}");
         &self.stdout
     }
 
-    /// The lines of the log.
+    /// Returns the lines of the log.
     pub(crate) fn log(&self) -> Vec<Value> {
         log(&self.stderr)
     }
 }
 
 impl Summary {
-    /// What was printed, at least up to the address and the token.
+    /// Parses the output, which contains at least the address and the token.
     pub(crate) fn of(text: String) -> Self {
         let address = value(&text, "Address").to_owned();
         let token = value(&text, "Token").to_owned();
         Self { text, address, token }
     }
 
-    /// Asks for a path without a token.
+    /// Requests a path without a token.
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         test_support::get(&format!("{}{path}", self.address), None).await
     }
 
-    /// Asks for a path with the token that was printed.
+    /// Requests a path with the printed token.
     pub(crate) async fn get_as_editor(&self, path: &str) -> (StatusCode, Value) {
         test_support::get(&format!("{}{path}", self.address), Some(&self.token)).await
     }
 
-    /// How many there are of a kind, for everybody and for editors.
+    /// Returns the numbers of items of a kind for the public and for editors.
     pub(crate) async fn totals(&self, kind: &str) -> [Option<u64>; 2] {
         let (_, public) = self.get(&format!("/{kind}")).await;
         let (_, all) = self.get_as_editor(&format!("/{kind}?include_drafts=true")).await;
         [public["total"].as_u64(), all["total"].as_u64()]
     }
 
-    /// The port of the MongoDB.
+    /// Returns the port of the MongoDB.
     pub(crate) fn mongodb_port(&self) -> u16 {
         let uri = value(&self.text, "MongoDB");
         let (_, port) = uri.split('/').nth(2).unwrap().rsplit_once(':').unwrap();
         port.parse().unwrap()
     }
 
-    /// Without what differs from run to run.
+    /// Replaces the parts that differ from run to run.
     pub(crate) fn redacted(&self, site: &Site) -> String {
         let text = self.text.replace(&self.address, "[address]").replace(&self.token, "[token]");
         site.redact(&text)
     }
 }
 
-/// The first word after a label at the beginning of a line.
+/// Returns the first word after a label at the beginning of a line.
 fn value<'a>(text: &'a str, label: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label)).unwrap();
     line.split_whitespace().next().unwrap().trim_end_matches(',')
@@ -349,7 +348,7 @@ fn log(text: &str) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Everything that is said, as it is said.
+/// Follows the output of a process.
 fn follow(mut stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = watch::channel(String::new());
     thread::spawn(move || {
@@ -357,7 +356,7 @@ fn follow(mut stream: impl Read + Send + 'static) -> Receiver<String> {
         let mut buffer = [0; 8192];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             rest.extend_from_slice(&buffer[..length]);
-            // A character may come in two pieces, a line ends with one.
+            // A read may end within a character, but not a line.
             if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
                 let lines: Vec<u8> = rest.drain(..=end).collect();
                 sender.send_modify(|text| text.push_str(&String::from_utf8_lossy(&lines)));
@@ -368,18 +367,18 @@ fn follow(mut stream: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// What was said when these words came; none when the stream ended without them.
-async fn heard(stream: &Receiver<String>, words: &str) -> Option<String> {
+/// Waits for these words and returns the output so far, or `None` if the stream ends without them.
+async fn output_with(stream: &Receiver<String>, words: &str) -> Option<String> {
     let mut stream = stream.clone();
     let wait = stream.wait_for(|text| text.contains(words));
-    let heard = tokio::time::timeout(DEADLINE, wait).await.ok()?.ok()?;
-    Some(heard.clone())
+    let found = tokio::time::timeout(DEADLINE, wait).await.ok()?.ok()?;
+    Some(found.clone())
 }
 
-/// What was said until the end of the stream.
-async fn everything(stream: &mut Receiver<String>) -> String {
+/// Returns the output up to the end of the stream.
+async fn whole_output(stream: &mut Receiver<String>) -> String {
     let end = async { while stream.changed().await.is_ok() {} };
     let ended = tokio::time::timeout(DEADLINE, end).await;
-    assert!(ended.is_ok(), "somebody keeps the output of the process open");
+    assert!(ended.is_ok(), "another process keeps the output open");
     stream.borrow().clone()
 }

@@ -17,7 +17,7 @@ use crate::{
     support::{Site, Summary, Turbulence},
 };
 
-/// What is asked for in these tests alone.
+/// A path that only these tests request.
 const PATH: &str = "/pages/type/about";
 
 /// The span of the caller.
@@ -27,7 +27,7 @@ async fn started(endpoint: &str) -> (Site, Turbulence, Summary) {
     let site = Site::new().await;
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
-        // The tests wait for the spans: five seconds by default.
+        // The default delay of five seconds would only slow down the tests.
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
     ];
     site.database.insert("pages", [doc! { "page_type": "about", "is_published": true }]).await;
@@ -36,7 +36,7 @@ async fn started(endpoint: &str) -> (Site, Turbulence, Summary) {
     (site, turbulence, summary)
 }
 
-/// Asks within a trace.
+/// Sends a request within a trace.
 async fn get(summary: &Summary, path: &str, trace_id: &str) -> Response {
     let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let request = client.get(format!("{}{path}", summary.address));
@@ -57,7 +57,7 @@ fn child<'a>(spans: &'a [Span], parent: &str, kind: SpanKind) -> Option<&'a Span
     spans.iter().find(|span| span.parent == parent && span.kind == kind)
 }
 
-/// From the caller to the service: the spans of gateway, call and service.
+/// Returns the spans of gateway, call and service.
 fn path(spans: &[Span]) -> Option<[&Span; 3]> {
     let gateway = child(spans, CALLER, SpanKind::Server)?;
     let call = child(spans, &gateway.id, SpanKind::Client)?;
@@ -80,7 +80,7 @@ async fn a_request_is_one_trace_from_the_caller_to_the_database() {
         std::future::ready(path(&of_trace()).is_some())
     })
     .await;
-    // Spans of what is still running would be missing.
+    // Spans of running work would be missing.
     turbulence.stop().await;
 
     let spans = of_trace();
@@ -107,7 +107,7 @@ async fn a_request_is_one_trace_from_the_caller_to_the_database() {
     };
     assert!(commands.iter().all(|span| is_below_service(span)), "{spans:#?}");
 
-    // No other trace has a part of it.
+    // No other trace contains a part of the request.
     let is_of_request = |span: &&Span| {
         span.kind == SpanKind::Server
             && span.attributes.get("url.path").is_some_and(|at| at == PATH)
@@ -131,7 +131,7 @@ async fn an_error_names_the_trace_of_its_caller() {
     turbulence.stop().await;
 }
 
-async fn costs_nothing(endpoint: &str) {
+async fn causes_no_delay(endpoint: &str) {
     let (_site, turbulence, summary) = started(endpoint).await;
     let began = Instant::now();
     for _ in 0..20 {
@@ -143,24 +143,24 @@ async fn costs_nothing(endpoint: &str) {
     let ended = turbulence.stop().await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(6), "the end took {took:?}");
-    assert_eq!(ended.said(), [""; 0]);
+    assert_eq!(ended.messages(), [""; 0]);
     println!("the end took {took:?}");
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_no_request_and_no_end_anything() {
-    costs_nothing("http://127.0.0.1:1").await;
+async fn an_unreachable_collector_delays_neither_requests_nor_the_end() {
+    causes_no_delay("http://127.0.0.1:1").await;
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_costs_no_request_and_no_end_anything() {
-    // The system accepts connections, nobody else does.
+async fn a_silent_collector_delays_neither_requests_nor_the_end() {
+    // The operating system accepts connections, and no program answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    costs_nothing(&format!("http://{}", silent.local_addr().unwrap())).await;
+    causes_no_delay(&format!("http://{}", silent.local_addr().unwrap())).await;
 }
 
 #[tokio::test]
-async fn html_that_is_pasted_from_elsewhere_is_nothing_to_warn_of() {
+async fn pasted_html_causes_no_warning() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
@@ -191,7 +191,7 @@ async fn every_line_of_the_log_is_json_and_a_request_has_its_ids_in_it() {
     })
     .await;
     let ended = turbulence.stop().await;
-    assert_eq!(ended.said(), [""; 0]);
+    assert_eq!(ended.messages(), [""; 0]);
     let lines = lines(ended.log());
     let mut routes: Vec<_> = lines.iter().map(|line| line["route"].as_str().unwrap()).collect();
     routes.sort_unstable();

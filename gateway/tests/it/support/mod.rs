@@ -1,4 +1,4 @@
-//! What the tests share: a gateway, servers behind it, and clients that send exact bytes.
+//! The shared parts of the tests: a gateway, servers behind it, and clients that send exact bytes.
 
 mod raw;
 mod upstream;
@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 pub(crate) use raw::{Answer, Connection, Head};
 pub(crate) use upstream::{Exchange, Upstream, ok};
 
-/// How long a condition may take to come true before a test fails.
+/// The longest time that a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A gateway that runs until it is dropped.
@@ -29,20 +29,20 @@ pub(crate) struct TestGateway {
     pub(crate) running: JoinHandle<Result<(), StartupError>>,
 }
 
-/// How a gateway is set up.
+/// The configuration of a gateway.
 pub(crate) struct Setup {
     pub(crate) sections: Vec<SocketAddr>,
     pub(crate) content: Vec<SocketAddr>,
     pub(crate) allowed_origins: &'static str,
-    /// The default where it is empty.
+    /// The default if empty.
     pub(crate) allowed_headers: &'static str,
-    /// How many requests somebody may send at once, and one in a second after that.
+    /// The number of requests that a client may send at once; after that, one in a second.
     pub(crate) burst: Option<u32>,
     pub(crate) timeouts: Timeouts,
 }
 
 impl Setup {
-    /// One replica of each service.
+    /// Returns a configuration with one replica of each service.
     pub(crate) fn new(sections: &Upstream, content: &Upstream) -> Self {
         Self::replicas(vec![sections.address], vec![content.address])
     }
@@ -88,7 +88,7 @@ impl Setup {
 }
 
 impl TestGateway {
-    /// In front of one server that is both services.
+    /// Starts a gateway in front of one server that is both services.
     pub(crate) async fn before(upstream: &Upstream) -> Self {
         Setup::new(upstream, upstream).start().await
     }
@@ -141,7 +141,7 @@ pub(crate) fn assert_problem(status: u16, body: &[u8], code: ErrorCode) -> Probl
     problem
 }
 
-/// Asks again and again until there is an answer.
+/// Repeats a check until it returns a value.
 pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         let mut pause = tokio::time::interval(Duration::from_millis(5));
@@ -159,13 +159,13 @@ pub(crate) async fn within_deadline<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("it takes too long")
 }
 
-/// An address where nobody listens.
+/// Returns an address without a listener.
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
 
-/// The tracing of a real process, without an exporter.
+/// Installs the tracing of a real process, without an exporter.
 fn trace_ids_are_made() {
     static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
     PROVIDER.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 read and written byte by byte, so that no library tidies it up.
+//! HTTP/1.1 read and written byte by byte, so that no library normalises it.
 
 use std::net::SocketAddr;
 
@@ -9,8 +9,8 @@ use tokio::{
 
 use super::within_deadline;
 
-/// The receive buffer of a client that reads slowly, in bytes: small, so that what is sent ahead
-/// piles up where the test can see it.
+/// The receive buffer of a client that reads slowly, in bytes: small, so that data that was sent ahead
+/// accumulates where the test can measure it.
 const SMALL_BUFFER: u32 = 64 * 1024;
 
 /// A connection, from either end.
@@ -24,7 +24,7 @@ pub(crate) struct Head {
     headers: Vec<(String, String)>,
 }
 
-/// An answer as it came.
+/// A response as it arrived.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: Head,
@@ -32,12 +32,12 @@ pub(crate) struct Answer {
 }
 
 impl Head {
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of a header that is there once or not at all.
+    /// Returns the value of a header that occurs at most once.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
         assert!(all.len() < 2, "{name}: {all:?}");
@@ -48,7 +48,7 @@ impl Head {
         self.first_line.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// Path and query of a request.
+    /// Returns path and query of a request.
     pub(crate) fn target(&self) -> &str {
         self.first_line.split(' ').nth(1).unwrap()
     }
@@ -63,14 +63,14 @@ impl Connection {
         Self::of(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Of a client with another of this machine's own addresses, which are all that begin with 127.
+    /// Connects as a client with another address of this machine: any that begins with 127.
     pub(crate) async fn from(client: [u8; 4], address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((client, 0).into()).unwrap();
         Self::of(socket.connect(address).await.unwrap())
     }
 
-    /// For a client that will not read for a while.
+    /// Connects as a client that will not read for a while.
     pub(crate) async fn slow_to(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(SMALL_BUFFER).unwrap();
@@ -81,7 +81,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// The address at the other end.
+    /// Returns the address of the peer.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.0.get_ref().peer_addr().unwrap()
     }
@@ -90,12 +90,12 @@ impl Connection {
         within_deadline(self.0.write_all(bytes)).await.unwrap();
     }
 
-    /// Writes what the other side takes without delay.
+    /// Writes as many bytes as the peer takes without delay.
     pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.write(bytes).await
     }
 
-    /// The next head, or nothing when the other side is gone.
+    /// Reads the next head. Returns `None` if the peer has closed the connection.
     pub(crate) async fn head(&mut self) -> Option<Head> {
         let first_line = self.line().await?;
         let mut headers = Vec::new();
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// The body that belongs to a head; an error when it is not complete.
+    /// Reads the body that belongs to a head. Returns an error if it is not complete.
     pub(crate) async fn body(&mut self, head: &Head) -> Result<Vec<u8>, &'static str> {
         if head.is_chunked() {
             let mut body = Vec::new();
@@ -127,17 +127,17 @@ impl Connection {
         self.bytes(length).await
     }
 
-    /// One answer with its body.
+    /// Reads a response with its body.
     pub(crate) async fn answer(&mut self) -> Answer {
         let head = within_deadline(self.head()).await.expect("the connection closed");
         let body = within_deadline(self.body(&head)).await.expect("the body is not complete");
         Answer { head, body }
     }
 
-    /// Waits until the other side is gone; what it still sends is dropped.
+    /// Waits until the peer has closed the connection, and discards the rest.
     pub(crate) async fn closed(&mut self) {
         let mut rest = Vec::new();
-        // A reset is as good as an end.
+        // A reset counts as closed, too.
         let _ = within_deadline(self.0.read_to_end(&mut rest)).await;
     }
 
@@ -151,7 +151,7 @@ impl Connection {
 
     async fn bytes(&mut self, length: usize) -> Result<Vec<u8>, &'static str> {
         let mut bytes = vec![0; length];
-        self.0.read_exact(&mut bytes).await.map_err(|_| "the body broke off")?;
+        self.0.read_exact(&mut bytes).await.map_err(|_| "the body is truncated")?;
         Ok(bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! A service behind the gateway that answers what a test says, byte for byte.
+//! A service behind the gateway whose responses a test determines, byte for byte.
 
 use std::{
     net::SocketAddr,
@@ -21,19 +21,19 @@ pub(crate) struct Upstream {
     _accepting: AbortOnDropHandle<()>,
 }
 
-/// A request that waits for its answer. Dropping it closes the connection.
+/// A request without a response yet. Dropping it closes the connection.
 pub(crate) struct Exchange {
     pub(crate) head: Head,
     pub(crate) connection: Connection,
 }
 
-/// The answer with this body.
+/// Returns the response with this body.
 pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 impl Exchange {
-    /// Answers, and keeps the connection for the next request.
+    /// Sends the response, and keeps the connection for the next request.
     pub(crate) async fn reply(mut self, bytes: impl AsRef<[u8]>) -> Option<Self> {
         self.connection.write(bytes.as_ref()).await;
         Some(self)
@@ -45,8 +45,8 @@ impl Exchange {
 }
 
 impl Upstream {
-    /// A server that gives every request to `handle`, but those to `/health/ready`. A connection
-    /// that `handle` does not return is closed.
+    /// Starts a server that passes every request except those to `/health/ready` to `handle`. A
+    /// connection that `handle` does not return is closed.
     pub(crate) async fn start<F, R>(handle: F) -> Self
     where
         F: Fn(Exchange) -> R + Send + Sync + 'static,
@@ -70,7 +70,7 @@ impl Upstream {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // What is written goes out, as from the services.
+                // Sends without delay, as the services do.
                 stream.set_nodelay(true).unwrap();
                 let (seen, status, handle) = (seen.clone(), status.clone(), handle.clone());
                 connections.spawn(async move {
@@ -94,7 +94,7 @@ impl Upstream {
         Self { address, heads, ready_status, _accepting }
     }
 
-    /// A server that answers every request with these bytes.
+    /// Starts a server that answers every request with these bytes.
     pub(crate) async fn answering(bytes: impl AsRef<[u8]>) -> Self {
         let bytes: Arc<[u8]> = bytes.as_ref().into();
         Self::start(move |mut exchange| {
@@ -107,19 +107,19 @@ impl Upstream {
         .await
     }
 
-    /// The requests that came, but those to `/health/ready`.
+    /// Returns the requests that arrived, except those to `/health/ready`.
     pub(crate) fn heads(&self) -> Vec<Head> {
         self.heads.lock().unwrap().clone()
     }
 
-    /// The only request that came.
+    /// Returns the only request that arrived.
     pub(crate) fn only_head(&self) -> Head {
         let mut heads = self.heads();
         assert_eq!(heads.len(), 1, "{heads:?}");
         heads.remove(0)
     }
 
-    /// From now on `/health/ready` answers with this status.
+    /// Sets the status of `/health/ready`.
     pub(crate) fn set_ready_status(&self, status: u16) {
         self.ready_status.store(status, Ordering::Relaxed);
     }

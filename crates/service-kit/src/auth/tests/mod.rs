@@ -35,13 +35,13 @@ const JOHN: &str = "john@site.example";
 /// Jane is an admin, John an author.
 #[derive(Default)]
 struct People {
-    asked: AtomicUsize,
+    look_ups: AtomicUsize,
 }
 
 #[async_trait]
 impl Users for People {
     async fn by_email(&self, email: &str) -> Result<Option<User>, ApiError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.look_ups.fetch_add(1, Ordering::Relaxed);
         let (id, role) = match email {
             JANE => ("1", Role::Admin),
             JOHN => ("2", Role::Author),
@@ -167,7 +167,7 @@ async fn the_holder_of_the_static_token_is_the_configured_admin() {
 }
 
 #[actix_web::test]
-async fn an_author_may_change_what_is_theirs_and_nothing_else() {
+async fn an_author_may_change_their_own_content_only() {
     let author = Caller::User { id: "2".to_owned(), role: Role::Author };
     assert!(author.require_owner(Some("2")).is_ok());
     for owner in [Some("1"), None] {
@@ -182,7 +182,7 @@ async fn an_author_may_change_what_is_theirs_and_nothing_else() {
 // OpenID Connect
 
 #[actix_web::test]
-async fn a_token_of_the_provider_is_its_user() {
+async fn a_token_of_the_provider_identifies_its_user() {
     let (provider, p256, rsa) = (Provider::start(), Key::p256("p256"), Key::rsa("rsa"));
     provider.change(|state| state.keys = vec![p256.public(), rsa.public()]);
     let authenticator = oidc(&provider, &[]);
@@ -194,11 +194,11 @@ async fn a_token_of_the_provider_is_its_user() {
         let many = key.token(&but(&claims(&provider), "aud", json!(["x", "site"])));
         assert!(authenticator.caller(&many).await.is_ok());
     }
-    assert_eq!(provider.change(|state| state.keys_asked), 1);
+    assert_eq!(provider.change(|state| state.keys_requests), 1);
 }
 
 #[actix_web::test]
-async fn a_valid_token_of_nobody_known_is_forbidden() {
+async fn a_valid_token_of_an_unknown_user_is_forbidden() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let stranger = key.token(&but(&claims(&provider), "email", json!("x@elsewhere.example")));
@@ -206,7 +206,7 @@ async fn a_valid_token_of_nobody_known_is_forbidden() {
 }
 
 #[actix_web::test]
-async fn a_token_that_does_not_say_what_it_must_is_refused() {
+async fn a_token_with_wrong_or_missing_claims_is_refused() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
@@ -237,14 +237,14 @@ async fn a_token_that_does_not_say_what_it_must_is_refused() {
 }
 
 #[actix_web::test]
-async fn an_address_that_is_not_said_to_be_verified_counts_only_where_that_is_configured() {
+async fn an_address_without_a_verified_claim_is_accepted_only_if_configured() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[("OIDC__REQUIRE_VERIFIED_EMAIL", "false")]);
     let unsaid = key.token(&but(&claims(&provider), "email_verified", json!(null)));
     assert!(authenticator.caller(&unsaid).await.is_ok());
     let denied = key.token(&but(&claims(&provider), "email_verified", json!(false)));
-    refused(&authenticator, &denied, "said not to be verified").await;
+    refused(&authenticator, &denied, "not verified").await;
 }
 
 #[actix_web::test]
@@ -258,7 +258,7 @@ async fn a_token_with_another_kind_of_signature_is_refused() {
     for (what, token) in [
         ("none", unsigned(&claims)),
         ("the public key as secret", key.token_by_public_key(&claims)),
-        ("somebody else's key", other.token(&claims)),
+        ("another key", other.token(&claims)),
         ("no signature", format!("{message}.")),
         ("an empty signature", message.to_owned()),
         ("another algorithm's name", {
@@ -289,7 +289,7 @@ async fn a_token_with_another_kind_of_signature_is_refused() {
 }
 
 #[actix_web::test]
-async fn requests_that_come_first_together_fetch_the_keys_once() {
+async fn concurrent_first_requests_fetch_the_keys_once() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
@@ -297,11 +297,11 @@ async fn requests_that_come_first_together_fetch_the_keys_once() {
     let tokens: Vec<_> = tokens.collect();
     let callers = join_all(tokens.iter().map(|token| authenticator.caller(token))).await;
     assert!(callers.iter().all(Result::is_ok));
-    assert_eq!(provider.change(|state| state.keys_asked), 1);
+    assert_eq!(provider.change(|state| state.keys_requests), 1);
 }
 
 #[actix_web::test]
-async fn a_stranger_cannot_make_us_ask_the_provider_again_and_again() {
+async fn unknown_key_ids_do_not_cause_a_fetch_each() {
     let (provider, key, stranger) = (Provider::start(), Key::p256("a"), Key::p256("x"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
@@ -311,7 +311,7 @@ async fn a_stranger_cannot_make_us_ask_the_provider_again_and_again() {
         let token = stranger.token_with_head(&head, &claims(&provider));
         refused(&authenticator, &token, "an unknown key").await;
     }
-    assert_eq!(provider.change(|state| state.keys_asked), 1);
+    assert_eq!(provider.change(|state| state.keys_requests), 1);
 }
 
 #[actix_web::test]
@@ -348,7 +348,7 @@ async fn the_last_good_keys_are_used_while_the_provider_is_down() {
 }
 
 #[actix_web::test]
-async fn without_any_keys_a_token_cannot_be_checked_for_now() {
+async fn without_any_keys_a_token_is_answered_with_503() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.is_down = true);
     let authenticator = oidc(&provider, &[]);
@@ -357,13 +357,13 @@ async fn without_any_keys_a_token_cannot_be_checked_for_now() {
     let response = actix_web::ResponseError::error_response(&error);
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
-    // Nobody is there at all.
-    let nobody = oidc(&provider, &[("OIDC__JWKS_URL", "http://127.0.0.1:9/keys")]);
-    assert_eq!(code(&nobody, &token).await, Some(ErrorCode::AuthUnavailable));
+    // No server listens on the port.
+    let unreachable = oidc(&provider, &[("OIDC__JWKS_URL", "http://127.0.0.1:9/keys")]);
+    assert_eq!(code(&unreachable, &token).await, Some(ErrorCode::AuthUnavailable));
 }
 
 #[actix_web::test]
-async fn a_provider_that_calls_itself_otherwise_is_not_believed() {
+async fn a_provider_with_another_issuer_is_not_trusted() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| {
         state.keys = vec![key.public()];
@@ -376,7 +376,7 @@ async fn a_provider_that_calls_itself_otherwise_is_not_believed() {
 }
 
 #[actix_web::test]
-async fn keys_of_unknown_kinds_are_passed_over() {
+async fn keys_of_unknown_types_are_skipped() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     let secret = json!({ "kty": "oct", "kid": "b", "k": "c2VjcmV0" });
     let odd = json!({ "kty": "ML-DSA", "kid": "c", "alg": "ML-DSA-65", "pub": "AA" });
@@ -386,7 +386,7 @@ async fn keys_of_unknown_kinds_are_passed_over() {
 }
 
 #[actix_web::test]
-async fn a_token_is_not_remembered_beyond_its_life() {
+async fn a_token_is_not_cached_beyond_its_expiry() {
     let (provider, key) = (Provider::start(), Key::p256("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
@@ -394,7 +394,7 @@ async fn a_token_is_not_remembered_beyond_its_life() {
     assert!(authenticator.caller(&token).await.is_ok());
     let later = Clock::fixed(Clock::system().now() + Duration::from_secs(101));
     let authenticator = authenticator.with_clock(later);
-    refused(&authenticator, &token, "remembered and expired").await;
+    refused(&authenticator, &token, "cached and expired").await;
 }
 
 #[actix_web::test]
@@ -408,7 +408,7 @@ async fn a_user_is_looked_up_once_for_many_requests() {
     for _ in 0..20 {
         assert!(authenticator.caller(&token).await.is_ok());
     }
-    assert_eq!(people.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(people.look_ups.load(Ordering::Relaxed), 1);
 }
 
 // Google
@@ -422,7 +422,7 @@ fn info() -> Value {
 }
 
 #[actix_web::test]
-async fn an_access_token_is_asked_about_once() {
+async fn an_access_token_is_checked_with_google_once() {
     let provider = Provider::start();
     provider.change(|state| state.tokens.insert("ya29.jane".to_owned(), info()));
     let authenticator = google(&provider);
@@ -431,11 +431,11 @@ async fn an_access_token_is_asked_about_once() {
     let jane = Caller::User { id: "1".to_owned(), role: Role::Admin };
     assert!(callers.into_iter().all(|caller| caller.unwrap() == jane));
     assert!(authenticator.caller("ya29.jane").await.is_ok());
-    assert_eq!(provider.change(|state| state.tokens_asked), 1);
+    assert_eq!(provider.change(|state| state.tokeninfo_requests), 1);
 }
 
 #[actix_web::test]
-async fn an_access_token_that_is_not_for_us_is_refused() {
+async fn an_access_token_with_wrong_or_missing_values_is_refused() {
     let provider = Provider::start();
     let authenticator = google(&provider);
     for (name, value) in [
@@ -464,17 +464,17 @@ async fn an_access_token_that_is_not_for_us_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_token_that_google_does_not_know_is_asked_about_once() {
+async fn a_token_that_google_refuses_is_checked_with_google_once() {
     let provider = Provider::start();
     let authenticator = google(&provider);
     for _ in 0..5 {
         refused(&authenticator, "ya29.unknown", "unknown").await;
     }
-    assert_eq!(provider.change(|state| state.tokens_asked), 1);
+    assert_eq!(provider.change(|state| state.tokeninfo_requests), 1);
 }
 
 #[actix_web::test]
-async fn a_remembered_access_token_is_good_while_google_is_down() {
+async fn a_cached_access_token_is_accepted_while_google_is_down() {
     let provider = Provider::start();
     provider.change(|state| {
         state.tokens.insert("ya29.jane".to_owned(), info());
@@ -488,13 +488,13 @@ async fn a_remembered_access_token_is_good_while_google_is_down() {
     assert_eq!(error.code(), ErrorCode::AuthUnavailable);
     let causes = format!("{error:?} {:?}", error.causes());
     assert!(!causes.contains("ya29"), "{causes}");
-    // What is only unavailable is not remembered as refused.
+    // A token that could not be checked is not cached as refused.
     provider.change(|state| state.is_down = false);
     assert!(authenticator.caller("ya29.late").await.is_ok());
 }
 
 #[actix_web::test]
-async fn an_error_about_a_token_does_not_have_it() {
+async fn an_error_about_a_token_does_not_contain_it() {
     let provider = Provider::start();
     let mut settings = settings(&[("MODE", "google"), ("GOOGLE__AUDIENCE", "site")]);
     settings.google.tokeninfo_url = "http://127.0.0.1:9/tokeninfo".parse().unwrap();
@@ -505,7 +505,7 @@ async fn an_error_about_a_token_does_not_have_it() {
 }
 
 #[actix_web::test]
-async fn an_id_token_is_checked_here() {
+async fn an_id_token_is_checked_without_google() {
     let (provider, key) = (Provider::start(), Key::rsa("a"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = google(&provider);
@@ -522,5 +522,5 @@ async fn an_id_token_is_checked_here() {
         refused(&authenticator, &key.token(&but(&claims, name, value)), name).await;
     }
     refused(&authenticator, &unsigned(&claims), "unsigned").await;
-    assert_eq!(provider.change(|state| (state.keys_asked, state.tokens_asked)), (1, 0));
+    assert_eq!(provider.change(|state| (state.keys_requests, state.tokeninfo_requests)), (1, 0));
 }

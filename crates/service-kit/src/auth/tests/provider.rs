@@ -1,4 +1,4 @@
-//! A small identity provider, over a real port.
+//! A small identity provider on a real port.
 
 use std::{
     collections::HashMap,
@@ -18,16 +18,16 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-/// What the provider has and has been asked.
+/// The data of the provider, and the number of its requests.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) keys: Vec<Value>,
     pub(super) issuer: Option<String>,
-    /// Access tokens and what is known about them.
+    /// The description of each access token.
     pub(super) tokens: HashMap<String, Value>,
     pub(super) is_down: bool,
-    pub(super) keys_asked: usize,
-    pub(super) tokens_asked: usize,
+    pub(super) keys_requests: usize,
+    pub(super) tokeninfo_requests: usize,
 }
 
 pub(super) struct Provider {
@@ -68,7 +68,7 @@ async fn configuration(state: web::Data<Mutex<State>>) -> HttpResponse {
 
 async fn keys(state: web::Data<Mutex<State>>) -> HttpResponse {
     let mut state = state.lock().unwrap();
-    state.keys_asked += 1;
+    state.keys_requests += 1;
     answer(&state, json!({ "keys": state.keys }))
 }
 
@@ -77,7 +77,7 @@ async fn tokeninfo(
     query: web::Query<HashMap<String, String>>,
 ) -> HttpResponse {
     let mut state = state.lock().unwrap();
-    state.tokens_asked += 1;
+    state.tokeninfo_requests += 1;
     match state.tokens.get(&query["access_token"]) {
         Some(info) => answer(&state, info.clone()),
         None => HttpResponse::BadRequest().json(json!({ "error": "invalid_token" })),
@@ -92,7 +92,7 @@ fn answer(state: &State, body: Value) -> HttpResponse {
     }
 }
 
-/// A key of a provider, with its private half.
+/// A key pair of a provider.
 pub(super) struct Key {
     id: &'static str,
     pair: Pair,
@@ -111,8 +111,8 @@ impl Key {
         Self { id, pair: Pair::P256(pair) }
     }
 
-    /// `ring` makes no RSA keys. This one was made for these tests (`openssl genpkey`) and has no
-    /// other use.
+    /// Returns an RSA key. `ring` cannot generate one; this one was generated for these tests with
+    /// `openssl genpkey` and has no other use.
     pub(super) fn rsa(id: &'static str) -> Self {
         let pair = RsaKeyPair::from_pkcs8(include_bytes!("rsa-2048.pk8")).unwrap();
         Self { id, pair: Pair::Rsa(pair) }
@@ -137,7 +137,7 @@ impl Key {
         }
     }
 
-    /// A token with these claims.
+    /// Returns a token with these claims.
     pub(super) fn token(&self, claims: &Value) -> String {
         let algorithm = match self.pair {
             Pair::P256(_) => "ES256",
@@ -160,7 +160,7 @@ impl Key {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// A token that takes the public key for a shared secret.
+    /// Returns a token that is signed with the public key as a shared secret.
     pub(super) fn token_by_public_key(&self, claims: &Value) -> String {
         let message = message(&json!({ "alg": "HS256", "kid": self.id }), claims);
         let secret = match &self.pair {
@@ -173,7 +173,7 @@ impl Key {
     }
 }
 
-/// A token without a signature.
+/// Returns a token without a signature.
 pub(super) fn unsigned(claims: &Value) -> String {
     format!("{}.", message(&json!({ "alg": "none", "typ": "JWT" }), claims))
 }

@@ -219,11 +219,3 @@ async fn a_required_service_that_fails_is_code_7_and_a_plan_shows_that_it_waits(
     site.migrate(&["up"]).await.success();
     assert_eq!(site.database.count("stories", super::linked()).await, 7);
 }
-
-#[tokio::test]
-async fn an_unreachable_database_is_code_7() {
-    let folder = crate::support::Folder::new();
-    let uri = "mongodb://127.0.0.1:1/?replicaSet=rs0";
-    let ended = folder.run(&["migrate", "status", "--mongodb-uri", uri]).await;
-    assert!(ended.failure(7).contains("cannot be reached"), "{ended:#?}");
-}
