@@ -16,7 +16,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use models::ErrorCode;
+use models::{ContentType, ErrorCode};
 use service_kit::web::{
     error::ApiError,
     health::Health,
@@ -37,12 +37,17 @@ use crate::{
 /// The first segments that sections-service owns.
 const SECTIONS: [&str; 1] = ["sections"];
 
-/// The first segments that content-service owns.
-const CONTENT: [&str; 5] = ["content", "pages", "projects", "resolve", "stories"];
+/// The first segments that content-service owns, besides those of the kinds of content.
+const CONTENT: [&str; 2] = ["content", "resolve"];
+
+/// Returns the first segments that content-service owns.
+fn content_segments() -> impl Iterator<Item = &'static str> {
+    ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)
+}
 
 /// Returns `true` if a service owns the paths with this first segment.
 pub(crate) fn is_routed(segment: &str) -> bool {
-    SECTIONS.contains(&segment) || CONTENT.contains(&segment)
+    SECTIONS.contains(&segment) || content_segments().any(|one| one == segment)
 }
 
 /// Returns `true` if a path has to stay as the client sent it: it is forwarded to a service, or it is
@@ -64,9 +69,8 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let Upstreams { sections, content } = &self.upstreams;
-        let owned = |segments: &'static [&str], upstream| {
-            segments.iter().map(move |segment| (*segment, Arc::clone(upstream)))
-        };
+        let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
+        let of_content = content_segments().map(|segment| (segment, content));
         let policy = Arc::new(self.cors.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
         // that scripts in a browser can read the refusals.
@@ -82,8 +86,8 @@ impl Routes {
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
-        for (segment, upstream) in owned(&SECTIONS, sections).chain(owned(&CONTENT, content)) {
-            scope = scope.service(self.route(segment, upstream));
+        for (segment, upstream) in of_sections.chain(of_content) {
+            scope = scope.service(self.route(segment, Arc::clone(upstream)));
         }
         config.service(scope);
     }

@@ -9,7 +9,7 @@ use serde::{
 
 /// Reads a list that has at most so many items. A longer one is refused with the error without its
 /// rest being read, so that its memory is bounded too.
-pub(crate) fn at_most<'de, T, D>(
+pub fn at_most<'de, T, D>(
     deserializer: D,
     longest: usize,
     error: impl fmt::Display,

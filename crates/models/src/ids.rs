@@ -3,22 +3,15 @@
 use std::{collections::HashSet, hash::Hash};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema, schema::ArrayBuilder};
 
-use crate::{ContentId, ObjectId, bounded::at_most, schema::schema};
+use crate::{ObjectId, bounded::at_most, schema::schema};
 
 /// Ids in an order, each once: from 1 to [`Ids::MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ids(Vec<ObjectId>);
 
-schema!(
-    Ids,
-    ArrayBuilder::new()
-        .items(ObjectId::schema())
-        .min_items(Some(1))
-        .max_items(Some(Ids::MAX))
-        .unique_items(true)
-);
+schema!(Ids, schema_of(ObjectId::schema()));
 
 /// No ids, too many, or one of them twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +30,7 @@ impl Ids {
 
 impl<'de> Deserialize<'de> for Ids {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ids = at_most(deserializer, Self::MAX, InvalidIds)?;
-        Self::try_from(ids).map_err(D::Error::custom)
+        deserialize_unique(deserializer, |id: &ObjectId| *id).map(Self)
     }
 }
 
@@ -46,54 +38,37 @@ impl TryFrom<Vec<ObjectId>> for Ids {
     type Error = InvalidIds;
 
     fn try_from(ids: Vec<ObjectId>) -> Result<Self, InvalidIds> {
-        if is_valid(&ids) { Ok(Self(ids)) } else { Err(InvalidIds) }
+        require_unique(&ids, |id| *id)?;
+        Ok(Self(ids))
     }
 }
 
-/// Ids of items of content as they are listed, each once: from 1 to [`ContentIds::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ContentIds(Vec<ContentId>);
-
-schema!(
-    ContentIds,
-    ArrayBuilder::new()
-        .items(ObjectBuilder::new().schema_type(Type::String))
-        .min_items(Some(1))
-        .max_items(Some(ContentIds::MAX))
-        .unique_items(true)
-);
-
-impl ContentIds {
-    /// The most ids, as many as of sections.
-    pub const MAX: usize = Ids::MAX;
-
-    /// Returns the ids in the order in which they were given.
-    pub fn as_slice(&self) -> &[ContentId] {
-        &self.0
-    }
+/// Reads a list of ids, each once: from 1 to [`Ids::MAX`]. Two ids are the same if their keys are.
+pub fn deserialize_unique<'de, T, K, D>(
+    deserializer: D,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    K: Eq + Hash,
+    D: Deserializer<'de>,
+{
+    let ids = at_most(deserializer, Ids::MAX, InvalidIds)?;
+    require_unique(&ids, key).map_err(D::Error::custom)?;
+    Ok(ids)
 }
 
-impl<'de> Deserialize<'de> for ContentIds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ids = at_most(deserializer, Self::MAX, InvalidIds)?;
-        Self::try_from(ids).map_err(D::Error::custom)
-    }
-}
-
-impl TryFrom<Vec<ContentId>> for ContentIds {
-    type Error = InvalidIds;
-
-    fn try_from(ids: Vec<ContentId>) -> Result<Self, InvalidIds> {
-        // Twice the same id in digits of both cases is twice the same id.
-        let folded: Vec<_> = ids
-            .iter()
-            .map(|id| id.as_str().parse().map_or(id.to_string(), |id: ObjectId| id.to_string()))
-            .collect();
-        if is_valid(&folded) { Ok(Self(ids)) } else { Err(InvalidIds) }
-    }
-}
-
-fn is_valid<T: Eq + Hash>(ids: &[T]) -> bool {
+fn require_unique<T, K: Eq + Hash>(ids: &[T], key: impl Fn(&T) -> K) -> Result<(), InvalidIds> {
     let mut seen = HashSet::with_capacity(ids.len());
-    (1..=Ids::MAX).contains(&ids.len()) && ids.iter().all(|id| seen.insert(id))
+    let is_unique = ids.iter().all(|id| seen.insert(key(id)));
+    if is_unique && (1..=Ids::MAX).contains(&ids.len()) { Ok(()) } else { Err(InvalidIds) }
+}
+
+/// Returns the schema of a list of ids with this schema.
+pub fn schema_of(id: impl Into<RefOr<Schema>>) -> ArrayBuilder {
+    ArrayBuilder::new()
+        .items(id.into())
+        .min_items(Some(1))
+        .max_items(Some(Ids::MAX))
+        .unique_items(true)
 }

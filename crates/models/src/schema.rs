@@ -2,20 +2,33 @@
 
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-/// Gives a type a schema of its own.
+/// Gives a type a schema of its own, under its own name or another one.
+#[macro_export]
 macro_rules! schema {
     ($name:ident, $schema:expr) => {
-        impl utoipa::PartialSchema for $name {
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        $crate::schema!(@schema $name, $schema);
+
+        impl ::utoipa::ToSchema for $name {}
+    };
+    ($name:ident as $schema_name:literal, $schema:expr) => {
+        $crate::schema!(@schema $name, $schema);
+
+        impl ::utoipa::ToSchema for $name {
+            fn name() -> ::std::borrow::Cow<'static, str> {
+                $schema_name.into()
+            }
+        }
+    };
+    (@schema $name:ident, $schema:expr) => {
+        impl ::utoipa::PartialSchema for $name {
+            fn schema() -> ::utoipa::openapi::RefOr<::utoipa::openapi::Schema> {
                 $schema.into()
             }
         }
-
-        impl utoipa::ToSchema for $name {}
     };
 }
 
-pub(crate) use schema;
+pub use schema;
 
 /// What a line of text looks like: no control characters, and something other than white space.
 const LINE: &str = concat!(
@@ -33,12 +46,12 @@ const SEGMENT: &str = concat!(
 const PROSE: &str = r"^[^\u0000]*$";
 
 /// A text that matches the pattern (ECMA 262) and has at most so many characters.
-pub(crate) fn text(pattern: &str, longest: usize) -> ObjectBuilder {
+pub fn text(pattern: &str, longest: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).max_length(Some(longest))
 }
 
 /// A whole number of a range.
-pub(crate) fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
+pub fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
         .minimum(Some(least))
@@ -47,16 +60,16 @@ pub(crate) fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
 }
 
 /// A line of text.
-pub(crate) fn line(longest: usize) -> ObjectBuilder {
+pub fn line(longest: usize) -> ObjectBuilder {
     text(LINE, longest).min_length(Some(1))
 }
 
 /// A segment of a path.
-pub(crate) fn segment(longest: usize) -> ObjectBuilder {
+pub fn segment(longest: usize) -> ObjectBuilder {
     text(SEGMENT, longest).min_length(Some(1))
 }
 
 /// Text of many lines.
-pub(crate) fn prose(longest: usize) -> ObjectBuilder {
+pub fn prose(longest: usize) -> ObjectBuilder {
     text(PROSE, longest)
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ObjectId;
+use crate::{ContentType, ObjectId};
 
 /// The presentation of the content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -18,29 +18,6 @@ pub enum DisplayType {
     CardGrid,
     /// A single page.
     StaticPage,
-}
-
-impl ContentType {
-    /// How content of this kind is presented unless said otherwise, as in the first sections.
-    pub const fn usual_display(self) -> DisplayType {
-        match self {
-            Self::Story => DisplayType::Feed,
-            Self::Project => DisplayType::CardGrid,
-            Self::Page => DisplayType::StaticPage,
-        }
-    }
-}
-
-/// Which kind of content a section holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContentType {
-    /// Stories.
-    Story,
-    /// Projects.
-    Project,
-    /// Pages.
-    Page,
 }
 
 /// The place of a section in the navigation.

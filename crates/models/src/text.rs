@@ -1,18 +1,9 @@
 //! Texts as they may be written. What is stored already may be longer or odder, and is answered as
 //! it is.
 
-use std::fmt;
-
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark},
-};
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::schema::ArrayBuilder;
-
-use crate::{
-    bounded::at_most,
-    schema::{self, schema},
 };
 
 /// A text that may not be written.
@@ -60,7 +51,7 @@ const BLANK_SYMBOLS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{1344
 ///
 /// Proxies and servers disagree about encoded slashes, backslashes and dot segments, which the
 /// gateway therefore refuses; every other character arrives as it was sent.
-fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
+pub fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
     let text = line(text, longest)?;
     if text.contains(['/', '\\']) || matches!(text.as_str(), "." | "..") {
         Err(InvalidText::NotAnAddress)
@@ -70,7 +61,7 @@ fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
 }
 
 /// A line of text: not blank, no control characters, white space around it taken away.
-fn line(text: String, longest: usize) -> Result<String, InvalidText> {
+pub fn line(text: String, longest: usize) -> Result<String, InvalidText> {
     within(&text, longest)?;
     if text.chars().any(char::is_control) {
         return Err(InvalidText::ControlCharacter);
@@ -85,7 +76,7 @@ fn line(text: String, longest: usize) -> Result<String, InvalidText> {
 }
 
 /// Text of many lines, kept as it is.
-fn prose(text: String, longest: usize) -> Result<String, InvalidText> {
+pub fn prose(text: String, longest: usize) -> Result<String, InvalidText> {
     within(&text, longest)?;
     if text.contains('\0') { Err(InvalidText::Nul) } else { Ok(text) }
 }
@@ -99,31 +90,50 @@ fn within(text: &str, longest: usize) -> Result<(), InvalidText> {
     }
 }
 
-/// Declares a text: its name, how it is checked, its largest length in characters, and an example.
+/// Declares a text that is checked when it is read: its name, the name of its schema if that is
+/// another one, how it is checked ([`line`](text::line), [`segment`](text::segment) or
+/// [`prose`](text::prose)), its largest length in characters, and an example.
+///
+/// ```
+/// models::text! {
+///     /// The place of an event.
+///     pub Place = line, 200, "The old lighthouse"
+/// }
+/// assert!(Place::try_from("x".repeat(201)).is_err());
+/// ```
+#[macro_export]
 macro_rules! text {
-    ($(#[$doc:meta])+ $name:ident = $check:ident, $longest:literal, $example:literal) => {
+    (
+        $(#[$doc:meta])+
+        $visibility:vis $name:ident $(as $schema:literal)? = $check:ident, $longest:literal,
+        $example:literal
+    ) => {
         $(#[$doc])+
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, ::serde::Serialize, ::serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        $visibility struct $name(String);
 
-        schema!($name, schema::$check(Self::MAX_LENGTH).examples([$example]));
+        $crate::schema!(
+            $name $(as $schema)?,
+            $crate::schema::$check(Self::MAX_LENGTH).examples([$example])
+        );
 
         impl $name {
-            /// The most characters (Unicode scalar values) that it has.
-            pub const MAX_LENGTH: usize = $longest;
+            /// The largest number of characters (Unicode scalar values).
+            $visibility const MAX_LENGTH: usize = $longest;
 
-            /// The text.
-            pub fn as_str(&self) -> &str {
+            /// Returns the text.
+            #[allow(dead_code, reason = "some texts are only converted into a `String`")]
+            $visibility fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = InvalidText;
+        impl ::std::convert::TryFrom<String> for $name {
+            type Error = $crate::InvalidText;
 
-            fn try_from(text: String) -> Result<Self, InvalidText> {
-                $check(text, Self::MAX_LENGTH).map(Self)
+            fn try_from(text: String) -> Result<Self, $crate::InvalidText> {
+                $crate::text::$check(text, Self::MAX_LENGTH).map(Self)
             }
         }
 
@@ -133,8 +143,8 @@ macro_rules! text {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -143,81 +153,7 @@ macro_rules! text {
 
 text! {
     /// The title of a section or an item of content.
-    Title = line, 200, "First light"
-}
-
-text! {
-    /// The text of an item of content that is there already, as HTML. Existing sites hold texts of
-    /// up to 175,000 characters, which have to stay editable.
-    Content = prose, 500_000, "<p>The lamp was lit at dusk.</p>"
-}
-
-text! {
-    /// The text of a new item of content, as HTML: some fifty pages of a book.
-    NewContent = prose, 100_000, "<p>The lamp was lit at dusk.</p>"
-}
-
-text! {
-    /// A sentence or two about a project.
-    Summary = prose, 2_000, "Reads a tide table aloud."
-}
-
-text! {
-    /// Something that a project is made with.
-    Technology = line, 100, "Rust"
-}
-
-text! {
-    /// The place that a page has on the site, such as `about`: a part of the address of the page.
-    PageType = segment, 100, "about"
-}
-
-impl From<NewContent> for Content {
-    fn from(content: NewContent) -> Self {
-        Self(content.0)
-    }
-}
-
-/// What a project is made with: at most [`Technologies::MAX`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Technologies(Vec<Technology>);
-
-schema!(
-    Technologies,
-    ArrayBuilder::new().items(Technology::schema()).max_items(Some(Technologies::MAX))
-);
-
-/// More technologies than a card can show.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must have at most {} items", Technologies::MAX)]
-pub struct TooManyTechnologies;
-
-impl Technologies {
-    /// The most that a project has; those of existing sites have two.
-    pub const MAX: usize = 50;
-
-    /// In the order in which they were given.
-    pub fn as_slice(&self) -> &[Technology] {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Technologies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        at_most(deserializer, Self::MAX, TooManyTechnologies).map(Self)
-    }
-}
-
-impl TryFrom<Vec<Technology>> for Technologies {
-    type Error = TooManyTechnologies;
-
-    fn try_from(technologies: Vec<Technology>) -> Result<Self, TooManyTechnologies> {
-        if technologies.len() > Self::MAX {
-            Err(TooManyTechnologies)
-        } else {
-            Ok(Self(technologies))
-        }
-    }
+    pub Title = line, 200, "First light"
 }
 
 #[cfg(test)]
@@ -249,8 +185,6 @@ mod tests {
 
     #[test]
     fn a_text_of_invisible_characters_is_blank() {
-        let page_type = |text: &str| PageType::try_from(text.to_owned()).map(String::from);
-        let technology = |text: &str| Technology::try_from(text.to_owned()).map(String::from);
         for text in [
             "\u{200b}",
             "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}",
@@ -276,8 +210,7 @@ mod tests {
             " \u{200b}\u{a0}\u{2800}\u{3000} ",
         ] {
             assert_eq!(title(text), Err(InvalidText::Blank), "{text:?}");
-            assert_eq!(page_type(text), Err(InvalidText::Blank), "{text:?}");
-            assert_eq!(technology(text), Err(InvalidText::Blank), "{text:?}");
+            assert_eq!(segment(text.to_owned(), 100), Err(InvalidText::Blank), "{text:?}");
         }
     }
 
@@ -301,40 +234,26 @@ mod tests {
     }
 
     #[test]
-    fn a_page_type_is_one_segment_of_a_path() {
-        let page_type = |text: &str| PageType::try_from(text.to_owned()).map(String::from);
+    fn a_segment_of_a_path_has_no_separators() {
+        let segment = |text: &str| segment(text.to_owned(), 100);
         for text in ["about", "privacy-policy", "Über uns", "100 %", "a%2Fb", "...", ".a", "?#;+&="]
         {
-            assert_eq!(page_type(text), Ok(text.to_owned()), "{text:?}");
+            assert_eq!(segment(text), Ok(text.to_owned()), "{text:?}");
         }
-        assert_eq!(page_type(" about\u{a0}"), Ok("about".to_owned()));
+        assert_eq!(segment(" about\u{a0}"), Ok("about".to_owned()));
         for text in ["/", "a/b", "/about", "about/", "a\\b", ".", "..", " .. "] {
-            assert_eq!(page_type(text), Err(InvalidText::NotAnAddress), "{text:?}");
+            assert_eq!(segment(text), Err(InvalidText::NotAnAddress), "{text:?}");
         }
-        assert_eq!(page_type("a\nb"), Err(InvalidText::ControlCharacter));
-        assert_eq!(page_type(&"é".repeat(101)), Err(InvalidText::TooLong(100)));
+        assert_eq!(segment("a\nb"), Err(InvalidText::ControlCharacter));
+        assert_eq!(segment(&"é".repeat(101)), Err(InvalidText::TooLong(100)));
     }
 
     #[test]
-    fn html_keeps_its_lines_and_has_no_nul() {
+    fn prose_keeps_its_lines_and_has_no_nul() {
         let text = "<p>a</p>\n\t<p>b</p>\r\n".to_owned();
-        assert_eq!(NewContent::try_from(text.clone()).unwrap().as_str(), text);
-        assert_eq!(NewContent::try_from("a\0b".to_owned()), Err(InvalidText::Nul));
-        assert!(NewContent::try_from(String::new()).is_ok());
-    }
-
-    #[test]
-    fn a_long_text_can_be_kept_and_not_added() {
-        let text = "x".repeat(173_099);
-        assert!(Content::try_from(text.clone()).is_ok());
-        assert_eq!(NewContent::try_from(text), Err(InvalidText::TooLong(100_000)));
-    }
-
-    #[test]
-    fn a_project_is_made_with_50_things_at_most() {
-        let many = |count| vec![Technology::try_from("Rust".to_owned()).unwrap(); count];
-        assert!(Technologies::try_from(many(50)).is_ok());
-        assert_eq!(Technologies::try_from(many(51)), Err(TooManyTechnologies));
+        assert_eq!(prose(text.clone(), 100), Ok(text));
+        assert_eq!(prose("a\0b".to_owned(), 100), Err(InvalidText::Nul));
+        assert_eq!(prose(String::new(), 100), Ok(String::new()));
     }
 
     proptest! {

@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+use models::ContentType;
+
 /// The reason why a path is refused. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidPath {
@@ -35,9 +37,6 @@ pub(crate) enum InvalidPath {
 
 /// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
-
-/// The first segments of paths whose second segment may be an id of any text.
-const CONTENT: [&str; 3] = ["stories", "projects", "pages"];
 
 /// Checks the path of a request as it is in the request line, without the query.
 pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {
@@ -80,7 +79,9 @@ fn free_text(path: &str) -> Option<Range<usize>> {
     if LOOK_UPS.contains(&second) && !text.trim_end_matches('/').contains('/') {
         return Some(text_begins..path.len());
     }
-    CONTENT.contains(&first).then(|| id_begins..id_begins + second.len())
+    // The second segment of a path of content may be an id of any text.
+    let is_content = ContentType::ALL.into_iter().any(|kind| kind.collection() == first);
+    is_content.then(|| id_begins..id_begins + second.len())
 }
 
 /// Returns the segment that determines the route.

@@ -20,7 +20,6 @@ mod tree;
 
 use std::sync::Arc;
 
-use models::Removed;
 use service_kit::runtime::settings;
 use tokio::{sync::Semaphore, task};
 
@@ -28,6 +27,8 @@ use self::{
     limits::{Limits, MAX_DEPTH, MAX_TAG_ATTRIBUTES},
     removed::RemovedCounts,
 };
+
+pub(crate) use removed::Removed;
 
 /// The most passes until a text has to stay as it is. What an editor makes does after one; elements
 /// nested against the rules move when they are read again, a level each time.

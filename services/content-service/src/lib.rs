@@ -1,15 +1,18 @@
-//! content-service: stories, projects and pages.
+//! content-service: the content of the site, of every kind.
 //!
-//! It owns the collections `stories`, `projects`, `pages` and `users` and their migrations.
-//! Requests go `http` → `store` → `domain`; `startup` wires. What the three kinds of content have
-//! in common is generic over `store::Kind`; to add a kind, implement that.
+//! It owns the collections of content and `users`, and their migrations. Requests go `http` →
+//! `store` → `domain`; `startup` wires. Everything that is particular to one kind of content is in a
+//! file of `kinds`.
 
 mod domain;
 mod html;
 mod http;
+mod kinds;
+mod migrations;
+mod report;
 mod startup;
 mod store;
 
-pub use http::openapi;
+pub use http::api::openapi;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
-pub use store::{COLLECTIONS, count_linked};
+pub use store::{collections::COLLECTIONS, counts::count_linked};

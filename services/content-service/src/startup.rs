@@ -1,4 +1,4 @@
-//! Wiring: which migrations, which routes, which shared state.
+//! The wiring of migrations, routes and shared state.
 
 use std::sync::Arc;
 
@@ -20,11 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     html::Sanitiser,
-    http::{self, Inspector, Sections, Tags},
-    store::{self, ContentStore, Pages, Projects, Stories, UserStore},
+    http::{api, integrity::Inspector, sections::Sections, tags::Tags},
+    kinds::Collections,
+    store::{
+        collections::{COLLECTIONS, SERVICE},
+        users::UserStore,
+    },
 };
 
-/// What the service is called in logs and traces.
+/// The name of the service in logs and traces.
 pub const NAME: &str = "content-service";
 
 /// The port of the service unless it is configured.
@@ -35,30 +39,25 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     bind(&settings).await?.run(Migrate::AtStart, shutdown).await
 }
 
-/// Takes the port of the service.
+/// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url)?;
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, store::COLLECTIONS, |connection| {
+    DataService::bind(settings, NAME, COLLECTIONS, |connection| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
             .with_users(users.clone())
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
-        let clock = Clock::system();
-        let stories = web::Data::new(ContentStore::<Stories>::new(connection, clock.clone()));
-        let projects = web::Data::new(ContentStore::<Projects>::new(connection, clock.clone()));
-        let pages = web::Data::new(ContentStore::<Pages>::new(connection, clock));
+        let collections = Collections::open(connection, &Clock::system());
         let known_sections = web::Data::new(Sections::new(sections.clone()));
         let tags = web::Data::new(Tags::default());
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
         let routes: Routes = Arc::new(move |config| {
             config
-                .app_data(stories.clone())
-                .app_data(projects.clone())
-                .app_data(pages.clone())
+                .app_data(web::Data::new(collections.clone()))
                 .app_data(users.clone())
                 .app_data(known_sections.clone())
                 .app_data(tags.clone())
@@ -67,33 +66,35 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
                 .app_data(if_match)
-                .configure(http::routes);
+                .configure(|config| api::routes(config, &collections));
         });
         (engine(connection, Clock::system(), settings, &sections), routes)
     })
     .await
 }
 
-/// The migrations of the service, for its database.
+/// Returns the migrations of the service, for its database.
 pub fn engine(
     connection: &Connection,
     clock: Clock,
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
+    let collections = Collections::open(connection, &clock);
     let migrations = |database: &Database| {
-        store::migrations::all(database, connection, clock, &settings.admin, sections)
+        crate::migrations::all(database, clock, &settings.admin, sections, &collections)
     };
     let version = env!("CARGO_PKG_VERSION");
-    data_service::engine(connection, store::SERVICE, version, migrations, &settings.migrations)
+    data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
 }
 
-/// Who looks at everything that the service has stored.
+/// Returns the inspector of everything that the service has stored.
 pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn Inspect> {
-    Arc::new(Inspector::new(connection, sections))
+    let collections = Collections::open(connection, &Clock::system());
+    Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 
-/// A client of sections-service.
+/// Returns a client of sections-service.
 pub fn sections_client(url: &HttpUrl) -> Result<SectionsClient, StartupError> {
     SectionsClient::new(url.clone()).map_err(|error| StartupError::Client(error.into()))
 }

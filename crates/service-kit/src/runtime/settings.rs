@@ -34,9 +34,9 @@ use self::{
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
 
-/// The largest body of a request, in bytes: the longest text that may be written
-/// ([`models::Content`]) fits even if each of its characters is sent as an escape of six bytes such
-/// as `\u00fc`, as some clients do for everything outside ASCII.
+/// The largest body of a request, in bytes: the longest text of an item of content (500,000
+/// characters) fits even if each of its characters is sent as an escape of six bytes such as
+/// `\u00fc`, as some clients do for everything outside ASCII.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The request headers that scripts in browsers may set by default: those that the API reads, and

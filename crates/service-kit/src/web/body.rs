@@ -15,6 +15,8 @@ mod members;
 #[cfg(test)]
 mod memory;
 mod raw;
+#[cfg(test)]
+mod samples;
 
 use std::{fmt, marker::PhantomData};
 
@@ -322,12 +324,13 @@ fn top_level(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
-    use models::{
-        ProjectCreate, ProjectPatch, SectionPatch, StoryCreate, StoryPatch, StoryReplace,
-    };
+    use models::SectionPatch;
     use serde_json::{Map, json};
 
-    use super::*;
+    use super::{
+        samples::{ProjectCreate, ProjectPatch, StoryCreate, StoryPatch, StoryReplace},
+        *,
+    };
 
     const JSON: &str = "application/json";
 

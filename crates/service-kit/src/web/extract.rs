@@ -66,29 +66,36 @@ pub fn object_id(text: &str, thing: &str) -> Result<ObjectId, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use models::{Limit, Offset};
+    use std::num::NonZeroU8;
+
     use serde::Deserialize;
 
     use super::*;
 
-    #[derive(Debug, Default, Deserialize)]
+    #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Paging {
-        limit: Limit,
-        offset: Offset,
+        limit: NonZeroU8,
+        offset: u32,
+    }
+
+    impl Default for Paging {
+        fn default() -> Self {
+            Self { limit: NonZeroU8::MIN, offset: 0 }
+        }
     }
 
     #[test]
     fn a_missing_parameter_has_its_default() {
         let paging: Paging = parse_query("offset=20").unwrap();
-        assert_eq!((paging.limit.get(), paging.offset.get()), (10, 20));
+        assert_eq!((paging.limit.get(), paging.offset), (1, 20));
     }
 
     #[test]
     fn a_wrong_or_unknown_parameter_is_named() {
         for (query, field, code) in [
             ("limit=0", "limit", "invalid"),
-            ("limit=51", "limit", "invalid"),
+            ("limit=256", "limit", "invalid"),
             ("limit=ten", "limit", "invalid"),
             ("limit=", "limit", "invalid"),
             ("offset=-1", "offset", "invalid"),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use migrations::Status;
+use models::ContentType;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use service_kit::web::http_client;
@@ -110,7 +111,7 @@ async fn content(address: &str, token: &Token) -> Lines {
         let titles: Vec<_> = sections.iter().filter_map(|one| one["title"].as_str()).collect();
         _ = writeln!(text, "  {:>6} sections  {}", sections.len(), titles.join(", "));
     }
-    for kind in ["stories", "projects", "pages"] {
+    for kind in ContentType::ALL.map(ContentType::collection) {
         let public = get(&format!("/{kind}?limit=1")).await;
         let all = get(&format!("/{kind}?limit=1&include_drafts=true")).await;
         let total = |answer: Option<Value>| answer.and_then(|answer| answer["total"].as_u64());

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::HtmlError;
+use crate::domain::html_content::HtmlContent;
 
 /// The most elements in one another. Browsers stop at 512; texts have a dozen.
 pub(super) const MAX_DEPTH: u32 = 500;
@@ -25,7 +26,7 @@ const MIN_STEPS: u64 = 4_000_000;
 const STEPS_PER_BYTE: u64 = 100;
 
 /// The longest result, in bytes. Longer than any content may be.
-pub(super) const MAX_OUTPUT_BYTES: usize = 4 * models::Content::MAX_LENGTH;
+pub(super) const MAX_OUTPUT_BYTES: usize = 4 * HtmlContent::MAX_LENGTH;
 
 /// Counts what a text costs. Whoever works on the text looks at [`Limits::check`] between pieces.
 pub(super) struct Limits {

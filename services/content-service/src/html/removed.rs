@@ -1,8 +1,33 @@
-//! The count of what the sanitiser removed.
+//! The elements and attributes that the sanitiser removed.
 
 use std::collections::BTreeMap;
 
-use models::Removed;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An element or an attribute that was removed from a text before it was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Removed {
+    /// The name of the element; of an attribute, the element that had it. `*` stands for all that
+    /// are not listed by name.
+    pub(crate) element: String,
+    /// The name of the attribute; absent where the element itself was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attribute: Option<String>,
+    /// The number of times that it was removed.
+    pub(crate) count: u64,
+}
+
+impl Removed {
+    /// The most entries of a list; what does not fit is counted in one entry, [`Self::OTHERS`].
+    pub(crate) const MAX_ENTRIES: usize = 50;
+
+    /// The most characters of a name; longer names are cut.
+    pub(crate) const MAX_NAME_LENGTH: usize = 40;
+
+    /// The name of the entry that counts all that are not listed by name.
+    pub(crate) const OTHERS: &str = "*";
+}
 
 /// Counts removed elements and attributes by name, in a bounded list.
 #[derive(Default)]

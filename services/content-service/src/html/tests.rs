@@ -6,10 +6,9 @@ mod fuzz;
 mod survives;
 mod values;
 
-use models::Removed;
 use service_kit::runtime::settings::{Settings, Sources};
 
-use super::{HtmlError, Sanitiser, Sanitized};
+use super::{HtmlError, Removed, Sanitiser, Sanitized};
 
 fn sanitiser() -> Sanitiser {
     with(&[])

@@ -1,12 +1,15 @@
-//! What is answered where content cannot be read or changed.
+//! The answers to requests whose content cannot be read or changed.
 
 use data_service::{Abort, database_error};
 use models::{ErrorCode, FieldError};
 use service_kit::web::error::ApiError;
 
-use crate::store::{Kind, MoveError, NoItem, WriteError};
+use crate::{
+    domain::content::ContentIds,
+    store::{ids::NoItem, kind::Kind, moves::MoveError, write::WriteError},
+};
 
-/// The most ids that a message names.
+/// The largest number of ids that a message names.
 const NAMED_IDS: usize = 5;
 
 pub(super) fn found<K: Kind, T>(item: mongodb::error::Result<Option<T>>) -> Result<T, ApiError> {
@@ -44,8 +47,7 @@ pub(super) fn not_moved(abort: Abort<MoveError>) -> ApiError {
         Abort::Database(error) => database_error(error),
         Abort::Refused(MoveError::Refused(error)) => error,
         Abort::Refused(MoveError::TooMany) => {
-            let message =
-                format!("has more than {} items: move them by ids", models::ContentIds::MAX);
+            let message = format!("has more than {} items: move them by ids", ContentIds::MAX);
             invalid("content.section_id", message)
         }
         Abort::Refused(MoveError::Missing(ids)) => {

@@ -1,25 +1,30 @@
-//! What is wrong with the stored content, for operators. A repair would do nothing about it: to
-//! which section an item belongs, and which of two keeps an address, an editor decides.
+//! The integrity report for operators. There is no repair: an editor decides to which section an item
+//! belongs, and which of two items keeps an address.
 
 use async_trait::async_trait;
 use data_service::{database_error, integrity::Inspect};
 use models::IntegrityFinding;
-use mongo_kit::Connection;
+use mongodb::Database;
 use sections_client::SectionsClient;
 use service_kit::web::error::ApiError;
 
-use super::Sections;
-use crate::store::DataReport;
+use super::sections::Sections;
+use crate::{kinds::Collections, report::DataReport};
 
-/// Reads all content, and asks sections-service for the sections that it belongs to.
+/// Inspects all content. The sections that it belongs to come from sections-service.
 pub(crate) struct Inspector {
     sections: Sections,
     data: DataReport,
 }
 
 impl Inspector {
-    pub(crate) fn new(connection: &Connection, sections: &SectionsClient) -> Self {
-        Self { sections: Sections::new(sections.clone()), data: DataReport::new(connection) }
+    pub(crate) fn new(
+        database: &Database,
+        collections: Collections,
+        sections: &SectionsClient,
+    ) -> Self {
+        let data = DataReport::new(database, collections);
+        Self { sections: Sections::new(sections.clone()), data }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What sections-service asks. The gateway knows none of these routes.
+//! Routes for the other services. The gateway does not route their paths.
 
 use actix_web::web::{Data, Json};
 use data_service::database_error;
@@ -7,65 +7,65 @@ use serde::Deserialize;
 use service_kit::web::{error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
-use super::openapi;
-use crate::store::{ContentStore, Pages, Projects, Stories, UserStore};
+use super::error_sets::{InternalErrors, LookUpErrors};
+use crate::{kinds::Collections, store::users::UserStore};
 
+/// The query of a user.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Whose {
-    /// An e-mail address, in any case of its letters.
+pub(super) struct UserQuery {
+    /// The e-mail address; upper and lower case are the same.
     email: String,
 }
 
 /// The user with this e-mail address.
 ///
-/// Tells the other services what the holder of a token may do.
+/// The other services read from it what the holder of a token may do.
 #[utoipa::path(
     get,
     path = "/internal/users",
     tag = "internal",
-    params(Whose),
-    responses((status = 200, description = "The user.", body = User), openapi::LookUpErrors)
+    params(UserQuery),
+    responses((status = 200, description = "The user.", body = User), LookUpErrors)
 )]
 pub(super) async fn user(
-    query: Query<Whose>,
+    query: Query<UserQuery>,
     users: Data<UserStore>,
 ) -> Result<Json<User>, ApiError> {
     let user = users.by_email(&query.0.email).await.map_err(database_error)?;
     user.map(Json).ok_or_else(|| ApiError::not_found("User"))
 }
 
+/// The query of the numbers of items.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct CountsQuery {
     /// The ids of sections, separated by commas.
     section_ids: String,
 }
 
-/// How much content belongs to sections.
+/// The numbers of items of sections.
 ///
-/// Counts all that is not deleted, of every kind.
+/// Items of every kind count, unless they are deleted.
 #[utoipa::path(
     get,
     path = "/internal/content/counts",
     tag = "internal",
-    params(Which),
-    responses((status = 200, description = "The count of each section that was asked for.",
-        body = std::collections::BTreeMap<String, u64>), openapi::InternalErrors)
+    params(CountsQuery),
+    responses((status = 200, description = "The number of items of each section in the query.",
+        body = std::collections::BTreeMap<String, u64>), InternalErrors)
 )]
 pub(super) async fn counts(
-    query: Query<Which>,
-    stories: Data<ContentStore<Stories>>,
-    projects: Data<ContentStore<Projects>>,
-    pages: Data<ContentStore<Pages>>,
+    query: Query<CountsQuery>,
+    collections: Data<Collections>,
 ) -> Result<Json<ContentCounts>, ApiError> {
     let sections = ids(&query.0.section_ids)?;
     let mut counts: ContentCounts = sections.iter().map(|section| (*section, 0)).collect();
-    stories.count_in(&sections, &mut counts).await.map_err(database_error)?;
-    projects.count_in(&sections, &mut counts).await.map_err(database_error)?;
-    pages.count_in(&sections, &mut counts).await.map_err(database_error)?;
+    for collection in collections.iter() {
+        collection.count_in(&sections, &mut counts).await.map_err(database_error)?;
+    }
     Ok(Json(counts))
 }
 

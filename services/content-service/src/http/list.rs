@@ -2,8 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
-use models::{FieldError, Limit, List, ObjectId, Offset};
-use mongo_kit::Stamp;
+use models::{FieldError, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -11,33 +10,40 @@ use service_kit::{
 };
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, item::stamp};
+use super::{
+    sections::Sections,
+    tags::{Tags, stamp},
+};
 use crate::{
-    domain::{Audience, Position, Start},
-    store::{ContentStore, Filter, Kind},
+    domain::{
+        audience::Audience,
+        list::{Filter, Limit, List, Offset},
+        pagination::{Position, Start},
+    },
+    store::{content::ContentStore, kind::Kind, list::ListPage},
 };
 
-/// What a list can be asked for.
+/// The query of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Parameters {
-    /// How many items a page has at most.
+pub(super) struct ListQuery {
+    /// The largest number of items of a page.
     #[param(value_type = Limit, required = false)]
     limit: Limit,
-    /// How many items to pass over.
+    /// The number of items to skip.
     #[param(value_type = Offset, required = false)]
     offset: Option<Offset>,
     /// A `next_cursor` of an earlier answer; not together with `offset`.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<Cursor>,
-    /// Content of the section with this id alone; not together with `section`.
+    /// The id of a section: only its content. Not together with `section`.
     #[param(value_type = ObjectId, required = false)]
     section_id: Option<ObjectId>,
-    /// Content of the section with this slug alone.
+    /// The slug of a section: only its content.
     #[param(nullable = false)]
     section: Option<String>,
-    /// Drafts as well. Needs a token.
+    /// `true` for drafts as well. Needs a token.
     include_drafts: bool,
 }
 
@@ -53,27 +59,27 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// `GET /{kind}`: a page of the list, newest first.
+/// `GET /{kind}`: answers with a page of the list, newest first.
 pub(super) async fn list<K: Kind>(
     request: HttpRequest,
-    parameters: Query<Parameters>,
+    query: Query<ListQuery>,
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     tags: Data<Tags>,
 ) -> Result<HttpResponse, ApiError> {
-    let Query(parameters) = parameters;
-    let audience = if parameters.include_drafts {
+    let Query(query) = query;
+    let audience = if query.include_drafts {
         Caller::of(&request).await?;
         Audience::Editors
     } else {
-        Audience::Public(sections.public(&store).await?)
+        Audience::Public(sections.public(&**store).await?)
     };
-    let section = match (parameters.section_id, parameters.section) {
+    let section = match (query.section_id, query.section) {
         (Some(_), Some(_)) => return Err(only_one_of("section", "section_id")),
         (None, Some(slug)) => Some(sections.by_slug(&slug, &audience).await?),
         (id, None) => id,
     };
-    let start = match (parameters.cursor, parameters.offset) {
+    let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
         (Some(Cursor(position)), None) => Start::After(position),
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
@@ -88,31 +94,25 @@ pub(super) async fn list<K: Kind>(
     if let Some(response) = tags.not_modified(&request, &key) {
         return Ok(response);
     }
-    let stamp = stamp(&request, &store).await?;
-    let (list, total_stamp) = page(&store, &filter, &start, parameters.limit).await?;
-    tags.respond(&request, &key, stamp.map(|stamp| stamp.and(total_stamp)), &list)
+    let stamp = stamp(&request, &**store).await?;
+    let page = store.list(&filter, &start, query.limit).await.map_err(database_error)?;
+    let stamp = stamp.map(|stamp| stamp.and(page.total_stamp.clone()));
+    tags.respond(&request, &key, stamp, &into_list(page, &start, query.limit))
 }
 
-/// A page of a list, and since when its total has been the same.
-pub(super) async fn page<K: Kind>(
-    store: &ContentStore<K>,
-    filter: &Filter,
-    start: &Start,
-    limit: Limit,
-) -> Result<(List<K::Card>, Stamp), ApiError> {
-    let listed = store.list(filter, start, limit).await.map_err(database_error)?;
+/// Converts a page of a list into its answer.
+pub(super) fn into_list<T>(page: ListPage<T>, start: &Start, limit: Limit) -> List<T> {
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
         Start::After(_) => 0,
     };
-    let list = List {
-        items: listed.items,
-        total: listed.total,
+    List {
+        items: page.items,
+        total: page.total,
         limit: limit.get(),
         offset,
-        next_cursor: listed.next.as_ref().and_then(Position::to_cursor),
-    };
-    Ok((list, listed.total_stamp))
+        next_cursor: page.next.as_ref().and_then(Position::to_cursor),
+    }
 }
 
 /// The key of a list's tag.

@@ -1,44 +1,110 @@
 //! Moving content between sections.
 
 use actix_web::web::{Data, Json};
-use models::{ContentMove, ContentMoved, ContentType};
+use models::{Body, ContentType, ObjectId};
+use serde::{Deserialize, Serialize};
 use service_kit::{
     auth::{caller::Caller, extract::Authenticated},
     web::{body::JsonBody, error::ApiError, extract::NoQuery},
 };
-
-use super::{Sections, errors::not_moved, write::require_fitting};
-use crate::{
-    domain::Directory,
-    store::{ContentStore, Kind, Pages, Projects, Stories},
+use utoipa::{
+    ToSchema,
+    openapi::{OpenApi, RefOr, Schema, schema::AdditionalProperties},
 };
 
-/// `POST /content/move`: moves content to a section, all of it or none. An author moves what is
-/// theirs.
+use super::{
+    error_sets::MoveErrors,
+    errors::not_moved,
+    sections::{Sections, require_fitting},
+};
+use crate::{domain::content::MovedContent, kinds::Collections};
+
+/// Moves content to a section: all of it or none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ContentMove {
+    /// The kind of content. The section has to be one for it.
+    content_type: ContentType,
+    /// The content that is moved.
+    content: MovedContent,
+    /// The section that it is to belong to.
+    section_id: ObjectId,
+}
+
+impl Body for ContentMove {}
+
+/// The result of moving content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct ContentMoved {
+    /// The number of items that were moved. Those that were in the section already are not counted.
+    moved: u64,
+}
+
+/// Moves content to a section, all of it or none.
+///
+/// The content is named by its ids or by the section that it belongs to. The section that it is
+/// moved to has to be for content of this kind.
+#[utoipa::path(
+    post,
+    path = "/content/move",
+    tag = "content",
+    operation_id = "content_move",
+    request_body = ContentMove,
+    responses((status = 200, description = "The content is moved.", body = ContentMoved), MoveErrors),
+    security(("bearer" = []))
+)]
 pub(super) async fn move_content(
     signed: Authenticated<Caller, (JsonBody<ContentMove>, NoQuery)>,
     sections: Data<Sections>,
-    stories: Data<ContentStore<Stories>>,
-    projects: Data<ContentStore<Projects>>,
-    pages: Data<ContentStore<Pages>>,
+    collections: Data<Collections>,
 ) -> Result<Json<ContentMoved>, ApiError> {
     let Authenticated(caller, (JsonBody(body), NoQuery)) = signed;
+    let collection = collections.of(body.content_type);
     let directory = sections.now().await?;
-    let moved = match body.content_type {
-        ContentType::Story => moved(&stories, &directory, &caller, &body).await,
-        ContentType::Project => moved(&projects, &directory, &caller, &body).await,
-        ContentType::Page => moved(&pages, &directory, &caller, &body).await,
-    };
-    Ok(Json(ContentMoved { moved: moved? }))
+    require_fitting(&directory, body.section_id, collection)?;
+    // An author moves their own items alone.
+    let may = |owner: Option<&str>| caller.require_owner(owner);
+    let moved = collection.move_to(&body.content, body.section_id, &may).await;
+    Ok(Json(ContentMoved { moved: moved.map_err(not_moved)? }))
 }
 
-async fn moved<K: Kind>(
-    store: &ContentStore<K>,
-    directory: &Directory,
-    caller: &Caller,
-    body: &ContentMove,
-) -> Result<u64, ApiError> {
-    require_fitting::<K>(directory, body.section_id)?;
-    let may = |owner: Option<&str>| caller.require_owner(owner);
-    store.move_to(&body.content, body.section_id, &may).await.map_err(not_moved)
+/// Allows no other member than that of its variant in a value that names content: the derived schema
+/// does not mention it.
+pub(super) fn close_variants(document: &mut OpenApi) {
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    let Some(RefOr::T(Schema::OneOf(variants))) = schemas.get_mut(&*MovedContent::name()) else {
+        return;
+    };
+    for variant in &mut variants.items {
+        if let RefOr::T(Schema::Object(object)) = variant {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn content_is_moved_by_ids_or_by_section() {
+        let id = "626e3e0035b0bc65bb5e1545";
+        let body =
+            |content| json!({ "content_type": "story", "content": content, "section_id": id });
+        for content in [json!({ "ids": [id] }), json!({ "section_id": id })] {
+            assert!(ContentMove::deserialize(&body(content)).is_ok());
+        }
+        for content in [
+            json!({}),
+            json!({ "ids": [] }),
+            json!({ "ids": [id, id] }),
+            json!({ "ids": [id, id.to_uppercase()] }),
+            json!({ "ids": [id], "section_id": id }),
+            json!(null),
+        ] {
+            assert!(ContentMove::deserialize(&body(content.clone())).is_err(), "{content}");
+        }
+    }
 }

@@ -1,50 +1,82 @@
-//! From a path of the site to what stands there, in one request.
+//! The content at a path of the site, in one request.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::database_error;
 use models::{
-    ContentType, DisplayType, FieldError, Limit, Offset, PathResolution, Resolution, Resolved,
-    ResolvedContent, ResolvedPath,
+    DisplayType, FieldError, PathResolution, ResolvedPath,
     site_path::{canonical, join, slug_spellings},
 };
+use mongo_kit::Stamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use service_kit::web::{conditional::json_response, error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
-use super::{Sections, Tags, item::stamp, list::page};
+use super::{
+    error_sets::LookUpErrors,
+    resolution::{Resolution, Resolved},
+    sections::Sections,
+    tags::{Tags, stamp},
+};
 use crate::{
-    domain::{Audience, Hidden, Start},
-    store::{ContentStore, Filter, Kind, Pages, Projects, Stories},
+    domain::{
+        audience::{Audience, Hidden},
+        list::{Filter, Limit},
+    },
+    kinds::{Collections, ContentCollection},
 };
 
-/// The longest path that is looked at, in bytes: longer ones do not work in all browsers.
+/// The largest length of a path in bytes: longer ones do not work in all browsers.
 const PATH_MAX_LENGTH: usize = 2048;
 
+/// The largest number of sections at the start of a path that may be gone.
+const MAX_GONE_SECTIONS: usize = 8;
+
+/// The query of a path.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Where {
-    /// A path of the site, such as `/blog/first-light`, as a browser has it (percent-encoded) or as
-    /// it reads.
+pub(super) struct ResolveQuery {
+    /// A path of the site, such as `/blog/first-light`, percent-encoded as in a browser's address or
+    /// plain.
     #[param(pattern = r"^/[\s\S]*$", max_length = 2048)]
     path: String,
-    /// How many items the first page has at most.
+    /// The largest number of items of the first page.
     #[serde(default)]
     #[param(value_type = Limit, required = false)]
     limit: Limit,
 }
 
-/// `GET /resolve?path=`: the section or the item at a path, or where it is now.
+/// The content at a path of the site.
+///
+/// One request for everything that a page of the site shows: the section with the longest path that
+/// `path` begins with, the sections above it, and the first page of its content; or, if the rest of
+/// `path` is the slug of an item of the section, the item. The old path of something that was moved
+/// is answered with the new one. `kind` tells these answers apart.
+#[utoipa::path(
+    get,
+    path = "/resolve",
+    tag = "content",
+    params(
+        ResolveQuery,
+        ("If-None-Match" = Option<String>, Header, nullable = false,
+            description = "The state that the caller has.")
+    ),
+    responses(
+        (status = 200, description = "The section, the item, or its new path.", body = Resolution,
+            headers(("ETag", description = "The state of the answer."))),
+        (status = 304, description = "The answer has not changed."),
+        LookUpErrors
+    )
+)]
 pub(super) async fn resolve(
     request: HttpRequest,
-    query: Query<Where>,
+    query: Query<ResolveQuery>,
     sections: Data<Sections>,
     tags: Data<Tags>,
-    stories: Data<ContentStore<Stories>>,
-    projects: Data<ContentStore<Projects>>,
-    pages: Data<ContentStore<Pages>>,
+    collections: Data<Collections>,
 ) -> Result<HttpResponse, ApiError> {
-    let Query(Where { path, limit }) = query;
+    let Query(ResolveQuery { path, limit }) = query;
     let invalid = |message: String| ApiError::invalid(FieldError::invalid("path", message));
     if !path.starts_with('/') {
         return Err(invalid("must begin with `/`".to_owned()));
@@ -60,93 +92,86 @@ pub(super) async fn resolve(
         None => None,
     };
     if let Some(found) = found {
-        let at = At { request: &request, sections: &sections, tags: &tags, found, limit };
-        let answer = match found.section.content_type {
-            ContentType::Story => at.answer(&stories).await,
-            ContentType::Project => at.answer(&projects).await,
-            ContentType::Page => at.answer(&pages).await,
-        };
-        if let Some(response) = answer? {
+        let collection = collections.of(found.section.content_type);
+        let hidden = sections.public(collection).await?;
+        let context = ResolveContext { request: &request, tags: &tags, found, limit };
+        if let Some(response) = context.answer(collection, hidden).await? {
             return Ok(response);
         }
     }
+    let relocation = Relocation { sections: &sections, collections: &collections };
     let moved_to = match found {
-        Some(found) => moved_below(found, &sections, &stories, &projects).await?,
+        Some(found) => relocation.below(found).await?,
         None => {
             let segments: Vec<_> = path.trim_end_matches('/').split('/').skip(2).collect();
-            any_with(&slugs_at_end(&segments), &sections, &stories, &projects).await?
+            relocation.of_any_kind(&slugs_at_end(&segments)).await?
         }
     };
     let moved_to = moved_to.filter(|moved_to| canonical(&path) != *moved_to);
     moved_to.map_or_else(|| Err(ApiError::not_found("Path")), moved)
 }
 
-/// Where an item stands now that once stood below this section.
-async fn moved_below(
-    found: &ResolvedPath,
-    sections: &Sections,
-    stories: &ContentStore<Stories>,
-    projects: &ContentStore<Projects>,
-) -> Result<Option<String>, ApiError> {
-    let Some((_, below)) = found.rest.split_first() else { return Ok(None) };
-    // All that is left of the path is the slug of an item that stood directly below: of the
-    // section's kind.
-    let slugs = slug_spellings(&found.rest.join("/"));
-    let direct = match found.section.content_type {
-        ContentType::Story => own_path(sections, stories, &slugs).await?,
-        ContentType::Project => own_path(sections, projects, &slugs).await?,
-        ContentType::Page => None,
-    };
-    match direct {
-        None => any_with(&slugs_at_end(below), sections, stories, projects).await,
-        found => Ok(found),
+/// The search for the new path of an item that was moved.
+struct Relocation<'a> {
+    sections: &'a Sections,
+    collections: &'a Collections,
+}
+
+impl Relocation<'_> {
+    /// Returns the present path of an item that once was below this section.
+    async fn below(&self, found: &ResolvedPath) -> Result<Option<String>, ApiError> {
+        let Some((_, below)) = found.rest.split_first() else { return Ok(None) };
+        // The whole rest of the path is the slug of an item that was directly below the section: an
+        // item of the section's kind.
+        let slugs = slug_spellings(&found.rest.join("/"));
+        let collection = self.collections.of(found.section.content_type);
+        match self.of_kind(collection, &slugs).await? {
+            None => self.of_any_kind(&slugs_at_end(below)).await,
+            found => Ok(found),
+        }
+    }
+
+    /// Returns the present path of an item of any kind that has one of these slugs. The kind of an
+    /// item is unknown if the path leads to no section: the section may be in the trash, and the
+    /// answer must not differ from that for a section that never was.
+    async fn of_any_kind(&self, slugs: &[String]) -> Result<Option<String>, ApiError> {
+        for collection in self.collections.iter() {
+            let found = self.of_kind(&**collection, slugs).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the present path of the public item that has the first of these slugs that any has.
+    async fn of_kind(
+        &self,
+        collection: &dyn ContentCollection,
+        slugs: &[String],
+    ) -> Result<Option<String>, ApiError> {
+        if !collection.kind().has_slugs() {
+            return Ok(None);
+        }
+        let hidden = self.sections.public(collection).await?;
+        let item = collection.by_slug(slugs, &hidden).await.map_err(database_error)?;
+        let Some(item) = item else { return Ok(None) };
+        let Some(section) = item.section else { return Ok(None) };
+        Ok(self.sections.path(&section).await.map(|path| join(&path, &item.slug)))
     }
 }
 
-/// Where an item of any kind stands that has one of these slugs. Of a path that leads to no section
-/// nobody knows the kind: its section may be in the trash, and the answer must not tell that from
-/// one that never was.
-async fn any_with(
-    slugs: &[String],
-    sections: &Sections,
-    stories: &ContentStore<Stories>,
-    projects: &ContentStore<Projects>,
-) -> Result<Option<String>, ApiError> {
-    match own_path(sections, stories, slugs).await? {
-        None => own_path(sections, projects, slugs).await,
-        found => Ok(found),
-    }
-}
-
-/// How many sections, one below the other, a path may begin with that are gone.
-const GONE_SECTIONS: usize = 8;
-
-/// The slugs that a path can end in, the longest first.
+/// Returns the slugs that a path can end in, the longest first.
 fn slugs_at_end<S: AsRef<str>>(segments: &[S]) -> Vec<String> {
     let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
-    let starts = 0..segments.len().min(GONE_SECTIONS);
+    let starts = 0..segments.len().min(MAX_GONE_SECTIONS);
     let ends = starts.map(|start| segments[start..].join("/"));
     ends.filter(|end| !end.is_empty()).flat_map(|end| slug_spellings(&end)).collect()
 }
 
-/// Where the public item stands that has the first of these slugs that any has.
-async fn own_path<K: Kind>(
-    sections: &Sections,
-    store: &ContentStore<K>,
-    slugs: &[String],
-) -> Result<Option<String>, ApiError> {
-    let hidden = sections.public(store).await?;
-    let Some(item) = store.by_address(slugs, &hidden).await.map_err(database_error)? else {
-        return Ok(None);
-    };
-    let Some(section) = K::common(&item).section_id.as_deref() else { return Ok(None) };
-    Ok(sections.path(section).await.map(|path| join(&path, K::slug(&item))))
-}
-
-/// A section at a path, and who asks.
-struct At<'a> {
+/// A section at a path, and the request for it.
+struct ResolveContext<'a> {
     request: &'a HttpRequest,
-    sections: &'a Sections,
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
@@ -161,79 +186,80 @@ struct ResolutionKey<'a> {
     writes: u64,
 }
 
-/// What a path leads to.
-enum What<T> {
+/// The target of a path.
+enum ResolveTarget {
     /// The section.
     Section,
     /// An item, and its own path.
-    Item(T, String),
+    Item(Box<RawValue>, String),
+    /// Nothing.
     Nothing,
 }
 
-impl At<'_> {
-    /// None where nothing stands there.
-    async fn answer<K: Kind>(
+impl ResolveContext<'_> {
+    /// Answers with the section or the item, or returns `None` if nothing is at the path.
+    async fn answer(
         &self,
-        store: &ContentStore<K>,
+        collection: &dyn ContentCollection,
+        hidden: Hidden,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let hidden = self.sections.public(store).await?;
         let key = ResolutionKey {
             found: self.found,
             limit: self.limit.get(),
             hidden: hidden.clone(),
-            writes: store.writes(),
+            writes: collection.writes(),
         };
         if let Some(response) = self.tags.not_modified(self.request, &key) {
             return Ok(Some(response));
         }
-        let stamp = stamp(self.request, store).await?;
-        let (resolution, stamp) = match self.item(store, &hidden).await? {
-            What::Nothing => return Ok(None),
-            What::Item(item, canonical_path) => {
-                let item = self.resolved(canonical_path, K::single(item));
-                (Resolution::Item(item), stamp)
-            }
-            What::Section => {
+        let stamp = stamp(self.request, collection).await?;
+        let (resolution, stamp) = match self.target(collection, &hidden).await? {
+            ResolveTarget::Nothing => return Ok(None),
+            ResolveTarget::Item(item, path) => (Resolution::Item(self.resolved(path, item)), stamp),
+            ResolveTarget::Section => {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
-                let start = Start::Offset(Offset::default());
-                let (list, total_stamp) = page(store, &filter, &start, self.limit).await?;
-                let section = self.resolved(self.found.path.clone(), K::listed(list));
-                (Resolution::Section(section), stamp.map(|stamp| stamp.and(total_stamp)))
+                let page = collection.first_page(&filter, self.limit);
+                let page = page.await.map_err(database_error)?;
+                let section = self.resolved(self.found.path.clone(), page.json);
+                let stamp = stamp.map(|stamp: Stamp| stamp.and(page.total_stamp));
+                (Resolution::Section(section), stamp)
             }
         };
         self.tags.respond(self.request, &key, stamp, &resolution).map(Some)
     }
 
-    async fn item<K: Kind>(
+    async fn target(
         &self,
-        store: &ContentStore<K>,
+        collection: &dyn ContentCollection,
         hidden: &Hidden,
-    ) -> Result<What<K::Item>, ApiError> {
+    ) -> Result<ResolveTarget, ApiError> {
         let ResolvedPath { section, path, rest, .. } = self.found;
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
-                let item = store.first_in(section.id, hidden).await.map_err(database_error)?;
-                // One that has no page yet is answered as the empty section that it is.
-                Ok(item.map_or(What::Section, |item| What::Item(item, path.clone())))
-            }
-            [] => Ok(What::Section),
-            rest if K::UNTITLED.is_some() => {
-                let slugs = slug_spellings(&rest.join("/"));
-                let item =
-                    store.by_slug_in(section.id, &slugs, hidden).await.map_err(database_error)?;
-                Ok(item.map_or(What::Nothing, |item| {
-                    let own_path = join(path, K::slug(&item));
-                    What::Item(item, own_path)
+                let item = collection.first_in(section.id, hidden).await.map_err(database_error)?;
+                // A section without a page is answered as an empty section.
+                Ok(item.map_or(ResolveTarget::Section, |item| {
+                    ResolveTarget::Item(item.json, path.clone())
                 }))
             }
-            _ => Ok(What::Nothing),
+            [] => Ok(ResolveTarget::Section),
+            rest if collection.kind().has_slugs() => {
+                let slugs = slug_spellings(&rest.join("/"));
+                let item = collection.by_slug_in(section.id, &slugs, hidden);
+                let item = item.await.map_err(database_error)?;
+                Ok(item.map_or(ResolveTarget::Nothing, |item| {
+                    let own_path = join(path, &item.slug);
+                    ResolveTarget::Item(item.json, own_path)
+                }))
+            }
+            _ => Ok(ResolveTarget::Nothing),
         }
     }
 
-    fn resolved(&self, canonical_path: String, content: ResolvedContent) -> Box<Resolved> {
+    fn resolved(&self, canonical_path: String, content: Box<RawValue>) -> Resolved {
         let ResolvedPath { section, breadcrumbs, .. } = self.found.clone();
         let display_type = section.display_type;
-        Box::new(Resolved { section, breadcrumbs, canonical_path, display_type, content })
+        Resolved { section, breadcrumbs, canonical_path, display_type, content }
     }
 }

@@ -14,14 +14,14 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use models::{ErrorCode, ObjectId, PathResolution};
+use models::{ErrorCode, FieldError, ObjectId, PathResolution};
 use moka::future::Cache;
 use sections_client::{Error, SectionsClient};
 use service_kit::web::error::ApiError;
 
 use crate::{
-    domain::{Audience, Directory, Hidden},
-    store::{ContentStore, Kind},
+    domain::audience::{Audience, Directory, Hidden},
+    kinds::ContentCollection,
 };
 
 /// How long an answer is used without asking again: what becomes public or hidden does so within
@@ -67,14 +67,14 @@ impl Sections {
     ///
     /// Where nobody knows the sections, that is content without one, as long as there is no other:
     /// before the first link is made. After that nothing is shown rather than too much.
-    pub(super) async fn public<K: Kind>(
+    pub(super) async fn public(
         &self,
-        store: &ContentStore<K>,
+        collection: &dyn ContentCollection,
     ) -> Result<Hidden, ApiError> {
         if let Some(directory) = self.current().await {
             return Ok(directory.hidden());
         }
-        if store.is_linked().await.map_err(database_error)? {
+        if collection.is_linked().await.map_err(database_error)? {
             return Err(unknown());
         }
         Ok(Hidden::AllOfSections)
@@ -204,4 +204,21 @@ fn away(error: &Error) -> ApiError {
     ApiError::new(ErrorCode::UpstreamUnavailable, detail)
         .retry_after_seconds(RETRY_AFTER_SECONDS)
         .because(error.to_string())
+}
+
+/// Requires that a section exists and that it is for content of this kind.
+pub(super) fn require_fitting(
+    directory: &Directory,
+    section: ObjectId,
+    collection: &dyn ContentCollection,
+) -> Result<(), ApiError> {
+    let invalid = |message| Err(ApiError::invalid(FieldError::invalid("section_id", message)));
+    match directory.by_id(section).filter(|section| !section.is_deleted) {
+        None => invalid("there is no such section".to_owned()),
+        Some(section) if section.content_type != collection.kind().content_type() => {
+            let kind = collection.kind().name().to_lowercase();
+            invalid(format!("the section `{}` is for other content than a {kind}", section.slug))
+        }
+        Some(_) => Ok(()),
+    }
 }

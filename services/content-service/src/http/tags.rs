@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::IF_NONE_MATCH};
+use data_service::database_error;
 use moka::sync::Cache;
 use mongo_kit::Stamp;
 use serde::Serialize;
@@ -14,6 +15,8 @@ use service_kit::web::{
     conditional::{ETag, json_response, not_modified, tagged_json_response},
     error::ApiError,
 };
+
+use crate::kinds::ContentCollection;
 
 /// The number of responses whose tag is cached.
 const CAPACITY: u64 = 10_000;
@@ -35,8 +38,19 @@ impl Default for Tags {
     }
 }
 
+/// Returns the stamp of a collection, for conditional requests alone.
+pub(super) async fn stamp(
+    request: &HttpRequest,
+    collection: &dyn ContentCollection,
+) -> Result<Option<Stamp>, ApiError> {
+    if !is_conditional(request) {
+        return Ok(None);
+    }
+    collection.stamp().await.map(Some).map_err(database_error)
+}
+
 /// Returns `true` if the client has a response and wants to know if it is still current.
-pub(super) fn is_conditional(request: &HttpRequest) -> bool {
+fn is_conditional(request: &HttpRequest) -> bool {
     request.headers().contains_key(IF_NONE_MATCH)
 }
 

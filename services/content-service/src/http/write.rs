@@ -5,9 +5,9 @@ use actix_web::{
     http::{StatusCode, header::LOCATION},
     web::{Data, Path},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use data_service::idempotency::IdempotencyKey;
-use models::{Body, Content, FieldError, ObjectId, Patch, Removed};
+use models::{Body, FieldError, ObjectId, Patch};
 use serde::Serialize;
 use service_kit::{
     auth::{caller::Caller, extract::Authenticated},
@@ -18,15 +18,22 @@ use service_kit::{
         extract::NoQuery,
     },
 };
-
 use tokio::sync::OnceCell;
 use utoipa::ToSchema;
 
-use super::{Sections, errors::not_written};
+use super::{
+    errors::not_written,
+    sections::{Sections, require_fitting},
+};
 use crate::{
-    domain::Directory,
-    html::Sanitiser,
-    store::{Changes, ContentStore, Kind, NewItem},
+    domain::html_content::HtmlContent,
+    html::{Removed, Sanitiser},
+    kinds::ContentCollection,
+    store::{
+        content::ContentStore,
+        kind::{Changes, Kind},
+        write::NewItem,
+    },
 };
 
 /// The latest date that an item may be given, counted from now: clocks and zones of editors differ
@@ -56,7 +63,7 @@ pub(super) async fn create<K: Kind>(
     {
         return created::<K>(&request, &item, removed);
     }
-    changes.section = section::<K>(&sections, &changes).await?;
+    changes.section = section(&sections, &changes, &**store).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
     let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
@@ -65,11 +72,11 @@ pub(super) async fn create<K: Kind>(
 
 fn created<K: Kind>(
     request: &HttpRequest,
-    item: &K::Item,
+    item: &K,
     sanitized: Vec<Removed>,
 ) -> Result<HttpResponse, ApiError> {
     let mut response = Written { item, sanitized }.answer(StatusCode::CREATED)?;
-    let location = format!("{}/{}", request.path(), K::common(item).id);
+    let location = format!("{}/{}", request.path(), item.meta().id);
     response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
     Ok(response)
 }
@@ -77,8 +84,9 @@ fn created<K: Kind>(
 /// The answer to a write.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Written<T> {
-    /// The item as it is now.
+    // Not a doc comment: as a description it would wrap the schema of the item.
     #[serde(flatten)]
+    #[schema(inline)]
     item: T,
     /// The elements and attributes that were removed from the text before it was stored; absent if
     /// there were none.
@@ -129,9 +137,8 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     let guard = guard::<K>(&caller, &if_match);
     // Once, however often the transaction is repeated, and only if the text is another one.
     let clean = OnceCell::new();
-    let latest = store.now() + MAX_CREATED_AHEAD;
-    let changes = async |item: &K::Item| {
-        let mut changes = changes::<K, T>(&members, item, sections, latest).await?;
+    let changes = async |item: &K| {
+        let mut changes = changes(&members, item, store, sections).await?;
         if let Some(content) = changes.content.take() {
             let (content, _) = clean.get_or_try_init(|| sanitised(sanitiser, content)).await?;
             changes.content = Some(content.clone());
@@ -148,16 +155,17 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
 /// rules came after it was stored.
 async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     members: &PatchBody<T>,
-    item: &K::Item,
+    item: &K,
+    store: &ContentStore<K>,
     sections: &Sections,
-    latest: DateTime<Utc>,
 ) -> Result<Changes, ApiError> {
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
     let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
-        require_fitting::<K>(&sections.now().await?, section)?;
+        require_fitting(&sections.now().await?, section, store)?;
     }
-    if changes.created_date().is_some_and(|date| date > latest) {
+    let latest = store.now() + MAX_CREATED_AHEAD;
+    if changes.created_date.is_some_and(|date| DateTime::from(date) > latest) {
         let message = "must not be more than a day ahead";
         return Err(ApiError::invalid(FieldError::invalid("createdDate", message)));
     }
@@ -182,7 +190,7 @@ pub(super) async fn restore<K: Kind>(
     id: Path<String>,
     store: Data<ContentStore<K>>,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = |owner: Option<&str>, _: &K::Item| caller.require_owner(owner);
+    let guard = |item: &K| caller.require_owner(item.meta().user_id.as_deref());
     let item = store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
 }
@@ -191,9 +199,9 @@ pub(super) async fn restore<K: Kind>(
 fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
-) -> impl Fn(Option<&str>, &K::Item) -> Result<(), ApiError> + Sync {
-    |owner, item| {
-        caller.require_owner(owner)?;
+) -> impl Fn(&K) -> Result<(), ApiError> + Sync {
+    |item| {
+        caller.require_owner(item.meta().user_id.as_deref())?;
         if if_match.is_given() { if_match.check(&ETag::of_json(item)?) } else { Ok(()) }
     }
 }
@@ -201,48 +209,33 @@ fn guard<K: Kind>(
 /// Returns the content as it is safe to show, and what was removed from it.
 async fn sanitised(
     sanitiser: &Sanitiser,
-    content: Content,
-) -> Result<(Content, Vec<Removed>), ApiError> {
+    content: HtmlContent,
+) -> Result<(HtmlContent, Vec<Removed>), ApiError> {
     let invalid = |message| ApiError::invalid(FieldError::invalid("content", message));
     let safe = sanitiser.run(content.into()).await.map_err(ApiError::internal)?;
     let safe = safe.map_err(|error| invalid(error.to_string()))?;
-    let content = Content::try_from(safe.html).map_err(|error| invalid(error.to_string()))?;
+    let content = HtmlContent::try_from(safe.html).map_err(|error| invalid(error.to_string()))?;
     Ok((content, safe.removed))
 }
 
 /// The section of a new item: the one that its body names, or the one that is for such content. On
 /// a site without that one it gets none, and the backfill links it when there is one.
-async fn section<K: Kind>(
+async fn section(
     sections: &Sections,
     changes: &Changes,
+    collection: &dyn ContentCollection,
 ) -> Result<Patch<ObjectId>, ApiError> {
     match (changes.section, changes.default_section) {
         (Patch::Null, _) => Ok(Patch::Null),
         (Patch::Value(section), _) => {
-            require_fitting::<K>(&sections.now().await?, section)?;
+            require_fitting(&sections.now().await?, section, collection)?;
             Ok(Patch::Value(section))
         }
         (Patch::Absent, None) => Ok(Patch::Absent),
         (Patch::Absent, Some(slug)) => {
             let directory = sections.now().await?;
-            let default = directory.default(slug, K::CONTENT_TYPE);
+            let default = directory.default(slug, collection.kind().content_type());
             Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
         }
-    }
-}
-
-/// The section has to exist and to be for this kind of content.
-pub(super) fn require_fitting<K: Kind>(
-    directory: &Directory,
-    section: ObjectId,
-) -> Result<(), ApiError> {
-    let invalid = |message| Err(ApiError::invalid(FieldError::invalid("section_id", message)));
-    match directory.by_id(section).filter(|section| !section.is_deleted) {
-        None => invalid("there is no such section".to_owned()),
-        Some(section) if section.content_type != K::CONTENT_TYPE => {
-            let kind = K::NAME.to_lowercase();
-            invalid(format!("the section `{}` is for other content than a {kind}", section.slug))
-        }
-        Some(_) => Ok(()),
     }
 }

@@ -1,17 +1,22 @@
-//! How much content belongs to sections.
+//! The numbers of items of sections.
 
 use futures_util::TryStreamExt;
-use models::{ContentCounts, ObjectId};
+use models::{ContentCounts, ContentType, ObjectId};
+use mongo_kit::Connection;
 use mongodb::{
-    bson::{Document, doc},
+    bson::{Bson, Document, doc},
     error::Result,
 };
 use serde::Deserialize;
 
-use super::{ContentStore, Kind, Oddities, references};
+use super::{
+    content::ContentStore,
+    filters::{Oddities, not_deleted, references},
+    kind::Kind,
+};
 
 impl<K: Kind> ContentStore<K> {
-    /// Adds how many items that are not deleted belong to each of these sections.
+    /// Adds the numbers of items of these sections that are not deleted.
     pub(crate) async fn count_in(
         &self,
         sections: &[ObjectId],
@@ -29,7 +34,7 @@ impl<K: Kind> ContentStore<K> {
             .clone_with_type::<Document>()
             .aggregate([
                 doc! { "$match": belongs },
-                doc! { "$match": super::not_deleted(Oddities::ANY) },
+                doc! { "$match": not_deleted(Oddities::ANY) },
                 // As text, whichever way it is stored.
                 doc! { "$group": { "_id": { "$toString": "$section_id" }, "items": { "$sum": 1_i64 } } },
             ])
@@ -42,4 +47,18 @@ impl<K: Kind> ContentStore<K> {
         }
         Ok(())
     }
+}
+
+/// Returns the number of items, deleted ones too, that belong to one of these sections, which are
+/// given by their `_id`s.
+pub async fn count_linked(connection: &Connection, sections: &[Bson]) -> Result<u64> {
+    let ids = sections.iter().filter_map(Bson::as_object_id);
+    let ids: Vec<_> = ids.map(|id| ObjectId::from_bytes(id.bytes())).collect();
+    let linked = doc! { "section_id": { "$in": references(&ids) } };
+    let mut count = 0;
+    for kind in ContentType::ALL {
+        let collection = connection.database().collection::<Document>(kind.collection());
+        count += collection.count_documents(linked.clone()).await?;
+    }
+    Ok(count)
 }

@@ -1,9 +1,9 @@
-//! What is wrong with the stored content.
+//! The faults of the stored content.
 
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
-use models::{Common, IntegrityFinding, IntegrityKind};
+use models::{IntegrityFinding, IntegrityKind};
 use mongo_kit::lenient;
 use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
@@ -11,8 +11,12 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{ContentStore, Kind, Oddities, kind::Reading, not_deleted};
-use crate::domain::Directory;
+use super::{
+    content::ContentStore,
+    filters::{Oddities, not_deleted},
+    kind::{Kind, Reading},
+};
+use crate::domain::{audience::Directory, content::ContentMeta};
 
 const UNREADABLE: &str = "They are left out of every answer: give them an _id that is an ObjectId, \
                           text, a number or a UUID.";
@@ -20,7 +24,7 @@ const UNREADABLE: &str = "They are left out of every answer: give them an _id th
 const UNREADABLE_FIELDS: &str = "They are answered without the fields that are named, whose values \
                                  mean nothing there: correct them.";
 
-/// What is found besides, in the order of the report.
+/// The faults of readable items, in the order of the report.
 const KINDS: [(IntegrityKind, &str); 5] = [
     (
         IntegrityKind::MissingSection,
@@ -42,8 +46,8 @@ const KINDS: [(IntegrityKind, &str); 5] = [
 ];
 
 impl<K: Kind> ContentStore<K> {
-    /// Everything that is wrong. Reads all of the collection but its texts.
-    pub(crate) async fn faults(
+    /// Returns everything that is wrong. Reads all of the collection but its texts.
+    pub(crate) async fn check_integrity(
         &self,
         sections: &Directory,
         users: &HashSet<String>,
@@ -54,50 +58,52 @@ impl<K: Kind> ContentStore<K> {
         let documents = documents.aggregate([without_texts()]).with_type::<RawDocumentBuf>();
         let mut documents = documents.await?;
         while let Some(document) = documents.try_next().await? {
-            let common = match Reading::<K>::new(&document) {
-                Ok(Reading { common, unreadable, .. }) => {
+            let item = match Reading::<K>::new(&document) {
+                Ok(Reading { item, unreadable, .. }) => {
                     if !unreadable.is_empty() {
                         let unreadable = unreadable.iter().map(ToString::to_string).collect();
-                        fields.push((common.id.to_string(), unreadable));
+                        fields.push((item.meta().id.to_string(), unreadable));
                     }
-                    common
+                    item
                 }
                 Err(unreadable) => {
                     broken.push(unreadable.into_parts());
                     continue;
                 }
             };
-            if common.deleted {
+            let meta = item.meta();
+            if meta.deleted {
                 continue;
             }
-            for kind in of_item::<K>(&common, sections, users) {
-                found.entry(kind).or_default().push(common.id.to_string());
+            for kind in faults::<K>(meta, sections, users) {
+                found.entry(kind).or_default().push(meta.id.to_string());
             }
         }
-        if K::UNTITLED.is_some() {
-            found.insert(IntegrityKind::DuplicateSlug, self.twins().await?);
+        if K::ADDRESS.is_slug() {
+            found.insert(IntegrityKind::DuplicateSlug, self.duplicate_slugs().await?);
         }
         let finding = |(kind, message)| {
             let ids = found.remove(&kind).unwrap_or_default();
-            IntegrityFinding::about(kind, K::COLLECTION, ids, message)
+            IntegrityFinding::about(kind, K::TYPE.collection(), ids, message)
         };
         let kind = IntegrityKind::UnreadableDocument;
-        let broken = IntegrityFinding::about_each(kind, K::COLLECTION, broken, UNREADABLE);
-        let fields = IntegrityFinding::about_fields(K::COLLECTION, &fields, UNREADABLE_FIELDS);
+        let broken = IntegrityFinding::about_each(kind, K::TYPE.collection(), broken, UNREADABLE);
+        let fields =
+            IntegrityFinding::about_fields(K::TYPE.collection(), &fields, UNREADABLE_FIELDS);
         Ok(broken.into_iter().chain(fields).chain(KINDS.into_iter().filter_map(finding)).collect())
     }
 
-    /// Items whose slug another one has that is not deleted either.
-    async fn twins(&self) -> Result<Vec<String>> {
+    /// Returns the items whose slug another item has, both of them not deleted.
+    async fn duplicate_slugs(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
-        struct Twins {
+        struct Group {
             ids: Vec<Bson>,
         }
         let mut named = not_deleted(Oddities::ANY);
         named.insert("slug", doc! { "$type": "string", "$ne": "" });
         let together = doc! { "_id": "$slug", "ids": { "$push": "$_id" }, "count": { "$sum": 1 } };
         let documents = self.collection.clone_with_type::<Document>();
-        let twins = documents
+        let groups = documents
             .aggregate([
                 doc! { "$match": named },
                 doc! { "$group": together },
@@ -105,29 +111,30 @@ impl<K: Kind> ContentStore<K> {
                 doc! { "$sort": { "_id": 1 } },
             ])
             .allow_disk_use(true)
-            .with_type::<Twins>();
-        let twins: Vec<Twins> = twins.await?.try_collect().await?;
-        Ok(twins.iter().flat_map(|twins| &twins.ids).map(lenient::id_text).collect())
+            .with_type::<Group>();
+        let groups: Vec<Group> = groups.await?.try_collect().await?;
+        Ok(groups.iter().flat_map(|group| &group.ids).map(lenient::id_text).collect())
     }
 }
 
-/// A text is read no differently from an empty one.
+/// Returns the stage that empties texts: an empty text is read like any other.
 fn without_texts() -> Document {
     let is_text = doc! { "$eq": [{ "$type": "$content" }, "string"] };
     doc! { "$set": { "content": { "$cond": [is_text, "", "$content"] } } }
 }
 
-fn of_item<'a, K: Kind>(
-    common: &'a Common,
+/// Returns the faults of an item.
+fn faults<'a, K: Kind>(
+    meta: &'a ContentMeta,
     sections: &Directory,
     users: &'a HashSet<String>,
 ) -> impl Iterator<Item = IntegrityKind> {
-    let section = common.section_id.as_deref().and_then(|id| match sections.referenced(id) {
+    let section = meta.section_id.as_deref().and_then(|id| match sections.referenced(id) {
         None => Some(IntegrityKind::MissingSection),
         Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
-        Some(section) if section.content_type != K::CONTENT_TYPE => Some(IntegrityKind::WrongType),
+        Some(section) if section.content_type != K::TYPE => Some(IntegrityKind::WrongType),
         Some(_) => None,
     });
-    let user = common.user_id.as_deref().filter(|id| !users.contains(*id));
+    let user = meta.user_id.as_deref().filter(|id| !users.contains(*id));
     section.into_iter().chain(user.map(|_| IntegrityKind::MissingUser))
 }

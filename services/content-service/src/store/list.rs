@@ -1,47 +1,31 @@
 //! Lists: a page of items, and how many there are.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
-use models::{Limit, ObjectId};
-use mongo_kit::{Cached, Stamp, Watch, document::readable, lenient};
+use mongo_kit::{Cached, Stamp, Watch, document::readable};
 use mongodb::{
-    Collection,
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
-    error::{Error, ErrorKind},
     options::Hint,
 };
 use serde::Serialize;
 
 use super::{
-    ContentStore, Kind, Oddities,
-    kind::{Reading, absent_values},
-    migrations::indexes,
-    not_deleted, public, references, within,
+    content::ContentStore,
+    filters::{Oddities, listed, odd_dated},
+    indexes::{self, is_missing_index},
+    kind::{Kind, Reading},
+    survey::{Survey, survey},
 };
-use crate::domain::{Audience, Hidden, OddDated, Position, Start, merge, plain, window};
+use crate::domain::{
+    audience::{Audience, Hidden},
+    list::{Filter, Limit},
+    pagination::{OddDated, Position, Start, merge, plain, window},
+};
 
-/// The most items whose date is stored in another type that are put in their place. More than that
-/// are no slip but another kind of site: a migration gives them dates, and until then they follow
-/// the dates, as MongoDB sorts them.
-pub(super) const MAX_ODD_DATED: i64 = 1_000;
-
-/// The types of `createdDate` beside dates and null, apart from lists: the server enters its index
-/// for each of them, which costs nothing where there are none.
-const ODD_DATE_TYPES: [&str; 12] = [
-    "minKey",
-    "number",
-    "string",
-    "symbol",
-    "object",
-    "binData",
-    "objectId",
-    "bool",
-    "timestamp",
-    "regex",
-    "javascript",
-    "maxKey",
-];
+/// For how long after a change a number of items may be answered that was counted before it. The
+/// promise is a second; counting a million documents takes about half of one.
+const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
 
 /// The most bytes of items that a page has, as they are answered.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -56,20 +40,8 @@ const MAX_MEMBER_BYTES: usize = 1_024;
 /// The number of documents that are read at once where they are read by their ids.
 const DOCUMENTS_AT_ONCE: usize = 10;
 
-/// An index that is named in a hint does not exist (MongoDB manual, "Error codes": `BadValue`).
-const BAD_VALUE: i32 = 2;
-
-/// Which items a list has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Filter {
-    /// Those of one section; of all and none where it is not given.
-    pub(crate) section: Option<ObjectId>,
-    /// What they may see.
-    pub(crate) audience: Audience,
-}
-
 /// A page of a list.
-pub(crate) struct Listed<T> {
+pub(crate) struct ListPage<T> {
     pub(crate) items: Vec<T>,
     pub(crate) total: u64,
     /// Where the next page begins; none on the last one.
@@ -78,17 +50,8 @@ pub(crate) struct Listed<T> {
     pub(crate) total_stamp: Stamp,
 }
 
-/// What is known of a whole list until another item belongs to it, or in another place.
-#[derive(Debug)]
-pub(crate) struct Survey {
-    total: u64,
-    odd_dated: OddDated,
-    oddities: Oddities,
-    stamp: Stamp,
-}
-
 /// The items of a page, as they are read one after the other.
-struct Page<K: Kind> {
+struct PageReader<K: Kind> {
     items: Vec<K::Card>,
     /// The position of the last document that was looked at, with an item or not.
     last: Option<Position>,
@@ -103,7 +66,7 @@ struct Page<K: Kind> {
     has_more: bool,
 }
 
-impl<K: Kind> Page<K> {
+impl<K: Kind> PageReader<K> {
     fn new(limit: Limit) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
@@ -116,7 +79,9 @@ impl<K: Kind> Page<K> {
             self.has_more = true;
             return false;
         }
-        let Some(card) = readable(K::read(document)).map(Reading::into_card) else {
+        let Some(card) =
+            readable(Reading::<K>::with_warnings(document)).map(|reading| reading.item.into_card())
+        else {
             // The page goes on behind it.
             (self.seen, self.last) = (self.seen + 1, Some(position));
             return true;
@@ -154,17 +119,17 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         limit: Limit,
-    ) -> mongodb::error::Result<Listed<K::Card>> {
+    ) -> mongodb::error::Result<ListPage<K::Card>> {
         // Remembered as a rule, and it decides how the page is found.
         let survey = self.survey(filter).await?;
-        let mut page = Page::<K>::new(limit);
+        let mut page = PageReader::<K>::new(limit);
         if survey.odd_dated.is_empty() {
             self.find_page(filter, start, survey.oddities, &mut page).await?;
         } else {
             self.find_merged_page(filter, start, &survey, &mut page).await?;
         }
         let next = page.last.filter(|_| page.has_more);
-        Ok(Listed {
+        Ok(ListPage {
             items: page.items,
             total: survey.total,
             next,
@@ -177,18 +142,18 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         oddities: Oddities,
-        page: &mut Page<K>,
+        page: &mut PageReader<K>,
     ) -> mongodb::error::Result<()> {
         // One more than asked for tells whether there is another page.
         let (skip, length) = window(start, page.limit + 1, &OddDated::default());
-        let query = query::<K>(filter, oddities);
+        let query = listed::<K>(filter, oddities);
         let find = |query: Document| {
             self.collection
                 .find(query)
                 .sort(order())
                 .skip(skip as u64)
                 .limit(i64::try_from(length).unwrap_or(i64::MAX))
-                .projection(K::left_out_of_lists())
+                .projection(K::omitted_in_lists())
         };
         let from_start = || find(after(query.clone(), start));
         let mut documents = match entry(filter, start) {
@@ -216,12 +181,12 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         survey: &Survey,
-        page: &mut Page<K>,
+        page: &mut PageReader<K>,
     ) -> mongodb::error::Result<()> {
         let length = page.limit + 1;
         let (skip, count) = window(start, length, &survey.odd_dated);
         let not_odd = doc! { "$nor": [odd_dated(survey.oddities)] };
-        let query = query::<K>(filter, survey.oddities);
+        let query = listed::<K>(filter, survey.oddities);
         let others = self
             .collection
             .find(doc! { "$and": [after(query, start), not_odd] })
@@ -236,7 +201,7 @@ impl<K: Kind> ContentStore<K> {
             let ids: Vec<_> = positions.iter().map(|position| position.id.clone()).collect();
             let documents = self.collection.find(doc! { "_id": { "$in": ids } });
             let documents: Vec<RawDocumentBuf> =
-                documents.projection(K::left_out_of_lists()).await?.try_collect().await?;
+                documents.projection(K::omitted_in_lists()).await?.try_collect().await?;
             let key = |id: &Bson| format!("{id:?}");
             let mut by_id: HashMap<String, RawDocumentBuf> = documents
                 .into_iter()
@@ -254,9 +219,8 @@ impl<K: Kind> ContentStore<K> {
 
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
         let watch = self.watch_of(filter);
-        let cached = self
-            .surveys
-            .get_with_by_ref(filter, || Cached::new(watch.clone(), super::SURVEY_TOLERANCE));
+        let cached =
+            self.surveys.get_with_by_ref(filter, || Cached::new(watch.clone(), SURVEY_TOLERANCE));
         let (collection, watch) = (self.collection.clone(), watch.clone());
         let filter = filter.clone();
         cached
@@ -271,142 +235,6 @@ impl<K: Kind> ContentStore<K> {
             _ => &self.watch_lists_in_sections,
         }
     }
-}
-
-async fn survey<K: Kind>(
-    collection: &Collection<RawDocumentBuf>,
-    watch: &Watch,
-    filter: &Filter,
-) -> mongodb::error::Result<Survey> {
-    let stamp = watch.stamp().await?;
-    let oddities = oddities(collection).await?;
-    let total = total::<K>(collection, filter, oddities).await?;
-    let odd_query = doc! { "$and": [query::<K>(filter, oddities), odd_dated(oddities)] };
-    let odd: Vec<RawDocumentBuf> = collection
-        .find(odd_query)
-        .projection(doc! { "_id": 1, "createdDate": 1 })
-        .limit(MAX_ODD_DATED + 1)
-        .await?
-        .try_collect()
-        .await?;
-    let is_few = i64::try_from(odd.len()).is_ok_and(|count| count <= MAX_ODD_DATED);
-    let odd = odd.iter().filter(|_| is_few).filter_map(|document| {
-        let date = document.get("createdDate").ok().flatten();
-        let date = date.and_then(|date| lenient::stored_date(date).date());
-        Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
-    });
-    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities, stamp })
-}
-
-/// Finds out which shapes a collection has that a query has to reckon with.
-async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Oddities> {
-    let by_id = Hint::Keys(doc! { "_id": 1 });
-    let odd_id = collection.find_one(lenient::unreadable_ids()).hint(by_id);
-    let ids = odd_id.projection(doc! { "_id": 1 }).await?.is_some();
-    // An index knows whether any of its fields is a list in any document.
-    let find = doc! { "find": collection.name(), "filter": {}, "hint": indexes::NEWEST };
-    let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
-    let database = collection.client().database(&collection.namespace().db);
-    let lists = match database.run_command(explain).await {
-        Ok(plan) => is_multikey(&plan),
-        // Without the index nobody knows.
-        Err(error) if is_missing_index(&error) => true,
-        Err(error) => return Err(error),
-    };
-    Ok(Oddities { lists, ids })
-}
-
-/// Returns whether the plan of a query reads an index with lists in it.
-fn is_multikey(plan: &Document) -> bool {
-    plan.get_bool("isMultiKey").unwrap_or_default()
-        || plan.values().any(|value| value.as_document().is_some_and(is_multikey))
-}
-
-async fn total<K: Kind>(
-    collection: &Collection<RawDocumentBuf>,
-    filter: &Filter,
-    oddities: Oddities,
-) -> mongodb::error::Result<u64> {
-    let query = query::<K>(filter, oddities);
-    if oddities != Oddities::NONE {
-        return collection.count_documents(query).await;
-    }
-    let index = index(filter);
-    match &filter.audience {
-        Audience::Editors => count(collection, query, index).await,
-        Audience::Public(Hidden::AllOfSections) => collection.count_documents(query).await,
-        // Which section an item belongs to is not in the index of all: those that are hidden are
-        // counted by themselves.
-        Audience::Public(Hidden::Of(hidden)) if filter.section.is_none() && !hidden.is_empty() => {
-            let all = public::<K>(&Hidden::Of([].into()), oddities);
-            let mut of_hidden = all.clone();
-            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
-            let all = count_public::<K>(collection, all, index).await?;
-            let hidden = count_public::<K>(collection, of_hidden, indexes::NEWEST_OF_SECTION);
-            Ok(all.saturating_sub(hidden.await?))
-        }
-        Audience::Public(_) => count_public::<K>(collection, query, index).await,
-    }
-}
-
-/// Counts public items. Those that say nothing about being published are counted by themselves:
-/// whether they are drafts is in no index.
-async fn count_public<K: Kind>(
-    collection: &Collection<RawDocumentBuf>,
-    query: Document,
-    index: &str,
-) -> mongodb::error::Result<u64> {
-    if !K::PUBLISHED_UNLESS_SAID {
-        return count(collection, query, index).await;
-    }
-    let (mut said, mut unsaid) = (query.clone(), query);
-    said.remove("$nor");
-    said.insert("is_published", doc! { "$in": lenient::flag_values(true) });
-    unsaid.insert("is_published", doc! { "$in": absent_values().to_vec() });
-    Ok(count(collection, said, index).await? + count(collection, unsaid, index).await?)
-}
-
-/// Counts from the index alone.
-async fn count(
-    collection: &Collection<RawDocumentBuf>,
-    query: Document,
-    index: &str,
-) -> mongodb::error::Result<u64> {
-    // A range over everything, so that the server takes the filter's other fields from the index
-    // and does not fetch a single document.
-    let mut whole_range = query.clone();
-    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
-    match collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await {
-        // Until the index of a section's list is built: reading the collection takes half as long as
-        // fetching each document by way of the index of the whole list.
-        Err(error) if is_missing_index(&error) => collection.count_documents(query).await,
-        counted => counted,
-    }
-}
-
-/// Matches items whose `createdDate` is neither a date nor missing.
-fn odd_dated(oddities: Oddities) -> Document {
-    let mut types = ODD_DATE_TYPES.to_vec();
-    if oddities.lists {
-        types.push("array");
-    }
-    doc! { "createdDate": { "$type": types } }
-}
-
-fn query<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
-    let query = match &filter.audience {
-        Audience::Public(hidden) => public::<K>(hidden, oddities),
-        Audience::Editors => not_deleted(oddities),
-    };
-    match filter.section {
-        Some(section) => within(query, section),
-        None => query,
-    }
-}
-
-/// The index that has the list in its order.
-fn index(filter: &Filter) -> &'static str {
-    if filter.section.is_some() { indexes::NEWEST_OF_SECTION } else { indexes::NEWEST }
 }
 
 fn order() -> Document {
@@ -471,8 +299,4 @@ fn position(document: &RawDocument) -> Position {
         Some(date) => plain(date).unwrap_or(Bson::Null),
     };
     Position { date, is_odd: false, id: value("_id").and_then(plain).unwrap_or(Bson::Null) }
-}
-
-fn is_missing_index(error: &Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Command(error) if error.code == BAD_VALUE)
 }

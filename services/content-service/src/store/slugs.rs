@@ -4,7 +4,11 @@
 //! two writers who choose the same slug at the same time the database lets one through: each
 //! writes, in its transaction, the one document that stands for the slug ([`LOCKS`], ADR 0011).
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
 use models::Slug;
@@ -13,18 +17,19 @@ use mongodb::{
     bson::{Document, doc},
     error::{Error, Result},
 };
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Who writes a document here decides about the slug that is its `_id`.
-pub(super) const LOCKS: &str = "content_slugs";
+pub(crate) const LOCKS: &str = "content_slugs";
 
 /// The slug of a story whose title has no character that can stand in one.
-pub(super) const UNTITLED_STORY: &str = "story";
+pub(crate) const UNTITLED_STORY: &str = "story";
 
 /// The number that the second item of a title gets.
-pub(super) const FIRST_NUMBER: u64 = 2;
+pub(crate) const FIRST_NUMBER: u64 = 2;
 
 /// The slug that a title stands for, or the fallback where no character of it can stand in one.
-pub(super) fn from_title(title: &str, fallback: &str) -> Result<Slug> {
+pub(crate) fn from_title(title: &str, fallback: &str) -> Result<Slug> {
     Slug::from_title(title)
         .or_else(|| Slug::from_title(fallback))
         .ok_or_else(|| Error::custom("the fallback is no slug"))
@@ -32,7 +37,7 @@ pub(super) fn from_title(title: &str, fallback: &str) -> Result<Slug> {
 
 /// The slugs of all items, deleted ones too, that are `base` or `base` with a number; a few others
 /// may be among them.
-pub(super) async fn taken(
+pub(crate) async fn taken(
     collection: &Collection<Document>,
     base: &Slug,
     session: &mut ClientSession,
@@ -50,7 +55,7 @@ pub(super) async fn taken(
 }
 
 /// The base itself, or the base with the first number from `next_number` on that is free.
-pub(super) fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut u64) -> Slug {
+pub(crate) fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut u64) -> Slug {
     let mut slug = base.clone();
     while taken.contains(slug.as_str()) {
         slug = base.numbered(*next_number);
@@ -61,16 +66,16 @@ pub(super) fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut
 
 /// The locks of a database.
 #[derive(Debug, Clone)]
-pub(super) struct Locks(Collection<Document>);
+pub(crate) struct Locks(Collection<Document>);
 
 impl Locks {
-    pub(super) fn new(database: &Database) -> Self {
+    pub(crate) fn new(database: &Database) -> Self {
         Self(database.collection(LOCKS))
     }
 
     /// Makes the session's transaction the only one that decides about this slug: another one
     /// conflicts, and is repeated when this one is through.
-    pub(super) async fn lock(
+    pub(crate) async fn lock(
         &self,
         collection: &str,
         slug: &str,
@@ -79,6 +84,34 @@ impl Locks {
         let id = doc! { "_id": { "collection": collection, "slug": slug } };
         let change = doc! { "$inc": { "decisions": 1 } };
         self.0.update_one(id, change).upsert(true).session(session).await.map(drop)
+    }
+}
+
+/// The number of writers of different slugs that run at the same time.
+const QUEUES: usize = 64;
+
+/// How long a writer waits for those before it. After that it goes ahead: while the database does not
+/// answer, writers must not wait for all who came earlier.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Lets the writers of this process that would choose the same slug run one after the other.
+#[derive(Debug)]
+pub(super) struct SlugQueue(Vec<Mutex<()>>);
+
+impl Default for SlugQueue {
+    fn default() -> Self {
+        Self((0..QUEUES).map(|_| Mutex::new(())).collect())
+    }
+}
+
+impl SlugQueue {
+    /// Waits until no other writer chooses this slug. Returns `None` if that takes too long.
+    pub(super) async fn wait_for(&self, base: &Slug) -> Option<MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        base.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % QUEUES as u64).unwrap_or_default();
+        let turn = self.0.get(place)?.lock();
+        tokio::time::timeout(MAX_WAIT, turn).await.ok()
     }
 }
 

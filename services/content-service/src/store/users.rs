@@ -18,7 +18,7 @@ use mongodb::{
 };
 use service_kit::{auth::authenticator::Users, web::error::ApiError};
 
-use super::USERS;
+use super::collections::USERS;
 
 /// Reads users. They are few, and what is asked for is remembered for some seconds by who asks.
 pub(crate) struct UserStore(Collection<RawDocumentBuf>);

@@ -3,14 +3,8 @@
 //! Every change reads the item, is checked against what it is, and sets fields, in one
 //! transaction. Nothing is ever replaced: what nobody here models stays.
 
-use std::{
-    collections::HashSet,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     idempotency::{KeyReused, KeyedRequest},
@@ -27,12 +21,12 @@ use mongodb::{
     error::Error,
 };
 use service_kit::web::error::ApiError;
-use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Changes, ContentStore, Kind, NoItem, Oddities,
-    kind::{Reading, stored_date},
-    no_item, not_deleted,
+    content::ContentStore,
+    filters::{Oddities, not_deleted},
+    ids::{NoItem, no_item},
+    kind::{Address, Changes, Kind, Reading, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
 
@@ -61,14 +55,14 @@ impl From<WriteError> for Abort<WriteError> {
     }
 }
 
-/// Decides whether an item, whose owner comes first, may be changed.
-pub(crate) type Guard<'a, T> = &'a (dyn Fn(Option<&str>, &T) -> Result<(), ApiError> + Sync);
+/// Decides whether an item may be changed.
+pub(crate) type Guard<'a, K> = &'a (dyn Fn(&K) -> Result<(), ApiError> + Sync);
 
-/// What a new item has beside what its body says.
+/// A new item.
 pub(crate) struct NewItem {
-    /// What the body says; its content is safe.
+    /// The fields of its body; the HTML is sanitised.
     pub(crate) changes: Changes,
-    /// Whose it is.
+    /// The id of the user that it belongs to.
     pub(crate) user_id: Option<String>,
 }
 
@@ -77,7 +71,7 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) async fn created(
         &self,
         keyed: &KeyedRequest,
-    ) -> Result<Option<K::Item>, Abort<WriteError>> {
+    ) -> Result<Option<K>, Abort<WriteError>> {
         self.idempotency.earlier(keyed).await
     }
 
@@ -86,14 +80,17 @@ impl<K: Kind> ContentStore<K> {
         &self,
         new: NewItem,
         keyed: Option<&KeyedRequest>,
-    ) -> Result<K::Item, Abort<WriteError>> {
+    ) -> Result<K, Abort<WriteError>> {
         let title = new.changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
-        let base = K::UNTITLED.map(|untitled| slugs::from_title(&title, untitled)).transpose()?;
+        let base = match K::ADDRESS {
+            Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
+            Address::Field { .. } => None,
+        };
         let document = self.document(new);
-        // Those who would choose the same slug do so one after the other, as far as one process
-        // can see to it; the database sees to the rest.
+        // The writers of this process that would choose the same slug do so one after the other. For
+        // the writers of other processes the database decides.
         let _turn = match &base {
-            Some(base) => self.turns.turn(base).await,
+            Some(base) => self.slug_queue.wait_for(base).await,
             None => None,
         };
         let result = self
@@ -105,7 +102,7 @@ impl<K: Kind> ContentStore<K> {
                     let taken = slugs::taken(&documents, base, session).await?;
                     let taken = HashSet::from_iter(taken);
                     let slug = slugs::first_free(base, &taken, &mut { FIRST_NUMBER });
-                    self.locks.lock(K::COLLECTION, slug.as_str(), session).await?;
+                    self.locks.lock(K::TYPE.collection(), slug.as_str(), session).await?;
                     document.insert("slug", slug.as_str());
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
@@ -113,7 +110,7 @@ impl<K: Kind> ContentStore<K> {
                 item::<K>(&raw)
             })
             .await;
-        self.wrote();
+        self.count_write();
         result
     }
 
@@ -122,9 +119,9 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) async fn update(
         &self,
         id: &str,
-        guard: Guard<'_, K::Item>,
-        changes: impl AsyncFn(&K::Item) -> Result<Changes, ApiError>,
-    ) -> Result<K::Item, Abort<WriteError>> {
+        guard: Guard<'_, K>,
+        changes: impl AsyncFn(&K) -> Result<Changes, ApiError>,
+    ) -> Result<K, Abort<WriteError>> {
         self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
     }
 
@@ -132,7 +129,7 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) async fn delete(
         &self,
         id: &str,
-        guard: Guard<'_, K::Item>,
+        guard: Guard<'_, K>,
     ) -> Result<(), Abort<WriteError>> {
         self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await.map(drop)
     }
@@ -141,36 +138,23 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) async fn restore(
         &self,
         id: &str,
-        guard: Guard<'_, K::Item>,
-    ) -> Result<K::Item, Abort<WriteError>> {
+        guard: Guard<'_, K>,
+    ) -> Result<K, Abort<WriteError>> {
         let now = stored_date(self.clock.now());
         let result = transact(&self.client, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            let (owner, deleted) = (reading.common.user_id.clone(), reading.common.deleted);
-            let slug = reading.address.clone();
-            let current = reading.into_item();
-            guard(owner.as_deref(), &current).map_err(WriteError::Refused)?;
-            if !deleted {
-                return Ok(current);
+            guard(&reading.item).map_err(WriteError::Refused)?;
+            if !reading.item.meta().deleted {
+                return Ok(reading.item);
             }
-            if K::UNTITLED.is_some() {
-                self.require_free_slug(slug.as_deref(), session).await?;
+            if K::ADDRESS.is_slug() {
+                self.require_free_slug(reading.address.as_deref(), session).await?;
             }
             self.set(&found, doc! { "deleted": false, "updatedDate": now }, session).await
         })
         .await;
-        self.wrote();
+        self.count_write();
         result
-    }
-
-    /// Returns the present moment.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-
-    /// This process has changed the collection, or tried to.
-    pub(super) fn wrote(&self) {
-        self.writes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn document(&self, new: NewItem) -> Document {
@@ -195,17 +179,16 @@ impl<K: Kind> ContentStore<K> {
     async fn change(
         &self,
         id: &str,
-        guard: Guard<'_, K::Item>,
-        set: impl AsyncFn(&K::Item) -> Result<Document, ApiError>,
-    ) -> Result<K::Item, Abort<WriteError>> {
+        guard: Guard<'_, K>,
+        set: impl AsyncFn(&K) -> Result<Document, ApiError>,
+    ) -> Result<K, Abort<WriteError>> {
         let result = transact(&self.client, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            if reading.common.deleted {
+            let current = reading.item;
+            if current.meta().deleted {
                 return Err(WriteError::NoItem(NoItem::NotFound).into());
             }
-            let owner = reading.common.user_id.clone();
-            let current = reading.into_item();
-            guard(owner.as_deref(), &current).map_err(WriteError::Refused)?;
+            guard(&current).map_err(WriteError::Refused)?;
             let mut set = set(&current).await.map_err(WriteError::Refused)?;
             retain_changes(&mut set, &found);
             if set.is_empty() {
@@ -215,7 +198,7 @@ impl<K: Kind> ContentStore<K> {
             self.set(&found, set, session).await
         })
         .await;
-        self.wrote();
+        self.count_write();
         result
     }
 
@@ -227,7 +210,8 @@ impl<K: Kind> ContentStore<K> {
     ) -> Result<(RawDocumentBuf, Reading<K>), Abort<WriteError>> {
         let found = self.find_by_id(id, Some(session)).await?;
         let found = found.ok_or_else(|| WriteError::NoItem(no_item(id)))?;
-        let reading = readable(K::read(&found)).ok_or(WriteError::NoItem(NoItem::NotFound))?;
+        let reading = readable(Reading::<K>::with_warnings(&found))
+            .ok_or(WriteError::NoItem(NoItem::NotFound))?;
         Ok((found, reading))
     }
 
@@ -236,7 +220,7 @@ impl<K: Kind> ContentStore<K> {
         document: &RawDocument,
         set: Document,
         session: &mut ClientSession,
-    ) -> Result<K::Item, Abort<WriteError>> {
+    ) -> Result<K, Abort<WriteError>> {
         let id = document.get("_id").map_err(Error::custom)?;
         let id = Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)?;
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
@@ -255,7 +239,7 @@ impl<K: Kind> ContentStore<K> {
         session: &mut ClientSession,
     ) -> Result<(), Abort<WriteError>> {
         let Some(slug) = slug.filter(|slug| !slug.is_empty()) else { return Ok(()) };
-        self.locks.lock(K::COLLECTION, slug, session).await?;
+        self.locks.lock(K::TYPE.collection(), slug, session).await?;
         let mut twin = not_deleted(Oddities::ANY);
         twin.insert("slug", doc! { "$in": lenient::text_candidates(slug) });
         if self.collection.find_one(twin).session(session).await?.is_some() {
@@ -317,38 +301,15 @@ fn set_fields(changes: Changes) -> Document {
             set.insert("section_id", section.to_string());
         }
     }
-    set.extend(changes.own);
+    set.extend(changes.own.0);
+    if let Some(date) = changes.created_date {
+        set.insert("createdDate", stored_date(date));
+    }
     set
 }
 
-fn item<K: Kind>(document: &RawDocument) -> Result<K::Item, Abort<WriteError>> {
-    let reading = readable(K::read(document)).ok_or(WriteError::NoItem(NoItem::NotFound))?;
-    Ok(reading.into_item())
-}
-
-/// How many writers of different slugs go on at the same time.
-const TURNS: usize = 64;
-
-/// How long a writer waits for those before. After that it tries its luck: where the database is
-/// away, nobody shall wait for all who came earlier.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// Who chooses a slug now.
-#[derive(Debug)]
-pub(super) struct Turns(Vec<Mutex<()>>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self((0..TURNS).map(|_| Mutex::new(())).collect())
-    }
-}
-
-impl Turns {
-    async fn turn(&self, base: &models::Slug) -> Option<MutexGuard<'_, ()>> {
-        let mut hasher = DefaultHasher::new();
-        base.hash(&mut hasher);
-        let stripe = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        let turn = self.0.get(stripe)?.lock();
-        tokio::time::timeout(LONGEST_WAIT, turn).await.ok()
-    }
+fn item<K: Kind>(document: &RawDocument) -> Result<K, Abort<WriteError>> {
+    let reading = readable(Reading::<K>::with_warnings(document))
+        .ok_or(WriteError::NoItem(NoItem::NotFound))?;
+    Ok(reading.item)
 }

@@ -5,6 +5,7 @@
 mod conditional;
 mod http;
 mod internal;
+mod kinds;
 mod lists;
 mod migrations;
 mod moves;

@@ -80,7 +80,7 @@ async fn all_or_nothing_is_moved_and_what_is_wrong_is_named() {
         ("page", json!({ "ids": [id(5)] }), &blog, "section_id", "for other content".into()),
         ("story", json!({ "ids": [id(1)] }), &id(9), "section_id", "no such section".into()),
         ("story", json!({ "ids": [] }), &blog, "content", "from 1 to 5000".into()),
-        ("event", json!({ "ids": [id(1)] }), &blog, "content_type", "unknown variant".into()),
+        ("poem", json!({ "ids": [id(1)] }), &blog, "content_type", "unknown variant".into()),
     ] {
         let (status, answer) = moved(&site, content_type, content, section).await;
         assert_eq!(status, 422, "{answer}");

@@ -3,12 +3,12 @@
 use actix_web::web::Json;
 use data_service::integrity;
 use models::{
-    ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem,
-    ReadOnlyMembers, Section, SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch,
-    SectionReplace,
+    ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem, Section,
+    SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch, SectionReplace,
+    body::add_read_only_members,
 };
 use service_kit::web::{extract::NoQuery, openapi::Bearer};
-use utoipa::OpenApi;
+use utoipa::{Modify, OpenApi};
 
 use super::{internal, read, write};
 
@@ -42,6 +42,15 @@ use super::{internal, read, write};
     modifiers(&ReadOnlyMembers, &Bearer)
 )]
 struct Document;
+
+struct ReadOnlyMembers;
+
+impl Modify for ReadOnlyMembers {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        add_read_only_members::<SectionReplace>(openapi);
+        add_read_only_members::<SectionPatch>(openapi);
+    }
+}
 
 /// Returns the OpenAPI document of the service.
 pub fn openapi() -> utoipa::openapi::OpenApi {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use models::{ContentType, DisplayType, ObjectId, Section};
+use models::{ContentType, ObjectId, Section};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
     lenient::{FieldReader, UnreadableField},
@@ -37,7 +37,7 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
     })?;
     let display_type = reader.choice("display_type", parse_choice);
     let content_type = reader.choice("content_type", parse_choice);
-    let plain_type = content_type.or_else(|| display_type.map(usual_content));
+    let plain_type = content_type.or_else(|| ContentType::usually_displayed_as(display_type?));
     let content_type = plain_type.unwrap_or(ContentType::Story);
     let parent = reader.reference("parent_id");
     let is_published = reader.flag("is_published");
@@ -90,15 +90,6 @@ fn read_deletion(reader: &mut FieldReader<'_>) -> Option<ObjectId> {
     match reader.value(DELETION)? {
         RawBsonRef::String(id) => id.parse().ok(),
         _ => None,
-    }
-}
-
-/// Returns the kind of content that is usually presented in this way.
-const fn usual_content(display_type: DisplayType) -> ContentType {
-    match display_type {
-        DisplayType::Feed => ContentType::Story,
-        DisplayType::CardGrid => ContentType::Project,
-        DisplayType::StaticPage => ContentType::Page,
     }
 }
 

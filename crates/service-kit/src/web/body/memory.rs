@@ -11,13 +11,13 @@ use actix_web::{
     web::Bytes,
 };
 use futures_util::{future::LocalBoxFuture, stream};
-use models::{
-    Body, ContentMove, ErrorCode, PagePatch, ProjectCreate, SectionOrder, SectionPatch,
-    StoryCreate, StoryPatch,
-};
+use models::{Body, ErrorCode, SectionOrder, SectionPatch};
 use serde_json::json;
 
-use super::{BodyLimit, JsonBody, PatchBody};
+use super::{
+    BodyLimit, JsonBody, PatchBody,
+    samples::{ContentMove, ProjectCreate, StoryCreate, StoryPatch},
+};
 use crate::{runtime::settings::MAX_BODY_BYTES, web::error::ApiError};
 
 /// The memory that is allowed on top of three times the body, in bytes: for the chunk that has just
@@ -50,7 +50,6 @@ enum Reader {
     StoryCreate,
     StoryPatch,
     ProjectCreate,
-    PagePatch,
     SectionPatch,
     SectionOrder,
     ContentMove,
@@ -84,7 +83,7 @@ const SHAPES: &[Shape] = {
             [r#"{"content":{"a":0"#, r##","#":0"##, "}}"],
             INVALID,
         ),
-        shape("a flag that is a list", PagePatch, [r#"{"is_published":[0"#, ",0", "]}"], INVALID),
+        shape("a flag that is a list", StoryPatch, [r#"{"is_published":[0"#, ",0", "]}"], INVALID),
         // Lists that are too long or have other items.
         shape("numbers", ProjectCreate, [r#"{"technologies":[0"#, ",0", "]}"], INVALID),
         shape("floats", ProjectCreate, [r#"{"technologies":[0"#, ",1e9", "]}"], INVALID),
@@ -207,7 +206,6 @@ impl Shape {
             Reader::StoryCreate => json::<StoryCreate>,
             Reader::StoryPatch => members::<StoryPatch>,
             Reader::ProjectCreate => json::<ProjectCreate>,
-            Reader::PagePatch => members::<PagePatch>,
             Reader::SectionPatch => json::<SectionPatch>,
             Reader::SectionOrder => json::<SectionOrder>,
             Reader::ContentMove => json::<ContentMove>,

@@ -1,6 +1,7 @@
 //! What a text may cost.
 
 use super::{HtmlError, assert_survives, clean, sanitised};
+use crate::domain::html_content::HtmlContent;
 
 #[test]
 fn what_keeps_a_parser_busy_is_refused() {
@@ -87,7 +88,7 @@ fn attributes_of_one_element_that_is_repeated_are_not_written_without_end() {
 #[test]
 fn texts_of_all_lengths_that_may_be_saved_are_sanitised() {
     let paragraph = "<p>Ein <strong>Satz</strong> mit <a href=\"https://a.example/b\">Link</a> und Umlaut ü.</p>\n";
-    for length in [175_000, models::Content::MAX_LENGTH] {
+    for length in [175_000, HtmlContent::MAX_LENGTH] {
         let text = paragraph.repeat(length / paragraph.chars().count());
         assert_survives(&[&text]);
     }

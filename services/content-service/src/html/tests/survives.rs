@@ -1,6 +1,6 @@
 //! What a site's text needs.
 
-use super::{assert_becomes, assert_survives, removed, with};
+use super::{Removed, assert_becomes, assert_survives, removed, with};
 
 #[test]
 fn the_text_of_a_rich_text_editor_survives() {
@@ -437,8 +437,8 @@ fn what_was_removed_is_counted_by_name() {
     }
     let many: String = (0..1_000).map(|number| format!("<x-{number}></x-{number}>")).collect();
     let many = super::sanitised(&many).unwrap().removed;
-    assert_eq!(many.len(), models::Removed::MAX_ENTRIES);
+    assert_eq!(many.len(), Removed::MAX_ENTRIES);
     assert_eq!(many.iter().map(|removed| removed.count).sum::<u64>(), 1_000);
     let long = super::sanitised(&format!("<{}>", "x".repeat(1_000))).unwrap().removed;
-    assert_eq!(long[0].element, "x".repeat(models::Removed::MAX_NAME_LENGTH));
+    assert_eq!(long[0].element, "x".repeat(Removed::MAX_NAME_LENGTH));
 }

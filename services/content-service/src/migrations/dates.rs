@@ -16,8 +16,8 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::definition;
-use crate::store::{PAGES, PROJECTS, STORIES, kind, list::MAX_ODD_DATED};
+use super::{CONTENT, definition};
+use crate::store::{kind, survey::MAX_ODD_DATED};
 
 /// The field that the order of lists goes by comes last: while it is not done, a start that goes on
 /// finds that there is something to do.
@@ -57,14 +57,14 @@ impl Migration for ContentDates {
 
     fn specification(&self) -> Document {
         doc! {
-            "collections": [STORIES, PROJECTS, PAGES], "fields": FIELDS.to_vec(),
+            "collections": CONTENT, "fields": FIELDS.to_vec(),
             "types": TYPES.to_vec(), "above": MAX_ODD_DATED,
         }
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
         let mut steps = Vec::new();
-        for name in [STORIES, PROJECTS, PAGES] {
+        for name in CONTENT {
             let collection = self.database.collection(name);
             let limit = u64::try_from(MAX_ODD_DATED + 1).unwrap_or(u64::MAX);
             let odd = collection.count_documents(of_another_type("createdDate", &[])).limit(limit);

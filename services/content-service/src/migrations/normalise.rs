@@ -5,8 +5,8 @@ use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, Step
 use mongo_kit::lenient;
 use mongodb::bson::{Document, doc};
 
-use super::{declared, definition, lacks};
-use crate::store::{STORIES, drafts, kind::absent_values};
+use super::{STORIES, declared, definition, lacks};
+use crate::store::{drafts, kind::absent_values};
 
 /// Stories from before there were drafts are published.
 pub(super) struct PublishedFlag;

@@ -1,4 +1,4 @@
-//! The indexes of content.
+//! The indexes of the kinds of content that existing sites have.
 //!
 //! Those that lists and look-ups need come first, so that a site of any size is served quickly while
 //! it is migrated. Those on fields that migrations fill in come last.
@@ -10,21 +10,13 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::{declared, definition};
-use crate::store::{PAGES, PROJECTS, STORIES};
-
-/// Lists, newest first. What decides whether an item is public is in the index as well, so that
-/// items are passed over and counted without being fetched.
-pub(in crate::store) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
-
-/// The same within a section.
-pub(in crate::store) const NEWEST_OF_SECTION: &str =
-    "section_id_1_createdDate_-1__id_-1_visibility";
+use super::{CONTENT, PAGES, PROJECTS, STORIES, declared, definition};
+use crate::store::indexes::{look_up, newest, newest_of_section, section};
 
 /// Builds the indexes of whole lists, and of look-ups by slug and page type.
 ///
 /// Revision 1 of [`StorySlugs`](super::slugs::StorySlugs) and of [`ContentIndexes`] built them. On a
-/// database of that time there is nothing to build, and what the journal says of them is taken over.
+/// database of that time there is nothing to build, and their entries in the journal are taken over.
 pub(super) struct ListIndexes;
 
 #[async_trait]
@@ -44,10 +36,7 @@ impl Migration for ListIndexes {
 
 impl ListIndexes {
     fn all() -> Vec<Step> {
-        let mut steps: Vec<_> = [STORIES, PROJECTS, PAGES]
-            .into_iter()
-            .map(|collection| plain(collection, NEWEST, newest()))
-            .collect();
+        let mut steps = CONTENT.map(newest).to_vec();
         steps.extend([
             look_up(STORIES, "slug"),
             look_up(PROJECTS, "slug"),
@@ -84,14 +73,12 @@ impl Migration for ContentIndexes {
 impl ContentIndexes {
     fn all() -> Vec<Step> {
         let mut steps = Vec::new();
-        for collection in [STORIES, PROJECTS, PAGES] {
-            let mut newest_of_section = doc! { "section_id": 1 };
-            newest_of_section.extend(newest());
-            steps.push(plain(collection, "section_id_1", doc! { "section_id": 1 }));
-            steps.push(plain(collection, NEWEST_OF_SECTION, newest_of_section));
+        for collection in CONTENT {
+            steps.push(section(collection));
+            steps.push(newest_of_section(collection));
             steps.push(pending(collection, "user_id"));
         }
-        // Those without `createdDate` stand together in the index of lists.
+        // Stories without `createdDate` are next to each other in the index of lists.
         for field in ["is_published", "updatedDate"] {
             steps.push(pending(STORIES, field));
         }
@@ -99,23 +86,8 @@ impl ContentIndexes {
     }
 }
 
-/// The order of lists, and what decides whether an item is public.
-fn newest() -> Document {
-    doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 }
-}
-
-/// Finds content by a field. Not of the name that MongoDB itself gives: an existing site may have
-/// an index of that name with other options.
-fn look_up(collection: &'static str, field: &str) -> Step {
-    plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
-}
-
-fn plain(collection: &'static str, name: &str, keys: Document) -> Step {
-    Step::Index(Index::new(collection, name, keys, IndexOptions::default()))
-}
-
-/// The documents that lack a field, and no others: nearly empty, and the reason why a start that
-/// finds nothing to do takes no time on a large collection.
+/// Returns the step that builds an index of the documents that lack a field, and of no others. It is
+/// nearly empty, so that a start that finds nothing to do takes no time on a large collection.
 fn pending(collection: &'static str, field: &str) -> Step {
     let lacking = doc! { field: null };
     let options = IndexOptions::builder().partial_filter_expression(lacking).build();

@@ -14,11 +14,8 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::{declared, definition};
-use crate::store::{
-    STORIES,
-    slugs::{self, Locks, UNTITLED_STORY},
-};
+use super::{STORIES, declared, definition};
+use crate::store::slugs::{self, Locks, UNTITLED_STORY};
 
 /// Gives a slug to every story that is not deleted and has none. Whether a slug is taken is asked for
 /// each title, from the index that [`ListIndexes`](super::indexes::ListIndexes) builds.

@@ -9,8 +9,8 @@ use mongodb::{
 };
 use service_kit::runtime::{clock::Clock, settings};
 
-use super::{definition, lacks};
-use crate::store::{PAGES, PROJECTS, STORIES, USERS};
+use super::{CONTENT, definition, lacks};
+use crate::store::collections::USERS;
 
 /// The user whom the settings name.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl Migration for UserId {
     }
 
     fn specification(&self) -> Document {
-        doc! { "collections": OWNED, "filter": lacks("user_id"), "user_id": "the admin" }
+        doc! { "collections": CONTENT, "filter": lacks("user_id"), "user_id": "the admin" }
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
@@ -126,9 +126,6 @@ impl Migration for UserId {
                 documents: Some((collection, lacks("user_id"))),
             }),
         };
-        Ok(OWNED.into_iter().map(step).collect())
+        Ok(CONTENT.into_iter().map(step).collect())
     }
 }
-
-/// What belongs to a user.
-const OWNED: [&str; 3] = [STORIES, PROJECTS, PAGES];

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use migrations::{Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
 use models::{ContentType, SectionEntry};
-use mongodb::bson::{Bson, Document, doc, oid};
+use mongodb::bson::{Bson, Document, doc};
 use sections_client::SectionsClient;
 
-use super::definition;
-use crate::store::{Oddities, PAGES, PROJECTS, STORIES, not_deleted};
+use super::{EXISTING, PAGES, PROJECTS, STORIES, definition};
+use crate::store::filters::{Oddities, not_deleted, references};
 
 /// Which content belongs to which section, as the frontend used to say it: collection, page type,
 /// slug of the section.
@@ -53,11 +53,12 @@ impl Migration for BackfillSectionId {
             .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))
             .collect();
         steps.push(other_pages());
-        for collection in [STORIES, PROJECTS, PAGES] {
+        for kind in EXISTING {
+            let collection = kind.collection();
             steps.push(without_section(collection));
             steps.push(orphans(&sections, collection));
             steps.push(in_trash(&sections, collection));
-            steps.push(misplaced(&sections, collection));
+            steps.push(misplaced(&sections, kind));
         }
         Ok(steps)
     }
@@ -108,29 +109,22 @@ fn without_section(collection: &'static str) -> Step {
 }
 
 fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
-    let known: Vec<Bson> = sections.iter().flat_map(forms).collect();
-    let filter = refers(doc! { "$nin": known });
+    let filter = refers(doc! { "$nin": forms(sections) });
     leave(collection, "in a section that does not exist", "an existing value stays", filter)
 }
 
 fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Step {
     let deleted = sections.iter().filter(|section| section.is_deleted);
-    let filter = refers(doc! { "$in": deleted.flat_map(forms).collect::<Vec<_>>() });
+    let filter = refers_to_one_of(deleted);
     let reason = "an existing value stays; the public does not see them";
     leave(collection, "in a deleted section", reason, filter)
 }
 
 /// Content in a section for content of another kind.
-fn misplaced(sections: &[SectionEntry], collection: &'static str) -> Step {
-    let fitting = match collection {
-        STORIES => ContentType::Story,
-        PROJECTS => ContentType::Project,
-        _ => ContentType::Page,
-    };
+fn misplaced(sections: &[SectionEntry], kind: ContentType) -> Step {
     let live = sections.iter().filter(|section| !section.is_deleted);
-    let others = live.filter(|section| section.content_type != fitting);
-    let filter = refers(doc! { "$in": others.flat_map(forms).collect::<Vec<_>>() });
-    leave(collection, "in a section for other content", "an existing value stays", filter)
+    let filter = refers_to_one_of(live.filter(|section| section.content_type != kind));
+    leave(kind.collection(), "in a section for other content", "an existing value stays", filter)
 }
 
 /// Matches content with such a section that is not deleted: the integrity report counts the same.
@@ -140,11 +134,14 @@ fn refers(mut to: Document) -> Document {
     doc! { "$and": [{ "section_id": to }, not_deleted(Oddities::ANY)] }
 }
 
-/// The forms in which content refers to a section. Some programs write the digits in upper case,
-/// or keep references as ObjectIds.
-fn forms(section: &SectionEntry) -> [Bson; 3] {
-    let (object_id, text) = (oid::ObjectId::from_bytes(section.id.bytes()), section.id.to_string());
-    [Bson::from(text.to_uppercase()), Bson::from(text), Bson::from(object_id)]
+fn refers_to_one_of<'a>(sections: impl IntoIterator<Item = &'a SectionEntry>) -> Document {
+    refers(doc! { "$in": forms(sections) })
+}
+
+/// Returns the forms in which content refers to these sections.
+fn forms<'a>(sections: impl IntoIterator<Item = &'a SectionEntry>) -> Vec<Bson> {
+    let ids: Vec<_> = sections.into_iter().map(|section| section.id).collect();
+    references(&ids)
 }
 
 fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Step {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{schema, text};
+use models::schema::{schema, text};
 
 /// An `http` or `https` address that can stand in an attribute of HTML: with a host, without a
 /// user, and without white space, control characters or delimiters (RFC 3986 appendix C).
@@ -12,7 +12,7 @@ use crate::schema::{schema, text};
 /// The scheme is what matters: `javascript:` and `data:` run in the reader's browser.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct WebUrl(String);
+pub(crate) struct WebUrl(String);
 
 schema!(
     WebUrl,
@@ -29,16 +29,11 @@ schema!(
 /// The text is no address of the web.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be an http:// or https:// address of at most {} characters", WebUrl::MAX_LENGTH)]
-pub struct InvalidWebUrl;
+pub(crate) struct InvalidWebUrl;
 
 impl WebUrl {
     /// The most characters that it has; longer ones do not work in all browsers and proxies.
-    pub const MAX_LENGTH: usize = 2048;
-
-    /// The address as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+    pub(crate) const MAX_LENGTH: usize = 2048;
 }
 
 impl TryFrom<String> for WebUrl {
@@ -87,7 +82,7 @@ mod tests {
             "https://例え.jp/画像.png",
             "https://example.com/a@b",
         ] {
-            assert_eq!(WebUrl::try_from(text.to_owned()).unwrap().as_str(), text);
+            assert_eq!(WebUrl::try_from(text.to_owned()).map(String::from).as_deref(), Ok(text));
         }
     }
 

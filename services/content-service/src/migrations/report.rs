@@ -1,4 +1,4 @@
-//! What a person should know about the content once everything else is done.
+//! The report about the content, once everything else is done.
 
 use std::sync::Arc;
 
@@ -6,15 +6,19 @@ use async_trait::async_trait;
 use data_service::report::from_integrity;
 use migrations::{Definition, Inspect, Inspection, Kind, LeftOut, Migration, Step, StepsError};
 use models::IntegrityKind;
-use mongo_kit::Connection;
-use mongodb::bson::Document;
+use mongodb::{Database, bson::Document};
 use sections_client::SectionsClient;
 
-use super::{declared, definition};
+use super::{PAGES, PROJECTS, STORIES, declared, definition};
 use crate::{
-    domain::Directory,
-    store::{COLLECTIONS, DataReport},
+    domain::audience::Directory,
+    kinds::Collections,
+    report::DataReport,
+    store::collections::{COLLECTIONS, USERS},
 };
+
+/// The collections in the specification, which is released. The report is about all kinds of content.
+const SPECIFIED: &[&str] = &[STORIES, PROJECTS, PAGES, USERS];
 
 /// Reports what is wrong with the content. Changes nothing.
 pub(super) struct ContentReport(Arc<ContentInspection>);
@@ -26,15 +30,19 @@ struct ContentInspection {
 }
 
 impl ContentReport {
-    pub(super) fn new(connection: &Connection, sections: &SectionsClient) -> Self {
-        let data = DataReport::new(connection);
+    pub(super) fn new(
+        database: &Database,
+        content: Collections,
+        sections: &SectionsClient,
+    ) -> Self {
+        let data = DataReport::new(database, content);
         Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
     }
 
-    fn step(&self) -> Step {
+    fn step(&self, collections: &'static [&'static str]) -> Step {
         Step::Inspect(Inspection {
             what: "content that something is wrong with".to_owned(),
-            collections: COLLECTIONS,
+            collections,
             inspector: self.0.clone(),
         })
     }
@@ -47,13 +55,13 @@ impl Migration for ContentReport {
     }
 
     fn specification(&self) -> Document {
-        declared(&[self.step()])
+        declared(&[self.step(SPECIFIED)])
     }
 
     async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        // Before the migration is claimed: waiting for another service is no attempt.
+        // Before the migration is claimed: waiting for another service does not count as an attempt.
         self.0.sections().await?;
-        Ok(vec![self.step()])
+        Ok(vec![self.step(COLLECTIONS)])
     }
 }
 

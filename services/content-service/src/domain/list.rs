@@ -1,42 +1,55 @@
 //! Lists and the numbers that page through them.
 
+use models::{
+    ObjectId,
+    schema::{number, schema},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::schema::{number, schema};
+use super::audience::Audience;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct List<T> {
+pub(crate) struct List<T> {
     /// The items of this page.
-    pub items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// How many items the whole list has.
-    pub total: u64,
+    pub(crate) total: u64,
     /// How many items a page has at most.
-    pub limit: u32,
+    pub(crate) limit: u32,
     /// How many items come before this page.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// What to pass as `cursor` to get the next page; none on the last one.
     #[schema(required = true)]
-    pub next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// The items of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    /// The section of the items; `None` for items of any section and of none.
+    pub(crate) section: Option<ObjectId>,
+    /// The reader, who decides which items are visible.
+    pub(crate) audience: Audience,
 }
 
 /// How many items a page has at most: 1 to 50, 10 unless told otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
-pub struct Limit(u32);
+pub(crate) struct Limit(u32);
 
 /// How many items to pass over: 0 unless told otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
-pub struct Offset(u32);
+pub(crate) struct Offset(u32);
 
 schema!(Limit, number(1, Limit::MAX, Limit::default().get()));
 schema!(Offset, number(0, Offset::MAX, 0));
 
 /// A limit or an offset out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPaging {
+pub(crate) enum InvalidPaging {
     /// A limit that is zero or too large.
     #[error("must be from 1 to {}", Limit::MAX)]
     Limit,
@@ -47,10 +60,10 @@ pub enum InvalidPaging {
 
 impl Limit {
     /// The most items that one page has.
-    pub const MAX: u32 = 50;
+    pub(crate) const MAX: u32 = 50;
 
     /// The number of items.
-    pub const fn get(self) -> u32 {
+    pub(crate) const fn get(self) -> u32 {
         self.0
     }
 }
@@ -74,10 +87,10 @@ impl TryFrom<u64> for Limit {
 
 impl Offset {
     /// The furthest that a list can be entered by number.
-    pub const MAX: u32 = i32::MAX.unsigned_abs();
+    pub(crate) const MAX: u32 = i32::MAX.unsigned_abs();
 
     /// The number of items.
-    pub const fn get(self) -> u32 {
+    pub(crate) const fn get(self) -> u32 {
         self.0
     }
 }

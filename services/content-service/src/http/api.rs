@@ -1,0 +1,71 @@
+//! The routes of the service, and their description (OpenAPI 3.1).
+//!
+//! Every kind of content brings its own ([`KINDS`]); the routes below are about all of them.
+
+use actix_web::web::{Json, ServiceConfig};
+use data_service::integrity;
+use models::{ErrorCode, FieldError, ObjectId, Problem};
+use service_kit::web::{
+    extract::NoQuery,
+    openapi::Bearer,
+    routing::{read, route},
+};
+use utoipa::{Modify, OpenApi};
+
+use super::{internal, moves, resolve};
+use crate::{
+    domain::list::{Limit, Offset},
+    kinds::{Collections, KINDS},
+};
+
+/// Adds all routes.
+pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
+    for collection in collections.iter() {
+        collection.clone().configure(config);
+    }
+    config
+        .service(route("/content/move").post(moves::move_content).build())
+        .service(read("/resolve", resolve::resolve))
+        // For the other services and for operators; the gateway does not route these paths.
+        .service(read("/internal/users", internal::user))
+        .service(read("/internal/content/counts", internal::counts))
+        .service(read("/internal/openapi.json", document))
+        .configure(integrity::routes);
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "content-service", description = "Stories, projects and pages."),
+    paths(
+        moves::move_content,
+        resolve::resolve,
+        internal::user,
+        internal::counts,
+        integrity::report,
+        integrity::repair
+    ),
+    components(schemas(ErrorCode, FieldError, Limit, ObjectId, Offset, Problem)),
+    tags(
+        (name = "content", description = "Content of every kind."),
+        (name = "internal", description = "For the other services and for operators.")
+    )
+)]
+struct Common;
+
+/// Returns the description of the service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Common::openapi();
+    let common_tags = document.tags.take();
+    for kind in KINDS {
+        kind.describe(&mut document);
+    }
+    document.tags.get_or_insert_default().extend(common_tags.into_iter().flatten());
+    moves::close_variants(&mut document);
+    Bearer.modify(&mut document);
+    document
+}
+
+/// Answers with the description.
+async fn document(_: NoQuery) -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi())
+}

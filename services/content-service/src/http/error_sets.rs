@@ -1,0 +1,33 @@
+//! The errors that the description names for each group of routes.
+
+use service_kit::error_responses;
+
+error_responses! {
+    /// The errors of the routes for other services and operators.
+    InternalErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
+    /// The errors of a list.
+    ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
+    /// The errors of reading an item by its id.
+    ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
+    /// The errors of public look-ups.
+    LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
+    /// The errors of adding an item.
+    CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
+        | UnsupportedMediaType | IdempotencyKeyReused | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
+    /// The errors of changing an item.
+    ChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound
+        | PreconditionFailed | PayloadTooLarge | UnsupportedMediaType | ValidationFailed
+        | PreconditionRequired | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
+    /// The errors of deleting an item.
+    DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | PreconditionFailed
+        | ValidationFailed | PreconditionRequired | UnreadableDocument | AuthUnavailable;
+    /// The errors of restoring an item.
+    RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
+    /// The errors of moving items.
+    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
+        | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
+}

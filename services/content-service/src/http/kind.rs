@@ -1,0 +1,154 @@
+//! The kinds of content for the code that treats all kinds alike.
+
+use std::{collections::HashSet, sync::Arc};
+
+use actix_web::web::{Data, ServiceConfig};
+use async_trait::async_trait;
+use data_service::{Abort, report::Unreachable};
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use migrations::{LeftOut, Migration};
+use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members};
+use mongo_kit::{Connection, Stamp};
+use mongodb::error::{Error, Result};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use service_kit::{runtime::clock::Clock, web::error::ApiError};
+use utoipa::openapi::{OpenApi, tag::TagBuilder};
+
+use super::{
+    kind_routes::endpoints,
+    list::into_list,
+    resolution::{self, capitalised},
+};
+use crate::{
+    domain::{
+        audience::{Directory, Hidden},
+        content::MovedContent,
+        list::{Filter, Limit, Offset},
+        pagination::Start,
+    },
+    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Of},
+    store::{content::ContentStore, indexes, kind::Kind, moves::MoveError},
+};
+
+impl<K: Kind> ContentKind for Of<K> {
+    fn content_type(&self) -> ContentType {
+        K::TYPE
+    }
+
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn has_slugs(&self) -> bool {
+        K::ADDRESS.is_slug()
+    }
+
+    fn describe(&self, document: &mut OpenApi) {
+        let tag = TagBuilder::new().name(K::TYPE.collection());
+        let tag = tag.description(Some(format!("{}.", capitalised(K::TYPE.collection()))));
+        document.tags.get_or_insert_default().push(tag.build());
+        for endpoint in endpoints::<K>() {
+            endpoint.describe(document);
+        }
+        add_read_only_members::<K::Replace>(document);
+        add_read_only_members::<K::Patch>(document);
+        resolution::describe::<K>(document);
+    }
+
+    fn index_migration(&self) -> Option<Arc<dyn Migration>> {
+        K::INDEX_MIGRATION.map(indexes::of_kind::<K>)
+    }
+
+    fn open(&self, connection: &Connection, clock: Clock) -> Arc<dyn ContentCollection> {
+        Arc::new(ContentStore::<K>::new(connection, clock))
+    }
+}
+
+#[async_trait]
+impl<K: Kind> ContentCollection for ContentStore<K> {
+    fn kind(&self) -> &'static dyn ContentKind {
+        &Of::<K>::KIND
+    }
+
+    fn configure(self: Arc<Self>, config: &mut ServiceConfig) {
+        config.app_data(Data::from(self));
+        for endpoint in endpoints::<K>() {
+            config.service(endpoint.into_resource());
+        }
+    }
+
+    async fn stamp(&self) -> Result<Stamp> {
+        self.stamp().await
+    }
+
+    fn writes(&self) -> u64 {
+        self.writes()
+    }
+
+    async fn is_linked(&self) -> Result<bool> {
+        self.is_linked().await
+    }
+
+    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
+        let start = Start::Offset(Offset::default());
+        let page = self.list(filter, &start, limit).await?;
+        let total_stamp = page.total_stamp.clone();
+        Ok(AnyList { json: raw(&into_list(page, &start, limit))?, total_stamp })
+    }
+
+    async fn by_slug_in(
+        &self,
+        section: ObjectId,
+        slugs: &[String],
+        hidden: &Hidden,
+    ) -> Result<Option<AnyItem>> {
+        self.by_address_in(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
+    }
+
+    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
+        self.first_in(section, hidden).await?.as_ref().map(any_item).transpose()
+    }
+
+    async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
+        self.by_address(slugs, hidden).await?.as_ref().map(any_item).transpose()
+    }
+
+    async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
+        self.count_in(sections, counts).await
+    }
+
+    fn move_to<'a>(
+        &'a self,
+        content: &'a MovedContent,
+        section: ObjectId,
+        may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+    ) -> LocalBoxFuture<'a, std::result::Result<u64, Abort<MoveError>>> {
+        self.move_to(content, section, may).boxed_local()
+    }
+
+    async fn check_integrity(
+        &self,
+        sections: &Directory,
+        users: &HashSet<String>,
+    ) -> Result<Vec<IntegrityFinding>> {
+        self.check_integrity(sections, users).await
+    }
+
+    async fn unreachable(&self, sections: &Directory) -> Result<Unreachable> {
+        self.unreachable(sections).await
+    }
+
+    async fn notes(&self) -> Result<Vec<LeftOut>> {
+        self.notes().await
+    }
+}
+
+fn any_item<K: Kind>(item: &K) -> Result<AnyItem> {
+    let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
+    Ok(AnyItem { json: raw(item)?, slug, section })
+}
+
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {
+    to_raw_value(value).map_err(Error::custom)
+}

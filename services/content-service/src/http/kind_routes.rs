@@ -1,0 +1,209 @@
+//! The routes of a kind of content.
+
+use models::ObjectId;
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, Ref, Type},
+};
+
+use super::{
+    describe::{Described, Endpoint, operation},
+    error_sets::{
+        ChangeErrors, CreateErrors, DeleteErrors, ListErrors, LookUpErrors, ReadErrors,
+        RestoreErrors,
+    },
+    item,
+    list::{self, ListQuery},
+    write::{self, Written},
+};
+use crate::{
+    domain::list::List,
+    store::kind::{Address, Kind},
+};
+
+const STATE: (&str, &str) = ("ETag", "The state of the item, for `If-Match`.");
+
+/// Returns the routes of a kind with their description. The look-up comes first: its path could be
+/// taken for that of an item.
+pub(super) fn endpoints<K: Kind>() -> [Endpoint; 4] {
+    let collection = K::TYPE.collection();
+    let address = K::ADDRESS;
+    [
+        Endpoint::new(format!("/{collection}/{}/{{{}}}", address.segment(), address.field()))
+            .get(item::by_address::<K>, look_up::<K>()),
+        Endpoint::new(format!("/{collection}"))
+            .get(list::list::<K>, list_items::<K>())
+            .post(write::create::<K>, create::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}"))
+            .get(item::by_id::<K>, by_id::<K>())
+            .put(write::replace::<K>, replace::<K>())
+            .patch(write::patch::<K>, patch::<K>())
+            .delete(write::delete::<K>, delete::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/restore"))
+            .post(write::restore::<K>, restore::<K>()),
+    ]
+}
+
+fn look_up<K: Kind>() -> Described {
+    let kind = K::NAME.to_lowercase();
+    let summary = match K::ADDRESS {
+        Address::Slug { .. } => format!("The published {kind} with this slug."),
+        Address::Field { segment, .. } => format!("The published {kind} of this {segment}."),
+    };
+    let text =
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000-\u001F\u007F]+$"));
+    describe::<K>(
+        &format!("by_{}", K::ADDRESS.segment()),
+        &summary,
+        "Items that are unpublished, deleted or in a section that the public does not see are not \
+         found. Slashes and other characters that an address cannot have are percent-encoded, as in \
+         `2015%2F02%2Fhello-world`; the text is decoded once.",
+    )
+    .path(K::ADDRESS.field(), "The percent-encoded text by which the item is looked up.", text)
+    .if_none_match()
+    .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE])
+    .empty_answer(304, "The item has not changed.")
+    .errors::<LookUpErrors>()
+}
+
+fn list_items<K: Kind>() -> Described {
+    describe::<K>(
+        "list",
+        "A page of the list, newest first.",
+        "Follow `next_cursor` with the other parameters unchanged to read the whole list. Without a \
+         token the list has what the public sees; with `include_drafts` and a token also the items \
+         that are not published.",
+    )
+    .query::<ListQuery>()
+    .if_none_match()
+    .answer::<List<K::Card>>(
+        200,
+        "The page.",
+        format!("List_{}", K::Card::name()),
+        &[("ETag", "The state of the page.")],
+    )
+    .empty_answer(304, "The page has not changed.")
+    .errors::<ListErrors>()
+    .optional_token()
+}
+
+fn by_id<K: Kind>() -> Described {
+    describe::<K>(
+        "by_id",
+        "One item, drafts too.",
+        "For editors: it needs a token, and finds items that are not published as well. Items in \
+         the trash are not found.",
+    )
+    .id()
+    .if_none_match()
+    .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE])
+    .empty_answer(304, "The item has not changed.")
+    .errors::<ReadErrors>()
+    .token()
+}
+
+fn create<K: Kind>() -> Described {
+    let key = ObjectBuilder::new()
+        .min_length(Some(1))
+        .max_length(Some(255))
+        .pattern(Some("^[!-~]([ -~]*[!-~])?$"));
+    describe::<K>(
+        "create",
+        "Adds an item.",
+        "Without `section_id` it belongs to the default section of its kind. The HTML is sanitised. \
+         A kind with slugs makes the slug from the title.",
+    )
+    .header(
+        "Idempotency-Key",
+        "With the same key, the same request adds one item however often it is sent.",
+        key,
+    )
+    .body::<K::Create>()
+    .answer::<Written<K>>(
+        201,
+        "The new item.",
+        written_name::<K>(),
+        &[("Location", "The address of the item."), STATE],
+    )
+    .errors::<CreateErrors>()
+    .token()
+}
+
+fn replace<K: Kind>() -> Described {
+    describe::<K>(
+        "replace",
+        "Replaces an item.",
+        "Members that the body leaves out stay as they are. A body that was read with `GET` can be \
+         sent back; `If-Match` keeps it from overwriting a change that was made since.",
+    )
+    .id()
+    .if_match("The state of the item that is replaced.")
+    .body::<K::Replace>()
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<ChangeErrors>()
+    .token()
+}
+
+fn patch<K: Kind>() -> Described {
+    describe::<K>(
+        "patch",
+        "Changes some fields of an item.",
+        "Members that the body leaves out stay as they are; null empties those that can be empty.",
+    )
+    .id()
+    .if_match("The state of the item that is changed.")
+    .body::<K::Patch>()
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<ChangeErrors>()
+    .token()
+}
+
+fn delete<K: Kind>() -> Described {
+    describe::<K>(
+        "delete",
+        "Puts an item into the trash.",
+        "No other route finds it then, and it keeps its slug. Restoring it brings it back.",
+    )
+    .id()
+    .if_match("The state of the item that is deleted.")
+    .empty_answer(204, "The item is in the trash.")
+    .errors::<DeleteErrors>()
+    .token()
+}
+
+fn restore<K: Kind>() -> Described {
+    describe::<K>(
+        "restore",
+        "Takes an item out of the trash.",
+        "It comes back as it was, in the section in which it was.",
+    )
+    .id()
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<RestoreErrors>()
+    .token()
+}
+
+fn describe<K: Kind>(name: &str, summary: &str, description: &str) -> Described {
+    let tag = K::TYPE.collection();
+    operation(tag, format!("{tag}_{name}"), summary, description)
+}
+
+fn written_name<K: Kind>() -> String {
+    format!("Written_{}", K::name())
+}
+
+impl Described {
+    fn id(self) -> Self {
+        let description = "The id of the item. An item of an existing site that is listed with \
+                           another id is addressed by that one.";
+        self.path("id", description, Ref::from_schema_name(ObjectId::name()))
+    }
+
+    fn if_none_match(self) -> Self {
+        self.header("If-None-Match", "The state that the caller has.", ObjectBuilder::new())
+    }
+
+    fn if_match(self, description: &str) -> Self {
+        self.header("If-Match", description, ObjectBuilder::new())
+    }
+}

@@ -1,0 +1,183 @@
+//! The kinds of content.
+//!
+//! A kind is one file here: the item as the API answers it, the bodies that write it, and an
+//! implementation of [`Kind`](crate::store::kind::Kind). Everything else goes over [`KINDS`] and names
+//! no kind: routes and their description, counts, moves, paths, the integrity report and the
+//! migrations. To add a kind, add its row to the table of [`ContentType`], its module below, and its
+//! line to the list.
+
+mod bodies;
+mod page;
+mod project;
+mod story;
+
+use std::{collections::HashSet, marker::PhantomData, sync::Arc};
+
+use actix_web::web::ServiceConfig;
+use async_trait::async_trait;
+use data_service::{Abort, report::Unreachable};
+use futures_util::future::LocalBoxFuture;
+use migrations::{LeftOut, Migration};
+use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId};
+use mongo_kit::{Connection, Stamp};
+use mongodb::error::Result;
+use serde_json::value::RawValue;
+use service_kit::{runtime::clock::Clock, web::error::ApiError};
+use utoipa::openapi::OpenApi;
+
+use crate::{
+    domain::{
+        audience::{Directory, Hidden},
+        content::MovedContent,
+        list::{Filter, Limit},
+    },
+    store::moves::MoveError,
+};
+
+/// All kinds of content, as many as content types: a row of their table without a kind does not
+/// compile.
+pub(crate) static KINDS: [&dyn ContentKind; ContentType::ALL.len()] =
+    [&Of::<story::Story>::KIND, &Of::<project::Project>::KIND, &Of::<page::Page>::KIND];
+
+/// The kind of content whose items are of this type.
+pub(crate) struct Of<K>(PhantomData<fn() -> K>);
+
+impl<K> Of<K> {
+    pub(crate) const KIND: Self = Self(PhantomData);
+}
+
+/// A kind of content, for the code that treats all kinds alike.
+pub(crate) trait ContentKind: Sync {
+    /// Returns the row of the kind in the table of content types.
+    fn content_type(&self) -> ContentType;
+
+    /// Returns the singular name in messages, such as `Story`.
+    fn name(&self) -> &'static str;
+
+    /// Returns `true` if the public looks items up by a slug.
+    fn has_slugs(&self) -> bool;
+
+    /// Adds the description of the routes of the kind.
+    fn describe(&self, document: &mut OpenApi);
+
+    /// Returns the migration that builds the indexes of the kind, or `None` for the kinds of existing
+    /// sites.
+    fn index_migration(&self) -> Option<Arc<dyn Migration>>;
+
+    /// Opens the collection of the kind.
+    fn open(&self, connection: &Connection, clock: Clock) -> Arc<dyn ContentCollection>;
+}
+
+/// The collection of a kind of content, for the code that treats all kinds alike.
+#[async_trait]
+pub(crate) trait ContentCollection: Send + Sync {
+    /// Returns the kind.
+    fn kind(&self) -> &'static dyn ContentKind;
+
+    /// Adds the routes of the kind.
+    fn configure(self: Arc<Self>, config: &mut ServiceConfig);
+
+    /// Returns a stamp that tells whether the collection has changed since this call.
+    async fn stamp(&self) -> Result<Stamp>;
+
+    /// Returns the number of changes that this process has made.
+    fn writes(&self) -> u64;
+
+    /// Returns `true` if any item belongs to a section.
+    async fn is_linked(&self) -> Result<bool>;
+
+    /// Returns the first page of a list.
+    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
+
+    /// Returns the public item of a section that has the first of these slugs that any has.
+    async fn by_slug_in(
+        &self,
+        section: ObjectId,
+        slugs: &[String],
+        hidden: &Hidden,
+    ) -> Result<Option<AnyItem>>;
+
+    /// Returns the oldest public item of a section.
+    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
+
+    /// Returns the public item that has the first of these slugs that any has.
+    async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
+
+    /// Adds the numbers of items of these sections that are not deleted.
+    async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
+
+    /// Moves items to a section, all or none, and returns their number. `may` decides by the owner
+    /// of an item whether the caller may move it.
+    fn move_to<'a>(
+        &'a self,
+        content: &'a MovedContent,
+        section: ObjectId,
+        may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+    ) -> LocalBoxFuture<'a, std::result::Result<u64, Abort<MoveError>>>;
+
+    /// Returns everything that is wrong with the items.
+    async fn check_integrity(
+        &self,
+        sections: &Directory,
+        users: &HashSet<String>,
+    ) -> Result<Vec<IntegrityFinding>>;
+
+    /// Returns the published items that neither a list nor a look-up finds.
+    async fn unreachable(&self, sections: &Directory) -> Result<Unreachable>;
+
+    /// Returns the groups of documents that an operator may want to know about although nothing is
+    /// wrong with them.
+    async fn notes(&self) -> Result<Vec<LeftOut>>;
+}
+
+/// An item of any kind.
+pub(crate) struct AnyItem {
+    /// The item as the API answers it.
+    pub(crate) json: Box<RawValue>,
+    /// The slug; empty if the kind has no slugs.
+    pub(crate) slug: String,
+    /// The id of its section.
+    pub(crate) section: Option<String>,
+}
+
+/// A page of a list of any kind.
+pub(crate) struct AnyList {
+    /// The page as the API answers it.
+    pub(crate) json: Box<RawValue>,
+    /// The stamp of the total.
+    pub(crate) total_stamp: Stamp,
+}
+
+/// The collections of all kinds of content.
+#[derive(Clone)]
+pub(crate) struct Collections(Arc<[Arc<dyn ContentCollection>]>);
+
+impl Collections {
+    /// Opens the collections.
+    pub(crate) fn open(connection: &Connection, clock: &Clock) -> Self {
+        Self(KINDS.iter().map(|kind| kind.open(connection, clock.clone())).collect())
+    }
+
+    /// Returns the collections in the order of the kinds.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn ContentCollection>> {
+        self.0.iter()
+    }
+
+    /// Returns the collection of a content type.
+    pub(crate) fn of(&self, content_type: ContentType) -> &dyn ContentCollection {
+        let collection = self.iter().find(|one| one.kind().content_type() == content_type);
+        #[expect(clippy::expect_used, reason = "a test compares the kinds with the content types")]
+        let collection = collection.expect("each content type has its kind");
+        &**collection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_content_type_has_its_kind() {
+        assert_eq!(KINDS.map(ContentKind::content_type), ContentType::ALL);
+    }
+}

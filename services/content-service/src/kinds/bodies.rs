@@ -1,0 +1,142 @@
+//! The bodies of requests that create, replace and change an item.
+
+/// The members of an answer that no request can change. The two last ones are ignored.
+pub(super) const READ_ONLY: &[&str] = &["id", "deleted", "user_id", "updatedDate", "sanitized"];
+
+/// The same of a kind with slugs.
+pub(super) const READ_ONLY_WITH_SLUG: &[&str] =
+    &["id", "slug", "deleted", "user_id", "updatedDate", "sanitized"];
+
+/// The read-only members that are accepted with any value: every write changes them, or they are not
+/// stored.
+pub(super) const IGNORED: &[&str] = &["updatedDate", "sanitized"];
+
+/// Declares the three bodies of a kind of content. The kinds differ in their own fields alone:
+/// `nullable` ones can be null, `plain` ones cannot.
+///
+/// A field that a body leaves out keeps its value, in a replacement too: existing frontends send
+/// only the fields of their forms.
+macro_rules! bodies {
+    (
+        $(#[$create_doc:meta])+ $create:ident,
+        $(#[$replace_doc:meta])+ $replace:ident,
+        $(#[$patch_doc:meta])+ $patch:ident,
+        read_only: $read_only:expr,
+        nullable: $nullable:tt,
+        plain: $plain:tt
+    ) => {
+        bodies!(@struct { $(#[$create_doc])+ } $create,
+            {
+                /// The title.
+                title: models::Title,
+                /// The text, as HTML; it is sanitised.
+                content: $crate::domain::html_content::NewHtmlContent,
+                /// The date of its creation; now unless it is given.
+                #[serde(rename = "createdDate", default, skip_serializing_if = "Patch::is_absent")]
+                #[schema(value_type = Option<Moment>)]
+                created_date: Patch<Moment>,
+            },
+            $nullable, $plain
+        );
+        bodies!(@change { $(#[$replace_doc])+ } $replace, required = true, $nullable, $plain);
+        bodies!(@change { $(#[$patch_doc])+ } $patch, required = false, $nullable, $plain);
+
+        impl models::Body for $create {}
+
+        impl models::Body for $replace {
+            const READ_ONLY: &'static [&'static str] = $read_only;
+            const IGNORED: &'static [&'static str] = $crate::kinds::bodies::IGNORED;
+            const REQUIRED: &'static [&'static str] = &["title", "content"];
+        }
+
+        impl models::Body for $patch {
+            const READ_ONLY: &'static [&'static str] = $read_only;
+            const IGNORED: &'static [&'static str] = $crate::kinds::bodies::IGNORED;
+        }
+
+        bodies!(@into $replace, $patch, |body| body.title, body.content, body.created_date,
+            $nullable, $plain);
+        bodies!(@into $create, $patch,
+            |body| Some(body.title), Some(body.content.into()), body.created_date.value(),
+            $nullable, $plain);
+    };
+    (@change { $($doc:tt)+ } $name:ident, required = $required:tt, $nullable:tt, $plain:tt) => {
+        bodies!(@struct { $($doc)+ } $name,
+            {
+                /// The title.
+                #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+                #[schema(value_type = Title, required = $required)]
+                title: Option<models::Title>,
+                /// The text, as HTML; it is sanitised.
+                #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+                #[schema(value_type = HtmlContent, required = $required)]
+                content: Option<$crate::domain::html_content::HtmlContent>,
+                /// The date of its creation; at most a day ahead of now.
+                #[serde(
+                    rename = "createdDate",
+                    default,
+                    deserialize_with = "not_null",
+                    skip_serializing_if = "Option::is_none"
+                )]
+                #[schema(value_type = Moment, required = false)]
+                created_date: Option<Moment>,
+            },
+            $nullable, $plain
+        );
+    };
+    (
+        @struct { $($doc:tt)+ } $name:ident,
+        { $($(#[$own:meta])+ $field:ident: $type:ty,)+ },
+        { $($(#[$nullable_doc:meta])+ $nullable:ident: $nullable_type:ident,)* },
+        { $($(#[$plain_doc:meta])+ $plain:ident: $plain_type:ident,)* }
+    ) => {
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        $($doc)+
+        pub(crate) struct $name {
+            $($(#[$own])+ pub(crate) $field: $type,)+
+            /// `true` if the public sees it.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) is_published: Option<bool>,
+            /// The section that it belongs to. A new item without one gets the default section of its
+            /// kind; null is "no section".
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<models::ObjectId>)]
+            pub(crate) section_id: Patch<models::ObjectId>,
+            $(
+                $(#[$nullable_doc])+
+                #[serde(default, skip_serializing_if = "Patch::is_absent")]
+                #[schema(value_type = Option<$nullable_type>)]
+                pub(crate) $nullable: Patch<$nullable_type>,
+            )*
+            $(
+                $(#[$plain_doc])+
+                #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+                #[schema(value_type = $plain_type, required = false)]
+                pub(crate) $plain: Option<$plain_type>,
+            )*
+        }
+    };
+    (
+        @into $from:ident, $patch:ident, |$body:ident| $title:expr, $content:expr, $created:expr,
+        { $($(#[$nullable_doc:meta])+ $nullable:ident: $nullable_type:ident,)* },
+        { $($(#[$plain_doc:meta])+ $plain:ident: $plain_type:ident,)* }
+    ) => {
+        impl From<$from> for $patch {
+            fn from($body: $from) -> Self {
+                Self {
+                    title: $title,
+                    content: $content,
+                    created_date: $created,
+                    is_published: $body.is_published,
+                    section_id: $body.section_id,
+                    $($nullable: $body.$nullable,)*
+                    $($plain: $body.$plain,)*
+                }
+            }
+        }
+    };
+}
+
+pub(super) use bodies;

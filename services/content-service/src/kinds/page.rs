@@ -1,0 +1,97 @@
+//! Pages: each is the whole content of a section that shows one.
+
+use models::{ContentType, Moment, Patch, Title, patch::not_null};
+use mongo_kit::lenient::FieldReader;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::bodies::{READ_ONLY, bodies};
+use crate::{
+    domain::{content::ContentMeta, html_content::HtmlContent},
+    store::kind::{Address, Changes, Kind, OwnFields},
+};
+
+/// A page: the whole content of a section that shows one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Page {
+    /// The common members.
+    #[serde(flatten)]
+    meta: ContentMeta,
+    /// The text, as HTML.
+    content: String,
+    /// The place of the page on the site, such as `about`.
+    #[schema(required = true)]
+    page_type: Option<String>,
+}
+
+models::text! {
+    /// The place of a page on the site, such as `about`: a part of the address of the page.
+    pub(crate) PageType = segment, 100, "about"
+}
+
+bodies! {
+    /// A new page.
+    #[schema(examples(json!({"title": "About", "content": "<p>Who we are.</p>", "page_type": "about", "is_published": true})))]
+    PageCreate,
+    /// The new state of a page. Members that are left out stay as they are.
+    #[schema(examples(json!({"title": "About", "content": "<p>Who we are.</p>"})))]
+    PageReplace,
+    /// Changes of a page.
+    #[schema(examples(json!({"content": "<p>Who we are now.</p>"})))]
+    PagePatch,
+    read_only: READ_ONLY,
+    nullable: {
+        /// The place of the page on the site, such as `about`.
+        page_type: PageType,
+    },
+    plain: {}
+}
+
+impl Kind for Page {
+    const TYPE: ContentType = ContentType::Page;
+    const NAME: &'static str = "Page";
+    const ADDRESS: Address = Address::Field { name: "page_type", segment: "type" };
+    const INDEX_MIGRATION: Option<&'static str> = None;
+
+    type Card = Self;
+    type Create = PageCreate;
+    type Replace = PageReplace;
+    type Patch = PagePatch;
+
+    fn read(meta: ContentMeta, reader: &mut FieldReader<'_>) -> Self {
+        Self {
+            meta,
+            content: reader.text("content").unwrap_or_default(),
+            page_type: reader.text("page_type"),
+        }
+    }
+
+    fn into_card(self) -> Self {
+        self
+    }
+
+    fn meta(&self) -> &ContentMeta {
+        &self.meta
+    }
+
+    fn changes(body: PagePatch) -> Changes {
+        Changes {
+            title: body.title,
+            content: body.content,
+            created_date: body.created_date,
+            is_published: body.is_published,
+            section: body.section_id,
+            default_section: default_section(body.page_type.as_ref().value()),
+            own: OwnFields::default().set_text("page_type", body.page_type),
+        }
+    }
+}
+
+/// Returns the slug of the section that shows the page of a type.
+fn default_section(page_type: Option<&PageType>) -> Option<&'static str> {
+    match page_type?.as_str() {
+        "about" => Some("about"),
+        "contact" => Some("contact"),
+        _ => None,
+    }
+}

@@ -1,0 +1,20 @@
+//! The names of collections.
+
+use models::ContentType;
+
+pub(crate) const USERS: &str = "users";
+
+/// The collections of an existing site that this service writes to: those of the kinds of content,
+/// and the users.
+pub const COLLECTIONS: &[&str] = &{
+    let mut all = [USERS; ContentType::ALL.len() + 1];
+    let mut place = 0;
+    while place < ContentType::ALL.len() {
+        all[place] = ContentType::ALL[place].collection();
+        place += 1;
+    }
+    all
+};
+
+/// The name of the service in the names of its own collections.
+pub(crate) const SERVICE: &str = "content";

@@ -1,0 +1,121 @@
+//! The collection of one kind of content.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use data_service::idempotency::Idempotency;
+use moka::sync::Cache;
+use mongo_kit::{Cached, Connection, Stamp, Watch};
+use mongodb::{
+    Client, Collection,
+    bson::{RawDocumentBuf, doc},
+};
+use service_kit::runtime::clock::Clock;
+
+use super::{
+    collections::SERVICE,
+    kind::Kind,
+    slugs::{Locks, SlugQueue},
+    survey::Survey,
+};
+use crate::domain::list::Filter;
+
+/// For how many filters the number of items is remembered: sections are few, but a caller may ask
+/// for any id.
+const REMEMBERED_FILTERS: u64 = 500;
+
+/// The fields that decide which items lists have and in which order. A write of any other field does
+/// not make a list be counted again.
+const LISTED_BY: &[&str] =
+    &["is_published", "deleted", "createdDate", "status", "draft", "published", "visibility"];
+
+/// The same of lists to which the section matters.
+const LISTED_BY_IN_SECTIONS: &[&str] = &[
+    "is_published",
+    "deleted",
+    "createdDate",
+    "status",
+    "draft",
+    "published",
+    "visibility",
+    "section_id",
+];
+
+/// Reads and writes one kind of content.
+pub(crate) struct ContentStore<K> {
+    pub(super) client: Client,
+    pub(super) collection: Collection<RawDocumentBuf>,
+    pub(super) clock: Clock,
+    watch: Watch,
+    /// Changes that matter to lists of the whole kind.
+    pub(super) watch_lists: Watch,
+    /// Changes that matter to lists of a section.
+    pub(super) watch_lists_in_sections: Watch,
+    pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
+    linked: Arc<Cached<bool>>,
+    pub(super) idempotency: Idempotency,
+    pub(super) locks: Locks,
+    pub(super) slug_queue: SlugQueue,
+    /// The number of changes that this process has made in the collection.
+    writes: AtomicU64,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> ContentStore<K> {
+    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
+        let database = connection.database();
+        let name = K::TYPE.collection();
+        let watch = Watch::new(database, name);
+        Self {
+            client: connection.client().clone(),
+            collection: database.collection(name),
+            surveys: Cache::new(REMEMBERED_FILTERS),
+            linked: Cached::new(watch.clone(), Duration::ZERO),
+            watch,
+            watch_lists: Watch::of_fields(database, name, LISTED_BY),
+            watch_lists_in_sections: Watch::of_fields(database, name, LISTED_BY_IN_SECTIONS),
+            idempotency: Idempotency::new(database, SERVICE, clock.clone()),
+            locks: Locks::new(database),
+            slug_queue: SlugQueue::default(),
+            clock,
+            writes: AtomicU64::new(0),
+            kind: PhantomData,
+        }
+    }
+
+    /// Returns a stamp that tells whether the collection has changed since this call.
+    pub(crate) async fn stamp(&self) -> mongodb::error::Result<Stamp> {
+        self.watch.stamp().await
+    }
+
+    /// Returns the number of changes that this process has made: it grows before a [`Stamp`] shows
+    /// the change.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
+    }
+
+    /// Counts a change of this process, or the attempt of one.
+    pub(super) fn count_write(&self) {
+        self.writes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns the present time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Returns `true` if any item belongs to a section.
+    pub(crate) async fn is_linked(&self) -> mongodb::error::Result<bool> {
+        let collection = self.collection.clone();
+        let linked = doc! { "section_id": { "$type": ["string", "objectId"] } };
+        let read = async move { Ok(collection.find_one(linked).await?.is_some()) };
+        self.linked.get(read).await
+    }
+}

@@ -1,0 +1,156 @@
+//! Filters of documents that several queries share.
+
+use models::ObjectId;
+use mongo_kit::lenient;
+use mongodb::bson::{Bson, Document, doc, oid};
+
+use super::{
+    drafts,
+    kind::{Kind, absent_values, published_values},
+};
+use crate::domain::{
+    audience::{Audience, Hidden},
+    list::Filter,
+};
+
+/// The unusual shapes of documents that a query takes into account. That costs the use of an index,
+/// and few collections have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Oddities {
+    /// Flags or dates that are lists: MongoDB compares each of their values.
+    pub(super) lists: bool,
+    /// An `_id` of a type that has no text.
+    pub(super) ids: bool,
+}
+
+/// The types of `createdDate` beside dates and null, apart from lists: the server enters its index
+/// for each of them, which costs nothing where there are none.
+const ODD_DATE_TYPES: [&str; 12] = [
+    "minKey",
+    "number",
+    "string",
+    "symbol",
+    "object",
+    "binData",
+    "objectId",
+    "bool",
+    "timestamp",
+    "regex",
+    "javascript",
+    "maxKey",
+];
+
+impl Oddities {
+    pub(crate) const ANY: Self = Self { lists: true, ids: true };
+    pub(super) const NONE: Self = Self { lists: false, ids: false };
+}
+
+/// Matches the items that the public may see: published, not deleted, and not in a section that
+/// hides them. The one place that decides it.
+pub(super) fn public<K: Kind>(hidden: &Hidden, oddities: Oddities) -> Document {
+    let mut not_deleted = lenient::flag_values(false);
+    not_deleted.extend(absent_values());
+    let mut filter = doc! {
+        "is_published": { "$in": published_values::<K>() },
+        "deleted": { "$in": not_deleted },
+    };
+    match hidden {
+        Hidden::Of(sections) if sections.is_empty() => {}
+        Hidden::Of(sections) => {
+            filter.insert("section_id", doc! { "$nin": references(sections) });
+        }
+        Hidden::AllOfSections => {
+            filter.insert("section_id", doc! { "$eq": null });
+        }
+    }
+    let mut none_of = Vec::new();
+    if K::PUBLISHED_BY_DEFAULT {
+        none_of.push(drafts_without_flag());
+    }
+    if oddities.lists {
+        none_of.push(doc! { "is_published": { "$type": "array" } });
+        none_of.push(doc! { "deleted": { "$type": "array" } });
+    }
+    if oddities.ids {
+        none_of.push(lenient::unreadable_ids());
+    }
+    if !none_of.is_empty() {
+        filter.insert("$nor", none_of);
+    }
+    filter
+}
+
+/// Matches drafts without `is_published`, which other fields show to be drafts.
+fn drafts_without_flag() -> Document {
+    let mut filter = drafts::is_draft();
+    filter.insert("is_published", doc! { "$in": absent_values().to_vec() });
+    filter
+}
+
+/// Matches the public items without `is_published`.
+pub(crate) fn public_by_default<K: Kind>() -> Document {
+    let mut filter = public::<K>(&Hidden::Of([].into()), Oddities::ANY);
+    filter.insert("is_published", doc! { "$in": absent_values().to_vec() });
+    filter
+}
+
+/// Matches the items without a slug that editors see.
+pub(crate) fn without_slug() -> Document {
+    let mut filter = not_deleted(Oddities::ANY);
+    filter.insert("slug", doc! { "$in": [null, ""] });
+    filter
+}
+
+/// Matches the items that editors see: those that are not plainly deleted.
+pub(crate) fn not_deleted(oddities: Oddities) -> Document {
+    let not_deleted = doc! { "deleted": { "$nin": lenient::flag_values(true) } };
+    let mut filter = if oddities.lists {
+        doc! { "$or": [not_deleted, { "deleted": { "$type": "array" } }] }
+    } else {
+        not_deleted
+    };
+    if oddities.ids {
+        filter.insert("$nor", [lenient::unreadable_ids()]);
+    }
+    filter
+}
+
+/// Restricts a filter to a section, in addition to its other conditions on sections.
+pub(super) fn within(mut filter: Document, section: ObjectId) -> Document {
+    let mut of_section = filter.get_document("section_id").cloned().unwrap_or_default();
+    of_section.insert("$in", references(&[section]));
+    filter.insert("section_id", of_section);
+    filter
+}
+
+/// Returns the forms in which content refers to these sections: as text, as text with digits in upper
+/// case, and as `ObjectId`s. Other programs write the two latter.
+pub(crate) fn references(ids: &[ObjectId]) -> Vec<Bson> {
+    let forms = |id: &ObjectId| {
+        let text = id.to_string();
+        let stored = oid::ObjectId::from_bytes(id.bytes());
+        [text.to_uppercase().into(), text.into(), stored.into()]
+    };
+    ids.iter().flat_map(forms).collect()
+}
+
+/// Matches the items of a list.
+pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
+    let query = match &filter.audience {
+        Audience::Public(hidden) => public::<K>(hidden, oddities),
+        Audience::Editors => not_deleted(oddities),
+    };
+    match filter.section {
+        Some(section) => within(query, section),
+        None => query,
+    }
+}
+
+/// Matches items whose `createdDate` is neither a date nor missing.
+pub(super) fn odd_dated(oddities: Oddities) -> Document {
+    let mut types = ODD_DATE_TYPES.to_vec();
+    if oddities.lists {
+        types.push("array");
+    }
+    doc! { "createdDate": { "$type": types } }
+}

@@ -1,0 +1,152 @@
+//! The number of items of a list, and the items that its order treats separately.
+
+use futures_util::TryStreamExt;
+use mongo_kit::{Stamp, Watch, lenient};
+use mongodb::{
+    Collection,
+    bson::{Bson, Document, RawDocumentBuf, doc},
+    options::Hint,
+};
+
+use super::{
+    filters::{Oddities, listed, odd_dated, public, references},
+    indexes::{self, is_missing_index},
+    kind::{Kind, absent_values},
+};
+use crate::domain::{
+    audience::{Audience, Hidden},
+    list::Filter,
+    pagination::OddDated,
+};
+
+/// The most items whose date is stored in another type that are put in their place. More than that
+/// are no slip but another kind of site: a migration gives them dates, and until then they follow
+/// the dates, as MongoDB sorts them.
+pub(crate) const MAX_ODD_DATED: i64 = 1_000;
+
+/// The size and the unusual items of a whole list. It holds until another item belongs to the list,
+/// or an item gets another place in it.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(super) total: u64,
+    pub(super) odd_dated: OddDated,
+    pub(super) oddities: Oddities,
+    pub(super) stamp: Stamp,
+}
+
+/// Surveys a list.
+pub(super) async fn survey<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    watch: &Watch,
+    filter: &Filter,
+) -> mongodb::error::Result<Survey> {
+    let stamp = watch.stamp().await?;
+    let oddities = oddities(collection).await?;
+    let total = total::<K>(collection, filter, oddities).await?;
+    let odd_query = doc! { "$and": [listed::<K>(filter, oddities), odd_dated(oddities)] };
+    let odd: Vec<RawDocumentBuf> = collection
+        .find(odd_query)
+        .projection(doc! { "_id": 1, "createdDate": 1 })
+        .limit(MAX_ODD_DATED + 1)
+        .await?
+        .try_collect()
+        .await?;
+    let is_few = i64::try_from(odd.len()).is_ok_and(|count| count <= MAX_ODD_DATED);
+    let odd = odd.iter().filter(|_| is_few).filter_map(|document| {
+        let date = document.get("createdDate").ok().flatten();
+        let date = date.and_then(|date| lenient::stored_date(date).date());
+        Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
+    });
+    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities, stamp })
+}
+
+/// Finds out which shapes a collection has that a query has to reckon with.
+async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Oddities> {
+    let by_id = Hint::Keys(doc! { "_id": 1 });
+    let odd_id = collection.find_one(lenient::unreadable_ids()).hint(by_id);
+    let ids = odd_id.projection(doc! { "_id": 1 }).await?.is_some();
+    // An index knows whether any of its fields is a list in any document.
+    let find = doc! { "find": collection.name(), "filter": {}, "hint": indexes::NEWEST };
+    let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+    let database = collection.client().database(&collection.namespace().db);
+    let lists = match database.run_command(explain).await {
+        Ok(plan) => is_multikey(&plan),
+        // Without the index nobody knows.
+        Err(error) if is_missing_index(&error) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(Oddities { lists, ids })
+}
+
+/// Returns whether the plan of a query reads an index with lists in it.
+fn is_multikey(plan: &Document) -> bool {
+    plan.get_bool("isMultiKey").unwrap_or_default()
+        || plan.values().any(|value| value.as_document().is_some_and(is_multikey))
+}
+
+async fn total<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    filter: &Filter,
+    oddities: Oddities,
+) -> mongodb::error::Result<u64> {
+    let query = listed::<K>(filter, oddities);
+    if oddities != Oddities::NONE {
+        return collection.count_documents(query).await;
+    }
+    let index = index(filter);
+    match &filter.audience {
+        Audience::Editors => count(collection, query, index).await,
+        Audience::Public(Hidden::AllOfSections) => collection.count_documents(query).await,
+        // Which section an item belongs to is not in the index of all: those that are hidden are
+        // counted by themselves.
+        Audience::Public(Hidden::Of(hidden)) if filter.section.is_none() && !hidden.is_empty() => {
+            let all = public::<K>(&Hidden::Of([].into()), oddities);
+            let mut of_hidden = all.clone();
+            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
+            let all = count_public::<K>(collection, all, index).await?;
+            let hidden = count_public::<K>(collection, of_hidden, indexes::NEWEST_OF_SECTION);
+            Ok(all.saturating_sub(hidden.await?))
+        }
+        Audience::Public(_) => count_public::<K>(collection, query, index).await,
+    }
+}
+
+/// Counts public items. Those that say nothing about being published are counted by themselves:
+/// whether they are drafts is in no index.
+async fn count_public<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    query: Document,
+    index: &str,
+) -> mongodb::error::Result<u64> {
+    if !K::PUBLISHED_BY_DEFAULT {
+        return count(collection, query, index).await;
+    }
+    let (mut said, mut unsaid) = (query.clone(), query);
+    said.remove("$nor");
+    said.insert("is_published", doc! { "$in": lenient::flag_values(true) });
+    unsaid.insert("is_published", doc! { "$in": absent_values().to_vec() });
+    Ok(count(collection, said, index).await? + count(collection, unsaid, index).await?)
+}
+
+/// Counts from the index alone.
+async fn count(
+    collection: &Collection<RawDocumentBuf>,
+    query: Document,
+    index: &str,
+) -> mongodb::error::Result<u64> {
+    // A range over everything, so that the server takes the filter's other fields from the index
+    // and does not fetch a single document.
+    let mut whole_range = query.clone();
+    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
+    match collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await {
+        // Until the index of a section's list is built: reading the collection takes half as long as
+        // fetching each document by way of the index of the whole list.
+        Err(error) if is_missing_index(&error) => collection.count_documents(query).await,
+        counted => counted,
+    }
+}
+
+/// The index that has the list in its order.
+fn index(filter: &Filter) -> &'static str {
+    if filter.section.is_some() { indexes::NEWEST_OF_SECTION } else { indexes::NEWEST }
+}
