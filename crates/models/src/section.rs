@@ -65,17 +65,6 @@ pub struct Section {
     pub updated_date: Option<DateTime<Utc>>,
 }
 
-/// A section with the sections below it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SectionNode {
-    /// The section.
-    #[serde(flatten)]
-    pub section: Section,
-    /// The sections directly below it, by `sort_order`.
-    #[schema(no_recursion)]
-    pub children: Vec<SectionNode>,
-}
-
 /// A section for the other services, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SectionEntry {

@@ -1,43 +1,42 @@
 //! The bodies of requests that create, replace, patch and order sections.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::{
-    Body, ContentType, DisplayType, Moment, NavVisibility, ObjectId, Patch, Slug, Title, ids::Ids,
+use models::{
+    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, Patch, Slug, Title,
     patch::not_null,
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A new section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes", "content_type": "story"})))]
-pub struct SectionCreate {
+pub(crate) struct SectionCreate {
     /// The title, which the navigation shows.
-    pub title: Title,
+    pub(crate) title: Title,
     /// The last part of the path. The default is made from the title.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<Slug>,
+    pub(crate) slug: Option<Slug>,
     /// The id of the parent section. The default is the top.
     #[serde(default)]
-    pub parent_id: Option<ObjectId>,
+    pub(crate) parent_id: Option<ObjectId>,
     /// The presentation of the content. The default suits `content_type`.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
+    pub(crate) display_type: Option<DisplayType>,
     /// The type of the content.
-    pub content_type: ContentType,
+    pub(crate) content_type: ContentType,
     /// The place in the navigation. The default is `main`.
     #[serde(default)]
-    pub nav_visibility: NavVisibility,
+    pub(crate) nav_visibility: NavVisibility,
     /// The position among the siblings, in ascending order. The default is the last position.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
+    pub(crate) sort_order: Option<i32>,
     /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
-    pub is_published: bool,
+    pub(crate) is_published: bool,
 }
 
 const fn published() -> bool {
@@ -48,40 +47,40 @@ const fn published() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes"})))]
-pub struct SectionReplace {
+pub(crate) struct SectionReplace {
     /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = true)]
-    pub title: Option<Title>,
+    pub(crate) title: Option<Title>,
     /// The last part of the path. A new slug renames the section. The current one may be older than the
     /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<String>,
+    pub(crate) slug: Option<String>,
     /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
-    pub parent_id: Patch<ObjectId>,
+    pub(crate) parent_id: Patch<ObjectId>,
     /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
+    pub(crate) display_type: Option<DisplayType>,
     /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
-    pub content_type: Option<ContentType>,
+    pub(crate) content_type: Option<ContentType>,
     /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
-    pub nav_visibility: Option<NavVisibility>,
+    pub(crate) nav_visibility: Option<NavVisibility>,
     /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
+    pub(crate) sort_order: Option<i32>,
     /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
-    pub is_published: Option<bool>,
+    pub(crate) is_published: Option<bool>,
     /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
@@ -90,47 +89,47 @@ pub struct SectionReplace {
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Moment, required = false)]
-    pub created_date: Option<Moment>,
+    pub(crate) created_date: Option<Moment>,
 }
 
 /// The changes of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"nav_visibility": "footer"})))]
-pub struct SectionPatch {
+pub(crate) struct SectionPatch {
     /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = false)]
-    pub title: Option<Title>,
+    pub(crate) title: Option<Title>,
     /// The last part of the path. A new slug renames the section. The current one may be older than the
     /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<String>,
+    pub(crate) slug: Option<String>,
     /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
-    pub parent_id: Patch<ObjectId>,
+    pub(crate) parent_id: Patch<ObjectId>,
     /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
+    pub(crate) display_type: Option<DisplayType>,
     /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
-    pub content_type: Option<ContentType>,
+    pub(crate) content_type: Option<ContentType>,
     /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
-    pub nav_visibility: Option<NavVisibility>,
+    pub(crate) nav_visibility: Option<NavVisibility>,
     /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
+    pub(crate) sort_order: Option<i32>,
     /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
-    pub is_published: Option<bool>,
+    pub(crate) is_published: Option<bool>,
     /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
@@ -139,7 +138,7 @@ pub struct SectionPatch {
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Moment, required = false)]
-    pub created_date: Option<Moment>,
+    pub(crate) created_date: Option<Moment>,
 }
 
 impl From<SectionReplace> for SectionPatch {
@@ -161,12 +160,12 @@ impl From<SectionReplace> for SectionPatch {
 /// The order of all sections below one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SectionOrder {
+pub(crate) struct SectionOrder {
     /// The id of their parent section, or null or absent for the top.
     #[serde(default)]
-    pub parent_id: Option<ObjectId>,
+    pub(crate) parent_id: Option<ObjectId>,
     /// The ids of all sections directly below the parent, in their new order.
-    pub ids: Ids,
+    pub(crate) ids: Ids,
 }
 
 /// The members of an answer that no body can change.
