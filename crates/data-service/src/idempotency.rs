@@ -1,7 +1,8 @@
-//! `Idempotency-Key`: a POST that is sent again is answered again, and creates nothing more.
+//! `Idempotency-Key`: a POST that is sent again gets the same response, and creates nothing more.
 //!
-//! What was answered is stored in the transaction that creates, so that there is never the one
-//! without the other. A request that was refused is not remembered: nothing came of it.
+//! The response is stored in the transaction that creates, so that neither exists without the other.
+//! It is stored as the bytes that were sent, so that a later version of the program sends the same
+//! ones. A refused request is not stored: nothing was created.
 
 use std::{
     fmt::Debug,
@@ -9,7 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderName};
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{
+        StatusCode,
+        header::{ETAG, HeaderName, HeaderValue, LOCATION},
+    },
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use models::{ErrorCode, FieldError};
 use mongodb::{
@@ -19,8 +27,16 @@ use mongodb::{
     options::{IndexOptions, ReadConcern},
 };
 use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use service_kit::{auth::caller::Caller, runtime::clock::Clock, web::error::ApiError};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use service_kit::{
+    auth::caller::Caller,
+    runtime::clock::Clock,
+    web::{
+        conditional::{ETag, write_response},
+        error::ApiError,
+    },
+};
 use tokio::sync::OnceCell;
 
 use crate::transaction::{Abort, transact};
@@ -28,19 +44,19 @@ use crate::transaction::{Abort, transact};
 /// The header (draft-ietf-httpapi-idempotency-key-header).
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The longest key. Clients send UUIDs.
+/// The most characters of a key. Clients send UUIDs.
 const KEY_MAX_LENGTH: usize = 255;
 
-/// How long an answer is remembered: longer than anybody goes on trying.
-const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// The time for which a response is stored: longer than clients repeat a request.
+const STORED_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// Who calls with the static token, whether or not it can be looked up which user that is.
+/// The caller with the static token, whether or not its user can be looked up.
 const OPERATOR: &str = "operator";
 
-/// The status of what is remembered: something was created.
+/// The status of stored responses.
 const CREATED: i32 = 201;
 
-/// The key of a request, if it has one. As an extractor it answers 422 to one that cannot be used.
+/// The key of a request, if it has one. The extractor rejects an invalid key with 422.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(Option<String>);
 
@@ -67,7 +83,7 @@ impl IdempotencyKey {
         Ok(Self(Some(key.to_owned())))
     }
 
-    /// The key together with what it is used for; none where the request has no key.
+    /// Returns the key together with its request, or `None` if the request has no key.
     pub fn with(
         self,
         caller: &Caller,
@@ -75,17 +91,23 @@ impl IdempotencyKey {
         body: &impl Serialize,
     ) -> Result<Option<KeyedRequest>, ApiError> {
         let Some(key) = self.0 else { return Ok(None) };
-        // As it was understood: white space and the order of members make no other request.
+        // The parsed body: white space and the order of members do not make another request.
         let body = serde_json::to_vec(body).map_err(ApiError::internal)?;
         let parts = [request.method().as_str().as_bytes(), request.path().as_bytes(), &body];
         let caller = match caller {
             Caller::Operator { .. } => OPERATOR,
             Caller::User { id, .. } => id,
         };
-        Ok(Some(KeyedRequest { caller: caller.to_owned(), key, fingerprint: fingerprint(&parts) }))
+        Ok(Some(KeyedRequest {
+            caller: caller.to_owned(),
+            key,
+            path: request.path().to_owned(),
+            fingerprint: fingerprint(&parts),
+        }))
     }
 }
 
+/// Returns a digest of the parts of a request.
 fn fingerprint(parts: &[&[u8]]) -> String {
     let mut digest = Context::new(&SHA256);
     for part in parts {
@@ -96,31 +118,79 @@ fn fingerprint(parts: &[&[u8]]) -> String {
     URL_SAFE_NO_PAD.encode(digest.finish())
 }
 
-/// A request that has a key, and whose it is.
+/// A request with a key, and its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedRequest {
     caller: String,
     key: String,
+    path: String,
     fingerprint: String,
 }
 
 impl KeyedRequest {
-    /// The same key of two callers is two keys.
+    /// Returns the `_id` of the stored response. The same key of two callers is two keys.
     fn id(&self) -> Document {
         doc! { "caller": &self.caller, "key": &self.key }
     }
 
-    /// What was answered to it, unless its key stands for another request.
-    fn answered<T: DeserializeOwned, E: From<KeyReused>>(
+    /// Returns the stored response, unless its key was used for another request.
+    fn replay<E: From<KeyReused>>(
         &self,
-        found: Option<Remembered>,
-    ) -> Result<Option<T>, Abort<E>> {
-        let Some(answer) = found else { return Ok(None) };
-        if answer.fingerprint != self.fingerprint {
+        found: Option<StoredResponse>,
+    ) -> Result<Option<Created>, Abort<E>> {
+        let Some(stored) = found else { return Ok(None) };
+        if stored.fingerprint != self.fingerprint {
             return Err(Abort::Refused(KeyReused.into()));
         }
-        let output = serde_json::from_str(&answer.body).map_err(Error::custom)?;
-        Ok(Some(output))
+        let StoredResponse { body, etag, location, .. } = stored;
+        // Responses of earlier versions have neither tag nor location. Their body is the new item.
+        let etag = etag.unwrap_or_else(|| ETag::of(body.as_bytes()).to_string());
+        let location = match location {
+            Some(location) => location,
+            None => {
+                let Item { id } = serde_json::from_str(&body).map_err(Error::custom)?;
+                format!("{}/{id}", self.path)
+            }
+        };
+        Ok(Some(Created { body, etag, location }))
+    }
+}
+
+/// The member of an item that its address contains.
+#[derive(Deserialize)]
+struct Item {
+    id: String,
+}
+
+/// The response to a request that created something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The JSON text.
+    body: String,
+    etag: String,
+    location: String,
+}
+
+impl Created {
+    /// Returns the response with this value, the tag of the new item and its address.
+    pub fn new(value: &impl Serialize, tag: &ETag, location: String) -> Result<Self, ApiError> {
+        let body = serde_json::to_string(value).map_err(ApiError::internal)?;
+        Ok(Self { body, etag: tag.to_string(), location })
+    }
+}
+
+impl TryFrom<Created> for HttpResponse {
+    type Error = ApiError;
+
+    fn try_from(created: Created) -> Result<Self, ApiError> {
+        let Created { body, etag, location } = created;
+        let tag = ETag::of(body.as_bytes());
+        let body = RawValue::from_string(body).map_err(ApiError::internal)?;
+        let mut response = write_response(StatusCode::CREATED, &tag, &body)?;
+        let value = |text| HeaderValue::try_from(text).map_err(ApiError::internal);
+        response.headers_mut().insert(ETAG, value(etag)?);
+        response.headers_mut().insert(LOCATION, value(location)?);
+        Ok(response)
     }
 }
 
@@ -137,103 +207,106 @@ impl From<KeyReused> for ApiError {
     }
 }
 
-/// The answers that were given to requests with a key.
+/// The stored responses to requests with a key.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
-    answers: Collection<Remembered>,
+    responses: Collection<StoredResponse>,
     clock: Clock,
-    /// Whether the index that forgets old answers is there, as far as this process knows.
-    forgets: Arc<OnceCell<()>>,
+    /// Set once this process has created the index that deletes old responses.
+    expiry: Arc<OnceCell<()>>,
 }
 
-/// An answer as it is stored.
+/// A response in the database.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct StoredResponse {
     #[serde(rename = "_id")]
     id: Document,
     fingerprint: String,
     status: i32,
-    /// As text: BSON would change numbers and the order of members.
+    /// The JSON text. BSON would change numbers and the order of members.
     body: String,
+    #[serde(default)]
+    etag: Option<String>,
+    #[serde(default)]
+    location: Option<String>,
     #[serde(rename = "createdDate")]
     created_date: bson::DateTime,
 }
 
 impl Idempotency {
-    /// The answers of a service, whose name is that of its ledger: `sections`, `content`.
+    /// Returns the stored responses of a service. The name is that of its ledger: `sections`,
+    /// `content`.
     pub fn new(database: &Database, service: &str, clock: Clock) -> Self {
-        let answers = database.collection(&collection(service));
-        Self { answers, clock, forgets: Arc::default() }
+        let responses = database.collection(&collection(service));
+        Self { responses, clock, expiry: Arc::default() }
     }
 
-    /// Makes the index that forgets old answers, before the first of them: a site that never
+    /// Creates the index that deletes old responses, before the first response: a site without
     /// writes needs none.
     async fn prepare(&self) {
-        let made = self
-            .forgets
-            .get_or_try_init(async || self.answers.create_index(expiry()).await.map(drop));
-        if let Err(error) = made.await {
-            // Answers are stored all the same; old ones stay until this succeeds.
+        let created = self
+            .expiry
+            .get_or_try_init(async || self.responses.create_index(expiry()).await.map(drop));
+        if let Err(error) = created.await {
+            // Responses are stored all the same; old ones stay until this succeeds.
             let error = mongo_kit::DatabaseError::from(error);
-            tracing::warn!(%error, "the index that forgets idempotency keys cannot be made");
+            tracing::warn!(%error, "the index that deletes old idempotency keys cannot be created");
         }
     }
 
-    /// Does the work in a transaction, once for each keyed request: when it comes again, what the
-    /// work gave the first time is given again. See [`transact`] for what the work may do.
-    pub async fn once<T, E>(
+    /// Does the work in a transaction, once for each keyed request. A repeated request gets the
+    /// response of the first one. See [`transact`] for the limits of the work.
+    pub async fn once<E: From<KeyReused>>(
         &self,
         client: &Client,
         request: Option<&KeyedRequest>,
-        mut work: impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
-    ) -> Result<T, Abort<E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: From<KeyReused>,
-    {
+        mut work: impl AsyncFnMut(&mut ClientSession) -> Result<Created, Abort<E>>,
+    ) -> Result<Created, Abort<E>> {
         if request.is_some() {
             self.prepare().await;
         }
         transact(client, async |session: &mut ClientSession| {
             let Some(request) = request else { return work(session).await };
-            let found = self.answers.find_one(doc! { "_id": request.id() });
-            if let Some(earlier) = request.answered(found.session(&mut *session).await?)? {
+            let found = self.responses.find_one(doc! { "_id": request.id() });
+            if let Some(earlier) = request.replay(found.session(&mut *session).await?)? {
                 return Ok(earlier);
             }
-            let output = work(session).await?;
-            // Whoever else came with the key meanwhile conflicts here, and finds this answer then.
-            self.remember(request, &output, session).await?;
-            Ok(output)
+            let created = work(session).await?;
+            // A concurrent request with the same key conflicts here, and finds this response then.
+            self.store(request, &created, session).await?;
+            Ok(created)
         })
         .await
     }
 
-    /// What was given to this request when it came before, for work that needs more than the
-    /// database: once it is done, it needs nobody any more.
-    pub async fn earlier<T: DeserializeOwned, E: From<KeyReused>>(
+    /// Returns the response to an earlier request with the same key. A handler that needs another
+    /// service calls it first: a response that is stored needs none.
+    pub async fn earlier<E: From<KeyReused>>(
         &self,
         request: &KeyedRequest,
-    ) -> Result<Option<T>, Abort<E>> {
-        let found = self.answers.find_one(doc! { "_id": request.id() });
-        // As `transact` writes it: what an election undoes was never answered.
-        request.answered(found.read_concern(ReadConcern::majority()).await?)
+    ) -> Result<Option<Created>, Abort<E>> {
+        let found = self.responses.find_one(doc! { "_id": request.id() });
+        // With the concern of `transact`: a response that an election undoes was never sent.
+        request.replay(found.read_concern(ReadConcern::majority()).await?)
     }
 
-    async fn remember<T: Serialize>(
+    async fn store(
         &self,
         request: &KeyedRequest,
-        output: &T,
+        created: &Created,
         session: &mut ClientSession,
     ) -> Result<(), Error> {
         let now = self.clock.now().timestamp_millis();
-        let answer = Remembered {
+        let response = StoredResponse {
             id: request.id(),
             fingerprint: request.fingerprint.clone(),
             status: CREATED,
-            body: serde_json::to_string(output).map_err(Error::custom)?,
+            body: created.body.clone(),
+            etag: Some(created.etag.clone()),
+            location: Some(created.location.clone()),
             created_date: bson::DateTime::from_millis(now),
         };
-        self.answers.insert_one(answer).session(session).await.map(drop)
+        self.responses.insert_one(response).session(session).await.map(drop)
     }
 }
 
@@ -241,11 +314,11 @@ fn collection(service: &str) -> String {
     format!("{service}_idempotency_keys")
 }
 
-/// The index that forgets old answers.
+/// Returns the index that deletes old responses.
 fn expiry() -> IndexModel {
     let options = IndexOptions::builder()
         .name("createdDate_1_expiry".to_owned())
-        .expire_after(REMEMBERED)
+        .expire_after(STORED_FOR)
         .build();
     IndexModel::builder().keys(doc! { "createdDate": 1 }).options(options).build()
 }

@@ -1,7 +1,7 @@
-//! What is wrong with what a service has stored, for operators: the same two routes in each service.
+//! The integrity report of a service, for operators: the same two routes in each service.
 //!
-//! A service says what it finds and what it can mend ([`Inspect`]) and adds [`routes`]. The gateway
-//! knows neither of them; it joins the reports of the services.
+//! A service implements [`Inspect`] and adds [`routes`]. The gateway does not forward these routes; it
+//! joins the reports of the services.
 
 use actix_web::web::{Data, Json, ServiceConfig};
 use async_trait::async_trait;
@@ -17,36 +17,36 @@ use service_kit::{
 };
 use utoipa::IntoParams;
 
-/// Who looks at everything that a service has stored. On one thread: transactions stay where they
-/// began.
+/// Checks the integrity of the data of a service. The futures stay on one thread, as those of
+/// transactions do.
 #[async_trait(?Send)]
 pub trait Inspect: Send + Sync {
-    /// Everything that is wrong. Changes nothing.
+    /// Returns all findings. Changes nothing.
     async fn inspect(&self) -> Result<Vec<IntegrityFinding>, ApiError>;
 
-    /// Mends what can be mended without losing anything, and says what that was. Nothing, unless
-    /// the service knows better.
+    /// Repairs the findings that can be repaired without losing data, and returns them. A service
+    /// without repairs keeps this default.
     async fn repair(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
         Ok(Vec::new())
     }
 }
 
 service_kit::error_responses! {
-    /// Of both routes.
+    /// The errors of both routes.
     IntegrityErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable;
 }
 
-/// Adds the routes. They need a `Data<dyn Inspect>` among the data of the app.
+/// Adds the routes. They need a `Data<dyn Inspect>` in the data of the app.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(read("/internal/integrity", report))
         .service(route("/internal/integrity/repair").post(repair).build());
 }
 
-/// Everything that is wrong with what the service has stored.
+/// Returns the findings in the data of the service.
 ///
-/// Reads all collections but the texts. Nothing is changed.
+/// Reads all collections without the texts. Nothing is changed.
 #[utoipa::path(
     get,
     operation_id = "integrity",
@@ -65,12 +65,12 @@ pub async fn report(
     Ok(Json(IntegrityReport { findings: inspector.inspect().await? }))
 }
 
-/// What a repair is to do.
+/// The query of a repair.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct Repair {
-    /// Whether to say only what would be repaired.
+    /// `true` to return only what would be repaired.
     dry_run: bool,
 }
 
@@ -80,9 +80,9 @@ impl Default for Repair {
     }
 }
 
-/// Repairs what can be repaired without losing anything.
+/// Repairs the findings that can be repaired without losing data.
 ///
-/// Documents are kept as they were before a repair changed or removed them.
+/// A copy of each document is kept before it is changed or removed.
 #[utoipa::path(
     post,
     operation_id = "repair_integrity",

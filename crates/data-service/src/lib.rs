@@ -1,7 +1,7 @@
-//! What the services that own data have in common: they take their port, find their database,
-//! migrate it while they already answer, and serve.
+//! The start-up of services that own data: they bind their port, connect to their database, migrate it
+//! while they already answer, and serve.
 //!
-//! A service gives its migrations and its routes to [`DataService::bind`].
+//! A service passes its migrations and its routes to [`DataService::bind`].
 
 pub mod idempotency;
 pub mod integrity;
@@ -22,7 +22,8 @@ use actix_web::{
     web,
 };
 use migrations::{
-    Engine, Migration, OperationCounter, Options, Patience, RunError, State, Status, Throttle,
+    Engine, Migration, OperationCounter, Options, RunError, RunErrorKind, State, Status, Throttle,
+    WaitPolicy,
 };
 use models::ErrorCode;
 use mongo_kit::{
@@ -50,10 +51,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use transaction::{Abort, transact};
 
-/// The longest pause between two looks for a database that is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts to reach the database.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// A service that has its port and its database.
+/// A service with its port and its database.
 pub struct DataService {
     listener: TcpListener,
     address: SocketAddr,
@@ -66,44 +67,45 @@ pub struct DataService {
     routes: Routes,
 }
 
-/// Adds the routes of a service and their state to a server. Called once for each of its threads.
+/// A function that adds the routes of a service and their state to a server. It is called once for
+/// each thread.
 pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
 
-/// Whether a service migrates its database when it starts.
+/// The way in which a start treats the migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migrate {
-    /// As a service does.
+    /// Applies them while the service runs.
     AtStart,
-    /// Not at all: it serves what is there, for a command that migrates or plans itself.
+    /// Ignores them, for a command that plans or applies migrations itself.
     Never,
 }
 
-/// The service cannot start.
+/// The reason why a service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
-    /// Its port cannot be had.
+    /// Its port cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The settings name no database.
+    /// The settings of the database are invalid.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database cannot be used, and waiting does not help.
+    /// The database cannot be used, and waiting would not help.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
-    /// The database has something else where collections of the service belong.
+    /// The database has views or other kinds of collections in place of the service's collections.
     #[error(transparent)]
     Collections(#[from] UnsuitableCollections),
-    /// A client for another service cannot be made.
+    /// The client of another service cannot be created.
     #[error("no HTTP client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The server stopped by itself.
+    /// The HTTP server failed.
     #[error("the HTTP server stopped")]
     Serve(#[from] std::io::Error),
 }
 
 impl DataService {
-    /// Takes the port and prepares the database; nothing is sent to the database yet. `collections`
-    /// are those of an existing site that the service writes to. `parts` makes the engine with the
+    /// Binds the port and creates the client of the database, without connecting. `collections` are
+    /// those of an existing site that the service writes to. `parts` returns the engine of the
     /// service's migrations, and its routes.
     pub async fn bind(
         settings: &Settings,
@@ -121,20 +123,20 @@ impl DataService {
         Ok(Self { listener, address, drain, connection, collections, engine, limits, routes })
     }
 
-    /// Where the service listens.
+    /// Returns the address of the service.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the migrations stand, whenever that changes.
+    /// Returns the statuses of the migrations, and their changes.
     pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
         self.engine.statuses()
     }
 
     /// Serves until `shutdown` is cancelled.
     ///
-    /// HTTP is answered at once. What the routes answer before the blocking migrations are done
-    /// is 503: the service is not ready.
+    /// HTTP requests are answered at once. Until the blocking migrations are applied, the routes
+    /// answer 503: the service is not ready.
     pub async fn run(
         self,
         migrate: Migrate,
@@ -147,7 +149,7 @@ impl DataService {
         let reported = web::Data::new(engine.clone());
         let limits = web::Data::new(limits);
         let routes = move |config: &mut web::ServiceConfig| {
-            // Outside of the gate: what keeps it closed is what somebody wants to see.
+            // Outside of the gate: operators need it while the gate is closed.
             config.app_data(reported.clone()).service(read("/internal/migrations", progress));
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let scope = web::scope("")
@@ -157,7 +159,7 @@ impl DataService {
                 .wrap(from_fn(rate_limit));
             config.service(scope.configure(|config| routes(config)));
         };
-        // A start that failed stops the server.
+        // A failed start stops the server.
         let stop = shutdown.child_token();
         let migrating = async {
             let result = match migrate {
@@ -179,9 +181,8 @@ impl DataService {
     }
 }
 
-/// Waits for the database, then applies the migrations. Fails only where waiting cannot help; a
-/// migration that fails leaves the service running and says so in readiness and ledger, until
-/// somebody removes the cause.
+/// Waits for the database, then applies the migrations. Fails only if waiting would not help. A failed
+/// migration does not stop the service; readiness and ledger show it until its cause is removed.
 async fn migrate_database(
     connection: &Connection,
     collections: &[&str],
@@ -200,22 +201,24 @@ async fn migrate_database(
             () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => return Ok(()),
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
-    match engine.run(Patience::Service, shutdown).await {
+    match engine.run(WaitPolicy::Forever, shutdown).await {
         Ok(()) => tracing::info!("all migrations are applied"),
-        Err(RunError::Interrupted) => tracing::info!("migrations interrupted at a checkpoint"),
-        // Logged by the engine, shown by readiness.
+        Err(RunError { kind: RunErrorKind::Interrupted, .. }) => {
+            tracing::info!("migrations interrupted at a checkpoint");
+        }
+        // The engine logs it, and readiness shows it.
         Err(_) => {}
     }
     Ok(())
 }
 
-/// Why a database cannot be used now.
+/// The reason why a database cannot be used.
 enum CheckError {
-    /// Waiting can help.
+    /// A reason that can disappear by itself.
     Transient(String),
-    /// Waiting cannot help.
+    /// A reason that an operator has to remove.
     Permanent(StartupError),
 }
 
@@ -231,10 +234,10 @@ async fn check_database(connection: &Connection, collections: &[&str]) -> Result
         Err(error) if mongo_kit::is_transient(&error) => {
             Err(CheckError::Transient(DatabaseError::from(error).to_string()))
         }
-        // A user who may not list collections may use them all the same.
+        // A user without the right to list collections may still use them.
         Err(error) => {
             let error = DatabaseError::from(error);
-            tracing::warn!(%error, "the kinds of the collections are not known");
+            tracing::warn!(%error, "the kinds of the collections are unknown");
             Ok(())
         }
     }
@@ -268,13 +271,15 @@ async fn ping(connection: Connection) -> CheckResult {
     }
 }
 
-/// Where the migrations stand in the ledger, whichever replica runs them. For operators inside; the
-/// gateway does not know this route.
-async fn progress(engine: web::Data<Engine>) -> Result<web::Json<migrations::Report>, ApiError> {
+/// Returns the states of the migrations in the ledger, whichever replica runs them. An internal route
+/// that the gateway does not forward.
+async fn progress(
+    engine: web::Data<Engine>,
+) -> Result<web::Json<migrations::LedgerReport>, ApiError> {
     Ok(web::Json(engine.report().await.map_err(database_error)?))
 }
 
-/// Whether a migration keeps the service from being ready.
+/// Returns `true` if a migration keeps the service from being ready.
 fn blocks(status: &Status) -> bool {
     status.blocking && !status.is_settled
 }
@@ -298,15 +303,15 @@ fn migrations_report(statuses: &[Status], migrate: Migrate) -> CheckResult {
     let details = statuses.iter().map(|status| {
         let mut detail = json!({ "id": status.id, "state": status.state });
         if let Some(progress) = &status.progress {
-            detail["step"] = progress.what.as_str().into();
+            detail["step"] = progress.step.as_str().into();
             detail["modified"] = progress.modified.into();
             detail["total"] = progress.total.into();
             detail["documents_per_second"] = progress.rate.round().into();
             detail["eta_seconds"] = progress.eta_seconds().map(f64::round).into();
             detail["throttled_by"] = json!(progress.throttled_by);
         }
-        if !status.set_aside.is_empty() {
-            detail["set_aside"] = status.set_aside.len().into();
+        if !status.quarantined.is_empty() {
+            detail["set_aside"] = status.quarantined.len().into();
         }
         detail
     });
@@ -316,7 +321,7 @@ fn migrations_report(statuses: &[Status], migrate: Migrate) -> CheckResult {
         .with("migrations", Value::Array(details.collect()))
 }
 
-/// What decides whether routes answer.
+/// The condition for routes to answer.
 struct Gate {
     statuses: watch::Receiver<Vec<Status>>,
     migrate: Migrate,
@@ -337,7 +342,7 @@ async fn refuse_until_ready(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// The answer when the database failed: come back later if that can help.
+/// Returns the error of a request for which the database failed: 503 if a later request can succeed.
 pub fn database_error(error: mongodb::error::Error) -> ApiError {
     if mongo_kit::is_transient(&error) {
         ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.")
@@ -348,10 +353,10 @@ pub fn database_error(error: mongodb::error::Error) -> ApiError {
     }
 }
 
-/// The engine for a service's migrations in its database.
+/// Returns the engine of a service's migrations.
 ///
-/// It has a client of its own, whose operations are counted: those of others say whether the site is
-/// in use. `migrations` makes the migrations, which have to read through that client as well.
+/// It has a client of its own, whose operations are counted, to detect the use of the site by others.
+/// `migrations` returns the migrations, which must read through that client as well.
 pub fn engine(
     connection: &Connection,
     service: &'static str,
@@ -370,7 +375,8 @@ pub fn engine(
     let (connection, operations) = match connection.monitored(counter.handler()) {
         Ok(monitored) => (monitored, Some(counter)),
         Err(error) => {
-            // The same options were accepted before. Without a count migrations leave room always.
+            // Unlikely, because the same options were accepted before. Without a count, migrations
+            // always leave time to others.
             tracing::warn!(%error, "migrations have no client of their own");
             (connection.clone(), None)
         }

@@ -1,42 +1,51 @@
-//! Transactions that are repeated where repeating helps.
-//!
-//! The driver's own loop repeats a transaction for two minutes; a request cannot wait that long.
+//! Transactions of requests.
 
-use std::time::{Duration, Instant};
+use std::{
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use mongo_kit::{TransactionError, Work};
 use mongodb::{
     Client, ClientSession,
-    error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
-    options::{ReadConcern, WriteConcern},
+    error::{Error, ErrorKind},
 };
 use service_kit::web::error::ApiError;
 
 use crate::database_error;
 
-/// How often a transaction is repeated whose failure can pass: a conflict with another writer, an
-/// election.
-const FURTHER_ATTEMPTS: usize = 20;
+/// The number of repetitions of a transaction after a conflict with another writer or an election.
+const MAX_RETRIES: usize = 20;
 
-/// How long after its beginning a transaction is still repeated. Somebody waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time after which a transaction is not repeated any more: a client waits for the answer.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first pause before another attempt; the next ones are twice as long, all jittered, so that
-/// writers who met do not meet again.
+/// The pause before the first repetition. It doubles each time and has a random part, so that
+/// writers that conflicted do not conflict again.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest pause: some ten transactions of others.
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause: about ten transactions of others.
+const MAX_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why nothing was written.
+/// The reason why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum Abort<E> {
     /// The database failed.
     #[error("the transaction failed")]
     Database(#[from] Error),
-    /// What was to be done cannot be done.
+    /// The work was refused.
     #[error("{0}")]
     Refused(E),
+}
+
+impl<E> TransactionError for Abort<E> {
+    fn database_error(&self) -> Option<&Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 impl<E: Into<ApiError>> From<Abort<E>> for ApiError {
@@ -48,73 +57,45 @@ impl<E: Into<ApiError>> From<Abort<E>> for ApiError {
     }
 }
 
-/// Does the work in a transaction, and returns when the majority of the replica set has it.
+/// Does work in a transaction, and returns when the majority of the replica set has it.
 ///
-/// The work may be done several times, until one of them is committed: it must change nothing but
-/// the database, and that with the session alone. What it reads is one state of the database.
+/// The work may run several times until an attempt is committed: it must change nothing but the
+/// database, and that with the session only. Its reads see one state of the database.
 pub async fn transact<T, E>(
     client: &Client,
-    mut work: impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
+    work: impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
 ) -> Result<T, Abort<E>> {
     let began = Instant::now();
     let mut session = client.start_session().await?;
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .with_max_times(FURTHER_ATTEMPTS)
+        .with_max_delay(MAX_PAUSE)
+        .with_max_times(MAX_RETRIES)
         .with_jitter()
         .build();
-    loop {
-        let error = match once(&mut session, &mut work).await {
-            Err(Abort::Database(error)) if can_pass(&error) => error,
-            result => return result,
-        };
-        match pauses.next() {
-            Some(pause) if began.elapsed() < PATIENCE => tokio::time::sleep(pause).await,
-            _ => return Err(error.into()),
-        }
-    }
+    let next_pause = |error: &Error| {
+        // The selection of a server has already taken as long as a request waits.
+        let is_selection = matches!(&*error.kind, ErrorKind::ServerSelection { .. });
+        let is_over = is_selection || began.elapsed() >= RETRY_TIMEOUT;
+        if is_over { None } else { pauses.next() }
+    };
+    mongo_kit::transact(&mut session, next_pause, Closure { work, result: PhantomData }).await
 }
 
-/// Whether the next attempt may succeed. Where no server could be selected, that took as long as a
-/// request waits already.
-fn can_pass(error: &Error) -> bool {
-    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
-        && !matches!(&*error.kind, ErrorKind::ServerSelection { .. })
+/// The work of a transaction as an async closure.
+struct Closure<F, T, E> {
+    work: F,
+    result: PhantomData<fn() -> (T, E)>,
 }
 
-async fn once<T, E>(
-    session: &mut ClientSession,
-    work: &mut impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
-) -> Result<T, Abort<E>> {
-    session
-        .start_transaction()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(WriteConcern::majority())
-        .await?;
-    match work(session).await {
-        Ok(output) => {
-            commit(session).await?;
-            Ok(output)
-        }
-        Err(abort) => {
-            // Fails where the server has ended it already.
-            let _ = session.abort_transaction().await;
-            Err(abort)
-        }
-    }
-}
+impl<F, T, E> Work for Closure<F, T, E>
+where
+    F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
+{
+    type Output = T;
+    type Error = Abort<E>;
 
-/// Asks again where it is not known whether the commit has happened: a second one is harmless.
-async fn commit(session: &mut ClientSession) -> Result<(), Error> {
-    let mut result = session.commit_transaction().await;
-    for _ in 0..FURTHER_ATTEMPTS {
-        match &result {
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                result = session.commit_transaction().await;
-            }
-            _ => break,
-        }
+    async fn run(&mut self, session: &mut ClientSession) -> Result<T, Abort<E>> {
+        (self.work)(session).await
     }
-    result
 }

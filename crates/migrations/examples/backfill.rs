@@ -10,7 +10,8 @@ use std::{env, error::Error, sync::Arc};
 
 use async_trait::async_trait;
 use migrations::{
-    Definition, Engine, Fill, Index, Kind, Migration, Options, Patience, Report, Step, StepsError,
+    Definition, Engine, Fill, Index, LedgerReport, Migration, MigrationKind, Options, Steps,
+    StepsError, WaitPolicy,
 };
 use mongodb::{
     Client,
@@ -19,20 +20,18 @@ use mongodb::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Articles from before there were languages are in English.
+/// Sets the language of articles that have none to English.
 struct ArticleLanguage;
 
 impl ArticleLanguage {
-    /// What has to hold afterwards, and how to make it so.
-    fn both() -> [Step; 2] {
+    fn both() -> Steps {
         let without_language = doc! { "language": { "$exists": false } };
         let english = doc! { "language": "en" };
         let index =
             Index::new("articles", "language_1", doc! { "language": 1 }, IndexOptions::default());
-        [
-            Fill::set("articles without language → en", "articles", without_language, english),
-            Step::Index(index),
-        ]
+        let key = "articles without language → en";
+        let fill = Fill::set(key, "articles", without_language, english);
+        vec![Arc::new(fill), Arc::new(index)]
     }
 }
 
@@ -41,7 +40,7 @@ impl Migration for ArticleLanguage {
     fn definition(&self) -> Definition {
         Definition {
             id: "0001_article_language",
-            kind: Kind::Backfill,
+            kind: MigrationKind::Backfill,
             blocking: false,
             requires: &[],
             revision: 1,
@@ -50,16 +49,17 @@ impl Migration for ArticleLanguage {
     }
 
     fn specification(&self) -> Document {
-        doc! { "steps": Self::both().map(|step| step.specification()).to_vec() }
+        let steps = Self::both();
+        doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::both().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::both())
     }
 }
 
-/// Applies the migrations to a database, and says where they stand.
-pub(crate) async fn migrate(uri: &str, database: &str) -> Result<Report, Box<dyn Error>> {
+/// Applies the migrations to a database and returns their states.
+pub(crate) async fn migrate(uri: &str, database: &str) -> Result<LedgerReport, Box<dyn Error>> {
     let client = Client::with_uri_str(uri).await?;
     let migrations: Vec<Arc<dyn Migration>> = vec![Arc::new(ArticleLanguage)];
     let engine = Engine::new(
@@ -70,21 +70,21 @@ pub(crate) async fn migrate(uri: &str, database: &str) -> Result<Report, Box<dyn
         migrations,
         Options::default(),
     );
-    // Cancelled, it stops after the batch that is under way, and the next run goes on there.
+    // If it is cancelled, the run stops after the present batch, and the next run continues there.
     let shutdown = CancellationToken::new();
-    engine.run(Patience::Command, &shutdown).await?;
+    engine.run(WaitPolicy::Bounded, &shutdown).await?;
     Ok(engine.report().await?)
 }
 
-/// The report in a few lines.
-pub(crate) fn print(report: &Report) {
+/// Prints a report in a few lines.
+pub(crate) fn print(report: &LedgerReport) {
     for migration in &report.migrations {
         println!("{}: {}", migration.id, migration.state.as_str());
         let Some(entry) = &migration.entry else { continue };
         for part in &entry.parts {
-            println!("  {}: {}", part.what, part.modified);
+            println!("  {}: {}", part.step, part.modified);
         }
-        for aside in &entry.set_aside {
+        for aside in &entry.quarantined {
             println!("  could not change {}: {}", aside.document, aside.reason);
         }
     }

@@ -1,258 +1,286 @@
-//! Why migrations are not applied.
+//! Errors of a run.
+
+use std::{error::Error as StdError, fmt};
 
 use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::{StepsError, StoredError, lease::Edited, ledger::LedgerError, transaction::Rejected};
+use crate::{
+    migration::StepsError,
+    state::{entry::StoredError, lease::EditedLease, ledger::LedgerError},
+    transaction::Rejected,
+};
 
-/// Why the migrations are not all applied.
+/// The reason why a run ended before all migrations were applied, or why a roll-back ended early.
+#[derive(Debug)]
+pub struct RunError {
+    /// The id of the migration, or `None` if the error is about all of them.
+    pub migration: Option<&'static str>,
+    /// The cause.
+    pub kind: RunErrorKind,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.migration {
+            Some(id) => write!(f, "{id}: {}", self.kind),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
+impl StdError for RunError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.kind.source()
+    }
+}
+
+impl RunError {
+    /// Returns `true` if the error can disappear without intervention.
+    pub fn is_transient(&self) -> bool {
+        self.kind.is_transient()
+    }
+
+    /// Returns the error and its causes in one line.
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// The cause of a [`RunError`].
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The process is about to end; what was running has its cursor in the ledger.
-    #[error("interrupted: the next run goes on where this one stopped")]
+pub enum RunErrorKind {
+    /// The process is shutting down. The cursor of the running migration is in the ledger.
+    #[error("interrupted: the next run continues at the last checkpoint")]
     Interrupted,
     /// Another process holds the lease.
     #[error(
-        "{holder} is migrating {service}: wait for it; if it was killed, its lease ends within \
-         {seconds} s"
+        "{holder} is migrating {service}: wait until it is done; if it was killed, its lease \
+         expires within {seconds} s"
     )]
     LeaseHeld {
-        /// Whose migrations.
+        /// The service whose lease is held.
         service: &'static str,
-        /// Which process, and under which fence.
+        /// The process and its fence.
         holder: String,
-        /// How long the lease lasts unless it is renewed.
+        /// The duration of the lease.
         seconds: u64,
     },
-    /// Another service is needed and cannot be used.
-    #[error("{id} cannot run now")]
-    Dependency {
-        /// The migration that needs it.
-        id: &'static str,
-        /// Which service, and why it cannot be used.
-        source: StepsError,
-    },
-    /// What it requires is not applied.
-    #[error("{id} waits for {requires}, which is not applied")]
-    Requires {
-        /// The migration.
-        id: &'static str,
-        /// The first of its requirements that is not applied.
-        requires: &'static str,
-    },
-    /// An operator paused it.
-    #[error("{0} is paused: `resume` lets it go on")]
-    Paused(&'static str),
-    /// An operator rolled it back, so that a service leaves it alone.
-    #[error("{0} is rolled back: `up` applies it again")]
-    RolledBack(&'static str),
-    /// The ledger's entry has another checksum than the program.
+    /// A required service is unavailable.
+    #[error("cannot run now")]
+    Dependency(#[source] StepsError),
+    /// A required migration is not applied.
+    #[error("waits for {0}, which is not applied")]
+    Requires(&'static str),
+    /// An operator paused the migration.
+    #[error("paused: `resume` continues it")]
+    Paused,
+    /// An operator rolled the migration back. A service does not apply it again.
+    #[error("rolled back: `up` applies it again")]
+    RolledBack,
+    /// The ledger has another checksum than this program for the same revision.
     #[error(
-        "{id} is not what was applied: the ledger has the checksum {found}, this program \
-         {expected}, both of revision {revision}. Run the program that fits, or raise the revision; \
-         `repair` accepts this program's"
+        "differs from the migration that was applied: the ledger has the checksum {found}, this \
+         program {expected}, both for revision {revision}. Run the matching program or raise the \
+         revision; `repair` accepts the checksum of this program"
     )]
     Drift {
-        /// The migration.
-        id: &'static str,
         /// The revision of both.
         revision: i32,
-        /// The beginning of the ledger's checksum.
+        /// The beginning of the checksum in the ledger.
         found: String,
-        /// The beginning of this program's.
+        /// The beginning of the checksum of this program.
         expected: String,
     },
-    /// The ledger's entry is none that this program could have written.
+    /// The entry in the ledger does not have the expected shape.
     #[error(
-        "the entry {id} of {ledger} cannot be read: {reason}. Correct it; `repair` keeps the text \
-         and begins anew"
+        "its entry in {ledger} cannot be read: {reason}. Correct it, or let `repair` start the \
+         migration over and keep the old entry"
     )]
     UnreadableEntry {
-        /// The migration.
-        id: &'static str,
-        /// The ledger.
+        /// The collection of the ledger.
         ledger: String,
-        /// What is wrong with it.
+        /// The fault of the entry.
         reason: String,
     },
-    /// The lease is none that this program could have written.
+    /// The lease document does not have the expected shape.
     #[error(
-        "the document `lease` of {lock} was edited and is no lease any more ({reason}): delete it \
-         while nothing migrates"
+        "the document `lease` of {lock} was edited and is not a lease any more ({reason}): delete \
+         it while no process migrates"
     )]
     UnreadableLease {
-        /// The collection that has it.
+        /// The collection of the lease.
         lock: String,
-        /// What is wrong with it.
+        /// The fault of the document.
         reason: String,
     },
-    /// After a run something was left to do.
-    #[error("{id} left something undone: {what}")]
+    /// Some documents still match after a run.
+    #[error("incomplete after the run: {remaining}")]
     Unverified {
-        /// The migration.
-        id: &'static str,
         /// The step, the number of documents, and some of them.
-        what: String,
-        /// Whether the last round changed nothing, so that another one would not either.
+        remaining: String,
+        /// `true` if the last round changed nothing, so that a further one would not either.
         is_stuck: bool,
     },
-    /// Too many documents could not be changed for this to be about single ones.
-    #[error("{id}: more than {count} documents could not be changed; {document}: {reason}")]
-    TooManySetAside {
-        /// The migration.
-        id: &'static str,
-        /// How many may be set aside.
-        count: usize,
+    /// Too many documents could not be changed.
+    #[error("more than {max} documents could not be changed; the last one, {document}: {reason}")]
+    TooManyQuarantined {
+        /// The most documents that one step may quarantine.
+        max: usize,
         /// The `_id` of the last one.
         document: String,
-        /// Why.
+        /// The reason why it could not be changed.
         reason: String,
     },
     /// An index cannot be built.
     #[error(
-        "{id}: the index {index} cannot be built on {collection}: drop or change what is in its \
-         way{documents}"
+        "the index {index} cannot be built on {collection}: remove the conflict and try \
+         again{obstacles}"
     )]
     Index {
-        /// The migration.
-        id: &'static str,
         /// The name of the index.
         index: String,
         /// The collection.
         collection: &'static str,
-        /// The documents that stop a unique index, if that is it.
-        documents: String,
-        /// What the database said.
+        /// The conflicting indexes or documents, in words.
+        obstacles: String,
+        /// The error of the database.
         source: DatabaseError,
     },
-    /// A roll-back would be more, or less, than undoing what the engine wrote.
-    #[error("{id} cannot be rolled back, nothing was changed: {reason}")]
-    NotProvable {
-        /// The migration.
-        id: &'static str,
-        /// What cannot be proven.
-        reason: String,
-    },
-    /// There is no such migration.
+    /// A roll-back cannot prove that it would undo exactly the changes of the migration.
+    #[error("cannot be rolled back, nothing was changed: {0}")]
+    NotProvable(String),
+    /// There is no migration with this id.
     #[error("there is no migration {0:?}")]
     Unknown(String),
-    /// The database refused a write because of what it is about: a validator, a unique index, the
-    /// size.
-    #[error("{id}: the database refused a write: {reason}")]
+    /// The database refused a write because of its content: a validator, a unique index, the size.
+    #[error("the database refused a write: {reason}")]
     Rejected {
-        /// The migration.
-        id: &'static str,
-        /// The server's number of the error.
+        /// The error code of the server.
         code: i32,
-        /// What the server said, and the number.
+        /// The message of the server and the code.
         reason: String,
     },
-    /// The database refused.
-    #[error("{id} failed")]
-    Database {
-        /// The migration, or the service where it is about all of them.
-        id: &'static str,
-        /// What the database said.
-        source: DatabaseError,
-    },
-    /// Another process took over while this one did not answer.
-    #[error("{0} was taken over by another process")]
-    TakenOver(&'static str),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] DatabaseError),
+    /// Another process took the lease.
+    #[error("another process has taken over")]
+    TakenOver,
 }
 
-impl RunError {
-    /// Whether it can pass by itself.
+impl RunErrorKind {
+    /// Returns the error of this migration.
+    pub(crate) fn of(self, migration: &'static str) -> RunError {
+        let is_general = matches!(
+            self,
+            Self::Interrupted
+                | Self::LeaseHeld { .. }
+                | Self::UnreadableLease { .. }
+                | Self::Unknown(_)
+        );
+        RunError { migration: (!is_general).then_some(migration), kind: self }
+    }
+
+    /// Returns `true` if the error can disappear without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Database { source, .. } => mongo_kit::is_transient(&source.0),
-            Self::Index { source, .. } => mongo_kit::is_transient(&source.0),
+            Self::Database(source) | Self::Index { source, .. } => {
+                mongo_kit::is_transient(&source.0)
+            }
             Self::Unverified { is_stuck, .. } => !is_stuck,
             Self::Drift { .. }
             | Self::UnreadableEntry { .. }
             | Self::UnreadableLease { .. }
-            | Self::TooManySetAside { .. }
-            | Self::NotProvable { .. }
+            | Self::TooManyQuarantined { .. }
+            | Self::NotProvable(_)
             | Self::Rejected { .. }
             | Self::Unknown(_) => false,
             _ => true,
         }
     }
 
-    /// What kind of error it is, as the ledger has it.
+    /// Returns `true` if the entry in the ledger stays as it is, so that the next run continues it.
+    pub(crate) fn keeps_entry(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::TakenOver | Self::Paused)
+    }
+
+    /// Returns the class that the ledger stores.
     fn class(&self) -> &'static str {
         match self {
-            Self::Dependency { .. } => "dependency",
+            Self::Dependency(_) => "dependency",
             Self::Unverified { .. } => "verification",
-            Self::TooManySetAside { .. } => "document",
+            Self::TooManyQuarantined { .. } => "document",
             Self::Index { .. } => "index",
             Self::Drift { .. } | Self::UnreadableEntry { .. } | Self::UnreadableLease { .. } => {
                 "ledger"
             }
-            Self::Rejected { .. } | Self::Database { .. } => "database",
+            Self::Rejected { .. } | Self::Database(_) => "database",
             _ => "engine",
         }
     }
 
-    /// The server's number of the error, if it is the server's (MongoDB manual, "Error Codes").
+    /// Returns the error code of the server, if it is the server's error (MongoDB manual, "Error
+    /// Codes").
     fn code(&self) -> Option<i32> {
         match self {
             Self::Rejected { code, .. } => Some(*code),
-            Self::Database { source, .. } | Self::Index { source, .. } => server_code(&source.0),
+            Self::Database(source) | Self::Index { source, .. } => server_code(&source.0),
             _ => None,
         }
     }
 
-    /// As the ledger keeps it.
+    /// Returns the form that the ledger stores.
     pub(crate) fn stored(&self) -> StoredError {
         StoredError {
             class: self.class().to_owned(),
             code: self.code(),
-            message: self.with_causes(),
+            message: with_causes(self),
             retryable: self.is_transient(),
         }
     }
+}
 
-    pub(crate) fn of_database(id: &'static str, error: Error) -> Self {
-        // The driver has no words for what is not its own.
-        if let Some(rejected) = error.get_custom::<Rejected>() {
-            return Self::Rejected { id, code: rejected.code, reason: rejected.to_string() };
-        }
-        match error.get_custom::<Edited>() {
-            Some(Edited { lock, reason }) => {
-                Self::UnreadableLease { lock: lock.clone(), reason: reason.clone() }
-            }
-            None => Self::Database { id, source: error.into() },
-        }
-    }
-
-    pub(crate) fn of_steps(id: &'static str, error: StepsError) -> Self {
-        match error {
-            StepsError::Database(source) => Self::of_database(id, source),
-            source @ StepsError::Dependency { .. } => Self::Dependency { id, source },
-        }
-    }
-
-    pub(crate) fn of_ledger(id: &'static str, error: LedgerError) -> Self {
-        match error {
-            LedgerError::Fenced => Self::TakenOver(id),
-            LedgerError::Paused => Self::Paused(id),
-            LedgerError::Database(error) => Self::of_database(id, error),
-        }
-    }
-
-    /// The error with its causes, in one text.
-    pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+impl From<RunErrorKind> for RunError {
+    /// Returns the error of no particular migration.
+    fn from(kind: RunErrorKind) -> Self {
+        Self { migration: None, kind }
     }
 }
 
-/// The server's number of an error.
+impl From<Error> for RunErrorKind {
+    fn from(error: Error) -> Self {
+        // The driver has no message for errors that are not its own.
+        if let Some(rejected) = error.get_custom::<Rejected>() {
+            return Self::Rejected { code: rejected.code, reason: rejected.to_string() };
+        }
+        match error.get_custom::<EditedLease>().cloned() {
+            Some(EditedLease { lock, reason }) => Self::UnreadableLease { lock, reason },
+            None => Self::Database(error.into()),
+        }
+    }
+}
+
+impl From<StepsError> for RunErrorKind {
+    fn from(error: StepsError) -> Self {
+        match error {
+            StepsError::Database(error) => error.into(),
+            StepsError::Dependency { .. } => Self::Dependency(error),
+        }
+    }
+}
+
+impl From<LedgerError> for RunErrorKind {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Fenced => Self::TakenOver,
+            LedgerError::Paused => Self::Paused,
+            LedgerError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// Returns the error code of the server.
 pub(crate) fn server_code(error: &Error) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(error) => Some(error.code),
@@ -263,4 +291,9 @@ pub(crate) fn server_code(error: &Error) -> Option<i32> {
         }
         _ => None,
     }
+}
+
+fn with_causes(error: &dyn StdError) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

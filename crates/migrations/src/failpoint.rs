@@ -1,19 +1,19 @@
-//! Places at which a test can hold a process, to kill, pause or cut it off just there.
+//! Places at which a test can stop a process, to kill it, pause it or cut it off there.
 //!
-//! With the feature `failpoints`, `FAILPOINTS="transaction_before_commit=2*off->return"` holds a
-//! process when it comes to that place for the third time (syntax: the crate `fail`). Without the
-//! feature nothing of this is compiled.
+//! With the feature `failpoints`, `FAILPOINTS="transaction_before_commit=2*off->return"` stops a
+//! process when it reaches that place for the third time (syntax: the crate `fail`). Without the
+//! feature none of this is compiled.
 
-/// The process is held here for ever, if a test says so.
+/// Never returns if a test has chosen this place.
 #[cfg_attr(not(feature = "failpoints"), expect(clippy::unused_async, reason = "see above"))]
 pub(crate) async fn at(_place: &'static str) {
     #[cfg(feature = "failpoints")]
     {
         static SCENARIO: std::sync::Once = std::sync::Once::new();
-        // Dropped, it would end what the environment says.
+        // Dropping it would clear the settings of the environment.
         SCENARIO.call_once(|| std::mem::forget(fail::FailScenario::setup()));
         if fail::eval(_place, |_| ()).is_some() {
-            tracing::warn!(failpoint = _place, "held");
+            tracing::warn!(failpoint = _place, "stopped at a failpoint");
             std::future::pending::<()>().await;
         }
     }

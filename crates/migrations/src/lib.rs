@@ -1,70 +1,106 @@
 //! A migration engine for MongoDB.
 //!
-//! A [`Migration`] says what has to hold in a database as a list of [`Step`]s: indexes that exist,
-//! documents that are filled in, documents that are there. The [`Engine`] finds out what is
-//! missing, does it, and checks it, in the order in which the migrations are listed.
+//! A [`Migration`] declares conditions that must hold in a database as a list of [`Step`]s: indexes
+//! that exist, documents that have certain fields, documents that exist. The [`Engine`] finds what
+//! is missing, changes it, and verifies it, in the order in which the migrations are listed.
 //!
-//! - **Convergent.** Every run looks at the data, not only at the ledger, so that what an old
-//!   program wrote since is migrated too. Where nothing is missing, nothing is written and no
-//!   lock is taken.
-//! - **One at a time.** Work happens under a [lease] on the server's clock with a fencing
-//!   token. Every batch is one transaction that also moves the ledger's cursor under that token,
-//!   so that a process that lost its lease without knowing cannot write.
-//! - **Resumable.** A run that was killed goes on at its cursor; one that was paused, when it is
-//!   told to.
-//! - **Considerate.** Batches follow the time that they take, and leave room for others as the
-//!   [`Throttle`] says.
-//! - **Reversible.** A journal says what was written, so that just that can be undone
-//!   ([`Engine::down`]).
-//! - **Honest.** The ledger says what ran, when, by whom, how many documents were changed, and
-//!   what was left out or set aside and why. A migration that is not what was applied is refused.
+//! - **Convergent.** Every run reads the data, not only the ledger, so that documents that an old
+//!   program wrote later are migrated too. If nothing is missing, nothing is written and no lock is
+//!   taken.
+//! - **Exclusive.** A process works under a [lease] on the server's clock with a fencing
+//!   token. Every batch is one transaction that also moves the cursor in the ledger under that
+//!   token, so that a process that lost its lease without noticing cannot write.
+//! - **Resumable.** A run that was killed or paused continues at its cursor.
+//! - **Considerate.** Batches follow the time that they take, and leave time to other clients
+//!   ([`Throttle`]).
+//! - **Reversible.** A journal records the values before and after each change, so that exactly
+//!   these changes can be undone ([`Engine::down`]).
+//! - **Accountable.** The ledger records each run: its time, its process, the number of changed
+//!   documents, and the documents that were skipped or quarantined with the reason. A migration that
+//!   differs from the applied one is refused.
 //!
-//! To add a migration, implement [`Migration`] and append it to the list that the service gives to
-//! [`Engine::new`]. Give it the next number; never change the specification of one that was
-//! released without raising its revision.
+//! To add a migration, implement [`Migration`] and append it to the list that the service passes to
+//! [`Engine::new`]. Give it the next number. Never change the specification of a released migration
+//! without raising its revision.
 //!
-//! A request goes `engine` (order, waiting) → `run` (one migration) → `fill`, `insert`, `indexes`
-//! (its steps) → `transaction`, which writes data, `journal` and `ledger` together. `operate` and
-//! `rollback` are what operators do; `plan` looks without writing.
+//! The code has three parts, each of which uses only those below it: `engine` (order, retries,
+//! operations of operators), `steps` (one file for each kind of step) and `state` (lease, ledger and
+//! journal in the database).
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use migrations::{Definition, Fill, Migration, MigrationKind, Step, Steps, StepsError};
+//! use mongodb::bson::{Document, doc};
+//!
+//! /// Sets the language of articles that have none to English.
+//! struct ArticleLanguage;
+//!
+//! impl ArticleLanguage {
+//!     fn step() -> Fill {
+//!         let without_language = doc! { "language": { "$exists": false } };
+//!         let english = doc! { "language": "en" };
+//!         Fill::set("articles without language → en", "articles", without_language, english)
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Migration for ArticleLanguage {
+//!     fn definition(&self) -> Definition {
+//!         Definition {
+//!             id: "0001_article_language",
+//!             kind: MigrationKind::Backfill,
+//!             blocking: false,
+//!             requires: &[],
+//!             revision: 1,
+//!             summary: "articles have a language",
+//!         }
+//!     }
+//!
+//!     fn specification(&self) -> Document {
+//!         Self::step().specification()
+//!     }
+//!
+//!     async fn steps(&self) -> Result<Steps, StepsError> {
+//!         Ok(vec![Arc::new(Self::step())])
+//!     }
+//! }
+//!
+//! let specification = ArticleLanguage.specification();
+//! assert_eq!(specification.get_str("collection").unwrap(), "articles");
+//! ```
 
 mod engine;
-mod entry;
 mod error;
 mod failpoint;
-mod fill;
-mod foreground;
 mod indexes;
-mod insert;
-mod inspect;
-mod journal;
-pub mod lease;
-mod ledger;
 mod metrics;
 mod migration;
-mod obstacles;
-mod operate;
-mod plan;
-mod rollback;
-mod run;
-mod status;
-mod throttle;
+mod state;
+mod steps;
 mod transaction;
 
-pub use engine::{Engine, Options, Patience};
-pub use entry::{
-    Entry, History, LeftOut, Part, Progress, SetAside, State, StoredError, ThrottledBy, Verified,
+pub use engine::{
+    Engine, LedgerReport, MigrationReport, OperateError, Options, Plan, Problem, Repaired,
+    RollBackError, RolledBack, Status, Verification, WaitPolicy,
 };
-pub use error::RunError;
-pub use foreground::OperationCounter;
-pub use migration::{
-    Assign, Definition, EachDocument, Fill, Index, Insert, Inspect, Inspection, Kind, LeaveOut,
-    Migration, Step, StepsError,
+pub use error::{RunError, RunErrorKind};
+pub use migration::{Definition, Migration, MigrationKind, StepsError};
+pub use state::{
+    entry::{
+        Entry, History, Part, Progress, Quarantined, Skipped, State, StoredError, ThrottledBy,
+        Verified,
+    },
+    lease,
 };
-pub use operate::{OperateError, Repaired};
-pub use plan::{Finding, FindingKind, Plan, PlannedStep, Verification};
-pub use rollback::{RollBackError, RolledBack};
-pub use status::{MigrationReport, Problem, Report, Status};
-pub use throttle::Throttle;
+pub use steps::{
+    Assign, EachDocument, Fill, Index, Insert, Inspect, Inspection, PlannedStep, Skip, Step,
+    StepKey, Steps, Violation, ViolationKind,
+    fill::{foreground::OperationCounter, throttle::Throttle},
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

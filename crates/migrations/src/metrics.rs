@@ -1,4 +1,4 @@
-//! What the engine measures (OpenTelemetry; off unless the process exports metrics).
+//! The metrics of the engine (OpenTelemetry; off unless the process exports metrics).
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -7,11 +7,11 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram},
 };
 
-use crate::State;
+use crate::state::entry::State;
 
 struct Instruments {
     documents: Counter<u64>,
-    set_aside: Counter<u64>,
+    quarantined: Counter<u64>,
     batches: Histogram<f64>,
     states: Gauge<u64>,
 }
@@ -26,7 +26,7 @@ fn instruments() -> &'static Instruments {
                 .with_unit("{document}")
                 .with_description("Documents that backfills have changed")
                 .build(),
-            set_aside: meter
+            quarantined: meter
                 .u64_counter("migration.documents.set_aside")
                 .with_unit("{document}")
                 .with_description("Documents that backfills could not change")
@@ -48,19 +48,19 @@ fn of(migration: &'static str) -> KeyValue {
     KeyValue::new("migration.id", migration)
 }
 
-/// A batch is committed.
+/// Counts a committed batch.
 pub(crate) fn batch(migration: &'static str, taken: Duration, modified: i64) {
     let instruments = instruments();
     instruments.documents.add(u64::try_from(modified).unwrap_or_default(), &[of(migration)]);
     instruments.batches.record(taken.as_secs_f64(), &[of(migration)]);
 }
 
-/// A document was set aside.
-pub(crate) fn set_aside(migration: &'static str) {
-    instruments().set_aside.add(1, &[of(migration)]);
+/// Counts a quarantined document.
+pub(crate) fn quarantined(migration: &'static str) {
+    instruments().quarantined.add(1, &[of(migration)]);
 }
 
-/// A migration went from one state to another.
+/// Records that a migration went from one state to another.
 pub(crate) fn state(migration: &'static str, before: State, after: State) {
     let states = &instruments().states;
     let at = |state: State| [of(migration), KeyValue::new("migration.state", state.as_str())];

@@ -1,97 +1,72 @@
-//! Transactions that can be told to stop.
-//!
-//! The driver's own loop repeats a transaction for two minutes, whatever happens to the lease
-//! meanwhile. This one looks at `stop` before each attempt.
+//! Transactions that end early if the lease is lost, and their update commands.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use mongo_kit::Work;
 use mongodb::{
-    ClientSession,
+    ClientSession, Database,
     bson::{self, Document, RawDocumentBuf, doc},
-    error::{Error, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
-    options::{ReadConcern, WriteConcern},
+    error::{Error, Result},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
 
-/// How often a transaction is repeated whose failure can pass: a conflict with another writer, an
-/// election. After that it is a matter for the engine, which pauses longer between attempts.
-const ATTEMPTS: u32 = 8;
+/// The number of repetitions of a transaction that fails because of a conflict with another writer
+/// or an election. After that the engine pauses longer between attempts.
+const MAX_RETRIES: usize = 7;
 
-/// The first pause before another attempt; the next ones are twice as long: 1.3 s in all.
+/// The pause before the first repetition. It doubles each time, to 1.3 s in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// What happens in a transaction. It may happen several times, until one of them is committed.
-#[async_trait]
-pub(crate) trait Work: Sync {
-    /// What comes of it.
-    type Output: Send;
+/// The time limit of the server for one command, in milliseconds. Far below the minute after which
+/// it aborts a transaction (`transactionLifetimeLimitSeconds`).
+const MAX_TIME_MS: i64 = 10_000;
 
-    /// Does it, in the session's transaction.
-    async fn run(&self, session: &mut ClientSession) -> Result<Self::Output>;
-}
+/// `BSONObjectTooLarge` (MongoDB manual, "Error Codes").
+pub(crate) const TOO_LARGE: i32 = 10_334;
 
-/// Does the work in a transaction, and returns when the majority of the replica set has it.
-pub(crate) async fn transact<W: Work>(
+/// The most bytes of a command or a document: 16 MiB (MongoDB manual, "Limits"), less room for the
+/// fields that the driver adds. The server closes the connection at some larger ones.
+const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024 - 64 * 1024;
+
+/// Does `work` in a transaction, and returns when the majority of the replica set has it. Begins no
+/// further attempt after `stop`.
+pub(crate) async fn transact<W: Work<Error = Error>>(
     session: &mut ClientSession,
     stop: &CancellationToken,
-    work: &W,
+    work: W,
 ) -> Result<W::Output> {
-    let mut pause = FIRST_PAUSE;
-    let mut attempt = 1;
-    loop {
-        let error = match once(session, work).await {
-            Ok(output) => return Ok(output),
-            Err(error) => error,
-        };
-        let is_transient = error.contains_label(TRANSIENT_TRANSACTION_ERROR);
-        if !is_transient || attempt == ATTEMPTS || stop.is_cancelled() {
-            return Err(error);
-        }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-        attempt += 1;
-    }
-}
-
-async fn once<W: Work>(session: &mut ClientSession, work: &W) -> Result<W::Output> {
-    session
-        .start_transaction()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(WriteConcern::majority())
-        .await?;
-    failpoint::at("transaction_before_write").await;
-    let output = match work.run(session).await {
-        Ok(output) => output,
-        Err(error) => {
-            // Fails where the server has ended it already.
-            let _ = session.abort_transaction().await;
-            return Err(error);
-        }
-    };
-    failpoint::at("transaction_before_commit").await;
-    commit(session).await?;
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_times(MAX_RETRIES)
+        .build();
+    let next_pause = |_: &Error| if stop.is_cancelled() { None } else { pauses.next() };
+    let output = mongo_kit::transact(session, next_pause, WithFailpoints(work)).await?;
     failpoint::at("transaction_after_commit").await;
     Ok(output)
 }
 
-/// Asks again where it is not known whether the commit has happened: a second one is harmless.
-async fn commit(session: &mut ClientSession) -> Result<()> {
-    let mut result = session.commit_transaction().await;
-    for _ in 1..ATTEMPTS {
-        match &result {
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                result = session.commit_transaction().await;
-            }
-            _ => break,
-        }
+/// Work that a test can stop before its write and before its commit.
+struct WithFailpoints<W>(W);
+
+impl<W: Work> Work for WithFailpoints<W> {
+    type Output = W::Output;
+    type Error = W::Error;
+
+    async fn run(
+        &mut self,
+        session: &mut ClientSession,
+    ) -> std::result::Result<W::Output, W::Error> {
+        failpoint::at("transaction_before_write").await;
+        let output = self.0.run(session).await?;
+        failpoint::at("transaction_before_commit").await;
+        Ok(output)
     }
-    result
 }
 
-/// Carried by the driver's error: the server refused a write because of what it is about.
+/// Carried by the driver's error: the server refused a write because of its content.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message} (error {code})")]
 pub(crate) struct Rejected {
@@ -99,7 +74,7 @@ pub(crate) struct Rejected {
     pub(crate) message: String,
 }
 
-/// How the server answers the command `update` (MongoDB manual, "update").
+/// The server's answer to the command `update` (MongoDB manual, "update").
 #[derive(Debug, serde::Deserialize)]
 struct UpdateAnswer {
     n: i64,
@@ -115,58 +90,47 @@ struct WriteError {
     errmsg: String,
 }
 
-/// How many documents statements matched, and how many they changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Changed {
+/// The numbers of documents that update statements matched and changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpdateResult {
     pub(crate) matched: i64,
     pub(crate) modified: i64,
 }
 
-impl std::ops::AddAssign for Changed {
+impl std::ops::AddAssign for UpdateResult {
     fn add_assign(&mut self, other: Self) {
         self.matched += other.matched;
         self.modified += other.modified;
     }
 }
 
-/// How long the server may work on one command before it gives up, in milliseconds. Far below the
-/// minute after which it ends a transaction (`transactionLifetimeLimitSeconds`).
-const MAX_TIME_MS: i64 = 10_000;
-
-/// `BSONObjectTooLarge` (MongoDB manual, "Error Codes").
-pub(crate) const TOO_LARGE: i32 = 10_334;
-
-/// The most bytes of a command or a document: 16 MiB (MongoDB manual, "Limits"), less room for
-/// what the driver adds. The server cuts the connection at some that are larger.
-const LARGEST_DOCUMENT: usize = 16 * 1024 * 1024 - 64 * 1024;
-
-/// A document as it is sent; refused where it is too large for that.
-pub(crate) fn encoded<T: serde::Serialize>(value: &T) -> Result<RawDocumentBuf> {
-    fitting(bson::serialize_to_raw_document_buf(value)?)
+/// Encodes a document; fails with [`Rejected`] if it is too large to be sent.
+pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Result<RawDocumentBuf> {
+    check_size(bson::serialize_to_raw_document_buf(value)?)
 }
 
-fn fitting(encoded: RawDocumentBuf) -> Result<RawDocumentBuf> {
-    if encoded.as_bytes().len() > LARGEST_DOCUMENT {
+fn check_size(encoded: RawDocumentBuf) -> Result<RawDocumentBuf> {
+    if encoded.as_bytes().len() > MAX_DOCUMENT_BYTES {
         let message = "it is too large for one transaction".to_owned();
         return Err(Error::custom(Rejected { code: TOO_LARGE, message }));
     }
     Ok(encoded)
 }
 
-/// Runs update statements in the session's transaction.
+/// Runs update statements in the transaction of the session.
 pub(crate) async fn update(
-    database: &mongodb::Database,
+    database: &Database,
     collection: &str,
     statements: Vec<Document>,
     session: &mut ClientSession,
-) -> Result<Changed> {
+) -> Result<UpdateResult> {
     let command = doc! { "update": collection, "updates": statements, "maxTimeMS": MAX_TIME_MS };
-    // Not by way of serde, which takes several times as long.
-    let command = fitting(RawDocumentBuf::try_from(command)?)?;
+    // Encoding by serde takes several times as long.
+    let command = check_size(RawDocumentBuf::try_from(command)?)?;
     let answer = database.run_raw_command(command).session(session).await?;
     let answer: UpdateAnswer = bson::deserialize_from_document(answer).map_err(Error::custom)?;
     match answer.write_errors.into_iter().next() {
-        None => Ok(Changed { matched: answer.n, modified: answer.modified }),
+        None => Ok(UpdateResult { matched: answer.n, modified: answer.modified }),
         Some(WriteError { code, errmsg: message }) => {
             Err(Error::custom(Rejected { code, message }))
         }

@@ -13,11 +13,12 @@ use mongodb::error::Error;
 
 use crate::{Stamp, Watch};
 
-/// A value that may be stale is read anew when half of the tolerance is over, so that a busy writer
-/// costs few reads; earlier where what is left is not this many times as long as the last read took.
+/// The number of reads that must fit into the rest of the tolerance. A stale value is read again after
+/// half of the tolerance, so that a busy writer causes few reads, or earlier if the rest is shorter
+/// than this many reads.
 const READS_IN_TIME: u32 = 3;
 
-/// A read that is under way, and all who wait for it.
+/// A read that is under way, shared by all callers that wait for it.
 type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
 
 /// A value read from a collection, kept until the collection changes.
@@ -35,21 +36,21 @@ pub struct Cached<T: Clone> {
 struct Value<T> {
     value: T,
     stamp: Stamp,
-    /// How long it took to read.
+    /// The duration of the read.
     taken: Duration,
 }
 
 impl<T: Clone + Send + Sync + 'static> Cached<T> {
-    /// An empty cache of something that is read from the watched collection.
+    /// Returns an empty cache of a value that is read from the watched collection.
     pub fn new(watch: Watch, tolerance: Duration) -> Arc<Self> {
         let (value, flight) = (RwLock::new(None), Mutex::new(None));
         Arc::new(Self { watch, tolerance, value, flight })
     }
 
-    /// The value, by `read` where there is none that is current enough.
+    /// Returns the value. Calls `read` if there is no value that is current enough.
     ///
-    /// Callers at the same time share one read, and its error. A read that was begun is finished
-    /// even if all callers leave: the next one needs it.
+    /// Concurrent callers share one read and its error. A read that has begun is finished even if
+    /// all callers leave, for the next one.
     pub async fn get<F>(self: &Arc<Self>, read: F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -58,7 +59,7 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, refresh: false } => return Ok(value),
             Stored::Stale { value, refresh: true } => {
-                // A task of its own: it goes on.
+                // It continues on a task of its own.
                 drop(self.join_or_start(&mut read));
                 return Ok(value);
             }
@@ -68,15 +69,15 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         if read.is_none() || result.is_err() {
             return result;
         }
-        // Somebody else's read: it may have begun before a change that this caller knows of. The
-        // one after it has not.
+        // The read of another caller may have begun before a change that this caller knows of. The
+        // read after it has not.
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, .. } => Ok(value),
             Stored::Nothing => self.join_or_start(&mut read).await,
         }
     }
 
-    /// The read that is under way, or this one, which is taken and begun.
+    /// Returns the read that is under way, or takes and begins this one.
     fn join_or_start<F>(self: &Arc<Self>, read: &mut Option<F>) -> Flight<T>
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -107,7 +108,7 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         F: Future<Output = Result<T, Error>>,
     {
         let result = self.read_and_store(read).await;
-        // Nobody may be waiting, and then nobody learns from the flight itself that it is over.
+        // If no caller waits, the flight itself is not polled and does not show that it is over.
         *self.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
         result
     }
@@ -139,13 +140,13 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     }
 }
 
-/// What the cache has to offer.
+/// The content of the cache.
 enum Stored<T> {
-    /// A value that nothing has changed since.
+    /// A value that has not changed since it was read.
     Current(T),
-    /// A value that may be served for a moment longer.
+    /// A value that has changed and may be served within the tolerance.
     Stale { value: T, refresh: bool },
-    /// Nothing that may be served.
+    /// No value that may be served.
     Nothing,
 }
 

@@ -1,4 +1,4 @@
-//! Finding out whether the collections of a site are collections that can be written to.
+//! Checks whether the collections of a site can be written to.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -8,18 +8,18 @@ use mongodb::{
 };
 use serde::Serialize;
 
-/// A collection that documents cannot be changed in.
+/// A collection whose documents cannot be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnsuitableCollection {
     /// The name of the collection.
     pub collection: String,
-    /// The kind of collection that it is.
+    /// The kind of collection.
     pub kind: UnsuitableKind,
-    /// A sentence that says what to do.
+    /// The remedy, as a sentence.
     pub remedy: String,
 }
 
-/// The kinds of collections that documents cannot be changed in.
+/// The kind of a collection whose documents cannot be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnsuitableKind {
@@ -33,7 +33,7 @@ pub enum UnsuitableKind {
     TimeSeries,
 }
 
-/// Some collections cannot be used.
+/// The error of collections that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}. Nothing was written", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct UnsuitableCollections(pub Vec<UnsuitableCollection>);
@@ -50,13 +50,13 @@ impl std::fmt::Display for UnsuitableCollection {
     }
 }
 
-/// Returns those of the named collections that documents cannot be changed in. Collections that do
-/// not exist are suitable: they are created when something is written.
+/// Returns those of the named collections whose documents cannot be changed. Collections that do not
+/// exist are suitable: they are created by the first write.
 pub async fn unsuitable_collections(
     database: &Database,
     names: &[&str],
 ) -> Result<Vec<UnsuitableCollection>> {
-    // As documents: newer servers have options that the driver's types do not know.
+    // As documents, because newer servers have options that are not in the driver's types.
     let list = doc! { "listCollections": 1, "filter": { "name": { "$in": names.to_vec() } } };
     let found: Vec<Document> = database.run_cursor_command(list).await?.try_collect().await?;
     let mut unsuitable: Vec<_> = found.iter().filter_map(unsuitable_collection).collect();

@@ -1,4 +1,4 @@
-//! Connecting to MongoDB, and saying plainly why that did not work.
+//! Connections to MongoDB, with errors that name the cause and the remedy.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::DatabaseError;
 /// The oldest server that is supported, as the wire version that its `hello` answers (6.0).
 const MINIMUM_WIRE_VERSION: i32 = 17;
 
-/// How long to look for a primary. An election takes up to 12 s with the default settings of a
-/// replica set, but a request must not wait for one: it is answered with 503 and tried again.
+/// The time limit for finding a primary. An election takes up to 12 s with the default settings of a
+/// replica set, but a request does not wait for one: it is answered with 503.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long opening one connection may take.
+/// The time limit for opening one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most connections, unless the URI says so: as many as the drivers' specification has
@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// long as it waits.
 const MAX_POOL_SIZE: u32 = 100;
 
-/// How long closing the connections may take: the server is told which sessions are over.
+/// The time limit for closing the connections, in which the driver ends its sessions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A database and the client that reaches it.
@@ -36,24 +36,23 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Connection {
     client: Client,
     database: Database,
-    /// What the client was made from, to ask its servers one by one.
+    /// The options of the client, to connect to its servers one by one.
     options: ClientOptions,
 }
 
-/// The address cannot be used at all.
+/// An invalid connection string or database name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The text is no MongoDB connection string. The text itself may hold a password, so it is
-    /// not repeated.
-    #[error("`mongodb.uri` is no MongoDB connection string: {0}")]
+    /// Not a MongoDB connection string. The text may contain a password, so it is not repeated.
+    #[error("`mongodb.uri` is not a MongoDB connection string: {0}")]
     Uri(String),
-    /// Everything has to be read where it is written.
+    /// A read preference other than the primary.
     #[error(
-        "`mongodb.uri` must not have `readPreference`: migrations and totals need what was written \
-         last, which only the primary has"
+        "`mongodb.uri` must not have `readPreference`: migrations and totals need the latest data, \
+         which only the primary has"
     )]
     ReadPreference,
-    /// The database's name has characters that MongoDB refuses.
+    /// A database name with characters that MongoDB refuses.
     #[error(
         "`mongodb.database` must be a database name without spaces, slashes, backslashes, dots, \
          quotation marks and dollar signs, not \"{0}\""
@@ -61,22 +60,22 @@ pub enum ConnectError {
     Database(String),
 }
 
-/// The server behind the address cannot be used.
+/// A server that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
-    /// A standalone server has neither transactions nor change streams.
+    /// A standalone server, which has neither transactions nor change streams.
     #[error(
         "the MongoDB server at {0} is standalone, a replica set is needed (one node is enough): \
          start mongod with --replSet rs0 and run rs.initiate() once in mongosh"
     )]
     Standalone(String),
-    /// Started for a replica set that nobody has initiated.
+    /// A server of a replica set that is not initiated.
     #[error(
         "the MongoDB server at {0} is started for a replica set that is not initiated: run \
          rs.initiate() once in mongosh"
     )]
     NotInitiated(String),
-    /// The replica set has another name than the connection string says.
+    /// A replica set with another name than the one in the connection string.
     #[error(
         "the MongoDB server at {address} belongs to the replica set \"{actual}\": put \
          replicaSet={actual} into `mongodb.uri`"
@@ -84,36 +83,36 @@ pub enum DeploymentError {
     OtherReplicaSet {
         /// Host and port.
         address: String,
-        /// The name of the replica set that it belongs to.
+        /// The name of the replica set.
         actual: String,
     },
-    /// Older than MongoDB 6.0.
+    /// A server older than MongoDB 6.0.
     #[error("MongoDB {0} is too old: 6.0 or newer is needed")]
     TooOld(String),
-    /// User name or password are wrong.
+    /// A wrong user name or password.
     #[error("MongoDB refused the user name or password in `mongodb.uri`")]
     Authentication,
-    /// The user has no rights, or there is none in the connection string.
+    /// A user without rights, or no user in the connection string.
     #[error(
         "MongoDB does not let the user of `mongodb.uri` into the database \"{0}\": give a user \
          with the role readWrite there"
     )]
     Unauthorized(String),
-    /// Nothing answers, or no primary is elected.
+    /// No server answers, or no primary is elected.
     #[error("MongoDB at {addresses} cannot be reached: check `mongodb.uri` and that mongod runs")]
     Unreachable {
         /// The hosts and ports that were tried.
         addresses: String,
-        /// What the driver said.
+        /// The error of the driver.
         source: DatabaseError,
     },
-    /// The server answered with an error.
+    /// An error of the server.
     #[error("MongoDB refused the first command")]
     Refused(#[source] DatabaseError),
 }
 
 impl DeploymentError {
-    /// Whether waiting can help. Nobody turns a standalone server into a replica set by waiting.
+    /// Returns `true` if the error can disappear without intervention.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NotInitiated(_))
             || matches!(self, Self::Refused(error) if crate::is_transient(&error.0))
@@ -121,7 +120,7 @@ impl DeploymentError {
 }
 
 impl Connection {
-    /// A client for the database. Connections are opened when they are first needed.
+    /// Returns a client for the database. Connections are opened when they are first needed.
     pub async fn new(uri: &str, database: &str, app_name: &str) -> Result<Self, ConnectError> {
         let is_illegal = |c: char| c.is_whitespace() || c.is_control() || "/\\.\"$".contains(c);
         if database.is_empty() || database.len() > 63 || database.contains(is_illegal) {
@@ -143,8 +142,8 @@ impl Connection {
         Ok(Self { client, database, options })
     }
 
-    /// A connection to the same database whose client is its own and tells `handler` of its commands.
-    /// Nothing is shared with this one but the settings.
+    /// Returns a connection to the same database with a client of its own, whose commands are
+    /// reported to `handler`.
     pub fn monitored(&self, handler: EventHandler<CommandEvent>) -> mongodb::error::Result<Self> {
         let mut options = self.options.clone();
         options.command_event_handler = Some(handler);
@@ -153,29 +152,28 @@ impl Connection {
         Ok(Self { client, database, options })
     }
 
-    /// The client, for sessions.
+    /// Returns the client, for sessions.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The database.
+    /// Returns the database.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Asks the server for a sign of life.
+    /// Sends the command `ping`.
     pub async fn ping(&self) -> mongodb::error::Result<()> {
         self.database.run_command(doc! { "ping": 1 }).await.map(drop)
     }
 
-    /// Checks that the server is one that the services can work with: reachable, a replica set,
-    /// new enough.
+    /// Checks that the server is reachable, new enough, and belongs to a replica set.
     pub async fn check_deployment(&self) -> Result<(), DeploymentError> {
         match hello(&self.client).await {
             Ok(hello) => check_hello(&hello, &self.addresses(), None)?,
             Err(error) => return Err(self.explain(error).await),
         }
-        // `hello` is answered to everybody; this is not.
+        // `hello` needs no rights; this command does.
         match self.database.list_collection_names().await {
             Ok(_) => Ok(()),
             Err(error) if is_unauthorized(&error) => {
@@ -185,24 +183,26 @@ impl Connection {
         }
     }
 
-    /// Closes all connections. The process is about to end: what still uses them fails. A server
-    /// that does not answer keeps nobody from ending.
+    /// Closes all connections at the end of the process. Operations that still use them fail. Does
+    /// not wait long for a server that does not answer.
     pub async fn close(&self) {
         let client = self.client.clone();
-        // On a task of its own: driver calls are not dropped half-way.
+        // On a task of its own, because calls of the driver must not be dropped half-way.
         let closed = tokio::spawn(async move { client.shutdown().immediate(true).await });
         if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
-            tracing::debug!("the server does not answer: its connections end with the process");
+            tracing::debug!(
+                "the server does not answer: the connections are left to the end of the process"
+            );
         }
     }
 
-    /// Hosts and ports of the connection string, without user or password.
+    /// Returns the hosts and ports of the connection string, without user or password.
     pub fn addresses(&self) -> String {
         self.options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Finds out why no server could be selected. The driver drops servers that do not belong to
-    /// the replica set it looks for, so each one is asked directly.
+    /// Determines why no server could be selected. The driver ignores servers that do not belong to
+    /// the replica set of the connection string, so each of them is queried directly.
     async fn explain(&self, error: Error) -> DeploymentError {
         match &*error.kind {
             ErrorKind::Authentication { .. } => return DeploymentError::Authentication,
@@ -235,12 +235,13 @@ impl Connection {
     }
 }
 
-/// The user may not do that (MongoDB manual, "Error codes": `Unauthorized`).
+/// Returns `true` if the user has no right to do that (MongoDB manual, "Error codes":
+/// `Unauthorized`).
 fn is_unauthorized(error: &Error) -> bool {
     matches!(&*error.kind, ErrorKind::Command(error) if error.code == 13)
 }
 
-/// What the server says of itself, with its version added.
+/// Returns the server's answer to `hello`, with its version added.
 async fn hello(client: &Client) -> mongodb::error::Result<Document> {
     let admin = client.database("admin");
     let mut hello = admin.run_command(doc! { "hello": 1 }).await?;
@@ -285,7 +286,7 @@ fn check_hello(
     }
 }
 
-/// The driver's own words; it does not repeat the password.
+/// Returns the error with the driver's message, which does not contain the password.
 fn uri_error(error: &Error) -> ConnectError {
     match &*error.kind {
         ErrorKind::InvalidArgument { message, .. } => ConnectError::Uri(message.clone()),
@@ -314,7 +315,10 @@ mod tests {
     async fn a_wrong_connection_string_is_refused_without_repeating_its_password() {
         for uri in ["", "localhost", "mongodb://", "mongodb://u:hunter2@h:port/", "http://h"] {
             let error = Connection::new(uri, "site", "test").await.unwrap_err().to_string();
-            assert!(error.starts_with("`mongodb.uri` is no MongoDB connection string"), "{error}");
+            assert!(
+                error.starts_with("`mongodb.uri` is not a MongoDB connection string"),
+                "{error}"
+            );
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

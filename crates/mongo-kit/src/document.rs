@@ -1,4 +1,4 @@
-//! Reading documents one by one, so that one that cannot be read does not hide the others.
+//! Reads documents one by one, so that an unreadable one does not hide the others.
 
 use std::{
     collections::{HashSet, hash_map::DefaultHasher},
@@ -12,15 +12,15 @@ use serde::de::DeserializeOwned;
 
 use crate::lenient::{self, UnreadableField};
 
-/// The most fields of documents that a process remembers to have warned of. After that it is the
-/// integrity report that tells of new ones.
+/// The most warnings that a process remembers. Further unreadable fields are only in the integrity
+/// report.
 const MAX_WARNINGS: usize = 10_000;
 
 /// A stored document that cannot be read as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("document {id} of {collection} cannot be read: {reason}")]
 pub struct Unreadable {
-    /// The collection that has it.
+    /// The collection.
     pub collection: &'static str,
     /// Its `_id`, as text.
     pub id: String,
@@ -29,7 +29,7 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// A document that cannot be read for this reason.
+    /// Returns the error of a document that cannot be read for this reason.
     pub fn new(
         collection: &'static str,
         document: &RawDocument,
@@ -46,7 +46,7 @@ impl Unreadable {
     }
 }
 
-/// Reads a document of a collection as a type that knows all of its shapes.
+/// Deserializes a document of a collection.
 pub fn read<T: DeserializeOwned>(
     collection: &'static str,
     document: &RawDocument,
@@ -57,27 +57,27 @@ pub fn read<T: DeserializeOwned>(
     })
 }
 
-/// Returns the document, or `None` with a warning and a count: it is missing in an answer.
+/// Returns the document, or `None` with a warning and a metric if it cannot be read.
 pub fn readable<T>(result: Result<T, Unreadable>) -> Option<T> {
     result
         .inspect_err(|error| {
             let Unreadable { collection, id, reason } = error;
             if is_new((*collection, id, reason)) {
-                tracing::warn!(collection, id, reason, "unreadable document left out");
+                tracing::warn!(collection, id, reason, "unreadable document skipped");
             }
             unreadable_documents().add(1, &[KeyValue::new("db.collection.name", *collection)]);
         })
         .ok()
 }
 
-/// Warns of fields that are absent in answers because their meaning is not plain, once for each
-/// field of a document, and counts them.
+/// Warns of fields that are absent in answers because their meaning is not clear, once for each field
+/// of a document, and counts them.
 pub fn warn_of_fields(collection: &'static str, id: &str, fields: &[UnreadableField]) {
     for UnreadableField { field, found } in fields {
         if !is_new((collection, id, field)) {
             continue;
         }
-        tracing::warn!(collection, id, field, found, "unreadable field left out");
+        tracing::warn!(collection, id, field, found, "unreadable field skipped");
         let attributes = [
             KeyValue::new("db.collection.name", collection),
             KeyValue::new("field", field.clone()),
@@ -87,7 +87,7 @@ pub fn warn_of_fields(collection: &'static str, id: &str, fields: &[UnreadableFi
     }
 }
 
-/// Returns whether this process has not warned of it before.
+/// Returns `true` if this process has not logged the warning before.
 fn is_new(warning: impl Hash) -> bool {
     static WARNINGS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
     let mut hasher = DefaultHasher::new();
@@ -96,7 +96,7 @@ fn is_new(warning: impl Hash) -> bool {
     warnings.len() < MAX_WARNINGS && warnings.insert(hasher.finish())
 }
 
-/// The number of answers without a document that could not be read.
+/// Returns the counter of answers that lack an unreadable document.
 fn unreadable_documents() -> &'static Counter<u64> {
     static COUNTER: OnceLock<Counter<u64>> = OnceLock::new();
     COUNTER.get_or_init(|| {
@@ -107,7 +107,7 @@ fn unreadable_documents() -> &'static Counter<u64> {
     })
 }
 
-/// The number of fields of documents that could not be read, each counted once a process.
+/// Returns the counter of unreadable fields, each of which counts once in a process.
 fn unreadable_fields() -> &'static Counter<u64> {
     static COUNTER: OnceLock<Counter<u64>> = OnceLock::new();
     COUNTER.get_or_init(|| {

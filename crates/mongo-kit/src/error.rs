@@ -1,11 +1,11 @@
-//! What went wrong, and whether it can pass by itself.
+//! The classification of database errors.
 
 use std::fmt;
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-/// An error of the driver in words for a person: without labels, and without the bytes of the
-/// server's answer, which the driver's own text has.
+/// An error of the driver with a readable message: without labels, and without the bytes of the
+/// server's answer, which the driver's own message contains.
 #[derive(Debug, Clone)]
 pub struct DatabaseError(pub Box<Error>);
 
@@ -35,13 +35,13 @@ impl From<Error> for DatabaseError {
 /// Error code of a write that a unique index refused (MongoDB manual, "Error codes": `DuplicateKey`).
 const DUPLICATE_KEY: i32 = 11000;
 
-/// Server errors that pass by themselves: elections, shutdowns, cut networks, busy documents
+/// Transient errors of the server: elections, shutdowns, cut networks, busy documents
 /// (MongoDB's retryable-writes specification, "Determining Retryable Errors", and
 /// `WriteConflict`, `MaxTimeMSExpired`, `LockTimeout`).
 const TRANSIENT: &[i32] =
     &[6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
-/// Whether a unique index refused the write.
+/// Returns `true` if a unique index refused the write.
 pub fn is_duplicate_key(error: &Error) -> bool {
     match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
@@ -54,7 +54,7 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Whether the same operation can succeed later without anybody changing anything.
+/// Returns `true` if the same operation can succeed later without intervention.
 pub fn is_transient(error: &Error) -> bool {
     if error.contains_label("TransientTransactionError")
         || error.contains_label("RetryableWriteError")

@@ -1,7 +1,7 @@
-//! Reading documents that other programs wrote over the years.
+//! Reads documents that other programs wrote.
 //!
-//! [`FieldReader`] reads each field in every shape in which its meaning is plain. A field whose
-//! meaning is not plain is absent, and reported beside the others: it never hides the document.
+//! [`FieldReader`] reads each field in every shape in which its meaning is clear. A field whose
+//! meaning is not clear is absent and reported: it never hides the document.
 
 mod date;
 mod id;
@@ -13,11 +13,11 @@ pub use date::{StoredDate, stored_date};
 pub(crate) use id::raw_id_text;
 pub use id::{UnreadableId, id_candidates, id_precedence, id_text, stored_id_text, unreadable_ids};
 
-/// The longest list of texts: a list of a million would take a second and tell nobody anything.
+/// The most elements of a list of texts: a list of a million would take a second to read.
 const MAX_TEXTS: usize = 10_000;
 
-/// The values that a flag has where it plainly says yes, in the order of their likelihood. MongoDB
-/// takes numbers of all types for equal.
+/// The values that mean `true`, in the order of their likelihood. MongoDB compares numbers of all
+/// types by value.
 const TRUE: [Flag; 6] = [
     Flag::Bool(true),
     Flag::Text("true"),
@@ -27,7 +27,7 @@ const TRUE: [Flag; 6] = [
     Flag::Text("1"),
 ];
 
-/// The values that a flag has where it plainly says no.
+/// The values that mean `false`.
 const FALSE: [Flag; 6] = [
     Flag::Bool(false),
     Flag::Text("false"),
@@ -44,7 +44,7 @@ enum Flag {
     Number(i32),
 }
 
-/// Returns the stored values that plainly say `value`, for a query. Reading and queries agree.
+/// Returns the stored values that are read as this flag, for a query.
 pub fn flag_values(value: bool) -> Vec<Bson> {
     let values = if value { TRUE } else { FALSE };
     let bson = |flag: &Flag| match *flag {
@@ -55,8 +55,8 @@ pub fn flag_values(value: bool) -> Vec<Bson> {
     values.iter().map(bson).collect()
 }
 
-/// Returns the stored values that are read as this text, for a query: what it finds has to be
-/// compared with the text once it is read.
+/// Returns the stored values that are read as this text, for a query. The documents that it finds
+/// must be read and compared with the text.
 pub fn text_candidates(text: &str) -> Vec<Bson> {
     let mut candidates = vec![Bson::from(text)];
     candidates.extend(id::number_candidates(text));
@@ -64,7 +64,7 @@ pub fn text_candidates(text: &str) -> Vec<Bson> {
     candidates
 }
 
-/// A field whose meaning is not plain. It is absent in answers.
+/// A field whose meaning is not clear. It is absent in answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UnreadableField {
     /// The name of the field.
@@ -88,7 +88,7 @@ pub struct FieldReader<'a> {
 }
 
 impl<'a> FieldReader<'a> {
-    /// Reads this document.
+    /// Returns a reader of this document.
     pub fn new(document: &'a RawDocument) -> Self {
         Self { document, unreadable: Vec::new() }
     }
@@ -103,7 +103,7 @@ impl<'a> FieldReader<'a> {
         self.unreadable.iter().find(|one| fields.contains(&one.field.as_str()))
     }
 
-    /// Returns whether a field that was read so far could not be read.
+    /// Returns `true` if a field was read so far and could not be read.
     pub fn is_unreadable(&self, field: &str) -> bool {
         self.unreadable.iter().any(|one| one.field == field)
     }
@@ -134,7 +134,7 @@ impl<'a> FieldReader<'a> {
     pub fn text(&mut self, field: &str) -> Option<String> {
         let element = self.element(field)?;
         let Ok(value) = element.value() else {
-            // Not UTF-8, as old drivers have stored Latin-1: the rest of it is still worth reading.
+            // Not UTF-8, such as Latin-1 of old drivers: the rest of the text is still useful.
             self.report(field, "text that is not UTF-8");
             return match element.value_utf8_lossy() {
                 Ok(RawBson::String(text) | RawBson::Symbol(text)) => Some(text),
@@ -192,14 +192,14 @@ impl<'a> FieldReader<'a> {
             RawBsonRef::Boolean(flag) => Some(flag),
             RawBsonRef::String("") | RawBsonRef::Symbol("") => return None,
             value => {
-                let says = |flag: &Flag| match (*flag, value) {
+                let means = |flag: &Flag| match (*flag, value) {
                     (Flag::Text(text), RawBsonRef::String(value) | RawBsonRef::Symbol(value)) => {
                         text == value
                     }
                     (Flag::Number(number), value) => as_integer(value) == Some(number.into()),
                     _ => false,
                 };
-                let of = |values: [Flag; 6], flag| values.iter().any(says).then_some(flag);
+                let of = |values: [Flag; 6], flag| values.iter().any(means).then_some(flag);
                 of(TRUE, true).or_else(|| of(FALSE, false))
             }
         };
@@ -244,7 +244,7 @@ impl<'a> FieldReader<'a> {
         number
     }
 
-    /// Reads a text that has to be one of several, with the value that each stands for.
+    /// Reads a text that must be one of several, and returns its parsed value.
     pub fn choice<T>(&mut self, field: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let value = self.value(field)?;
         let choice = match value {
@@ -256,7 +256,7 @@ impl<'a> FieldReader<'a> {
                 field,
                 match value {
                     RawBsonRef::String(_) | RawBsonRef::Symbol(_) => {
-                        "text that stands for nothing here"
+                        "text that is not among the allowed values"
                     }
                     other => type_name(other.element_type()),
                 },
@@ -265,7 +265,7 @@ impl<'a> FieldReader<'a> {
         choice
     }
 
-    /// Returns whether a field is absent or null.
+    /// Returns `true` if a field is absent or null.
     pub fn is_absent(&self, field: &str) -> bool {
         self.element(field).is_none_or(|element| element.value().is_ok_and(is_null))
     }
@@ -307,8 +307,8 @@ fn plain_text(value: RawBsonRef<'_>) -> Option<String> {
     }
 }
 
-/// Returns the text of a finite number, without a fraction where it has none: JavaScript stores
-/// every number as a double.
+/// Returns the text of a finite number, without `.0` for a whole one: JavaScript stores every number
+/// as a double.
 fn number_text(value: RawBsonRef<'_>) -> Option<String> {
     match value {
         RawBsonRef::Int32(number) => Some(number.to_string()),
@@ -338,7 +338,7 @@ fn as_integer(value: RawBsonRef<'_>) -> Option<i64> {
     }
 }
 
-/// Returns the name that the MongoDB manual gives to a type ("BSON Types", aliases).
+/// Returns the alias of a type in the MongoDB manual ("BSON Types").
 pub fn type_name(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Double => "double",

@@ -1,7 +1,27 @@
-//! MongoDB for the services: connecting with clear errors, classifying what goes wrong, reading
-//! documents of odd shapes, and caching what a collection says until the collection changes.
+//! MongoDB for services: connections with clear errors, the classification of errors, transactions,
+//! lenient reading of documents that other programs wrote, and values that are cached until a
+//! collection changes.
 //!
-//! Nothing here knows sections, stories or HTTP.
+//! The crate is independent of Turbulence's entities and of HTTP.
+//!
+//! # Example
+//!
+//! A document that several programs have written over the years:
+//!
+//! ```
+//! use mongo_kit::lenient::FieldReader;
+//! use mongodb::bson::{RawDocumentBuf, doc};
+//!
+//! let stored = doc! { "title": 1984, "date": "2015-03-01 10:00", "public": [1] };
+//! let stored = RawDocumentBuf::try_from(&stored)?;
+//! let mut reader = FieldReader::new(&stored);
+//! assert_eq!(reader.text("title").as_deref(), Some("1984"));
+//! assert_eq!(reader.date("date").unwrap().to_rfc3339(), "2015-03-01T10:00:00+00:00");
+//! // The meaning of this value is not clear: the field is absent and reported.
+//! assert_eq!(reader.flag("public"), None);
+//! assert_eq!(reader.unreadable()[0].to_string(), "public: array");
+//! # Ok::<(), mongodb::bson::error::Error>(())
+//! ```
 
 mod cached;
 mod collections;
@@ -9,6 +29,7 @@ mod connect;
 pub mod document;
 mod error;
 pub mod lenient;
+mod transaction;
 mod watch;
 
 pub use cached::Cached;
@@ -18,4 +39,5 @@ pub use collections::{
 };
 pub use connect::{ConnectError, Connection, DeploymentError};
 pub use error::{DatabaseError, is_duplicate_key, is_transient};
+pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};

@@ -1,8 +1,8 @@
-//! Knowing that a collection has not changed since it was read.
+//! Detects whether a collection has changed since it was read.
 //!
-//! A change stream is opened when something is to be cached and closed at the first change that
-//! matters, so that a busy writer costs one event a cached read, and a collection that nobody has
-//! read costs none.
+//! A change stream is opened when a value is to be cached and closed at the first relevant change, so
+//! that a busy writer causes one event for each cached read, and a collection that is not read causes
+//! none.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -16,10 +16,10 @@ use mongodb::{
 };
 use tokio::sync::Mutex;
 
-/// How long the server waits for a change before it answers that there is none. Each answer is an
-/// operation on the collection: a server of many idle replicas would look like one in use if they
-/// asked every second, as they do unless told otherwise.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The time that the server waits for a change before it answers. Each answer is an operation on the
+/// collection: with the default of a second, a site with many idle replicas would look as if it were
+/// in use.
+const MAX_AWAIT_TIME: Duration = Duration::from_secs(60);
 
 /// Watches one collection for the next change.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Watch(Arc<Inner>);
 struct Inner {
     database: Database,
     collection: &'static str,
-    /// What matters; every change where none are given.
+    /// The relevant fields, or none if every change is relevant.
     fields: &'static [&'static str],
     /// The stamp of the change stream that was opened last; held while one is being opened.
     latest: Mutex<Option<Stamp>>,
@@ -40,12 +40,12 @@ struct Inner {
 pub struct Stamp(Vec<Arc<OnceLock<Instant>>>);
 
 impl Stamp {
-    /// When the first change since this moment became known; none while nothing has changed.
+    /// Returns the time of the first change since this moment, or `None` if nothing has changed.
     pub fn changed_at(&self) -> Option<Instant> {
         self.0.iter().filter_map(|changed| changed.get().copied()).min()
     }
 
-    /// Of an answer whose parts were read after one or the other: it changes with either.
+    /// Returns the stamp of a value that was read from two collections: it changes with either.
     pub fn and(mut self, mut other: Self) -> Self {
         self.0.append(&mut other.0);
         self
@@ -53,13 +53,13 @@ impl Stamp {
 }
 
 impl Watch {
-    /// Watches this collection, which need not exist yet.
+    /// Returns a watch for all changes of a collection, which need not exist yet.
     pub fn new(database: &Database, collection: &'static str) -> Self {
         Self::of_fields(database, collection, &[])
     }
 
-    /// Watches for documents that come, go or are replaced, and for changes of these fields of the
-    /// others. A change of what is within one (an element of a list) does not count.
+    /// Returns a watch for documents that are inserted, deleted or replaced, and for changes of these
+    /// fields. A change within the value of a field (an element of an array) does not count.
     pub fn of_fields(
         database: &Database,
         collection: &'static str,
@@ -69,8 +69,8 @@ impl Watch {
         Self(Arc::new(Inner { database: database.clone(), collection, fields, latest }))
     }
 
-    /// Makes sure that the collection is being watched. What is read from it after this returns
-    /// is current until the stamp says otherwise.
+    /// Starts to watch the collection if it is not being watched. Values that are read from it after
+    /// this returns are current until the stamp has changed.
     pub async fn stamp(&self) -> mongodb::error::Result<Stamp> {
         let mut latest = self.0.latest.lock().await;
         if let Some(stamp) = latest.as_ref().filter(|stamp| stamp.changed_at().is_none()) {
@@ -82,9 +82,9 @@ impl Watch {
             .collection::<RawDocumentBuf>(self.0.collection)
             .watch()
             .pipeline(pipeline(self.0.fields))
-            // The first event is the last one.
+            // The stream is closed after the first event.
             .batch_size(1)
-            .max_await_time(LONGEST_WAIT)
+            .max_await_time(MAX_AWAIT_TIME)
             .await?
             .with_type::<RawDocumentBuf>();
         let changed = Arc::new(OnceLock::new());
@@ -95,11 +95,11 @@ impl Watch {
     }
 }
 
-/// The server looks for these conditions in its log itself, as long as they are as plain as this
-/// (MongoDB 6.0, "Change Streams Production Recommendations"); for a computed one it takes each
-/// event apart first, and a backfill outruns it.
+/// Returns the pipeline of the change stream. The server evaluates conditions as simple as these on
+/// its log (MongoDB 6.0, "Change Streams Production Recommendations"). For a computed condition it
+/// decodes each event first, which is slower than a backfill writes.
 fn pipeline(fields: &[&str]) -> Vec<Document> {
-    // The resume token alone: what changed does not matter.
+    // The resume token only: the content of the change is not used.
     let token = doc! { "$project": { "_id": 1 } };
     if fields.is_empty() {
         return vec![token];
@@ -108,15 +108,15 @@ fn pipeline(fields: &[&str]) -> Vec<Document> {
         let path = format!("updateDescription.updatedFields.{field}");
         doc! { path: { "$exists": true } }
     });
-    let mut matters = vec![
+    let mut relevant = vec![
         doc! { "operationType": { "$ne": "update" } },
         doc! { "updateDescription.removedFields": { "$in": fields } },
     ];
-    matters.extend(written);
-    vec![doc! { "$match": { "$or": matters } }, token]
+    relevant.extend(written);
+    vec![doc! { "$match": { "$or": relevant } }, token]
 }
 
-/// Ends at the first event and at the first error alike: after an error nobody knows.
+/// Waits for the first event, or for the first error, after which changes are unknown.
 async fn wait_for_change(
     mut stream: ChangeStream<RawDocumentBuf>,
     changed: Arc<OnceLock<Instant>>,
@@ -126,6 +126,6 @@ async fn wait_for_change(
             break;
         }
     }
-    // Set once: this task alone holds the right to.
+    // Only this task sets it, once.
     let _ = changed.set(Instant::now());
 }

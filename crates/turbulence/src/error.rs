@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrations::{OperateError, RunError};
+use migrations::{OperateError, RunError, RunErrorKind};
 use models::ErrorCode;
 
 use crate::import::error::ImportError;
@@ -110,20 +110,22 @@ impl Error {
 }
 
 fn run_code(error: &RunError) -> u8 {
-    match error {
-        RunError::Unknown(_) => 2,
-        RunError::Paused(_) | RunError::RolledBack(_) | RunError::Requires { .. } => 3,
-        RunError::LeaseHeld { .. } | RunError::TakenOver(_) => 4,
-        RunError::Drift { .. }
-        | RunError::UnreadableEntry { .. }
-        | RunError::UnreadableLease { .. } => 5,
-        RunError::Unverified { .. } => 6,
-        RunError::Dependency { .. } => 7,
-        RunError::Database { source, .. } | RunError::Index { source, .. } => database_code(source),
-        RunError::Interrupted => 130,
-        RunError::TooManySetAside { .. }
-        | RunError::NotProvable { .. }
-        | RunError::Rejected { .. } => 1,
+    match &error.kind {
+        RunErrorKind::Unknown(_) => 2,
+        RunErrorKind::Paused | RunErrorKind::RolledBack | RunErrorKind::Requires(_) => 3,
+        RunErrorKind::LeaseHeld { .. } | RunErrorKind::TakenOver => 4,
+        RunErrorKind::Drift { .. }
+        | RunErrorKind::UnreadableEntry { .. }
+        | RunErrorKind::UnreadableLease { .. } => 5,
+        RunErrorKind::Unverified { .. } => 6,
+        RunErrorKind::Dependency(_) => 7,
+        RunErrorKind::Database(source) | RunErrorKind::Index { source, .. } => {
+            database_code(source)
+        }
+        RunErrorKind::Interrupted => 130,
+        RunErrorKind::TooManyQuarantined { .. }
+        | RunErrorKind::NotProvable(_)
+        | RunErrorKind::Rejected { .. } => 1,
     }
 }
 
@@ -158,7 +160,8 @@ mod tests {
 
     #[test]
     fn data_that_an_old_program_still_changes_is_code_6() {
-        let left = RunError::Unverified { id: "0001_first", what: String::new(), is_stuck: false };
+        let kind = RunErrorKind::Unverified { remaining: String::new(), is_stuck: false };
+        let left = RunError { migration: Some("0001_first"), kind };
         assert_eq!(Error::from(left).code(), 6);
     }
 

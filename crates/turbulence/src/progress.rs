@@ -102,7 +102,7 @@ impl Display {
     fn show_running(&mut self, bars: &MultiProgress, service: &str, statuses: &[Status]) {
         let mut shown = HashMap::new();
         for (status, progress) in running(statuses) {
-            let key = format!("{service} {} {}", status.id, progress.what);
+            let key = format!("{service} {} {}", status.id, progress.step);
             let bar = self.running.remove(&key).unwrap_or_else(|| {
                 let template = "{prefix} {wide_bar} {human_pos}/{human_len}\n    {msg}";
                 let prefix = format!("{service} {}", status.id);
@@ -113,7 +113,7 @@ impl Display {
                 total => bar.set_length(total.unsigned_abs()),
             }
             bar.set_position((progress.modified + progress.failed).unsigned_abs());
-            let message = format!("{}: {}", progress.what, render::speed(progress));
+            let message = format!("{}: {}", progress.step, render::speed(progress));
             bar.set_message(printable(&message).into_owned());
             shown.insert(key, bar);
         }
@@ -175,7 +175,7 @@ fn log(service: &str, migration: &str, progress: &Progress) {
     tracing::info!(
         service,
         migration,
-        step = progress.what,
+        step = progress.step.as_str(),
         modified = progress.modified,
         total = progress.total,
         rate = progress.rate.round(),

@@ -81,8 +81,8 @@ mod tests {
             message: None,
             progress: None,
             parts: Vec::new(),
-            left_out: Vec::new(),
-            set_aside: Vec::new(),
+            skipped: Vec::new(),
+            quarantined: Vec::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
 use data_service::{Abort, report::Unreachable};
 use futures_util::future::LocalBoxFuture;
-use migrations::{LeftOut, Migration};
+use migrations::{Migration, Skipped};
 use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId};
 use mongo_kit::{Connection, Stamp};
 use mongodb::error::Result;
@@ -127,7 +127,7 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.
-    async fn notes(&self) -> Result<Vec<LeftOut>>;
+    async fn notes(&self) -> Result<Vec<Skipped>>;
 }
 
 /// An item of any kind.

@@ -14,5 +14,6 @@ mod startup;
 mod store;
 
 pub use http::api::openapi;
+pub use migrations::SECTION_BACKFILL;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
 pub use store::{collections::COLLECTIONS, counts::count_linked};

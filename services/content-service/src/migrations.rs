@@ -13,16 +13,19 @@ mod slugs;
 
 use std::sync::Arc;
 
-use migrations::{Definition, Kind, Migration, Step};
+use migrations::{Definition, Index, Migration, MigrationKind, Step, Steps};
 use models::ContentType;
 use mongodb::{
     Database,
     bson::{Document, doc},
+    options::IndexOptions,
 };
 use sections_client::SectionsClient;
 use service_kit::runtime::{clock::Clock, settings};
 
 use crate::kinds::{Collections, KINDS};
+
+pub use backfill::SECTION_BACKFILL;
 
 /// The kinds of content that existing sites have. Released specifications name their collections.
 const EXISTING: [ContentType; 3] = [ContentType::Story, ContentType::Project, ContentType::Page];
@@ -58,18 +61,26 @@ pub(crate) fn all(
 
 /// Returns the definition of a migration that does not keep the service from being ready: the service
 /// answers with the content as it is until the migration has run.
-fn definition(id: &'static str, kind: Kind, summary: &'static str) -> Definition {
+fn definition(id: &'static str, kind: MigrationKind, summary: &'static str) -> Definition {
     Definition { id, kind, blocking: false, requires: &[], revision: 1, summary }
 }
 
 /// Returns the specification of steps that are always the same.
-fn declared(steps: &[Step]) -> Document {
-    doc! { "steps": steps.iter().map(Step::specification).collect::<Vec<_>>() }
+fn declared(steps: &Steps) -> Document {
+    doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
 }
 
-/// Matches documents that lack a field. An explicit null is an editor's decision and does not match.
+/// Returns an index of the documents without a field, and no others. It is nearly empty, and makes a
+/// start that finds nothing to do quick on a large collection.
+fn pending(collection: &'static str, field: &str) -> Arc<dyn Step> {
+    let lacking = doc! { field: null };
+    let options = IndexOptions::builder().partial_filter_expression(lacking).build();
+    Arc::new(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
+}
+
+/// Returns a filter for documents that lack a field. An explicit null is an editor's decision and does not match.
 /// The comparison with null excludes nothing; it lets the server use the index of documents that lack
-/// the field ([`indexes`]).
+/// the field ([`pending`]).
 fn lacks(field: &str) -> Document {
     doc! { field: { "$eq": null, "$exists": false } }
 }

@@ -1,7 +1,7 @@
 //! The findings about the stored content: the same for `doctor` and for the migrations.
 
 use data_service::report::Unreachable;
-use migrations::LeftOut;
+use migrations::Skipped;
 use models::{IntegrityFinding, IntegrityKind};
 use mongodb::{Database, error::Result};
 
@@ -48,7 +48,7 @@ impl DataReport {
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them. No index finds these documents. That is why they are not steps of the
     /// migrations to which they belong: each start would read whole collections.
-    pub(crate) async fn notes(&self) -> Result<Vec<LeftOut>> {
+    pub(crate) async fn notes(&self) -> Result<Vec<Skipped>> {
         let mut notes = Vec::new();
         for collection in self.collections.iter() {
             notes.extend(collection.notes().await?);

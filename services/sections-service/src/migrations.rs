@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use data_service::report::from_integrity;
 use migrations::{
-    Definition, Fill, Index, Insert, Inspect, Inspection, Kind, LeftOut, Migration, Step,
-    StepsError,
+    Definition, Fill, Index, Insert, Inspect, Inspection, Migration, MigrationKind, Skipped, Step,
+    Steps, StepsError,
 };
 use mongo_kit::Connection;
 use mongodb::{
@@ -40,7 +40,7 @@ impl Migration for SectionIndexes {
     fn definition(&self) -> Definition {
         Definition {
             id: "0001_section_indexes",
-            kind: Kind::Schema,
+            kind: MigrationKind::Schema,
             blocking: true,
             requires: &[],
             revision: 1,
@@ -49,37 +49,43 @@ impl Migration for SectionIndexes {
     }
 
     fn specification(&self) -> Document {
-        doc! { "steps": Self::all().iter().map(Step::specification).collect::<Vec<_>>() }
+        declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::all().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::all())
     }
 }
 
 impl SectionIndexes {
-    fn all() -> [Step; 3] {
+    fn all() -> Steps {
         let without = doc! { "is_deleted": { "$exists": false } };
         // A partial index cannot say "not deleted or without the field", so the field comes first.
         let not_deleted = doc! { "is_deleted": false };
         let unique =
             IndexOptions::builder().unique(true).partial_filter_expression(not_deleted).build();
         let siblings = doc! { "parent_id": 1, "sort_order": 1 };
-        [
-            Fill::set(
+        vec![
+            Arc::new(Fill::set(
                 "sections without is_deleted → false",
                 COLLECTION,
                 without,
                 doc! { "is_deleted": false },
-            ),
-            index("slug_1_not_deleted", doc! { "slug": 1 }, unique),
-            index("parent_id_1_sort_order_1", siblings, IndexOptions::default()),
+            )),
+            Arc::new(Index::new(COLLECTION, "slug_1_not_deleted", doc! { "slug": 1 }, unique)),
+            Arc::new(Index::new(
+                COLLECTION,
+                "parent_id_1_sort_order_1",
+                siblings,
+                IndexOptions::default(),
+            )),
         ]
     }
 }
 
-fn index(name: &str, keys: Document, options: IndexOptions) -> Step {
-    Step::Index(Index::new(COLLECTION, name, keys, options))
+/// Returns the specification of steps that are always the same.
+fn declared(steps: &Steps) -> Document {
+    doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
 }
 
 struct RedirectIndexes;
@@ -89,7 +95,7 @@ impl Migration for RedirectIndexes {
     fn definition(&self) -> Definition {
         Definition {
             id: "0003_section_redirects",
-            kind: Kind::Schema,
+            kind: MigrationKind::Schema,
             blocking: true,
             requires: &[],
             revision: 1,
@@ -98,21 +104,21 @@ impl Migration for RedirectIndexes {
     }
 
     fn specification(&self) -> Document {
-        doc! { "steps": Self::all().iter().map(Step::specification).collect::<Vec<_>>() }
+        declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::all().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::all())
     }
 }
 
 impl RedirectIndexes {
-    fn all() -> [Step; 2] {
+    fn all() -> Steps {
         let unique = IndexOptions::builder().unique(true).build();
         let plain = IndexOptions::default();
-        [
-            Step::Index(Index::new(REDIRECTS, "path_1", doc! { "path": 1 }, unique)),
-            Step::Index(Index::new(REDIRECTS, "section_id_1", doc! { "section_id": 1 }, plain)),
+        vec![
+            Arc::new(Index::new(REDIRECTS, "path_1", doc! { "path": 1 }, unique)),
+            Arc::new(Index::new(REDIRECTS, "section_id_1", doc! { "section_id": 1 }, plain)),
         ]
     }
 }
@@ -125,12 +131,12 @@ struct SectionReport(Arc<SectionInspection>);
 struct SectionInspection(SectionStore);
 
 impl SectionReport {
-    fn step(&self) -> Step {
-        Step::Inspect(Inspection {
-            what: "sections that something is wrong with".to_owned(),
+    fn step(&self) -> Inspection {
+        Inspection {
+            key: "sections that something is wrong with".into(),
             collections: &[COLLECTION, REDIRECTS],
             inspector: self.0.clone(),
-        })
+        }
     }
 }
 
@@ -139,7 +145,7 @@ impl Migration for SectionReport {
     fn definition(&self) -> Definition {
         Definition {
             id: "0004_section_report",
-            kind: Kind::Schema,
+            kind: MigrationKind::Schema,
             blocking: false,
             requires: &[],
             revision: 1,
@@ -151,14 +157,14 @@ impl Migration for SectionReport {
         doc! { "steps": [self.step().specification()] }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![self.step()])
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(vec![Arc::new(self.step())])
     }
 }
 
 #[async_trait]
 impl Inspect for SectionInspection {
-    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+    async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
         Ok(from_integrity(self.0.check_integrity().await?, [self.0.unreachable().await?]))
     }
 }
@@ -172,7 +178,7 @@ impl Migration for SeedInitialSections {
     fn definition(&self) -> Definition {
         Definition {
             id: "0002_seed_initial_sections",
-            kind: Kind::Seed,
+            kind: MigrationKind::Seed,
             blocking: true,
             requires: &["0001_section_indexes"],
             revision: 1,
@@ -185,9 +191,9 @@ impl Migration for SeedInitialSections {
         doc! { "unless": { "is_deleted": false }, "sections": initial_sections(DateTime::default()) }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![Step::Insert(Insert {
-            what: "the sections blog, about, projects and contact".to_owned(),
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(vec![Arc::new(Insert {
+            key: "the sections blog, about, projects and contact".into(),
             collection: COLLECTION,
             unless: doc! { "is_deleted": false },
             documents: initial_sections(self.clock.now()),

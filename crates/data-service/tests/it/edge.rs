@@ -1,5 +1,4 @@
-//! What every service does with every request, whichever route it is for: both services, as the
-//! gateway sees them.
+//! The treatment of requests that is the same for every route of both services.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use test_support::{Service, TOKEN, TestDatabase};
 
 const BURST: u32 = 3;
 
-/// Both services with a route of each; one request in a second after the burst.
+/// Starts both services, which allow one request a second after a burst. Returns a route of each.
 async fn limited(database: &TestDatabase) -> [(Service, &'static str); 2] {
     let limits = [("rate_limit.requests_per_second", "1"), ("rate_limit.burst", "3")];
     let (sections, content) = Service::both_with(database, &limits).await;
@@ -24,7 +23,7 @@ async fn ask(url: &str, headers: &[(&str, &str)]) -> Response {
     request.send().await.unwrap()
 }
 
-/// Asks until that is too much: how often it was not, and the refusal.
+/// Sends requests until one is refused. Returns the number of admitted ones, and the refusal.
 async fn until_refused(
     url: &str,
     headers: impl Fn(u32) -> Vec<(&'static str, String)>,

@@ -1,13 +1,13 @@
-//! Transactions and idempotency keys on a real MongoDB, and what both services do alike.
+//! Transactions and idempotency keys on a real MongoDB, and the common behaviour of both services.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod edge;
 
-use actix_web::test::TestRequest;
+use actix_web::{HttpResponse, body::to_bytes, http::StatusCode, test::TestRequest};
 use data_service::{
     Abort,
-    idempotency::{Idempotency, IdempotencyKey, KeyReused, KeyedRequest},
+    idempotency::{Created, Idempotency, IdempotencyKey, KeyReused, KeyedRequest},
     transact,
 };
 use futures_util::future::join_all;
@@ -17,10 +17,14 @@ use mongodb::{
     bson::{Document, doc},
 };
 use serde_json::json;
-use service_kit::{auth::caller::Caller, runtime::clock::Clock, web::error::ApiError};
+use service_kit::{
+    auth::caller::Caller,
+    runtime::clock::Clock,
+    web::{conditional::ETag, error::ApiError},
+};
 use test_support::TestDatabase;
 
-/// A request of somebody with a key, to create a thing of this name.
+/// Returns a request of a user with a key, to create a thing of this name.
 async fn request(user: &str, key: &str, name: &str) -> KeyedRequest {
     let caller = Caller::User { id: user.to_owned(), role: Role::Admin };
     request_of(&caller, key, name).await
@@ -33,17 +37,20 @@ async fn request_of(caller: &Caller, key: &str, name: &str) -> KeyedRequest {
     key.await.unwrap().with(caller, &request, &json!({ "name": name })).unwrap().unwrap()
 }
 
-/// Creates a thing, unless the request has come before.
+/// Creates a thing, unless the request was sent before.
 async fn create(
     database: &TestDatabase,
     keyed: Option<&KeyedRequest>,
     name: &str,
-) -> Result<String, Abort<KeyReused>> {
+) -> Result<Created, Abort<KeyReused>> {
     let idempotency = Idempotency::new(database.database(), "things", Clock::system());
     let things = database.collection("things");
     let work = async |session: &mut ClientSession| {
         let made = things.insert_one(doc! { "name": name }).session(session).await?;
-        Ok(made.inserted_id.as_object_id().unwrap().to_hex())
+        let id = made.inserted_id.as_object_id().unwrap().to_hex();
+        let thing = json!({ "id": id, "name": name });
+        let tag = ETag::of_json(&thing).unwrap();
+        Ok(Created::new(&thing, &tag, format!("/things/{id}")).unwrap())
     };
     idempotency.once(database.connection().client(), keyed, work).await
 }
@@ -59,7 +66,46 @@ async fn a_request_that_comes_again_is_answered_again_and_done_once() {
     assert_eq!(database.count("things", doc! {}).await, 1);
     let remembered = database.one("things_idempotency_keys", doc! {}).await;
     assert_eq!(remembered.get_i32("status").unwrap(), 201);
-    assert_eq!(remembered.get_str("body").unwrap(), format!("\"{first}\""));
+    let (_, headers, body) = sent(first).await;
+    assert_eq!(remembered.get_str("body").unwrap(), body);
+    assert_eq!(remembered.get_str("etag").unwrap(), headers[0]);
+    assert_eq!(remembered.get_str("location").unwrap(), headers[1]);
+}
+
+/// Returns the status, the tag and the location, and the text of a response.
+async fn sent(created: Created) -> (StatusCode, [String; 2], String) {
+    let response = HttpResponse::try_from(created).unwrap();
+    let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
+    let headers = [header("etag"), header("location")];
+    let status = response.status();
+    let body = to_bytes(response.into_body()).await.unwrap();
+    (status, headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_stored_response_is_sent_again_whatever_this_version_would_send() {
+    let database = TestDatabase::new().await;
+    let keyed = request("ann", "k", "a").await;
+    create(&database, Some(&keyed), "a").await.unwrap();
+    // A version whose things have other members.
+    let body = r#"{"id":"1","former":1.50}"#;
+    let fields = doc! { "body": body, "etag": "\"tag\"", "location": "/things/1" };
+    let responses = database.collection("things_idempotency_keys");
+    responses.update_one(doc! {}, doc! { "$set": fields }).await.unwrap();
+    let again = create(&database, Some(&keyed), "a").await.unwrap();
+    let headers = ["\"tag\"".to_owned(), "/things/1".to_owned()];
+    assert_eq!(sent(again).await, (StatusCode::CREATED, headers, body.to_owned()));
+}
+
+#[tokio::test]
+async fn a_response_of_a_version_that_stored_only_the_item_is_sent_with_its_tag_and_location() {
+    let database = TestDatabase::new().await;
+    let keyed = request("ann", "k", "a").await;
+    let first = create(&database, Some(&keyed), "a").await.unwrap();
+    let responses = database.collection("things_idempotency_keys");
+    let unset = doc! { "$unset": { "etag": "", "location": "" } };
+    responses.update_one(doc! {}, unset).await.unwrap();
+    assert_eq!(create(&database, Some(&keyed), "a").await.unwrap(), first);
 }
 
 #[tokio::test]
@@ -105,7 +151,7 @@ async fn a_request_that_is_refused_leaves_nothing_behind() {
     let idempotency = Idempotency::new(database.database(), "things", Clock::system());
     let work = async |session: &mut ClientSession| {
         things.insert_one(doc! { "name": "a" }).session(session).await?;
-        Err::<String, _>(Abort::Refused(KeyReused))
+        Err(Abort::Refused(KeyReused))
     };
     let refused = idempotency.once(database.connection().client(), Some(&keyed), work).await;
     assert!(matches!(refused, Err(Abort::Refused(KeyReused))));

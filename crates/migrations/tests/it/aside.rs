@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use migrations::{Assign, Fill, FindingKind, RunError, SetAside, State, Step};
+use migrations::{Assign, Fill, Quarantined, RunError, RunErrorKind, State, ViolationKind};
 use mongodb::{
     Client,
     bson::{Bson, Document, doc, oid::ObjectId},
@@ -14,11 +14,12 @@ use mongodb::{
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    Commands, Given, ID, LOCK, assert_has, command, count_up, each, edit_entry, engine, engine_of,
-    entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by, state,
+    Commands, Given, ID, LOCK, arc, assert_has, command, count_up, each, edit_entry, engine,
+    engine_of, entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by,
+    state,
 };
 
-/// Which documents are set aside, and why.
+/// Returns the quarantined documents with the reasons.
 async fn aside(database: &TestDatabase) -> Vec<(Bson, String)> {
     let entry = entry(database).await;
     let all = entry.get_array("set_aside").unwrap().iter().map(|one| one.as_document().unwrap());
@@ -61,8 +62,8 @@ async fn documents_that_the_server_refuses_are_set_aside_with_the_reason_and_the
 async fn a_document_that_is_refused_is_set_aside_whichever_way_it_was_to_be_changed() {
     let missing = || doc! { "by": { "$exists": false } };
     let fill = |assign| {
-        let what = "items set".to_owned();
-        Step::Fill(Fill { what, collection: "items", filter: missing(), assign })
+        let key = "items set".into();
+        arc(Fill { key, collection: "items", filter: missing(), assign })
     };
     for step in [
         set_by("us"),
@@ -130,7 +131,7 @@ async fn a_later_start_neither_tries_them_again_nor_takes_the_lease() {
     assert_eq!(database.hash().await, before);
     // They are not forgotten.
     let status = engine.statuses().borrow()[0].clone();
-    assert_eq!(status.set_aside.len(), 2);
+    assert_eq!(status.quarantined.len(), 2);
 }
 
 #[tokio::test]
@@ -167,20 +168,20 @@ async fn verify_and_plan_name_what_is_set_aside() {
     command(&engine).await.unwrap();
     let verification = &engine.verify().await.unwrap()[0];
     assert!(!verification.ok);
-    let [finding] = &verification.findings[..] else { panic!("{verification:?}") };
-    assert_eq!((finding.kind, finding.count), (FindingKind::SetAside, 2));
+    let [finding] = &verification.violations[..] else { panic!("{verification:?}") };
+    assert_eq!((finding.kind, finding.count), (ViolationKind::Quarantined, 2));
     assert_eq!(finding.documents, refused);
     assert!(finding.remedy.contains("`retry`") && finding.remedy.contains("validation"));
     let plan = &engine.plan().await.unwrap()[0];
     assert!(!plan.is_pending());
     let ids: Vec<_> =
-        plan.set_aside.iter().map(|SetAside { document, .. }| document.clone()).collect();
+        plan.quarantined.iter().map(|Quarantined { document, .. }| document.clone()).collect();
     assert_eq!(ids, refused);
     // One that somebody has corrected meanwhile is no finding any more.
     refuse_items(&database, doc! { "_id": -1 }).await;
     let items = database.collection("items");
     items.update_one(doc! { "_id": 3 }, doc! { "$set": { "done": true } }).await.unwrap();
-    let finding = engine.verify().await.unwrap()[0].findings[0].clone();
+    let finding = engine.verify().await.unwrap()[0].violations[0].clone();
     assert_eq!((finding.count, finding.documents), (1, vec![17.into()]));
 }
 
@@ -195,10 +196,19 @@ async fn more_of_them_than_can_be_exceptions_are_a_failure() {
     edit_entry(&database, doc! { "$set": { "set_aside": many } }).await;
     let engine = engine(&database, &[given]);
     let failed = command(&engine).await.unwrap_err();
-    assert!(matches!(failed, RunError::TooManySetAside { id: ID, count: 1_000, .. }), "{failed:?}");
-    let message = "0001_test: more than 1000 documents could not be changed; 3: Document failed \
+    assert!(
+        matches!(
+            failed,
+            RunError {
+                migration: Some(ID),
+                kind: RunErrorKind::TooManyQuarantined { max: 1_000, .. }
+            }
+        ),
+        "{failed:?}"
+    );
+    let message = "more than 1000 documents could not be changed; the last one, 3: Document failed \
         validation (error 121)";
-    assert_eq!(failed.to_string(), message);
+    assert_eq!(failed.to_string(), format!("0001_test: {message}"));
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "failed_fatal");
     let error = entry.get_document("error").unwrap();

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use migrations::{Assign, Fill, Insert, State, Step};
+use migrations::{Assign, Fill, Insert, State};
 use mongodb::{
     Client,
     bson::{Document, doc},
@@ -15,8 +15,8 @@ use mongodb::{
 use test_support::{TestDatabase, eventually, mongodb_uri};
 
 use crate::support::{
-    Commands, FailCommand, Given, ID, LEDGER, Service, assert_has, command, count_up, each, engine,
-    engine_of, entry, fast, insert_items, parts, run, set_by, state,
+    Commands, FailCommand, Given, ID, LEDGER, Service, arc, assert_has, command, count_up, each,
+    engine, engine_of, entry, fast, insert_items, parts, run, set_by, state,
 };
 
 /// Fails commands on one collection of the database.
@@ -54,8 +54,8 @@ async fn nothing_is_applied_while_the_ledger_cannot_be_written_and_nothing_is_do
 #[tokio::test]
 async fn documents_are_inserted_once_although_the_ledger_could_not_be_written_at_first() {
     let database = TestDatabase::new().await;
-    let insert = Step::Insert(Insert {
-        what: "the first items".to_owned(),
+    let insert = arc(Insert {
+        key: "the first items".into(),
         collection: "items",
         unless: doc! { "is_first": true },
         documents: vec![doc! { "is_first": true }, doc! {}, doc! {}],
@@ -203,8 +203,8 @@ async fn what_is_too_large_for_one_transaction_is_halved() {
         let items = (0..100).map(|id| doc! { "_id": part * 100 + id, "text": &text });
         database.collection("items").insert_many(items).await.unwrap();
     }
-    let replace = Step::Fill(Fill {
-        what: "texts replaced".to_owned(),
+    let replace = arc(Fill {
+        key: "texts replaced".into(),
         collection: "items",
         filter: doc! { "text": { "$regex": "^x" } },
         assign: Assign::Values(doc! { "text": "y".repeat(100_000) }),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use migrations::{RunError, State};
+use migrations::{RunError, RunErrorKind, State};
 use mongodb::{bson::doc, event::command::CommandEvent};
 use test_support::TestDatabase;
 
@@ -31,7 +31,10 @@ async fn a_claim_under_an_older_fence_is_refused() {
     });
     let engine = engine_of(&client.await, &database, &[Given::steps([count_up()])], fast());
     let refused = command(&engine).await;
-    assert!(matches!(refused, Err(RunError::TakenOver(ID))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{refused:?}"
+    );
     assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 1_000);
     assert_eq!(database.count("items", doc! { "n": { "$exists": true } }).await, 0);
 }
@@ -60,7 +63,10 @@ async fn a_batch_of_a_process_that_was_taken_over_changes_nothing() {
 
     gate.open();
     let end = within("the zombie ends", running).await.unwrap();
-    assert!(matches!(end, Err(RunError::TakenOver(ID))), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     assert_eq!(zombie.statuses().borrow()[0].state, State::FailedRetryable);
     assert_eq!(database.count("items", doc! { "by": "heir" }).await, by_heir);
     assert_eq!(database.count("items", doc! { "by": "zombie" }).await, by_zombie);
@@ -84,7 +90,10 @@ async fn a_fence_that_grew_during_a_batch_refuses_it() {
         }
     });
     let refused = run(&database, [step]).await;
-    assert!(matches!(refused, Err(RunError::TakenOver(ID))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{refused:?}"
+    );
     assert_eq!(database.count("items", doc! { "by": { "$exists": true } }).await, 0);
     assert_eq!(state(&database).await, "running");
 }

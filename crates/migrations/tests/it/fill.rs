@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
-use migrations::{Assign, EachDocument, Fill, Patience, RunError, Step};
+use migrations::{Assign, EachDocument, Fill, RunError, RunErrorKind, WaitPolicy};
 use mongodb::{
     Client, ClientSession,
     bson::{Bson, DateTime, Document, doc, oid::ObjectId},
@@ -21,9 +21,9 @@ use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Gate, Given, LEDGER, LOCK, Process, Service, command, count_up, each, each_with_gate, engine,
-    engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run, set_by,
-    state, within,
+    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, count_up, each, each_with_gate,
+    engine, engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run,
+    set_by, state, within,
 };
 
 const MANY: i32 = 20_000;
@@ -133,8 +133,8 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     insert_items(&database, MANY).await;
     let (client, cancel) = cancelling(3).await;
     let first = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
-    let end = first.run(Patience::Service, &cancel).await;
-    assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
+    let end = first.run(WaitPolicy::Forever, &cancel).await;
+    assert!(matches!(end, Err(RunError { kind: RunErrorKind::Interrupted, .. })), "{end:?}");
 
     let interrupted = entry(&database).await;
     assert_eq!(interrupted.get_str("state").unwrap(), "running");
@@ -212,8 +212,8 @@ async fn the_transaction_that_a_killed_process_left_open_is_ended_by_its_success
     let database = TestDatabase::new().await;
     insert_items(&database, 100).await;
     let fill = |assign| {
-        let (what, filter) = ("items set".to_owned(), doc! { "by": { "$exists": false } });
-        let step = Step::Fill(Fill { what, collection: "items", filter, assign });
+        let (key, filter) = ("items set".into(), doc! { "by": { "$exists": false } });
+        let step = arc(Fill { key, collection: "items", filter, assign });
         Given::steps([step]).declaring(doc! {})
     };
     let gate = Gate::default();
@@ -236,16 +236,16 @@ async fn an_interrupted_run_does_not_forget_the_steps_that_were_done() {
     insert_items(&database, MANY).await;
     let others = (0..100).map(|id| doc! { "_id": id });
     database.collection("others").insert_many(others).await.unwrap();
-    let fill = |what: &str, collection| {
+    let fill = |what: &'static str, collection| {
         let filter = doc! { "done": { "$exists": false } };
-        Fill::set(what, collection, filter, doc! { "done": true })
+        arc(Fill::set(what, collection, filter, doc! { "done": true }))
     };
     let steps = [fill("others done", "others"), fill("items done", "items")];
     // Two batches for the others, some for the items.
     let (client, cancel) = cancelling(4).await;
     let first = engine_of(&client, &database, &[Given::steps(steps.clone())], fast());
-    let end = first.run(Patience::Service, &cancel).await;
-    assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
+    let end = first.run(WaitPolicy::Forever, &cancel).await;
+    assert!(matches!(end, Err(RunError { kind: RunErrorKind::Interrupted, .. })), "{end:?}");
     run(&database, steps).await.unwrap();
     let done = [("others done".to_owned(), 100), ("items done".to_owned(), 20_000)];
     assert_eq!(parts(&database).await, done);
@@ -398,7 +398,7 @@ async fn the_ledger_says_how_far_a_run_has_come() {
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 2_999);
 }
 
-/// What the server's clock says.
+/// Returns the time of the server.
 async fn server_time(database: &TestDatabase) -> DateTime {
     let hello = database.database().run_command(doc! { "hello": 1 }).await.unwrap();
     *hello.get_datetime("localTime").unwrap()
@@ -412,7 +412,7 @@ async fn the_cursor_never_goes_back() {
     for batches in [2, 3, usize::MAX] {
         let (client, cancel) = cancelling(batches).await;
         let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
-        let ended = engine.run(Patience::Service, &cancel).await;
+        let ended = engine.run(WaitPolicy::Forever, &cancel).await;
         assert_eq!(ended.is_ok(), batches == usize::MAX, "{ended:?}");
     }
     let mut cursors = Vec::new();
@@ -438,10 +438,14 @@ async fn a_change_that_leaves_a_document_as_it_was_is_a_failure_and_ends() {
     let database = TestDatabase::new().await;
     insert_items(&database, 3).await;
     let unchanging = doc! { "other": true };
-    let step = Fill::set("items done", "items", doc! { "done": null }, unchanging);
+    let step = arc(Fill::set("items done", "items", doc! { "done": null }, unchanging));
     let end = run(&database, [step]).await.unwrap_err();
-    assert!(matches!(end, RunError::Unverified { .. }) && !end.is_transient(), "{end:?}");
-    let message = "0001_test left something undone: items done (3 left: 0, 1, 2)";
+    assert!(
+        matches!(end, RunError { kind: RunErrorKind::Unverified { .. }, .. })
+            && !end.is_transient(),
+        "{end:?}"
+    );
+    let message = "0001_test: incomplete after the run: items done (3 left: 0, 1, 2)";
     assert_eq!(end.to_string(), message);
     assert_eq!(state(&database).await, "failed_fatal");
 }
@@ -483,7 +487,7 @@ async fn a_run_is_not_over_as_long_as_it_leaves_other_documents_each_time() {
                 items.insert_one(other).await.unwrap();
             }
             let unchanging = doc! { "other": true };
-            Ok(vec![Fill::set("items done", "items", doc! { "done": null }, unchanging)])
+            Ok(vec![arc(Fill::set("items done", "items", doc! { "done": null }, unchanging))])
         }
     });
     command(&engine(&database, &[given])).await.unwrap();

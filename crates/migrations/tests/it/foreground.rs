@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use migrations::{
-    Assign, Engine, Fill, Index, LeaveOut, OperationCounter, Options, Progress, Step, Throttle,
-    ThrottledBy,
+    Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Throttle, ThrottledBy,
 };
 use mongo_kit::Watch;
 use mongodb::{
@@ -15,8 +14,8 @@ use mongodb::{
 use test_support::{TestDatabase, eventually, mongodb_uri};
 
 use crate::support::{
-    FailCommand, Gate, Given, Service, command, count_up, each, each_with_gate, engine_of, fast,
-    insert_items, refuse_items, set_by, within,
+    FailCommand, Gate, Given, Service, Step, arc, command, count_up, each, each_with_gate,
+    engine_of, fast, insert_items, refuse_items, set_by, within,
 };
 
 /// A client whose operations are counted.
@@ -47,7 +46,7 @@ async fn served(database: &TestDatabase) -> i64 {
     count("reads") + count("writes")
 }
 
-/// What a run shows that is under way.
+/// The progress of a run.
 fn shown(engine: &Engine) -> Option<Progress> {
     engine.statuses().borrow()[0].progress.clone()
 }
@@ -58,15 +57,15 @@ fn throttled_by(engine: &Engine) -> Option<ThrottledBy> {
 
 #[tokio::test]
 async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_them() {
-    let expressions = Step::Fill(Fill {
-        what: "items named".to_owned(),
+    let expressions = arc(Fill {
+        key: "items named".into(),
         collection: "items",
         filter: doc! { "name": { "$exists": false } },
         assign: Assign::Expressions(doc! { "name": { "$toString": "$_id" } }),
     });
     let index = Index::new("items", "by_name", doc! { "name": 1 }, IndexOptions::default());
-    let left = LeaveOut {
-        what: "items".to_owned(),
+    let left = Skip {
+        key: "items".into(),
         reason: "they are there".to_owned(),
         documents: Some(("items", doc! {})),
     };
@@ -76,8 +75,8 @@ async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_t
         ("update", vec![count_up()]),
         ("expressions", vec![expressions]),
         ("each", vec![one_by_one]),
-        ("index", vec![Step::Index(index)]),
-        ("left out", vec![Step::LeaveOut(left)]),
+        ("index", vec![arc(index)]),
+        ("left out", vec![arc(left)]),
     ] {
         for throttle in [Throttle::OFF, Throttle::GENTLE] {
             let database = TestDatabase::new().await;

@@ -1,6 +1,6 @@
 //! Indexes that exist.
 
-use migrations::{Index, RunError, State, Step};
+use migrations::{Index, RunError, RunErrorKind, State};
 use mongodb::{
     IndexModel,
     bson::{Document, doc},
@@ -10,13 +10,13 @@ use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Given, ID, JOURNAL, LEDGER, Service, assert_has, command, engine, entry, insert_items, run,
-    set_by,
+    Given, ID, JOURNAL, LEDGER, Service, Step, arc, assert_has, command, engine, entry,
+    insert_items, run, set_by,
 };
 
 fn index(keys: Document, options: IndexOptions) -> Step {
     let model = IndexModel::builder().keys(keys).options(options).build();
-    Step::Index(Index { collection: "items", model })
+    arc(Index { collection: "items", model })
 }
 
 fn named(name: &str) -> IndexOptions {
@@ -165,7 +165,7 @@ async fn an_index_that_forgets_documents_is_built_although_one_that_keeps_them_e
         .build();
     // The server has no two of them with the same keys, and that is said.
     let error = run(&database, [index(doc! { "a": 1 }, forgets)]).await.unwrap_err();
-    assert!(matches!(error, RunError::Index { .. }), "{error:?}");
+    assert!(matches!(error, RunError { kind: RunErrorKind::Index { .. }, .. }), "{error:?}");
 }
 
 /// A migration that builds an index, and a later one that builds it and another.

@@ -1,14 +1,14 @@
 //! Documents that are inserted, and documents that are left out.
 
-use migrations::{Insert, LeaveOut, Step};
+use migrations::{Insert, Skip};
 use mongodb::bson::{Document, doc};
 use test_support::TestDatabase;
 
-use crate::support::{Given, Service, engine, entry, insert_items, run};
+use crate::support::{Given, Service, Step, arc, engine, entry, insert_items, run};
 
 fn insert(documents: impl Into<Vec<Document>>) -> Step {
-    Step::Insert(Insert {
-        what: "the first items".to_owned(),
+    arc(Insert {
+        key: "the first items".into(),
         collection: "items",
         unless: doc! { "is_first": true },
         documents: documents.into(),
@@ -54,8 +54,8 @@ async fn many_who_insert_at_once_insert_once() {
 }
 
 fn leave_out(filter: Document) -> Step {
-    Step::LeaveOut(LeaveOut {
-        what: "items left".to_owned(),
+    arc(Skip {
+        key: "items left".into(),
         reason: "somebody chose so".to_owned(),
         documents: Some(("items", filter)),
     })

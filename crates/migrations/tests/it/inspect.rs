@@ -6,30 +6,32 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use migrations::{FindingKind, Inspect, Inspection, LeftOut, Patience, RunError, Step, StepsError};
+use migrations::{
+    Inspect, Inspection, RunError, RunErrorKind, Skipped, StepsError, ViolationKind, WaitPolicy,
+};
 use mongodb::bson::{Document, doc};
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Given, LEDGER, command, count_up, engine, entry, insert_items};
+use crate::support::{Given, LEDGER, Step, arc, command, count_up, engine, entry, insert_items};
 
 /// Reports what it was told to, and counts how often it is asked.
 #[derive(Debug, Default)]
 struct Told {
-    found: Mutex<Vec<LeftOut>>,
+    found: Mutex<Vec<Skipped>>,
     inspections: AtomicUsize,
 }
 
 #[async_trait]
 impl Inspect for Told {
-    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+    async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
         self.inspections.fetch_add(1, Ordering::SeqCst);
         Ok(self.found.lock().unwrap().clone())
     }
 }
 
 impl Told {
-    fn tell(&self, found: &[LeftOut]) {
+    fn tell(&self, found: &[Skipped]) {
         *self.found.lock().unwrap() = found.to_vec();
     }
 
@@ -39,17 +41,17 @@ impl Told {
     }
 
     fn step(self: &Arc<Self>) -> Step {
-        Step::Inspect(Inspection {
-            what: "items that cannot be read".to_owned(),
+        arc(Inspection {
+            key: "items that cannot be read".into(),
             collections: &["items"],
             inspector: self.clone(),
         })
     }
 }
 
-fn unreadable(count: i64) -> LeftOut {
-    LeftOut {
-        what: "items whose `date` cannot be read".to_owned(),
+fn unreadable(count: i64) -> Skipped {
+    Skipped {
+        step: "items whose `date` cannot be read".into(),
         reason: "correct it".to_owned(),
         count,
         examples: vec![1.into()],
@@ -57,8 +59,8 @@ fn unreadable(count: i64) -> LeftOut {
     }
 }
 
-fn unreachable() -> LeftOut {
-    LeftOut { what: "published items".to_owned(), unreachable: true, ..unreadable(2) }
+fn unreachable() -> Skipped {
+    Skipped { step: "published items".into(), unreachable: true, ..unreadable(2) }
 }
 
 fn recorded(entry: &Document) -> Vec<(&str, i64, bool)> {
@@ -78,24 +80,24 @@ async fn plan_run_and_verify_say_the_same_and_only_verify_fails() {
     let engine = engine(&database, &[Given::steps([told.step()])]);
     let plan = engine.plan().await.unwrap().remove(0);
     assert!(!plan.is_pending());
-    let planned: Vec<_> = plan.steps.into_iter().filter_map(|step| step.left_out).collect();
+    let planned: Vec<_> = plan.steps.into_iter().filter_map(|step| step.skipped).collect();
     assert_eq!(planned, [unreadable(3), unreachable()]);
     assert_eq!(database.count(LEDGER, doc! {}).await, 0);
 
     command(&engine).await.unwrap();
-    assert_eq!(engine.statuses().borrow()[0].left_out, [unreadable(3), unreachable()]);
+    assert_eq!(engine.statuses().borrow()[0].skipped, [unreadable(3), unreachable()]);
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "applied");
     assert!(entry.get_document("verify").unwrap().get_bool("ok").unwrap());
     let expected = [("items whose `date` cannot be read", 3, false), ("published items", 2, true)];
     assert_eq!(recorded(&entry), expected);
     let report = engine.report().await.unwrap();
-    let of_report = &report.migrations[0].entry.as_ref().unwrap().left_out;
+    let of_report = &report.migrations[0].entry.as_ref().unwrap().skipped;
     assert_eq!(of_report, &[unreadable(3), unreachable()]);
 
     let verification = engine.verify().await.unwrap().remove(0);
-    let kinds: Vec<_> = verification.findings.iter().map(|one| (one.kind, one.count)).collect();
-    assert_eq!(kinds, [(FindingKind::LeftOut, 3), (FindingKind::Unreachable, 2)]);
+    let kinds: Vec<_> = verification.violations.iter().map(|one| (one.kind, one.count)).collect();
+    assert_eq!(kinds, [(ViolationKind::Skipped, 3), (ViolationKind::Unreachable, 2)]);
     assert!(!verification.ok);
     told.tell(&[unreadable(3)]);
     assert!(engine.verify().await.unwrap().remove(0).ok);
@@ -125,7 +127,7 @@ async fn a_service_looks_again_where_that_is_quick_or_where_its_start_changed_so
     let start = async || {
         let given = [Given::steps([count_up()]), Given::steps([told.step()]).called("0002_report")];
         let engine = engine(&database, &given);
-        engine.run(Patience::Service, &CancellationToken::new()).await?;
+        engine.run(WaitPolicy::Forever, &CancellationToken::new()).await?;
         Ok::<_, RunError>(told.inspections())
     };
     start().await.unwrap();
@@ -141,21 +143,24 @@ async fn a_service_that_an_inspection_needs_is_waited_for() {
     struct Away;
     #[async_trait]
     impl Inspect for Away {
-        async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+        async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
             let cause = "connection refused".into();
             Err(StepsError::Dependency { name: "the oracle".to_owned(), cause })
         }
     }
     let database = TestDatabase::new().await;
-    let step = Step::Inspect(Inspection {
-        what: "items".to_owned(),
-        collections: &["items"],
-        inspector: Arc::new(Away),
-    });
+    let step =
+        arc(Inspection { key: "items".into(), collections: &["items"], inspector: Arc::new(Away) });
     let engine = engine(&database, &[Given::steps([step])]);
     let plan = engine.plan().await.unwrap().remove(0);
     assert_eq!(plan.waits_for.as_deref(), Some("the oracle: connection refused"));
-    assert!(matches!(engine.verify().await.unwrap_err(), RunError::Dependency { .. }));
-    assert!(matches!(command(&engine).await.unwrap_err(), RunError::Dependency { .. }));
+    assert!(matches!(
+        engine.verify().await.unwrap_err(),
+        RunError { kind: RunErrorKind::Dependency(_), .. }
+    ));
+    assert!(matches!(
+        command(&engine).await.unwrap_err(),
+        RunError { kind: RunErrorKind::Dependency(_), .. }
+    ));
     assert_eq!(entry(&database).await.get_str("state").unwrap(), "waiting_dependency");
 }

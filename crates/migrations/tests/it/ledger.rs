@@ -5,14 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use migrations::{Fill, Insert, Kind, OperateError, Problem, RunError, State, Step};
+use migrations::{
+    Fill, Insert, MigrationKind, OperateError, Problem, RunError, RunErrorKind, State,
+};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Commands, Gate, Given, ID, LEDGER, LOCK, Service, assert_has, command, count_up, edit_entry,
-    engine, engine_of, entry, entry_of, fast, insert_items, run, set_by, state,
+    Commands, Gate, Given, ID, LEDGER, LOCK, Service, Step, arc, assert_has, command, count_up,
+    edit_entry, engine, engine_of, entry, entry_of, fast, insert_items, run, set_by, state,
 };
 
 #[tokio::test]
@@ -53,7 +55,10 @@ async fn an_entry_says_what_ran_when_by_whom_and_with_what_result() {
 
     let report = engine.report().await.unwrap();
     let read = report.migrations[1].entry.as_ref().unwrap();
-    assert_eq!((read.id.as_str(), read.kind, read.state), (ID, Kind::Backfill, State::Applied));
+    assert_eq!(
+        (read.id.as_str(), read.kind, read.state),
+        (ID, MigrationKind::Backfill, State::Applied)
+    );
     assert_eq!(read.owner.as_deref(), stored.get_str("owner").ok());
     let last = &read.history[0];
     assert_eq!((read.history.len(), last.modified, last.fence), (1, 10, 1));
@@ -112,8 +117,8 @@ async fn a_later_run_is_another_line_in_the_history() {
 
 /// Inserts a document that says that this was done.
 fn first_item() -> Step {
-    Step::Insert(Insert {
-        what: "the first item".to_owned(),
+    arc(Insert {
+        key: "the first item".into(),
         collection: "items",
         unless: doc! { "is_first": true },
         documents: vec![doc! { "_id": "first", "is_first": true, "done": true, "by": "us" }],
@@ -132,7 +137,7 @@ async fn a_failure_is_kept_with_its_cause_until_a_run_succeeds() {
     assert!(!error.get_bool("retryable").unwrap());
     let message = error.get_str("message").unwrap();
     let names_the_cause = message.contains("duplicate key") && message.contains("\"first\"");
-    assert!(message.starts_with("0001_test failed: ") && names_the_cause, "{message}");
+    assert!(message.starts_with("the database failed: ") && names_the_cause, "{message}");
 
     database.collection("items").delete_one(doc! { "_id": "first" }).await.unwrap();
     run(&database, [first_item()]).await.unwrap();
@@ -150,7 +155,8 @@ async fn a_failure_is_kept_with_its_cause_until_a_run_succeeds() {
 #[tokio::test]
 async fn a_migration_whose_data_changed_since_runs_again() {
     let database = TestDatabase::new().await;
-    let fill = || Fill::set("items seen", "items", doc! { "seen": null }, doc! { "seen": true });
+    let fill =
+        || arc(Fill::set("items seen", "items", doc! { "seen": null }, doc! { "seen": true }));
     let engine = engine(&database, &[Given::steps([fill()])]);
     for count in [3, 5] {
         database.collection("items").insert_many(vec![doc! {}; count]).await.unwrap();
@@ -205,18 +211,30 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     let before = database.hash().await;
 
     let refused = command(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError::Drift { id: ID, revision: 1, .. }), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            RunError { migration: Some(ID), kind: RunErrorKind::Drift { revision: 1, .. } }
+        ),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("`repair`") && !refused.is_transient(), "{refused}");
     let planned = engine.plan().await.unwrap_err();
-    assert!(matches!(planned, RunError::Drift { .. }), "{planned:?}");
+    assert!(matches!(planned, RunError { kind: RunErrorKind::Drift { .. }, .. }), "{planned:?}");
     // Nor does that keep anybody from a look at the data.
     let verified = engine.verify().await.unwrap().remove(0);
     assert!(matches!(verified.problem, Some(Problem::Drift { .. })), "{verified:?}");
-    assert_eq!((verified.ok, verified.findings[0].count), (false, 1));
+    assert_eq!((verified.ok, verified.violations[0].count), (false, 1));
     let undone = engine.down(None, &tokio_util::sync::CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(undone.cause, RunError::Drift { .. }), "{undone:?}");
+    assert!(
+        matches!(undone.cause, RunError { kind: RunErrorKind::Drift { .. }, .. }),
+        "{undone:?}"
+    );
     let paused = engine.pause(ID).await.unwrap_err();
-    assert!(matches!(paused, OperateError::Ledger(RunError::Drift { .. })), "{paused:?}");
+    assert!(
+        matches!(paused, OperateError::Ledger(RunError { kind: RunErrorKind::Drift { .. }, .. })),
+        "{paused:?}"
+    );
     let report = engine.report().await.unwrap();
     assert!(report.has_drifted());
     let Some(Problem::Drift { found, expected }) = &report.migrations[0].problem else {
@@ -227,7 +245,7 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     // A service says so, and waits for somebody who repairs it.
     let service = Service::start(&engine);
     let message = service.comes_to(ID, State::FailedFatal).await.unwrap();
-    assert!(message.starts_with("0001_test is not what was applied"), "{message}");
+    assert!(message.starts_with("differs from the migration that was applied"), "{message}");
     service.stop().await;
     assert_eq!(database.hash().await, before);
 }
@@ -327,7 +345,7 @@ async fn the_entry_of_a_newer_program_is_left_alone_and_the_status_says_so() {
         Service::start(&engine).ends().await;
         let status = engine.statuses().borrow()[0].clone();
         assert!(status.is_settled);
-        assert_eq!(status.message.as_deref(), Some("revision 2 of 9.9.9 has run"));
+        assert_eq!(status.message.as_deref(), Some("revision 2 was applied by 9.9.9"));
         let report = engine.report().await.unwrap();
         let problem = Problem::Newer { revision: 2, app_version: "9.9.9".to_owned() };
         assert_eq!(report.migrations[0].problem, Some(problem));
@@ -355,7 +373,7 @@ async fn entries_that_this_program_does_not_know_are_left_alone_and_listed() {
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
 }
 
-/// What somebody with a shell did to an entry, and which field the error has to name.
+/// Changes of an entry by a shell, and the field that the error has to name.
 fn edits() -> [(Document, &'static str); 6] {
     [
         (doc! { "$set": { "state": "done" } }, "state"),
@@ -377,18 +395,27 @@ async fn an_entry_that_cannot_be_read_is_an_error_that_names_it_and_its_field() 
         let before = database.hash().await;
         let engine = engine(&database, &[Given::steps([count_up()])]);
         let refused = command(&engine).await.unwrap_err();
-        assert!(matches!(refused, RunError::UnreadableEntry { .. }), "{refused:?}");
+        assert!(
+            matches!(refused, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }),
+            "{refused:?}"
+        );
         for part in [LEDGER, ID, field] {
             assert!(refused.to_string().contains(part), "{part}: {refused}");
         }
         let planned = engine.plan().await.unwrap_err();
-        assert!(matches!(planned, RunError::UnreadableEntry { .. }), "{planned:?}");
+        assert!(
+            matches!(planned, RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. }),
+            "{planned:?}"
+        );
         // Nor does that keep anybody from a look at the data.
         let verified = engine.verify().await.unwrap().remove(0);
         assert!(matches!(verified.problem, Some(Problem::Unreadable { .. })), "{verified:?}");
-        assert_eq!((verified.ok, verified.findings[0].count), (false, 10));
+        assert_eq!((verified.ok, verified.violations[0].count), (false, 10));
         let paused = engine.pause(ID).await.unwrap_err();
-        assert!(matches!(paused, OperateError::Ledger(RunError::UnreadableEntry { .. })));
+        assert!(matches!(
+            paused,
+            OperateError::Ledger(RunError { kind: RunErrorKind::UnreadableEntry { .. }, .. })
+        ));
         let report = engine.report().await.unwrap();
         assert!(matches!(report.migrations[0].problem, Some(Problem::Unreadable { .. })));
         assert!(report.has_drifted());
@@ -424,7 +451,7 @@ async fn a_migration_that_is_inserted_out_of_order_is_applied_and_the_others_sta
     insert_items(&database, 10).await;
     let fill = |what: &'static str, id| {
         let filter = doc! { what: { "$exists": false } };
-        Given::steps([Fill::set(what, "items", filter, doc! { what: true })]).called(id)
+        Given::steps([arc(Fill::set(what, "items", filter, doc! { what: true }))]).called(id)
     };
     let (first, second) = (fill("a", "0001_first"), fill("b", "0002_second"));
     let third = fill("c", "0003_third");

@@ -1,27 +1,27 @@
 //! A plan names what would make a step fail, before anything is written.
 
-use migrations::{Fill, Finding, FindingKind, Index, Step};
+use migrations::{Fill, Index, Violation, ViolationKind};
 use mongodb::{
     bson::{Bson, Document, doc},
     options::IndexOptions,
 };
 use test_support::TestDatabase;
 
-use crate::support::{Commands, Given, engine, engine_of, entry, fast, run};
+use crate::support::{Commands, Given, Step, arc, engine, engine_of, entry, fast, run};
 
 fn plain() -> Step {
-    Step::Index(Index::new("items", "wanted", doc! { "a": 1 }, IndexOptions::default()))
+    arc(Index::new("items", "wanted", doc! { "a": 1 }, IndexOptions::default()))
 }
 
 fn unique(keys: Document, filter: Option<Document>) -> Step {
     let mut options = IndexOptions::builder().unique(true).build();
     options.partial_filter_expression = filter;
-    Step::Index(Index::new("items", "wanted", keys, options))
+    arc(Index::new("items", "wanted", keys, options))
 }
 
 fn owner() -> Step {
     let without = doc! { "owner": { "$exists": false } };
-    Fill::set("items without owner → us", "items", without, doc! { "owner": "us" })
+    arc(Fill::set("items without owner → us", "items", without, doc! { "owner": "us" }))
 }
 
 async fn by_hand(database: &TestDatabase, index: Document) {
@@ -30,7 +30,7 @@ async fn by_hand(database: &TestDatabase, index: Document) {
 }
 
 /// Returns what a plan says is in the way of each step. Writes nothing.
-async fn obstacles(database: &TestDatabase, steps: impl Into<Vec<Step>>) -> Vec<Vec<Finding>> {
+async fn obstacles(database: &TestDatabase, steps: impl Into<Vec<Step>>) -> Vec<Vec<Violation>> {
     let (client, commands) = Commands::of_a_client().await;
     let engine = engine_of(&client, database, &[Given::steps(steps)], fast());
     let plan = engine.plan().await.unwrap().remove(0);
@@ -39,7 +39,7 @@ async fn obstacles(database: &TestDatabase, steps: impl Into<Vec<Step>>) -> Vec<
 }
 
 /// Returns kind, number and named documents of each finding.
-fn essence(findings: &[Finding]) -> Vec<(FindingKind, i64, Vec<Bson>)> {
+fn essence(findings: &[Violation]) -> Vec<(ViolationKind, i64, Vec<Bson>)> {
     findings.iter().map(|one| (one.kind, one.count, one.documents.clone())).collect()
 }
 
@@ -66,25 +66,25 @@ async fn an_index_that_stands_in_the_way_of_another_is_named() {
     for (existing, kind, remedy) in [
         (
             doc! { "key": { "b": -1 }, "name": "wanted" },
-            FindingKind::OtherIndex,
+            ViolationKind::OtherIndex,
             "drop or rename the index with the keys { \"b\": -1 }",
         ),
         (
             doc! { "key": { "a": 1 }, "name": "wanted", "sparse": true },
-            FindingKind::OtherIndex,
+            ViolationKind::OtherIndex,
             "drop or rename the index with the keys { \"a\": 1 }",
         ),
         (
             doc! { "key": { "a": 1 }, "name": "other", "hidden": true },
-            FindingKind::EquivalentIndex,
-            "the index other with the same keys is hidden: db.items.unhideIndex(\"other\") lets it \
-             be used",
+            ViolationKind::EquivalentIndex,
+            "the index other with the same keys is hidden: make it visible with \
+             db.items.unhideIndex(\"other\")",
         ),
         (
             doc! { "key": { "a": 1 }, "name": "wanted", "hidden": true },
-            FindingKind::EquivalentIndex,
-            "the index wanted with the same keys is hidden: db.items.unhideIndex(\"wanted\") lets \
-             it be used",
+            ViolationKind::EquivalentIndex,
+            "the index wanted with the same keys is hidden: make it visible with \
+             db.items.unhideIndex(\"wanted\")",
         ),
     ] {
         let database = TestDatabase::new().await;
@@ -99,7 +99,7 @@ async fn an_index_that_stands_in_the_way_of_another_is_named() {
         let message = entry.get_document("error").unwrap().get_str("message").unwrap().to_owned();
         assert!(message.contains(remedy), "{message}");
         let verified = engine(&database, &[Given::steps([plain()])]).verify().await.unwrap();
-        assert_eq!(essence(&verified[0].findings), essence(found));
+        assert_eq!(essence(&verified[0].violations), essence(found));
     }
 }
 
@@ -111,7 +111,7 @@ async fn a_collection_with_as_many_indexes_as_it_can_have_is_named() {
     let create = doc! { "createIndexes": "items", "indexes": indexes };
     database.database().run_command(create).await.unwrap();
     let found = &obstacles(&database, [plain()]).await[0];
-    assert_eq!(essence(found), [(FindingKind::TooManyIndexes, 1, vec![])]);
+    assert_eq!(essence(found), [(ViolationKind::TooManyIndexes, 1, vec![])]);
     run(&database, [plain()]).await.unwrap_err();
     database.collection("items").drop_index("f1").await.unwrap();
     assert_eq!(essence(&obstacles(&database, [plain()]).await[0]), []);
@@ -135,15 +135,15 @@ async fn documents_that_stop_a_unique_index_are_counted_missing_fields_by_themse
     let found = &obstacles(&database, [unique(doc! { "a": 1 }, None)]).await[0];
     let ids = |ids: &[i32]| ids.iter().copied().map(Bson::from).collect::<Vec<_>>();
     let expected = [
-        (FindingKind::Duplicates, 5, ids(&[1, 2, 4, 5, 6])),
-        (FindingKind::Duplicates, 2, ids(&[7, 8])),
+        (ViolationKind::Duplicates, 5, ids(&[1, 2, 4, 5, 6])),
+        (ViolationKind::Duplicates, 2, ids(&[7, 8])),
     ];
     assert_eq!(essence(found), expected);
-    assert_eq!(found[0].remedy, "they have the `a` of others: change all but one of each");
-    assert_eq!(found[1].remedy, "they have no `a`: give each of them its own");
+    assert_eq!(found[0].remedy, "they have the same `a` as others: change all but one of each");
+    assert_eq!(found[1].remedy, "they have no `a`: give each of them a different value");
     let mut sparse = IndexOptions::builder().unique(true).sparse(true).build();
     sparse.name = Some("wanted".to_owned());
-    let sparse = Step::Index(Index::new("items", "wanted", doc! { "a": 1 }, sparse));
+    let sparse = arc(Index::new("items", "wanted", doc! { "a": 1 }, sparse));
     // Null has an entry in a sparse index, a missing field has none.
     assert_eq!(essence(&obstacles(&database, [sparse]).await[0]), expected[..1]);
 }
@@ -173,7 +173,7 @@ async fn what_an_earlier_step_would_change_counts_as_changed() {
     assert_eq!(essence(&obstacles(&database, [ours()]).await[0]), []);
     let found = &obstacles(&database, [owner(), ours()]).await[1];
     let ids = vec![1.into(), 3.into(), 5.into(), 4.into()];
-    assert_eq!(essence(found), [(FindingKind::Duplicates, 4, ids)]);
+    assert_eq!(essence(found), [(ViolationKind::Duplicates, 4, ids)]);
     run(&database, [owner(), ours()]).await.unwrap_err();
 }
 
@@ -207,14 +207,14 @@ async fn a_unique_index_that_refuses_what_is_filled_in_is_named() {
         holds.await.unwrap();
         by_hand(&database, index).await;
         let temporary = doc! { "owner": { "$regex": "^temporary" } };
-        let fill = Fill::set("items → us", "items", temporary, doc! { "owner": "us" });
+        let fill = arc(Fill::set("items → us", "items", temporary, doc! { "owner": "us" }));
         let found = &obstacles(&database, [fill]).await[0];
         let expected: Vec<_> = expected
             .into_iter()
             .map(|(count, ids)| {
                 let mut ids = ids.into_iter().map(Bson::from).collect::<Vec<_>>();
                 ids.sort_by_key(Bson::as_i32);
-                (FindingKind::UniqueIndex, count, ids)
+                (ViolationKind::UniqueIndex, count, ids)
             })
             .collect();
         let mut found_essence = essence(found);
@@ -239,9 +239,9 @@ async fn documents_with_lists_in_two_fields_of_an_index_are_named() {
     ];
     database.insert("items", items).await;
     let keys = doc! { "a": 1, "b": 1 };
-    let step = Step::Index(Index::new("items", "wanted", keys, IndexOptions::default()));
+    let step = arc(Index::new("items", "wanted", keys, IndexOptions::default()));
     let found = &obstacles(&database, [step.clone()]).await[0];
-    let expected = [(FindingKind::ParallelArrays, 2, vec![1.into(), 3.into()])];
+    let expected = [(ViolationKind::ParallelArrays, 2, vec![1.into(), 3.into()])];
     assert_eq!(essence(found), expected);
     run(&database, [step.clone()]).await.unwrap_err();
     let ids = doc! { "_id": { "$in": [1, 3] } };

@@ -1,12 +1,14 @@
 //! Pausing, resuming and trying again.
 
-use migrations::{Engine, Fill, OperateError, Options, RolledBack, RunError, State, Throttle};
+use migrations::{
+    Engine, Fill, OperateError, Options, RolledBack, RunError, RunErrorKind, State, Throttle,
+};
 use mongodb::bson::doc;
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Gate, Given, ID, LEDGER, Service, assert_has, command, count_up, each_with_gate, engine,
+    Gate, Given, ID, LEDGER, Service, arc, assert_has, command, count_up, each_with_gate, engine,
     engine_of, entry, entry_of, fast, insert_items, run, set_by, state,
 };
 
@@ -29,7 +31,7 @@ async fn no_batch_is_committed_after_a_pause() {
     let (at_once, paused) = (changed().await, entry(&database).await);
     assert_eq!(paused.get_str("state").unwrap(), "paused");
     let message = service.comes_to(ID, State::Paused).await.unwrap();
-    assert_eq!(message, "0001_test is paused: `resume` lets it go on");
+    assert_eq!(message, "paused: `resume` continues it");
     assert_eq!(changed().await, at_once);
     assert_eq!(entry(&database).await, paused);
     let progress = paused.get_document("progress").unwrap();
@@ -90,7 +92,10 @@ async fn what_never_ran_can_be_paused_and_resumed() {
     engine.pause(ID).await.unwrap();
     let paused = database.hash().await;
     let refused = command(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
+    assert!(
+        matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::Paused }),
+        "{refused:?}"
+    );
     let plan = &engine.plan().await.unwrap()[0];
     assert_eq!(plan.waits_for.as_deref(), Some("an operator's `resume`"));
     assert_eq!(database.hash().await, paused);
@@ -153,14 +158,17 @@ async fn what_is_applied_of_an_earlier_revision_is_paused_like_what_never_ran() 
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     command(&engine(&database, &[Given::steps([set_by("us")])])).await.unwrap();
-    let mark = Fill::set("marked", "items", doc! { "mark": null }, doc! { "mark": true });
+    let mark = arc(Fill::set("marked", "items", doc! { "mark": null }, doc! { "mark": true }));
     let engine = engine(&database, &[Given::steps([mark]).of_revision(2)]);
     let state = async || engine.report().await.unwrap().migrations[0].state;
     assert_eq!(state().await, State::Pending);
     engine.pause(ID).await.unwrap();
     assert_eq!(state().await, State::Paused);
     let refused = command(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
+    assert!(
+        matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::Paused }),
+        "{refused:?}"
+    );
     engine.resume(ID).await.unwrap();
     assert_eq!(state().await, State::Pending);
     command(&engine).await.unwrap();
@@ -181,7 +189,10 @@ async fn a_pause_holds_when_the_revision_is_raised() {
     let plan = &engine.plan().await.unwrap()[0];
     assert_eq!(plan.waits_for.as_deref(), Some("an operator's `resume`"));
     let refused = command(&engine).await.unwrap_err();
-    assert!(matches!(refused, RunError::Paused(ID)), "{refused:?}");
+    assert!(
+        matches!(refused, RunError { migration: Some(ID), kind: RunErrorKind::Paused }),
+        "{refused:?}"
+    );
     engine.resume(ID).await.unwrap();
     command(&engine).await.unwrap();
     assert_eq!(database.count("items", doc! { "by": "us", "n": null }).await, 10);
@@ -232,7 +243,10 @@ async fn a_paused_migration_stops_a_roll_back_before_anything_is_changed() {
     service.stop().await;
     let before = database.hash().await;
     let refused = engine.down(None, &CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(refused.cause, RunError::Paused(ID)), "{refused:?}");
+    assert!(
+        matches!(refused.cause, RunError { migration: Some(ID), kind: RunErrorKind::Paused }),
+        "{refused:?}"
+    );
     assert_eq!(database.hash().await, before);
     // Those after it are rolled back where they are all that is asked for.
     engine.down(Some(ID), &CancellationToken::new()).await.unwrap();

@@ -1,6 +1,6 @@
-//! What a run would do, and starts at which there is nothing to do.
+//! Plans, and starts at which nothing is left to do.
 
-use migrations::{Fill, Index, Insert, LeaveOut, Options, Plan, State, Step, StepsError, Throttle};
+use migrations::{Fill, Index, Insert, Options, Plan, Skip, State, StepsError, Throttle};
 use mongodb::{
     bson::{Document, doc},
     options::IndexOptions,
@@ -8,17 +8,17 @@ use mongodb::{
 use test_support::TestDatabase;
 
 use crate::support::{
-    Commands, Gate, Given, ID, JOURNAL, LOCK, Service, assert_has, command, count_up,
+    Commands, Gate, Given, ID, JOURNAL, LOCK, Service, Step, arc, assert_has, command, count_up,
     each_with_gate, engine, engine_of, entry, fast, insert_items, refuse_items, run, set_by,
 };
 
 fn index(name: &str) -> Step {
-    Step::Index(Index::new("items", name, doc! { "a": 1 }, IndexOptions::default()))
+    arc(Index::new("items", name, doc! { "a": 1 }, IndexOptions::default()))
 }
 
 fn insert(documents: impl Into<Vec<Document>>) -> Step {
-    Step::Insert(Insert {
-        what: "the first items".to_owned(),
+    arc(Insert {
+        key: "the first items".into(),
         collection: "items",
         unless: doc! { "is_first": true },
         documents: documents.into(),
@@ -26,8 +26,8 @@ fn insert(documents: impl Into<Vec<Document>>) -> Step {
 }
 
 fn leave_out(filter: Document) -> Step {
-    Step::LeaveOut(LeaveOut {
-        what: "items left".to_owned(),
+    arc(Skip {
+        key: "items left".into(),
         reason: "somebody chose so".to_owned(),
         documents: Some(("items", filter)),
     })
@@ -66,7 +66,7 @@ async fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
 
     let changes: Vec<_> = plans[0].steps.iter().map(|step| step.changes).collect();
     assert_eq!(changes, [10, 1, 2, 0]);
-    assert_eq!(plans[0].steps[3].left_out.as_ref().unwrap().count, 4);
+    assert_eq!(plans[0].steps[3].skipped.as_ref().unwrap().count, 4);
     assert_eq!(plans[1].waits_for.as_deref(), Some("the oracle: connection refused"));
     assert!(plans.iter().all(Plan::is_pending));
     assert_eq!(commands.writes(), Vec::<String>::new());
@@ -136,7 +136,7 @@ async fn the_estimate_of_a_run_that_was_interrupted_follows_its_rate() {
 
 /// Everything that a start may have to look at, and a document that was set aside.
 fn everything() -> Vec<Given> {
-    let marked = Fill::set("marked", "items", doc! { "mark": null }, doc! { "mark": true });
+    let marked = arc(Fill::set("marked", "items", doc! { "mark": null }, doc! { "mark": true }));
     let first = [doc! { "_id": "first", "is_first": true, "done": true, "by": "us" }];
     vec![
         Given::steps([count_up(), index("a_1"), insert(first), leave_out(doc! { "done": null })]),

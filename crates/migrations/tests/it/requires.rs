@@ -1,17 +1,17 @@
-//! Which migration waits for which, and how patiently.
+//! Requirements between migrations, and the ways of waiting for them.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use migrations::{Fill, Insert, RunError, State, Step, StepsError};
+use migrations::{Fill, Insert, RunError, RunErrorKind, State, StepsError};
 use mongodb::bson::doc;
 use test_support::{TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Given, ID, LEDGER, Service, assert_has, command, count_up, engine, entry, entry_of,
+    Given, ID, LEDGER, Service, Step, arc, assert_has, command, count_up, engine, entry, entry_of,
     insert_items, run, state,
 };
 
@@ -32,7 +32,7 @@ fn given_after(failures: usize, error: fn() -> StepsError) -> Given {
     })
 }
 
-/// What a network that is cut says.
+/// The error of a cut network.
 fn cut_network() -> StepsError {
     StepsError::Database(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
 }
@@ -44,7 +44,7 @@ async fn a_service_waits_for_another_and_then_finishes() {
     let engine = engine(&database, &[dependent(3)]);
     let service = Service::start(&engine);
     let message = service.comes_to(ID, State::WaitingDependency).await;
-    let expected = "0001_test cannot run now: waiting for the oracle: connection refused";
+    let expected = "cannot run now: waiting for the oracle: connection refused";
     assert_eq!(message.as_deref(), Some(expected));
     service.ends().await;
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
@@ -61,7 +61,7 @@ async fn a_command_does_not_wait_for_another_service() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let error = command(&engine(&database, &[dependent(usize::MAX)])).await.unwrap_err();
-    assert!(matches!(error, RunError::Dependency { .. }), "{error:?}");
+    assert!(matches!(error, RunError { kind: RunErrorKind::Dependency(_), .. }), "{error:?}");
     let entry = entry(&database).await;
     assert_eq!(entry.get_str("state").unwrap(), "waiting_dependency");
     let error = entry.get_document("error").unwrap();
@@ -91,8 +91,8 @@ async fn what_waits_can_be_interrupted() {
 
 /// Inserts a document whose `_id` may be taken.
 fn insert_one() -> Step {
-    Step::Insert(Insert {
-        what: "the one".to_owned(),
+    arc(Insert {
+        key: "the one".into(),
         collection: "items",
         unless: doc! { "is_one": true },
         documents: vec![doc! { "_id": 1, "is_one": true }],
@@ -100,7 +100,7 @@ fn insert_one() -> Step {
 }
 
 fn mark(what: &'static str) -> Step {
-    Fill::set(what, "items", doc! { what: null }, doc! { what: true })
+    arc(Fill::set(what, "items", doc! { what: null }, doc! { what: true }))
 }
 
 /// Three migrations, the second of which fails until there is no item 1.
@@ -170,7 +170,7 @@ async fn what_requires_a_migration_that_failed_waits_until_somebody_removes_the_
     let service = Service::start(&engine);
     service.comes_to("0004_fourth", State::Applied).await;
     let message = service.comes_to("0003_third", State::Pending).await.unwrap();
-    assert_eq!(message, "0003_third waits for 0002_second, which is not applied");
+    assert_eq!(message, "waits for 0002_second, which is not applied");
     assert_eq!(database.count("items", doc! { "third": true }).await, 0);
     assert_eq!(database.count(LEDGER, doc! { "_id": "0003_third" }).await, 0);
 
@@ -206,7 +206,7 @@ async fn a_requirement_that_nothing_fulfils_is_an_error() {
     insert_items(&database, 10).await;
     let given = Given::steps([count_up()]).requiring(&["0000_nowhere"]);
     let error = command(&engine(&database, &[given])).await.unwrap_err();
-    assert_eq!(error.to_string(), "0001_test waits for 0000_nowhere, which is not applied");
+    assert_eq!(error.to_string(), "0001_test: waits for 0000_nowhere, which is not applied");
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 0);
 }
 
@@ -227,12 +227,15 @@ async fn a_run_up_to_a_migration_does_that_one_and_no_more() {
     let [first, _, third] = three();
     let engine = engine(&database, &[first, third, Given::steps([mark("fourth")]).called("0004")]);
     let stop = CancellationToken::new();
-    engine.run_to("0003_third", migrations::Patience::Command, &stop).await.unwrap();
+    engine.run_to("0003_third", migrations::WaitPolicy::Bounded, &stop).await.unwrap();
     assert_eq!(database.count("items", doc! { "first": true, "third": true }).await, 10);
     assert_eq!(database.count("items", doc! { "fourth": true }).await, 0);
     let before = database.hash().await;
-    let unknown = engine.run_to("0005", migrations::Patience::Command, &stop).await.unwrap_err();
-    assert!(matches!(&unknown, RunError::Unknown(id) if id == "0005"), "{unknown:?}");
+    let unknown = engine.run_to("0005", migrations::WaitPolicy::Bounded, &stop).await.unwrap_err();
+    assert!(
+        matches!(&unknown, RunError { kind: RunErrorKind::Unknown(id), .. } if id == "0005"),
+        "{unknown:?}"
+    );
     assert_eq!(database.hash().await, before);
 }
 
@@ -254,8 +257,8 @@ async fn many_services_that_start_at_once_apply_everything_once() {
 }
 
 fn insert_one_more() -> Step {
-    Step::Insert(Insert {
-        what: "one more".to_owned(),
+    arc(Insert {
+        key: "one more".into(),
         collection: "items",
         unless: doc! { "is_one": true },
         documents: vec![doc! { "is_one": true, "done": true, "n": 0, "first": true }],

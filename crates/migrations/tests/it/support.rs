@@ -1,5 +1,5 @@
-//! What the tests share: migrations made of given steps, engines for them, and places at which work
-//! stands still.
+//! Shared by the tests: migrations made of given steps, engines for them, and places at which work
+//! stops.
 
 use std::{
     sync::{
@@ -12,14 +12,14 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use migrations::{
-    Assign, Definition, EachDocument, Engine, Fill, Kind, Migration, Options, Patience, RunError,
-    State, Step, StepsError, Throttle,
+    Assign, Definition, EachDocument, Engine, Fill, Migration, MigrationKind, Options, RunError,
+    RunErrorKind, State, Steps, StepsError, Throttle, WaitPolicy,
 };
 use mongodb::{
     Client, ClientSession, Collection, Database,
     bson::{Bson, DateTime, Document, doc},
     event::{EventHandler, command::CommandEvent},
-    options::{ClientOptions, UpdateModifications},
+    options::ClientOptions,
 };
 use test_support::{TestDatabase, eventually, mongodb_uri};
 use tokio::{
@@ -41,17 +41,25 @@ pub(crate) const LOCK: &str = "test_migration_lock";
 /// The journal of the migrations of all tests.
 pub(crate) const JOURNAL: &str = "test_migration_journal";
 
-/// How long something may take that takes a moment.
+/// The time limit of operations that take a moment.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-type Steps = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<Step>, StepsError>> + Send + Sync>;
+/// A step of a migration.
+pub(crate) type Step = Arc<dyn migrations::Step>;
+
+/// Makes a step that a migration can have.
+pub(crate) fn arc(step: impl migrations::Step + 'static) -> Step {
+    Arc::new(step)
+}
+
+type GetSteps = Arc<dyn Fn() -> BoxFuture<'static, Result<Steps, StepsError>> + Send + Sync>;
 
 /// A migration with these steps.
 #[derive(Clone)]
 pub(crate) struct Given {
     definition: Definition,
     specification: Document,
-    steps: Steps,
+    steps: GetSteps,
 }
 
 impl Given {
@@ -59,23 +67,23 @@ impl Given {
     pub(crate) fn new<F, R>(steps: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Vec<Step>, StepsError>> + Send + 'static,
+        R: Future<Output = Result<Steps, StepsError>> + Send + 'static,
     {
         let definition = Definition {
             id: ID,
-            kind: Kind::Backfill,
+            kind: MigrationKind::Backfill,
             blocking: false,
             requires: &[],
             revision: 1,
             summary: "for a test",
         };
-        let steps: Steps = Arc::new(move || Box::pin(steps()));
+        let steps: GetSteps = Arc::new(move || Box::pin(steps()));
         Self { definition, specification: doc! {}, steps }
     }
 
-    pub(crate) fn steps(steps: impl Into<Vec<Step>>) -> Self {
+    pub(crate) fn steps(steps: impl Into<Steps>) -> Self {
         let steps = steps.into();
-        let declared: Vec<_> = steps.iter().map(Step::specification).collect();
+        let declared: Vec<_> = steps.iter().map(|step| step.specification()).collect();
         let given = Self::new(move || std::future::ready(Ok(steps.clone())));
         given.declaring(doc! { "steps": declared })
     }
@@ -116,7 +124,7 @@ impl Migration for Given {
         self.specification.clone()
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         (self.steps)().await
     }
 }
@@ -149,14 +157,11 @@ fn new_engine(client: &Client, database: &str, migrations: &[Given], options: Op
 
 /// Runs migrations as a command does.
 pub(crate) async fn command(engine: &Engine) -> Result<(), RunError> {
-    within("the run ends", engine.run(Patience::Command, &CancellationToken::new())).await
+    within("the run ends", engine.run(WaitPolicy::Bounded, &CancellationToken::new())).await
 }
 
 /// Runs one migration with these steps as a command does.
-pub(crate) async fn run(
-    database: &TestDatabase,
-    steps: impl Into<Vec<Step>>,
-) -> Result<(), RunError> {
+pub(crate) async fn run(database: &TestDatabase, steps: impl Into<Steps>) -> Result<(), RunError> {
     command(&engine(database, &[Given::steps(steps)])).await
 }
 
@@ -182,7 +187,7 @@ impl Service {
         let (engine, stop) = (engine.clone(), stop.clone());
         let running = tokio::spawn({
             let (engine, stop) = (engine.clone(), stop.clone());
-            async move { engine.run(Patience::Service, &stop).await }
+            async move { engine.run(WaitPolicy::Forever, &stop).await }
         });
         Self { engine, stop, running }
     }
@@ -204,7 +209,7 @@ impl Service {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let end = within("the service ends", self.running).await.unwrap();
-        assert!(matches!(end, Err(RunError::Interrupted)), "{end:?}");
+        assert!(matches!(end, Err(RunError { kind: RunErrorKind::Interrupted, .. })), "{end:?}");
     }
 }
 
@@ -220,7 +225,7 @@ impl Process {
         runtime.spawn(async move {
             let client = monitored(|_| {}).await;
             let engine = new_engine(&client, &database, &migrations, options);
-            engine.run(Patience::Service, &CancellationToken::new()).await
+            engine.run(WaitPolicy::Forever, &CancellationToken::new()).await
         });
         Self(runtime)
     }
@@ -236,7 +241,7 @@ impl Process {
 pub(crate) struct Gate(Arc<(AtomicBool, Notify)>);
 
 impl Gate {
-    /// What comes here waits here.
+    /// Waits until the gate is opened.
     pub(crate) async fn pass(&self) {
         self.0.0.store(true, Ordering::SeqCst);
         within("the gate is opened", self.0.1.notified()).await;
@@ -352,21 +357,20 @@ impl Drop for FailCommand {
     }
 }
 
-/// Counts how often each document is changed: `n` grows, and `done` says that it was.
+/// Counts the changes of each document in `n`, and sets `done`.
 pub(crate) fn count_up() -> Step {
-    Step::Fill(Fill {
-        what: "items counted".to_owned(),
+    let n = doc! { "$add": [{ "$ifNull": ["$n", 0] }, 1] };
+    arc(Fill {
+        key: "items counted".into(),
         collection: "items",
         filter: doc! { "done": { "$exists": false } },
-        assign: Assign::Update(UpdateModifications::Document(
-            doc! { "$set": { "done": true }, "$inc": { "n": 1 } },
-        )),
+        assign: Assign::Expressions(doc! { "done": { "$literal": true }, "n": n }),
     })
 }
 
 /// Sets `by` where it is missing.
 pub(crate) fn set_by(by: &str) -> Step {
-    Fill::set("items set", "items", doc! { "by": { "$exists": false } }, doc! { "by": by })
+    arc(Fill::set("items set", "items", doc! { "by": { "$exists": false } }, doc! { "by": by }))
 }
 
 /// Inserts this many documents with ids from 0.
@@ -390,8 +394,8 @@ where
     R: Future<Output = ()> + Send + 'static,
 {
     let meanwhile: Meanwhile = Box::new(move |batch| Box::pin(meanwhile(batch)));
-    Step::Fill(Fill {
-        what: "items set".to_owned(),
+    arc(Fill {
+        key: "items set".into(),
         collection: "items",
         filter: doc! { "by": { "$exists": false } },
         assign: Assign::Each(Arc::new(SetEach { fields, meanwhile, batches: Mutex::new(0) })),
@@ -470,7 +474,7 @@ pub(crate) fn assert_has(document: &Document, expected: Document) {
     }
 }
 
-/// What the ledger says about the migration.
+/// Returns the state of the migration in the ledger.
 pub(crate) async fn state(database: &TestDatabase) -> String {
     entry(database).await.get_str("state").unwrap().to_owned()
 }
@@ -482,7 +486,7 @@ pub(crate) async fn edit_entry(database: &TestDatabase, update: Document) {
     assert_eq!(edited.matched_count, 1);
 }
 
-/// What the steps of the migration changed, as the ledger has it.
+/// Returns the changes of the steps of the migration in the ledger.
 pub(crate) async fn parts(database: &TestDatabase) -> Vec<(String, i64)> {
     let entry = entry(database).await;
     let parts = entry.get_array("parts").unwrap().iter().map(|part| part.as_document().unwrap());

@@ -1,7 +1,7 @@
 //! Taking the lease away from its holder.
 
 use migrations::{
-    Engine, OperateError, RunError, State,
+    Engine, OperateError, RunError, RunErrorKind, State,
     lease::{DURATION, Lease, holder},
 };
 use mongodb::bson::{Bson, Document, doc};
@@ -38,7 +38,7 @@ impl Holder {
         holder(self.database.database(), "test").await.unwrap().unwrap().fence
     }
 
-    /// What an operator uses.
+    /// Returns the engine of an operator.
     fn operator(&self) -> Engine {
         engine(&self.database, &[])
     }
@@ -75,7 +75,8 @@ async fn a_lease_that_changed_hands_since_somebody_looked_is_not_taken_away() {
     let (fence, before) = (holder.fence().await, protocol(&holder.database).await);
     let refused = holder.operator().force_unlock(fence - 1, true).await.unwrap_err();
     assert!(matches!(refused, OperateError::OtherFence { given: 0, .. }), "{refused:?}");
-    let message = "the lease of test has the fence 1, not 0: it changed hands since; look again";
+    let message = "the lease of test has the fence 1, not 0: another process has acquired it; \
+        check the status again";
     assert_eq!(refused.to_string(), message);
     assert_eq!(protocol(&holder.database).await, before);
     holder.goes_on().await.1.unwrap();
@@ -100,7 +101,10 @@ async fn the_next_batch_of_a_holder_without_its_lease_changes_nothing() {
     assert_eq!(revoked.fence, fence);
     // Its batch is under way, and its heartbeat has not noticed.
     let (database, end) = holder.goes_on().await;
-    assert!(matches!(end, Err(RunError::TakenOver(ID))), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     assert_eq!(database.count("items", doc! { "by": { "$exists": true } }).await, changed);
     let progress = entry(&database).await.get_document("progress").unwrap().clone();
     assert_eq!(progress.get_i64("modified").unwrap(), i64::try_from(changed).unwrap());
@@ -114,7 +118,10 @@ async fn whoever_asks_next_has_the_lease_at_once_and_goes_on_at_the_cursor() {
     let heir = each(doc! { "by": "heir" }, |_| std::future::ready(()));
     run(&holder.database, [heir]).await.unwrap();
     let (database, end) = holder.goes_on().await;
-    assert!(matches!(end, Err(RunError::TakenOver(ID))), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
     assert_eq!(database.count("items", doc! { "by": "holder" }).await, changed);
     assert_eq!(database.count("items", doc! { "by": "heir" }).await, 2_500 - changed);
     assert_eq!(entry(&database).await.get_i64("fence").unwrap(), fence + 2);
@@ -138,7 +145,7 @@ async fn a_holder_without_its_lease_begins_no_other_migration() {
     let other = other.unwrap().unwrap();
     gate.open();
     let message = service.comes_to(ID, State::FailedRetryable).await.unwrap();
-    assert_eq!(message, "0001_test was taken over by another process");
+    assert_eq!(message, "another process has taken over");
     // It has come to the other one, and waits for the lease.
     let next = || holder.statuses().borrow()[1].clone();
     eventually("it waits or is done", async || next().message.is_some() || next().is_settled).await;
@@ -158,5 +165,8 @@ async fn a_lease_that_has_expired_can_be_taken_away_without_insisting() {
     let lease = holder.database.one(LOCK, doc! {}).await;
     assert_has(&lease, doc! { "owner": Bson::Null, "fence": fence + 1 });
     let end = holder.goes_on().await.1;
-    assert!(matches!(end, Err(RunError::TakenOver(ID))), "{end:?}");
+    assert!(
+        matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
+        "{end:?}"
+    );
 }

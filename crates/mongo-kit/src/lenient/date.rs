@@ -1,19 +1,19 @@
-//! Dates in the shapes in which programs have stored them.
+//! Dates in the shapes that other programs have stored.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use mongodb::bson::{Bson, RawBsonRef};
 use serde_json::Value as Json;
 
-/// The longest text that is looked at: every date fits, and a long text costs nothing.
+/// The most bytes of a text that is parsed: every date fits, and a long text costs nothing.
 const MAX_TEXT_BYTES: usize = 128;
 
-/// Shapes of a day.
+/// Formats of a day.
 const DAYS: [&str; 3] = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"];
 
-/// Shapes of a time of day.
+/// Formats of a time of day.
 const TIMES: [&str; 2] = ["%H:%M:%S%.f", "%H:%M"];
 
-/// Shapes of a whole date in words, without a zone.
+/// Formats of a date and time in words, without a zone.
 const IN_WORDS: [&str; 6] = [
     "%a %b %d %Y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
@@ -23,17 +23,17 @@ const IN_WORDS: [&str; 6] = [
     "%d %B %Y %H:%M",
 ];
 
-/// Shapes of a day in words.
+/// Formats of a day in words.
 const DAYS_IN_WORDS: [&str; 2] = ["%B %d, %Y", "%d %B %Y"];
 
-/// The date that a value says.
+/// The date that a stored value means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredDate {
-    /// The value says that there is no date.
+    /// No date.
     Absent,
-    /// The value is this date.
+    /// A date.
     Date(DateTime<Utc>),
-    /// The meaning of the value is not plain.
+    /// A value whose meaning is not clear.
     Unclear,
 }
 
@@ -42,7 +42,7 @@ impl StoredDate {
         date.map_or(Self::Unclear, Self::Date)
     }
 
-    /// Returns the date, or `None` if there is none or its meaning is not plain.
+    /// Returns the date, or `None` if there is none or its meaning is not clear.
     pub fn date(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Date(date) => Some(date),
@@ -98,13 +98,13 @@ fn from_text(text: &str) -> StoredDate {
     StoredDate::of(iso(text).or_else(|| in_words(text)))
 }
 
-/// The zero date of MySQL, which says that there is none.
+/// Returns `true` for the zero date of MySQL, which means no date.
 fn is_zero(text: &str) -> bool {
     text.starts_with("0000-00-00")
         && text.chars().all(|c| matches!(c, '0' | '-' | ':' | ' ' | '.' | 'T' | 'Z'))
 }
 
-/// Returns what is in a constructor of the MongoDB shell or of JavaScript: `ISODate("…")`.
+/// Returns the argument of a constructor of the MongoDB shell or of JavaScript: `ISODate("…")`.
 fn unwrapped(text: &str) -> &str {
     let inner =
         ["ISODate(", "new Date(", "Date("].iter().find_map(|start| text.strip_prefix(start));
@@ -135,7 +135,7 @@ fn from_double(number: f64) -> StoredDate {
     }
 }
 
-/// Reads what stands behind `$date` in Extended JSON that a program stored instead of a date.
+/// Reads the value of `$date` in Extended JSON that a program stored instead of a date.
 fn from_extended(value: RawBsonRef<'_>) -> StoredDate {
     match value {
         RawBsonRef::Document(_) => match Bson::try_from(value) {
@@ -177,7 +177,7 @@ fn iso(text: &str) -> Option<DateTime<Utc>> {
     }
     let end = text.find(['T', 't', ' ']).unwrap_or(text.len());
     let (day, rest) = text.split_at(end);
-    // Four digits, so that `01/02/2015` is no year 1.
+    // Four digits, so that `01/02/2015` is not in the year 1.
     if !day.starts_with(|c: char| c.is_ascii_digit()) || day.find(['-', '/', '.']) != Some(4) {
         return None;
     }
@@ -193,7 +193,7 @@ fn iso(text: &str) -> Option<DateTime<Utc>> {
     day.and_time(time).and_utc().checked_sub_signed(offset)
 }
 
-/// Splits a zone off the end of a time: how much it is ahead of UTC, which it is without one.
+/// Splits the zone off the end of a time. Returns its offset from UTC, which is 0 without a zone.
 fn split_zone(time: &str) -> Option<(&str, chrono::TimeDelta)> {
     let Some(at) = time.find(|c: char| c == '+' || c == '-' || c.is_ascii_alphabetic()) else {
         return Some((time, chrono::TimeDelta::zero()));

@@ -6,14 +6,14 @@ use mongodb::bson::{
 
 use super::number_text;
 
-/// The longest `_id` that is shown as Extended JSON, in bytes. Making it recurses into nested
-/// documents, and a stored document may nest deeper than a stack is deep.
+/// The most bytes of an `_id` that is shown as Extended JSON. The conversion is recursive, and a
+/// stored document may nest deeper than the stack allows.
 const MAX_COMPOUND_ID_BYTES: usize = 256;
 
 /// The longest text of a number: the largest doubles have 309 digits, the smallest 324 and a point.
 const MAX_NUMBER_BYTES: usize = 340;
 
-/// The `_id` is none of `ObjectId`, text, number and UUID: no address leads to the document.
+/// An `_id` that is neither an `ObjectId` nor text, a number or a UUID: the document has no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the _id is {0}, and must be an ObjectId, text, a number or a UUID")]
 pub struct UnreadableId(pub &'static str);
@@ -37,7 +37,7 @@ pub fn stored_id_text(id: RawBsonRef<'_>) -> Result<String, UnreadableId> {
     }
 }
 
-/// Returns the name that JavaScript gives to such a number.
+/// Returns the name of a number that is not finite in JavaScript.
 fn not_finite(number: f64) -> &'static str {
     match number {
         f64::INFINITY => "Infinity",
@@ -46,13 +46,13 @@ fn not_finite(number: f64) -> &'static str {
     }
 }
 
-/// Both subtypes of the specification of BSON that hold a UUID.
+/// Returns `true` for the two binary subtypes of UUIDs in the specification of BSON.
 fn is_uuid(subtype: BinarySubtype) -> bool {
     matches!(subtype, BinarySubtype::Uuid | BinarySubtype::UuidOld)
 }
 
-/// Returns the values of `_id` that are listed as this text. Where several documents have one of
-/// them, the one of the lowest [`id_precedence`] is meant.
+/// Returns the values of `_id` that are listed as this text. If several documents have one of them,
+/// the text means the one with the lowest [`id_precedence`].
 pub fn id_candidates(text: &str) -> Vec<Bson> {
     let mut candidates = Vec::new();
     if let Ok(id) = ObjectId::parse_str(text) {
@@ -73,8 +73,8 @@ pub fn id_candidates(text: &str) -> Vec<Bson> {
     candidates
 }
 
-/// Returns the place of an `_id` among others that are listed as the same text: an `ObjectId` wins,
-/// then a text, a number, a UUID.
+/// Returns the precedence of an `_id` among others that are listed as the same text: first an
+/// `ObjectId`, then a text, a number, a UUID.
 pub fn id_precedence(id: RawBsonRef<'_>) -> u8 {
     match id {
         RawBsonRef::ObjectId(_) => 0,
@@ -84,7 +84,7 @@ pub fn id_precedence(id: RawBsonRef<'_>) -> u8 {
     }
 }
 
-/// Returns the numbers that have this text. MongoDB takes equal numbers of all types for equal.
+/// Returns the numbers with this text. MongoDB compares numbers of all types by value.
 pub(super) fn number_candidates(text: &str) -> Vec<Bson> {
     let is_number = text.len() <= MAX_NUMBER_BYTES
         && text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
@@ -107,8 +107,8 @@ pub(super) fn number_candidates(text: &str) -> Vec<Bson> {
     candidates
 }
 
-/// Matches documents whose `_id` is not readable, by ranges of the index on `_id`: that costs nothing
-/// where there are none.
+/// Returns a filter for documents whose `_id` is not readable. It uses ranges of the index on `_id`,
+/// so that it costs nothing if there are none.
 pub fn unreadable_ids() -> Document {
     let types = [
         "minKey",
@@ -134,8 +134,7 @@ pub fn unreadable_ids() -> Document {
     ] }
 }
 
-/// Returns the `_id` of a document for a person: as the API lists it, and in relaxed Extended JSON
-/// where it has no place there.
+/// Returns the `_id` of a document for people: as the API lists it, or else in relaxed Extended JSON.
 pub fn id_text(id: &Bson) -> String {
     let text = match id {
         Bson::ObjectId(id) => stored_id_text(RawBsonRef::ObjectId(*id)),
@@ -150,6 +149,7 @@ pub fn id_text(id: &Bson) -> String {
     text.unwrap_or_else(|_| id.clone().into_relaxed_extjson().to_string())
 }
 
+/// Returns the `_id` of a document for people.
 pub(crate) fn raw_id_text(id: RawBsonRef<'_>) -> String {
     if let Ok(text) = stored_id_text(id) {
         return text;

@@ -13,7 +13,7 @@ fn raw(document: &bson::Document) -> RawDocumentBuf {
     RawDocumentBuf::try_from(document).unwrap()
 }
 
-/// What a field with this value is read as, and what is reported.
+/// Reads a field with this value. Returns the result and the reported fault.
 fn read<T>(
     value: impl Into<Bson>,
     read: impl FnOnce(&mut FieldReader<'_>, &str) -> T,

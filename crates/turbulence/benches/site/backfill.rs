@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use data_service::Migrate;
-use migrations::{Patience, Status};
+use migrations::{Status, WaitPolicy};
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
         }
         (first, most)
     });
-    engine.run(Patience::Command, &shutdown).await.unwrap();
+    engine.run(WaitPolicy::Bounded, &shutdown).await.unwrap();
     let report = engine.report().await.unwrap();
     drop(engine);
     let entry = report.migrations.into_iter().find(|one| one.id == BACKFILL).unwrap();
@@ -122,7 +122,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
     let client = content_service::sections_client(&sections_url.parse().unwrap()).unwrap();
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
-    engine().run_to(BEFORE, Patience::Command, &shutdown).await.unwrap();
+    engine().run_to(BEFORE, WaitPolicy::Bounded, &shutdown).await.unwrap();
 
     let linked = doc! { "section_id": { "$exists": true } };
     let stories = connection.database().collection::<Document>("stories");
@@ -142,7 +142,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         let mut statuses = engine.statuses();
         let mut running = tokio::spawn({
             let (engine, stop) = (engine.clone(), stop.clone());
-            async move { engine.run(Patience::Command, &stop).await }
+            async move { engine.run(WaitPolicy::Bounded, &stop).await }
         });
         let is_busy = |all: &Vec<Status>| {
             let throttled = |status: &Status| status.progress.as_ref()?.throttled_by;
@@ -177,7 +177,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         "≥ 2",
         rate / RATE_BEFORE >= 2.0,
     );
-    engine().run(Patience::Command, &shutdown).await.unwrap();
+    engine().run(WaitPolicy::Bounded, &shutdown).await.unwrap();
     let after = median((0..ROUNDS).map(|_| wrk::rate(&list)).collect());
     let during = median(during);
     shutdown.cancel();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use data_service::Migrate;
-use migrations::Patience;
+use migrations::WaitPolicy;
 use mongodb::bson::{Document, doc};
 use service_kit::runtime::{clock::Clock, settings::url::local_url};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ pub(crate) async fn second_start(uri: &str, table: &mut Table) {
         let of_content = content_service::engine(&connection, Clock::system(), &settings, &client);
         for (engine, times) in [(of_sections, &mut sections), (of_content, &mut content)] {
             let began = Instant::now();
-            engine.run(Patience::Command, &shutdown).await.unwrap();
+            engine.run(WaitPolicy::Bounded, &shutdown).await.unwrap();
             times.push(began.elapsed().as_secs_f64() * 1000.0);
         }
     }

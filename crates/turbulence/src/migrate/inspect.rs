@@ -1,6 +1,6 @@
 //! `status`, `plan` and `verify`, which write nothing.
 
-use migrations::{MigrationReport, Problem, Report, Verification};
+use migrations::{LedgerReport, MigrationReport, Problem, Verification};
 use mongo_kit::{UnsuitableCollection, unsuitable_collections};
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{cli::Service, collections::collections, error::Error, output::Output
 #[derive(Serialize)]
 struct ServiceStatus<'a> {
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a LedgerReport,
     /// The collections that prevent the migrations from running.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unsuitable_collections: Vec<UnsuitableCollection>,
@@ -39,7 +39,7 @@ pub(super) async fn status(
 }
 
 /// Returns the most severe reason for which the state of the migrations needs attention.
-fn check(reports: &[Report]) -> Result<(), Error> {
+fn check(reports: &[LedgerReport]) -> Result<(), Error> {
     let ids = |filter: fn(&MigrationReport) -> bool| {
         let all = reports.iter().flat_map(|report| {
             let matching = report.migrations.iter().filter(|one| filter(one));
@@ -56,7 +56,7 @@ fn check(reports: &[Report]) -> Result<(), Error> {
     }
     let entries = reports.iter().flat_map(|report| &report.migrations);
     let entries = entries.filter_map(|one| one.entry.as_ref());
-    match entries.map(|entry| entry.set_aside.len()).sum() {
+    match entries.map(|entry| entry.quarantined.len()).sum() {
         0 => Ok(()),
         count => Err(Error::Quarantined(count)),
     }

@@ -1,6 +1,6 @@
 //! `up` and `down`.
 
-use migrations::{Engine, MigrationReport, Patience, RollBackError, State, Status};
+use migrations::{Engine, MigrationReport, RollBackError, State, Status, WaitPolicy};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,9 +14,6 @@ use crate::{
     output::Output,
     progress, render,
 };
-
-/// The migration of content that links it to sections.
-const LINKS: &str = "0006_backfill_section_id";
 
 /// Applies the pending migrations.
 pub(super) async fn up(
@@ -42,20 +39,20 @@ pub(super) async fn up(
     for engine in selected {
         let run = async {
             match last_of(engine) {
-                Some(last) => engine.run_to(last, Patience::Command, shutdown).await,
-                None => engine.run(Patience::Command, shutdown).await,
+                Some(last) => engine.run_to(last, WaitPolicy::Bounded, shutdown).await,
+                None => engine.run(WaitPolicy::Bounded, shutdown).await,
             }
         };
         let service = engine.service();
         let result = progress::show_while(service, engine.statuses(), run).await;
         let statuses = visited(engine);
         let mut text = render::outcomes(service, &statuses, true);
-        let aside = render::quarantined(statuses.iter().flat_map(|status| &status.set_aside));
+        let aside = render::quarantined(statuses.iter().flat_map(|status| &status.quarantined));
         text.append_with_margin("  quarantined:", &aside);
-        text.append(&render::skipped(statuses.iter().flat_map(|status| &status.left_out)));
+        text.append(&render::skipped(statuses.iter().flat_map(|status| &status.skipped)));
         output.add(service, &text, &statuses);
         result?;
-        quarantined += statuses.iter().map(|status| status.set_aside.len()).sum::<usize>();
+        quarantined += statuses.iter().map(|status| status.quarantined.len()).sum::<usize>();
     }
     if quarantined == 0 { Ok(()) } else { Err(Error::Quarantined(quarantined)) }
 }
@@ -157,7 +154,8 @@ async fn refuse_sections_in_use(
     }
     let report = content.report().await?;
     let has_linked = |one: &MigrationReport| {
-        one.id == LINKS && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
+        one.id == content_service::SECTION_BACKFILL
+            && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
     };
     let place = report.migrations.iter().position(has_linked);
     let before = place.and_then(|place| Some(report.migrations.get(place.checked_sub(1)?)?.id));

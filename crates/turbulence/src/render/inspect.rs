@@ -1,6 +1,6 @@
 //! The results of `plan` and `verify`.
 
-use migrations::{Finding, FindingKind, Plan, PlannedStep, Verification};
+use migrations::{Plan, PlannedStep, Verification, Violation, ViolationKind};
 
 use super::{
     format::{documents, duration},
@@ -12,8 +12,8 @@ use crate::lines::Lines;
 /// Returns the changes that a run would make.
 pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
-    for Plan { id, summary, steps, waits_for, left_alone, set_aside, .. } in plans {
-        if let Some(reason) = left_alone {
+    for Plan { id, summary, steps, waits_for, ignored, quarantined: documents, .. } in plans {
+        if let Some(reason) = ignored {
             _ = writeln!(text, "  {id:<28}not run: {reason}");
             continue;
         }
@@ -30,13 +30,13 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
             _ = writeln!(text, "      waits for {reason}");
         }
         for step in steps.iter().filter(|step| step.changes > 0) {
-            _ = writeln!(text, "      {}: {}{}", step.what, step.changes, effort(step));
+            _ = writeln!(text, "      {}: {}{}", step.step, step.changes, effort(step));
             for obstacle in &step.obstacles {
-                text.append(&finding(obstacle, "    obstacle: "));
+                text.append(&render_violation(obstacle, "    obstacle: "));
             }
         }
-        text.append_with_margin("    quarantined:", &quarantined(set_aside));
-        let left_out = steps.iter().filter_map(|step| step.left_out.as_ref());
+        text.append_with_margin("    quarantined:", &quarantined(documents));
+        let left_out = steps.iter().filter_map(|step| step.skipped.as_ref());
         text.append_with_margin("    skipped:", &skipped(left_out));
     }
     text
@@ -55,42 +55,46 @@ fn effort(step: &PlannedStep) -> String {
 /// Returns the result of checking the data.
 pub(crate) fn verification(service: &str, verifications: &[Verification]) -> Lines {
     let mut text = Lines::from(format_args!("{service}"));
-    for Verification { id, ok, findings, problem: of_ledger } in verifications {
+    for Verification { id, ok, violations, problem: of_ledger } in verifications {
         _ = writeln!(text, "  {id:<28}{}", if *ok { "ok" } else { "NOT OK" });
         if let Some(of_ledger) = of_ledger {
             _ = writeln!(text, "      ledger: {}", problem(of_ledger));
         }
-        for found in findings {
-            let margin = match found.kind {
-                FindingKind::LeftOut => "    skipped: ",
-                FindingKind::Unreachable => "    unreachable: ",
+        for violation in violations {
+            let margin = match violation.kind {
+                ViolationKind::Skipped => "    skipped: ",
+                ViolationKind::Unreachable => "    unreachable: ",
                 _ => "      ",
             };
-            text.append(&finding(found, margin));
+            text.append(&render_violation(violation, margin));
         }
     }
     text
 }
 
-/// Returns a finding with some of its documents.
-fn finding(found: &Finding, margin: &str) -> Lines {
-    let Finding { kind, what, count, documents: some, remedy } = found;
+/// Returns a violation with some of its documents.
+fn render_violation(violation: &Violation, margin: &str) -> Lines {
+    let Violation { kind, step: what, count, documents: some, remedy } = violation;
     let line = match kind {
-        FindingKind::Remaining => format!("{what}: {count} to change; {remedy}"),
-        FindingKind::SetAside => format!("{what}: {count} quarantined; {remedy}"),
-        FindingKind::NotInserted => format!("{what}: {count} missing; {remedy}"),
-        FindingKind::MissingIndex => format!("{what}: missing; {remedy}"),
-        FindingKind::OtherIndex => format!("{what}: a different index has this name; {remedy}"),
-        FindingKind::Duplicates => {
+        ViolationKind::Remaining => format!("{what}: {count} to change; {remedy}"),
+        ViolationKind::Quarantined => format!("{what}: {count} quarantined; {remedy}"),
+        ViolationKind::NotInserted => format!("{what}: {count} missing; {remedy}"),
+        ViolationKind::MissingIndex => format!("{what}: missing; {remedy}"),
+        ViolationKind::OtherIndex => format!("{what}: a different index has this name; {remedy}"),
+        ViolationKind::Duplicates => {
             format!("{what}: {count} documents have the same key as another document; {remedy}")
         }
-        FindingKind::ParallelArrays => {
+        ViolationKind::ParallelArrays => {
             format!("{what}: {count} documents have arrays in two of its fields; {remedy}")
         }
-        FindingKind::UniqueIndex => format!("{what}: {count} documents violate it; {remedy}"),
-        FindingKind::EquivalentIndex | FindingKind::TooManyIndexes => format!("{what}: {remedy}"),
-        FindingKind::LeftOut if some.is_empty() => format!("{what}: {remedy}"),
-        FindingKind::LeftOut | FindingKind::Unreachable => format!("{what}: {count} ({remedy})"),
+        ViolationKind::UniqueIndex => format!("{what}: {count} documents violate it; {remedy}"),
+        ViolationKind::EquivalentIndex | ViolationKind::TooManyIndexes => {
+            format!("{what}: {remedy}")
+        }
+        ViolationKind::Skipped if some.is_empty() => format!("{what}: {remedy}"),
+        ViolationKind::Skipped | ViolationKind::Unreachable => {
+            format!("{what}: {count} ({remedy})")
+        }
     };
     let mut text = Lines::from(format_args!("{margin}{line}"));
     if !some.is_empty() {

@@ -1,6 +1,6 @@
 //! The results of running migrations, of rolling them back, and of repairs.
 
-use migrations::{LeftOut, Part, Repaired, RolledBack, SetAside, State, Status};
+use migrations::{Part, Quarantined, Repaired, RolledBack, Skipped, State, Status};
 use mongo_kit::lenient::id_text;
 
 use super::{
@@ -59,14 +59,14 @@ fn state_name(state: State) -> &'static str {
     }
 }
 
-fn part(Part { what, modified }: &Part) -> String {
+fn part(Part { step: what, modified }: &Part) -> String {
     format!("{what}: {modified}")
 }
 
 /// Returns the documents that were not changed on purpose, with the reason.
-pub(crate) fn skipped<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines {
+pub(crate) fn skipped<'a>(all: impl IntoIterator<Item = &'a Skipped>) -> Lines {
     let mut text = Lines::default();
-    for LeftOut { what, reason, count, examples, unreachable: _ } in all {
+    for Skipped { step: what, reason, count, examples, unreachable: _ } in all {
         if examples.is_empty() {
             _ = writeln!(text, "  {what}: {reason}");
             continue;
@@ -79,9 +79,9 @@ pub(crate) fn skipped<'a>(all: impl IntoIterator<Item = &'a LeftOut>) -> Lines {
 
 /// Returns every document that could not be changed, with the reason. All are listed, since each
 /// has to be corrected.
-pub(crate) fn quarantined<'a>(all: impl IntoIterator<Item = &'a SetAside>) -> Lines {
+pub(crate) fn quarantined<'a>(all: impl IntoIterator<Item = &'a Quarantined>) -> Lines {
     let mut text = Lines::default();
-    for SetAside { what, document, reason } in all {
+    for Quarantined { step: what, document, reason } in all {
         _ = writeln!(text, "  {}: {what}: {reason}", id_text(document));
     }
     text

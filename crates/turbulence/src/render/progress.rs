@@ -8,7 +8,7 @@ use super::format::{duration, number};
 
 /// Returns the number of documents that a step has changed, of all.
 pub(super) fn position(progress: &Progress) -> String {
-    let Progress { what, modified, total, failed, .. } = progress;
+    let Progress { step: what, modified, total, failed, .. } = progress;
     let mut text = format!("{what}: {} of {} documents", number(*modified), number(*total));
     if *failed > 0 {
         _ = write!(text, ", {} quarantined", number(*failed));
@@ -41,12 +41,12 @@ mod tests {
     #[test]
     fn a_throttled_step_shows_the_reason() {
         let mut progress = Progress {
-            what: "a step".to_owned(),
+            step: "a step".into(),
             cursor: Bson::Null,
             upper_id: Bson::Null,
             matched: 0,
             modified: 12_000,
-            skipped: 0,
+            raced: 0,
             failed: 2,
             total: 1_000_002,
             rate: 0.0,

@@ -1,6 +1,6 @@
 //! The state of the migrations according to the ledger.
 
-use migrations::{Entry, MigrationReport, Part, Problem, Report, State};
+use migrations::{Entry, LedgerReport, MigrationReport, Part, Problem, State};
 use mongo_kit::UnsuitableCollection;
 use mongodb::bson::DateTime;
 
@@ -16,8 +16,8 @@ use crate::lines::Lines;
 const CHECKSUM_CHARS: usize = 12;
 
 /// Returns the state of every migration of a service.
-pub(crate) fn status(report: &Report) -> Lines {
-    let Report { service, lease, migrations, .. } = report;
+pub(crate) fn status(report: &LedgerReport) -> Lines {
+    let LedgerReport { service, lease, migrations, .. } = report;
     let applied = migrations.iter().filter(|one| is_applied(one)).count();
     let migrating = match lease {
         Some(lease) if lease.is_live() => {
@@ -44,7 +44,7 @@ pub(crate) fn status(report: &Report) -> Lines {
 }
 
 /// Returns a line for each ledger entry that this program does not know.
-pub(crate) fn unknown(report: &Report) -> Lines {
+pub(crate) fn unknown(report: &LedgerReport) -> Lines {
     let mut text = Lines::default();
     for id in &report.unknown {
         _ = writeln!(
@@ -90,7 +90,7 @@ fn is_applied(one: &MigrationReport) -> bool {
 }
 
 /// Returns the state of one migration in a line.
-fn summary(one: &MigrationReport, report: &Report) -> String {
+fn summary(one: &MigrationReport, report: &LedgerReport) -> String {
     match &one.problem {
         Some(it @ Problem::Drift { .. }) => return format!("DRIFTED: {}", problem(it)),
         Some(it @ Problem::Unreadable { .. }) => return format!("UNREADABLE: {}", problem(it)),
@@ -134,7 +134,7 @@ fn summary(one: &MigrationReport, report: &Report) -> String {
     }
 }
 
-fn pending(one: &MigrationReport, report: &Report) -> String {
+fn pending(one: &MigrationReport, report: &LedgerReport) -> String {
     let is_applied = |id: &&&str| {
         report.migrations.iter().any(|other| other.id == **id && other.state == State::Applied)
     };
@@ -152,11 +152,11 @@ fn pending(one: &MigrationReport, report: &Report) -> String {
 fn details(one: &MigrationReport) -> Lines {
     let mut text = Lines::default();
     let Some(entry) = &one.entry else { return text };
-    let Entry { error, progress, parts, left_out, set_aside, .. } = entry;
+    let Entry { error, progress, parts, skipped: others, quarantined: failed, .. } = entry;
     if let Some(error) = error {
         _ = writeln!(text, "      {}", without_id(one.id, &error.message));
     }
-    for Part { what, modified } in parts {
+    for Part { step: what, modified } in parts {
         _ = writeln!(text, "      {what}: {modified}");
     }
     if let Some(progress) = progress {
@@ -165,8 +165,8 @@ fn details(one: &MigrationReport) -> Lines {
         let separator = if speed.is_empty() { "" } else { ", " };
         _ = writeln!(text, "      {}{separator}{speed}", position(progress));
     }
-    text.append_with_margin("    quarantined:", &quarantined(set_aside));
-    text.append_with_margin("    skipped:", &skipped(left_out));
+    text.append_with_margin("    quarantined:", &quarantined(failed));
+    text.append_with_margin("    skipped:", &skipped(others));
     text
 }
 

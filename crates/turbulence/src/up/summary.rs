@@ -12,9 +12,6 @@ use service_kit::web::http_client;
 use super::{site::Services, token::Token};
 use crate::{lines::Lines, render};
 
-/// The migration of content that links it to sections.
-const LINKS: &str = "0006_backfill_section_id";
-
 /// Time that the site has to answer the requests of the summary.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -58,14 +55,14 @@ pub(super) async fn summary(address: &str, services: &Services, token: &Token) -
     for (name, statuses) in &all {
         text.append(&render::outcomes(name, statuses, false));
     }
-    let quarantined = render::quarantined(statuses().flat_map(|status| &status.set_aside));
+    let quarantined = render::quarantined(statuses().flat_map(|status| &status.quarantined));
     if !quarantined.is_empty() {
         text.blank();
         _ = writeln!(text, "Quarantined documents, which could not be changed");
         text.append(&quarantined);
         _ = writeln!(text, "  Correct them, then run `turbulence migrate retry ID`");
     }
-    let skipped = render::skipped(statuses().flat_map(|status| &status.left_out));
+    let skipped = render::skipped(statuses().flat_map(|status| &status.skipped));
     if !skipped.is_empty() {
         text.blank();
         _ = writeln!(text, "Skipped documents, with the reason");
@@ -87,7 +84,7 @@ fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
     let mut unsettled = statuses.filter(|status| !status.is_settled).peekable();
     if unsettled.peek().is_none() {
         "Turbulence is ready."
-    } else if unsettled.any(|status| status.id == LINKS) {
+    } else if unsettled.any(|status| status.id == content_service::SECTION_BACKFILL) {
         "Not every migration is applied, and content is not linked to its sections yet; the reason \
          is below."
     } else {

@@ -188,7 +188,7 @@ pub(crate) fn assert_forward(versions: &[Entry]) {
         assert!(version.state != State::Applied || version.progress.is_none(), "{version:#?}");
         let Some(now) = &version.progress else { continue };
         if let Some(before) = before
-            && (&before.what, &before.upper_id) == (&now.what, &now.upper_id)
+            && (&before.step, &before.upper_id) == (&now.step, &now.upper_id)
         {
             let at = |progress: &Progress| progress.cursor.as_object_id().unwrap();
             assert!(at(now) >= at(before), "the cursor went from {before:#?} back to {now:#?}");

@@ -37,9 +37,9 @@ pub(crate) async fn a_document_that_cannot_be_updated_is_set_aside_and_the_rest_
         assert!(ended.failure(6).contains("quarantined"), "{ended:#?}");
         let entry = site.entry(BACKFILL).await;
         assert_eq!(entry.state, State::Applied, "{entry:#?}");
-        let set_aside: Vec<_> = entry.set_aside.iter().map(|one| one.document.clone()).collect();
+        let set_aside: Vec<_> = entry.quarantined.iter().map(|one| one.document.clone()).collect();
         assert_eq!(set_aside, ids);
-        assert!(entry.set_aside.iter().all(|one| one.reason.contains("failed validation")));
+        assert!(entry.quarantined.iter().all(|one| one.reason.contains("failed validation")));
         assert_eq!(site.entry(INDEXES).await.state, State::Applied);
         let linked = site.count("stories", doc! { "section_id": { "$exists": true } }).await;
         let first = Tally::counted(i64::from(STORIES) - 2, linked)
@@ -50,7 +50,7 @@ pub(crate) async fn a_document_that_cannot_be_updated_is_set_aside_and_the_rest_
         site.run(&["migrate", "retry", BACKFILL]).await.success();
         site.run(&["migrate", "up"]).await.success();
         let entry = site.entry(BACKFILL).await;
-        assert_eq!((entry.state, entry.set_aside.len()), (State::Applied, 0), "{entry:#?}");
+        assert_eq!((entry.state, entry.quarantined.len()), (State::Applied, 0), "{entry:#?}");
         let linked = site.count("stories", doc! { "section_id": { "$exists": true } }).await;
         let changes = journaled(&site.database, "content", BACKFILL).await;
         tally += Tally::counted(STORIES.into(), linked)

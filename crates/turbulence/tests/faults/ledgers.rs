@@ -84,7 +84,7 @@ pub(crate) async fn an_edited_checksum_is_refused_until_it_is_repaired() -> Tall
         }
         // A service reports it and serves, since this migration does not block it.
         let up = site.start(&["up", "--port", "0"]);
-        up.logged("is not what was applied").await;
+        up.logged("differs from the migration that was applied").await;
         assert_eq!(up.ready().await.get("/stories").await.0, 200);
         up.stop().await;
         assert_eq!(site.hash().await, before);
@@ -114,7 +114,7 @@ pub(crate) async fn an_old_program_leaves_alone_what_a_newer_one_wrote() -> Tall
 
         let ended = site.run(&["migrate", "up"]).await;
         ended.success();
-        assert!(ended.stderr.contains("a newer program has run it: left alone"), "{ended:#?}");
+        assert!(ended.stderr.contains("applied by a newer program: ignored"), "{ended:#?}");
         assert!(
             ended.stderr.contains("the migration is unknown to this program and is not run"),
             "{ended:#?}"

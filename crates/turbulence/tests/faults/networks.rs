@@ -61,7 +61,7 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
             ended
         };
         let why = ended.failure(4);
-        assert!(why.contains("was taken over by another process"), "{why}");
+        assert!(why.contains("another process has taken over"), "{why}");
         assert_eq!(site.hash().await, before);
         assert_forward(&recording.versions(BACKFILL).await);
         tally += site.account(STORIES.into()).await;

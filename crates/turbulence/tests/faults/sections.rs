@@ -106,8 +106,8 @@ async fn linked(site: &Site, collection: &str, section: &str) -> i64 {
 
 /// Returns the documents that the backfill skipped, with their number.
 async fn left_out(site: &Site) -> Vec<(String, i64)> {
-    let left_out = site.entry(BACKFILL).await.left_out;
-    left_out.into_iter().map(|one| (one.what, one.count)).collect()
+    let left_out = site.entry(BACKFILL).await.skipped;
+    left_out.into_iter().map(|one| (one.step.to_string(), one.count)).collect()
 }
 
 /// Returns the number of recorded changes.

@@ -45,7 +45,7 @@ pub(crate) fn slow_service(documents_per_second: &str) -> [(&str, &str); 2] {
 }
 
 /// A line of the log of a process that does not get the lease.
-pub(crate) const WAITS: &str = "waiting for its lease";
+pub(crate) const WAITS: &str = "waiting for the lease of another process";
 
 /// A folder to run the program in, and a database.
 pub(crate) struct Site {
@@ -107,6 +107,14 @@ impl Site {
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).ended().await
+    }
+
+    /// Returns the number of migrations of both services.
+    pub(crate) async fn migrations(&self) -> i64 {
+        let ended = self.run(&["migrate", "status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_str(ended.success()).unwrap();
+        let of = |service: &str| status[service]["migrations"].as_array().unwrap().len();
+        i64::try_from(of("sections") + of("content")).unwrap()
     }
 
     /// Applies everything up to a migration, that included.

@@ -34,7 +34,7 @@ async fn stop_and_continue(site: &Site, first: Turbulence) -> Tally {
     first.signal("CONT");
     let ended = first.ended().await;
     let why = ended.failure(4);
-    assert!(why.contains("0006_backfill_section_id was taken over by another process"), "{why}");
+    assert!(why.contains("0006_backfill_section_id: another process has taken over"), "{why}");
     assert_eq!(site.hash().await, before);
     site.account(STORIES.into()).await
 }
@@ -115,7 +115,7 @@ pub(crate) async fn a_command_that_is_told_to_end_stops_at_a_checkpoint() -> Tal
         let signal = ["TERM", "INT"][round as usize % 2];
         let ended = tell_to_end(&site, running, signal).await;
         let why = ended.failure(130);
-        assert!(why.contains("the next run goes on where this one stopped"), "{why}");
+        assert!(why.contains("the next run continues at the last checkpoint"), "{why}");
         tally += go_on(&site, recording).await;
     }
     tally

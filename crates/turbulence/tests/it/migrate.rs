@@ -18,21 +18,11 @@ use crate::{
     support::{Ended, Site},
 };
 
-/// The ids of content's migrations in their order.
-const CONTENT: [&str; 10] = [
-    "0000_list_indexes",
-    "0001_published_flag",
-    "0002_story_dates",
-    "0003_story_slugs",
-    "0004_create_admin_user",
-    "0005_user_id",
-    "0006_backfill_section_id",
-    "0007_content_indexes",
-    "0008_content_dates",
-    "0009_content_report",
-];
-
+/// The migration that links content to its section.
 const BACKFILL: &str = "0006_backfill_section_id";
+
+/// The migration that inserts the first sections.
+const SEED: &str = "0002_seed_initial_sections";
 
 /// Creates a site whose database predates the sections.
 async fn legacy_site() -> Site {
@@ -60,12 +50,23 @@ impl Site {
         serde_json::from_str(ended.success()).unwrap()
     }
 
-    /// Returns the states in content's ledger in the order of the ids, `None` without an entry.
-    async fn states(&self) -> Vec<Option<String>> {
-        let mut states = Vec::new();
-        for id in CONTENT {
+    /// Returns the ids of a service's migrations in their order.
+    async fn ids(&self, service: &str) -> Vec<String> {
+        let status = self.answer(&["status"]).await;
+        let migrations = status[service]["migrations"].as_array().unwrap();
+        migrations.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Returns the states in content's ledger of the migrations before this one, and of this one and
+    /// those after it. `None` stands for a migration without an entry.
+    async fn states_around(&self, id: &str) -> [Vec<Option<String>>; 2] {
+        let mut states = [Vec::new(), Vec::new()];
+        let ids = self.ids("content").await;
+        let position = ids.iter().position(|one| one == id).unwrap();
+        for (place, id) in ids.iter().enumerate() {
             let entry = self.entries("content").find_one(doc! { "_id": id }).await.unwrap();
-            states.push(entry.map(|entry| entry.get_str("state").unwrap().to_owned()));
+            let state = entry.map(|entry| entry.get_str("state").unwrap().to_owned());
+            states[usize::from(place >= position)].push(state);
         }
         states
     }

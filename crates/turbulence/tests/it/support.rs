@@ -119,6 +119,35 @@ impl Site {
     }
 }
 
+/// Returns the lines about these migrations and those about none, without the number of migrations:
+/// a new migration does not change them.
+pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
+    let is_id = |word: &&str| {
+        word.split_once('_').is_some_and(|(number, _)| {
+            number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let mut is_shown = true;
+    let lines = text.lines().filter(|line| {
+        match line.split_whitespace().take(2).find(is_id) {
+            Some(id) => is_shown = ids.contains(&id),
+            // More deeply indented lines belong to the migration above.
+            None => is_shown |= !line.starts_with("    "),
+        }
+        is_shown
+    });
+    let without_number = |line: &str| match (line.split_once(": "), line.split_once(" applied")) {
+        (Some((service, numbers)), Some((_, rest)))
+            if numbers.starts_with(|first: char| first.is_ascii_digit())
+                && !service.starts_with(' ') =>
+        {
+            format!("{service}: [n] of [n] applied{rest}")
+        }
+        _ => line.to_owned(),
+    };
+    lines.map(without_number).collect::<Vec<_>>().join("\n")
+}
+
 fn redact_line(line: &str) -> String {
     if let Some((begin, _)) = line.split_once(" indexes built") {
         let begin = begin.trim_end_matches(|c: char| c.is_ascii_digit());

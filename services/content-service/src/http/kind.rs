@@ -6,7 +6,7 @@ use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
 use data_service::{Abort, report::Unreachable};
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use migrations::{LeftOut, Migration};
+use migrations::{Migration, Skipped};
 use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members};
 use mongo_kit::{Connection, Stamp};
 use mongodb::error::{Error, Result};
@@ -139,7 +139,7 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.unreachable(sections).await
     }
 
-    async fn notes(&self) -> Result<Vec<LeftOut>> {
+    async fn notes(&self) -> Result<Vec<Skipped>> {
         self.notes().await
     }
 }

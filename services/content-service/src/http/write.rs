@@ -2,11 +2,11 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header::LOCATION},
+    http::StatusCode,
     web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta};
-use data_service::idempotency::IdempotencyKey;
+use data_service::idempotency::{Created, IdempotencyKey};
 use models::{Body, FieldError, ObjectId, Patch};
 use serde::Serialize;
 use service_kit::{
@@ -59,26 +59,20 @@ pub(super) async fn create<K: Kind>(
     }
     // Before the section is looked for: it may be gone by now, or nobody there to ask.
     if let Some(keyed) = &keyed
-        && let Some(item) = store.created(keyed).await.map_err(not_written::<K>)?
+        && let Some(created) = store.created(keyed).await.map_err(not_written::<K>)?
     {
-        return created::<K>(&request, &item, removed);
+        return created.try_into();
     }
     changes.section = section(&sections, &changes, &**store).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
-    let item = store.create(new, keyed.as_ref()).await.map_err(not_written::<K>)?;
-    created::<K>(&request, &item, removed)
-}
-
-fn created<K: Kind>(
-    request: &HttpRequest,
-    item: &K,
-    sanitized: Vec<Removed>,
-) -> Result<HttpResponse, ApiError> {
-    let mut response = Written { item, sanitized }.answer(StatusCode::CREATED)?;
-    let location = format!("{}/{}", request.path(), item.meta().id);
-    response.headers_mut().insert(LOCATION, location.parse().map_err(ApiError::internal)?);
-    Ok(response)
+    let respond = |item: &K| {
+        let location = format!("{}/{}", request.path(), item.meta().id);
+        let sanitized = removed.clone();
+        Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
+    };
+    let created = store.create(new, keyed.as_ref(), respond).await.map_err(not_written::<K>)?;
+    created.try_into()
 }
 
 /// The answer to a write.

@@ -1,7 +1,11 @@
 //! The first user, and the content that has nobody.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use migrations::{Definition, Fill, Insert, Kind, LeaveOut, Migration, Step, StepsError};
+use migrations::{
+    Definition, Fill, Insert, Migration, MigrationKind, Skip, Step, Steps, StepsError,
+};
 use mongo_kit::lenient::id_text;
 use mongodb::{
     Collection, Database,
@@ -57,17 +61,21 @@ pub(super) struct CreateAdminUser(pub(super) Admin);
 #[async_trait]
 impl Migration for CreateAdminUser {
     fn definition(&self) -> Definition {
-        definition("0004_create_admin_user", Kind::Seed, "the user whom the settings name exists")
+        definition(
+            "0004_create_admin_user",
+            MigrationKind::Seed,
+            "the user whom the settings name exists",
+        )
     }
 
     fn specification(&self) -> Document {
         doc! { "collection": USERS, "role": "admin", "unless": "a user has the email" }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         let Some(email) = &self.0.email else {
-            return Ok(vec![Step::LeaveOut(LeaveOut {
-                what: "no user is created".to_owned(),
+            return Ok(vec![Arc::new(Skip {
+                key: "no user is created".into(),
                 reason: "`admin.email` is not set".to_owned(),
                 documents: None,
             })]);
@@ -81,8 +89,8 @@ impl Migration for CreateAdminUser {
             "createdDate": now,
             "updatedDate": now,
         };
-        Ok(vec![Step::Insert(Insert {
-            what: "the admin".to_owned(),
+        Ok(vec![Arc::new(Insert {
+            key: "the admin".into(),
             collection: USERS,
             unless: doc! { "email": email },
             documents: vec![user],
@@ -101,7 +109,7 @@ impl Migration for UserId {
             requires: &["0004_create_admin_user"],
             ..definition(
                 "0005_user_id",
-                Kind::Backfill,
+                MigrationKind::Backfill,
                 "content without a user belongs to the admin",
             )
         }
@@ -111,20 +119,22 @@ impl Migration for UserId {
         doc! { "collections": CONTENT, "filter": lacks("user_id"), "user_id": "the admin" }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         let admin = self.0.id().await?;
-        let step = |collection| match &admin {
-            Some(id) => Fill::set(
-                format!("{collection} without user_id → the admin"),
-                collection,
-                lacks("user_id"),
-                doc! { "user_id": id },
-            ),
-            None => Step::LeaveOut(LeaveOut {
-                what: format!("{collection} without user_id"),
-                reason: "there is no admin yet".to_owned(),
-                documents: Some((collection, lacks("user_id"))),
-            }),
+        let step = |collection| -> Arc<dyn Step> {
+            match &admin {
+                Some(id) => Arc::new(Fill::set(
+                    format!("{collection} without user_id → the admin"),
+                    collection,
+                    lacks("user_id"),
+                    doc! { "user_id": id },
+                )),
+                None => Arc::new(Skip {
+                    key: format!("{collection} without user_id").into(),
+                    reason: "there is no admin yet".to_owned(),
+                    documents: Some((collection, lacks("user_id"))),
+                }),
+            }
         };
         Ok(CONTENT.into_iter().map(step).collect())
     }

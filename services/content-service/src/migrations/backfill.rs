@@ -1,7 +1,9 @@
 //! Existing content gets its section.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use migrations::{Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
+use migrations::{Definition, Fill, Migration, MigrationKind, Skip, Step, Steps, StepsError};
 use models::{ContentType, SectionEntry};
 use mongodb::bson::{Bson, Document, doc};
 use sections_client::SectionsClient;
@@ -18,6 +20,9 @@ const PARTS: [(&str, Option<&str>, &str); 4] = [
     (PAGES, Some("contact"), "contact"),
 ];
 
+/// The id of the migration that links content to sections.
+pub const SECTION_BACKFILL: &str = "0006_backfill_section_id";
+
 /// Links content to sections. Convergent: what an old program adds later is linked at the next
 /// start.
 pub(super) struct BackfillSectionId {
@@ -33,7 +38,7 @@ impl BackfillSectionId {
 #[async_trait]
 impl Migration for BackfillSectionId {
     fn definition(&self) -> Definition {
-        definition("0006_backfill_section_id", Kind::Backfill, "content belongs to its section")
+        definition(SECTION_BACKFILL, MigrationKind::Backfill, "content belongs to its section")
     }
 
     fn specification(&self) -> Document {
@@ -43,12 +48,12 @@ impl Migration for BackfillSectionId {
         doc! { "filter": unlinked(), "parts": PARTS.iter().map(part).collect::<Vec<_>>() }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         let sections = self.sections.entries().await.map_err(|error| StepsError::Dependency {
             name: "sections-service".to_owned(),
             cause: error.into(),
         })?;
-        let mut steps: Vec<Step> = PARTS
+        let mut steps: Steps = PARTS
             .iter()
             .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))
             .collect();
@@ -74,46 +79,47 @@ fn link(
     collection: &'static str,
     page_type: Option<&str>,
     slug: &str,
-) -> Step {
+) -> Arc<dyn Step> {
     let mut filter = unlinked();
     if let Some(page_type) = page_type {
         filter.insert("page_type", page_type);
     }
     let of_type = page_type.map(|page_type| format!(" of type {page_type}")).unwrap_or_default();
-    let what = format!("{collection}{of_type} → section {slug}");
+    let key = format!("{collection}{of_type} → section {slug}");
     // Content stays visible: it is linked to no section that is deleted, and to none that is hidden
     // because a field cannot be read.
     let is_open = |section: &&SectionEntry| !section.is_deleted && !section.is_unreadable;
     match sections.iter().filter(is_open).find(|section| section.slug == slug) {
         Some(section) => {
-            Fill::set(what, collection, filter, doc! { "section_id": section.id.to_string() })
+            let values = doc! { "section_id": section.id.to_string() };
+            Arc::new(Fill::set(key, collection, filter, values))
         }
-        None => Step::LeaveOut(LeaveOut {
-            what,
+        None => Arc::new(Skip {
+            key: key.into(),
             reason: format!("there is no section `{slug}`: tried again at the next start"),
             documents: Some((collection, filter)),
         }),
     }
 }
 
-fn other_pages() -> Step {
+fn other_pages() -> Arc<dyn Step> {
     let known: Vec<_> = PARTS.iter().filter_map(|(_, page_type, _)| *page_type).collect();
     let mut filter = unlinked();
     filter.insert("page_type", doc! { "$nin": known });
     leave(PAGES, "of other types", "no section is known for their type", filter)
 }
 
-fn without_section(collection: &'static str) -> Step {
+fn without_section(collection: &'static str) -> Arc<dyn Step> {
     let filter = doc! { "section_id": { "$type": "null" } };
     leave(collection, "with section_id null", "an editor chose no section", filter)
 }
 
-fn orphans(sections: &[SectionEntry], collection: &'static str) -> Step {
+fn orphans(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step> {
     let filter = refers(doc! { "$nin": forms(sections) });
     leave(collection, "in a section that does not exist", "an existing value stays", filter)
 }
 
-fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Step {
+fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step> {
     let deleted = sections.iter().filter(|section| section.is_deleted);
     let filter = refers_to_one_of(deleted);
     let reason = "an existing value stays; the public does not see them";
@@ -121,7 +127,7 @@ fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Step {
 }
 
 /// Content in a section for content of another kind.
-fn misplaced(sections: &[SectionEntry], kind: ContentType) -> Step {
+fn misplaced(sections: &[SectionEntry], kind: ContentType) -> Arc<dyn Step> {
     let live = sections.iter().filter(|section| !section.is_deleted);
     let filter = refers_to_one_of(live.filter(|section| section.content_type != kind));
     leave(kind.collection(), "in a section for other content", "an existing value stays", filter)
@@ -144,9 +150,9 @@ fn forms<'a>(sections: impl IntoIterator<Item = &'a SectionEntry>) -> Vec<Bson> 
     references(&ids)
 }
 
-fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Step {
-    Step::LeaveOut(LeaveOut {
-        what: format!("{collection} {which}"),
+fn leave(collection: &'static str, which: &str, reason: &str, filter: Document) -> Arc<dyn Step> {
+    Arc::new(Skip {
+        key: format!("{collection} {which}").into(),
         reason: reason.to_owned(),
         documents: Some((collection, filter)),
     })

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use migrations::{
-    Assign, Definition, EachDocument, Fill, Kind, LeaveOut, Migration, Step, StepsError,
+    Assign, Definition, EachDocument, Fill, Migration, MigrationKind, Skip, Step, Steps, StepsError,
 };
 use mongo_kit::lenient::stored_date;
 use mongodb::{
@@ -51,7 +51,7 @@ impl Migration for ContentDates {
         Definition {
             // It fills in dates in the type in which it finds them.
             requires: &["0002_story_dates"],
-            ..definition("0008_content_dates", Kind::Backfill, "dates are stored as dates")
+            ..definition("0008_content_dates", MigrationKind::Backfill, "dates are stored as dates")
         }
     }
 
@@ -62,8 +62,8 @@ impl Migration for ContentDates {
         }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        let mut steps = Vec::new();
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        let mut steps = Steps::new();
         for name in CONTENT {
             let collection = self.database.collection(name);
             let limit = u64::try_from(MAX_ODD_DATED + 1).unwrap_or(u64::MAX);
@@ -83,17 +83,17 @@ async fn step(
     collection: &Collection<Document>,
     name: &'static str,
     field: &'static str,
-) -> Result<Step, StepsError> {
-    let what = format!("{name}: {field} of another type → date");
+) -> Result<Arc<dyn Step>, StepsError> {
+    let key = format!("{name}: {field} of another type → date").into();
     Ok(match unclear_values(collection, field).await? {
-        Some(unclear) => Step::Fill(Fill {
-            what,
+        Some(unclear) => Arc::new(Fill {
+            key,
             collection: name,
             filter: of_another_type(field, &unclear),
             assign: Assign::Each(Arc::new(AsDate([field]))),
         }),
-        None => Step::LeaveOut(LeaveOut {
-            what,
+        None => Arc::new(Skip {
+            key,
             reason: "too many or too odd values of it are no dates".to_owned(),
             documents: Some((name, of_another_type(field, &[]))),
         }),

@@ -4,13 +4,10 @@
 //! it is migrated. Those on fields that migrations fill in come last.
 
 use async_trait::async_trait;
-use migrations::{Definition, Index, Kind, Migration, Step, StepsError};
-use mongodb::{
-    bson::{Document, doc},
-    options::IndexOptions,
-};
+use migrations::{Definition, Migration, MigrationKind, Steps, StepsError};
+use mongodb::bson::Document;
 
-use super::{CONTENT, PAGES, PROJECTS, STORIES, declared, definition};
+use super::{CONTENT, PAGES, PROJECTS, STORIES, declared, definition, pending};
 use crate::store::indexes::{look_up, newest, newest_of_section, section};
 
 /// Builds the indexes of whole lists, and of look-ups by slug and page type.
@@ -22,21 +19,21 @@ pub(super) struct ListIndexes;
 #[async_trait]
 impl Migration for ListIndexes {
     fn definition(&self) -> Definition {
-        definition("0000_list_indexes", Kind::Schema, "lists and look-ups are fast")
+        definition("0000_list_indexes", MigrationKind::Schema, "lists and look-ups are fast")
     }
 
     fn specification(&self) -> Document {
         declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         Ok(Self::all())
     }
 }
 
 impl ListIndexes {
-    fn all() -> Vec<Step> {
-        let mut steps = CONTENT.map(newest).to_vec();
+    fn all() -> Steps {
+        let mut steps: Steps = CONTENT.map(newest).into();
         steps.extend([
             look_up(STORIES, "slug"),
             look_up(PROJECTS, "slug"),
@@ -57,7 +54,11 @@ impl Migration for ContentIndexes {
             requires: &["0006_backfill_section_id"],
             // Revision 1 had those of lists and look-ups as well.
             revision: 2,
-            ..definition("0007_content_indexes", Kind::Schema, "lists of sections are fast")
+            ..definition(
+                "0007_content_indexes",
+                MigrationKind::Schema,
+                "lists of sections are fast",
+            )
         }
     }
 
@@ -65,14 +66,14 @@ impl Migration for ContentIndexes {
         declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         Ok(Self::all())
     }
 }
 
 impl ContentIndexes {
-    fn all() -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn all() -> Steps {
+        let mut steps = Steps::new();
         for collection in CONTENT {
             steps.push(section(collection));
             steps.push(newest_of_section(collection));
@@ -84,12 +85,4 @@ impl ContentIndexes {
         }
         steps
     }
-}
-
-/// Returns the step that builds an index of the documents that lack a field, and of no others. It is
-/// nearly empty, so that a start that finds nothing to do takes no time on a large collection.
-fn pending(collection: &'static str, field: &str) -> Step {
-    let lacking = doc! { field: null };
-    let options = IndexOptions::builder().partial_filter_expression(lacking).build();
-    Step::Index(Index::new(collection, format!("pending_{field}"), doc! { field: 1 }, options))
 }

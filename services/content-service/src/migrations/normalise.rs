@@ -1,7 +1,11 @@
 //! Fields that early stories lack.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use migrations::{Assign, Definition, Fill, Kind, LeaveOut, Migration, Step, StepsError};
+use migrations::{
+    Assign, Definition, Fill, Migration, MigrationKind, Skip, Step, Steps, StepsError,
+};
 use mongo_kit::lenient;
 use mongodb::bson::{Document, doc};
 
@@ -19,7 +23,7 @@ impl Migration for PublishedFlag {
             revision: 2,
             ..definition(
                 "0001_published_flag",
-                Kind::Backfill,
+                MigrationKind::Backfill,
                 "stories say whether they are published",
             )
         }
@@ -29,21 +33,22 @@ impl Migration for PublishedFlag {
         declared(&Self::all())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::all().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::all())
     }
 }
 
 impl PublishedFlag {
-    fn all() -> [Step; 3] {
+    fn all() -> Steps {
         let unsaid = |which: Document| doc! { "$and": [lacks("is_published"), which] };
-        let publish =
-            |what: &str, which| Fill::set(what, STORIES, which, doc! { "is_published": true });
+        let publish = |key: &'static str, which| {
+            Arc::new(Fill::set(key, STORIES, which, doc! { "is_published": true }))
+        };
         // What is deleted does not become public, so that it is counted by itself.
         let mut not_deleted = lenient::flag_values(false);
         not_deleted.extend(absent_values());
         let shown = doc! { "deleted": { "$in": not_deleted, "$not": { "$type": "array" } } };
-        [
+        vec![
             publish(
                 "stories without is_published become public",
                 unsaid(doc! { "$and": [shown.clone(), drafts::not_a_draft()] }),
@@ -52,8 +57,8 @@ impl PublishedFlag {
                 "deleted stories without is_published → true",
                 unsaid(doc! { "$nor": [shown, drafts::is_draft()] }),
             ),
-            Step::LeaveOut(LeaveOut {
-                what: "stories without is_published that say that they are drafts".to_owned(),
+            Arc::new(Skip {
+                key: "stories without is_published that say that they are drafts".into(),
                 reason: "their `status`, `draft`, `published` or `visibility` keeps them from the \
                          public: an editor publishes them"
                     .to_owned(),
@@ -69,29 +74,30 @@ pub(super) struct StoryDates;
 #[async_trait]
 impl Migration for StoryDates {
     fn definition(&self) -> Definition {
-        definition("0002_story_dates", Kind::Backfill, "stories have both of their dates")
+        definition("0002_story_dates", MigrationKind::Backfill, "stories have both of their dates")
     }
 
     fn specification(&self) -> Document {
         declared(&Self::both())
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::both().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::both())
     }
 }
 
 impl StoryDates {
-    fn both() -> [Step; 2] {
-        ["createdDate", "updatedDate"].map(|field| {
+    fn both() -> Steps {
+        let step = |field: &str| -> Arc<dyn Step> {
             let mut filter = lacks(field);
             filter.insert("date", doc! { "$ne": null });
-            Step::Fill(Fill {
-                what: format!("stories without {field} ← date"),
+            Arc::new(Fill {
+                key: format!("stories without {field} ← date").into(),
                 collection: STORIES,
                 filter,
                 assign: Assign::Expressions(doc! { field: "$date" }),
             })
-        })
+        };
+        ["createdDate", "updatedDate"].map(step).into()
     }
 }

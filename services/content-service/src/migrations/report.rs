@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_service::report::from_integrity;
-use migrations::{Definition, Inspect, Inspection, Kind, LeftOut, Migration, Step, StepsError};
+use migrations::{
+    Definition, Inspect, Inspection, Migration, MigrationKind, Skipped, Step, Steps, StepsError,
+};
 use models::IntegrityKind;
-use mongodb::{Database, bson::Document};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use sections_client::SectionsClient;
 
-use super::{PAGES, PROJECTS, STORIES, declared, definition};
+use super::{PAGES, PROJECTS, STORIES, definition};
 use crate::{
     domain::audience::Directory,
     kinds::Collections,
@@ -39,29 +44,33 @@ impl ContentReport {
         Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
     }
 
-    fn step(&self, collections: &'static [&'static str]) -> Step {
-        Step::Inspect(Inspection {
-            what: "content that something is wrong with".to_owned(),
+    fn step(&self, collections: &'static [&'static str]) -> Inspection {
+        Inspection {
+            key: "content that something is wrong with".into(),
             collections,
             inspector: self.0.clone(),
-        })
+        }
     }
 }
 
 #[async_trait]
 impl Migration for ContentReport {
     fn definition(&self) -> Definition {
-        definition("0009_content_report", Kind::Schema, "what is wrong with the content is known")
+        definition(
+            "0009_content_report",
+            MigrationKind::Schema,
+            "what is wrong with the content is known",
+        )
     }
 
     fn specification(&self) -> Document {
-        declared(&[self.step(SPECIFIED)])
+        doc! { "steps": [self.step(SPECIFIED).specification()] }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
+    async fn steps(&self) -> Result<Steps, StepsError> {
         // Before the migration is claimed: waiting for another service does not count as an attempt.
         self.0.sections().await?;
-        Ok(vec![self.step(COLLECTIONS)])
+        Ok(vec![Arc::new(self.step(COLLECTIONS))])
     }
 }
 
@@ -77,7 +86,7 @@ impl ContentInspection {
 
 #[async_trait]
 impl Inspect for ContentInspection {
-    async fn inspect(&self) -> Result<Vec<LeftOut>, StepsError> {
+    async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
         let sections = self.sections().await?;
         let mut findings = self.data.findings(&sections).await?;
         findings.retain(|finding| !is_reported_by_backfill(finding.kind));

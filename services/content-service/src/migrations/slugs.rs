@@ -6,7 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use migrations::{Assign, Definition, EachDocument, Fill, Kind, Migration, Step, StepsError};
+use migrations::{
+    Assign, Definition, EachDocument, Fill, Migration, MigrationKind, Step, Steps, StepsError,
+};
 use models::Slug;
 use mongo_kit::lenient::FieldReader;
 use mongodb::{
@@ -14,7 +16,7 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::{STORIES, declared, definition};
+use super::{STORIES, definition};
 use crate::store::slugs::{self, Locks, UNTITLED_STORY};
 
 /// Gives a slug to every story that is not deleted and has none. Whether a slug is taken is asked for
@@ -36,33 +38,33 @@ impl Migration for StorySlugs {
         // Revision 1 built the index on the slugs of stories as well.
         let revision = 2;
         let summary = "stories have an address";
-        Definition { revision, ..definition("0003_story_slugs", Kind::Backfill, summary) }
+        Definition { revision, ..definition("0003_story_slugs", MigrationKind::Backfill, summary) }
     }
 
     fn specification(&self) -> Document {
-        let mut declared = declared(&[self.step()]);
+        let mut declared = doc! { "steps": [self.step().specification()] };
         declared.insert("fallback", UNTITLED_STORY);
         declared
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(vec![self.step()])
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(vec![Arc::new(self.step())])
     }
 }
 
 impl StorySlugs {
-    fn step(&self) -> Step {
+    fn step(&self) -> Fill {
         // Null and empty are no address either, and nothing is lost with them.
         let filter = doc! { "slug": { "$in": [null, ""] }, "deleted": { "$ne": true } };
-        Step::Fill(Fill {
-            what: "stories without slug ← title".to_owned(),
+        Fill {
+            key: "stories without slug ← title".into(),
             collection: STORIES,
             filter,
             assign: Assign::Each(Arc::new(FromTitle {
                 stories: self.stories.clone(),
                 locks: self.locks.clone(),
             })),
-        })
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use async_trait::async_trait;
-use migrations::{Definition, Index, Migration, Step, StepsError};
+use migrations::{Definition, Index, Migration, MigrationKind, Step, Steps, StepsError};
 use mongodb::{
     bson::{Document, doc},
     error::{Error, ErrorKind},
@@ -40,7 +40,7 @@ impl<K: Kind> Migration for KindIndexes<K> {
     fn definition(&self) -> Definition {
         Definition {
             id: self.id,
-            kind: migrations::Kind::Schema,
+            kind: MigrationKind::Schema,
             blocking: false,
             requires: &[],
             revision: 1,
@@ -50,18 +50,18 @@ impl<K: Kind> Migration for KindIndexes<K> {
 
     fn specification(&self) -> Document {
         let steps = Self::all();
-        doc! { "steps": steps.iter().map(Step::specification).collect::<Vec<_>>() }
+        doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
     }
 
-    async fn steps(&self) -> Result<Vec<Step>, StepsError> {
-        Ok(Self::all().into())
+    async fn steps(&self) -> Result<Steps, StepsError> {
+        Ok(Self::all())
     }
 }
 
 impl<K: Kind> KindIndexes<K> {
-    fn all() -> [Step; 4] {
+    fn all() -> Steps {
         let collection = K::TYPE.collection();
-        [
+        vec![
             newest(collection),
             look_up(collection, K::ADDRESS.field()),
             section(collection),
@@ -71,25 +71,25 @@ impl<K: Kind> KindIndexes<K> {
 }
 
 /// Returns the step that builds the index of lists.
-pub(crate) fn newest(collection: &'static str) -> Step {
+pub(crate) fn newest(collection: &'static str) -> Arc<dyn Step> {
     plain(collection, NEWEST, newest_keys())
 }
 
 /// Returns the step that builds the index of the lists of sections.
-pub(crate) fn newest_of_section(collection: &'static str) -> Step {
+pub(crate) fn newest_of_section(collection: &'static str) -> Arc<dyn Step> {
     let mut keys = doc! { "section_id": 1 };
     keys.extend(newest_keys());
     plain(collection, NEWEST_OF_SECTION, keys)
 }
 
 /// Returns the step that builds the index of sections.
-pub(crate) fn section(collection: &'static str) -> Step {
+pub(crate) fn section(collection: &'static str) -> Arc<dyn Step> {
     plain(collection, "section_id_1", doc! { "section_id": 1 })
 }
 
 /// Returns the step that builds the index of look-ups by a field. Its name is not the one that
 /// MongoDB itself gives: an existing site may have an index of that name with other options.
-pub(crate) fn look_up(collection: &'static str, field: &str) -> Step {
+pub(crate) fn look_up(collection: &'static str, field: &str) -> Arc<dyn Step> {
     plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
 }
 
@@ -98,8 +98,8 @@ fn newest_keys() -> Document {
     doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 }
 }
 
-fn plain(collection: &'static str, name: &str, keys: Document) -> Step {
-    Step::Index(Index::new(collection, name, keys, IndexOptions::default()))
+fn plain(collection: &'static str, name: &str, keys: Document) -> Arc<dyn Step> {
+    Arc::new(Index::new(collection, name, keys, IndexOptions::default()))
 }
 
 /// Returns `true` if a command failed because an index that it names does not exist.

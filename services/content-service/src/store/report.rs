@@ -2,7 +2,7 @@
 
 use data_service::report::Unreachable;
 use futures_util::TryStreamExt;
-use migrations::LeftOut;
+use migrations::Skipped;
 use mongo_kit::lenient;
 use mongodb::{
     bson::{Bson, RawDocumentBuf, doc},
@@ -18,7 +18,7 @@ use crate::domain::audience::{Directory, Hidden};
 
 impl<K: Kind> ContentStore<K> {
     /// Counts the groups of documents that the kind notes, and names some of each.
-    pub(crate) async fn notes(&self) -> Result<Vec<LeftOut>> {
+    pub(crate) async fn notes(&self) -> Result<Vec<Skipped>> {
         let mut notes = Vec::new();
         for note in K::notes() {
             notes.extend(self.note(note).await?);
@@ -26,18 +26,18 @@ impl<K: Kind> ContentStore<K> {
         Ok(notes)
     }
 
-    async fn note(&self, Note { what, reason, filter }: Note) -> Result<Option<LeftOut>> {
+    async fn note(&self, Note { what, reason, filter }: Note) -> Result<Option<Skipped>> {
         let count = self.collection.count_documents(filter.clone()).await?;
         if count == 0 {
             return Ok(None);
         }
-        let limit = i64::try_from(LeftOut::MAX_EXAMPLES).unwrap_or(i64::MAX);
+        let limit = i64::try_from(Skipped::MAX_EXAMPLES).unwrap_or(i64::MAX);
         let some = self.collection.find(filter).projection(doc! { "_id": 1 });
         let some: Vec<RawDocumentBuf> =
             some.sort(doc! { "_id": 1 }).limit(limit).await?.try_collect().await?;
         let id = |document: &RawDocumentBuf| Bson::try_from(document.get("_id").ok()??).ok();
-        Ok(Some(LeftOut {
-            what: what.to_owned(),
+        Ok(Some(Skipped {
+            step: what.into(),
             reason: reason.to_owned(),
             count: i64::try_from(count).unwrap_or(i64::MAX),
             examples: some.iter().filter_map(id).collect(),

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use data_service::{
     Abort,
-    idempotency::{KeyReused, KeyedRequest},
+    idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
 use models::Patch;
@@ -67,20 +67,22 @@ pub(crate) struct NewItem {
 }
 
 impl<K: Kind> ContentStore<K> {
-    /// What was answered to this request, if it has come before.
+    /// Returns the response to this request if it was sent before.
     pub(crate) async fn created(
         &self,
         keyed: &KeyedRequest,
-    ) -> Result<Option<K>, Abort<WriteError>> {
+    ) -> Result<Option<Created>, Abort<WriteError>> {
         self.idempotency.earlier(keyed).await
     }
 
-    /// Adds an item; the same request with the same key adds it once.
+    /// Adds an item, and returns the response that `respond` makes of it. The same request with the
+    /// same key adds it once.
     pub(crate) async fn create(
         &self,
         new: NewItem,
         keyed: Option<&KeyedRequest>,
-    ) -> Result<K, Abort<WriteError>> {
+        respond: impl Fn(&K) -> Result<Created, ApiError>,
+    ) -> Result<Created, Abort<WriteError>> {
         let title = new.changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = match K::ADDRESS {
             Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
@@ -107,7 +109,7 @@ impl<K: Kind> ContentStore<K> {
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(session).await?;
-                item::<K>(&raw)
+                Ok(respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?)
             })
             .await;
         self.count_write();

@@ -48,17 +48,17 @@ pub(crate) async fn content(
 }
 
 /// Starts both services, waits until nothing is left to migrate, and stops them.
-pub(crate) async fn migrate(database: &TestDatabase) {
-    Site::start(database).await.stop().await;
+pub(crate) async fn migrate(database: &TestDatabase) -> Vec<Status> {
+    let site = Site::start(database).await;
+    let statuses = site.content.statuses();
+    site.stop().await;
+    statuses
 }
 
 /// The same with the admin's email configured.
 pub(crate) async fn migrate_with_admin(database: &TestDatabase, email: &str) {
     Site::start_with(database, &[("admin.email", email)]).await.stop().await;
 }
-
-/// How many migrations the service has.
-pub(crate) const MIGRATIONS: u64 = 10;
 
 /// The migration that links content to its section.
 pub(crate) const BACKFILL: &str = "0006_backfill_section_id";

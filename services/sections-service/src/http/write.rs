@@ -4,11 +4,14 @@ use std::collections::HashSet;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header::LOCATION},
+    http::StatusCode,
     web::{Data, Path},
 };
 use chrono::{DateTime, Utc};
-use data_service::{database_error, idempotency::IdempotencyKey};
+use data_service::{
+    database_error,
+    idempotency::{Created, IdempotencyKey},
+};
 use models::{Body, ErrorCode, ObjectId, Section};
 use mongodb::bson::oid;
 use serde::Deserialize;
@@ -68,11 +71,11 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
-    let section = store.create::<ApiError>(keyed.as_ref(), &body).await?;
-    let mut response = write_response(StatusCode::CREATED, &ETag::of_json(&section)?, &section)?;
-    let location = format!("/sections/{}", section.id).parse().map_err(ApiError::internal)?;
-    response.headers_mut().insert(LOCATION, location);
-    Ok(response)
+    let respond = |section: &Section| {
+        let location = format!("/sections/{}", section.id);
+        Created::new(section, &ETag::of_json(section)?, location)
+    };
+    store.create::<ApiError>(keyed.as_ref(), &body, respond).await?.try_into()
 }
 
 /// Replaces a section.

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
-    idempotency::{KeyReused, KeyedRequest},
+    idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
 use models::{ObjectId, Section};
@@ -72,12 +72,14 @@ struct WrittenCollections {
 }
 
 impl SectionStore {
-    /// Adds a section. Repeated requests with the same key add it once.
+    /// Adds a section, and returns the response that `respond` makes of it. Repeated requests with
+    /// the same key add it once.
     pub(crate) async fn create<E: From<TreeError> + From<KeyReused>>(
         &self,
         keyed: Option<&KeyedRequest>,
         body: &SectionCreate,
-    ) -> Result<Section, Abort<E>> {
+        respond: impl Fn(&Section) -> Result<Created, E>,
+    ) -> Result<Created, Abort<E>> {
         let _lock = self.lock_writes().await;
         let mut reserved_slugs = HashSet::new();
         let id = ObjectId::from_bytes(oid::ObjectId::new().bytes());
@@ -85,19 +87,22 @@ impl SectionStore {
             let mut written = WrittenCollections::default();
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                self.apply(session, &HashSet::new(), &reserved_slugs, &mut written, create).await
+                let section = self
+                    .apply(session, &HashSet::new(), &reserved_slugs, &mut written, create)
+                    .await?;
+                respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.client, keyed, work).await;
             self.clear_caches(written, &result);
             match result {
-                Ok(section) => return Ok(section),
+                Ok(created) => return Ok(created),
                 Err(Abort::Refused(AbortReason::SlugTaken(slug)))
                     if body.slug.is_none() && reserved_slugs.len() < MAX_SLUG_ATTEMPTS =>
                 {
                     reserved_slugs.insert(slug);
                 }
                 Err(abort) => match into_outcome(abort)? {
-                    ChangeOutcome::Done(section) => return Ok(section),
+                    ChangeOutcome::Done(created) => return Ok(created),
                     ChangeOutcome::NeedsEmpty(_) => {
                         return Err(Error::custom("a new section has no content").into());
                     }

@@ -174,3 +174,25 @@ async fn two_replicas_that_start_together_give_the_result_of_one() {
 async fn six_replicas_that_start_together_give_the_result_of_one() {
     race(6).await;
 }
+
+/// The checksums of released migrations. A change of one of them would stop the migration on every
+/// database that has applied it: raise the revision instead, and add the new checksum here.
+const RELEASED: [(&str, &str); 4] = [
+    ("0001_section_indexes", "9de5914b3495d5cfba3eb98b567e38f8b63430dfe586b035c8b83911a84d7de3"),
+    (
+        "0002_seed_initial_sections",
+        "90a9e661f2cb840ca0e8d2e4dca2915ebf132c4efc3c6f27adb567358d142418",
+    ),
+    ("0003_section_redirects", "7fa2e2e52c605bb31ed2b3dfefcce9a0ad0b6a0218c8de345f794d45735b1350"),
+    ("0004_section_report", "899081653b2e0290323dc8415764c80668d81bfe46b7584c09826a1ded5651ea"),
+];
+
+#[tokio::test]
+async fn a_released_migration_keeps_its_checksum() {
+    let database = TestDatabase::new().await;
+    migrate(&database).await;
+    for (id, checksum) in RELEASED {
+        let entry = database.one("sections_migrations", doc! { "_id": id }).await;
+        assert_eq!(entry.get_str("checksum").unwrap(), checksum, "{id}");
+    }
+}

@@ -6,7 +6,8 @@ use mongodb::{
 };
 use serde_json::{Value, json};
 
-use super::{BACKFILL, CONTENT, break_sections, legacy_site, migrated_site, of};
+use super::{BACKFILL, SEED, break_sections, legacy_site, migrated_site, of};
+use crate::support::excerpt;
 
 #[tokio::test]
 async fn status_plan_and_verify_write_nothing() {
@@ -26,12 +27,12 @@ async fn status_plan_and_verify_write_nothing() {
 async fn before_the_first_run_everything_is_pending() {
     let site = legacy_site().await;
     let ended = site.migrate(&["status"]).await;
-    insta::assert_snapshot!(ended.success());
+    insta::assert_snapshot!(excerpt(ended.success(), &[SEED, BACKFILL]));
     let status = site.answer(&["status"]).await;
-    for (service, count) in [("sections", 4), ("content", CONTENT.len())] {
+    for service in ["sections", "content"] {
         assert_eq!(status[service]["lease"], Value::Null);
         let migrations = status[service]["migrations"].as_array().unwrap();
-        assert_eq!(migrations.len(), count);
+        assert!(!migrations.is_empty());
         for one in migrations {
             assert_eq!((&one["state"], &one["entry"]), (&json!("pending"), &Value::Null));
         }
@@ -42,7 +43,8 @@ async fn before_the_first_run_everything_is_pending() {
 async fn status_after_a_run() {
     let site = migrated_site().await;
     let ended = site.migrate(&["status"]).await;
-    insta::assert_snapshot!(site.redact(ended.success()));
+    let text = site.redact(ended.success());
+    insta::assert_snapshot!(excerpt(&text, &[SEED, "0002_story_dates", BACKFILL]));
     let status = site.answer(&["status"]).await;
     for service in ["sections", "content"] {
         for one in status[service]["migrations"].as_array().unwrap() {
@@ -59,7 +61,9 @@ async fn the_exit_code_of_a_status_check_gives_the_most_severe_reason() {
     let site = legacy_site().await;
     site.migrate(&["status"]).await.success();
     let line = site.refused(3, &["status", "--check", "--service", "sections"]).await;
-    insta::assert_snapshot!(line, @"turbulence: not every migration is applied: sections 0001_section_indexes, sections 0002_seed_initial_sections, sections 0003_section_redirects, sections 0004_section_report");
+    let ids = site.ids("sections").await.into_iter().map(|id| format!("sections {id}"));
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    assert_eq!(line, format!("turbulence: not every migration is applied: {ids}"));
     site.migrate(&["up"]).await.success();
     site.migrate(&["status", "--check"]).await.success();
     // The more severe reason takes precedence.
@@ -148,11 +152,17 @@ async fn verify_fails_with_code_6_until_everything_is_migrated() {
     let site = legacy_site().await;
     let ended = site.migrate(&["verify"]).await;
     insta::assert_snapshot!(ended.failure(6), @"turbulence: the data does not have the expected state: see the entries marked NOT OK above");
-    insta::assert_snapshot!("verify_before", site.redact(&ended.stdout));
+    insta::assert_snapshot!(
+        "verify_before",
+        excerpt(&site.redact(&ended.stdout), &[SEED, BACKFILL])
+    );
 
     site.migrate(&["up"]).await.success();
     let ended = site.migrate(&["verify"]).await;
-    insta::assert_snapshot!("verify_after", site.redact(ended.success()));
+    insta::assert_snapshot!(
+        "verify_after",
+        excerpt(&site.redact(ended.success()), &[SEED, BACKFILL])
+    );
 }
 
 #[tokio::test]
@@ -204,14 +214,18 @@ async fn a_required_service_that_fails_is_code_7_and_a_plan_shows_that_it_waits(
     break_sections(&site).await;
     let of_content = ["--service", "content"];
     let ended = site.migrate(&[&["plan"], &of_content[..]].concat()).await;
-    insta::assert_snapshot!(site.redact(ended.success()));
+    let text = site.redact(ended.success());
+    insta::assert_snapshot!(excerpt(&text, &[BACKFILL, "0007_content_indexes"]));
     let line = site.refused(7, &[&["verify"], &of_content[..]].concat()).await;
-    insta::assert_snapshot!(site.redact(&line), @"turbulence: 0006_backfill_section_id cannot run now: waiting for sections-service: sections-service at http://127.0.0.1:[port] answers 500 Internal Server Error: Something went wrong on our side. The trace id leads to the log.");
+    insta::assert_snapshot!(site.redact(&line), @"turbulence: 0006_backfill_section_id: cannot run now: waiting for sections-service: sections-service at http://127.0.0.1:[port] answers 500 Internal Server Error: Something went wrong on our side. The trace id leads to the log.");
     let ended = site.migrate(&[&["up"], &of_content[..]].concat()).await;
-    insta::assert_snapshot!(site.redact(ended.failure(7)), @"turbulence: 0006_backfill_section_id cannot run now: waiting for sections-service: sections-service at http://127.0.0.1:[port] answers 500 Internal Server Error: Something went wrong on our side. The trace id leads to the log.");
-    insta::assert_snapshot!("up_without_sections", site.redact(&ended.stdout));
+    insta::assert_snapshot!(site.redact(ended.failure(7)), @"turbulence: 0006_backfill_section_id: cannot run now: waiting for sections-service: sections-service at http://127.0.0.1:[port] answers 500 Internal Server Error: Something went wrong on our side. The trace id leads to the log.");
+    let text = site.redact(&ended.stdout);
+    insta::assert_snapshot!("up_without_sections", excerpt(&text, &[BACKFILL]));
     let ended = site.migrate(&[&["status"], &of_content[..]].concat()).await;
-    insta::assert_snapshot!("status_while_waiting", site.redact(ended.success()));
+    let text = site.redact(ended.success());
+    let ids = [BACKFILL, "0007_content_indexes", "0008_content_dates"];
+    insta::assert_snapshot!("status_while_waiting", excerpt(&text, &ids));
     site.refused(3, &["status", "--check"]).await;
 
     // Once the service works again, another run is sufficient.

@@ -18,7 +18,7 @@ async fn a_run_waits_for_the_lease_of_another_process_and_logs_it() {
     let site = legacy_site().await;
     site.lease("content", 7, 1).await;
     let up = Turbulence::spawn(site.command(&["migrate", "up"]));
-    up.logged("waiting for its lease").await;
+    up.logged("waiting for the lease of another process").await;
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = ended.success();
     assert!(
@@ -44,7 +44,7 @@ async fn a_lease_that_is_held_for_a_minute_is_code_4() {
     for waiting in [up, down] {
         let ended = waiting.ended_within(Duration::from_secs(90)).await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(ended.failure(4), @"turbulence: process another (fence 7) is migrating content: wait for it; if it was killed, its lease ends within 30 s");
+            insta::assert_snapshot!(ended.failure(4), @"turbulence: process another (fence 7) is migrating content: wait until it is done; if it was killed, its lease expires within 30 s");
         }
     }
     assert_eq!(site.database.hash().await, before);
@@ -55,7 +55,7 @@ async fn a_waiting_process_can_be_stopped() {
     let site = legacy_site().await;
     site.lease("sections", 7, 1).await;
     let up = Turbulence::spawn(site.command(&["migrate", "up"]));
-    up.logged("waiting for its lease").await;
+    up.logged("waiting for the lease of another process").await;
     up.signal("TERM");
     up.ended().await.failure(130);
     assert_eq!(site.database.count("sections", doc! {}).await, 0);
@@ -74,9 +74,9 @@ async fn a_live_lease_is_only_revoked_with_yes() {
     let site = legacy_site().await;
     site.lease("content", 7, 1).await;
     let line = site.refused(4, &["force-unlock", "--fence", "7"]).await;
-    let (begin, end) = line.split_once(" ms left").unwrap();
+    let (begin, end) = line.split_once(" ms: ").unwrap();
     let begin = begin.trim_end_matches(|c: char| c.is_ascii_digit());
-    insta::assert_snapshot!(format!("{begin}[n] ms left{end}"), @"turbulence: process another holds the lease of content and renewed it, it has [n] ms left: end that process; unlock it only if it cannot be reached; `--yes` revokes the lease anyway");
+    insta::assert_snapshot!(format!("{begin}[n] ms: {end}"), @"turbulence: process another holds the lease of content and renewed it for another [n] ms: stop that process; unlock the lease only if the process cannot be reached; `--yes` revokes the lease anyway");
     let ended = site.migrate(&["force-unlock", "--fence", "7"]).await;
     let holder = "content: process another (fence 7), whose lease expires in ";
     assert!(ended.stdout.starts_with(holder), "{ended:#?}");
@@ -112,7 +112,7 @@ async fn a_lease_with_another_fence_is_not_revoked() {
     let site = legacy_site().await;
     site.lease("sections", 8, 1).await;
     let line = site.refused(4, &["force-unlock", "--fence", "7", "--yes"]).await;
-    insta::assert_snapshot!(line, @"turbulence: the lease of sections has the fence 8, not 7: it changed hands since; look again");
+    insta::assert_snapshot!(line, @"turbulence: the lease of sections has the fence 8, not 7: another process has acquired it; check the status again");
     assert_eq!(fence(&site, "sections").await, 8);
 }
 
@@ -120,10 +120,10 @@ async fn a_lease_with_another_fence_is_not_revoked() {
 async fn a_lease_without_a_holder_cannot_be_revoked() {
     let site = migrated_site().await;
     let line = site.refused(1, &["force-unlock", "--fence", "1", "--yes"]).await;
-    insta::assert_snapshot!(line, @"turbulence: nobody holds the lease of sections or content: there is nothing to unlock");
+    insta::assert_snapshot!(line, @"turbulence: no process holds the lease of sections or content: there is nothing to unlock");
     let unlock = ["force-unlock", "--fence", "1", "--yes", "--service", "content"];
     let line = site.refused(1, &unlock).await;
-    insta::assert_snapshot!(line, @"turbulence: nobody holds the lease of content: there is nothing to unlock");
+    insta::assert_snapshot!(line, @"turbulence: no process holds the lease of content: there is nothing to unlock");
 }
 
 #[tokio::test]
@@ -164,10 +164,7 @@ async fn a_process_whose_lease_was_revoked_writes_nothing_more() {
     site.refused_while_writing(4, &["force-unlock", "--fence", &fence]).await;
     site.migrate(&["force-unlock", "--fence", &fence, "--yes"]).await.success();
     let ended = up.ended().await;
-    assert_eq!(
-        ended.failure(4),
-        "turbulence: 0001_published_flag was taken over by another process"
-    );
+    assert_eq!(ended.failure(4), "turbulence: 0001_published_flag: another process has taken over");
     assert!(site.database.count("stories", published.clone()).await < 200);
     site.migrate(&["up", "--no-throttle"]).await.success();
     assert_eq!(site.database.count("stories", published).await, 200);

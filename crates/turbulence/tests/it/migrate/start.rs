@@ -15,7 +15,7 @@ async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let paused = "0006_backfill_section_id    is paused: ";
+    let paused = "0006_backfill_section_id    paused: ";
     assert!(summary.text.contains(paused), "{}", summary.text);
     let waits = "0007_content_indexes        pending: waits for 0006";
     assert!(summary.text.contains(waits), "{}", summary.text);
@@ -36,7 +36,7 @@ async fn a_rolled_back_migration_is_not_applied_again_and_is_reported() {
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let rolled_back = "0006_backfill_section_id    is rolled back: ";
+    let rolled_back = "0006_backfill_section_id    rolled back: ";
     assert!(summary.text.contains(rolled_back), "{}", summary.text);
     turbulence.stop().await;
     assert_eq!(site.database.count("stories", linked()).await, 0);

@@ -1,8 +1,8 @@
-//! The right to migrate: a lease on the server's clock with a fencing token.
+//! A lease on the server's clock with a fencing token: the right to migrate.
 //!
 //! The lease document is `{_id: "lease", owner, fence, expires_at}`. Only the server's clock
-//! (`$$NOW`) decides whether it has expired, so clocks of the clients do not matter. Every time it
-//! changes hands `fence` grows; whoever writes under a lease proves it with that number
+//! (`$$NOW`) decides whether it has expired, so the clocks of the clients do not matter. `fence` grows
+//! each time the lease changes hands, and every write under a lease is conditional on that number
 //! ("fencing token": M. Kleppmann, "How to do distributed locking", 2016).
 
 use std::time::{Duration, Instant};
@@ -18,19 +18,19 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a lease holds without a heartbeat, unless told otherwise.
+/// The default duration of a lease without a heartbeat.
 pub const DURATION: Duration = Duration::from_secs(30);
 
-/// How often the holder renews it, as a part of its duration: three chances before it expires.
+/// Number of heartbeats within the duration: three chances before the lease expires.
 const HEARTBEATS: u32 = 3;
 
-/// After this part of the duration without a successful heartbeat the holder stops, well before
-/// others may start.
+/// The share of the duration after which the holder stops if no heartbeat succeeded, well before
+/// another process may start.
 const GIVE_UP: f64 = 2.0 / 3.0;
 
 const ID: &str = "lease";
 
-/// When a lease that nobody holds has expired.
+/// The expiry of a lease without a holder.
 const LONG_AGO: DateTime = DateTime::from_millis(0);
 
 /// A lease that this process holds. Dropped without [`release`](Self::release), it expires.
@@ -43,39 +43,38 @@ pub struct Lease {
     heartbeat: JoinHandle<()>,
 }
 
-/// Who holds the lease.
+/// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The process; none after a release.
+    /// The process, or `None` after a release.
     pub owner: Option<String>,
     /// The fencing token.
     pub fence: i64,
-    /// When it expires unless it is renewed, on the server's clock.
+    /// The time of expiry unless it is renewed, on the server's clock.
     pub expires_at: DateTime,
-    /// How long that is from now on, in milliseconds, by the server's clock; negative when it has
-    /// expired.
+    /// The remaining time in milliseconds, by the server's clock. Negative after expiry.
     pub remaining_ms: i64,
 }
 
 impl Holder {
-    /// Whether somebody holds it now.
+    /// Returns `true` if a process holds the lease now.
     pub fn is_live(&self) -> bool {
         self.owner.is_some() && self.remaining_ms > 0
     }
 }
 
-/// The document in which a service's lease is kept.
+/// Returns the collection of a service's lease.
 fn collection(database: &Database, service: &str) -> Collection<Document> {
     database.collection(&format!("{service}_migration_lock"))
 }
 
-/// Who holds the lease of a service, or held it last.
+/// Returns the present or last holder of a service's lease.
 ///
 /// # Errors
 ///
-/// What the database says, and a lease that somebody edited so that it is none any more.
+/// Errors of the database, and a lease document that was edited and is not a lease any more.
 pub async fn holder(database: &Database, service: &str) -> mongodb::error::Result<Option<Holder>> {
-    // A shell writes whole numbers as fractions.
+    // A shell writes integers as doubles.
     let fence = doc! { "$convert": { "input": "$fence", "to": "long", "onError": "$fence" } };
     let remaining = doc! { "$cond": [
         { "$eq": [{ "$type": "$expires_at" }, "date"] },
@@ -90,24 +89,24 @@ pub async fn holder(database: &Database, service: &str) -> mongodb::error::Resul
     let Some(found) = leases.aggregate(pipeline).await?.try_next().await? else { return Ok(None) };
     let holder = mongodb::bson::deserialize_from_document(found).map_err(|error| {
         let reason = error.message.unwrap_or_else(|| error.kind.to_string());
-        Error::custom(Edited { lock: leases.name().to_owned(), reason })
+        Error::custom(EditedLease { lock: leases.name().to_owned(), reason })
     });
     Ok(Some(holder?))
 }
 
-/// Carried by the driver's error: somebody edited the lease so that it is none any more.
+/// Carried by the driver's error: the lease document was edited and is not a lease any more.
 #[derive(Debug, Clone)]
-pub(crate) struct Edited {
-    /// The collection that has it.
+pub(crate) struct EditedLease {
+    /// The collection of the lease.
     pub(crate) lock: String,
     pub(crate) reason: String,
 }
 
-/// The newest fence in the ledger: where somebody dropped the lease, or edited one of both, fences
-/// have to go on from there, or else everybody would be fenced off.
+/// Returns the newest fence in the ledger. Fences must continue from it if the lease document was
+/// dropped or edited; otherwise every process would be fenced off.
 async fn newest_fence(database: &Database, service: &str) -> mongodb::error::Result<i64> {
     let ledger = database.collection::<Document>(&format!("{service}_migrations"));
-    // A shell writes whole numbers as fractions.
+    // A shell writes integers as doubles.
     let fence = doc! { "$convert": { "input": "$fence", "to": "long", "onError": 0_i64 } };
     let pipeline = [
         doc! { "$match": { "fence": { "$type": "number" } } },
@@ -117,9 +116,8 @@ async fn newest_fence(database: &Database, service: &str) -> mongodb::error::Res
     Ok(newest.and_then(|newest| newest.get_i64("fence").ok()).unwrap_or_default())
 }
 
-/// Takes the lease from whoever has it under this fence, so that the next one who asks gets it;
-/// false where it is under another fence by now. The fence grows at once, which the holder's next
-/// heartbeat notices.
+/// Takes the lease from its holder, so that another process can acquire it. Returns `false` if the
+/// lease has another fence. The fence grows at once, which the holder's next heartbeat notices.
 pub(crate) async fn revoke(
     database: &Database,
     service: &str,
@@ -135,7 +133,7 @@ pub(crate) async fn revoke(
 }
 
 impl Lease {
-    /// Takes the lease of a service; none if another process holds it.
+    /// Acquires the lease of a service. Returns `None` if another process holds it.
     pub async fn acquire(
         database: &Database,
         service: &str,
@@ -181,19 +179,19 @@ impl Lease {
         Ok(Some(Self { leases, owner, fence, lost, heartbeat }))
     }
 
-    /// The fencing token: grows each time the lease changes hands.
+    /// Returns the fencing token, which grows each time the lease changes hands.
     pub fn fence(&self) -> i64 {
         self.fence
     }
 
-    /// Cancelled when the lease is lost or cannot be renewed in time.
+    /// Returns a token that is cancelled when the lease is lost or cannot be renewed in time.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
 
-    /// Gives the lease back, so that nobody has to wait for it to expire.
+    /// Releases the lease, so that other processes need not wait for it to expire.
     pub async fn release(self) -> mongodb::error::Result<()> {
-        // Not renewed from here on, whatever becomes of the call.
+        // No longer renewed, even if the call fails.
         self.heartbeat.abort();
         let mine = doc! { "_id": ID, "owner": &self.owner, "fence": self.fence };
         let unheld = doc! { "$set": { "owner": null, "expires_at": LONG_AGO } };
@@ -212,8 +210,8 @@ fn expires_at(duration: Duration) -> Document {
     doc! { "$add": ["$$NOW", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)] }
 }
 
-/// Renews the lease until it is lost. Time without success is measured from when a request was
-/// sent, since that is when the server's clock may have started to count.
+/// Renews the lease until it is lost. The time without success is measured from the sending of a
+/// request, because the server may have extended the lease from that moment.
 async fn beat(
     leases: Collection<Document>,
     mine: Document,
@@ -228,7 +226,7 @@ async fn beat(
         let sent = Instant::now();
         let (leases, mine) = (leases.clone(), mine.clone());
         let renew = vec![doc! { "$set": { "expires_at": expires_at(duration) } }];
-        // On a task of its own: driver calls are not dropped half-way.
+        // On a task of its own, because calls of the driver must not be dropped half-way.
         let call = tokio::spawn(async move {
             leases.update_one(mine, renew).write_concern(WriteConcern::majority()).await
         });
@@ -244,6 +242,6 @@ async fn beat(
         };
     }
     let fence = mine.get_i64("fence").ok();
-    tracing::error!(fence, "the migration lease is lost: stopping before anybody else starts");
+    tracing::error!(fence, "the migration lease is lost: stopping before another process starts");
     lost.cancel();
 }

@@ -1,41 +1,41 @@
-//! The changes of one batch, and what the journal keeps of them.
+//! The updates of one batch, and their records in the journal.
 
 use std::time::Instant;
 
 use futures_util::TryStreamExt;
 use mongodb::{
     ClientSession,
-    bson::{self, Bson, Document, doc, oid::ObjectId},
-    error::Error,
+    bson::{self, Bson, Document, doc},
+    error::{Error, Result as MongoResult},
 };
 
 use super::{
-    FillRun, Stale,
-    page::{id_of, is_same},
+    Assign,
+    batch::{id_of, is_same},
+    run::{FillRun, Stale},
 };
 use crate::{
-    Assign,
-    journal::{self, Change, Record, Replaced},
-    transaction::{self, Changed},
+    state::journal::{self, Change, Record, Replaced},
+    transaction::{self, UpdateResult},
 };
 
-/// What a batch changed, for the journal, and how many documents each is about.
+/// The changes of a batch for the journal, each with its number of documents.
 type Changes = Vec<(i64, Change)>;
 
-/// The statements of a command, and how many documents they change.
+/// The statements of a command, and the number of documents that they change.
 type Command = (usize, Vec<Document>);
 
-impl FillRun {
-    /// Changes documents in the session's transaction: how many, and what goes to the journal.
+impl FillRun<'_> {
+    /// Changes documents in the transaction of the session. Returns the records for the journal.
     pub(super) async fn change(
-        &self,
+        &mut self,
         documents: &[Document],
         session: &mut ClientSession,
-    ) -> mongodb::error::Result<(Changed, Vec<Record>)> {
+    ) -> MongoResult<(UpdateResult, Vec<Record>)> {
         if documents.is_empty() {
-            return Ok((Changed { matched: 0, modified: 0 }, Vec::new()));
+            return Ok((UpdateResult::default(), Vec::new()));
         }
-        let size = self.rests.size();
+        let size = self.pacer.command_size();
         let (commands, changes) = match &self.fill.assign {
             Assign::Values(values) => {
                 let set = Bson::from(doc! { "$set": values });
@@ -49,58 +49,49 @@ impl FillRun {
                 let assigned = each.assign(documents.to_vec(), session).await?;
                 self.one_by_one(documents, assigned, size)?
             }
-            Assign::Update(update) => {
-                let u = match update {
-                    mongodb::options::UpdateModifications::Document(update) => update.into(),
-                    mongodb::options::UpdateModifications::Pipeline(stages) => {
-                        Bson::from(stages.clone())
-                    }
-                    _ => return Err(Error::custom("an unknown form of update")),
-                };
-                let command = |documents: &[Document]| {
-                    let ids: Vec<_> = documents.iter().map(id_of).collect();
-                    let q = doc! { "$and": [{ "_id": { "$in": ids } }, self.fill.filter.clone()] };
-                    (documents.len(), vec![doc! { "q": q, "u": u.clone(), "multi": true }])
-                };
-                let commands = documents.chunks(size).map(command).collect();
-                (commands, vec![(journal::count(documents.len())?, Change::Unknown)])
-            }
         };
-        let collection = self.fill.collection;
-        let (mut changed, mut last) = (Changed { matched: 0, modified: 0 }, None);
+        let updated = self.update(commands, session).await?;
+        let changes = match &self.fill.assign {
+            Assign::Expressions(_) => self.evaluated(documents, session).await?,
+            Assign::Values(_) | Assign::Each(_) => changes,
+        };
+        let record = |(count, change)| {
+            let step = self.fill.key.to_string();
+            Record::new(&self.context.claim, step, self.fill.collection, count, change)
+        };
+        Ok((updated, changes.into_iter().map(record).collect()))
+    }
+
+    /// Runs commands with pauses between them. Fails with [`Stale`] if one of them does not match
+    /// all of its documents.
+    async fn update(
+        &mut self,
+        commands: Vec<Command>,
+        session: &mut ClientSession,
+    ) -> MongoResult<UpdateResult> {
+        let (database, collection) = (&self.context.database, self.fill.collection);
+        let (mut updated, mut last) = (UpdateResult::default(), None);
         for (documents, statements) in commands {
             if let Some(taken) = last {
-                self.rests.rest(taken, &self.stop).await;
+                self.pacer.pause_between_commands(taken, &self.context.stop).await;
             }
             let began = Instant::now();
-            let one = transaction::update(&self.database, collection, statements, session).await?;
+            let one = transaction::update(database, collection, statements, session).await?;
             if one.matched != journal::count(documents)? {
                 return Err(Error::custom(Stale));
             }
-            changed += one;
+            updated += one;
             let taken = began.elapsed();
-            self.rests.learn(documents, taken);
+            self.pacer.observe_command(documents, taken);
             last = Some(taken);
         }
-        let changes = match &self.fill.assign {
-            Assign::Expressions(_) => self.evaluated(documents, session).await?,
-            _ => changes,
-        };
-        let record = |(count, change)| Record {
-            id: ObjectId::new(),
-            migration: self.migration.to_owned(),
-            step: self.fill.what.clone(),
-            fence: self.fence,
-            collection: collection.to_owned(),
-            count,
-            change,
-        };
-        Ok((changed, changes.into_iter().map(record).collect()))
+        Ok(updated)
     }
 
-    /// The same expressions for all documents: one statement a command for those that had none of
-    /// the fields, which are nearly all, and one for each of the others. A statement says again what
-    /// was there, so that the journal is right or the batch is stale.
+    /// Returns the commands for the same update of all documents: one statement a command for the
+    /// documents without any of the fields, which are nearly all, and one for each of the others.
+    /// Each statement repeats the earlier values, so that either the journal is right or the batch
+    /// is stale.
     fn uniform(
         &self,
         documents: &[Document],
@@ -108,6 +99,7 @@ impl FillRun {
         update: &Bson,
         size: usize,
     ) -> (Vec<Command>, Changes) {
+        let filter = &self.fill.filter;
         let (mut ids, mut statements, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for document in documents {
             let id = id_of(document).clone();
@@ -117,39 +109,36 @@ impl FillRun {
             }
             let mut before = document.clone();
             before.remove("_id");
-            let q = doc! { "$and": [{ "_id": id.clone() }, self.fill.filter.clone(), was(&before, written)] };
+            let unchanged = has_values(&before, written);
+            let q = doc! { "$and": [{ "_id": id.clone() }, filter.clone(), unchanged] };
             statements.push(doc! { "q": q, "u": update });
             replaced.push(Replaced { id, before, written: written.clone() });
         }
-        let missing = was(&Document::new(), written);
+        let missing = has_values(&Document::new(), written);
         let together = |ids: &[Bson]| {
-            let (filter, missing) = (self.fill.filter.clone(), missing.clone());
-            let q = doc! { "$and": [{ "_id": { "$in": ids } }, filter, missing] };
+            let q = doc! { "$and": [{ "_id": { "$in": ids } }, filter.clone(), missing.clone()] };
             (ids.len(), vec![doc! { "q": q, "u": update, "multi": true }])
         };
         let mut commands: Vec<_> = ids.chunks(size).map(together).collect();
-        commands.extend(each_in_commands(statements, size));
+        commands.extend(in_commands(statements, size));
         let mut changes = Vec::new();
         if !ids.is_empty() {
             let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
             changes.push((count, Change::Added { ids, written: written.clone() }));
         }
-        if !replaced.is_empty() {
-            let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
-            changes.push((count, Change::Set(replaced)));
-        }
+        changes.extend(change_of(replaced));
         (commands, changes)
     }
 
-    /// What expressions came to, as the session's transaction sees it. They may read what they
-    /// write, and later they may come to something else.
+    /// Returns the changes with the results of the expressions, in the transaction of the session:
+    /// an expression may read a field that it writes, and may have another result later.
     async fn evaluated(
         &self,
         documents: &[Document],
         session: &mut ClientSession,
-    ) -> mongodb::error::Result<Changes> {
+    ) -> MongoResult<Changes> {
         let ids: Vec<_> = documents.iter().map(id_of).collect();
-        let collection = self.collection();
+        let collection = self.collection.clone_with_type::<Document>();
         let found = collection.find(doc! { "_id": { "$in": ids } }).sort(doc! { "_id": 1 });
         let mut found = found.projection(self.fill.projection()).session(&mut *session).await?;
         let after: Vec<Document> = found.stream(session).try_collect().await?;
@@ -163,24 +152,26 @@ impl FillRun {
             });
             Replaced { id, before, written: written.collect() }
         });
-        Ok(vec![(journal::count(documents.len())?, Change::Set(replaced.collect()))])
+        Ok(change_of(replaced.collect()).into_iter().collect())
     }
 
-    /// A statement for each document.
+    /// Returns the commands with a statement for each document.
     fn one_by_one(
         &self,
         documents: &[Document],
         assigned: Vec<(Bson, Document)>,
         size: usize,
-    ) -> mongodb::error::Result<(Vec<Command>, Changes)> {
+    ) -> MongoResult<(Vec<Command>, Changes)> {
         let mut statements = Vec::with_capacity(assigned.len());
         let mut replaced = Vec::with_capacity(assigned.len());
-        // Of others nobody has looked what they were before.
+        // The earlier values of other fields were not read.
         let declared = self.fill.writes();
         for (id, values) in assigned {
             let document = documents.iter().find(|document| is_same(id_of(document), &id));
             let Some(mut before) = document.cloned() else {
-                return Err(undeclared(format_args!("the document {id}, which was not asked for")));
+                return Err(undeclared(format_args!(
+                    "the document {id}, which was not given to it"
+                )));
             };
             if let Some(field) = values.keys().find(|field| !declared.contains(&field.as_str())) {
                 return Err(undeclared(format_args!("`{field}`, which is not among its `writes`")));
@@ -194,14 +185,19 @@ impl FillRun {
             statements.push(doc! { "q": q, "u": [{ "$set": written.clone() }] });
             replaced.push(Replaced { id, before, written });
         }
-        let count = journal::count(replaced.len())?;
-        let changes = if count > 0 { vec![(count, Change::Set(replaced))] } else { Vec::new() };
-        Ok((each_in_commands(statements, size).collect(), changes))
+        let changes = change_of(replaced).into_iter().collect();
+        Ok((in_commands(statements, size).collect(), changes))
     }
 }
 
-/// Commands of so many statements, each of which changes one document.
-fn each_in_commands(statements: Vec<Document>, size: usize) -> impl Iterator<Item = Command> {
+/// Returns the change of documents that were set one by one, with their number, if there are any.
+fn change_of(replaced: Vec<Replaced>) -> Option<(i64, Change)> {
+    let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
+    (count > 0).then_some((count, Change::Set(replaced)))
+}
+
+/// Returns commands of `size` statements, each of which changes one document.
+fn in_commands(statements: Vec<Document>, size: usize) -> impl Iterator<Item = Command> {
     let mut left = statements.into_iter();
     std::iter::from_fn(move || {
         let command: Vec<_> = left.by_ref().take(size).collect();
@@ -209,14 +205,15 @@ fn each_in_commands(statements: Vec<Document>, size: usize) -> impl Iterator<Ite
     })
 }
 
-/// An [`EachDocument`](crate::EachDocument) that does not do what it says.
+/// Returns the error of an [`EachDocument`](super::EachDocument) that breaks its contract.
 fn undeclared(what: std::fmt::Arguments<'_>) -> Error {
     let message = format_args!("the migration assigns {what}");
     <bson::error::Error as serde::ser::Error>::custom(message).into()
 }
 
-/// Holds where the fields to be written have just these values, or are missing.
-fn was(before: &Document, written: &Document) -> Document {
+/// Returns a filter for documents in which the fields to be written have these values or are
+/// missing.
+fn has_values(before: &Document, written: &Document) -> Document {
     let same = written.keys().map(|field| match before.get(field) {
         None => doc! { field: { "$exists": false } },
         Some(value) => {

@@ -1,11 +1,11 @@
-//! The journal: what the engine changed, written in the transaction of the change, so that just
-//! that can be undone.
+//! The journal: the changes of the engine, recorded in the same transactions, so that exactly these
+//! can be rolled back.
 //!
-//! A record names the documents, says what was there before and what was written. Undoing touches
-//! a document only where the written value still stands: what somebody changed since is theirs.
+//! A record has the `_id`s of the documents and their values before and after. A roll-back changes a
+//! document only if it still has the value that the engine wrote; later changes by others stay.
 
-use async_trait::async_trait;
 use futures_util::TryStreamExt;
+use mongo_kit::Work;
 use mongodb::{
     ClientSession, Collection, Database,
     bson::{self, Bson, Document, RawDocumentBuf, doc, oid::ObjectId},
@@ -13,13 +13,13 @@ use mongodb::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::ledger::Claim;
 use crate::{
-    Index, indexes,
-    ledger::Ledger,
-    transaction::{self, Work, encoded},
+    indexes::{self, IndexSpec},
+    transaction::{self, encode},
 };
 
-/// What one transaction did to one collection, or that an index was about to be built.
+/// The change of one collection in one transaction, or an index that was about to be built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     #[serde(rename = "_id")]
@@ -28,16 +28,36 @@ pub(crate) struct Record {
     pub(crate) step: String,
     pub(crate) fence: i64,
     pub(crate) collection: String,
-    /// How many documents or indexes it is about.
+    /// Number of documents or indexes.
     pub(crate) count: i64,
     pub(crate) change: Change,
 }
 
-/// A change, with what is needed to undo it.
+impl Record {
+    pub(crate) fn new(
+        claim: &Claim,
+        step: String,
+        collection: &str,
+        count: i64,
+        change: Change,
+    ) -> Self {
+        Self {
+            id: ObjectId::new(),
+            migration: claim.id.to_owned(),
+            step,
+            fence: claim.fence,
+            collection: collection.to_owned(),
+            count,
+            change,
+        }
+    }
+}
+
+/// A change, with the values that are needed to undo it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Change {
-    /// Fields were added to documents that had none of them. `written` has expressions.
+    /// Fields were added to documents that had none of them. The values are expressions.
     Added { ids: Vec<Bson>, written: Document },
     /// Fields of documents were set, some of which had values.
     Set(Vec<Replaced>),
@@ -45,34 +65,16 @@ pub(crate) enum Change {
     Inserted(Vec<Document>),
     /// An index was built.
     Built(IndexSpec),
-    /// Documents were changed in a way that says nothing of what was before.
-    Unknown,
 }
 
 /// The fields of one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Replaced {
     pub(crate) id: Bson,
-    /// The values before; a field that was missing is missing here.
+    /// The earlier values, without fields that were missing.
     pub(crate) before: Document,
     /// The values that were written, as expressions.
     pub(crate) written: Document,
-}
-
-/// Enough of an index to know it again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct IndexSpec {
-    pub(crate) name: String,
-    /// In their order, which matters.
-    pub(crate) keys: Vec<(String, Bson)>,
-    pub(crate) unique: bool,
-    pub(crate) filter: Option<Document>,
-}
-
-impl Change {
-    pub(crate) fn of_index(index: &Index) -> Self {
-        Self::Built(indexes::spec(&index.model))
-    }
 }
 
 /// The journal of one service.
@@ -88,21 +90,21 @@ impl Journal {
         Self { database: database.clone(), records }
     }
 
-    /// Writes records, in the session's transaction.
+    /// Writes records in the transaction of the session.
     pub(crate) async fn write_in(
         &self,
         session: &mut ClientSession,
         records: &[Record],
     ) -> Result<()> {
         if !records.is_empty() {
-            let records: Vec<_> = records.iter().map(encoded).collect::<Result<_>>()?;
+            let records: Vec<_> = records.iter().map(encode).collect::<Result<_>>()?;
             let raw = self.records.clone_with_type::<RawDocumentBuf>();
             raw.insert_many(records).session(session).await?;
         }
         Ok(())
     }
 
-    /// A record of the same change, in the session's transaction.
+    /// Finds a record of the same change, in the transaction of the session.
     pub(crate) async fn find_same_in(
         &self,
         session: &mut ClientSession,
@@ -116,7 +118,7 @@ impl Journal {
         self.records.find_one(same).session(session).await
     }
 
-    /// A record of this change to a collection by one of these migrations.
+    /// Finds a record of this change to a collection by one of these migrations.
     pub(crate) async fn find_of(
         &self,
         migrations: &[&str],
@@ -133,21 +135,21 @@ impl Journal {
         self.records.find_one(same).await
     }
 
-    /// Makes a record another migration's, in the session's transaction, if it is still what it was.
+    /// Assigns a record to the claimed migration, in the transaction of the session. Returns `false`
+    /// if another process was first.
     pub(crate) async fn hand_over_in(
         &self,
         session: &mut ClientSession,
         record: &Record,
-        migration: &str,
-        fence: i64,
+        claim: &Claim,
     ) -> Result<bool> {
         let same = doc! { "_id": record.id, "migration": &record.migration };
-        let update = doc! { "$set": { "migration": migration, "fence": fence } };
+        let update = doc! { "$set": { "migration": claim.id, "fence": claim.fence } };
         let result = self.records.update_one(same, update).session(session).await?;
         Ok(result.matched_count == 1)
     }
 
-    /// How many changes of a migration are on record.
+    /// Returns the number of changes of a migration.
     pub(crate) async fn count(&self, migration: &str) -> Result<i64> {
         let pipeline = [
             doc! { "$match": { "migration": migration } },
@@ -158,8 +160,8 @@ impl Journal {
         Ok(sum.and_then(|sum| sum.get_i64("count").ok()).unwrap_or_default())
     }
 
-    /// The records of a migration, the newest one first. They have no index, which would slow every
-    /// run down for the sake of a roll-back: they are looked for once.
+    /// Returns the records of a migration, the newest first. There is no index for it, which would
+    /// slow down every run for the sake of a roll-back.
     pub(crate) async fn newest_first(&self, migration: &str) -> Result<Vec<ObjectId>> {
         #[derive(Deserialize)]
         struct Id {
@@ -176,25 +178,20 @@ impl Journal {
         ids.map_ok(|Id { id }| id).try_collect().await
     }
 
+    /// Returns a record, or `None` if it was undone.
     pub(crate) async fn find(&self, record: ObjectId) -> Result<Option<Record>> {
         self.records.find_one(doc! { "_id": record }).await
     }
 
-    /// The `_id`s of the documents that a migration inserted.
+    /// Returns the `_id`s of the documents that a migration inserted.
     pub(crate) async fn inserted(&self, migration: &str) -> Result<Vec<Bson>> {
         let inserted = doc! { "migration": migration, "change.inserted": { "$exists": true } };
         self.records.distinct("change.inserted._id", inserted).await
     }
 
-    /// Why something of a migration could not be undone exactly; none where everything can.
+    /// Returns the reason why the insertions of a migration cannot be undone exactly, or `None` if
+    /// they can.
     pub(crate) async fn unprovable(&self, migration: &str) -> Result<Option<String>> {
-        let unknown = doc! { "migration": migration, "change": "unknown" };
-        if let Some(record) = self.records.find_one(unknown).await? {
-            return Ok(Some(format!(
-                "nobody knows what `{}` changed in {} documents of {}",
-                record.step, record.count, record.collection
-            )));
-        }
         let inserted = doc! { "migration": migration, "change.inserted": { "$exists": true } };
         let mut records = self.records.find(inserted).await?;
         while let Some(record) = records.try_next().await? {
@@ -204,7 +201,7 @@ impl Journal {
                 if collection.count_documents(exactly(document)).await? == 0 {
                     let id = document.get("_id").unwrap_or(&Bson::Null);
                     return Ok(Some(format!(
-                        "the document {id} of {}, inserted by `{}`, was changed or deleted since",
+                        "the document {id} of {}, inserted by `{}`, was changed or deleted later",
                         record.collection, record.step
                     )));
                 }
@@ -213,51 +210,49 @@ impl Journal {
         Ok(None)
     }
 
-    /// Drops an index if it is still the one that was built; how many were dropped.
-    async fn drop_index(&self, record: &Record, spec: &IndexSpec) -> Result<i64> {
-        let database = &self.database;
-        let existing = indexes::existing(database, &record.collection).await?;
-        let is_ours = |index: &&mongodb::IndexModel| indexes::spec(index) == *spec;
-        if existing.iter().find(is_ours).is_none() {
+    /// Drops an index if it is still the one that was built. Returns the number of dropped indexes.
+    async fn drop_index(&self, collection: &str, spec: &IndexSpec) -> Result<i64> {
+        let existing = indexes::list(&self.database, collection).await?;
+        if !existing.iter().any(|index| IndexSpec::from(index) == *spec) {
             return Ok(0);
         }
-        database.collection::<Document>(&record.collection).drop_index(&spec.name).await?;
+        self.database.collection::<Document>(collection).drop_index(&spec.name).await?;
         Ok(1)
     }
 }
 
-/// Undoes one record: a transaction of the documents, the journal and the ledger.
+/// The transaction that undoes one record: the documents, the journal and the ledger.
 pub(crate) struct Undo<'a> {
     pub(crate) journal: &'a Journal,
-    pub(crate) ledger: &'a Ledger,
+    /// The claim of the process that rolls back.
+    pub(crate) claim: &'a Claim,
     pub(crate) record: &'a Record,
-    /// The fence of the process that rolls back.
-    pub(crate) fence: i64,
 }
 
 impl Undo<'_> {
-    /// What has no place in a transaction; how much was undone.
+    /// Undoes changes that are not possible in a transaction. Returns their number.
     pub(crate) async fn prepare(&self) -> Result<i64> {
-        match &self.record.change {
-            Change::Built(spec) => self.journal.drop_index(self.record, spec).await,
-            _ => Ok(0),
+        let Self { journal, record, .. } = self;
+        match &record.change {
+            Change::Built(spec) => journal.drop_index(&record.collection, spec).await,
+            Change::Added { .. } | Change::Set(_) | Change::Inserted(_) => Ok(0),
         }
     }
 }
 
-#[async_trait]
 impl Work for Undo<'_> {
-    /// How many documents got back what they had.
+    /// The number of restored documents.
     type Output = i64;
+    type Error = Error;
 
-    async fn run(&self, session: &mut ClientSession) -> Result<i64> {
-        let Self { journal, ledger, record, fence } = self;
+    async fn run(&mut self, session: &mut ClientSession) -> Result<i64> {
+        let Self { journal, claim, record } = self;
         let (database, collection) = (&journal.database, &record.collection);
         let undone = match &record.change {
             Change::Added { ids, written } => {
                 let unset: Document = written.keys().map(|key| (key.clone(), "".into())).collect();
                 let statement = doc! {
-                    "q": { "_id": { "$in": ids }, "$expr": still(written) },
+                    "q": { "_id": { "$in": ids }, "$expr": has_values(written) },
                     "u": { "$unset": unset },
                     "multi": true,
                 };
@@ -276,19 +271,17 @@ impl Work for Undo<'_> {
                 }
                 undone
             }
-            Change::Built(_) | Change::Unknown => 0,
+            Change::Built(_) => 0,
         };
         journal.records.delete_one(doc! { "_id": record.id }).session(&mut *session).await?;
         let journaled = doc! { "$subtract": ["$journaled", record.count] };
-        ledger
-            .update_in(session, &record.migration, *fence, doc! { "journaled": journaled })
-            .await?;
+        claim.update_in(session, doc! { "journaled": journaled }).await?;
         Ok(undone)
     }
 }
 
-/// Holds where the values that were written still stand.
-fn still(written: &Document) -> Document {
+/// Returns an expression that is true for documents with these values.
+fn has_values(written: &Document) -> Document {
     let equal = written
         .iter()
         .map(|(field, value)| doc! { "$eq": [format!("${field}"), value.clone()] })
@@ -296,6 +289,7 @@ fn still(written: &Document) -> Document {
     doc! { "$and": equal }
 }
 
+/// Returns the update statement that restores the earlier values of a document.
 fn restore(document: &Replaced) -> Document {
     let Replaced { id, before, written } = document;
     let missing: Document = written
@@ -310,16 +304,16 @@ fn restore(document: &Replaced) -> Document {
     if !missing.is_empty() {
         update.insert("$unset", missing);
     }
-    doc! { "q": { "_id": id, "$expr": still(written) }, "u": update }
+    doc! { "q": { "_id": id, "$expr": has_values(written) }, "u": update }
 }
 
-/// The document, unless a single byte of it has changed.
+/// Returns a filter for the document if not a single byte of it has changed.
 fn exactly(document: &Document) -> Document {
     let whole = doc! { "$eq": ["$$ROOT", { "$literal": document }] };
     doc! { "_id": document.get("_id").cloned(), "$expr": whole }
 }
 
-/// Values as expressions that stand for themselves.
+/// Returns expressions with the values themselves.
 pub(crate) fn literals(values: &Document) -> Result<Document> {
     let literal = |(field, value): (&String, &Bson)| {
         Ok((field.clone(), Bson::from(doc! { "$literal": value.clone() })))
@@ -327,7 +321,7 @@ pub(crate) fn literals(values: &Document) -> Result<Document> {
     values.iter().map(literal).collect::<Result<_>>()
 }
 
-/// A record whose count does not fit what it names is a mistake of ours.
+/// Returns a number of documents in the type that BSON has.
 pub(crate) fn count(documents: usize) -> Result<i64> {
     i64::try_from(documents).map_err(Error::custom)
 }
@@ -337,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_were_missing_are_removed_and_others_get_their_values_back() {
+    fn missing_fields_are_removed_and_others_get_their_earlier_values() {
         let replaced = Replaced {
             id: 1.into(),
             before: doc! { "a": null },

@@ -1,10 +1,10 @@
-//! Finding out whether others use the collections that are migrated.
+//! Detects whether other clients use the collections that are migrated.
 //!
 //! The server counts the operations on each collection (MongoDB manual, "$collStats",
-//! `latencyStats`), which every user with the role `read` may look at. The operations of the engine
+//! `latencyStats`), which every user with the role `read` may read. The operations of the engine
 //! itself are counted at the driver and subtracted. The rest is foreground work.
 //!
-//! [`Detector`] decides and knows no database; [`ForegroundProbe`] asks for the numbers.
+//! [`Detector`] decides without a database; [`ForegroundProbe`] reads the numbers.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,39 +21,31 @@ use mongodb::{
 };
 use tokio::time::Instant;
 
-use crate::throttle::ALERT_BATCH_TIME;
+/// The time over which foreground operations are added up.
+pub(super) const WINDOW: Duration = Duration::from_millis(500);
 
-/// The span in which foreground operations are added up.
-const WINDOW: Duration = Duration::from_millis(500);
-
-/// The fewest operations within [`WINDOW`] that count as foreground work. A change stream that waits
-/// for a change asks again from time to time, which is one now and then.
-const FEWEST: f64 = 2.0;
+/// The fewest operations within [`WINDOW`] that count as foreground work. An idle change stream
+/// sends one now and then.
+const MIN_OPERATIONS: f64 = 2.0;
 
 /// The time without foreground work after which the database counts as idle again: a site with a
 /// few requests a second does not make the pace change with each of them.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The time between two looks.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// The time between two observations.
+pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 
-// Looks are between batches. Foreground work is noticed within half a second of its beginning.
-const _: () = assert!(
-    INTERVAL.as_millis() + ALERT_BATCH_TIME.end.as_millis() < WINDOW.as_millis(),
-    "a look comes too late",
-);
-
-/// The time between two looks at a server that refuses to answer.
+/// The time between two observations if the server refuses the command.
 const INTERVAL_IF_REFUSED: Duration = Duration::from_secs(60);
 
-/// Whether others use the collections that are migrated.
+/// The use of the migrated collections by other clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreground {
-    /// Nobody does.
+    /// No other client uses them.
     Absent,
-    /// Somebody does.
+    /// Other clients use them.
     Present,
-    /// The server does not tell, or nobody counts the operations of the engine.
+    /// The server does not report it, or the operations of the engine are not counted.
     Unknown,
 }
 
@@ -61,7 +53,7 @@ pub(crate) enum Foreground {
 /// each command that reads or inserts, one for each batch of a cursor, and one for each statement of
 /// an update or a delete.
 ///
-/// The client has to be the engine's alone, since its operations are not foreground work. Give
+/// Only the engine may use the client, because its operations do not count as foreground work. Pass
 /// [`Self::handler`] to the options of the client, and the counter to the options of the engine
 /// ([`Options::operations`](crate::Options::operations)).
 #[derive(Debug, Clone, Default)]
@@ -70,7 +62,7 @@ pub struct OperationCounter(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     done: HashMap<Namespace, i64>,
-    /// Commands that are not answered yet, by the number of their request.
+    /// Commands without an answer so far, by the id of their request.
     under_way: HashMap<i32, (Namespace, i64)>,
 }
 
@@ -78,7 +70,7 @@ struct Counts {
 type Namespace = (String, String);
 
 impl OperationCounter {
-    /// A handler that counts the commands of the client that it is given to.
+    /// Returns a handler that counts the commands of a client.
     pub fn handler(&self) -> EventHandler<CommandEvent> {
         let counter = self.clone();
         EventHandler::callback(move |event| counter.count(event))
@@ -104,8 +96,8 @@ impl OperationCounter {
                 *counts.done.entry(namespace).or_default() += executed;
             }
             CommandEvent::Failed(event) => {
-                // The number of statements before the one that failed is unknown. Too few make the
-                // engine gentle for a moment, too many would hide others.
+                // The number of statements before the one that failed is unknown. Counting too few
+                // makes the engine gentle for a moment; too many would hide foreground work.
                 if let Some((namespace, _)) = counts.under_way.remove(&event.request_id) {
                     *counts.done.entry(namespace).or_default() += 1;
                 }
@@ -114,7 +106,7 @@ impl OperationCounter {
         }
     }
 
-    /// The number of operations on a collection that were answered.
+    /// Returns the number of completed operations on a collection.
     pub fn done(&self, database: &str, collection: &str) -> i64 {
         let namespace = (database.to_owned(), collection.to_owned());
         self.counts().done.get(&namespace).copied().unwrap_or_default()
@@ -125,8 +117,8 @@ impl OperationCounter {
     }
 }
 
-/// The collection of a command, and the number of operations that the server counts for it if all of
-/// it is executed. Returns `None` for a command that does not count as a read or write.
+/// Returns the collection of a command, and the number of operations that the server counts for it
+/// if all of it is executed, or `None` for a command that is neither a read nor a write.
 fn operations(name: &str, command: &Document) -> Option<(String, i64)> {
     let statements = |field: &str| {
         let count = command.get_array(field).map_or(1, Vec::len);
@@ -143,39 +135,39 @@ fn operations(name: &str, command: &Document) -> Option<(String, i64)> {
     Some((command.get_str(field).ok()?.to_owned(), operations))
 }
 
-/// The number of statements that were executed of a command whose answer names one that failed: the
-/// others come after it in order, and are not tried.
+/// Returns the number of executed statements of a command whose answer names a failed one: the
+/// statements after it are not executed.
 fn executed(reply: &Document) -> Option<i64> {
     let first = reply.get_array("writeErrors").ok()?.first()?.as_document()?;
     Some(i64::from(first.get_i32("index").ok()?) + 1)
 }
 
-/// Decides whether there is foreground work, from the number of operations of others.
+/// Decides whether there is foreground work from the number of operations of other clients.
 #[derive(Debug, Default)]
 struct Detector {
-    /// The operations of the last [`WINDOW`], by the time at which they became known.
+    /// The operations within the last [`WINDOW`], with the times of their observations.
     recent: VecDeque<(Instant, f64)>,
-    /// The last time at which there was foreground work.
+    /// The last time of foreground work.
     present_at: Option<Instant>,
     is_present: bool,
 }
 
 impl Detector {
-    /// Learns that there were so many operations of others within the time `elapsed`, and says
-    /// whether that is foreground work. The number may be negative: an operation of the engine may
-    /// be counted a moment before the server counts it, or after.
+    /// Adds the number of operations of other clients within the time `elapsed`. Returns `true` if
+    /// there is foreground work. The number may be negative: the driver may count an operation of
+    /// the engine before the server does, or after.
     fn observe(&mut self, now: Instant, elapsed: Duration, operations: i64) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "compared with a small number")]
         let mut operations = operations as f64;
         if elapsed > WINDOW {
-            // As many as there are in one window of that time.
+            // The share of one window.
             operations *= WINDOW.as_secs_f64() / elapsed.as_secs_f64();
         }
         self.recent.push_back((now, operations));
         while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.recent.pop_front();
         }
-        if self.recent.iter().map(|(_, operations)| operations).sum::<f64>() >= FEWEST {
+        if self.recent.iter().map(|(_, operations)| operations).sum::<f64>() >= MIN_OPERATIONS {
             self.is_present = true;
             if operations > 0.0 {
                 self.present_at = Some(now);
@@ -187,25 +179,25 @@ impl Detector {
     }
 }
 
-/// Asks the server whether others use the collections of an engine.
+/// Observes the use of the collections of an engine by other clients.
 #[derive(Debug)]
 pub(crate) struct ForegroundProbe {
     database: Database,
     counter: Option<OperationCounter>,
-    /// The collections that the migrations are about.
+    /// The collections of the migrations.
     collections: Mutex<BTreeSet<&'static str>>,
-    state: tokio::sync::Mutex<State>,
+    state: tokio::sync::Mutex<ProbeState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ProbeState {
     foreground: Foreground,
     detector: Detector,
-    /// The last look, whether it succeeded or not.
-    asked_at: Option<Instant>,
-    /// The last look that succeeded.
+    /// The time of the last observation, whether or not it succeeded.
+    observed_at: Option<Instant>,
+    /// The time of the last observation that succeeded.
     counted_at: Option<Instant>,
-    /// The operations on each collection at that look: all of them, and the engine's.
+    /// The operations on each collection at that time.
     counted: HashMap<&'static str, Operations>,
 }
 
@@ -223,77 +215,68 @@ impl ForegroundProbe {
             database: database.clone(),
             counter,
             collections: Mutex::default(),
-            state: tokio::sync::Mutex::new(State {
+            state: tokio::sync::Mutex::new(ProbeState {
                 foreground,
                 detector: Detector::default(),
-                asked_at: None,
+                observed_at: None,
                 counted_at: None,
                 counted: HashMap::new(),
             }),
         }
     }
 
-    /// Returns whether operations of the engine can be told from those of others.
+    /// Returns `true` if operations of the engine can be distinguished from those of others.
     pub(crate) fn can_tell(&self) -> bool {
         self.counter.is_some()
     }
 
-    /// Adds to the collections whose operations count.
+    /// Adds collections to be observed.
     pub(crate) fn watch(&self, collections: impl IntoIterator<Item = &'static str>) {
-        let mut watched = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.extend(collections);
+        self.collections().extend(collections);
     }
 
-    /// Returns whether there is foreground work, from what the server said a moment ago or says now.
+    fn collections(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.collections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the foreground work, observed now or a moment ago.
     ///
-    /// The engine must have no command for these collections under way: the server counts one when
-    /// it is done, and the driver when it is answered.
-    pub(crate) async fn look(&self) -> Foreground {
+    /// The engine must have no command on these collections under way: the server counts a command
+    /// when it is done, and the driver when it is answered.
+    pub(crate) async fn observe(&self) -> Foreground {
         let Some(counter) = &self.counter else { return Foreground::Unknown };
         let mut state = self.state.lock().await;
-        let interval = match state.foreground {
-            Foreground::Unknown => INTERVAL_IF_REFUSED,
-            Foreground::Absent | Foreground::Present => INTERVAL,
-        };
-        if state.asked_at.is_some_and(|asked| asked.elapsed() < interval) {
+        if state.is_recent() {
             return state.foreground;
         }
-        state.asked_at = Some(Instant::now());
-        let collections: Vec<_> = {
-            let watched = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.iter().copied().collect()
-        };
-        let name = self.database.name();
-        // Before the server is asked: the question itself counts after its answer is made.
-        let own: Vec<_> =
-            collections.iter().map(|collection| counter.done(name, collection)).collect();
-        let counted = match self.operations(&collections).await {
-            Ok(all) => (collections.iter().zip(all).zip(own))
-                .map(|((collection, all), own)| (*collection, Operations { all, own }))
-                .collect(),
-            Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
-                if state.foreground != Foreground::Unknown {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::info!(
-                        error,
-                        "the server does not say whether the site is in use: migrations leave \
-                         room for it"
-                    );
-                }
-                state.foreground = Foreground::Unknown;
-                return state.foreground;
-            }
+        state.observed_at = Some(Instant::now());
+        match self.count(counter).await {
+            Ok(counted) => state.update(counted, Instant::now()),
+            Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => state.refused(&error),
             Err(error) => {
-                tracing::debug!(%error, "the server does not answer: the pace stays as it is");
-                return state.foreground;
+                tracing::debug!(%error, "foreground work is unknown: the pace stays as it is");
             }
-        };
-        state.learn(counted, Instant::now());
+        }
         state.foreground
     }
 
-    /// The number of reads and writes on each collection since the server was started. A collection
-    /// that does not exist has none.
+    /// Counts the operations on each collection, all of them and those of the engine.
+    async fn count(
+        &self,
+        counter: &OperationCounter,
+    ) -> mongodb::error::Result<HashMap<&'static str, Operations>> {
+        let collections: Vec<_> = self.collections().iter().copied().collect();
+        let name = self.database.name();
+        // First, because the server counts the command below only after it has answered it.
+        let own: Vec<_> =
+            collections.iter().map(|collection| counter.done(name, collection)).collect();
+        let all = self.operations(&collections).await?;
+        let counted = collections.into_iter().zip(all.into_iter().zip(own));
+        Ok(counted.map(|(collection, (all, own))| (collection, Operations { all, own })).collect())
+    }
+
+    /// Returns the number of reads and writes on each collection since the start of the server. A
+    /// collection that does not exist has none.
     async fn operations(&self, collections: &[&str]) -> mongodb::error::Result<Vec<i64>> {
         let Some((first, others)) = collections.split_first() else { return Ok(Vec::new()) };
         let stats = doc! { "$collStats": { "latencyStats": {} } };
@@ -307,7 +290,7 @@ impl ForegroundProbe {
         let name = self.database.name();
         let operations = collections.iter().map(|collection| {
             let namespace = format!("{name}.{collection}");
-            // One for each shard, if there are any.
+            // One document for each shard, if there are any.
             let of_collection =
                 found.iter().filter(|one| one.get_str("ns").is_ok_and(|ns| ns == namespace));
             of_collection.map(reads_and_writes).sum::<Option<i64>>()
@@ -316,11 +299,20 @@ impl ForegroundProbe {
     }
 }
 
-impl State {
-    fn learn(&mut self, counted: HashMap<&'static str, Operations>, now: Instant) {
+impl ProbeState {
+    fn is_recent(&self) -> bool {
+        let interval = match self.foreground {
+            Foreground::Unknown => INTERVAL_IF_REFUSED,
+            Foreground::Absent | Foreground::Present => INTERVAL,
+        };
+        self.observed_at.is_some_and(|observed| observed.elapsed() < interval)
+    }
+
+    /// Derives the foreground work from the number of operations at this time.
+    fn update(&mut self, counted: HashMap<&'static str, Operations>, now: Instant) {
         let foreign = counted.iter().filter_map(|(collection, now)| {
             let before = self.counted.get(collection)?;
-            // A server that was restarted, another primary and a new collection begin at zero.
+            // The numbers of a restarted server, another primary or a new collection begin at 0.
             (now.all >= before.all).then_some((now.all - before.all) - (now.own - before.own))
         });
         let foreign = foreign.sum();
@@ -330,19 +322,28 @@ impl State {
             return;
         };
         let is_present = self.detector.observe(now, now.duration_since(before), foreign);
-        let (found, news) = if is_present {
+        let (found, message) = if is_present {
             (Foreground::Present, "the site is in use: migrations leave room for it")
         } else {
             (Foreground::Absent, "the site is idle: migrations run at full speed")
         };
         if std::mem::replace(&mut self.foreground, found) != found {
-            tracing::info!(operations = foreign, "{news}");
+            tracing::info!(operations = foreign, "{message}");
+        }
+    }
+
+    fn refused(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.foreground, Foreground::Unknown) != Foreground::Unknown {
+            tracing::info!(
+                error = error as &dyn std::error::Error,
+                "the server does not report whether the site is in use: migrations leave room for it"
+            );
         }
     }
 }
 
-/// The reads and writes in the answer of `$collStats`. Other commands are left out: a client that
-/// closes a cursor is no work.
+/// Returns the reads and writes in the answer of `$collStats`. Other commands, such as closing a
+/// cursor, do not count as work.
 fn reads_and_writes(stats: &Document) -> Option<i64> {
     let latencies = stats.get_document("latencyStats").ok()?;
     let operations = |kind: &str| match latencies.get_document(kind).ok()?.get("ops")? {
@@ -359,7 +360,7 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    /// The answers of a detector to operations of others that become known at these times, in
+    /// Returns the decisions of a detector for the operations observed at these times, in
     /// milliseconds.
     fn observed(observations: &[(u32, i64)]) -> Vec<bool> {
         let began = Instant::now();
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_second_ends_it() {
+    fn foreground_work_ends_after_an_idle_second() {
         let observations = [(200, 40), (400, 0), (600, 0), (1_000, 1), (1_199, 0), (1_200, 0)];
         assert_eq!(observed(&observations), [true, true, true, true, true, false]);
         let again = [(200, 2), (1_100, 5), (1_300, 0), (2_000, 0), (2_100, 0)];
@@ -395,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_that_is_counted_early_or_late_is_none() {
+    fn an_operation_of_the_engine_that_is_counted_early_or_late_is_not_foreground_work() {
         assert_eq!(observed(&[(200, 1), (400, -1), (600, 1), (800, -1), (1_000, 1)]), [false; 5]);
     }
 

@@ -1,0 +1,129 @@
+//! An index that exists.
+
+mod build;
+mod obstacles;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mongodb::{
+    ClientSession, Database, IndexModel,
+    bson::{Document, doc},
+    error::Result as MongoResult,
+    options::IndexOptions,
+};
+
+use super::{PlannedStep, Step, StepContext, StepKey, Violation, ViolationKind};
+use crate::{error::RunErrorKind, indexes, migration::StepsError, state::entry::Quarantined};
+
+/// A step that builds an index unless one with the same keys, filter and collation exists under any
+/// name. The model must have a name; [`Index::new`] gives it one.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// The collection.
+    pub collection: &'static str,
+    /// The keys and options.
+    pub model: IndexModel,
+}
+
+impl Index {
+    /// Returns an index with this name, these keys and these options.
+    pub fn new(
+        collection: &'static str,
+        name: impl Into<String>,
+        keys: Document,
+        mut options: IndexOptions,
+    ) -> Self {
+        options.name = Some(name.into());
+        Self { collection, model: IndexModel::builder().keys(keys).options(options).build() }
+    }
+
+    /// Returns the name of the index.
+    pub fn name(&self) -> &str {
+        let options = self.model.options.as_ref();
+        options.and_then(|options| options.name.as_deref()).unwrap_or_default()
+    }
+
+    /// Returns `true` if an index that serves the same purpose exists.
+    async fn exists(&self, database: &Database) -> MongoResult<bool> {
+        let existing = indexes::list(database, self.collection).await?;
+        let default_collation = indexes::default_collation(&existing);
+        let serves = |index| indexes::serves(index, &self.model, default_collation.as_deref());
+        Ok(existing.iter().any(serves))
+    }
+}
+
+#[async_trait]
+impl Step for Index {
+    fn key(&self) -> StepKey {
+        format!("index {} on {}", self.name(), self.collection).into()
+    }
+
+    fn part_key(&self) -> StepKey {
+        format!("indexes on {}", self.collection).into()
+    }
+
+    fn specification(&self) -> Document {
+        let options = self.model.options.as_ref();
+        let unique = options.and_then(|options| options.unique).unwrap_or_default();
+        let filter = options.and_then(|options| options.partial_filter_expression.clone());
+        doc! {
+            "index": self.name(), "collection": self.collection,
+            "keys": self.model.keys.clone(), "unique": unique, "filter": filter,
+        }
+    }
+
+    fn collection(&self) -> Option<&'static str> {
+        Some(self.collection)
+    }
+
+    async fn remaining(&self, database: &Database, _: &[Quarantined]) -> MongoResult<i64> {
+        Ok((!self.exists(database).await?).into())
+    }
+
+    async fn apply(
+        &self,
+        context: StepContext,
+        session: &mut ClientSession,
+    ) -> Result<i64, RunErrorKind> {
+        self.build(&context, session).await
+    }
+
+    async fn plan(
+        &self,
+        database: &Database,
+        earlier: &[Arc<dyn Step>],
+        quarantined: &[Quarantined],
+        _rate: f64,
+    ) -> Result<Vec<PlannedStep>, StepsError> {
+        let mut planned =
+            PlannedStep::new(self.key(), self.remaining(database, quarantined).await?);
+        if planned.changes > 0 {
+            planned.obstacles = self.obstacles(database, earlier).await?;
+        }
+        Ok(vec![planned])
+    }
+
+    async fn verify(
+        &self,
+        database: &Database,
+        _: &[Quarantined],
+    ) -> Result<Vec<Violation>, StepsError> {
+        if self.exists(database).await? {
+            return Ok(Vec::new());
+        }
+        let mut violations = self.obstacles(database, &[]).await?;
+        // A conflicting index implies that this one is missing.
+        if !violations.iter().any(|one| one.kind.is_other_index()) {
+            let missing = Violation {
+                kind: ViolationKind::MissingIndex,
+                step: self.key(),
+                count: 1,
+                documents: Vec::new(),
+                remedy: "`up` builds it".to_owned(),
+            };
+            violations.insert(0, missing);
+        }
+        Ok(violations)
+    }
+}

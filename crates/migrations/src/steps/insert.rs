@@ -1,0 +1,140 @@
+//! Documents that are inserted once, all or none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mongo_kit::Work;
+use mongodb::{
+    ClientSession, Database,
+    bson::{Document, doc, oid::ObjectId},
+    error::{Error, Result as MongoResult},
+};
+
+use super::{PlannedStep, Step, StepContext, StepKey, Violation, ViolationKind, exists};
+use crate::{
+    error::RunErrorKind,
+    migration::StepsError,
+    state::{
+        entry::Quarantined,
+        journal::{self, Change, Record},
+        ledger::add_journaled,
+    },
+};
+
+/// A step that inserts documents, all or none, unless an existing document shows that this was
+/// done.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The stable key of the step.
+    pub key: StepKey,
+    /// The collection to insert into.
+    pub collection: &'static str,
+    /// A filter. A document that matches it prevents the insertion.
+    pub unless: Document,
+    /// The documents to insert.
+    pub documents: Vec<Document>,
+}
+
+impl Insert {
+    /// Returns the documents in the form that is stored, with the `_id` first.
+    fn stored(&self) -> Vec<Document> {
+        let stored = |document: &Document| {
+            let mut document = document.clone();
+            let id = document.remove("_id").unwrap_or_else(|| ObjectId::new().into());
+            let mut stored = doc! { "_id": id };
+            stored.extend(document);
+            stored
+        };
+        self.documents.iter().map(stored).collect()
+    }
+}
+
+/// The transaction that inserts the documents and their record in the journal.
+struct Insertion<'a> {
+    insert: &'a Insert,
+    context: &'a StepContext,
+}
+
+impl Work for Insertion<'_> {
+    /// The number of documents inserted.
+    type Output = i64;
+    type Error = Error;
+
+    async fn run(&mut self, session: &mut ClientSession) -> MongoResult<i64> {
+        let Self { insert, context } = self;
+        let collection = context.database.collection::<Document>(insert.collection);
+        if collection.find_one(insert.unless.clone()).session(&mut *session).await?.is_some() {
+            return Ok(0);
+        }
+        let documents = insert.stored();
+        let count = journal::count(documents.len())?;
+        collection.insert_many(&documents).session(&mut *session).await?;
+        let (step, change) = (insert.key.to_string(), Change::Inserted(documents));
+        let record = Record::new(&context.claim, step, insert.collection, count, change);
+        context.journal.write_in(session, &[record]).await?;
+        context.claim.update_in(session, add_journaled(count)).await?;
+        Ok(count)
+    }
+}
+
+#[async_trait]
+impl Step for Insert {
+    fn key(&self) -> StepKey {
+        self.key.clone()
+    }
+
+    fn specification(&self) -> Document {
+        doc! {
+            "insert": &self.key, "collection": self.collection, "unless": &self.unless,
+            "documents": self.documents.clone(),
+        }
+    }
+
+    fn collection(&self) -> Option<&'static str> {
+        Some(self.collection)
+    }
+
+    async fn remaining(&self, database: &Database, _: &[Quarantined]) -> MongoResult<i64> {
+        let is_done = exists(database, self.collection, self.unless.clone()).await?;
+        if is_done { Ok(0) } else { journal::count(self.documents.len()) }
+    }
+
+    async fn is_pending(&self, database: &Database, _: &[Quarantined]) -> MongoResult<bool> {
+        Ok(!exists(database, self.collection, self.unless.clone()).await?)
+    }
+
+    async fn apply(
+        &self,
+        context: StepContext,
+        session: &mut ClientSession,
+    ) -> Result<i64, RunErrorKind> {
+        let insertion = Insertion { insert: self, context: &context };
+        Ok(context.claim.transact(session, &context.stop, insertion).await?)
+    }
+
+    async fn plan(
+        &self,
+        database: &Database,
+        _earlier: &[Arc<dyn Step>],
+        quarantined: &[Quarantined],
+        _rate: f64,
+    ) -> Result<Vec<PlannedStep>, StepsError> {
+        Ok(vec![PlannedStep::new(self.key(), self.remaining(database, quarantined).await?)])
+    }
+
+    async fn verify(
+        &self,
+        database: &Database,
+        quarantined: &[Quarantined],
+    ) -> Result<Vec<Violation>, StepsError> {
+        let count = self.remaining(database, quarantined).await?;
+        let violation = Violation {
+            kind: ViolationKind::NotInserted,
+            step: self.key(),
+            count,
+            documents: Vec::new(),
+            remedy: format!("`up` inserts them into {}", self.collection),
+        };
+        Ok((count > 0).then_some(violation).into_iter().collect())
+    }
+}

@@ -1,0 +1,109 @@
+//! Transactions that are repeated after a transient error.
+//!
+//! The driver's own loop repeats a transaction for two minutes. Here the caller decides how long.
+
+use std::time::Duration;
+
+use mongodb::{
+    ClientSession,
+    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{ReadConcern, WriteConcern},
+};
+
+/// The number of attempts to commit while the outcome is unknown. A repeated commit is harmless.
+const MAX_COMMITS: usize = 8;
+
+/// An error of the work in a transaction.
+pub trait TransactionError: From<Error> {
+    /// Returns the error of the database, if it is one.
+    fn database_error(&self) -> Option<&Error>;
+}
+
+impl TransactionError for Error {
+    fn database_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+/// The work of a transaction.
+///
+/// A trait instead of an async closure: the future of a closure that borrows is not `Send`.
+pub trait Work {
+    /// The result of the work.
+    type Output;
+
+    /// The reason why the work fails.
+    type Error: TransactionError;
+
+    /// Does the work in the transaction of the session. It may run several times until an attempt is
+    /// committed: it must change nothing but the database, and that with the session only. Its reads
+    /// see one state of the database.
+    fn run(
+        &mut self,
+        session: &mut ClientSession,
+    ) -> impl Future<Output = Result<Self::Output, Self::Error>>;
+}
+
+/// Does `work` in a transaction of the session, and returns when the majority of the replica set has
+/// committed it.
+///
+/// `next_pause` returns the pause before the next attempt after a transient error, such as a
+/// conflict with another writer or an election, or `None` to give up.
+///
+/// # Errors
+///
+/// The error of the last attempt.
+pub async fn transact<W: Work>(
+    session: &mut ClientSession,
+    mut next_pause: impl FnMut(&Error) -> Option<Duration>,
+    mut work: W,
+) -> Result<W::Output, W::Error> {
+    loop {
+        let error = match attempt(session, &mut work).await {
+            Ok(output) => return Ok(output),
+            Err(error) => error,
+        };
+        let transient = error.database_error().filter(|error| is_transient(error));
+        let Some(pause) = transient.and_then(&mut next_pause) else { return Err(error) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn is_transient(error: &Error) -> bool {
+    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+}
+
+async fn attempt<W: Work>(
+    session: &mut ClientSession,
+    work: &mut W,
+) -> Result<W::Output, W::Error> {
+    session
+        .start_transaction()
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(WriteConcern::majority())
+        .await?;
+    match work.run(session).await {
+        Ok(output) => {
+            commit(session).await?;
+            Ok(output)
+        }
+        Err(error) => {
+            // Fails if the server has already aborted it.
+            let _ = session.abort_transaction().await;
+            Err(error)
+        }
+    }
+}
+
+async fn commit(session: &mut ClientSession) -> Result<(), Error> {
+    let mut result = session.commit_transaction().await;
+    for _ in 1..MAX_COMMITS {
+        match &result {
+            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                result = session.commit_transaction().await;
+            }
+            _ => break,
+        }
+    }
+    result
+}
