@@ -90,8 +90,8 @@ fn within(text: &str, max_length: usize) -> Result<(), InvalidText> {
 }
 
 /// Declares a type of text: its name, the name of its schema if that is another one, its check
-/// ([`line`](text::line), [`segment`](text::segment) or [`prose`](text::prose)), its maximum length in
-/// characters, and an example.
+/// ([`line`](crate::text::line), [`segment`](crate::text::segment) or
+/// [`prose`](crate::text::prose)), its maximum length in characters, and an example.
 ///
 /// ```
 /// models::text! {
