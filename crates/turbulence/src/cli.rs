@@ -69,8 +69,8 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Folder with a file for each collection (stories, projects, pages, users, sections) as *.jsonl,
-    /// *.ndjson or *.json (MongoDB Extended JSON, written by `mongoexport`) or *.bson (written by
+    /// Folder with a file for each collection of the site, such as stories.jsonl. Formats are *.jsonl,
+    /// *.ndjson and *.json (MongoDB Extended JSON, written by `mongoexport`) and *.bson (written by
     /// `mongodump`), each optionally followed by .gz
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,

@@ -36,8 +36,8 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
             }
         }
         text.append_with_margin("    quarantined:", &quarantined(documents));
-        let left_out = steps.iter().filter_map(|step| step.skipped.as_ref());
-        text.append_with_margin("    skipped:", &skipped(left_out));
+        let documents = steps.iter().filter_map(|step| step.skipped.as_ref());
+        text.append_with_margin("    skipped:", &skipped(documents));
     }
     text
 }
