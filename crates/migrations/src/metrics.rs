@@ -38,7 +38,7 @@ fn instruments() -> &'static Instruments {
                 .build(),
             states: meter
                 .u64_gauge("migration.state")
-                .with_description("1 for the state in which a migration is, as this process knows")
+                .with_description("1 for the present state of a migration in this process")
                 .build(),
         }
     })

@@ -44,7 +44,7 @@ pub type Steps = Vec<Arc<dyn Step>>;
 /// One condition that must hold: [`Fill`], [`Index`], [`Insert`], [`Skip`] or [`Inspection`].
 ///
 /// The database is only written by [`Step::apply`]. The default methods are those of a step that
-/// changes nothing.
+/// changes nothing and only reports.
 #[async_trait]
 pub trait Step: fmt::Debug + Send + Sync {
     /// Returns the stable key of the step.
@@ -104,17 +104,21 @@ pub trait Step: fmt::Debug + Send + Sync {
     async fn plan(
         &self,
         database: &Database,
-        earlier: &[Arc<dyn Step>],
-        quarantined: &[Quarantined],
-        rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError>;
+        _earlier: &[Arc<dyn Step>],
+        _quarantined: &[Quarantined],
+        _rate: f64,
+    ) -> Result<Vec<PlannedStep>, StepsError> {
+        Ok(self.report(database).await?.into_iter().map(PlannedStep::of_skipped).collect())
+    }
 
     /// Returns the violations of the condition, with the `_id`s of documents.
     async fn verify(
         &self,
         database: &Database,
-        quarantined: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError>;
+        _quarantined: &[Quarantined],
+    ) -> Result<Vec<Violation>, StepsError> {
+        Ok(self.report(database).await?.into_iter().map(Violation::from).collect())
+    }
 
     /// Returns the step as a fill, for the steps whose outcome depends on earlier ones.
     fn as_fill(&self) -> Option<&Fill> {

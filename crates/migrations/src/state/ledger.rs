@@ -352,7 +352,7 @@ fn reason(document: &RawDocumentBuf, error: bson::error::Error) -> String {
         let message = error.message.unwrap_or_else(|| error.kind.to_string());
         message.trim_end_matches('.').to_owned()
     };
-    // Slower, and therefore only after a failure: it knows the path of the field.
+    // Slower, and therefore only after a failure: its errors have the path of the field.
     let Ok(document) = Document::try_from(document.as_ref()) else { return message(error) };
     let deserializer = bson::Deserializer::new(Bson::Document(document));
     match serde_path_to_error::deserialize::<_, Entry>(deserializer) {

@@ -8,11 +8,8 @@ use mongodb::{
     bson::{Document, doc},
 };
 
-use super::{PlannedStep, Step, StepKey, Violation};
-use crate::{
-    migration::StepsError,
-    state::entry::{Quarantined, Skipped},
-};
+use super::{Step, StepKey};
+use crate::{migration::StepsError, state::entry::Skipped};
 
 /// A step that reads documents and reports some of them, for conditions that a filter cannot
 /// express. It changes nothing and does not keep a migration from being applied; the ledger records
@@ -51,20 +48,6 @@ impl Step for Inspection {
 
     async fn report(&self, _: &Database) -> Result<Vec<Skipped>, StepsError> {
         self.inspector.inspect().await
-    }
-
-    async fn plan(
-        &self,
-        _: &Database,
-        _earlier: &[Arc<dyn Step>],
-        _: &[Quarantined],
-        _rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        Ok(self.inspector.inspect().await?.into_iter().map(PlannedStep::of_skipped).collect())
-    }
-
-    async fn verify(&self, _: &Database, _: &[Quarantined]) -> Result<Vec<Violation>, StepsError> {
-        Ok(self.inspector.inspect().await?.into_iter().map(Violation::from).collect())
     }
 
     fn as_inspection(&self) -> Option<&Inspection> {

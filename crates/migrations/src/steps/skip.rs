@@ -1,7 +1,5 @@
 //! Documents that are left unchanged and reported.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use mongodb::{
     Database,
@@ -9,7 +7,7 @@ use mongodb::{
     error::Result as MongoResult,
 };
 
-use super::{PlannedStep, Step, StepKey, Violation, count, example_ids, exists};
+use super::{Step, StepKey, count, example_ids, exists};
 use crate::{
     migration::StepsError,
     state::entry::{MAX_EXAMPLES, Quarantined, Skipped},
@@ -82,24 +80,6 @@ impl Step for Skip {
             };
         }
         Ok(vec![skipped])
-    }
-
-    async fn plan(
-        &self,
-        database: &Database,
-        _earlier: &[Arc<dyn Step>],
-        _: &[Quarantined],
-        _rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        Ok(self.report(database).await?.into_iter().map(PlannedStep::of_skipped).collect())
-    }
-
-    async fn verify(
-        &self,
-        database: &Database,
-        _: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError> {
-        Ok(self.report(database).await?.into_iter().map(Violation::from).collect())
     }
 
     fn as_skip(&self) -> Option<&Skip> {

@@ -134,7 +134,7 @@ async fn a_wrong_replica_set_and_a_wrong_password_have_different_errors() {
             "MongoDB refused the user name or password in `mongodb.uri`",
         ),
         (format!("mongodb://{address}/?replicaSet=other"), "belongs to the replica set \"rs0\""),
-        (format!("mongodb://editor:{PASSWORD}@{address}:x/"), "is no MongoDB connection string"),
+        (format!("mongodb://editor:{PASSWORD}@{address}:x/"), "is not a MongoDB connection string"),
     ] {
         let mut command = folder.command(&["migrate", "status", "--mongodb-uri", &uri]);
         command.env("RUST_LOG", "debug");

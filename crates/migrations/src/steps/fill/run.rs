@@ -377,7 +377,7 @@ impl Work for Write<'_, '_> {
 /// Returns the pace that fits the foreground work. No command of the run may be under way.
 async fn pace(context: &StepContext) -> Pace {
     if context.throttle.is_gentle() {
-        Pace::beside(context.foreground.observe().await)
+        Pace::during(context.foreground.observe().await)
     } else {
         Pace::Unthrottled
     }

@@ -117,7 +117,7 @@ pub(super) enum Pace {
 
 impl Pace {
     /// Returns the pace of a gentle throttle while there is foreground work, or none.
-    pub(super) fn beside(foreground: Foreground) -> Self {
+    pub(super) fn during(foreground: Foreground) -> Self {
         match foreground {
             Foreground::Absent => Self::Alert,
             Foreground::Present | Foreground::Unknown => Self::Gentle,
