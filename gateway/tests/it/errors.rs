@@ -82,3 +82,11 @@ async fn a_port_in_use_ends_the_start_with_the_remedy() {
     assert!(matches!(error, StartupError::Bind(_)));
     assert!(line.contains("in use") && line.contains("TURBULENCE__SERVER__PORT"), "{line}");
 }
+
+#[test]
+fn the_version_names_the_binary() {
+    let command =
+        std::process::Command::new(env!("CARGO_BIN_EXE_gateway")).arg("--version").output();
+    let expected = concat!("gateway ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(String::from_utf8(command.unwrap().stdout).unwrap(), expected);
+}

@@ -1,8 +1,8 @@
 //! The life of a process: arguments, settings, telemetry, signals, exit code.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser};
+use clap::{Args, Command, CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ where
     R: Future<Output = Result<(), E>>,
     E: Error,
 {
-    let Arguments { options } = parse_arguments();
+    let Arguments { options } = parse(&Arguments::command().name(name));
     serve(name, default_port, options, service).await
 }
 
@@ -82,8 +82,12 @@ where
 /// Parses the command line of this process, or ends the process with a message. Arguments in the
 /// message are escaped.
 pub fn parse_arguments<P: Parser>() -> P {
+    parse(&P::command())
+}
+
+fn parse<P: Parser>(command: &Command) -> P {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let error = match P::try_parse_from(&arguments) {
+    let error = match try_parse(command, &arguments) {
         Ok(parsed) => return parsed,
         Err(error) => error,
     };
@@ -92,13 +96,22 @@ pub fn parse_arguments<P: Parser>() -> P {
         error.exit();
     }
     // Parses again with printable arguments, for a message that can be printed.
-    match P::try_parse_from(texts.iter().map(|text| printable(text).into_owned())) {
+    match try_parse::<P>(command, texts.iter().map(|text| printable(text).into_owned())) {
         Err(error) => error.exit(),
         Ok(_) => {
             eprintln!("error: the command line has characters that cannot be printed");
             std::process::exit(2);
         }
     }
+}
+
+fn try_parse<P: Parser>(
+    command: &Command,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> clap::error::Result<P> {
+    let mut command = command.clone();
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Returns a token that SIGTERM or SIGINT cancels. A second signal ends the process.
