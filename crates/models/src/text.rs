@@ -91,8 +91,8 @@ fn within(text: &str, longest: usize) -> Result<(), InvalidText> {
 }
 
 /// Declares a text that is checked when it is read: its name, the name of its schema if that is
-/// another one, how it is checked ([`line`](text::line), [`segment`](text::segment) or
-/// [`prose`](text::prose)), its largest length in characters, and an example.
+/// another one, how it is checked ([`line`](crate::text::line), [`segment`](crate::text::segment) or
+/// [`prose`](crate::text::prose)), its largest length in characters, and an example.
 ///
 /// ```
 /// models::text! {
