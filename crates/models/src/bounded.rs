@@ -1,4 +1,4 @@
-//! Lists that are read no further than the longest one that is accepted.
+//! Lists with a maximum length.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,22 +7,22 @@ use serde::{
     de::{Error, IgnoredAny, SeqAccess, Visitor},
 };
 
-/// Reads a list that has at most so many items. A longer one is refused with the error without its
-/// rest being read, so that its memory is bounded too.
+/// Reads a list with a maximum length. A longer list fails with the error as soon as the length is
+/// exceeded, so that its memory is bounded.
 pub fn at_most<'de, T, D>(
     deserializer: D,
-    longest: usize,
+    max_length: usize,
     error: impl fmt::Display,
 ) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_seq(List { longest, error, items: PhantomData })
+    deserializer.deserialize_seq(List { max_length, error, items: PhantomData })
 }
 
 struct List<T, E> {
-    longest: usize,
+    max_length: usize,
     error: E,
     items: PhantomData<T>,
 }
@@ -36,7 +36,7 @@ impl<'de, T: Deserialize<'de>, E: fmt::Display> Visitor<'de> for List<T, E> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
         let mut items = Vec::new();
-        while items.len() < self.longest {
+        while items.len() < self.max_length {
             match sequence.next_element()? {
                 Some(item) => items.push(item),
                 None => return Ok(items),

@@ -1,4 +1,4 @@
-//! Several ids at once.
+//! Lists of distinct ids.
 
 use std::{collections::HashSet, hash::Hash};
 
@@ -7,22 +7,22 @@ use utoipa::openapi::{RefOr, Schema, schema::ArrayBuilder};
 
 use crate::{ObjectId, bounded::at_most, schema::schema};
 
-/// Ids in an order, each once: from 1 to [`Ids::MAX`].
+/// An ordered list of 1 to [`Ids::MAX`] distinct ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ids(Vec<ObjectId>);
 
 schema!(Ids, schema_of(ObjectId::schema()));
 
-/// No ids, too many, or one of them twice.
+/// The list is empty or too long, or has an id twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must have from 1 to {} ids, each once", Ids::MAX)]
 pub struct InvalidIds;
 
 impl Ids {
-    /// The most ids: a transaction of 5,000 documents takes a tenth of a second.
+    /// Maximum number of ids. A transaction of 5,000 documents takes a tenth of a second.
     pub const MAX: usize = 5_000;
 
-    /// In the order in which they were given.
+    /// Returns the ids in their order.
     pub fn as_slice(&self) -> &[ObjectId] {
         &self.0
     }
@@ -43,7 +43,7 @@ impl TryFrom<Vec<ObjectId>> for Ids {
     }
 }
 
-/// Reads a list of ids, each once: from 1 to [`Ids::MAX`]. Two ids are the same if their keys are.
+/// Reads a list of 1 to [`Ids::MAX`] distinct ids. Two ids are equal if their keys are.
 pub fn deserialize_unique<'de, T, K, D>(
     deserializer: D,
     key: impl Fn(&T) -> K,

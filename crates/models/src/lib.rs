@@ -1,7 +1,7 @@
-//! What the services and their clients share: ids, slugs, wire types and the catalogue of errors.
+//! Types that the services exchange: ids, slugs, sections, users and the catalogue of errors.
 //!
-//! This crate knows no web framework and no database. A type belongs here when two crates of the
-//! workspace exchange it over HTTP, or when it is a rule of the domain that both services apply.
+//! This crate depends on no web framework and no database. It has the types that two crates of the
+//! workspace exchange over HTTP, and the rules of the domain that both services apply.
 
 pub mod body;
 pub mod bounded;
@@ -14,7 +14,6 @@ pub mod patch;
 mod problem;
 pub mod schema;
 mod section;
-mod section_body;
 pub mod site_path;
 mod slug;
 pub mod text;
@@ -30,19 +29,18 @@ pub use patch::Patch;
 pub use problem::{ErrorCode, FieldError, Problem};
 pub use section::{
     Breadcrumb, ContentCounts, DisplayType, NavVisibility, PathResolution, ResolvedPath, Section,
-    SectionEntry, SectionNode,
+    SectionEntry,
 };
-pub use section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace};
 pub use slug::{InvalidSlug, Slug};
 pub use text::{InvalidText, Title};
 pub use user::{Role, User};
 
-/// Dates on the wire: RFC 3339 in UTC with a trailing `Z`, to the millisecond that BSON keeps.
+/// Dates on the wire: RFC 3339 in UTC with a trailing `Z` and milliseconds.
 pub mod rfc3339 {
     use chrono::{DateTime, SecondsFormat, Utc};
     use serde::Serializer;
 
-    /// Writes a date, or null: for `serialize_with`.
+    /// Writes a date or null. It is for `serialize_with`.
     pub fn serialize<S: Serializer>(
         date: &Option<DateTime<Utc>>,
         serializer: S,

@@ -24,7 +24,7 @@ impl<T> Patch<T> {
     }
 
     /// Returns the new value, or `None` if the field stays as it is. The inner `None` stands for null.
-    pub fn written(self) -> Option<Option<T>> {
+    pub fn into_option(self) -> Option<Option<T>> {
         match self {
             Self::Absent => None,
             Self::Null => Some(None),
@@ -34,7 +34,7 @@ impl<T> Patch<T> {
 
     /// Returns the value of the field in a new document.
     pub fn value(self) -> Option<T> {
-        self.written().flatten()
+        self.into_option().flatten()
     }
 
     /// Applies a function to the value.

@@ -1,8 +1,8 @@
-//! Schemas of the values that are checked when they are read.
+//! Schemas of the types that check their values when they are read.
 
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-/// Gives a type a schema of its own, under its own name or another one.
+/// Implements the schema of a type, under its own name or another one.
 #[macro_export]
 macro_rules! schema {
     ($name:ident, $schema:expr) => {
@@ -30,46 +30,50 @@ macro_rules! schema {
 
 pub use schema;
 
-/// What a line of text looks like: no control characters, and something other than white space.
+/// The pattern of a line of text: no control characters, and at least one character that is not white
+/// space.
 const LINE: &str = concat!(
     r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F]",
     r"[^\u0000-\u001F\u007F-\u009F]*$"
 );
 
-/// A line that can be a segment of a path: as above, without slashes and backslashes.
+/// The pattern of a line that can be a segment of a path: it has no slashes and backslashes either.
 const SEGMENT: &str = concat!(
     r"^[^/\\\u0000-\u001F\u007F-\u009F]*[^/\\\s\u0000-\u001F\u007F-\u009F]",
     r"[^/\\\u0000-\u001F\u007F-\u009F]*$"
 );
 
-/// What a text of several lines looks like: no NUL.
+/// The pattern of a text of several lines: no NUL.
 const PROSE: &str = r"^[^\u0000]*$";
 
-/// A text that matches the pattern (ECMA 262) and has at most so many characters.
-pub fn text(pattern: &str, longest: usize) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).max_length(Some(longest))
+/// Returns the schema of a text with a pattern (ECMA 262) and a maximum number of characters.
+pub fn text(pattern: &str, max_length: usize) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(pattern))
+        .max_length(Some(max_length))
 }
 
-/// A whole number of a range.
-pub fn number(least: u32, most: u32, default: u32) -> ObjectBuilder {
+/// Returns the schema of a whole number in a range.
+pub fn number(min: u32, max: u32, default: u32) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
-        .minimum(Some(least))
-        .maximum(Some(most))
+        .minimum(Some(min))
+        .maximum(Some(max))
         .default(Some(default.into()))
 }
 
-/// A line of text.
-pub fn line(longest: usize) -> ObjectBuilder {
-    text(LINE, longest).min_length(Some(1))
+/// Returns the schema of a line of text.
+pub fn line(max_length: usize) -> ObjectBuilder {
+    text(LINE, max_length).min_length(Some(1))
 }
 
-/// A segment of a path.
-pub fn segment(longest: usize) -> ObjectBuilder {
-    text(SEGMENT, longest).min_length(Some(1))
+/// Returns the schema of a segment of a path.
+pub fn segment(max_length: usize) -> ObjectBuilder {
+    text(SEGMENT, max_length).min_length(Some(1))
 }
 
-/// Text of many lines.
-pub fn prose(longest: usize) -> ObjectBuilder {
-    text(PROSE, longest)
+/// Returns the schema of a text of several lines.
+pub fn prose(max_length: usize) -> ObjectBuilder {
+    text(PROSE, max_length)
 }

@@ -1,4 +1,4 @@
-//! Sections: the site's navigation as data.
+//! Sections: the navigation of the site as data.
 
 use std::collections::BTreeMap;
 
@@ -8,115 +8,103 @@ use utoipa::ToSchema;
 
 use crate::{ContentType, ObjectId};
 
-/// How a section presents its content.
+/// The presentation of the content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisplayType {
-    /// A list, newest first.
+    /// A list with the newest item first.
     Feed,
     /// A grid of cards.
     CardGrid,
-    /// One page.
+    /// A single page.
     StaticPage,
 }
 
-/// Where a section appears in the navigation.
+/// The place of a section in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NavVisibility {
-    /// In the main navigation.
+    /// The main navigation.
     #[default]
     Main,
-    /// In the footer.
+    /// The footer.
     Footer,
-    /// Nowhere; reachable by its address.
+    /// None: the section is only reachable by its path.
     Hidden,
 }
 
-/// A section as the API answers it.
+/// A section in an answer of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Section {
-    /// The section's id.
+    /// The id of the section.
     pub id: ObjectId,
-    /// What the navigation shows.
+    /// The title, which the navigation shows.
     pub title: String,
-    /// The last part of the section's address, unique among the sections that are not deleted.
+    /// The last part of the path, unique among the sections that are not deleted.
     pub slug: String,
-    /// The section above this one; none at the top.
+    /// The id of the parent section, or null at the top.
     #[schema(required = true)]
     pub parent_id: Option<ObjectId>,
-    /// How the content is presented.
+    /// The presentation of the content.
     pub display_type: DisplayType,
-    /// Which kind of content belongs here.
+    /// The type of the content.
     pub content_type: ContentType,
-    /// Where the navigation shows it.
+    /// The place in the navigation.
     pub nav_visibility: NavVisibility,
-    /// The place among its siblings, smallest first.
+    /// The position among the siblings, in ascending order.
     pub sort_order: i64,
-    /// Whether the public sees it.
+    /// `true` if the section is published. The public sees it if all sections above are published too.
     pub is_published: bool,
-    /// When it was created.
+    /// The date of creation.
     #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
     #[schema(required = true)]
     pub created_date: Option<DateTime<Utc>>,
-    /// When it was changed last.
+    /// The date of the last change.
     #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
     #[schema(required = true)]
     pub updated_date: Option<DateTime<Utc>>,
 }
 
-/// A section with the sections below it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SectionNode {
-    /// The section itself.
-    #[serde(flatten)]
-    pub section: Section,
-    /// The sections directly below, by `sort_order`.
-    #[schema(no_recursion)]
-    pub children: Vec<SectionNode>,
-}
-
-/// What another service needs to know of a section, whether the public sees it or not.
+/// A section for the other services, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SectionEntry {
-    /// The section's id.
+    /// The id of the section.
     pub id: ObjectId,
-    /// Its slug. One that is deleted may have the slug of one that is not.
+    /// The slug. A deleted section may have the slug of one that is not deleted.
     pub slug: String,
-    /// Which kind of content belongs there.
+    /// The type of the content.
     pub content_type: ContentType,
-    /// How the content is presented.
+    /// The presentation of the content.
     pub display_type: DisplayType,
-    /// Whether it is in the trash.
+    /// `true` if the section is in the trash.
     pub is_deleted: bool,
     /// `true` if the section may have been meant to be public, and is hidden only because a field that
     /// decides who sees it cannot be read.
     #[serde(default)]
     pub is_unreadable: bool,
-    /// Whether the public sees it: it and everything above it is published and not deleted.
+    /// `true` if the public sees the section: it and all above it are published and not deleted.
     pub is_public: bool,
-    /// Its path on the site, such as `/projects/rust`; none where the public does not see it.
+    /// The path on the site, such as `/projects/rust`, or null if the public does not see the section or it
+    /// has no path.
     #[serde(default)]
     pub path: Option<String>,
-    /// The paths that it had before it was renamed or moved, as far as no other section had them
-    /// later.
+    /// The former paths of the section, except those that another section had later.
     #[serde(default)]
     pub former_paths: Vec<String>,
 }
 
-/// How many items of content that are not deleted belong to each of the sections that were asked
-/// for.
+/// The number of items that are not deleted, by section.
 pub type ContentCounts = BTreeMap<ObjectId, u64>;
 
-/// What stands at a path of the site.
+/// The resolution of a path of the site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum PathResolution {
-    /// A section that the public sees, and perhaps something in it.
+    /// A public section, and the rest of the path.
     Found(Box<ResolvedPath>),
-    /// What stood here has another path now.
+    /// The section that was at the path has another path.
     Moved {
-        /// The path that it has.
+        /// The new path.
         moved_to: String,
     },
 }
@@ -124,25 +112,25 @@ pub enum PathResolution {
 /// The section that a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct ResolvedPath {
-    /// The section at the longest part of the path that leads to one.
+    /// The section at the longest part of the path.
     pub section: Section,
-    /// The way to it from the top; the section itself is the last.
+    /// The ancestors from the top, and the section itself as the last.
     pub breadcrumbs: Vec<Breadcrumb>,
-    /// The section's own path.
+    /// The path of the section.
     pub path: String,
-    /// What of the path is left: nothing, or what may name an item of the section.
+    /// The remaining segments, which may be the slug of an item of the section.
     pub rest: Vec<String>,
 }
 
-/// A section on the way to another one.
+/// A section in the ancestry of another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Breadcrumb {
-    /// Its id.
+    /// The id of the section.
     pub id: ObjectId,
-    /// Its title.
+    /// The title of the section.
     pub title: String,
-    /// Its slug.
+    /// The slug of the section.
     pub slug: String,
-    /// Its path.
+    /// The path of the section.
     pub path: String,
 }

@@ -1,32 +1,31 @@
-//! Texts as they may be written. What is stored already may be longer or odder, and is answered as
-//! it is.
+//! Texts in requests. A stored text may break these rules, and is answered as it is.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark},
 };
 
-/// A text that may not be written.
+/// The text breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// No character that a reader sees.
+    /// The text has no visible character.
     #[error("must not be blank: it needs a character that can be seen")]
     Blank,
-    /// More characters than fit.
+    /// The text has more characters than allowed.
     #[error("must have at most {0} characters")]
     TooLong(usize),
-    /// Characters that nobody sees and that break what they are put into.
+    /// The text has control characters.
     #[error("must not contain control characters")]
     ControlCharacter,
-    /// U+0000, which no HTML may contain.
+    /// The text has U+0000, which HTML cannot contain.
     #[error("must not contain NUL characters")]
     Nul,
-    /// A part of an address that cannot be asked for.
+    /// The text cannot be a segment of a path.
     #[error("must not contain `/` or `\\` nor be `.` or `..`: it is a part of an address")]
     NotAnAddress,
 }
 
-/// Returns true if a character leaves no mark where it is shown: white space, control and format
+/// Returns `true` if a character is invisible: white space, control and format
 /// characters, what Unicode calls default ignorable (zero-width characters, variation selectors,
 /// Hangul fillers, tags, …), and the few symbols that are blank by their design.
 ///
@@ -47,12 +46,12 @@ pub(crate) fn is_invisible(character: char) -> bool {
 /// MUSICAL SYMBOL NULL NOTEHEAD, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK.
 const BLANK_SYMBOLS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{13441}', '\u{13442}'];
 
-/// A part of an address: a line that can stand between two slashes of a path, percent-encoded.
+/// Checks a segment of a path: a line that can stand between two slashes, percent-encoded.
 ///
-/// Proxies and servers disagree about encoded slashes, backslashes and dot segments, which the
-/// gateway therefore refuses; every other character arrives as it was sent.
-pub fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
-    let text = line(text, longest)?;
+/// Proxies and servers treat encoded slashes, backslashes and dot segments differently, so that the
+/// gateway refuses them. Every other character arrives as it was sent.
+pub fn segment(text: String, max_length: usize) -> Result<String, InvalidText> {
+    let text = line(text, max_length)?;
     if text.contains(['/', '\\']) || matches!(text.as_str(), "." | "..") {
         Err(InvalidText::NotAnAddress)
     } else {
@@ -60,9 +59,9 @@ pub fn segment(text: String, longest: usize) -> Result<String, InvalidText> {
     }
 }
 
-/// A line of text: not blank, no control characters, white space around it taken away.
-pub fn line(text: String, longest: usize) -> Result<String, InvalidText> {
-    within(&text, longest)?;
+/// Checks a line of text, which is not blank and has no control characters. Trims white space.
+pub fn line(text: String, max_length: usize) -> Result<String, InvalidText> {
+    within(&text, max_length)?;
     if text.chars().any(char::is_control) {
         return Err(InvalidText::ControlCharacter);
     }
@@ -75,24 +74,24 @@ pub fn line(text: String, longest: usize) -> Result<String, InvalidText> {
     }
 }
 
-/// Text of many lines, kept as it is.
-pub fn prose(text: String, longest: usize) -> Result<String, InvalidText> {
-    within(&text, longest)?;
+/// Checks a text of several lines, which has no NUL.
+pub fn prose(text: String, max_length: usize) -> Result<String, InvalidText> {
+    within(&text, max_length)?;
     if text.contains('\0') { Err(InvalidText::Nul) } else { Ok(text) }
 }
 
-fn within(text: &str, longest: usize) -> Result<(), InvalidText> {
+fn within(text: &str, max_length: usize) -> Result<(), InvalidText> {
     // A text has at most as many characters as bytes.
-    if text.len() > longest && text.chars().count() > longest {
-        Err(InvalidText::TooLong(longest))
+    if text.len() > max_length && text.chars().count() > max_length {
+        Err(InvalidText::TooLong(max_length))
     } else {
         Ok(())
     }
 }
 
-/// Declares a text that is checked when it is read: its name, the name of its schema if that is
-/// another one, how it is checked ([`line`](crate::text::line), [`segment`](crate::text::segment) or
-/// [`prose`](crate::text::prose)), its largest length in characters, and an example.
+/// Declares a type of text: its name, the name of its schema if that is another one, its check
+/// ([`line`](crate::text::line), [`segment`](crate::text::segment) or
+/// [`prose`](crate::text::prose)), its maximum length in characters, and an example.
 ///
 /// ```
 /// models::text! {
@@ -105,7 +104,7 @@ fn within(text: &str, longest: usize) -> Result<(), InvalidText> {
 macro_rules! text {
     (
         $(#[$doc:meta])+
-        $visibility:vis $name:ident $(as $schema:literal)? = $check:ident, $longest:literal,
+        $visibility:vis $name:ident $(as $schema:literal)? = $check:ident, $max_length:literal,
         $example:literal
     ) => {
         $(#[$doc])+
@@ -119,8 +118,8 @@ macro_rules! text {
         );
 
         impl $name {
-            /// The largest number of characters (Unicode scalar values).
-            $visibility const MAX_LENGTH: usize = $longest;
+            /// Maximum number of characters (Unicode scalar values).
+            $visibility const MAX_LENGTH: usize = $max_length;
 
             /// Returns the text.
             #[allow(dead_code, reason = "some texts are only converted into a `String`")]

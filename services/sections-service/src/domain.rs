@@ -5,6 +5,7 @@ pub(crate) mod navigation;
 mod path;
 pub(crate) mod redirects;
 mod resolve;
+pub(crate) mod section_body;
 pub(crate) mod stored_section;
 pub(crate) mod tree;
 pub(crate) mod tree_error;

@@ -324,11 +324,12 @@ fn top_level(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
-    use models::SectionPatch;
     use serde_json::{Map, json};
 
     use super::{
-        samples::{ProjectCreate, ProjectPatch, StoryCreate, StoryPatch, StoryReplace},
+        samples::{
+            ProjectCreate, ProjectPatch, SectionPatch, StoryCreate, StoryPatch, StoryReplace,
+        },
         *,
     };
 

@@ -80,7 +80,9 @@ pub(crate) fn problem(problem: &Problem) -> String {
              `turbulence migrate repair`"
         ),
         Problem::Newer { revision, app_version } => {
-            format!("revision {revision} was run by a newer version of the program, {app_version}")
+            format!(
+                "revision {revision} was applied by a newer version of the program, {app_version}"
+            )
         }
     }
 }
@@ -100,7 +102,7 @@ fn summary(one: &MigrationReport, report: &LedgerReport) -> String {
     let id = one.id;
     let Some(entry) = &one.entry else { return pending(one, report) };
     let (since, at) = (time(" since ", entry.started_at), time(" at ", entry.finished_at));
-    let owner = entry.owner.as_deref().unwrap_or("?");
+    let owner = entry.owner.as_deref().unwrap_or("unknown");
     match one.state {
         State::Pending => pending(one, report),
         State::RollingBack if one.is_interrupted && entry.error.is_some() => {

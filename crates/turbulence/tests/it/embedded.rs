@@ -88,7 +88,7 @@ async fn a_data_folder_is_for_one_process_at_a_time() {
     let first = up(&folder, &[]);
     let summary = first.ready().await;
     let second = up(&folder, &[]).ended().await;
-    insta::assert_snapshot!(second.failure(1), @"turbulence: the data folder data is in use by another process: end that one, or choose another folder");
+    insta::assert_snapshot!(second.failure(1), @"turbulence: the data folder data is in use by another process: end that process, or choose another folder");
     assert_eq!(second.stdout, "");
     assert_eq!(summary.get("/sections").await.0, 200);
     first.stop().await;

@@ -235,7 +235,7 @@ impl OwnFields {
     }
 
     fn set_nullable(self, field: &str, patch: Patch<Bson>) -> Self {
-        self.set(field, patch.written().map(|value| value.unwrap_or(Bson::Null)))
+        self.set(field, patch.into_option().map(|value| value.unwrap_or(Bson::Null)))
     }
 }
 

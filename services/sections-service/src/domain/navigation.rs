@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use models::{
-    ObjectId, Section, SectionEntry, SectionNode,
+    ObjectId, Section, SectionEntry,
     site_path::{readings, slug_key},
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     path::{has_path, path_of},
@@ -23,6 +25,17 @@ pub(crate) enum Audience {
     Public,
     /// Callers with a token. They see drafts too.
     Editors,
+}
+
+/// A section with the sections below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SectionNode {
+    /// The section.
+    #[serde(flatten)]
+    pub(crate) section: Section,
+    /// The sections directly below it, by `sort_order`.
+    #[schema(no_recursion)]
+    pub(crate) children: Vec<SectionNode>,
 }
 
 /// All sections in the order in which they are shown, indexed for frequent look-ups.

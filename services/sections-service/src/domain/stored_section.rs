@@ -1,4 +1,4 @@
-//! A section with the state that only the service knows.
+//! A section with its internal state.
 
 use models::{ObjectId, Section};
 

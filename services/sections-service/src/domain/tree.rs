@@ -9,12 +9,13 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use models::{ObjectId, Patch, Section, SectionCreate, SectionOrder, SectionPatch, Slug};
+use models::{ObjectId, Patch, Section, Slug};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     path::{has_path, path_of},
+    section_body::{SectionCreate, SectionOrder, SectionPatch},
     stored_section::StoredSection,
     tree_error::TreeError,
 };

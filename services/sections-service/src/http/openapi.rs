@@ -4,13 +4,16 @@ use actix_web::web::Json;
 use data_service::integrity;
 use models::{
     ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem, Section,
-    SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch, SectionReplace,
-    body::add_read_only_members,
+    SectionEntry, body::add_read_only_members,
 };
 use service_kit::web::{extract::NoQuery, openapi::Bearer};
 use utoipa::{Modify, OpenApi};
 
 use super::{internal, read, write};
+use crate::domain::{
+    navigation::SectionNode,
+    section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +46,7 @@ use super::{internal, read, write};
 )]
 struct Document;
 
+/// Adds the read-only members of bodies to their schemas.
 struct ReadOnlyMembers;
 
 impl Modify for ReadOnlyMembers {

@@ -5,9 +5,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use data_service::database_error;
-use models::{
-    ContentType, NavVisibility, ObjectId, Section, SectionNode, site_path::slug_spellings,
-};
+use models::{ContentType, NavVisibility, ObjectId, Section, site_path::slug_spellings};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -24,7 +22,7 @@ use super::{
     section_id::section_id,
 };
 use crate::{
-    domain::navigation::Audience,
+    domain::navigation::{Audience, SectionNode},
     store::{SectionStore, snapshot::Snapshot},
 };
 

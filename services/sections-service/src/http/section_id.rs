@@ -11,8 +11,7 @@ use crate::store::SectionStore;
 pub(super) async fn section_id(text: &str, store: &SectionStore) -> Result<ObjectId, ApiError> {
     match object_id(text, "Section") {
         Err(_) if store.snapshot().await.map_err(database_error)?.is_unreadable(text) => {
-            let detail = "The stored section is in a shape that cannot be read. The log says what is \
-                          wrong with it.";
+            let detail = "The stored section cannot be read. The log has the reason.";
             Err(ApiError::new(ErrorCode::UnreadableDocument, detail))
         }
         result => result,

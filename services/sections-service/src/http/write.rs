@@ -12,9 +12,7 @@ use data_service::{
     database_error,
     idempotency::{Created, IdempotencyKey},
 };
-use models::{
-    Body, ErrorCode, ObjectId, Section, SectionCreate, SectionOrder, SectionPatch, SectionReplace,
-};
+use models::{Body, ErrorCode, ObjectId, Section};
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
@@ -35,7 +33,10 @@ use super::{
 };
 use crate::{
     content_client::ContentClient,
-    domain::tree::{OnChildren, Tree},
+    domain::{
+        section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace},
+        tree::{OnChildren, Tree},
+    },
     store::{SectionStore, write::ChangeOutcome},
 };
 

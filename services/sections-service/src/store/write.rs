@@ -15,7 +15,7 @@ use data_service::{
     idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
-use models::{ObjectId, Section, SectionCreate};
+use models::{ObjectId, Section};
 use mongo_kit::is_duplicate_key;
 use mongodb::{
     ClientSession,
@@ -28,7 +28,9 @@ use super::{
     SectionStore, document,
     parse::{ParsedSections, parse_sections},
 };
-use crate::domain::{stored_section::StoredSection, tree::Tree, tree_error::TreeError};
+use crate::domain::{
+    section_body::SectionCreate, stored_section::StoredSection, tree::Tree, tree_error::TreeError,
+};
 
 /// Maximum wait for the other changes of this process. After that a change is tried beside them:
 /// while the database does not answer, no caller should wait for all earlier ones.

@@ -98,7 +98,7 @@ async fn drafts_deleted_sections_and_what_is_below_them_are_for_editors_alone() 
             let (status, body) = service.get(&path).await;
             assert_eq!(status, 404, "{path}");
             assert_eq!(body["detail"], "Section not found");
-            // A token alone changes nothing: drafts are for those who ask for them.
+            // A token without `include_drafts` shows no drafts.
             assert_eq!(service.get_as_editor(&path).await.0, 404, "{path}");
             let expected = if id == deleted_id { 404 } else { 200 };
             let path = format!("{path}?include_drafts=true");
@@ -135,7 +135,7 @@ async fn a_section_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[tokio::test]
-async fn mistakes_are_named() {
+async fn invalid_requests_are_answered_with_their_fault() {
     let database = TestDatabase::new().await;
     let service = started(&database).await;
     for (path, status, code, detail) in [
@@ -165,7 +165,7 @@ async fn mistakes_are_named() {
 }
 
 #[tokio::test]
-async fn what_can_be_read_has_a_head_and_nothing_else() {
+async fn routes_for_reading_answer_head_and_refuse_other_methods() {
     let database = TestDatabase::new().await;
     let service = started(&database).await;
     let client =
@@ -184,7 +184,7 @@ async fn what_can_be_read_has_a_head_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn health_says_how_the_service_is() {
+async fn the_health_routes_report_the_state_of_the_service() {
     let database = TestDatabase::new().await;
     let service = started(&database).await;
     let (status, body) = service.get("/health").await;
@@ -201,7 +201,7 @@ async fn health_says_how_the_service_is() {
 }
 
 #[tokio::test]
-async fn without_a_database_the_service_lives_but_is_not_ready() {
+async fn without_a_database_the_service_is_live_and_not_ready() {
     let database = TestDatabase::new().await;
     let away = [("mongodb.uri", "mongodb://127.0.0.1:1/?replicaSet=rs0")];
     let service = Service::sections(&settings(&database, &away)).await;

@@ -1,4 +1,4 @@
-//! What is reported as wrong, and what a repair does about it.
+//! The integrity report and repairs.
 
 use insta::assert_json_snapshot;
 use mongodb::bson::{doc, oid::ObjectId};
@@ -15,7 +15,7 @@ async fn a_site_in_order_has_no_findings() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
+async fn faults_are_reported_and_repaired_only_on_request() {
     let database = TestDatabase::new().await;
     let api = Api::with(&database, &[]).await;
     let orphan = stored("orphan", Some(ObjectId::new()), true);
@@ -46,11 +46,11 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
     assert_json_snapshot!(report.body, { ".findings[].ids[]" => "[id]" });
     let before = database.hash().await;
     let repair = "/internal/integrity/repair";
-    let asked = api.call("POST", repair, Value::Null).await;
-    assert_eq!(asked.body["dry_run"], true);
+    let dry_run = api.call("POST", repair, Value::Null).await;
+    assert_eq!(dry_run.body["dry_run"], true);
     assert_eq!(database.hash().await, before);
     let repaired = api.call("POST", &format!("{repair}?dry_run=false"), Value::Null).await;
-    assert_eq!(repaired.body["repaired"], asked.body["repaired"]);
+    assert_eq!(repaired.body["repaired"], dry_run.body["repaired"]);
     let kinds = |body: &Value, member: &str| -> Vec<String> {
         let findings = body[member].as_array().unwrap();
         findings.iter().map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect()
@@ -64,7 +64,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
         kinds(&after.body, "findings"),
         ["unreadable_document", "unreadable_document", "cycle", "deleted_parent"]
     );
-    // What nobody could reach is a draft at the top; nothing of what was there is gone.
+    // The section without a parent is a draft at the top, and no document is lost.
     assert_eq!(api.get("/sections/slug/below-orphan").await.status, 404);
     let draft = api.get("/sections/slug/below-orphan?include_drafts=true").await;
     assert_eq!((draft.status, &draft.body["is_published"]), (200, &true.into()));
@@ -80,7 +80,7 @@ async fn what_is_wrong_is_found_and_what_is_safe_is_repaired_after_asking() {
 }
 
 #[tokio::test]
-async fn a_section_below_the_one_that_took_its_path_is_no_fault() {
+async fn a_redirect_to_a_section_below_its_own_path_is_no_fault() {
     let database = TestDatabase::new().await;
     let neighbour = Neighbour::start();
     let api = Api::start(&database, &neighbour).await;

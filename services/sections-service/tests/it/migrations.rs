@@ -127,7 +127,7 @@ async fn duplicate_slugs_keep_the_service_from_being_ready_and_are_named() {
 }
 
 #[tokio::test]
-async fn the_ledger_says_who_did_what_and_when() {
+async fn the_ledger_records_the_owner_the_changes_and_the_times() {
     let database = TestDatabase::new().await;
     migrate(&database).await;
     let seed = doc! { "_id": "0002_seed_initial_sections" };

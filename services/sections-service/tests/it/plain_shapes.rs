@@ -221,7 +221,7 @@ async fn a_section_with_an_unclear_field_is_changed_deleted_and_restored() {
         let restored = api.call("POST", &format!("{}/restore", path(&before)), Value::Null).await;
         assert_eq!(restored.status, 200, "{before}: {restored:?}");
         assert_eq!(as_editor(&api, &before).await, restored.body);
-        // Nobody has said that the public may see it.
+        // Restoring publishes nothing.
         assert_eq!(is_public(&api, &before).await, shown, "{before}");
         let after = stored_field(&database, &before, "extra").await;
         assert_eq!(after, before.get("extra").cloned());
@@ -285,7 +285,7 @@ async fn the_other_services_are_told_that_a_section_is_hidden_by_an_unclear_fiel
 }
 
 #[tokio::test]
-async fn a_section_gets_a_content_type_in_place_of_an_unclear_one_although_it_has_content() {
+async fn an_unclear_content_type_can_be_changed_although_the_section_has_content() {
     let (database, neighbour, api) = site().await;
     let unclear = section(0, "content_type", &Bson::from("carousel"));
     let plain = section(1, "content_type", &Bson::from("story"));
@@ -361,7 +361,7 @@ async fn a_section_whose_id_is_stored_as_text_is_one_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_section_that_nothing_can_refer_to_is_reported_and_named_to_editors() {
+async fn a_section_with_another_kind_of_id_is_reported_and_is_a_500_for_editors() {
     let (database, _neighbour, api) = site().await;
     let ids = [Bson::from("odd"), 7.into(), mongodb::bson::Uuid::from_bytes([7; 16]).into()];
     for (number, id) in ids.iter().enumerate() {
@@ -381,7 +381,7 @@ async fn a_section_that_nothing_can_refer_to_is_reported_and_named_to_editors() 
         }
     }
     assert!(all_bytes(&database).await == before);
-    // The database knows their slugs.
+    // Their slugs are taken.
     assert_eq!(api.add("Odd 0", None).await.body["slug"], "odd-0-2");
     let report = api.get("/internal/integrity").await.body;
     assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report}");

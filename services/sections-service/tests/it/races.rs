@@ -1,4 +1,4 @@
-//! Many editors at once, at two replicas.
+//! Concurrent changes by many editors at two replicas.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,11 +14,11 @@ use test_support::TestDatabase;
 
 use crate::support::{Api, Neighbour, id};
 
-/// How many changes are under way at the same time.
+/// Number of concurrent changes.
 const EDITORS: usize = 8;
 
-/// The deepest that a section can be.
-const LARGEST_DEPTH: usize = 8;
+/// Maximum depth of a section.
+const MAX_DEPTH: usize = 8;
 
 async fn two_replicas(database: &TestDatabase, neighbour: &Neighbour) -> [Api; 2] {
     [Api::start(database, neighbour).await, Api::start(database, neighbour).await]
@@ -51,7 +51,7 @@ async fn changes_of_different_fields_at_the_same_time_are_all_kept() {
     }
 }
 
-/// What an editor does; sections are named by the order in which they were made.
+/// An operation of an editor. Sections are given by the order in which they were created.
 #[derive(Debug, Clone)]
 enum Operation {
     Create(usize, u8),
@@ -113,7 +113,7 @@ async fn attempt(api: &Api, ids: &[String], operation: Operation) -> u16 {
 }
 
 #[tokio::test]
-async fn whatever_editors_do_at_once_there_is_one_tree_that_all_see() {
+async fn after_any_concurrent_changes_all_replicas_show_the_same_tree() {
     let (database, neighbour) = (TestDatabase::new().await, Neighbour::start());
     let replicas = two_replicas(&database, &neighbour).await;
     let mut ids = Vec::new();
@@ -140,7 +140,7 @@ async fn whatever_editors_do_at_once_there_is_one_tree_that_all_see() {
         let mut next = Some(section.clone());
         while let Some(one) = next {
             depth += 1;
-            assert!(depth <= LARGEST_DEPTH, "{section} is too deep or in a cycle");
+            assert!(depth <= MAX_DEPTH, "{section} is too deep or in a cycle");
             let one = live.get(&one).unwrap_or_else(|| panic!("{section} is below nothing"));
             next = one.get_str("parent_id").ok().map(str::to_owned);
         }

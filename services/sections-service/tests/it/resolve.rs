@@ -1,4 +1,4 @@
-//! Paths of the site: what stands there, and what stood there once.
+//! Paths of the site and redirects from former paths.
 
 use insta::assert_json_snapshot;
 use mongodb::bson::{Bson, doc};
@@ -20,7 +20,7 @@ async fn change(api: &Api, id: &str, patch: Value) {
 }
 
 #[tokio::test]
-async fn a_path_leads_to_a_section_and_what_is_left_of_it() {
+async fn a_path_resolves_to_a_section_and_the_rest_of_the_path() {
     let (_database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     api.add("Travel Notes", Some(&blog)).await;
@@ -42,7 +42,7 @@ async fn a_path_leads_to_a_section_and_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn a_rename_leaves_one_rule_and_chains_collapse() {
+async fn each_rename_adds_one_redirect_that_leads_to_the_current_path() {
     let (database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     let child = api.add("Travel", Some(&blog)).await.id();
@@ -62,7 +62,7 @@ async fn a_rename_leaves_one_rule_and_chains_collapse() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_a_section_again_wins_over_its_rule() {
+async fn a_section_at_a_path_takes_precedence_over_a_redirect() {
     let (database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     change(&api, &blog, json!({ "slug": "journal" })).await;
@@ -78,7 +78,7 @@ async fn a_path_that_is_a_section_again_wins_over_its_rule() {
 }
 
 #[tokio::test]
-async fn sections_that_are_swapped_again_and_again_redirect_in_no_circle() {
+async fn repeated_swaps_of_sections_make_no_redirect_loop() {
     let (_database, _neighbour, api) = site().await;
     let a = api.add("a", None).await.id();
     let b = api.add("b", None).await.id();
@@ -93,12 +93,12 @@ async fn sections_that_are_swapped_again_and_again_redirect_in_no_circle() {
     for (path, to) in [("/c", "/a"), ("/b/c", "/a"), ("/b/c/x", "/a/x"), ("/c/x", "/a/x")] {
         assert_eq!(api.resolve(path).await, json!({ "moved_to": to }), "{path}");
     }
-    // The other one was at /a meanwhile, with this one below; what is there now wins.
+    // `/a/c` was the path of the first section while the other one was at `/a`.
     assert_eq!(api.resolve("/a/c").await["section"]["id"], json!(a));
 }
 
 #[tokio::test]
-async fn nothing_hidden_is_found_by_any_path_new_or_old() {
+async fn hidden_sections_are_found_by_no_current_or_former_path() {
     let (_database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     let child = api.add("Child", Some(&blog)).await.id();
@@ -113,7 +113,7 @@ async fn nothing_hidden_is_found_by_any_path_new_or_old() {
 }
 
 #[tokio::test]
-async fn every_replica_hears_of_a_redirect() {
+async fn every_replica_learns_of_a_redirect() {
     let (database, neighbour, one) = site().await;
     let two = Api::start(&database, &neighbour).await;
     assert_eq!(two.resolve("/blog").await["path"], "/blog");
@@ -127,7 +127,7 @@ async fn every_replica_hears_of_a_redirect() {
 }
 
 #[tokio::test]
-async fn the_other_services_know_every_section_and_who_sees_it() {
+async fn the_entries_contain_every_section_with_its_visibility() {
     let (_database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     api.add("Child", Some(&blog)).await;
@@ -142,7 +142,7 @@ async fn the_other_services_know_every_section_and_who_sees_it() {
 }
 
 #[tokio::test]
-async fn a_section_that_is_published_null_is_a_draft() {
+async fn a_section_with_is_published_null_is_a_draft() {
     let database = TestDatabase::new().await;
     let mut undecided = stored("undecided", None, true);
     undecided.insert("is_published", Bson::Null);

@@ -1,5 +1,5 @@
-//! What the tests of sections-service share: a service with who calls it, and what stands where
-//! content-service and an identity provider are.
+//! Support for the tests of sections-service: the service with a client, and a double of
+//! content-service and of an identity provider.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde_json::{Map, Value, json};
 use test_support::{Answer, Service, TestDatabase, settings};
 
-/// A running service and who calls it.
+/// A running service with a client.
 pub(crate) struct Api {
     pub(crate) service: Service,
     api: test_support::Api,
@@ -27,7 +27,7 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The service on this database, beside a content-service that says what the neighbour says.
+    /// Starts the service on this database, with the neighbour as its content-service.
     pub(crate) async fn start(database: &TestDatabase, neighbour: &Neighbour) -> Self {
         Self::with(database, &[("content.url", &neighbour.url)]).await
     }
@@ -62,15 +62,15 @@ impl Api {
         self.call("POST", "/sections", body).await
     }
 
-    /// What the public finds at a path.
+    /// Resolves a path: returns the answer, or the status of an error.
     pub(crate) async fn resolve(&self, path: &str) -> Value {
         let answer = self.get(&format!("/internal/resolve?path={path}")).await;
         if answer.status == 200 { answer.body } else { answer.status.into() }
     }
 }
 
-/// What stands where content-service and an identity provider are: it knows how much content
-/// belongs to which section, and one user.
+/// A double of content-service and of an identity provider. It has the number of items of each
+/// section, and answers look-ups of users.
 pub(crate) struct Neighbour {
     pub(crate) url: String,
     counts: Arc<Mutex<HashMap<String, u64>>>,
@@ -93,7 +93,7 @@ impl Neighbour {
         Self { url, counts }
     }
 
-    /// From now on so much content belongs to the section.
+    /// Sets the number of items of a section.
     pub(crate) fn has(&self, section: &str, count: u64) {
         self.counts.lock().unwrap().insert(section.to_owned(), count);
     }
@@ -109,7 +109,7 @@ async fn count(
     HttpResponse::Ok().json(answer.collect::<Map<String, Value>>())
 }
 
-/// Every address is that of an author, but the stranger's.
+/// Answers that every e-mail address is that of an author, except the stranger's.
 async fn user(query: web::Query<HashMap<String, String>>) -> HttpResponse {
     if query["email"].starts_with("stranger") {
         return HttpResponse::NotFound().json(json!({
@@ -122,7 +122,7 @@ async fn user(query: web::Query<HashMap<String, String>>) -> HttpResponse {
         .json(json!({ "id": id, "email": query["email"], "name": null, "role": "author" }))
 }
 
-/// A token is the name of who has it.
+/// Answers that a token is the name of its user.
 async fn token_info(query: web::Query<HashMap<String, String>>) -> HttpResponse {
     let email = format!("{}@site.example", query["access_token"]);
     HttpResponse::Ok().json(json!({
@@ -131,7 +131,7 @@ async fn token_info(query: web::Query<HashMap<String, String>>) -> HttpResponse 
     }))
 }
 
-/// A section as another program may have stored it.
+/// Returns the document of a section.
 pub(crate) fn stored(slug: &str, parent: Option<ObjectId>, is_published: bool) -> Document {
     doc! {
         "_id": ObjectId::new(), "title": slug.to_uppercase(), "slug": slug,

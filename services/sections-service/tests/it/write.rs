@@ -22,7 +22,7 @@ fn at(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn a_new_section_is_answered_with_its_address_and_its_state() {
+async fn a_new_section_is_answered_with_its_location_and_etag() {
     let (database, _neighbour, api) = site().await;
     let added = api.add("Field Notes!", None).await;
     assert_json_snapshot!(added.body, {
@@ -63,7 +63,7 @@ async fn a_slug_that_is_taken_is_numbered_and_an_empty_one_has_a_fallback() {
 }
 
 #[tokio::test]
-async fn a_slug_that_only_the_database_knows_of_is_numbered_too() {
+async fn a_slug_of_an_unreadable_section_is_numbered_too() {
     let (database, _neighbour, api) = site().await;
     let mut odd = stored("news", None, true);
     odd.insert("_id", "odd");
@@ -106,7 +106,7 @@ async fn of_two_moves_that_would_make_a_cycle_one_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_editors_of_one_state_one_is_told_to_read_again() {
+async fn of_two_concurrent_edits_with_the_same_if_match_one_fails() {
     let (_database, _neighbour, api) = site().await;
     let section = api.add("Notes", None).await;
     let path = at(&section);
@@ -163,7 +163,7 @@ async fn fields_that_nobody_models_survive_every_write() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_sent_back_and_changes_nothing() {
+async fn sending_back_an_answer_changes_nothing() {
     let (database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await;
     let before = database.one("sections", doc! { "slug": "blog" }).await;
@@ -175,7 +175,7 @@ async fn what_was_read_can_be_sent_back_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_is_read_at_once_where_it_was_made() {
+async fn a_replica_answers_with_its_own_changes_at_once() {
     let (_database, _neighbour, api) = site().await;
     let path = at(&api.get("/sections/slug/blog").await);
     for round in 0..20 {
@@ -189,7 +189,7 @@ async fn a_change_is_read_at_once_where_it_was_made() {
 }
 
 #[tokio::test]
-async fn what_the_client_has_is_not_sent_again() {
+async fn an_unchanged_answer_is_a_304() {
     let (_database, _neighbour, api) = site().await;
     let blog = at(&api.get("/sections/slug/blog").await);
     for path in [
@@ -242,7 +242,7 @@ async fn the_same_key_adds_one_section_and_gives_one_answer() {
 }
 
 #[tokio::test]
-async fn a_key_of_a_request_that_was_refused_is_free() {
+async fn the_key_of_a_refused_request_can_be_used_again() {
     let (_database, _neighbour, api) = site().await;
     let key = [("idempotency-key", "k")];
     let taken = json!({ "title": "x", "slug": "blog", "content_type": "story" }).to_string();
@@ -293,7 +293,7 @@ async fn three(api: &Api) -> [String; 3] {
 }
 
 #[tokio::test]
-async fn what_becomes_of_the_sections_below_is_said_by_who_deletes() {
+async fn on_children_decides_about_the_sections_below_a_deleted_one() {
     let (_database, _neighbour, api) = site().await;
     let [top, middle, bottom] = three(&api).await;
     let path = format!("/sections/{middle}");
@@ -313,7 +313,7 @@ async fn what_becomes_of_the_sections_below_is_said_by_who_deletes() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_together_comes_back_together() {
+async fn sections_that_were_deleted_together_are_restored_together() {
     let (_database, _neighbour, api) = site().await;
     let [top, middle, bottom] = three(&api).await;
     let earlier = api.add("Earlier", Some(&top)).await.id();
@@ -359,7 +359,7 @@ async fn a_section_with_content_is_neither_deleted_nor_given_another_type() {
 }
 
 #[tokio::test]
-async fn content_service_itself_says_what_belongs_to_a_section() {
+async fn the_real_content_service_counts_the_content_of_a_section() {
     let database = TestDatabase::new().await;
     let (sections, _content) = Service::both(&database).await;
     let api = Api::of(sections);
@@ -382,7 +382,7 @@ async fn content_service_itself_says_what_belongs_to_a_section() {
 }
 
 #[tokio::test]
-async fn while_content_service_is_away_nothing_is_deleted() {
+async fn without_content_service_nothing_is_deleted() {
     let database = TestDatabase::new().await;
     let api = Api::with(&database, &[("content.url", "http://127.0.0.1:1")]).await;
     let blog = at(&api.get("/sections/slug/blog").await);
@@ -391,16 +391,16 @@ async fn while_content_service_is_away_nothing_is_deleted() {
     let retyped = api.call("PATCH", &blog, json!({ "content_type": "page" })).await;
     assert_eq!(database.hash().await, before);
     assert_json_snapshot!([deleted.shown(), retyped.shown()]);
-    // What needs nobody goes on.
+    // Changes that do not depend on content are made.
     assert_eq!(api.call("PATCH", &blog, json!({ "title": "Notes" })).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_answer_of_a_stranger_is_not_taken_for_an_empty_section() {
+async fn an_answer_of_another_server_does_not_count_as_no_content() {
     let database = TestDatabase::new().await;
     let other = TestDatabase::new().await;
-    let stranger = Api::with(&other, &[]).await;
-    let api = Api::with(&database, &[("content.url", &stranger.service.url)]).await;
+    let other_service = Api::with(&other, &[]).await;
+    let api = Api::with(&database, &[("content.url", &other_service.service.url)]).await;
     let blog = at(&api.get("/sections/slug/blog").await);
     let deleted = api.call("DELETE", &blog, Value::Null).await;
     assert_eq!(deleted.code(), (503, "upstream_unavailable"));
@@ -408,7 +408,7 @@ async fn an_answer_of_a_stranger_is_not_taken_for_an_empty_section() {
 }
 
 #[tokio::test]
-async fn every_mistake_has_its_status_and_its_words() {
+async fn each_invalid_request_has_its_status_and_detail() {
     let (_database, _neighbour, api) = site().await;
     let blog = api.get("/sections/slug/blog").await.id();
     let [top, middle, _bottom] = three(&api).await;
@@ -542,7 +542,7 @@ async fn only_admins_change_sections() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_looked_up_is_told_to_come_back() {
+async fn a_failed_look_up_of_the_user_is_answered_with_retry_after() {
     let database = TestDatabase::new().await;
     let neighbour = Neighbour::start();
     let info = format!("{}/tokeninfo", neighbour.url);
@@ -558,7 +558,7 @@ async fn who_cannot_be_looked_up_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn without_a_database_a_change_is_put_off() {
+async fn without_a_database_a_change_is_answered_with_retry_after() {
     let database = TestDatabase::new().await;
     let neighbour = Neighbour::start();
     let link = database.link().await;

@@ -11,12 +11,12 @@ use actix_web::{
     web::Bytes,
 };
 use futures_util::{future::LocalBoxFuture, stream};
-use models::{Body, ErrorCode, SectionOrder, SectionPatch};
+use models::{Body, ErrorCode};
 use serde_json::json;
 
 use super::{
     BodyLimit, JsonBody, PatchBody,
-    samples::{ContentMove, ProjectCreate, StoryCreate, StoryPatch},
+    samples::{ContentMove, ProjectCreate, SectionOrder, SectionPatch, StoryCreate, StoryPatch},
 };
 use crate::{runtime::settings::MAX_BODY_BYTES, web::error::ApiError};
 

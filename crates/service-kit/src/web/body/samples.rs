@@ -147,3 +147,24 @@ enum MovedContent {
 }
 
 impl Body for ContentMove {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SectionPatch {
+    #[serde(default, deserialize_with = "not_null")]
+    pub(super) sort_order: Option<i32>,
+}
+
+impl Body for SectionPatch {
+    const READ_ONLY: &'static [&'static str] = &["children"];
+    const IGNORED: &'static [&'static str] = &["children"];
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by no test")]
+pub(super) struct SectionOrder {
+    ids: Ids,
+}
+
+impl Body for SectionOrder {}

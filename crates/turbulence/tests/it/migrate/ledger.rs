@@ -145,7 +145,7 @@ async fn migrations_of_a_newer_program_are_not_run_and_the_others_are() {
 
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
-    let newer = "not run: revision 2 was run by a newer version of the program, 9.9.9";
+    let newer = "not run: revision 2 was applied by a newer version of the program, 9.9.9";
     assert!(text.contains(newer), "{text}");
     let unknown =
         "0099_future                 not run: unknown to this program, written by a newer version";

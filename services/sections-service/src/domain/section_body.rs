@@ -1,88 +1,87 @@
-//! What is written about sections: separate bodies to create, replace and patch.
+//! The bodies of requests that create, replace, patch and order sections.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::{
-    Body, ContentType, DisplayType, Moment, NavVisibility, ObjectId, Patch, Slug, Title, ids::Ids,
+use models::{
+    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, Patch, Slug, Title,
     patch::not_null,
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A new section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes", "content_type": "story"})))]
-pub struct SectionCreate {
-    /// What the navigation shows.
-    pub title: Title,
-    /// The last part of its address; made from the title unless given.
+pub(crate) struct SectionCreate {
+    /// The title, which the navigation shows.
+    pub(crate) title: Title,
+    /// The last part of the path. The default is made from the title.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<Slug>,
-    /// The section above it; none puts it at the top.
+    pub(crate) slug: Option<Slug>,
+    /// The id of the parent section. The default is the top.
     #[serde(default)]
-    pub parent_id: Option<ObjectId>,
-    /// How its content is presented; what suits `content_type` unless given.
+    pub(crate) parent_id: Option<ObjectId>,
+    /// The presentation of the content. The default suits `content_type`.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
-    pub content_type: ContentType,
-    /// Where the navigation shows it; `main` unless given.
+    pub(crate) display_type: Option<DisplayType>,
+    /// The type of the content.
+    pub(crate) content_type: ContentType,
+    /// The place in the navigation. The default is `main`.
     #[serde(default)]
-    pub nav_visibility: NavVisibility,
-    /// The place among its siblings, smallest first; the last unless given.
+    pub(crate) nav_visibility: NavVisibility,
+    /// The position among the siblings, in ascending order. The default is the last position.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
-    /// Whether the public sees it; true unless said otherwise.
+    pub(crate) sort_order: Option<i32>,
+    /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
-    pub is_published: bool,
+    pub(crate) is_published: bool,
 }
 
 const fn published() -> bool {
     true
 }
 
-/// What a section is to be. What it leaves out stays as it is.
+/// The new state of a section. Members that are absent stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"title": "Notes"})))]
-pub struct SectionReplace {
-    /// What the navigation shows.
+pub(crate) struct SectionReplace {
+    /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = true)]
-    pub title: Option<Title>,
-    /// The last part of its address. One that is not the present one renames the section. The
-    /// present one may be older than the rules of a [`Slug`], so compare before parsing.
+    pub(crate) title: Option<Title>,
+    /// The last part of the path. A new slug renames the section. The current one may be older than the
+    /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<String>,
-    /// The section above it; null puts it at the top.
+    pub(crate) slug: Option<String>,
+    /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
-    pub parent_id: Patch<ObjectId>,
-    /// How its content is presented.
+    pub(crate) parent_id: Patch<ObjectId>,
+    /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
+    pub(crate) display_type: Option<DisplayType>,
+    /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
-    pub content_type: Option<ContentType>,
-    /// Where the navigation shows it.
+    pub(crate) content_type: Option<ContentType>,
+    /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
-    pub nav_visibility: Option<NavVisibility>,
-    /// The place among its siblings, smallest first.
+    pub(crate) nav_visibility: Option<NavVisibility>,
+    /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
-    /// Whether the public sees it.
+    pub(crate) sort_order: Option<i32>,
+    /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
-    pub is_published: Option<bool>,
-    /// When it was created; at most a day ahead of now.
+    pub(crate) is_published: Option<bool>,
+    /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
         default,
@@ -90,48 +89,48 @@ pub struct SectionReplace {
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Moment, required = false)]
-    pub created_date: Option<Moment>,
+    pub(crate) created_date: Option<Moment>,
 }
 
-/// Changes of a section.
+/// The changes of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"nav_visibility": "footer"})))]
-pub struct SectionPatch {
-    /// What the navigation shows.
+pub(crate) struct SectionPatch {
+    /// The title, which the navigation shows.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Title, required = false)]
-    pub title: Option<Title>,
-    /// The last part of its address. One that is not the present one renames the section. The
-    /// present one may be older than the rules of a [`Slug`], so compare before parsing.
+    pub(crate) title: Option<Title>,
+    /// The last part of the path. A new slug renames the section. The current one may be older than the
+    /// rules of a [`Slug`], so compare before parsing.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
-    pub slug: Option<String>,
-    /// The section above it; null puts it at the top.
+    pub(crate) slug: Option<String>,
+    /// The id of the parent section, or null for the top.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<ObjectId>)]
-    pub parent_id: Patch<ObjectId>,
-    /// How its content is presented.
+    pub(crate) parent_id: Patch<ObjectId>,
+    /// The presentation of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
-    pub display_type: Option<DisplayType>,
-    /// Which kind of content belongs here.
+    pub(crate) display_type: Option<DisplayType>,
+    /// The type of the content.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ContentType, required = false)]
-    pub content_type: Option<ContentType>,
-    /// Where the navigation shows it.
+    pub(crate) content_type: Option<ContentType>,
+    /// The place in the navigation.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = NavVisibility, required = false)]
-    pub nav_visibility: Option<NavVisibility>,
-    /// The place among its siblings, smallest first.
+    pub(crate) nav_visibility: Option<NavVisibility>,
+    /// The position among the siblings, in ascending order.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub sort_order: Option<i32>,
-    /// Whether the public sees it.
+    pub(crate) sort_order: Option<i32>,
+    /// `true` publishes the section; `false` makes it a draft.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = bool, required = false)]
-    pub is_published: Option<bool>,
-    /// When it was created; at most a day ahead of now.
+    pub(crate) is_published: Option<bool>,
+    /// The date of creation, at most a day ahead of now.
     #[serde(
         rename = "createdDate",
         default,
@@ -139,7 +138,7 @@ pub struct SectionPatch {
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Moment, required = false)]
-    pub created_date: Option<Moment>,
+    pub(crate) created_date: Option<Moment>,
 }
 
 impl From<SectionReplace> for SectionPatch {
@@ -161,15 +160,15 @@ impl From<SectionReplace> for SectionPatch {
 /// The order of all sections below one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SectionOrder {
-    /// The section above them; null or absent for those at the top.
+pub(crate) struct SectionOrder {
+    /// The id of their parent section, or null or absent for the top.
     #[serde(default)]
-    pub parent_id: Option<ObjectId>,
-    /// Every section directly below it, in the order in which they are to be shown.
-    pub ids: Ids,
+    pub(crate) parent_id: Option<ObjectId>,
+    /// The ids of all sections directly below the parent, in their new order.
+    pub(crate) ids: Ids,
 }
 
-/// What a section's answer has and no body can change.
+/// The members of an answer that no body can change.
 const READ_ONLY: &[&str] = &["id", "updatedDate", "children"];
 
 const IGNORED: &[&str] = &["updatedDate", "children"];
