@@ -1,6 +1,6 @@
 //! HTML from editors, made safe before it is stored.
 //!
-//! What the text of a site needs survives; what executes, loads foreign code or changes the page
+//! The HTML that a text needs survives. HTML that executes, loads foreign code or changes the page
 //! around the text does not (docs/reference/html.md).
 //!
 //! The parser is html5ever. [`tree`] builds a tree within [`limits`]; [`clean`] writes what
@@ -74,7 +74,7 @@ pub(crate) enum HtmlError {
 pub(crate) struct Sanitized {
     /// The text. Sanitising it again changes nothing.
     pub(crate) html: String,
-    /// What the text had and `html` has not, sorted by name.
+    /// The elements and attributes of the text that `html` does not have, sorted by name.
     pub(crate) removed: Vec<Removed>,
 }
 

@@ -36,8 +36,12 @@ use crate::{
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
 /// compile.
-pub(crate) static KINDS: [&dyn ContentKind; ContentType::ALL.len()] =
-    [&Of::<story::Story>::KIND, &Of::<project::Project>::KIND, &Of::<page::Page>::KIND];
+pub(crate) static KINDS: [&dyn ContentKind; ContentType::ALL.len()] = [
+    // In the order of the table.
+    &Of::<story::Story>::KIND,
+    &Of::<project::Project>::KIND,
+    &Of::<page::Page>::KIND,
+];
 
 /// The kind of content whose items are of this type.
 pub(crate) struct Of<K>(PhantomData<fn() -> K>);

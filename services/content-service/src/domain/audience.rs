@@ -1,28 +1,28 @@
-//! Who is looking, and what that keeps from them.
+//! The audience of an answer, and the content that is hidden from it.
 
 use std::sync::Arc;
 
 use models::{ContentType, ObjectId, SectionEntry, site_path::slug_spellings};
 
-/// Who is looking.
+/// The audience of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Audience {
-    /// Everybody: sees what is published, unless its section hides it.
+    /// Everybody. Sees published content unless its section hides it.
     Public(Hidden),
-    /// Somebody with a token: sees everything that is not deleted.
+    /// Callers with a token. They see everything that is not deleted.
     Editors,
 }
 
-/// Which content its section hides from the public.
+/// The content that its section hides from the public.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Hidden {
-    /// That of these sections.
+    /// The content of these sections.
     Of(Arc<[ObjectId]>),
-    /// All that belongs to any section: nobody knows which of them are public.
+    /// All content that belongs to any section: the public sections are unknown.
     AllOfSections,
 }
 
-/// The sections of the site, as sections-service tells.
+/// The sections of the site, as sections-service returns them.
 #[derive(Debug)]
 pub(crate) struct Directory {
     sections: Vec<SectionEntry>,

@@ -14,13 +14,13 @@ use super::audience::Audience;
 pub(crate) struct List<T> {
     /// The items of this page.
     pub(crate) items: Vec<T>,
-    /// How many items the whole list has.
+    /// The number of items of the whole list.
     pub(crate) total: u64,
-    /// How many items a page has at most.
+    /// The largest number of items of a page.
     pub(crate) limit: u32,
-    /// How many items come before this page.
+    /// The number of items before this page.
     pub(crate) offset: u64,
-    /// What to pass as `cursor` to get the next page; none on the last one.
+    /// The value of `cursor` that returns the next page; null on the last one.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
 }
@@ -34,12 +34,12 @@ pub(crate) struct Filter {
     pub(crate) audience: Audience,
 }
 
-/// How many items a page has at most: 1 to 50, 10 unless told otherwise.
+/// The largest number of items of a page: 1 to 50, by default 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub(crate) struct Limit(u32);
 
-/// How many items to pass over: 0 unless told otherwise.
+/// The number of items to skip, by default 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub(crate) struct Offset(u32);

@@ -16,13 +16,13 @@ use super::list::Offset;
 /// The largest document that is part of a position, in bytes: as an `_id` it has a few fields.
 const LARGEST_COMPOUND: usize = 256;
 
-/// Where an item stands in its list.
+/// The place of an item in its list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
     /// Its `createdDate`: a date, or what the index has in its place.
     #[serde(rename = "d")]
     pub(crate) date: Bson,
-    /// Whether that date is stored in another type.
+    /// `true` if that date is stored in another type.
     #[serde(rename = "t")]
     pub(crate) is_odd: bool,
     /// Its `_id`.
@@ -30,7 +30,7 @@ pub(crate) struct Position {
     pub(crate) id: Bson,
 }
 
-/// Where a page of a list begins.
+/// The start of a page of a list.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a request has one")]
 pub(crate) enum Start {
@@ -45,13 +45,13 @@ pub(crate) enum Start {
 pub(crate) struct InvalidCursor;
 
 impl Position {
-    /// The position as an opaque text for the API.
+    /// Returns the position as an opaque text for the API.
     pub(crate) fn to_cursor(&self) -> Option<String> {
         bson::serialize_to_vec(self).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The position that a cursor names. Values that no item is sorted by are refused, and so are
-    /// large compound ones: somebody else may have made the cursor, and nested it deeper than a
+    /// Returns the position in a cursor. Values that no item is sorted by are refused, and so are
+    /// large compound ones: another program may have made the cursor, and nested it deeper than a
     /// stack is deep.
     pub(crate) fn from_cursor(cursor: &str) -> Result<Self, InvalidCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
@@ -64,8 +64,8 @@ impl Position {
         Ok(Self { date: value("d")?, is_odd, id: value("i")? })
     }
 
-    /// When it was created; the end of time for values that sort above all dates, none for those
-    /// that sort below.
+    /// Returns the time of its creation: the end of time for values that sort above all dates, `None`
+    /// for those that sort below.
     fn instant(&self) -> Option<i64> {
         match &self.date {
             Bson::DateTime(date) => Some(date.timestamp_millis()),
@@ -141,7 +141,7 @@ impl OddDated {
     }
 }
 
-/// How many of the other items are needed for a page, and how many to pass over.
+/// Returns the number of other items to skip, and the number that a page needs.
 pub(crate) fn window(start: &Start, length: usize, odd: &OddDated) -> (usize, usize) {
     match start {
         // Any of the odd-dated items may stand before the page.

@@ -122,7 +122,7 @@ struct Cleaner<'t, 'r> {
     removed: &'r mut RemovedCounts,
     names: Names<'t>,
     serializer: HtmlSerializer<Output>,
-    /// Whether a line break that is written now would be the first character of a `pre`, which
+    /// `true` if a line break that is written now would be the first character of a `pre`, which
     /// parsers leave out.
     is_at_start_of_pre: bool,
 }

@@ -554,7 +554,7 @@ pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
     own.or_else(|| is_in(&GLOBAL)).filter(|_| name.ns == ns!())
 }
 
-/// What an embed may do (Permissions Policy): play, and know how it is held.
+/// The permissions of an embed (Permissions Policy): playback and the orientation of the device.
 const FEATURES: [&str; 9] = [
     "accelerometer",
     "autoplay",

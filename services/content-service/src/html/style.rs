@@ -109,7 +109,7 @@ const MAX_NESTING: usize = 4;
 pub(super) struct Style {
     /// The declarations that are kept; as their author wrote them if all are.
     pub(super) kept: String,
-    /// Whether a declaration was left out.
+    /// `true` if a declaration was left out.
     pub(super) has_removed: bool,
 }
 

@@ -33,7 +33,7 @@ fn clean(html: &str) -> String {
     once.html
 }
 
-/// What was removed: `element count` or `element[attribute] count`.
+/// Returns the removed names: `element count` or `element[attribute] count`.
 fn removed(html: &str) -> Vec<String> {
     let show = |Removed { element, attribute, count }: &Removed| match attribute {
         None => format!("{element} {count}"),

@@ -1,8 +1,7 @@
-//! What content-service knows of the sections.
+//! The sections, as sections-service returns them.
 //!
-//! Reading asks sections-service once a second at most, however many requests there are. While it
-//! does not answer, the last answer holds. Writing asks each time: what was created a moment ago
-//! has to be there.
+//! Reads fetch the sections once a second at most, for any number of requests. If that fails, the last
+//! ones are used. Writes fetch them each time, since a section may have been created a moment ago.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,24 +23,24 @@ use crate::{
     kinds::ContentCollection,
 };
 
-/// How long an answer is used without asking again: what becomes public or hidden does so within
-/// this time.
+/// The time for which the sections are used without fetching them again: a change of visibility takes
+/// effect within it.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// How long a reader waits for sections-service, which answers from memory. Who has waited so long
-/// goes on with what is known, and those who come after do not wait at all.
+/// The time that a read waits for sections-service, which responds from memory. After it the read uses
+/// the last sections, and the reads that follow do not wait at all.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For how many paths the answer is remembered.
+/// The number of paths whose resolution is cached.
 const PATHS: u64 = 10_000;
 
-/// When to try again after sections-service did not answer.
+/// The value of `Retry-After` while sections-service does not respond.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// A question that is under way, and all who wait for the answer.
+/// A request in flight, shared by all who wait for its response.
 type Flight = Shared<BoxFuture<'static, Option<Arc<Directory>>>>;
 
-/// Asks sections-service, and remembers.
+/// Fetches and caches the sections.
 pub(crate) struct Sections {
     client: SectionsClient,
     state: Arc<Mutex<State>>,
@@ -50,10 +49,10 @@ pub(crate) struct Sections {
 
 #[derive(Default)]
 struct State {
-    /// What was answered last, and when that was asked for.
+    /// The last sections, and the time of their request.
     known: Option<(Instant, Arc<Directory>)>,
     flight: Option<(Instant, Flight)>,
-    /// When the last question was asked, if it was not answered.
+    /// The time of the last failure, if the last request failed.
     failed: Option<Instant>,
 }
 
@@ -63,10 +62,10 @@ impl Sections {
         Self { client, state: Arc::default(), paths }
     }
 
-    /// What the public may see of a kind of content.
+    /// Returns the content of a kind that is hidden from the public.
     ///
-    /// Where nobody knows the sections, that is content without one, as long as there is no other:
-    /// before the first link is made. After that nothing is shown rather than too much.
+    /// If the sections are unavailable, the public sees content without a section as long as no item
+    /// has one. Once an item has a section, the request fails rather than show too much.
     pub(super) async fn public(
         &self,
         collection: &dyn ContentCollection,
@@ -80,7 +79,7 @@ impl Sections {
         Ok(Hidden::AllOfSections)
     }
 
-    /// The id of the section with this slug, as far as the audience sees it.
+    /// Returns the id of the section with this slug, if the audience sees it.
     pub(super) async fn by_slug(
         &self,
         slug: &str,
@@ -92,36 +91,36 @@ impl Sections {
             return Ok(id);
         }
         // It may have been created or published a moment ago.
-        let now = match self.asked().await {
+        let now = match self.fetched().await {
             Some(directory) => directory,
             None => known.ok_or_else(unknown)?,
         };
         find(&now).ok_or_else(|| ApiError::not_found("Section"))
     }
 
-    /// What stands at a path of the site; none where no section leads there.
+    /// Resolves a path of the site. Returns `None` if it leads to no section.
     pub(super) async fn resolve(
         &self,
         path: &str,
     ) -> Result<Option<Arc<PathResolution>>, ApiError> {
         let asked = async { self.client.resolve(path).await.map(|found| found.map(Arc::new)) };
         let found = self.paths.try_get_with_by_ref(path, asked).await;
-        found.map_err(|error: Arc<Error>| away(&error))
+        found.map_err(|error: Arc<Error>| unavailable(&error))
     }
 
-    /// The path of a section that the public sees.
+    /// Returns the path of a section, if the public sees it.
     pub(super) async fn path(&self, id: &str) -> Option<String> {
         let known = self.current().await?;
         known.path(id).map(str::to_owned)
     }
 
-    /// The sections as they are now, for writing and for reports.
+    /// Fetches the sections, for writes and reports.
     pub(super) async fn now(&self) -> Result<Directory, ApiError> {
-        let entries = self.client.entries().await.map_err(|error| away(&error))?;
+        let entries = self.client.entries().await.map_err(|error| unavailable(&error))?;
         Ok(Directory::new(entries))
     }
 
-    /// What is known of the sections: not older than a second, unless sections-service is away.
+    /// Returns the sections, not older than a second unless sections-service is unavailable.
     async fn current(&self) -> Option<Arc<Directory>> {
         let (known, flight) = {
             let mut state = self.state();
@@ -130,7 +129,7 @@ impl Sections {
             if state.known.as_ref().is_some_and(|(asked, _)| is_recent(*asked)) {
                 return known;
             }
-            // Nobody waits for it again so soon, if there is something to go on with.
+            // No second wait so soon after a failure, as long as there are sections to use.
             if known.is_some() && state.failed.is_some_and(is_recent) {
                 return known;
             }
@@ -139,8 +138,8 @@ impl Sections {
         wait(flight).await.or(known)
     }
 
-    /// What sections-service answers to a question that is under way or asked now.
-    async fn asked(&self) -> Option<Arc<Directory>> {
+    /// Returns the response to the request in flight, or to a new one.
+    async fn fetched(&self) -> Option<Arc<Directory>> {
         let flight = self.flight(&mut self.state());
         wait(flight).await
     }
@@ -151,8 +150,8 @@ impl Sections {
             return (*asked, flight.clone());
         }
         let asked = Instant::now();
-        let flight = tokio::spawn(ask(self.client.clone(), self.state.clone(), asked));
-        // A task of its own: it goes on when those who wait for it lose patience.
+        let flight = tokio::spawn(fetch(self.client.clone(), self.state.clone(), asked));
+        // A task of its own, which continues after the time of those who wait for it is over.
         let flight = flight.map(|ended| ended.ok().flatten()).boxed().shared();
         state.flight = Some((asked, flight.clone()));
         (asked, flight)
@@ -172,7 +171,7 @@ async fn wait((asked, flight): (Instant, Flight)) -> Option<Arc<Directory>> {
     tokio::time::timeout(patience, flight).await.ok().flatten()
 }
 
-async fn ask(
+async fn fetch(
     client: SectionsClient,
     state: Arc<Mutex<State>>,
     asked: Instant,
@@ -186,8 +185,8 @@ async fn ask(
             Some(directory)
         }
         Err(error) => {
-            tracing::warn!(%error, "the sections are not known");
-            // From now on: the question itself may have taken long.
+            tracing::warn!(%error, "the sections cannot be fetched");
+            // Not the time of the request, which may have taken long.
             lock(&state).failed = Some(Instant::now());
             None
         }
@@ -199,7 +198,7 @@ fn unknown() -> ApiError {
     ApiError::new(ErrorCode::UpstreamUnavailable, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
 }
 
-fn away(error: &Error) -> ApiError {
+fn unavailable(error: &Error) -> ApiError {
     let detail = "Sections cannot be looked up now. Nothing was changed.";
     ApiError::new(ErrorCode::UpstreamUnavailable, detail)
         .retry_after_seconds(RETRY_AFTER_SECONDS)

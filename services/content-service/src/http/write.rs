@@ -41,7 +41,7 @@ use crate::{
 const MAX_CREATED_AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// `POST /{kind}`: adds an item. It is published unless the body says otherwise, belongs to the
-/// caller, and stands in the section of its kind unless the body names another one.
+/// caller, and goes to the section of its kind unless the body names another one.
 pub(super) async fn create<K: Kind>(
     request: HttpRequest,
     signed: Authenticated<Caller, (JsonBody<K::Create>, IdempotencyKey, NoQuery)>,
@@ -57,7 +57,7 @@ pub(super) async fn create<K: Kind>(
         let (content, what) = sanitised(&sanitiser, content).await?;
         (changes.content, removed) = (Some(content), what);
     }
-    // Before the section is looked for: it may be gone by now, or nobody there to ask.
+    // Before the section is looked up: it may be deleted since, or sections-service unavailable.
     if let Some(keyed) = &keyed
         && let Some(created) = store.created(keyed).await.map_err(not_written::<K>)?
     {
@@ -93,16 +93,16 @@ pub(super) struct Written<T> {
 }
 
 impl<T: Serialize> Written<T> {
-    /// Answers with the tag of the item, as reading it gives it.
+    /// Responds with the tag that a read of the item has.
     fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
         write_response(status, &ETag::of_json(&self.item)?, self)
     }
 }
 
-/// What somebody sends to change an item.
+/// The request that changes an item.
 type Change<T> = Authenticated<Caller, (PatchBody<T>, IfMatch, NoQuery)>;
 
-/// `PUT /{kind}/{id}`: what an item is to be. What the body leaves out stays as it is.
+/// `PUT /{kind}/{id}`: replaces an item. Members that the body leaves out stay as they are.
 pub(super) async fn replace<K: Kind>(
     signed: Change<K::Replace>,
     id: Path<String>,
@@ -180,8 +180,8 @@ pub(super) async fn delete<K: Kind>(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /{kind}/{id}/restore`: takes an item out of the trash. Without `If-Match`: nobody can have
-/// read what is in the trash.
+/// `POST /{kind}/{id}/restore`: takes an item out of the trash. Without `If-Match`: items in the
+/// trash cannot be read.
 pub(super) async fn restore<K: Kind>(
     Authenticated(caller, NoQuery): Authenticated<Caller, NoQuery>,
     id: Path<String>,
@@ -192,7 +192,7 @@ pub(super) async fn restore<K: Kind>(
     Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
-/// Whoever may change the item has to have seen its present state, if they name one.
+/// Returns the check that the caller may change the item, and that `If-Match` names its state.
 fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
@@ -203,7 +203,7 @@ fn guard<K: Kind>(
     }
 }
 
-/// Returns the content as it is safe to show, and what was removed from it.
+/// Returns the sanitised content, and the elements and attributes that were removed from it.
 async fn sanitised(
     sanitiser: &Sanitiser,
     content: HtmlContent,
@@ -215,8 +215,8 @@ async fn sanitised(
     Ok((content, safe.removed))
 }
 
-/// The section of a new item: the one that its body names, or the one that is for such content. On
-/// a site without that one it gets none, and the backfill links it when there is one.
+/// Returns the section of a new item: the one in its body, or the default section of its kind. On a
+/// site without a default section the item gets none, and the backfill links it once there is one.
 async fn section(
     sections: &Sections,
     changes: &Changes,

@@ -11,7 +11,7 @@ use sections_client::SectionsClient;
 use super::{EXISTING, PAGES, PROJECTS, STORIES, definition};
 use crate::store::filters::{Oddities, not_deleted, references};
 
-/// Which content belongs to which section, as the frontend used to say it: collection, page type,
+/// The content of each section, as in the former frontend: collection, page type,
 /// slug of the section.
 const PARTS: [(&str, Option<&str>, &str); 4] = [
     (STORIES, None, "blog"),

@@ -48,7 +48,7 @@ fn any_case(pattern: &CStr) -> Bson {
     Regex { pattern: pattern.into(), options: cstr!("i").into() }.into()
 }
 
-/// Whether a document that was read plainly says that it is a draft. Agrees with [`is_draft`].
+/// Returns `true` if a document is plainly a draft. Agrees with [`is_draft`].
 pub(crate) fn says_draft(reader: &mut FieldReader<'_>) -> bool {
     let is_one_of =
         |text: &str, texts: &[&str]| texts.iter().any(|one| text.trim().eq_ignore_ascii_case(one));

@@ -44,7 +44,7 @@ const DOCUMENTS_AT_ONCE: usize = 10;
 pub(crate) struct ListPage<T> {
     pub(crate) items: Vec<T>,
     pub(crate) total: u64,
-    /// Where the next page begins; none on the last one.
+    /// The start of the next page; `None` on the last one.
     pub(crate) next: Option<Position>,
     /// Since when the total has been the same.
     pub(crate) total_stamp: Stamp,
@@ -60,9 +60,9 @@ struct PageReader<K: Kind> {
     limit: usize,
     /// The most bytes that the items can have in the answer.
     bytes: usize,
-    /// Whether `bytes` was measured, which costs as much as the answer itself.
+    /// `true` if `bytes` was measured, which costs as much as the answer itself.
     is_measured: bool,
-    /// Whether there is an item behind the last one.
+    /// `true` if there is an item behind the last one.
     has_more: bool,
 }
 
@@ -267,8 +267,8 @@ fn after(mut query: Document, start: &Start) -> Document {
     query
 }
 
-/// Where the index of a whole list is entered to read what comes after an item: one range costs a
-/// third less than the alternatives of [`after`]. Values that no usual item has are left to those,
+/// Returns the key at which the index of a whole list is entered to read the items after one. A range
+/// costs a third less than the alternatives of [`after`]. Values that no usual item has are left to those,
 /// and so are the lists of a section, which is referred to in several ways ([`references`]): each is
 /// another place in the index.
 fn entry(filter: &Filter, start: &Start) -> Option<Document> {

@@ -1,6 +1,6 @@
 //! Slugs that nothing else has.
 //!
-//! Whether a slug is taken is what the content says, deleted items too: they may be restored. Of
+//! A slug is taken if an item has it, also a deleted one, which may be restored. Of
 //! two writers who choose the same slug at the same time the database lets one through: each
 //! writes, in its transaction, the one document that stands for the slug ([`LOCKS`], ADR 0011).
 
@@ -19,7 +19,8 @@ use mongodb::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Who writes a document here decides about the slug that is its `_id`.
+/// The collection of locks: the transaction that writes a document here may assign the slug in its
+/// `_id`.
 pub(crate) const LOCKS: &str = "content_slugs";
 
 /// The slug of a story whose title has no character that can stand in one.
@@ -90,7 +91,7 @@ impl Locks {
 /// The number of writers of different slugs that run at the same time.
 const QUEUES: usize = 64;
 
-/// How long a writer waits for those before it. After that it goes ahead: while the database does not
+/// The time that a writer waits for those before it. After that it goes ahead: while the database does not
 /// answer, writers must not wait for all who came earlier.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 

@@ -30,7 +30,7 @@ use super::{
     slugs::{self, FIRST_NUMBER},
 };
 
-/// Why a change is refused.
+/// The reason why a change is refused.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     /// The id leads to no item.

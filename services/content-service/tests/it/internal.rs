@@ -1,4 +1,4 @@
-//! What the other service and operators ask.
+//! The routes for the other service and for operators.
 
 use std::collections::HashSet;
 

@@ -712,7 +712,7 @@ async fn the_list_of_a_section_comes_from_the_index_of_all_until_it_has_its_own(
     }
 }
 
-/// How many items there are on the first pages, by following cursors.
+/// Returns the number of items of the first pages, following cursors.
 async fn walk_pages(service: &Service, path: &str, pages: usize) -> usize {
     let mut count = 0;
     let mut page = path.to_owned();

@@ -785,7 +785,7 @@ async fn content_hash(database: &TestDatabase) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// How many changes ledger and journal have of each migration.
+/// Returns the numbers of changes of each migration in ledger and journal.
 async fn journaled(database: &TestDatabase) -> Vec<(String, i64, i64)> {
     let ledger = database.collection("content_migrations");
     let entries = ledger.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();

@@ -1,4 +1,4 @@
-//! What happens at the same time as something else, and what comes a second time.
+//! Concurrent and repeated requests.
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,4 @@
-//! What the migrations say about content that they leave as it is.
+//! The report of the migrations on content that they leave as it is.
 
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use test_support::TestDatabase;

@@ -1,4 +1,4 @@
-//! What the tests share: a site of both services, and documents as existing sites have them.
+//! The fixtures of the tests: a site of both services, and documents as existing sites have them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -138,7 +138,7 @@ pub(crate) async fn entry(database: &TestDatabase, id: &str) -> Document {
     database.one("content_migrations", doc! { "_id": id }).await
 }
 
-/// What the last run of a migration changed, by step.
+/// Returns the number of changes of the last run of a migration, by step.
 pub(crate) async fn changed(database: &TestDatabase, id: &str) -> HashMap<String, i64> {
     let entry = entry(database, id).await;
     let parts = entry.get_array("parts").unwrap().iter().map(|part| part.as_document().unwrap());
@@ -147,7 +147,7 @@ pub(crate) async fn changed(database: &TestDatabase, id: &str) -> HashMap<String
         .collect()
 }
 
-/// What the last run of a migration left out: reason and count, by what it is.
+/// Returns the documents that the last run of a migration left out: reason and count, by group.
 pub(crate) async fn left_out(
     database: &TestDatabase,
     id: &str,
@@ -168,7 +168,7 @@ pub(crate) async fn profile(database: &TestDatabase, level: i32) {
     database.database().run_command(doc! { "profile": level }).await.unwrap();
 }
 
-/// What the server wrote down.
+/// Returns the profiled commands.
 pub(crate) async fn profiled(database: &TestDatabase, filter: Document) -> Vec<Document> {
     let commands = database.collection("system.profile").find(filter).await.unwrap();
     commands.try_collect().await.unwrap()

@@ -1,4 +1,4 @@
-//! What the public sees and what not, as sections change and go away. That no route gives away what
+//! The content that the public sees while sections change and are deleted. That no route reveals what
 //! is hidden is tested where all parts are, in the crate `turbulence`.
 
 use mongodb::bson::{DateTime, doc};

@@ -1,4 +1,4 @@
-//! What must never pass.
+//! HTML that must never pass.
 
 use html5ever::{local_name, ns};
 use proptest::prelude::*;

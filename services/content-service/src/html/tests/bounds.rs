@@ -1,4 +1,4 @@
-//! What a text may cost.
+//! The bounds of the cost of a text.
 
 use super::{HtmlError, assert_survives, clean, sanitised};
 use crate::domain::html_content::HtmlContent;

@@ -7,7 +7,7 @@ use std::{fmt::Write, fs, process::Command, time::Instant};
 
 use super::{attacks::assert_tree_is_safe, sanitiser};
 
-/// Tells the process that it is the child, and for how many seconds to go on.
+/// The variable that marks the child process, with the number of seconds that it runs.
 const SECONDS: &str = "TURBULENCE_FUZZ_CHILD_SECONDS";
 
 /// The length of most texts, in bytes.

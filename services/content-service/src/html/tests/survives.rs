@@ -1,4 +1,4 @@
-//! What a site's text needs.
+//! HTML that the text of a site needs.
 
 use super::{Removed, assert_becomes, assert_survives, removed, with};
 
