@@ -144,6 +144,7 @@ impl KeyedRequest {
         }
         let StoredResponse { body, etag, location, .. } = stored;
         // Responses of earlier versions have neither tag nor location. Their body is the new item.
+        let is_item_alone = etag.is_none();
         let etag = etag.unwrap_or_else(|| ETag::of(body.as_bytes()).to_string());
         let location = match location {
             Some(location) => location,
@@ -152,7 +153,7 @@ impl KeyedRequest {
                 format!("{}/{id}", self.path)
             }
         };
-        Ok(Some(Created { body, etag, location }))
+        Ok(Some(Created { body, etag, location, is_item_alone }))
     }
 }
 
@@ -169,13 +170,26 @@ pub struct Created {
     body: String,
     etag: String,
     location: String,
+    /// `true` if an earlier version stored the response.
+    is_item_alone: bool,
 }
 
 impl Created {
     /// Returns the response with this value, the tag of the new item and its address.
     pub fn new(value: &impl Serialize, tag: &ETag, location: String) -> Result<Self, ApiError> {
         let body = serde_json::to_string(value).map_err(ApiError::internal)?;
-        Ok(Self { body, etag: tag.to_string(), location })
+        Ok(Self { body, etag: tag.to_string(), location, is_item_alone: false })
+    }
+
+    /// Adds a member to a response that an earlier version stored: it stored the item alone. Other
+    /// responses are complete.
+    pub fn complete(self, member: &str, value: &impl Serialize) -> Result<Self, ApiError> {
+        let Some(item) = self.body.strip_suffix('}').filter(|_| self.is_item_alone) else {
+            return Ok(self);
+        };
+        let value = serde_json::to_string(value).map_err(ApiError::internal)?;
+        let body = format!("{item},\"{member}\":{value}}}");
+        Ok(Self { body, is_item_alone: false, ..self })
     }
 }
 
@@ -183,7 +197,7 @@ impl TryFrom<Created> for HttpResponse {
     type Error = ApiError;
 
     fn try_from(created: Created) -> Result<Self, ApiError> {
-        let Created { body, etag, location } = created;
+        let Created { body, etag, location, .. } = created;
         let tag = ETag::of(body.as_bytes());
         let body = RawValue::from_string(body).map_err(ApiError::internal)?;
         let mut response = write_response(StatusCode::CREATED, &tag, &body)?;

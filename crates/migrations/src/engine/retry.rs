@@ -56,12 +56,12 @@ impl RetryState {
     }
 
     /// Postpones the attempt because the entry has not changed.
-    pub(super) fn is_unchanged(&mut self, now: Instant) {
+    pub(super) fn postpone(&mut self, now: Instant) {
         self.due = now + OPERATOR_PAUSE;
     }
 
     /// Decides the time of the next attempt after an error.
-    pub(super) fn has_failed(&mut self, now: Instant, error: &RunErrorKind) {
+    pub(super) fn schedule_after(&mut self, now: Instant, error: &RunErrorKind) {
         self.waits_for_operator = false;
         match error {
             // Its time is that of the migration that it waits for.
@@ -88,7 +88,7 @@ mod tests {
     fn pauses(state: &mut RetryState, errors: &[RunErrorKind]) -> Vec<Duration> {
         let now = Instant::now();
         let pause = |error| {
-            state.has_failed(now, error);
+            state.schedule_after(now, error);
             state.due().saturating_duration_since(now)
         };
         errors.iter().map(pause).collect()

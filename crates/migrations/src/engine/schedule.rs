@@ -50,8 +50,8 @@ pub(super) struct Runner {
     last_success: Instant,
 }
 
-/// The result of the turn of one migration.
-enum Turn {
+/// The result of one attempt, or of none because it is not due.
+enum Outcome {
     Settled,
     /// Waits until this time, or for a required migration.
     Waits(Option<Instant>),
@@ -90,7 +90,7 @@ impl Runner {
         }
     }
 
-    /// Gives each migration a turn. Returns the time of the earliest attempt that has to wait.
+    /// Tries each migration once. Returns the time of the earliest attempt that has to wait.
     async fn pass(&mut self) -> Result<Option<Instant>, RunError> {
         let mut next: Option<Instant> = None;
         for position in 0..self.retries.len() {
@@ -98,7 +98,7 @@ impl Runner {
             if self.settled.contains(registered.id()) {
                 continue;
             }
-            if let Turn::Waits(until) = self.turn(&registered, position).await? {
+            if let Outcome::Waits(until) = self.try_one(&registered, position).await? {
                 next = next.into_iter().chain(until).min();
                 // A command applies one migration after the other.
                 if registered.definition.blocking || self.policy == WaitPolicy::Bounded {
@@ -110,14 +110,18 @@ impl Runner {
     }
 
     /// Tries to apply a migration if it is due.
-    async fn turn(&mut self, registered: &Registered, position: usize) -> Result<Turn, RunError> {
+    async fn try_one(
+        &mut self,
+        registered: &Registered,
+        position: usize,
+    ) -> Result<Outcome, RunError> {
         let requires = registered.definition.requires;
         if let Some(missing) = requires.iter().find(|id| !self.settled.contains(*id)) {
-            self.has_failed(registered, position, RunErrorKind::Requires(missing))?;
-            return Ok(Turn::Waits(None));
+            self.handle_failure(registered, position, RunErrorKind::Requires(missing))?;
+            return Ok(Outcome::Waits(None));
         }
         if !self.is_due(registered, position).await {
-            return Ok(Turn::Waits(Some(self.retries[position].due())));
+            return Ok(Outcome::Waits(Some(self.retries[position].due())));
         }
         let began = Instant::now();
         let result = self.attempt(registered).await;
@@ -128,11 +132,11 @@ impl Runner {
         match result {
             Ok(()) => {
                 self.settled.insert(registered.id());
-                Ok(Turn::Settled)
+                Ok(Outcome::Settled)
             }
             Err(error) => {
-                self.has_failed(registered, position, error)?;
-                Ok(Turn::Waits(Some(self.retries[position].due())))
+                self.handle_failure(registered, position, error)?;
+                Ok(Outcome::Waits(Some(self.retries[position].due())))
             }
         }
     }
@@ -145,7 +149,7 @@ impl Runner {
             return false;
         }
         if retry.waits_for_operator() && self.engine.is_still_failed(registered).await {
-            retry.is_unchanged(Instant::now());
+            retry.postpone(Instant::now());
             return false;
         }
         true
@@ -174,7 +178,7 @@ impl Runner {
     /// # Errors
     ///
     /// The error itself if it ends the run.
-    fn has_failed(
+    fn handle_failure(
         &mut self,
         registered: &Registered,
         position: usize,
@@ -195,7 +199,7 @@ impl Runner {
         if self.policy == WaitPolicy::Bounded && is_hopeless {
             return Err(error.of(registered.id()));
         }
-        self.retries[position].has_failed(Instant::now(), &error);
+        self.retries[position].schedule_after(Instant::now(), &error);
         Ok(())
     }
 }

@@ -61,7 +61,10 @@ pub(super) async fn create<K: Kind>(
     if let Some(keyed) = &keyed
         && let Some(created) = store.created(keyed).await.map_err(not_written::<K>)?
     {
-        return created.try_into();
+        if removed.is_empty() {
+            return created.try_into();
+        }
+        return created.complete("sanitized", &removed)?.try_into();
     }
     changes.section = section(&sections, &changes, &**store).await?;
     let user_id = caller.user_id().map(str::to_owned);

@@ -645,6 +645,30 @@ async fn a_request_that_is_sent_again_with_its_key_is_answered_again() {
 }
 
 #[tokio::test]
+async fn a_response_that_an_earlier_version_stored_is_sent_again() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let url = format!("{}/stories", site.content.url);
+    let stored = database.collection("content_idempotency_keys");
+    for (key, content) in [("clean", "<p>x</p>"), ("sanitized", "<p onclick='x()'>x</p>")] {
+        let (key, body) = ([("idempotency-key", key)], json!({ "title": "A", "content": content }));
+        let (status, first, answer) = send("POST", &url, &key, &body).await;
+        assert_eq!(status, 201, "{answer}");
+        // Earlier versions stored the item, and made the rest of the response again.
+        let mut item = answer.clone();
+        item.as_object_mut().unwrap().remove("sanitized");
+        let earlier = doc! {
+            "$set": { "body": item.to_string() }, "$unset": { "etag": "", "location": "" },
+        };
+        stored.update_one(doc! { "_id.key": key[0].1 }, earlier).await.unwrap();
+        let (status, again, replayed) = send("POST", &url, &key, &body).await;
+        assert_eq!((status.as_u16(), &replayed), (201, &answer));
+        assert_eq!((&first["location"], &first["etag"]), (&again["location"], &again["etag"]));
+    }
+    assert_eq!(database.count("stories", doc! {}).await, 2);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_before_the_answer_has_written_all_or_nothing() {
     let database = TestDatabase::new().await;
     let site = Site::start(&database).await;
