@@ -11,7 +11,7 @@ use crate::{
     store::{collections::USERS, users::UserStore},
 };
 
-const UNREADABLE_USERS: &str = "They are taken for nobody: correct what is wrong with them.";
+const UNREADABLE_USERS: &str = "No token belongs to them: correct their fields.";
 
 /// Reads all content and all users, and changes nothing.
 pub(crate) struct DataReport {

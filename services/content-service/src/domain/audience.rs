@@ -38,9 +38,8 @@ impl Directory {
         Self { sections, hidden: hidden.into() }
     }
 
-    /// The sections that exist and that the public does not see, also those that nobody can read:
-    /// they may have been drafts. An id that no section has is not among them: content of a section
-    /// that does not exist stays visible.
+    /// Returns the existing sections that the public does not see, including those that cannot be
+    /// read, since they may have been drafts. Content of a section that does not exist stays visible.
     pub(crate) fn hidden(&self) -> Hidden {
         Hidden::Of(self.hidden.clone())
     }

@@ -33,7 +33,7 @@ pub(super) fn not_written<K: Kind>(abort: Abort<WriteError>) -> ApiError {
         Abort::Refused(WriteError::NoItem(reason)) => no_item::<K>(reason),
         Abort::Refused(WriteError::SlugTaken(slug)) => {
             let thing = K::NAME.to_lowercase();
-            let detail = format!("Another {thing} has the slug `{slug}` by now.");
+            let detail = format!("Another {thing} already has the slug `{slug}`.");
             ApiError::new(ErrorCode::SlugTaken, detail)
         }
         Abort::Refused(WriteError::KeyReused(error)) => error.into(),

@@ -25,11 +25,11 @@ use crate::{
 
 /// The time for which the sections are used without fetching them again: a change of visibility takes
 /// effect within it.
-const REMEMBERED: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The time that a read waits for sections-service, which responds from memory. After it the read uses
 /// the last sections, and the reads that follow do not wait at all.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of paths whose resolution is cached.
 const PATHS: u64 = 10_000;
@@ -37,8 +37,8 @@ const PATHS: u64 = 10_000;
 /// The value of `Retry-After` while sections-service does not respond.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// A request in flight, shared by all who wait for its response.
-type Flight = Shared<BoxFuture<'static, Option<Arc<Directory>>>>;
+/// A request to sections-service that several callers await.
+type SharedFetch = Shared<BoxFuture<'static, Option<Arc<Directory>>>>;
 
 /// Fetches and caches the sections.
 pub(crate) struct Sections {
@@ -51,14 +51,14 @@ pub(crate) struct Sections {
 struct State {
     /// The last sections, and the time of their request.
     known: Option<(Instant, Arc<Directory>)>,
-    flight: Option<(Instant, Flight)>,
+    shared: Option<(Instant, SharedFetch)>,
     /// The time of the last failure, if the last request failed.
     failed: Option<Instant>,
 }
 
 impl Sections {
     pub(crate) fn new(client: SectionsClient) -> Self {
-        let paths = Cache::builder().max_capacity(PATHS).time_to_live(REMEMBERED).build();
+        let paths = Cache::builder().max_capacity(PATHS).time_to_live(MAX_AGE).build();
         Self { client, state: Arc::default(), paths }
     }
 
@@ -91,7 +91,7 @@ impl Sections {
             return Ok(id);
         }
         // It may have been created or published a moment ago.
-        let now = match self.fetched().await {
+        let now = match self.fetch_now().await {
             Some(directory) => directory,
             None => known.ok_or_else(unknown)?,
         };
@@ -103,8 +103,8 @@ impl Sections {
         &self,
         path: &str,
     ) -> Result<Option<Arc<PathResolution>>, ApiError> {
-        let asked = async { self.client.resolve(path).await.map(|found| found.map(Arc::new)) };
-        let found = self.paths.try_get_with_by_ref(path, asked).await;
+        let fetch = async { self.client.resolve(path).await.map(|found| found.map(Arc::new)) };
+        let found = self.paths.try_get_with_by_ref(path, fetch).await;
         found.map_err(|error: Arc<Error>| unavailable(&error))
     }
 
@@ -122,39 +122,39 @@ impl Sections {
 
     /// Returns the sections, not older than a second unless sections-service is unavailable.
     async fn current(&self) -> Option<Arc<Directory>> {
-        let (known, flight) = {
+        let (known, fetch) = {
             let mut state = self.state();
             let known = state.known.as_ref().map(|(_, directory)| directory.clone());
-            let is_recent = |at: Instant| at.elapsed() < REMEMBERED;
-            if state.known.as_ref().is_some_and(|(asked, _)| is_recent(*asked)) {
+            let is_recent = |at: Instant| at.elapsed() < MAX_AGE;
+            if state.known.as_ref().is_some_and(|(started, _)| is_recent(*started)) {
                 return known;
             }
             // No second wait so soon after a failure, as long as there are sections to use.
             if known.is_some() && state.failed.is_some_and(is_recent) {
                 return known;
             }
-            (known, self.flight(&mut state))
+            (known, self.start_or_join(&mut state))
         };
-        wait(flight).await.or(known)
+        wait(fetch).await.or(known)
     }
 
-    /// Returns the response to the request in flight, or to a new one.
-    async fn fetched(&self) -> Option<Arc<Directory>> {
-        let flight = self.flight(&mut self.state());
-        wait(flight).await
+    /// Fetches the sections, or awaits a fetch that has started already.
+    async fn fetch_now(&self) -> Option<Arc<Directory>> {
+        let fetch = self.start_or_join(&mut self.state());
+        wait(fetch).await
     }
 
-    fn flight(&self, state: &mut State) -> (Instant, Flight) {
-        if let Some((asked, flight)) = state.flight.as_ref().filter(|(_, one)| one.peek().is_none())
+    fn start_or_join(&self, state: &mut State) -> (Instant, SharedFetch) {
+        if let Some((started, fetch)) = state.shared.as_ref().filter(|(_, one)| one.peek().is_none())
         {
-            return (*asked, flight.clone());
+            return (*started, fetch.clone());
         }
-        let asked = Instant::now();
-        let flight = tokio::spawn(fetch(self.client.clone(), self.state.clone(), asked));
-        // A task of its own, which continues after the time of those who wait for it is over.
-        let flight = flight.map(|ended| ended.ok().flatten()).boxed().shared();
-        state.flight = Some((asked, flight.clone()));
-        (asked, flight)
+        let started = Instant::now();
+        let task = tokio::spawn(fetch(self.client.clone(), self.state.clone(), started));
+        // The task continues after the callers have timed out.
+        let fetch = task.map(|ended| ended.ok().flatten()).boxed().shared();
+        state.shared = Some((started, fetch.clone()));
+        (started, fetch)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -166,21 +166,21 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn wait((asked, flight): (Instant, Flight)) -> Option<Arc<Directory>> {
-    let patience = PATIENCE.saturating_sub(asked.elapsed());
-    tokio::time::timeout(patience, flight).await.ok().flatten()
+async fn wait((started, fetch): (Instant, SharedFetch)) -> Option<Arc<Directory>> {
+    let time_left = READ_TIMEOUT.saturating_sub(started.elapsed());
+    tokio::time::timeout(time_left, fetch).await.ok().flatten()
 }
 
 async fn fetch(
     client: SectionsClient,
     state: Arc<Mutex<State>>,
-    asked: Instant,
+    started: Instant,
 ) -> Option<Arc<Directory>> {
     match client.entries().await {
         Ok(entries) => {
             let directory = Arc::new(Directory::new(entries));
             let mut state = lock(&state);
-            state.known = Some((asked, directory.clone()));
+            state.known = Some((started, directory.clone()));
             state.failed = None;
             Some(directory)
         }

@@ -1,4 +1,4 @@
-//! The first user, and the content that has nobody.
+//! The first user, and the owner of content without a user.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Migration for CreateAdminUser {
     }
 }
 
-/// Gives content that has nobody to the admin.
+/// Makes the admin the owner of content without a user.
 pub(super) struct UserId(pub(super) Admin);
 
 #[async_trait]

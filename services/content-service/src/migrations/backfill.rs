@@ -69,7 +69,7 @@ impl Migration for BackfillSectionId {
     }
 }
 
-/// Content that nobody has linked. An explicit null is an editor's "no section" and stays.
+/// Matches content without `section_id`. An explicit null is an editor's "no section" and stays.
 fn unlinked() -> Document {
     doc! { "section_id": { "$exists": false } }
 }

@@ -19,15 +19,15 @@ use mongodb::{
 use super::{CONTENT, definition};
 use crate::store::{kind, survey::MAX_ODD_DATED};
 
-/// The field that the order of lists goes by comes last: while it is not done, a start that goes on
-/// finds that there is something to do.
+/// The fields that become dates. The one that orders lists comes last: until it is converted, a
+/// resumed run finds work to do.
 const FIELDS: [&str; 2] = ["updatedDate", "createdDate"];
 
-/// The types that a date is stored in, apart from dates.
+/// The BSON types of values that may stand for a date, apart from dates.
 const TYPES: [&str; 5] = ["string", "symbol", "number", "object", "timestamp"];
 
-/// The most different values that are no dates and that a filter names. Beyond that nobody can say
-/// in advance which documents will change, and the field is left as it is.
+/// Maximum number of distinct values without a meaning that a filter lists. Beyond it, the documents
+/// that will change cannot be determined in advance, and the field is left as it is.
 const MAX_UNCLEAR_VALUES: usize = 10_000;
 
 /// The most bytes of one such value: a longer one would make the filter too large for a command.

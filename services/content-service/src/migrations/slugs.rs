@@ -106,7 +106,7 @@ impl EachDocument for FromTitle {
                 }
             };
             let slug = slugs::first_free(&base, &taken, next_number);
-            // Somebody may create a story of that title through the API at this moment.
+            // An editor may create a story with that title at the same time.
             self.locks.lock(STORIES, slug.as_str(), session).await?;
             taken.insert(slug.as_str().to_owned());
             let id = document.remove("_id").unwrap_or(Bson::Null);

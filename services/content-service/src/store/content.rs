@@ -27,9 +27,9 @@ use super::{
 };
 use crate::domain::list::Filter;
 
-/// For how many filters the number of items is remembered: sections are few, but a caller may ask
-/// for any id.
-const REMEMBERED_FILTERS: u64 = 500;
+/// Maximum number of filters whose total is cached: sections are few, but a request may contain any
+/// id.
+const MAX_CACHED_TOTALS: u64 = 500;
 
 /// The fields that decide which items lists have and in which order. A write of any other field does
 /// not make a list be counted again.
@@ -76,7 +76,7 @@ impl<K: Kind> ContentStore<K> {
         Self {
             client: connection.client().clone(),
             collection: database.collection(name),
-            surveys: Cache::new(REMEMBERED_FILTERS),
+            surveys: Cache::new(MAX_CACHED_TOTALS),
             linked: Cached::new(watch.clone(), Duration::ZERO),
             watch,
             watch_lists: Watch::of_fields(database, name, LISTED_BY),

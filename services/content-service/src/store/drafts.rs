@@ -16,7 +16,7 @@ const DRAFT_STATUS: &CStr = cstr!(r"^\s*(draft|pending|private|trash|scheduled|f
 const TRUE: &CStr = cstr!(r"^\s*(true|1)\s*$");
 const FALSE: &CStr = cstr!(r"^\s*(false|0)\s*$");
 
-/// The values of `visibility` that keep content from nobody: an empty text says nothing.
+/// The values of `visibility` that do not make content a draft; an empty text counts as absent.
 const PUBLIC: &CStr = cstr!(r"^\s*(public)?\s*$");
 
 /// Returns a filter that matches content that plainly says that it is a draft. Capital letters and

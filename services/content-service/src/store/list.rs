@@ -82,7 +82,7 @@ impl<K: Kind> PageReader<K> {
         let Some(card) =
             readable(Reading::<K>::with_warnings(document)).map(|reading| reading.item.into_card())
         else {
-            // The page goes on behind it.
+            // The next page starts after it.
             (self.seen, self.last) = (self.seen + 1, Some(position));
             return true;
         };
@@ -93,7 +93,7 @@ impl<K: Kind> PageReader<K> {
                 self.bytes = self.items.iter().map(answered_bytes).sum();
             }
             bytes = answered_bytes(&card);
-            // One item is always answered: nobody could go on behind it otherwise.
+            // A page has at least one item, so that a client can always proceed.
             if self.bytes + bytes > MAX_PAGE_BYTES && !self.items.is_empty() {
                 self.has_more = true;
                 return false;

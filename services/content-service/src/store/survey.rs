@@ -71,7 +71,7 @@ async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Re
     let database = collection.client().database(&collection.namespace().db);
     let lists = match database.run_command(explain).await {
         Ok(plan) => is_multikey(&plan),
-        // Without the index nobody knows.
+        // Without the index, lists in the field are possible.
         Err(error) if is_missing_index(&error) => true,
         Err(error) => return Err(error),
     };

@@ -31,8 +31,8 @@ impl UserStore {
     /// The user with this address, in any case of its letters; the oldest where several have it.
     pub(crate) async fn by_email(&self, email: &str) -> Result<Option<User>> {
         let email = email.trim();
-        // The collation takes more for the same than letters in another case, such as full-width
-        // ones, which are somebody else's address.
+        // The collation also treats other characters as equal, such as full-width letters, which
+        // belong to another address.
         let collation = Collation::builder()
             .locale("en".to_owned())
             .strength(CollationStrength::Secondary)

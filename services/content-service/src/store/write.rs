@@ -35,7 +35,7 @@ use super::{
 pub(crate) enum WriteError {
     /// The id leads to no item.
     NoItem(NoItem),
-    /// Another item has the slug by now.
+    /// Another item has the slug already.
     SlugTaken(String),
     /// The idempotency key was used for another request.
     KeyReused(KeyReused),
@@ -242,9 +242,9 @@ impl<K: Kind> ContentStore<K> {
     ) -> Result<(), Abort<WriteError>> {
         let Some(slug) = slug.filter(|slug| !slug.is_empty()) else { return Ok(()) };
         self.locks.lock(K::TYPE.collection(), slug, session).await?;
-        let mut twin = not_deleted(Oddities::ANY);
-        twin.insert("slug", doc! { "$in": lenient::text_candidates(slug) });
-        if self.collection.find_one(twin).session(session).await?.is_some() {
+        let mut same_slug = not_deleted(Oddities::ANY);
+        same_slug.insert("slug", doc! { "$in": lenient::text_candidates(slug) });
+        if self.collection.find_one(same_slug).session(session).await?.is_some() {
             return Err(WriteError::SlugTaken(slug.to_owned()).into());
         }
         Ok(())

@@ -395,7 +395,7 @@ async fn a_slug_that_was_taken_meanwhile_is_a_conflict() {
     let url = format!("{}/stories/{}/restore", site.content.url, id_of(&trash));
     let (status, _, answer) = send("POST", &url, &[], &json!({})).await;
     assert_eq!((status.as_u16(), &answer["code"]), (409, &"slug_taken".into()));
-    assert_eq!(answer["detail"], "Another story has the slug `news` by now.");
+    assert_eq!(answer["detail"], "Another story already has the slug `news`.");
     assert_eq!(database.count("stories", doc! { "deleted": true }).await, 1);
 }
 
