@@ -136,7 +136,7 @@ impl Engine {
 
     /// Returns the ids of the migrations, in the order in which they run.
     pub fn ids(&self) -> impl Iterator<Item = &'static str> {
-        self.shared.migrations.iter().map(Registered::id)
+        self.shared.migrations.iter().map(|migration| migration.id())
     }
 
     /// Returns the statuses of the migrations in this process, and their changes.

@@ -6,7 +6,6 @@ use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::{
-    migration::StepsError,
     state::{entry::StoredError, lease::EditedLease, ledger::LedgerError},
     transaction::Rejected,
 };
@@ -45,6 +44,23 @@ impl RunError {
     pub fn with_causes(&self) -> String {
         with_causes(self)
     }
+}
+
+/// The reason why the steps of a migration are not available, or an inspection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepsError {
+    /// A required service is unavailable or answers with an error. The migration waits for it.
+    #[error("waiting for {name}")]
+    Dependency {
+        /// The name of the service.
+        name: String,
+        /// The reason why it cannot be used.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database cannot be read.
+    #[error("the database cannot be read")]
+    Database(#[from] mongodb::error::Error),
 }
 
 /// The cause of a [`RunError`].

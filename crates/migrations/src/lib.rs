@@ -73,6 +73,7 @@
 //! assert_eq!(specification.get_str("collection").unwrap(), "articles");
 //! ```
 
+mod definition;
 mod engine;
 mod error;
 mod failpoint;
@@ -83,22 +84,24 @@ mod state;
 mod steps;
 mod transaction;
 
+pub use definition::{Definition, MigrationKind};
 pub use engine::{
     Engine, LedgerReport, MigrationReport, OperateError, Options, Plan, Problem, Repaired,
     RollBackError, RolledBack, Status, Verification, WaitPolicy,
 };
-pub use error::{RunError, RunErrorKind};
-pub use migration::{Definition, Migration, MigrationKind, StepsError};
+pub use error::{RunError, RunErrorKind, StepsError};
+pub use migration::Migration;
 pub use state::{
     entry::{
         Entry, History, Part, Progress, Quarantined, Skipped, State, StoredError, ThrottledBy,
         Verified,
     },
     lease,
+    step_key::StepKey,
 };
 pub use steps::{
-    Assign, EachDocument, Fill, Index, Insert, Inspect, Inspection, PlannedStep, Skip, Step,
-    StepKey, Steps, Violation, ViolationKind,
+    Assign, EachDocument, Fill, Index, Insert, Inspect, Inspection, PlannedStep, Skip, Step, Steps,
+    Violation, ViolationKind,
     fill::{foreground::OperationCounter, throttle::Throttle},
 };
 

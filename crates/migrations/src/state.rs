@@ -4,3 +4,4 @@ pub(crate) mod entry;
 pub(crate) mod journal;
 pub mod lease;
 pub(crate) mod ledger;
+pub(crate) mod step_key;

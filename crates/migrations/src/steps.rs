@@ -9,7 +9,7 @@ mod insert;
 mod inspection;
 mod skip;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -18,16 +18,16 @@ use mongodb::{
     bson::{Bson, Document, doc},
     error::Result as MongoResult,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::RunErrorKind,
-    migration::StepsError,
+    error::{RunErrorKind, StepsError},
     state::{
         entry::{MAX_EXAMPLES, Progress, Quarantined, Skipped},
         journal::Journal,
         ledger::Claim,
+        step_key::StepKey,
     },
 };
 use fill::{foreground::ForegroundProbe, throttle::Throttle};
@@ -42,6 +42,9 @@ pub use skip::Skip;
 pub type Steps = Vec<Arc<dyn Step>>;
 
 /// One condition that must hold: [`Fill`], [`Index`], [`Insert`], [`Skip`] or [`Inspection`].
+///
+/// Migrations combine these. Other crates cannot implement a step that writes, because the context of
+/// [`Step::apply`] is private.
 ///
 /// The database is only written by [`Step::apply`]. The default methods are those of a step that
 /// changes nothing and only reports.
@@ -133,46 +136,6 @@ pub trait Step: fmt::Debug + Send + Sync {
     /// Returns the step as an inspection.
     fn as_inspection(&self) -> Option<&Inspection> {
         None
-    }
-}
-
-/// The stable key of a step. It identifies the step in the ledger and in the journal, and people
-/// read it in reports.
-///
-/// An interrupted run finds its cursor by the key, also after an upgrade of the program. Never
-/// change the key of a released step: the wording is part of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StepKey(Cow<'static, str>);
-
-impl StepKey {
-    /// Returns the text of the key.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&'static str> for StepKey {
-    fn from(key: &'static str) -> Self {
-        Self(key.into())
-    }
-}
-
-impl From<String> for StepKey {
-    fn from(key: String) -> Self {
-        Self(key.into())
-    }
-}
-
-impl From<&StepKey> for Bson {
-    fn from(key: &StepKey) -> Self {
-        key.as_str().into()
-    }
-}
-
-impl fmt::Display for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use futures_util::future::try_join_all;
 use mongodb::bson::{Bson, Document};
 
-use super::{Engine, WaitPolicy, run::warn_of_skipped};
+use super::{Engine, WaitPolicy};
 use crate::{
-    error::RunErrorKind,
-    migration::{Registered, StepsError},
+    error::{RunErrorKind, StepsError},
+    migration::Registered,
     state::{
         entry::{Entry, Skipped, State},
         ledger::Found,
@@ -166,5 +166,12 @@ fn require_runnable(state: State, policy: WaitPolicy) -> Result<(), RunErrorKind
             Err(RunErrorKind::RolledBack)
         }
         _ => Ok(()),
+    }
+}
+
+/// Logs the documents that a migration leaves unchanged.
+pub(super) fn warn_of_skipped(id: &str, skipped: &[Skipped]) {
+    for Skipped { step, reason, count, .. } in skipped {
+        tracing::warn!(migration = id, %step, count, reason, "documents skipped");
     }
 }

@@ -7,8 +7,8 @@ use super::{
     status::{LedgerReport, MigrationReport, Problem},
 };
 use crate::{
-    error::{RunError, RunErrorKind},
-    migration::{Registered, StepsError},
+    error::{RunError, RunErrorKind, StepsError},
+    migration::Registered,
     state::{
         entry::{Entry, Quarantined, State},
         ledger::Found,

@@ -15,7 +15,10 @@ use mongodb::{
 use tokio::{sync::Mutex, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, inspect::Task};
+use super::{
+    Engine,
+    inspect::{Task, warn_of_skipped},
+};
 use crate::{
     error::RunErrorKind,
     failpoint,
@@ -24,8 +27,9 @@ use crate::{
         entry::{Part, Progress, Quarantined, Skipped, State},
         lease::Lease,
         ledger::{Claim, Found, LedgerError, literal},
+        step_key::StepKey,
     },
-    steps::{Step, StepContext, StepKey, Steps},
+    steps::{Step, StepContext, Steps},
 };
 
 /// The number of times that the steps of a migration are repeated for documents that arrive while it
@@ -356,13 +360,6 @@ pub(super) async fn record_failure(
             error
         }
         Err(refusal) => refusal.into(),
-    }
-}
-
-/// Logs the documents that a migration leaves unchanged.
-pub(super) fn warn_of_skipped(id: &str, skipped: &[Skipped]) {
-    for Skipped { step, reason, count, .. } in skipped {
-        tracing::warn!(migration = id, %step, count, reason, "documents skipped");
     }
 }
 

@@ -4,7 +4,8 @@ use mongodb::bson::RawDocumentBuf;
 use serde::Serialize;
 
 use crate::{
-    migration::{Definition, MigrationKind, Registered},
+    definition::{Definition, MigrationKind},
+    migration::Registered,
     state::{
         entry::{Entry, Part, Progress, Quarantined, Skipped, State, StoredError},
         lease::Holder,

@@ -3,10 +3,8 @@
 use mongodb::bson::{Bson, DateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    migration::{Definition, MigrationKind},
-    steps::StepKey,
-};
+use super::step_key::StepKey;
+use crate::definition::{Definition, MigrationKind};
 
 /// The most documents that a report names.
 pub(crate) const MAX_EXAMPLES: usize = 10;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, History, State, StoredError};
-use crate::{migration::Registered, transaction::transact};
+use crate::{definition::Declaration, transaction::transact};
 
 /// The number of earlier runs in an entry.
 const HISTORY_LENGTH: i32 = 20;
@@ -89,23 +89,23 @@ impl Ledger {
     }
 
     /// Returns the document of a migration.
-    pub(crate) async fn find(&self, registered: &Registered) -> MongoResult<Found> {
+    pub(crate) async fn find(&self, declaration: &Declaration) -> MongoResult<Found> {
         let entries = self.entries.clone_with_type::<RawDocumentBuf>();
-        let document = entries.find_one(doc! { "_id": registered.id() }).await?;
-        Ok(document.map_or(Found::Nothing, |document| Found::read(&document, registered)))
+        let document = entries.find_one(doc! { "_id": declaration.id() }).await?;
+        Ok(document.map_or(Found::Nothing, |document| Found::read(&document, declaration)))
     }
 
     /// Claims a migration under a lease: its state is `running`, and its entry carries the fence.
     /// `others` are further fields to set.
     pub(crate) async fn claim(
         &self,
-        registered: &Registered,
+        declaration: &Declaration,
         fence: i64,
         others: Document,
     ) -> Result<Claim, LedgerError> {
-        let id = registered.id();
+        let id = declaration.id();
         let claim = Claim { ledger: self.clone(), id, fence };
-        let mut fields = self.describe(registered);
+        let mut fields = self.describe(declaration);
         fields.extend(doc! { "state": State::Running, "fence": fence, "error": null });
         fields.extend(others);
         let update = doc! {
@@ -136,15 +136,15 @@ impl Ledger {
     /// entry that another process runs is not changed.
     pub(crate) async fn wait(
         &self,
-        registered: &Registered,
+        declaration: &Declaration,
         error: StoredError,
     ) -> Result<(), LedgerError> {
-        let mut fields = self.describe(registered);
+        let mut fields = self.describe(declaration);
         fields.extend(doc! { "state": State::WaitingDependency, "error": to_bson(error)? });
         let idle =
             [State::Pending, State::WaitingDependency, State::FailedRetryable, State::FailedFatal];
         let filter =
-            doc! { "_id": registered.id(), "state": { "$in": idle.map(Bson::from).to_vec() } };
+            doc! { "_id": declaration.id(), "state": { "$in": idle.map(Bson::from).to_vec() } };
         match self.entries.update_one(filter, doc! { "$set": fields }).upsert(true).await {
             Ok(_) => Ok(()),
             // The entry exists in another state: applied before, or running elsewhere.
@@ -183,8 +183,8 @@ impl Ledger {
     }
 
     /// Returns the fields that describe the migration and this process.
-    pub(crate) fn describe(&self, registered: &Registered) -> Document {
-        let Registered { definition, checksum, .. } = registered;
+    pub(crate) fn describe(&self, declaration: &Declaration) -> Document {
+        let Declaration { definition, checksum } = declaration;
         doc! {
             "kind": definition.kind.as_str(),
             "blocking": definition.blocking,
@@ -323,8 +323,8 @@ impl Work for EntryUpdate<'_> {
 
 impl Found {
     /// Reads the document of a migration.
-    pub(crate) fn read(document: &RawDocumentBuf, registered: &Registered) -> Self {
-        let expected = registered.definition.revision;
+    pub(crate) fn read(document: &RawDocumentBuf, declaration: &Declaration) -> Self {
+        let expected = declaration.definition.revision;
         // First, because a newer program may write entries that this one cannot read.
         if let Ok(revision) = document.get_i32("revision")
             && revision > expected
@@ -337,7 +337,7 @@ impl Found {
             Ok(Entry { revision, app_version, .. }) if revision > expected => {
                 Self::Newer { revision, app_version }
             }
-            Ok(entry) if entry.revision == expected && entry.checksum != registered.checksum => {
+            Ok(entry) if entry.revision == expected && entry.checksum != declaration.checksum => {
                 Self::Drifted(entry)
             }
             Ok(entry) => Self::Entry(entry),

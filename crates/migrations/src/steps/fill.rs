@@ -23,10 +23,11 @@ use mongodb::{
     error::Result as MongoResult,
 };
 
-use super::{
-    PlannedStep, Step, StepContext, StepKey, Violation, ViolationKind, count, example_ids, exists,
+use super::{PlannedStep, Step, StepContext, Violation, ViolationKind, count, example_ids, exists};
+use crate::{
+    error::{RunErrorKind, StepsError},
+    state::{entry::Quarantined, step_key::StepKey},
 };
-use crate::{error::RunErrorKind, migration::StepsError, state::entry::Quarantined};
 
 /// A step that changes all documents that a filter matches, in batches.
 #[derive(Debug, Clone)]

@@ -13,8 +13,12 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::{PlannedStep, Step, StepContext, StepKey, Violation, ViolationKind};
-use crate::{error::RunErrorKind, indexes, migration::StepsError, state::entry::Quarantined};
+use super::{PlannedStep, Step, StepContext, Violation, ViolationKind};
+use crate::{
+    error::{RunErrorKind, StepsError},
+    indexes,
+    state::{entry::Quarantined, step_key::StepKey},
+};
 
 /// A step that builds an index unless one with the same keys, filter and collation exists under any
 /// name. The model must have a name; [`Index::new`] gives it one.

@@ -10,14 +10,14 @@ use mongodb::{
     error::{Error, Result as MongoResult},
 };
 
-use super::{PlannedStep, Step, StepContext, StepKey, Violation, ViolationKind, exists};
+use super::{PlannedStep, Step, StepContext, Violation, ViolationKind, exists};
 use crate::{
-    error::RunErrorKind,
-    migration::StepsError,
+    error::{RunErrorKind, StepsError},
     state::{
         entry::Quarantined,
         journal::{self, Change, Record},
         ledger::add_journaled,
+        step_key::StepKey,
     },
 };
 

@@ -8,8 +8,11 @@ use mongodb::{
     bson::{Document, doc},
 };
 
-use super::{Step, StepKey};
-use crate::{migration::StepsError, state::entry::Skipped};
+use super::Step;
+use crate::{
+    error::StepsError,
+    state::{entry::Skipped, step_key::StepKey},
+};
 
 /// A step that reads documents and reports some of them, for conditions that a filter cannot
 /// express. It changes nothing and does not keep a migration from being applied; the ledger records

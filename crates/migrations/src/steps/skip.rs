@@ -7,10 +7,13 @@ use mongodb::{
     error::Result as MongoResult,
 };
 
-use super::{Step, StepKey, count, example_ids, exists};
+use super::{Step, count, example_ids, exists};
 use crate::{
-    migration::StepsError,
-    state::entry::{MAX_EXAMPLES, Quarantined, Skipped},
+    error::StepsError,
+    state::{
+        entry::{MAX_EXAMPLES, Quarantined, Skipped},
+        step_key::StepKey,
+    },
 };
 
 /// A step that leaves documents unchanged and reports them with a reason.

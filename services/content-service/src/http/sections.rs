@@ -145,7 +145,8 @@ impl Sections {
     }
 
     fn start_or_join(&self, state: &mut State) -> (Instant, SharedFetch) {
-        if let Some((started, fetch)) = state.shared.as_ref().filter(|(_, one)| one.peek().is_none())
+        if let Some((started, fetch)) =
+            state.shared.as_ref().filter(|(_, one)| one.peek().is_none())
         {
             return (*started, fetch.clone());
         }
