@@ -9,7 +9,7 @@ use mongodb::bson::{
     spec::BinarySubtype,
 };
 use serde_json::{Value, json};
-use test_support::{Service, TestDatabase};
+use test_support::{Service, TestDatabase, eventually};
 
 use crate::support::{
     Site, all_content, ask, content, day, each, page, project, section, send, stored, story, with,
@@ -365,6 +365,10 @@ async fn an_id_is_addressed_as_it_is_listed() {
     }
     // Moved by the same ids.
     let notes = section(&database, "notes", doc! { "content_type": "story" }).await;
+    eventually("the section is known", async || {
+        site.sections.get("/sections/slug/notes").await.0 == 200
+    })
+    .await;
     let body = json!({
         "content_type": "story", "section_id": notes,
         "content": { "ids": [hex.to_hex(), "post/17 ü?#%2F", "7", "7.5"] },
