@@ -122,16 +122,6 @@ impl Fill {
         projection.extend(fields.map(|field| (field.to_owned(), Bson::from(1))));
         projection
     }
-
-    fn violation(
-        &self,
-        kind: ViolationKind,
-        count: i64,
-        documents: Vec<Bson>,
-        remedy: String,
-    ) -> Violation {
-        Violation { kind, step: self.key.clone(), count, documents, remedy }
-    }
 }
 
 #[async_trait]
@@ -215,7 +205,8 @@ impl Step for Fill {
                 example_ids(database, self.collection, self.pending(quarantined)).await?;
             let remedy = "`up` changes them".to_owned();
             let kind = ViolationKind::Remaining;
-            violations.push(self.violation(kind, remaining, documents, remedy));
+            let step = self.key();
+            violations.push(Violation { kind, step, count: remaining, documents, remedy });
         }
         // Only the documents that still match: the others have been corrected since.
         let ids: Vec<_> = self.quarantined(quarantined).map(|one| one.document.clone()).collect();
@@ -226,7 +217,8 @@ impl Step for Fill {
             let reason = self.quarantined(quarantined).map(|one| one.reason.as_str()).next();
             let remedy = format!("correct them, then `retry`: {}", reason.unwrap_or_default());
             let kind = ViolationKind::Quarantined;
-            violations.push(self.violation(kind, count, documents, remedy));
+            let step = self.key();
+            violations.push(Violation { kind, step, count, documents, remedy });
         }
         Ok(violations)
     }

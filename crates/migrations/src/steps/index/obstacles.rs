@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mongodb::{
     Database, IndexModel,
-    bson::{Bson, Document, doc},
+    bson::{Document, doc},
     error::Result,
 };
 
@@ -32,14 +32,16 @@ impl Index {
         let existing = indexes::list(database, self.collection).await?;
         let mut obstacles = Vec::new();
         if let Some((kind, remedy)) = self.conflicting_index(&existing) {
-            obstacles.push(self.violation(kind, 1, Vec::new(), remedy));
+            let (step, documents) = (self.key(), Vec::new());
+            obstacles.push(Violation { kind, step, count: 1, documents, remedy });
         } else if existing.len() >= MAX_INDEXES {
             let remedy = format!(
                 "{} has {MAX_INDEXES} indexes, the most that a collection can have: drop one that \
                  is not needed",
                 self.collection
             );
-            obstacles.push(self.violation(ViolationKind::TooManyIndexes, 1, Vec::new(), remedy));
+            let (kind, step) = (ViolationKind::TooManyIndexes, self.key());
+            obstacles.push(Violation { kind, step, count: 1, documents: Vec::new(), remedy });
         }
         if IndexSpec::from(&self.model).unique {
             for found in self.duplicates(database, earlier).await? {
@@ -52,20 +54,11 @@ impl Index {
                 let count = count(database, self.collection, filter).await?;
                 let remedy = "make at most one of the fields an array".to_owned();
                 let kind = ViolationKind::ParallelArrays;
-                obstacles.push(self.violation(kind, count, documents, remedy));
+                let step = self.key();
+                obstacles.push(Violation { kind, step, count, documents, remedy });
             }
         }
         Ok(obstacles)
-    }
-
-    fn violation(
-        &self,
-        kind: ViolationKind,
-        count: i64,
-        documents: Vec<Bson>,
-        remedy: String,
-    ) -> Violation {
-        Violation { kind, step: self.key(), count, documents, remedy }
     }
 
     fn duplicates_violation(&self, found: Duplicates) -> Violation {
@@ -76,7 +69,9 @@ impl Index {
         } else {
             format!("they have the same {fields} as others: change all but one of each")
         };
-        self.violation(ViolationKind::Duplicates, found.count, found.ids, remedy)
+        let Duplicates { count, ids: documents, .. } = found;
+        let kind = ViolationKind::Duplicates;
+        Violation { kind, step: self.key(), count, documents, remedy }
     }
 
     /// Returns the kind of conflict with an existing index, and the remedy.
