@@ -5,8 +5,18 @@ use mongodb::bson::doc;
 use test_support::eventually;
 
 use super::{BACKFILL, legacy_site, linked, migrated_site};
+use crate::support::Site;
 
 const NOT_EVERY: &str = "Not every migration is applied";
+
+/// Returns a site with two sections of one slug: their unique index cannot be built, so that
+/// sections-service does not get ready.
+async fn site_with_twin_sections() -> Site {
+    let site = legacy_site().await;
+    let twin = doc! { "slug": "twin", "is_deleted": false };
+    site.database.insert("sections", [twin.clone(), twin]).await;
+    site
+}
 
 #[tokio::test]
 async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
@@ -44,9 +54,7 @@ async fn a_rolled_back_migration_is_not_applied_again_and_is_reported() {
 
 #[tokio::test]
 async fn a_failure_is_reported_with_its_reason() {
-    let site = legacy_site().await;
-    let twin = doc! { "slug": "twin", "is_deleted": false };
-    site.database.insert("sections", [twin.clone(), twin]).await;
+    let site = site_with_twin_sections().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
@@ -59,10 +67,7 @@ async fn a_failure_is_reported_with_its_reason() {
 
 #[tokio::test]
 async fn waiting_for_another_service_is_reported_after_a_while() {
-    let site = legacy_site().await;
-    // Their unique index cannot be built, so that sections-service does not get ready.
-    let twin = doc! { "slug": "twin", "is_deleted": false };
-    site.database.insert("sections", [twin.clone(), twin]).await;
+    let site = site_with_twin_sections().await;
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
