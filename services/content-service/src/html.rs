@@ -120,6 +120,7 @@ impl Sanitiser {
         for _ in 1..MAX_PASSES {
             let (next, removed_next) = self.pass(&current, &limits)?;
             if next == current && removed_next.is_empty() {
+                limits.check_twice(current.len())?;
                 return Ok(Sanitized { html: current, removed: removed.into_list() });
             }
             current = next;

@@ -9,6 +9,8 @@ use base64::{
 use service_kit::runtime::settings::html::EmbedHosts;
 use url::Url;
 
+use super::limits::Limits;
+
 /// The address of a page that has the text, as a browser would know it: a site with https. The
 /// name is reserved (RFC 2606); the path is deep enough for `../` and ends in no page of a site.
 static BASE: LazyLock<Url> = LazyLock::new(|| {
@@ -16,6 +18,9 @@ static BASE: LazyLock<Url> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "the address is a constant")]
     base.expect("the base is an address")
 });
+
+/// The steps of parsing an address and checking the result.
+pub(super) const STEPS: u64 = 500;
 
 /// The raster formats that a `data:` image may have. Others (SVG) may have scripts.
 const RASTER_TYPES: [&str; 6] = ["png", "jpeg", "jpg", "gif", "webp", "avif"];
@@ -85,15 +90,17 @@ pub(super) fn embed(text: &str, hosts: &EmbedHosts) -> Option<String> {
 }
 
 /// Returns a list of images for different screens, or `None` if there is none in it (HTML,
-/// §4.8.4.2.3). The second value tells whether an image was left out.
-pub(super) fn srcset(text: &str, max_data_bytes: usize) -> (Option<String>, bool) {
+/// §4.8.4.2.3). The second value tells whether an image was left out. Stops where a limit is
+/// exceeded.
+pub(super) fn srcset(text: &str, max_data_bytes: usize, limits: &Limits) -> (Option<String>, bool) {
     /// The most images of a list. Plugins make a dozen.
     const MAX_CANDIDATES: usize = 64;
     let is_separator = |c: char| c.is_ascii_whitespace() || c == ',';
     let mut kept = Vec::new();
     let mut has_removed = false;
     let mut rest = text.trim_start_matches(is_separator);
-    while !rest.is_empty() {
+    while !rest.is_empty() && limits.check().is_ok() {
+        limits.spend(STEPS);
         let end = rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len());
         let (address, after) = rest.split_at(end);
         let bare = address.trim_end_matches(',');

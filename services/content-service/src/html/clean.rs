@@ -274,7 +274,7 @@ impl<'t> Cleaner<'t, '_> {
         let Data::Element(element) = &node.data else { return false };
         element.name.local == local_name!("source")
             && element.attributes.iter().any(|attribute| {
-                self.limits.spend(STEPS_PER_ADDRESS);
+                self.limits.spend(address::STEPS);
                 attribute.name.local == local_name!("src")
                     && address::resource(&attribute.value).is_some()
             })
@@ -287,9 +287,6 @@ struct Attributes<'t> {
     /// The names of those that were removed, or lost a part of their value.
     removed: Vec<&'t LocalName>,
 }
-
-/// The steps of parsing an address and checking the result.
-const STEPS_PER_ADDRESS: u64 = 500;
 
 impl<'t> Cleaner<'t, '_> {
     fn attributes(&self, element: &'t Element<'t>) -> Attributes<'t> {
@@ -328,7 +325,7 @@ impl<'t> Cleaner<'t, '_> {
         let address = |kept: Option<String>| whole(kept.map(Cow::Owned));
         let max_data_bytes = self.settings.max_data_image_bytes;
         if matches!(kind, Value::Link | Value::Resource | Value::Image | Value::Embed) {
-            self.limits.spend(STEPS_PER_ADDRESS);
+            self.limits.spend(address::STEPS);
         }
         match kind {
             Value::Plain => whole(Some(value.into())),
@@ -342,9 +339,7 @@ impl<'t> Cleaner<'t, '_> {
             Value::Image => address(address::image(value, max_data_bytes)),
             Value::Embed => address(address::embed(value, &self.settings.embed_hosts)),
             Value::Srcset => {
-                let commas = value.bytes().filter(|byte| *byte == b',').count() as u64;
-                self.limits.spend(STEPS_PER_ADDRESS * (1 + commas));
-                let (kept, has_removed) = address::srcset(value, max_data_bytes);
+                let (kept, has_removed) = address::srcset(value, max_data_bytes, self.limits);
                 let is_removed = kept.is_none();
                 (kept.map(Cow::Owned), has_removed || is_removed)
             }

@@ -35,18 +35,21 @@ pub(super) struct Limits {
     nodes: Cell<usize>,
     attributes: Cell<usize>,
     steps_left: Cell<u64>,
+    steps_left_before_pass: Cell<u64>,
     error: Cell<Option<HtmlError>>,
 }
 
 impl Limits {
     /// Returns the limits for a text of so many bytes.
     pub(super) fn new(bytes: usize) -> Self {
+        let steps = MIN_STEPS + STEPS_PER_BYTE * bytes as u64;
         Self {
             max_nodes: MIN_NODES + bytes,
             max_attributes: MIN_ATTRIBUTES + bytes / 2,
             nodes: Cell::new(0),
             attributes: Cell::new(0),
-            steps_left: Cell::new(MIN_STEPS + STEPS_PER_BYTE * bytes as u64),
+            steps_left: Cell::new(steps),
+            steps_left_before_pass: Cell::new(steps),
             error: Cell::new(None),
         }
     }
@@ -55,11 +58,28 @@ impl Limits {
     pub(super) fn begin_pass(&self) {
         self.nodes.set(0);
         self.attributes.set(0);
+        self.steps_left_before_pass.set(self.steps_left.get());
+    }
+
+    /// Returns an error if a text of so many bytes may not cost what the last pass cost, twice: the
+    /// one that changes nothing, and the one that finds that.
+    ///
+    /// A result is shorter than its text and has less to spend. What is stored must be accepted when
+    /// it is sent back.
+    pub(super) fn check_twice(&self, bytes: usize) -> Result<(), HtmlError> {
+        let limits = Self::new(bytes);
+        limits.add_nodes(self.nodes.get(), self.attributes.get());
+        limits.spend(2 * (self.steps_left_before_pass.get() - self.steps_left.get()));
+        limits.check()
     }
 
     /// Counts a node with so many attributes.
     pub(super) fn add_node(&self, attributes: usize) {
-        self.nodes.set(self.nodes.get() + 1);
+        self.add_nodes(1, attributes);
+    }
+
+    fn add_nodes(&self, nodes: usize, attributes: usize) {
+        self.nodes.set(self.nodes.get() + nodes);
         self.attributes.set(self.attributes.get() + attributes);
         if self.nodes.get() > self.max_nodes {
             self.exceed(HtmlError::TooManyNodes);

@@ -113,6 +113,30 @@ fn characters_that_are_escaped_cost_no_more_than_others() {
 }
 
 #[test]
+fn what_is_stored_is_accepted_when_it_is_sent_back() {
+    // A comment adds to what a text may cost, and is not in the result.
+    let comment = format!("<!--{}-->", "x".repeat(300_000));
+    let mut accepted = Vec::new();
+    for count in [1_000, 2_000, 4_000, 8_000, 16_000] {
+        let text = format!("{comment}<p title=\"{}\">x</p>", "&amp;".repeat(count));
+        let result = sanitised(&text);
+        accepted.push(result.is_ok());
+        if let Ok(once) = result {
+            assert_survives(&[&once.html]);
+        }
+    }
+    assert!(accepted[0] && !accepted[4], "{accepted:?}");
+}
+
+#[test]
+fn a_list_of_images_costs_what_its_images_cost() {
+    // Commas within an address separate nothing.
+    let address = "calc(,".repeat(10_000);
+    let srcset = format!("<img src=\"/\" srcset=\"{address}a\">");
+    assert_survives(&[&srcset]);
+}
+
+#[test]
 fn elements_nested_against_the_rules_settle_or_are_refused() {
     for piece in [
         "<li><table><tr>",
