@@ -6,6 +6,8 @@
 pub mod auth;
 pub mod comma_separated;
 pub mod html;
+pub mod networks;
+pub mod secret;
 pub mod url;
 
 use std::{
@@ -28,6 +30,8 @@ use self::{
     auth::Auth,
     comma_separated::CommaSeparated,
     html::Html,
+    networks::Networks,
+    secret::Secret,
     url::{HttpUrl, Replicas},
 };
 
@@ -79,6 +83,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// The tokens that callers need to see drafts and to write.
     pub auth: Auth,
+    /// The requests between the processes.
+    pub internal: Internal,
     /// The HTML of content.
     pub html: Html,
     /// The first user, created by a migration.
@@ -94,6 +100,9 @@ pub struct Server {
     pub host: String,
     /// The TCP port to listen on; 0 takes a free one. The default is given to [`Settings::load`].
     pub port: u16,
+    /// The proxies whose headers name the client of a request. If `None`: no proxy at the gateway,
+    /// and the gateway on the same machine at the services.
+    pub trusted_proxies: Option<Networks>,
     /// The time between SIGTERM and the end of accepting connections, in seconds. Readiness is 503
     /// during that time, so that load balancers stop sending requests before connections are
     /// refused.
@@ -221,6 +230,15 @@ pub struct RateLimit {
     /// the requests of all its visitors from one address, and thousands when it builds its pages.
     #[default(const { NonZeroU32::new(20_000).unwrap() })]
     pub burst: NonZeroU32,
+}
+
+/// The requests between the processes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Internal {
+    /// The secret that all processes of an installation share. Without one, the internal routes
+    /// answer to this machine only.
+    pub secret: Option<Secret>,
 }
 
 /// The first user, created by a migration.
@@ -363,8 +381,6 @@ fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
 mod tests {
     use std::io::Write;
 
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Sources {
@@ -418,9 +434,10 @@ mod tests {
 
     #[test]
     fn a_token_of_digits_stays_as_it_is() {
-        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "007")]);
+        let token = "0070070070070070";
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", token)]);
         let settings = Settings::load(5001, &sources).unwrap();
-        assert_eq!(settings.auth.static_token.unwrap().expose_secret(), "007");
+        assert_eq!(settings.auth.static_token.unwrap().expose(), token);
     }
 
     #[test]
@@ -440,6 +457,9 @@ mod tests {
             ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
             ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
             ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+            ("TURBULENCE__SERVER__TRUSTED_PROXIES", "10.0.0.0/40", "server.trusted_proxies"),
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2", "auth.static_token"),
+            ("TURBULENCE__INTERNAL__SECRET", "hunter2", "internal.secret"),
             ("TURBULENCE__HTML__CLASSES", "hljs, a b", "html.classes"),
             ("TURBULENCE__HTML__EMBED_HOSTS", "https://a.example", "html.embed_hosts"),
             ("TURBULENCE__HTML__EMBED_HOSTS", "A.example", "html.embed_hosts"),
@@ -480,7 +500,8 @@ mod tests {
     #[test]
     fn secrets_do_not_show() {
         let sources = environment(&[
-            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2"),
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2hunter2hunter2"),
+            ("TURBULENCE__INTERNAL__SECRET", "hunter2hunter2hunter2"),
             ("TURBULENCE__MONGODB__URI", "mongodb://u:hunter2@h/"),
         ]);
         let settings = Settings::load(5001, &sources).unwrap();
