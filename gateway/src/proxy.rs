@@ -28,8 +28,7 @@ use reqwest::{
 use service_kit::{
     runtime::error_chain::one_line,
     web::{
-        error::ApiError, http_client::inject_trace, internal::InternalSecret,
-        origin::RequestOrigin,
+        error::ApiError, http_client::inject_trace, internal::InternalSecret, origin::RequestOrigin,
     },
 };
 use tokio::{runtime::Handle, task::JoinHandle};

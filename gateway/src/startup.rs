@@ -117,9 +117,8 @@ impl Gateway {
         let proxy = Arc::new(Proxy { client, secret, runtime: Handle::current(), timeouts });
         let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
-        let server = Server::new(listener, health, drain)
-            .trusting(trusted_proxies)
-            .forwarding(is_forwarded);
+        let server =
+            Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);
         server.run(shutdown, configure).await?;
         drop(probes);
         Ok(())

@@ -105,8 +105,7 @@ async fn what_one_service_asks_another_for_all_its_callers_has_no_limit() {
 async fn internal_routes_need_the_secret_that_the_processes_share() {
     const SECRET: &str = "a secret of the tests";
     let database = TestDatabase::new().await;
-    let (sections, content) =
-        Service::both_with(&database, &[("internal.secret", SECRET)]).await;
+    let (sections, content) = Service::both_with(&database, &[("internal.secret", SECRET)]).await;
     for (service, path) in [
         (&sections, "/internal/sections"),
         (&sections, "/internal/migrations"),
@@ -128,7 +127,8 @@ async fn internal_routes_need_the_secret_that_the_processes_share() {
     // content-service calls sections-service, and the other way round.
     let resolve = format!("{}/resolve?path=/blog", content.url);
     let resolved: Value = ask(&resolve, &[]).await.json().await.unwrap();
-    let section = format!("{}/sections/{}", sections.url, resolved["section"]["id"].as_str().unwrap());
+    let section =
+        format!("{}/sections/{}", sections.url, resolved["section"]["id"].as_str().unwrap());
     let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
     let deleted = client.delete(&section).bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(deleted.status(), 204);

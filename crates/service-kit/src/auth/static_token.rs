@@ -132,8 +132,7 @@ mod tests {
     const NEW: &str = "a new token of the site";
 
     fn tokens(path: &Path) -> StaticTokens {
-        let settings =
-            Auth { static_token_file: Some(path.to_owned()), ..Auth::default() };
+        let settings = Auth { static_token_file: Some(path.to_owned()), ..Auth::default() };
         let mut tokens = StaticTokens::new(&settings);
         if let Some(file) = &mut tokens.file {
             file.reread_interval = Duration::ZERO;

@@ -12,16 +12,15 @@ pub mod url;
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, fs,
+    io::{self, Read as _},
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use config::{
-    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState,
-};
+use config::{Config, ConfigBuilder, Environment, File, FileFormat, builder::DefaultState};
 use secrecy::SecretString;
 use serde::Deserialize;
 use smart_default::SmartDefault;
@@ -37,6 +36,16 @@ use self::{
 
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
+
+/// The end of the name of an environment variable that holds the path of a file with the value: the
+/// convention of official container images, for secrets that Docker and Kubernetes mount.
+const FILE_SUFFIX: &str = "_FILE";
+
+/// The settings that are paths of files themselves.
+const PATH_SETTINGS: [&str; 1] = ["TURBULENCE__AUTH__STATIC_TOKEN_FILE"];
+
+/// The largest file with a value, in bytes: the longest connection strings have a few hundred.
+const MAX_VALUE_FILE_BYTES: u64 = 64 * 1024;
 
 /// The largest body of a request, in bytes: the longest text of an item of content (500,000
 /// characters) fits even if each of its characters is sent as an escape of six bytes such as
@@ -300,13 +309,12 @@ impl Sources {
 
     /// Returns `true` if one of the sources sets the key.
     pub fn set(&self, key: &str) -> Result<bool, SettingsError> {
-        let config = self.layers().and_then(ConfigBuilder::<DefaultState>::build);
-        let config = config.map_err(wrong)?;
+        let config = self.layers()?.build().map_err(wrong)?;
         Ok(config.get::<config::Value>(key).is_ok())
     }
 
     /// Returns file, environment and command line; each overrides those before it.
-    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, SettingsError> {
         let mut builder = Config::builder();
         if let Some(path) = &self.file {
             builder = builder.add_source(toml(path));
@@ -315,13 +323,47 @@ impl Sources {
             .prefix_separator("__")
             .separator("__")
             .ignore_empty(true)
-            .source(Some(self.environment.clone()));
+            .source(Some(self.environment_with_files()?));
         builder = builder.add_source(environment);
         for (key, value) in &self.command_line {
-            builder = builder.set_override(key, value.as_str())?;
+            builder = builder.set_override(key, value.as_str()).map_err(wrong)?;
         }
         Ok(builder)
     }
+
+    /// Returns the environment with the values of the variables that name a file with the value.
+    fn environment_with_files(&self) -> Result<HashMap<String, String>, SettingsError> {
+        let mut environment = self.environment.clone();
+        for (variable, path) in &self.environment {
+            let is_ours = variable.starts_with(ENVIRONMENT_PREFIX) && !path.is_empty();
+            let Some(name) = variable.strip_suffix(FILE_SUFFIX).filter(|_| is_ours) else {
+                continue;
+            };
+            if PATH_SETTINGS.contains(&variable.as_str()) {
+                continue;
+            }
+            if environment.get(name).is_some_and(|value| !value.is_empty()) {
+                return Err(SettingsError::Wrong(format!(
+                    "{name} and {variable} are both set: remove one of them"
+                )));
+            }
+            let value = read_value(Path::new(path)).map_err(|error| {
+                SettingsError::Wrong(format!("{variable}: {path} cannot be read: {error}"))
+            })?;
+            environment.insert(name.to_owned(), value);
+        }
+        Ok(environment)
+    }
+}
+
+/// Reads a file with a value. The white space that editors leave at its end is removed.
+fn read_value(path: &Path) -> io::Result<String> {
+    let mut value = String::new();
+    fs::File::open(path)?.take(MAX_VALUE_FILE_BYTES + 1).read_to_string(&mut value)?;
+    if value.len() as u64 > MAX_VALUE_FILE_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_VALUE_FILE_BYTES} bytes")));
+    }
+    Ok(value.trim_end().to_owned())
 }
 
 fn toml(path: &Path) -> File<config::FileSourceFile, FileFormat> {
@@ -345,7 +387,7 @@ impl Settings {
         if let Some(path) = &sources.file {
             refuse_unknown_keys(path)?;
         }
-        let builder = sources.layers().map_err(wrong)?;
+        let builder = sources.layers()?;
         let builder = builder.set_default("server.port", default_port).map_err(wrong)?;
         let config = builder.build().map_err(wrong)?;
         let settings: Self = serde_path_to_error::deserialize(config).map_err(|error| {
@@ -380,6 +422,8 @@ fn refuse_unknown_keys(path: &Path) -> Result<(), SettingsError> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use secrecy::ExposeSecret;
 
     use super::*;
 
@@ -495,6 +539,41 @@ mod tests {
         let line = Settings::load(5001, &sources).unwrap_err().to_string();
         let name = file.path().file_name().unwrap().to_str().unwrap();
         assert!(line.contains(name), "{line}");
+    }
+
+    #[test]
+    fn a_variable_can_name_a_file_with_the_value() {
+        let (mut secret, mut uri) =
+            (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        writeln!(secret, "a secret of the tests").unwrap();
+        writeln!(uri, "mongodb://db1,db2/?replicaSet=rs0\n").unwrap();
+        let (secret, uri) = (secret.path().to_str().unwrap(), uri.path().to_str().unwrap());
+        let variables = [
+            ("TURBULENCE__INTERNAL__SECRET_FILE", secret),
+            ("TURBULENCE__MONGODB__URI_FILE", uri),
+            ("TURBULENCE__AUTH__STATIC_TOKEN_FILE", "/nowhere/at-all"),
+            ("TURBULENCE__ADMIN__EMAIL_FILE", ""),
+            ("OTHER_FILE", "/nowhere/at-all"),
+        ];
+        let settings = Settings::load(5001, &environment(&variables)).unwrap();
+        assert!(settings.internal.secret.unwrap().is("a secret of the tests"));
+        assert_eq!(settings.mongodb.uri.expose_secret(), "mongodb://db1,db2/?replicaSet=rs0");
+        assert_eq!(settings.auth.static_token_file, Some("/nowhere/at-all".into()));
+        assert!(environment(&variables).set("mongodb.uri").unwrap());
+        for (variables, named) in [
+            (
+                [("TURBULENCE__MONGODB__URI_FILE", "/nowhere/at-all"), ("A", "")],
+                "/nowhere/at-all cannot be read",
+            ),
+            (
+                [("TURBULENCE__MONGODB__URI_FILE", uri), ("TURBULENCE__MONGODB__URI", "x")],
+                "are both set",
+            ),
+        ] {
+            let line = Settings::load(5001, &environment(&variables)).unwrap_err().to_string();
+            assert!(line.contains("TURBULENCE__MONGODB__URI_FILE"), "{line}");
+            assert!(line.contains(named) && line.lines().count() == 1, "{line}");
+        }
     }
 
     #[test]

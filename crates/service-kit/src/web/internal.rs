@@ -156,7 +156,8 @@ mod tests {
         for peer in ["127.0.0.1", "203.0.113.5"] {
             let path = "/internal/sections";
             assert_eq!(sent(Some(SECRET), peer, path, Some(SECRET)).await.0, 200);
-            for wrong in [None, Some(""), Some("a secret of the test"), Some("A secret of the tests")]
+            for wrong in
+                [None, Some(""), Some("a secret of the test"), Some("A secret of the tests")]
             {
                 let (status, detail) = sent(Some(SECRET), peer, path, wrong).await;
                 assert_eq!(status, 403, "{wrong:?}");
@@ -167,7 +168,8 @@ mod tests {
 
     #[actix_web::test]
     async fn another_spelling_of_the_path_needs_the_secret_too() {
-        for path in ["/internal", "/internal/", "/%69nternal/x", "/%69%6E%74ernal/x", "/internal%2Fx"]
+        for path in
+            ["/internal", "/internal/", "/%69nternal/x", "/%69%6E%74ernal/x", "/internal%2Fx"]
         {
             let (status, _) = sent(None, "203.0.113.5", path, None).await;
             // An encoded slash is part of a segment: no internal route has such a path.

@@ -86,7 +86,11 @@ impl RequestOrigin {
             ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
         });
         let host_in_forwarded = || HeaderValue::from_str(&nearest.host?).ok();
-        Self { client: Some(address.unwrap_or(peer)), scheme, host: host.or_else(host_in_forwarded) }
+        Self {
+            client: Some(address.unwrap_or(peer)),
+            scheme,
+            host: host.or_else(host_in_forwarded),
+        }
     }
 
     /// Returns the client as one party of a limit. A client of IPv6 has a whole network of 64 bits

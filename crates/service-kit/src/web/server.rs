@@ -11,9 +11,7 @@ use actix_web::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    health::Health, observe::observe, origin::TrustedProxies, routing::route_not_found,
-};
+use super::{health::Health, observe::observe, origin::TrustedProxies, routing::route_not_found};
 use crate::runtime::settings;
 
 /// The time for which a connection without a request is kept. Clients between the services close

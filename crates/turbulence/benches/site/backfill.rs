@@ -120,7 +120,9 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     let content = content_service::bind(&settings).await.unwrap();
     let list = format!("{}/stories?limit=10", local_url(content.address()));
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
-    let client = content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal).unwrap();
+    let client =
+        content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal)
+            .unwrap();
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
     engine().run_to(BEFORE, WaitPolicy::Bounded, &shutdown).await.unwrap();
 

@@ -151,7 +151,10 @@ async fn only_the_configured_token_is_accepted() {
     for (header, message) in [
         (None, "Authorization header is missing."),
         (Some(""), "Authorization header must be of the form `Bearer <token>`."),
-        (Some("Basic open-open-open-open"), "Authorization header must be of the form `Bearer <token>`."),
+        (
+            Some("Basic open-open-open-open"),
+            "Authorization header must be of the form `Bearer <token>`.",
+        ),
         (Some("Bearer"), "The token is missing after `Bearer`."),
         (Some("Bearer close"), "The token is invalid or has expired."),
         (Some("Bearer open-open-open-openn"), "The token is invalid or has expired."),

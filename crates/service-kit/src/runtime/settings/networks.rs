@@ -14,7 +14,8 @@ pub struct Networks(Vec<IpNet>);
 impl Networks {
     /// Returns the addresses of this machine itself.
     pub fn loopback() -> Self {
-        let (v4, v6) = (Ipv4Net::new_assert([127, 0, 0, 0].into(), 8), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
+        let (v4, v6) =
+            (Ipv4Net::new_assert([127, 0, 0, 0].into(), 8), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
         Self(vec![v4.into(), v6.into()])
     }
 
@@ -51,9 +52,7 @@ mod tests {
     fn networks_and_addresses_contain_their_addresses() {
         let networks: Networks =
             from_value(json!("10.1.0.0/16, 192.0.2.7, fd00::/8,2001:db8::1")).unwrap();
-        for inside in
-            ["10.1.255.255", "::ffff:10.1.0.1", "192.0.2.7", "fd12::34", "2001:db8::1"]
-        {
+        for inside in ["10.1.255.255", "::ffff:10.1.0.1", "192.0.2.7", "fd12::34", "2001:db8::1"] {
             assert!(networks.contains(inside.parse().unwrap()), "{inside}");
         }
         for outside in ["10.2.0.0", "192.0.2.8", "127.0.0.1", "fe80::1", "2001:db8::2", "::1"] {
