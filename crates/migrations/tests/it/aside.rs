@@ -14,8 +14,8 @@ use mongodb::{
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    Commands, Given, ID, LOCK, arc, assert_has, command, count_up, each, edit_entry, engine,
-    engine_of, entry, fast, insert_items, concurrently, monitored, parts, refuse_items, run, set_by,
+    Commands, Given, ID, LOCK, arc, assert_has, command, concurrently, count_up, each, edit_entry,
+    engine, engine_of, entry, fast, insert_items, monitored, parts, refuse_items, run, set_by,
     state,
 };
 

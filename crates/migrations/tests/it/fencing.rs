@@ -7,8 +7,8 @@ use mongodb::{bson::doc, event::command::CommandEvent};
 use test_support::TestDatabase;
 
 use crate::support::{
-    Gate, Given, ID, LEDGER, command, count_up, each, each_with_gate, engine, engine_of, entry,
-    expire_lease, fast, insert_items, concurrently, monitored, parts, run, state, within,
+    Gate, Given, ID, LEDGER, command, concurrently, count_up, each, each_with_gate, engine,
+    engine_of, entry, expire_lease, fast, insert_items, monitored, parts, run, state, within,
 };
 
 #[tokio::test]

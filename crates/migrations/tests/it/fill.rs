@@ -21,9 +21,9 @@ use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, count_up, each, each_with_gate,
-    engine, engine_of, entry, expire_lease, fast, insert_items, concurrently, monitored, parts, run,
-    set_by, state, within,
+    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, concurrently, count_up, each,
+    each_with_gate, engine, engine_of, entry, expire_lease, fast, insert_items, monitored, parts,
+    run, set_by, state, within,
 };
 
 const MANY: i32 = 20_000;

@@ -102,8 +102,7 @@ async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_t
 }
 
 #[tokio::test]
-async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_after_it()
-{
+async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_after_it() {
     let database = TestDatabase::new().await;
     insert_items(&database, 20_000).await;
     let gate = Gate::default();
