@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -64,6 +65,7 @@ pub struct Gateway {
     cors: CorsPolicy,
     limits: RateLimit,
     trusted_proxies: TrustedProxies,
+    max_connections: NonZeroUsize,
     secret: InternalSecret,
     upstreams: Upstreams,
     client: Client,
@@ -86,6 +88,7 @@ impl Gateway {
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
             trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
+            max_connections: settings.server.max_connections,
             secret: InternalSecret::new(&settings.internal),
             upstreams: Upstreams::new(&settings.upstreams),
             client: http_client::streaming_client()?,
@@ -107,6 +110,7 @@ impl Gateway {
             cors,
             limits,
             trusted_proxies,
+            max_connections,
             secret,
             upstreams,
             client,
@@ -117,8 +121,10 @@ impl Gateway {
         let proxy = Arc::new(Proxy { client, secret, runtime: Handle::current(), timeouts });
         let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
-        let server =
-            Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);
+        let server = Server::new(listener, health, drain)
+            .trusting(trusted_proxies)
+            .max_connections(max_connections)
+            .forwarding(is_forwarded);
         server.run(shutdown, configure).await?;
         drop(probes);
         Ok(())

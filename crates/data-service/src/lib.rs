@@ -10,6 +10,7 @@ mod transaction;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -67,6 +68,7 @@ pub struct DataService {
     engine: Engine,
     limits: RateLimit,
     trusted_proxies: TrustedProxies,
+    max_connections: NonZeroUsize,
     secret: InternalSecret,
     routes: Routes,
 }
@@ -135,6 +137,7 @@ impl DataService {
             engine,
             limits,
             trusted_proxies,
+            max_connections: settings.server.max_connections,
             secret,
             routes,
         })
@@ -168,6 +171,7 @@ impl DataService {
             engine,
             limits,
             trusted_proxies,
+            max_connections,
             secret,
             routes,
         } = self;
@@ -206,7 +210,9 @@ impl DataService {
             }
             result
         };
-        let server = Server::new(listener, health, drain).trusting(trusted_proxies);
+        let server = Server::new(listener, health, drain)
+            .trusting(trusted_proxies)
+            .max_connections(max_connections);
         let serving = server.run(stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
         connection.close().await;

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod conditional;
+mod connection;
 pub mod error;
 pub mod extract;
 mod field_error;
