@@ -15,6 +15,7 @@ use service_kit::{
         http_client,
         internal::InternalSecret,
         origin::{NetworkPosition, TrustedProxies},
+        overload::LoadLimit,
         rate_limit::RateLimit,
         server::{BindError, Server, bind},
     },
@@ -119,7 +120,14 @@ impl Gateway {
         let health = health::gateway_health(&upstreams, &client, timeouts);
         let probes = health::probe_all(&upstreams, &client, timeouts);
         let proxy = Arc::new(Proxy { client, secret, runtime: Handle::current(), timeouts });
-        let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
+        let routes = Routes {
+            health: health.clone(),
+            cors,
+            limits,
+            load_limit: LoadLimit::default(),
+            proxy,
+            upstreams,
+        };
         let configure = move |config: &mut _| routes.configure(config);
         let server = Server::new(listener, health, drain)
             .trusting(trusted_proxies)

@@ -44,6 +44,7 @@ use service_kit::{
         health::{CheckResult, Health},
         internal::{InternalSecret, refuse_strangers},
         origin::{NetworkPosition, TrustedProxies},
+        overload::{LoadLimit, limit_load},
         rate_limit::{RateLimit, rate_limit},
         routing::read,
         server::{BindError, Server, bind},
@@ -179,12 +180,15 @@ impl DataService {
         let health = health(&connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
+        let load_limit = web::Data::new(LoadLimit::default());
         let routes = move |config: &mut web::ServiceConfig| {
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let gated = web::scope("")
                 .app_data(statuses)
                 .app_data(limits.clone())
+                .app_data(load_limit.clone())
                 .wrap(from_fn(refuse_until_ready))
+                .wrap(from_fn(limit_load))
                 .wrap(from_fn(rate_limit))
                 .configure(|config| routes(config));
             let all = web::scope("")

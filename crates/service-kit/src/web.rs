@@ -13,6 +13,7 @@ pub mod internal;
 mod observe;
 pub mod openapi;
 pub mod origin;
+pub mod overload;
 pub mod rate_limit;
 pub mod request_id;
 pub mod routing;

@@ -4,10 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::{HttpResponse, web};
@@ -22,6 +22,11 @@ use crate::runtime::clock::Clock;
 /// The longest duration of one check. By default, orchestrators give up after a second (Kubernetes,
 /// `timeoutSeconds`), so that the response has to arrive before.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The time after a success for which a check that is too slow counts as slow, not as failed: a process
+/// that is busy still answers, and taking it out would leave its requests to others that are as busy.
+/// MongoDB elects a new primary within that time.
+const SLOW_TOLERANCE: Duration = Duration::from_secs(10);
 
 /// The health of a process, shared by all its parts.
 ///
@@ -49,6 +54,7 @@ struct Inner {
 
 struct Check {
     name: &'static str,
+    succeeded_at: Arc<Mutex<Option<Instant>>>,
     run: Box<dyn Fn() -> BoxFuture<'static, CheckResult> + Send + Sync>,
 }
 
@@ -98,7 +104,7 @@ impl HealthBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = CheckResult> + Send + 'static,
     {
-        self.checks.push(Check { name, run: Box::new(move || run().boxed()) });
+        self.checks.push(Check::new(name, move || run().boxed()));
         self
     }
 
@@ -109,7 +115,7 @@ impl HealthBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = CheckResult> + Send + 'static,
     {
-        self.warmup = Some(Check { name: "database", run: Box::new(move || run().boxed()) });
+        self.warmup = Some(Check::new("database", move || run().boxed()));
         self
     }
 
@@ -172,14 +178,34 @@ impl Health {
 }
 
 impl Check {
+    fn new(
+        name: &'static str,
+        run: impl Fn() -> BoxFuture<'static, CheckResult> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, succeeded_at: Arc::default(), run: Box::new(run) }
+    }
+
     async fn run(&self) -> CheckResult {
         // On a task of its own, so that a check that is too slow is not cancelled half-way.
-        let run = tokio::spawn((self.run)());
+        let (run, succeeded_at) = ((self.run)(), Arc::clone(&self.succeeded_at));
+        let run = tokio::spawn(async move {
+            let result = run.await;
+            if result.is_ok {
+                *succeeded_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+            result
+        });
         match tokio::time::timeout(CHECK_TIMEOUT, run).await {
             Ok(Ok(report)) => report,
             Ok(Err(_)) => CheckResult::failed("the check itself failed"),
+            Err(_) if self.has_succeeded_lately() => CheckResult::ok().with("slow", true),
             Err(_) => CheckResult::failed("no answer in time"),
         }
+    }
+
+    fn has_succeeded_lately(&self) -> bool {
+        let succeeded_at = *self.succeeded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        succeeded_at.is_some_and(|at| at.elapsed() < SLOW_TOLERANCE)
     }
 }
 
@@ -308,5 +334,37 @@ fn response((is_ok, body): (bool, Value)) -> HttpResponse {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_check_is_slow_and_one_that_never_answered_has_failed() {
+        let delay = Arc::new(Mutex::new(Duration::from_secs(2)));
+        let set = Arc::clone(&delay);
+        let health = Health::builder()
+            .check("database", move || {
+                let delay = *delay.lock().unwrap();
+                async move {
+                    tokio::time::sleep(delay).await;
+                    CheckResult::ok()
+                }
+            })
+            .build(Clock::system());
+        let (is_ready, body) = health.ready().await;
+        assert!(!is_ready, "{body}");
+        *set.lock().unwrap() = Duration::ZERO;
+        assert!(health.ready().await.0);
+        *set.lock().unwrap() = Duration::from_secs(2);
+        let (is_ready, body) = health.ready().await;
+        assert!(is_ready && body["checks"]["database"]["slow"] == true, "{body}");
+        // A check that fails is not slow.
+        let failing = Health::builder()
+            .check("x", || async { CheckResult::failed("no") })
+            .build(Clock::system());
+        assert!(!failing.ready().await.0);
     }
 }
