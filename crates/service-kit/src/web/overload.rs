@@ -40,7 +40,7 @@ const MIN_SAMPLES: usize = 10;
 
 /// The limit at the start, and its bounds. The lower one is answered within a second by a process
 /// that manages 32 requests per second; the upper one takes some 30 MiB.
-const INITIAL: f64 = 128.0;
+const INITIAL: f64 = 64.0;
 const MIN: f64 = 32.0;
 const MAX: f64 = 1_024.0;
 

@@ -21,7 +21,7 @@ const MAX_PER_ADDRESS: usize = 256;
 
 /// The memory of all responses that wait for their readers, in bytes: a part of the 256 MiB that the
 /// manifests give to a process.
-const MAX_HELD_BYTES: usize = 96 * 1024 * 1024;
+const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The time after which a client that reads nothing counts as stalled, if memory is short.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
