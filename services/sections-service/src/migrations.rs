@@ -24,7 +24,7 @@ use crate::store::{
 
 /// Returns all migrations. New ones are appended, and none is ever moved.
 pub(crate) fn all(connection: &Connection, clock: Clock) -> Vec<Arc<dyn Migration>> {
-    let inspection = SectionInspection(SectionStore::new(connection, clock.clone()));
+    let inspection = SectionInspection(SectionStore::new(connection));
     vec![
         Arc::new(SectionIndexes),
         Arc::new(SeedInitialSections { clock }),
