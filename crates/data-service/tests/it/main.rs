@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod edge;
+mod writers;
 
 use actix_web::{HttpResponse, body::to_bytes, http::StatusCode, test::TestRequest};
 use data_service::{
