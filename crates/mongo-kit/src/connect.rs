@@ -207,9 +207,12 @@ impl Connection {
     /// Closes all connections at the end of the process. Operations that still use them fail. Does
     /// not wait long for a server that does not answer.
     pub async fn close(&self) {
-        let client = self.client.clone();
+        let (client, writers) = (self.client.clone(), self.writers.clone());
         // On a task of its own, because calls of the driver must not be dropped half-way.
-        let closed = tokio::spawn(async move { client.shutdown().immediate(true).await });
+        let closed = tokio::spawn(async move {
+            writers.unregister().await;
+            client.shutdown().immediate(true).await;
+        });
         if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!(
                 "the server does not answer: the connections are left to the end of the process"

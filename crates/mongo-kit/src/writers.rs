@@ -212,24 +212,39 @@ impl Writers {
 
     /// Renews the heartbeat until this process has been idle for a while.
     async fn beat(self) {
+        // Removes the registrations of killed processes that no write has met.
+        self.end_stopped_processes().await;
         loop {
             tokio::time::sleep(HEARTBEAT_INTERVAL).await;
             let mut registered = self.0.registered.lock().await;
-            if !self.is_idle() {
-                // Without an answer the next heartbeat, or the next transaction, tries again.
-                if let Err(error) = self.write(&mut registered).await {
-                    let error = DatabaseError::from(error);
-                    tracing::debug!(%error, "no heartbeat");
-                }
-                continue;
+            if !registered.has_heartbeat {
+                return;
             }
-            // A registration that stays because of an error does no harm: it has no transaction.
+            if self.is_idle() {
+                return self.remove(&mut registered).await;
+            }
+            // Without an answer the next heartbeat, or the next transaction, tries again.
+            if let Err(error) = self.write(&mut registered).await {
+                let error = DatabaseError::from(error);
+                tracing::debug!(%error, "no heartbeat");
+            }
+        }
+    }
+
+    /// Removes the registration at the end of the process.
+    pub(crate) async fn unregister(&self) {
+        let mut registered = self.0.registered.lock().await;
+        self.remove(&mut registered).await;
+    }
+
+    async fn remove(&self, registered: &mut Registered) {
+        if registered.written_at.is_some() {
             let (registrations, id) = (self.0.registrations.clone(), self.0.process);
             let removed = async move { registrations.delete_one(doc! { "_id": id }).await };
+            // One that stays because of an error does no harm: it has no transaction.
             let _ = with_time_limit(COMMAND_TIMEOUT, removed).await;
-            *registered = Registered::default();
-            return;
         }
+        *registered = Registered::default();
     }
 
     fn is_idle(&self) -> bool {

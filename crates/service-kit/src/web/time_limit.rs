@@ -112,3 +112,115 @@ pub fn outcome_unknown() -> ApiError {
                   done once only.";
     ApiError::new(ErrorCode::DatabaseUnavailable, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use actix_web::{
+        App, HttpResponse,
+        dev::Service,
+        http::StatusCode,
+        test::{TestRequest, init_service, read_body_json},
+        web,
+    };
+    use futures_util::FutureExt;
+    use serde_json::Value;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::web::routing::route;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    /// A handler that waits, and notes that it has come to its end.
+    #[derive(Clone, Default)]
+    struct Waiting {
+        release: Arc<Notify>,
+        ended: Arc<Notify>,
+        has_ended: Arc<AtomicBool>,
+    }
+
+    async fn wait(waiting: web::Data<Waiting>) -> HttpResponse {
+        waiting.release.notified().await;
+        waiting.has_ended.store(true, Ordering::SeqCst);
+        waiting.ended.notify_one();
+        HttpResponse::Ok().finish()
+    }
+
+    /// Receives a body for longer than the limit.
+    async fn receive(request: HttpRequest) -> HttpResponse {
+        let _paused = Paused::of(&request);
+        rt::time::sleep(LIMIT * 4).await;
+        HttpResponse::Ok().finish()
+    }
+
+    async fn panic() -> HttpResponse {
+        panic!("a handler that panics");
+    }
+
+    /// Returns an app with these routes. A macro, because the type of requests has no name here.
+    macro_rules! app {
+        ($limit:expr, $waiting:expr) => {
+            init_service(
+                App::new()
+                    .app_data(TimeLimit($limit))
+                    .app_data(web::Data::new($waiting.clone()))
+                    .service(route("/wait").get(wait).post(wait).build())
+                    .service(route("/receive").post(receive).build())
+                    .service(route("/panic").get(panic).build()),
+            )
+            .await
+        };
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_takes_too_long_is_answered_and_runs_to_its_end() {
+        for (method, detail) in
+            [(Method::GET, "does not answer in time"), (Method::POST, "not known whether")]
+        {
+            let waiting = Waiting::default();
+            let app = app!(Some(LIMIT), waiting);
+            let request = TestRequest::with_uri("/wait").method(method).to_request();
+            let response = app.call(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key("retry-after"));
+            let body: Value = read_body_json(response).await;
+            assert_eq!(body["code"], "database_unavailable");
+            assert!(body["detail"].as_str().unwrap().contains(detail), "{body}");
+            assert!(!waiting.has_ended.load(Ordering::SeqCst));
+            waiting.release.notify_one();
+            waiting.ended.notified().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_handler_whose_client_has_left_runs_to_its_end() {
+        for limit in [Some(Duration::from_secs(60)), None] {
+            let waiting = Waiting::default();
+            let app = app!(limit, waiting);
+            let mut response = Box::pin(app.call(TestRequest::with_uri("/wait").to_request()));
+            assert!((&mut response).now_or_never().is_none());
+            drop(response);
+            waiting.release.notify_one();
+            waiting.ended.notified().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_time_in_which_a_body_is_received_does_not_count() {
+        let app = app!(Some(LIMIT), Waiting::default());
+        let response = app.call(TestRequest::post().uri("/receive").to_request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_is_an_internal_error() {
+        let app = app!(Some(LIMIT), Waiting::default());
+        let response = app.call(TestRequest::with_uri("/panic").to_request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
