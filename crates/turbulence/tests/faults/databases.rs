@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use local_mongod::{DataDir, LocalMongod, Options, ReplicaSet};
 use mongodb::bson::{DateTime, doc};
 use serde_json::json;
-use test_support::{Answer, Api, Service, TOKEN, TestDatabase, eventually, skewed_clock};
+use test_support::{Answer, Api, Service, TOKEN, TestDatabase, eventually, settings, skewed_clock};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
@@ -44,6 +44,10 @@ impl Replica {
     }
 }
 
+fn new_section(title: &str) -> serde_json::Value {
+    json!({ "title": title, "content_type": "story" })
+}
+
 /// Runs a request and adds it to the traffic. A request with another status has failed.
 async fn timed(status: u16, request: impl Future<Output = Answer>) -> (Traffic, Answer) {
     let began = Instant::now();
@@ -68,7 +72,7 @@ async fn kill(killed: Killed) -> Tally {
     let site = Site::on(mongod.uri()).await;
     let victim = Replica::start(&site, &format!("{}&appName=victim", site.uri), &[]).await;
     let survivor = Replica::start(&site, &site.uri, &[]).await;
-    let [first, second] = ["First", "Second"].map(|title| json!({ "title": title }));
+    let [first, second] = ["First", "Second"].map(new_section);
     let section = survivor.post("/sections", "section", first).await;
     assert_eq!(section.status, 201, "{section:?}");
 
@@ -89,7 +93,7 @@ async fn kill(killed: Killed) -> Tally {
     let (body, path) = match killed {
         Killed::WhileItAddsAStory => (story.clone(), "/stories".to_owned()),
         Killed::WhileItMovesASection => {
-            (json!({ "sort_order": 0 }), format!("/sections/{}", section.id()))
+            (json!({ "title": "Lost" }), format!("/sections/{}", section.id()))
         }
     };
     let method = if matches!(killed, Killed::WhileItAddsAStory) { "POST" } else { "PATCH" };
@@ -162,8 +166,8 @@ async fn site_on(set: &ReplicaSet) -> (Site, Replica) {
 }
 
 /// Starts clients that read a path. A request that waits longer than any may fails the test.
-fn readers(count: usize, replica: &Replica, path: &'static str) -> Clients {
-    let api = replica.api.clone();
+fn readers(count: usize, api: &Api, path: &'static str) -> Clients {
+    let api = api.clone();
     Clients::start(count, move || {
         let api = api.clone();
         async move {
@@ -181,7 +185,7 @@ pub(crate) async fn while_the_primary_is_frozen_no_request_waits_longer_than_the
     let mut tally = Tally::default();
     for _ in rounds(1) {
         let (_site, replica) = site_on(&set).await;
-        let readers = readers(4, &replica, "/stories");
+        let readers = readers(4, &replica.api, "/stories");
         let primary = set.primary().await.unwrap();
         set.signal(primary, "STOP").unwrap();
         eventually("stories are read from the new primary", async || {
@@ -199,31 +203,32 @@ pub(crate) async fn without_a_primary_sections_are_answered_from_memory() -> Tal
     let mut set = ReplicaSet::start(3, vec![]).await.unwrap();
     let mut tally = Tally::default();
     for _ in rounds(1) {
-        let (_site, replica) = site_on(&set).await;
-        let readers = readers(2, &replica, "/sections");
+        let database = TestDatabase::new().await;
+        let settings = settings(&database, &[("mongodb.uri", set.uri())]);
+        let service = Service::sections(&settings).await;
+        service.migrated().await;
+        let api = Api::new(&service.url);
+        assert_eq!(api.get("/sections").await.status, 200);
+        let readers = readers(2, &api, "/sections");
         let primary = set.primary().await.unwrap();
-        let killed: Vec<u16> = [primary]
-            .into_iter()
-            .chain(set.ports().into_iter().filter(|port| *port != primary))
-            .take(2)
-            .collect();
-        for port in &killed {
-            set.kill(*port).await.unwrap();
+        let secondary = set.ports().into_iter().find(|port| *port != primary).unwrap();
+        let killed = [primary, secondary];
+        for port in killed {
+            set.kill(port).await.unwrap();
         }
-        eventually("the primary is missed", async || {
-            replica.api.get("/stories").await.status == 503
-        })
-        .await;
-        // For longer than the driver looks for a primary, twice.
-        let missing = Instant::now();
-        while missing.elapsed() < Duration::from_secs(7) {
-            assert_eq!(replica.api.get("/stories").await.status, 503);
+        eventually("the primary is missed", async || api.get("/health/ready").await.status == 503)
+            .await;
+        // For as long as the driver looks for a primary, twice.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(6) {
+            assert_eq!(api.get("/health/ready").await.status, 503);
         }
-        let traffic = readers.stop().await;
         for port in killed {
             set.restart(port).await.unwrap();
         }
-        tally += Tally::round(0, 0).with_traffic(traffic);
+        eventually("it is ready again", async || api.get("/health/ready").await.status == 200)
+            .await;
+        tally += Tally::round(0, 0).with_traffic(readers.stop().await);
     }
     tally
 }
@@ -301,7 +306,7 @@ pub(crate) async fn a_wrong_clock_neither_forgets_a_key_nor_dates_a_story() -> T
             let path = format!("/stories/{}", first.id());
             let changed = wrong.api.call("PATCH", &path, json!({ "title": "Twice" })).await;
             assert_eq!(changed.status, 200, "{changed:?}");
-            let section = wrong.post("/sections", "section", json!({ "title": "New" })).await;
+            let section = wrong.post("/sections", "section", new_section("New")).await;
             assert_eq!(section.status, 201, "{section:?}");
 
             let found = site.collection("stories").find_one(doc! {}).await.unwrap().unwrap();
