@@ -221,6 +221,7 @@ impl Writers {
                 return;
             }
             if self.is_idle() {
+                self.end_stopped_processes().await;
                 return self.remove(&mut registered).await;
             }
             // Without an answer the next heartbeat, or the next transaction, tries again.

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use local_mongod::{DataDir, LocalMongod, Options, ReplicaSet};
-use mongodb::bson::{DateTime, doc};
+use mongodb::{
+    Client,
+    bson::{DateTime, doc},
+};
 use serde_json::json;
 use test_support::{Answer, Api, Service, TOKEN, TestDatabase, eventually, settings, skewed_clock};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -64,23 +67,34 @@ async fn timed(status: u16, request: impl Future<Output = Answer>) -> (Traffic, 
 #[derive(Debug, Clone, Copy)]
 enum Killed {
     WhileItAddsAStory,
-    WhileItMovesASection,
+    WhileItChangesASection,
+}
+
+/// Returns `true` if a transaction with locks waits for its client.
+async fn has_open_transaction(mongod: &LocalMongod) -> bool {
+    let admin = Client::with_uri_str(mongod.uri()).await.unwrap().database("admin");
+    let open = doc! { "transaction": { "$exists": true }, "active": false };
+    let pipeline = [doc! { "$currentOp": { "idleSessions": true } }, doc! { "$match": open }];
+    let mut found = admin.aggregate(pipeline).await.unwrap();
+    found.advance().await.unwrap()
 }
 
 async fn kill(killed: Killed) -> Tally {
     let mongod = own_mongod().await;
     let site = Site::on(mongod.uri()).await;
-    let victim = Replica::start(&site, &format!("{}&appName=victim", site.uri), &[]).await;
+    let link = Link::to(format!("127.0.0.1:{}", mongod.port())).await;
+    let uri = format!("{}&appName=victim", link.mongodb_uri());
+    let victim = Replica::start(&site, &uri, &[]).await;
     let survivor = Replica::start(&site, &site.uri, &[]).await;
     let [first, second] = ["First", "Second"].map(new_section);
     let section = survivor.post("/sections", "section", first).await;
     assert_eq!(section.status, 201, "{section:?}");
 
-    // The victim writes, and is killed before it can commit.
+    // The victim has written, but does not learn of it, and is killed before it can commit.
     let fail_points = FailPoints::of(mongod.port()).await;
     let (command, collection) = match killed {
         Killed::WhileItAddsAStory => ("insert", "stories"),
-        Killed::WhileItMovesASection => ("update", "sections"),
+        Killed::WhileItChangesASection => ("update", "sections"),
     };
     let namespace = format!("{}.{collection}", site.database.name());
     let held = doc! {
@@ -92,7 +106,7 @@ async fn kill(killed: Killed) -> Tally {
     let story = json!({ "title": "Once", "content": "<p>Text.</p>" });
     let (body, path) = match killed {
         Killed::WhileItAddsAStory => (story.clone(), "/stories".to_owned()),
-        Killed::WhileItMovesASection => {
+        Killed::WhileItChangesASection => {
             (json!({ "title": "Lost" }), format!("/sections/{}", section.id()))
         }
     };
@@ -102,6 +116,8 @@ async fn kill(killed: Killed) -> Tally {
         api.send(method, &path, &headers, Some(body.to_string())).await
     });
     fail_points.reached("failCommand", times).await;
+    link.cut();
+    eventually("its transaction waits", async || has_open_transaction(&mongod).await).await;
     victim.process.signal("KILL");
     unanswered.abort();
 
@@ -124,7 +140,7 @@ async fn kill(killed: Killed) -> Tally {
             let found = site.count("stories", doc! { "title": "Once" }).await;
             ((2 - found).max(0), (found - 2).max(0))
         }
-        Killed::WhileItMovesASection => {
+        Killed::WhileItChangesASection => {
             let path = format!("/sections/{}", section.id());
             let rename = survivor.api.call("PATCH", &path, json!({ "title": "Renamed" }));
             let add = survivor.post("/sections", "second", second);
@@ -149,7 +165,7 @@ pub(crate) async fn the_locks_of_a_killed_process_are_released() -> Tally {
     let mut tally = Tally::default();
     for _ in rounds(1) {
         tally += kill(Killed::WhileItAddsAStory).await;
-        tally += kill(Killed::WhileItMovesASection).await;
+        tally += kill(Killed::WhileItChangesASection).await;
     }
     tally
 }
