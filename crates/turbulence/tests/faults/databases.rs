@@ -9,7 +9,9 @@ use mongodb::{
     bson::{DateTime, doc},
 };
 use serde_json::json;
-use test_support::{Answer, Api, Service, TOKEN, TestDatabase, eventually, settings, skewed_clock};
+use test_support::{
+    Answer, Api, Link, Service, TOKEN, TestDatabase, eventually, settings, skewed_clock,
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
