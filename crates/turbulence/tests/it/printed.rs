@@ -185,11 +185,19 @@ async fn hostile_files_cannot_control_the_terminal_or_forge_a_line() {
     site.folder.write(&format!("{name}.toml"), "[server\n");
     site.prints(&["migrate", "status", "--config", &format!("{name}.toml")], false).await;
     // The token is read from a file that others may have written.
-    site.folder.write(&format!("data {name}/token"), HOSTILE);
     let data = format!("data {name}");
-    let turbulence = site.up(&["--import", &site_folder, "--data-dir", &data]);
+    let arguments = ["--import", &site_folder, "--data-dir", &data];
+    // Too short, and too long for that but unprintable.
+    for hostile in [HOSTILE.to_owned(), format!("{}{HOSTILE}", "x".repeat(16))] {
+        site.folder.write(&format!("{data}/token"), hostile);
+        let ended = site.up(&arguments).ended().await;
+        assert!(ended.failure(1).contains("cannot be used"), "{ended:#?}");
+        check(&ended, "up", true);
+    }
+    site.folder.write(&format!("{data}/token"), "the token of this test");
+    let turbulence = site.up(&arguments);
     turbulence.ready().await;
-    check(&turbulence.stop().await, "up", true);
+    check(&turbulence.stop().await, "up", false);
 }
 
 #[tokio::test]
