@@ -7,21 +7,19 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Client;
 use service_kit::{
     runtime::settings::Settings,
     web::{
-        http_client,
         rate_limit::{NetworkPosition, RateLimit},
         server::{BindError, Server, bind},
+        upstream::{ProbeTimes, Resolve, SystemResolver},
     },
 };
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregate::health,
-    proxy::{Proxy, upstream::Upstreams},
+    proxy::upstream::Upstreams,
     routing::{
         Routes,
         cors::{CorsPolicy, InvalidCors},
@@ -45,9 +43,6 @@ pub enum StartupError {
     /// A setting of CORS is wrong.
     #[error(transparent)]
     Cors(#[from] InvalidCors),
-    /// The HTTP client cannot be created.
-    #[error("the HTTP client cannot be created")]
-    Client(#[from] reqwest::Error),
     /// The server cannot run.
     #[error("the server cannot run")]
     Serve(#[from] io::Error),
@@ -62,7 +57,6 @@ pub struct Gateway {
     cors: CorsPolicy,
     limits: RateLimit,
     upstreams: Upstreams,
-    client: Client,
     timeouts: Timeouts,
 }
 
@@ -74,6 +68,15 @@ impl Gateway {
 
     /// Like [`bind`](Self::bind), with other timeouts.
     pub async fn bind_with(settings: &Settings, timeouts: Timeouts) -> Result<Self, StartupError> {
+        Self::bind_resolving(settings, timeouts, Arc::new(SystemResolver)).await
+    }
+
+    /// Like [`bind_with`](Self::bind_with), with another resolver of the names of services.
+    pub async fn bind_resolving(
+        settings: &Settings,
+        timeouts: Timeouts,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, StartupError> {
         let listener = bind(&settings.server)?;
         Ok(Self {
             address: listener.local_addr()?,
@@ -81,8 +84,7 @@ impl Gateway {
             drain: Duration::from_secs(settings.server.drain_seconds.into()),
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit, NetworkPosition::Edge),
-            upstreams: Upstreams::new(&settings.upstreams),
-            client: http_client::streaming_client()?,
+            upstreams: Upstreams::new(&settings.upstreams, &resolver),
             timeouts,
         })
     }
@@ -94,11 +96,11 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, cors, limits, upstreams, client, timeouts } = self;
-        let health = health::gateway_health(&upstreams, &client, timeouts);
-        let probes = health::probe_all(&upstreams, &client, timeouts);
-        let proxy = Arc::new(Proxy { client, runtime: Handle::current(), timeouts });
-        let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
+        let Self { listener, address: _, drain, cors, limits, upstreams, timeouts } = self;
+        let health = health::gateway_health(&upstreams, timeouts);
+        let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
+        let probes = upstreams.all().map(|upstream| upstream.probe(times));
+        let routes = Routes { health: health.clone(), cors, limits, timeouts, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
         let server = Server::new(listener, health, drain).forwarding(is_forwarded);
         server.run(shutdown, configure).await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use test_support::{Api, Fault, Service, TestDatabase, Unreliable, eventually, settings};
 
 fn client(url: &str) -> SectionsClient {
-    SectionsClient::new(url.parse().unwrap()).unwrap()
+    SectionsClient::new(url.parse().unwrap())
 }
 
 async fn sections() -> (TestDatabase, Service) {

@@ -15,3 +15,4 @@ pub mod request_id;
 pub mod routing;
 mod security_headers;
 pub mod server;
+pub mod upstream;

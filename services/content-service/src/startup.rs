@@ -12,7 +12,7 @@ use service_kit::{
     auth::authenticator::Authenticator,
     runtime::{
         clock::Clock,
-        settings::{Settings, url::HttpUrl},
+        settings::{Settings, url::Replicas},
     },
     web::{body::BodyLimit, conditional::RequireIfMatch},
 };
@@ -41,7 +41,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
-    let sections = sections_client(&settings.sections.url)?;
+    let sections = sections_client(&settings.sections.url);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, |connection| {
@@ -94,7 +94,7 @@ pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn 
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 
-/// Returns a client of sections-service.
-pub fn sections_client(url: &HttpUrl) -> Result<SectionsClient, StartupError> {
-    SectionsClient::new(url.clone()).map_err(|error| StartupError::Client(error.into()))
+/// Returns a client of sections-service at these addresses.
+pub fn sections_client(addresses: &Replicas) -> SectionsClient {
+    SectionsClient::new(addresses.clone())
 }

@@ -7,10 +7,7 @@ use gateway::Gateway;
 use migrations::Status;
 use secrecy::SecretString;
 use service_kit::{
-    runtime::settings::{
-        Settings,
-        url::{HttpUrl, local_url},
-    },
+    runtime::settings::{Settings, url::local_url},
     web::http_client,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -52,8 +49,8 @@ impl Site {
         inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;
         content_url_sender.send_replace(content.address().into());
-        settings.upstreams.sections = HttpUrl::from(sections.address()).into();
-        settings.upstreams.content = HttpUrl::from(content.address()).into();
+        settings.upstreams.sections = sections.address().into();
+        settings.upstreams.content = content.address().into();
         let gateway = Gateway::bind(&settings).await?;
 
         let services = [("sections", sections.statuses()), ("content", content.statuses())];
