@@ -2,8 +2,8 @@
 
 pub(crate) mod body;
 mod headers;
-pub(crate) mod upstream;
 mod upload;
+pub(crate) mod upstream;
 
 use std::sync::Arc;
 
@@ -159,7 +159,8 @@ impl Proxy {
         response: Response,
         upstream: &Arc<Upstream>,
     ) -> Result<HttpResponse, ApiError> {
-        let status = StatusCode::from_u16(response.status().as_u16()).map_err(ApiError::internal)?;
+        let status =
+            StatusCode::from_u16(response.status().as_u16()).map_err(ApiError::internal)?;
         let length = content_length(&response.head.headers);
         let mut outgoing = HttpResponse::new(status);
         *outgoing.headers_mut() = headers::to_client(&response.head.headers);

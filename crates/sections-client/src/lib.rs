@@ -116,10 +116,11 @@ impl SectionsClient {
         query: &[(&str, &str)],
     ) -> Result<Option<T>, Error> {
         let target = self.target(path, query);
-        let (status, body) =
-            self.service.get(&target, MAX_RESPONSE_BYTES).await.map_err(|source| {
-                Error::Unreachable { base: self.base.clone(), source }
-            })?;
+        let (status, body) = self
+            .service
+            .get(&target, MAX_RESPONSE_BYTES)
+            .await
+            .map_err(|source| Error::Unreachable { base: self.base.clone(), source })?;
         self.read(status, &body)
     }
 

@@ -78,8 +78,8 @@ pub(crate) async fn report(
             ApiError::new(ErrorCode::UpstreamBroken, detail).because(cause)
         };
         let read = fetched.bytes(REPORT_MAX_BYTES, proxy.timeouts.body_idle).await;
-        let report: Report = serde_json::from_slice(&read.map_err(broken)?)
-            .map_err(|error| broken(error.into()))?;
+        let report: Report =
+            serde_json::from_slice(&read.map_err(broken)?).map_err(|error| broken(error.into()))?;
         all.findings.extend(report.findings);
     }
     Ok(HttpResponse::Ok().json(all))

@@ -75,8 +75,8 @@ impl Upload {
         let headers = request.headers();
         let length = headers.get(CONTENT_LENGTH);
         // RFC 9112 §6.3
-        let has_body = headers.contains_key(TRANSFER_ENCODING)
-            || length.is_some_and(|length| length != "0");
+        let has_body =
+            headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0");
         if !has_body {
             return Ok(Self::None);
         }

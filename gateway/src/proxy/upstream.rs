@@ -21,10 +21,9 @@ impl Upstreams {
             resolver: Arc::clone(resolver),
             ..Options::default()
         };
-        let upstream =
-            |name, addresses: &settings::url::Replicas| {
-                Upstream::new(name, addresses.clone(), options.clone())
-            };
+        let upstream = |name, addresses: &settings::url::Replicas| {
+            Upstream::new(name, addresses.clone(), options.clone())
+        };
         Self {
             sections: upstream("sections-service", &settings.sections),
             content: upstream("content-service", &settings.content),

@@ -33,8 +33,8 @@ pub use http::StatusCode;
 
 pub use self::{
     client::{
-        AttemptError, BoxError, HOLD_MAX_BYTES, HOLD_TIMEOUT, Held, HttpClient,
-        RequestBody, Response, hold, streamed_body, whole_body,
+        AttemptError, BoxError, HOLD_MAX_BYTES, HOLD_TIMEOUT, Held, HttpClient, RequestBody,
+        Response, hold, streamed_body, whole_body,
     },
     probe::{ProbeResult, ProbeTimes},
     replica::Replica,
@@ -137,7 +137,12 @@ impl Upstream {
 
     /// Selects the best replica except those that were tried, in turn among equals. Returns it with its
     /// rank.
-    fn pick(&self, turn: usize, tried: &[Arc<Replica>], now: Instant) -> Option<(Rank, Arc<Replica>)> {
+    fn pick(
+        &self,
+        turn: usize,
+        tried: &[Arc<Replica>],
+        now: Instant,
+    ) -> Option<(Rank, Arc<Replica>)> {
         let replicas = self.replicas.borrow();
         let is_tried = |replica: &Arc<Replica>| tried.iter().any(|one| Arc::ptr_eq(one, replica));
         let ranked: Vec<_> = replicas
@@ -161,7 +166,8 @@ impl Upstream {
         let counts = replica.count_failure(now);
         let replicas = self.replicas.borrow();
         let others = || replicas.iter().filter(|other| !Arc::ptr_eq(other, replica));
-        let of_others = others().map(|other| other.counts(now)).fold(Counts::default(), Counts::add);
+        let of_others =
+            others().map(|other| other.counts(now)).fold(Counts::default(), Counts::add);
         let ejected = others().filter(|other| other.rank(now) == Rank::Ejected).count();
         if counts.is_outlier(of_others) && (ejected + 1) * 2 <= replicas.len() {
             replica.eject(now);

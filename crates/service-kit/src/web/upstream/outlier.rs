@@ -30,10 +30,7 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn add(self, other: Self) -> Self {
-        Self {
-            requests: self.requests + other.requests,
-            failures: self.failures + other.failures,
-        }
+        Self { requests: self.requests + other.requests, failures: self.failures + other.failures }
     }
 
     /// Returns `true` if a replica with these counts fails much more often than the others.

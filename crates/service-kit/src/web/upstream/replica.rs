@@ -213,7 +213,11 @@ impl Replica {
     }
 
     /// Records that the replica accepted no connection.
-    pub(super) fn record_unreachable(&self, error: &(dyn std::error::Error + 'static), now: Instant) {
+    pub(super) fn record_unreachable(
+        &self,
+        error: &(dyn std::error::Error + 'static),
+        now: Instant,
+    ) {
         let mut cause = Some(one_line(error));
         self.change(now, &mut cause, |state, _| state.unreachable(now));
     }

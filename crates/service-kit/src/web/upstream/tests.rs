@@ -128,9 +128,8 @@ fn a_replica_without_probes_is_tried_again_after_growing_pauses() {
     let mut pauses = Vec::new();
     for _ in 0..7 {
         replica.record_unreachable(&io::Error::other("refused"), now);
-        let seconds = (1..100).find(|second| {
-            replica.rank(now + Duration::from_secs(*second)) == Rank::Usable
-        });
+        let seconds = (1..100)
+            .find(|second| replica.rank(now + Duration::from_secs(*second)) == Rank::Usable);
         pauses.push(seconds.unwrap());
         now += Duration::from_secs(seconds.unwrap());
     }
