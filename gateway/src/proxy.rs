@@ -25,7 +25,8 @@ use service_kit::{
     web::{
         error::ApiError,
         http_client::inject_trace,
-        request_id::RequestId,
+        internal::InternalSecret,
+        origin::RequestOrigin,
         upstream::{
             AttemptError, Held, HttpClient, Policy, Replica, Response, SendError, Upstream,
         },
@@ -35,7 +36,6 @@ use tracing::{Instrument, Span, field::Empty};
 
 use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
-    headers::RequestOrigin,
     upload::{Upload, UploadError},
 };
 use crate::timeouts::Timeouts;
@@ -52,6 +52,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Debug)]
 pub(crate) struct Proxy {
     client: HttpClient,
+    /// The secret for internal routes of the services.
+    secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -69,8 +71,8 @@ struct UpstreamSpan(Span);
 type Attempt = Result<Response, AttemptError<UploadError>>;
 
 impl Proxy {
-    pub(crate) fn new(timeouts: Timeouts) -> Self {
-        Self { client: HttpClient::local(), timeouts }
+    pub(crate) fn new(secret: InternalSecret, timeouts: Timeouts) -> Self {
+        Self { client: HttpClient::local(), secret, timeouts }
     }
 
     /// Forwards a request to a replica of the service. The path has passed
@@ -107,7 +109,8 @@ impl Proxy {
         path: &'static str,
         upstream: &Arc<Upstream>,
     ) -> Result<Response, ApiError> {
-        let headers = headers::caller_headers(headers_to_service(request));
+        let mut headers = headers::caller_headers(headers_to_service(request));
+        self.secret.add_to(&mut headers);
         let target = PathAndQuery::from_static(path);
         let outgoing = UpstreamRequest { method: Method::GET, target, headers };
         self.send(&outgoing, &Upload::None, Policy::SAFE, upstream).await
@@ -252,12 +255,8 @@ fn target(request: &HttpRequest) -> Result<PathAndQuery, ApiError> {
 
 fn headers_to_service(request: &HttpRequest) -> HeaderMap {
     let extensions = request.extensions();
-    let origin = RequestOrigin {
-        uri: request.uri(),
-        peer: request.peer_addr().map(|peer| peer.ip()),
-        request_id: extensions.get::<RequestId>(),
-    };
-    headers::to_service(request.headers(), &origin)
+    let origin = extensions.get::<RequestOrigin>().cloned().unwrap_or_default();
+    headers::to_service(request.headers(), request.uri(), &origin, extensions.get())
 }
 
 fn build_request(

@@ -20,6 +20,7 @@ use models::{ContentType, ErrorCode};
 use service_kit::web::{
     error::ApiError,
     health::Health,
+    internal::InternalSecret,
     rate_limit::{RateLimit, rate_limit},
     routing::route_not_found,
     upstream::Upstream,
@@ -61,6 +62,7 @@ pub(crate) struct Routes {
     pub(crate) health: Health,
     pub(crate) cors: CorsPolicy,
     pub(crate) limits: RateLimit,
+    pub(crate) secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
     pub(crate) upstreams: Upstreams,
 }
@@ -68,7 +70,7 @@ pub(crate) struct Routes {
 impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
-        let proxy = Arc::new(Proxy::new(self.timeouts));
+        let proxy = Arc::new(Proxy::new(self.secret.clone(), self.timeouts));
         let Upstreams { sections, content } = &self.upstreams;
         let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
         let of_content = content_segments().map(|segment| (segment, content));

@@ -10,7 +10,9 @@ use std::{
 use service_kit::{
     runtime::settings::Settings,
     web::{
-        rate_limit::{NetworkPosition, RateLimit},
+        internal::InternalSecret,
+        origin::{NetworkPosition, TrustedProxies},
+        rate_limit::RateLimit,
         server::{BindError, Server, bind},
         upstream::{ProbeTimes, Resolve, SystemResolver},
     },
@@ -56,6 +58,8 @@ pub struct Gateway {
     drain: Duration,
     cors: CorsPolicy,
     limits: RateLimit,
+    trusted_proxies: TrustedProxies,
+    secret: InternalSecret,
     upstreams: Upstreams,
     timeouts: Timeouts,
 }
@@ -83,7 +87,9 @@ impl Gateway {
             listener,
             drain: Duration::from_secs(settings.server.drain_seconds.into()),
             cors: CorsPolicy::new(&settings.cors)?,
-            limits: RateLimit::new(&settings.rate_limit, NetworkPosition::Edge),
+            limits: RateLimit::new(&settings.rate_limit),
+            trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
+            secret: InternalSecret::new(&settings.internal),
             upstreams: Upstreams::new(&settings.upstreams, &resolver),
             timeouts,
         })
@@ -96,13 +102,24 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, cors, limits, upstreams, timeouts } = self;
+        let Self {
+            listener,
+            address: _,
+            drain,
+            cors,
+            limits,
+            trusted_proxies,
+            secret,
+            upstreams,
+            timeouts,
+        } = self;
         let health = health::gateway_health(&upstreams, timeouts);
         let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
         let probes = upstreams.all().map(|upstream| upstream.probe(times));
-        let routes = Routes { health: health.clone(), cors, limits, timeouts, upstreams };
+        let routes = Routes { health: health.clone(), cors, limits, secret, timeouts, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
-        let server = Server::new(listener, health, drain).forwarding(is_forwarded);
+        let server =
+            Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);
         server.run(shutdown, configure).await?;
         drop(probes);
         Ok(())

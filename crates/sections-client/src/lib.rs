@@ -10,7 +10,10 @@ use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
 use serde::de::DeserializeOwned;
 use service_kit::{
     runtime::settings::url::Replicas,
-    web::upstream::{CallError, ServiceClient, StatusCode},
+    web::{
+        internal::InternalSecret,
+        upstream::{CallError, ServiceClient, StatusCode},
+    },
 };
 use url::{Position, Url};
 
@@ -72,9 +75,9 @@ impl Error {
 }
 
 impl SectionsClient {
-    /// Creates a client of the service at these addresses.
-    pub fn new(base: Replicas) -> Self {
-        Self { service: ServiceClient::new(SERVICE, base.clone()), base }
+    /// Creates a client of the service at these addresses, which has the same secret.
+    pub fn new(base: Replicas, secret: InternalSecret) -> Self {
+        Self { service: ServiceClient::new(SERVICE, base.clone(), secret), base }
     }
 
     /// Returns the public section with this slug.

@@ -12,9 +12,9 @@ use service_kit::{
     auth::authenticator::Authenticator,
     runtime::{
         clock::Clock,
-        settings::{Settings, url::Replicas},
+        settings::{self, Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch},
+    web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
-    let sections = sections_client(&settings.sections.url);
+    let sections = sections_client(&settings.sections.url, &settings.internal);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, |connection| {
@@ -97,6 +97,6 @@ pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn 
 }
 
 /// Returns a client of sections-service at these addresses.
-pub fn sections_client(addresses: &Replicas) -> SectionsClient {
-    SectionsClient::new(addresses.clone())
+pub fn sections_client(addresses: &Replicas, internal: &settings::Internal) -> SectionsClient {
+    SectionsClient::new(addresses.clone(), InternalSecret::new(internal))
 }

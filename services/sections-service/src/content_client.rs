@@ -13,6 +13,7 @@ use service_kit::{
     runtime::settings::url::Replicas,
     web::{
         error::ApiError,
+        internal::InternalSecret,
         upstream::{self, ServiceClient, StatusCode},
     },
 };
@@ -62,8 +63,8 @@ impl From<CallError> for ApiError {
 }
 
 impl ContentClient {
-    pub(crate) fn new(addresses: watch::Receiver<Replicas>) -> Self {
-        let service = ServiceClient::new(SERVICE, addresses.borrow().clone());
+    pub(crate) fn new(addresses: watch::Receiver<Replicas>, secret: InternalSecret) -> Self {
+        let service = ServiceClient::new(SERVICE, addresses.borrow().clone(), secret);
         Self { service, addresses: Arc::new(Mutex::new(addresses)) }
     }
 

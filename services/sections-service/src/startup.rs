@@ -12,7 +12,7 @@ use service_kit::{
         clock::Clock,
         settings::{Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch},
+    web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ async fn bind_with(
     content: watch::Receiver<Replicas>,
     change: impl FnOnce(SectionStore) -> SectionStore,
 ) -> Result<DataService, StartupError> {
-    let content = ContentClient::new(content);
+    let content = ContentClient::new(content, InternalSecret::new(&settings.internal));
     let authenticator = Authenticator::new(&settings.auth).with_users(Arc::new(content.clone()));
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{health::Health, observe::observe, routing::route_not_found};
+use super::{health::Health, observe::observe, origin::TrustedProxies, routing::route_not_found};
 use crate::runtime::settings;
 
 /// The time for which a connection without a request is kept. Clients between the services close
@@ -77,6 +77,7 @@ pub struct Server {
     listener: TcpListener,
     health: Health,
     drain: Duration,
+    trusted_proxies: TrustedProxies,
     is_forwarded: Option<fn(&str) -> bool>,
 }
 
@@ -86,7 +87,14 @@ impl Server {
     ///
     /// A handler is not cancelled if its client disconnects: it may be writing.
     pub fn new(listener: TcpListener, health: Health, drain: Duration) -> Self {
-        Self { listener, health, drain, is_forwarded: None }
+        let trusted_proxies = TrustedProxies::default();
+        Self { listener, health, drain, trusted_proxies, is_forwarded: None }
+    }
+
+    /// Makes the server believe what these proxies report about the origin of a request.
+    #[must_use]
+    pub fn trusting(self, trusted_proxies: TrustedProxies) -> Self {
+        Self { trusted_proxies, ..self }
     }
 
     /// Makes this the server of a proxy. `is_forwarded` decides by the path of a request if it is
@@ -104,7 +112,7 @@ impl Server {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let Self { listener, health, drain, is_forwarded } = self;
+        let Self { listener, health, drain, trusted_proxies, is_forwarded } = self;
         let address = listener.local_addr()?;
         let is_proxy = is_forwarded.is_some();
         let (served_health, drained_health) = (health.clone(), health.clone());
@@ -116,6 +124,7 @@ impl Server {
         };
         let server = HttpServer::new(move || {
             let health = drained_health.clone();
+            let proxies = trusted_proxies.clone();
             App::new()
                 // Also merges repeated slashes, which must not happen to a forwarded path.
                 .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
@@ -124,7 +133,9 @@ impl Server {
                     let request = if is_forwarded { request } else { without_final_slash(request) };
                     next.call(request)
                 }))
-                .wrap(from_fn(observe))
+                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    observe(proxies.clone(), request, next)
+                }))
                 .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                     close_while_draining(health.clone(), request, next)
                 }))

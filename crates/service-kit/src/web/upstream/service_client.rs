@@ -9,7 +9,10 @@ use tokio::time::timeout;
 use super::{
     AttemptError, BoxError, HttpClient, Options, Policy, SendError, Upstream, client::whole_body,
 };
-use crate::{runtime::settings::url::Replicas, web::http_client::inject_trace};
+use crate::{
+    runtime::settings::url::Replicas,
+    web::{http_client::inject_trace, internal::InternalSecret},
+};
 
 /// The longest time for the head of a response. The services answer such calls from memory or an index.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,6 +28,7 @@ const HEDGE_AFTER: Duration = Duration::from_millis(500);
 pub struct ServiceClient {
     upstream: Arc<Upstream>,
     http: HttpClient,
+    secret: InternalSecret,
 }
 
 /// A call without a response.
@@ -46,11 +50,11 @@ pub enum CallError {
 
 impl ServiceClient {
     /// Creates a client of the service with this name, which is used in messages and traces, at these
-    /// addresses.
-    pub fn new(name: &'static str, addresses: Replicas) -> Self {
+    /// addresses, which has the same secret.
+    pub fn new(name: &'static str, addresses: Replicas, secret: InternalSecret) -> Self {
         let options = Options { hedge_after: HEDGE_AFTER, ..Options::default() };
         let upstream = Upstream::new(name, addresses, options);
-        Self { upstream, http: HttpClient::shared() }
+        Self { upstream, http: HttpClient::shared(), secret }
     }
 
     /// Returns the service.
@@ -73,6 +77,7 @@ impl ServiceClient {
         );
         let mut headers = HeaderMap::new();
         inject_trace(&span, &mut headers);
+        self.secret.add_to(&mut headers);
         let attempt = |replica: Arc<super::Replica>| {
             let mut request = Request::new(whole_body(Bytes::new()));
             *request.uri_mut() = replica.uri(target.clone());
