@@ -52,7 +52,7 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
     tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
     settled(statuses).await;
     let settings = settings_of(None);
-    let client = content_service::sections_client(&url, &settings.internal).unwrap();
+    let client = content_service::sections_client(&url, &settings.internal);
     let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
 
     let mut statuses = engine.statuses();
