@@ -1,9 +1,6 @@
 //! The client of content-service: counts of the content of sections, and look-ups of users.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use models::{ContentCounts, ErrorCode, ObjectId, Problem, User};
@@ -37,7 +34,7 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 pub(crate) struct ContentClient {
     service: ServiceClient,
     /// The addresses may become known later: two services in one process need each other's.
-    addresses: Arc<Mutex<watch::Receiver<Replicas>>>,
+    addresses: watch::Receiver<Replicas>,
 }
 
 /// A call of content-service has failed.
@@ -65,7 +62,7 @@ impl From<CallError> for ApiError {
 impl ContentClient {
     pub(crate) fn new(addresses: watch::Receiver<Replicas>, secret: InternalSecret) -> Self {
         let service = ServiceClient::new(SERVICE, addresses.borrow().clone(), secret);
-        Self { service, addresses: Arc::new(Mutex::new(addresses)) }
+        Self { service, addresses }
     }
 
     /// Returns the number of items of each of these sections. Sections without any are omitted.
@@ -119,13 +116,12 @@ impl ContentClient {
 
     /// Returns the addresses, after passing new ones on.
     fn update_addresses(&self) -> Replicas {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_changed = addresses.has_changed().unwrap_or(false);
-        let current = addresses.borrow_and_update().clone();
-        if has_changed {
-            self.service.upstream().set_addresses(current.clone());
+        let addresses = self.addresses.borrow().clone();
+        let upstream = self.service.upstream();
+        if upstream.addresses() != addresses {
+            upstream.set_addresses(addresses.clone());
         }
-        current
+        addresses
     }
 }
 
