@@ -17,4 +17,5 @@ pub mod request_id;
 pub mod routing;
 mod security_headers;
 pub mod server;
+pub mod time_limit;
 pub mod upstream;
