@@ -40,7 +40,7 @@ use service_kit::{
     },
     web::{
         error::ApiError,
-        health::{CheckResult, Health},
+        health::{CheckResult, Health, HealthBuilder},
         rate_limit::{NetworkPosition, RateLimit, rate_limit},
         routing::read,
         server::{BindError, Server, bind},
@@ -65,6 +65,17 @@ pub struct DataService {
     engine: Engine,
     limits: RateLimit,
     routes: Routes,
+    health: HealthBuilder,
+}
+
+/// The parts of a service that use its database.
+pub struct Parts {
+    /// The migrations.
+    pub engine: Engine,
+    /// The routes.
+    pub routes: Routes,
+    /// The checks of its readiness, besides those of the database and the migrations.
+    pub health: HealthBuilder,
 }
 
 /// A function that adds the routes of a service and their state to a server. It is called once for
@@ -105,22 +116,31 @@ pub enum StartupError {
 
 impl DataService {
     /// Binds the port and creates the client of the database, without connecting. `collections` are
-    /// those of an existing site that the service writes to. `parts` returns the engine of the
-    /// service's migrations, and its routes.
+    /// those of an existing site that the service writes to.
     pub async fn bind(
         settings: &Settings,
         name: &'static str,
         collections: &'static [&'static str],
-        parts: impl FnOnce(&Connection) -> (Engine, Routes),
+        parts: impl FnOnce(&Connection) -> Parts,
     ) -> Result<Self, StartupError> {
         let listener = bind(&settings.server)?;
         let address = listener.local_addr()?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
-        let (engine, routes) = parts(&connection);
+        let Parts { engine, routes, health } = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
         let limits = RateLimit::new(&settings.rate_limit, NetworkPosition::BehindGateway);
-        Ok(Self { listener, address, drain, connection, collections, engine, limits, routes })
+        Ok(Self {
+            listener,
+            address,
+            drain,
+            connection,
+            collections,
+            engine,
+            limits,
+            routes,
+            health,
+        })
     }
 
     /// Returns the address of the service.
@@ -142,10 +162,9 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, connection, collections, engine, limits, routes } =
-            self;
+        let Self { listener, drain, connection, collections, engine, limits, routes, .. } = self;
         let statuses = engine.statuses();
-        let health = health(&connection, &statuses, migrate);
+        let health = with_checks(self.health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let limits = web::Data::new(limits);
         let routes = move |config: &mut web::ServiceConfig| {
@@ -243,14 +262,16 @@ async fn check_database(connection: &Connection, collections: &[&str]) -> Result
     }
 }
 
-fn health(
+/// Adds the checks of the database and the migrations.
+fn with_checks(
+    health: HealthBuilder,
     connection: &Connection,
     statuses: &watch::Receiver<Vec<Status>>,
     migrate: Migrate,
 ) -> Health {
     let (pinged, warmed) = (connection.clone(), connection.clone());
     let statuses = statuses.clone();
-    Health::builder()
+    health
         .check("database", move || ping(pinged.clone()))
         .check("migrations", move || {
             let report = migrations_report(&statuses.borrow(), migrate);

@@ -1,25 +1,18 @@
 //! A value read from a collection, kept until the collection changes.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use mongodb::error::Error;
 
-use crate::{Stamp, Watch};
+use crate::{SingleFlight, Stamp, Watch};
 
 /// The number of reads that must fit into the rest of the tolerance. A stale value is read again after
 /// half of the tolerance, so that a busy writer causes few reads, or earlier if the rest is shorter
 /// than this many reads.
 const READS_IN_TIME: u32 = 3;
-
-/// A read that is under way, shared by all callers that wait for it.
-type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
 
 /// A value read from a collection, kept until the collection changes.
 ///
@@ -29,7 +22,7 @@ pub struct Cached<T: Clone> {
     watch: Watch,
     tolerance: Duration,
     value: RwLock<Option<Value<T>>>,
-    flight: Mutex<Option<Flight<T>>>,
+    flight: SingleFlight<Result<T, Error>>,
 }
 
 #[derive(Clone)]
@@ -43,8 +36,7 @@ struct Value<T> {
 impl<T: Clone + Send + Sync + 'static> Cached<T> {
     /// Returns an empty cache of a value that is read from the watched collection.
     pub fn new(watch: Watch, tolerance: Duration) -> Arc<Self> {
-        let (value, flight) = (RwLock::new(None), Mutex::new(None));
-        Arc::new(Self { watch, tolerance, value, flight })
+        Arc::new(Self { watch, tolerance, value: RwLock::new(None), flight: SingleFlight::new() })
     }
 
     /// Returns the value. Calls `read` if there is no value that is current enough.
@@ -55,65 +47,28 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let mut read = Some(read);
+        let read = self.clone().read(read);
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, refresh: false } => return Ok(value),
             Stored::Stale { value, refresh: true } => {
-                // It continues on a task of its own.
-                drop(self.join_or_start(&mut read));
+                drop(self.flight.join_or_start(read));
                 return Ok(value);
             }
             Stored::Nothing => {}
         }
-        let result = self.join_or_start(&mut read).await;
-        if read.is_none() || result.is_err() {
-            return result;
-        }
+        let (flight, unused) = self.flight.join_or_start(read);
+        let result = flight.await.unwrap_or_else(panicked);
+        let Some(read) = unused.filter(|_| result.is_ok()) else { return result };
         // The read of another caller may have begun before a change that this caller knows of. The
         // read after it has not.
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, .. } => Ok(value),
-            Stored::Nothing => self.join_or_start(&mut read).await,
+            Stored::Nothing => self.flight.join_or_start(read).0.await.unwrap_or_else(panicked),
         }
     }
 
-    /// Returns the read that is under way, or takes and begins this one.
-    fn join_or_start<F>(self: &Arc<Self>, read: &mut Option<F>) -> Flight<T>
-    where
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = flight.as_ref().filter(|flight| flight.peek().is_none());
-        match (under_way, read.take()) {
-            (Some(under_way), unused) => {
-                *read = unused;
-                under_way.clone()
-            }
-            (None, Some(read)) => {
-                let task = tokio::spawn(self.clone().read(read));
-                let started = task.map(|ended| {
-                    ended.unwrap_or_else(|panic| Err(Error::custom(panic.to_string())))
-                });
-                flight.insert(started.boxed().shared()).clone()
-            }
-            (None, None) => {
-                let nothing = Err(Error::custom("nothing to read"));
-                std::future::ready(nothing).boxed().shared()
-            }
-        }
-    }
-
+    /// Reads the value and stores it.
     async fn read<F>(self: Arc<Self>, read: F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let result = self.read_and_store(read).await;
-        // If no caller waits, the flight itself is not polled and does not show that it is over.
-        *self.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        result
-    }
-
-    async fn read_and_store<F>(&self, read: F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -138,6 +93,10 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
             _ => Stored::Nothing,
         }
     }
+}
+
+fn panicked<T>() -> Result<T, Error> {
+    Err(Error::custom("the read of a cached value panicked"))
 }
 
 /// The content of the cache.

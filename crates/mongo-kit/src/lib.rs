@@ -29,6 +29,7 @@ mod connect;
 pub mod document;
 mod error;
 pub mod lenient;
+mod single_flight;
 mod transaction;
 mod watch;
 
@@ -39,5 +40,6 @@ pub use collections::{
 };
 pub use connect::{ConnectError, Connection, DeploymentError};
 pub use error::{DatabaseError, is_duplicate_key, is_transient};
+pub use single_flight::{Flight, SingleFlight};
 pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};

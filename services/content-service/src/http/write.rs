@@ -159,7 +159,7 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
     let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
-        require_fitting(&sections.now().await?, section, store)?;
+        require_fitting(&*sections.now().await?, section, store)?;
     }
     let latest = store.now() + MAX_CREATED_AHEAD;
     if changes.created_date.is_some_and(|date| DateTime::from(date) > latest) {
@@ -225,12 +225,12 @@ async fn section(
     match (changes.section, changes.default_section) {
         (Patch::Null, _) => Ok(Patch::Null),
         (Patch::Value(section), _) => {
-            require_fitting(&sections.now().await?, section, collection)?;
+            require_fitting(&*sections.now().await?, section, collection)?;
             Ok(Patch::Value(section))
         }
         (Patch::Absent, None) => Ok(Patch::Absent),
         (Patch::Absent, Some(slug)) => {
-            let directory = sections.now().await?;
+            let directory = sections.newest().await?;
             let default = directory.default(slug, collection.kind().content_type());
             Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
         }

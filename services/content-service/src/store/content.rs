@@ -6,22 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use data_service::idempotency::Idempotency;
 use moka::sync::Cache;
 use mongo_kit::{Cached, Connection, Stamp, Watch};
-use mongodb::{
-    Client, Collection,
-    bson::{RawDocumentBuf, doc},
-};
+use mongodb::{Client, Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
     collections::SERVICE,
+    filters::odd_references,
     kind::Kind,
+    list::LIST_TOLERANCE,
     slugs::{Locks, SlugQueue},
     survey::Survey,
 };
@@ -59,7 +57,7 @@ pub(crate) struct ContentStore<K> {
     /// Changes that matter to lists of a section.
     pub(super) watch_lists_in_sections: Watch,
     pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
-    linked: Arc<Cached<bool>>,
+    odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
@@ -72,15 +70,15 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
-        let watch = Watch::new(database, name);
+        let watch_lists_in_sections = Watch::of_fields(database, name, LISTED_BY_IN_SECTIONS);
         Self {
             client: connection.client().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
-            linked: Cached::new(watch.clone(), Duration::ZERO),
-            watch,
+            watch: Watch::new(database, name),
             watch_lists: Watch::of_fields(database, name, LISTED_BY),
-            watch_lists_in_sections: Watch::of_fields(database, name, LISTED_BY_IN_SECTIONS),
+            odd_references: Cached::new(watch_lists_in_sections.clone(), LIST_TOLERANCE),
+            watch_lists_in_sections,
             idempotency: Idempotency::new(database, SERVICE, clock.clone()),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
@@ -111,11 +109,9 @@ impl<K: Kind> ContentStore<K> {
         self.clock.now()
     }
 
-    /// Returns `true` if any item belongs to a section.
-    pub(crate) async fn is_linked(&self) -> mongodb::error::Result<bool> {
-        let collection = self.collection.clone();
-        let linked = doc! { "section_id": { "$type": ["string", "objectId"] } };
-        let read = async move { Ok(collection.find_one(linked).await?.is_some()) };
-        self.linked.get(read).await
+    /// Returns the values of `section_id` that contain the digits of an id and more, such as white
+    /// space around it.
+    pub(crate) async fn odd_references(&self) -> mongodb::error::Result<Arc<[String]>> {
+        self.odd_references.get(odd_references(self.collection.clone())).await
     }
 }

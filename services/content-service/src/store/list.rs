@@ -23,9 +23,9 @@ use crate::domain::{
     pagination::{OddDated, Position, Start, merge, plain, window},
 };
 
-/// For how long after a change a number of items may be answered that was counted before it. The
+/// The time after a change for which what was found out about a list before it may be used. The
 /// promise is a second; counting a million documents takes about half of one.
-const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
+pub(super) const LIST_TOLERANCE: Duration = Duration::from_millis(800);
 
 /// The most bytes of items that a page has, as they are answered.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -220,7 +220,7 @@ impl<K: Kind> ContentStore<K> {
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
         let watch = self.watch_of(filter);
         let cached =
-            self.surveys.get_with_by_ref(filter, || Cached::new(watch.clone(), SURVEY_TOLERANCE));
+            self.surveys.get_with_by_ref(filter, || Cached::new(watch.clone(), LIST_TOLERANCE));
         let (collection, watch) = (self.collection.clone(), watch.clone());
         let filter = filter.clone();
         cached
@@ -231,7 +231,9 @@ impl<K: Kind> ContentStore<K> {
     fn watch_of(&self, filter: &Filter) -> &Watch {
         match (&filter.section, &filter.audience) {
             (None, Audience::Editors) => &self.watch_lists,
-            (None, Audience::Public(Hidden::Of(hidden))) if hidden.is_empty() => &self.watch_lists,
+            (None, Audience::Public(Hidden::Of(hidden))) if hidden.ids.is_empty() => {
+                &self.watch_lists
+            }
             _ => &self.watch_lists_in_sections,
         }
     }
