@@ -45,7 +45,7 @@ pub(crate) enum Error {
     Database(#[source] mongo_kit::DatabaseError),
     #[error("the description of the API cannot be serialised")]
     Openapi(#[from] serde_json::Error),
-    #[error("the token cannot be stored in {file}")]
+    #[error("the token in {file} cannot be used")]
     Token { file: String, source: std::io::Error },
     /// A mistake in the command line that the parser cannot find.
     #[error("{0}")]
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn data_that_an_old_program_still_changes_is_code_6() {
         let kind = RunErrorKind::Unverified { remaining: String::new(), is_stuck: false };
-        let left = RunError { migration: Some("0001_first"), kind };
+        let left = RunError { migration: Some("first"), kind };
         assert_eq!(Error::from(left).code(), 6);
     }
 

@@ -12,9 +12,9 @@ use service_kit::{
     auth::authenticator::Authenticator,
     runtime::{
         clock::Clock,
-        settings::{Settings, url::HttpUrl},
+        settings::{self, Settings, url::HttpUrl},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health},
+    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use crate::{
     html::Sanitiser,
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::Collections,
+    migrations::Context,
     sections_feed::{self, polling::PolledSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
@@ -43,7 +44,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
-    let sections = sections_client(&settings.sections.url)?;
+    let sections = sections_client(&settings.sections.url, &settings.internal)?;
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, |connection| {
@@ -90,7 +91,8 @@ pub fn engine(
 ) -> Engine {
     let collections = Collections::open(connection, &clock);
     let migrations = |database: &Database| {
-        crate::migrations::all(database, clock, &settings.admin, sections, &collections)
+        let admin = &settings.admin;
+        crate::migrations::all(&Context::new(database, clock, admin, sections, &collections))
     };
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
@@ -102,7 +104,11 @@ pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn 
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 
-/// Returns a client of sections-service.
-pub fn sections_client(url: &HttpUrl) -> Result<SectionsClient, StartupError> {
-    SectionsClient::new(url.clone()).map_err(|error| StartupError::Client(error.into()))
+/// Returns a client of the sections-service at this address.
+pub fn sections_client(
+    url: &HttpUrl,
+    internal: &settings::Internal,
+) -> Result<SectionsClient, StartupError> {
+    let client = SectionsClient::new(url.clone(), InternalSecret::new(internal));
+    client.map_err(|error| StartupError::Client(error.into()))
 }

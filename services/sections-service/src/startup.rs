@@ -12,7 +12,7 @@ use service_kit::{
         clock::Clock,
         settings::{Settings, url::HttpUrl},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health},
+    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     content_client::ContentClient,
     http,
+    migrations::Context,
     store::{
         SectionStore,
         collections::{COLLECTIONS, SERVICE},
@@ -67,8 +68,9 @@ async fn bind_with(
     content: watch::Receiver<HttpUrl>,
     change: impl FnOnce(SectionStore) -> SectionStore,
 ) -> Result<DataService, StartupError> {
+    let secret = InternalSecret::new(&settings.internal);
     let content =
-        ContentClient::new(content).map_err(|error| StartupError::Client(error.into()))?;
+        ContentClient::new(content, secret).map_err(|error| StartupError::Client(error.into()))?;
     let authenticator = Authenticator::new(&settings.auth).with_users(Arc::new(content.clone()));
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
@@ -101,7 +103,7 @@ pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
 
 /// Returns the engine with the migrations of the service.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
-    let (version, migrations) =
-        (env!("CARGO_PKG_VERSION"), |_: &_| crate::migrations::all(connection, clock));
+    let version = env!("CARGO_PKG_VERSION");
+    let migrations = |_: &_| crate::migrations::all(&Context { connection, clock });
     data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
 }

@@ -119,6 +119,11 @@ impl Site {
     }
 }
 
+/// Returns `true` if a line contains this about a migration.
+pub(crate) fn says(text: &str, id: &str, what: &str) -> bool {
+    text.lines().any(|line| line.contains(id) && line.contains(what))
+}
+
 /// Returns the lines about these migrations and those about none, without the number of migrations:
 /// a new migration does not change them.
 pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {

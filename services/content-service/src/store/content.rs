@@ -21,7 +21,7 @@ use super::{
     kind::Kind,
     list::LIST_TOLERANCE,
     slugs::{Locks, SlugQueue},
-    survey::Survey,
+    survey::{ListWatch, Survey},
 };
 use crate::domain::list::Filter;
 
@@ -53,9 +53,9 @@ pub(crate) struct ContentStore<K> {
     pub(super) clock: Clock,
     watch: Watch,
     /// Changes that matter to lists of the whole kind.
-    pub(super) watch_lists: Watch,
+    pub(super) lists: ListWatch,
     /// Changes that matter to lists of a section.
-    pub(super) watch_lists_in_sections: Watch,
+    pub(super) lists_in_sections: ListWatch,
     pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
@@ -70,15 +70,15 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
-        let watch_lists_in_sections = Watch::of_fields(database, name, LISTED_BY_IN_SECTIONS);
+        let lists_in_sections = ListWatch::new(database, name, LISTED_BY_IN_SECTIONS);
         Self {
             client: connection.client().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
             watch: Watch::new(database, name),
-            watch_lists: Watch::of_fields(database, name, LISTED_BY),
-            odd_references: Cached::new(watch_lists_in_sections.clone(), LIST_TOLERANCE),
-            watch_lists_in_sections,
+            lists: ListWatch::new(database, name, LISTED_BY),
+            odd_references: Cached::new(lists_in_sections.watch.clone(), LIST_TOLERANCE),
+            lists_in_sections,
             idempotency: Idempotency::new(database, SERVICE, clock.clone()),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
