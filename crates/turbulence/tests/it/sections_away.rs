@@ -159,6 +159,7 @@ async fn a_content_service_that_starts_while_sections_are_away_answers_as_before
 
     // Sections that change are kept again.
     let sections = pair.sections().await;
+    sections.ready().await;
     let blog = sections_api.get("/sections/slug/blog").await.id();
     let hide = json!({ "is_published": false });
     let hide = sections_api.call("PATCH", &format!("/sections/{blog}"), hide).await;
