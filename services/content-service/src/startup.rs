@@ -53,7 +53,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             .with_users(users.clone())
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
-        let collections = Collections::open(connection, &Clock::system());
+        let collections = Collections::open(connection);
         let store = DirectoryStore::new(connection.database());
         let feed = Arc::new(PolledSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
@@ -89,7 +89,7 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let collections = Collections::open(connection, &clock);
+    let collections = Collections::open(connection);
     let migrations = |database: &Database| {
         let admin = &settings.admin;
         crate::migrations::all(&Context::new(database, clock, admin, sections, &collections))
@@ -100,7 +100,7 @@ pub fn engine(
 
 /// Returns the inspector of everything that the service has stored.
 pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn Inspect> {
-    let collections = Collections::open(connection, &Clock::system());
+    let collections = Collections::open(connection);
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 

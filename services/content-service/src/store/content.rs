@@ -9,10 +9,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use data_service::idempotency::Idempotency;
+use data_service::{idempotency::Idempotency, server_clock};
 use moka::sync::Cache;
-use mongo_kit::{Cached, Connection, Stamp, Watch};
-use mongodb::{Client, Collection, bson::RawDocumentBuf};
+use mongo_kit::{Cached, Connection, Stamp, Watch, Writers};
+use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
@@ -48,8 +48,9 @@ const LISTED_BY_IN_SECTIONS: &[&str] = &[
 
 /// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {
-    pub(super) client: Client,
+    pub(super) writers: Writers,
     pub(super) collection: Collection<RawDocumentBuf>,
+    /// The clock of the database server.
     pub(super) clock: Clock,
     watch: Watch,
     /// Changes that matter to lists of the whole kind.
@@ -67,22 +68,22 @@ pub(crate) struct ContentStore<K> {
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
+    pub(crate) fn new(connection: &Connection) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
         let lists_in_sections = ListWatch::new(database, name, LISTED_BY_IN_SECTIONS);
         Self {
-            client: connection.client().clone(),
+            writers: connection.writers().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
             watch: Watch::new(database, name),
             lists: ListWatch::new(database, name, LISTED_BY),
             odd_references: Cached::new(lists_in_sections.watch.clone(), LIST_TOLERANCE),
             lists_in_sections,
-            idempotency: Idempotency::new(database, SERVICE, clock.clone()),
+            idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
-            clock,
+            clock: server_clock(connection),
             writes: AtomicU64::new(0),
             kind: PhantomData,
         }
