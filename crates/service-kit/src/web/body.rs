@@ -21,7 +21,10 @@ mod samples;
 use std::{
     fmt,
     marker::PhantomData,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use actix_web::{
@@ -44,7 +47,7 @@ use super::{
     field_error::{field_error, truncated},
     time_limit::Paused,
 };
-use crate::runtime::settings;
+use crate::runtime::{offload::Offload, settings};
 
 /// The largest number of fields that a response names.
 const ERRORS_MAX: usize = 50;
@@ -52,6 +55,17 @@ const ERRORS_MAX: usize = 50;
 /// The memory of all bodies that arrive or are processed at the same time, in bytes: eight of the
 /// largest ones. With what parsing adds, they take 96 of the 256 MiB of a process.
 const BODIES_MAX_BYTES: usize = 8 * settings::MAX_BODY_BYTES;
+
+/// The size up to which a body is parsed by the async worker that received it, in bytes: that takes
+/// less than a millisecond, also for the costliest text, and usual bodies are smaller.
+const PARSED_AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// The most large bodies that are parsed at once. Each takes a core for up to some tenths of a second
+/// (4 MiB of short names), and reads need the others.
+const MAX_PARSED: usize = 1;
+
+/// The parsing of large bodies of the process.
+static PARSING: LazyLock<Offload> = LazyLock::new(|| Offload::new(MAX_PARSED));
 
 /// The largest size of a body, in bytes. Part of the data of an app; without it, the default of the
 /// settings applies.
@@ -229,7 +243,10 @@ impl<T: Body + 'static> FromRequest for PatchBody<T> {
             require_json(&request)?;
             let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
             let (body, memory) = receive(&request, payload, limit.0).await?;
-            split_body(body, memory)
+            if body.len() <= PARSED_AT_ONCE_BYTES {
+                return split_body(body, memory);
+            }
+            PARSING.run(|| split_body(body, memory)).await.map_err(ApiError::internal)?
         })
     }
 }
@@ -360,6 +377,8 @@ fn top_level(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
     use serde_json::{Map, json};
 
@@ -548,6 +567,29 @@ mod tests {
         }
         let repeated = format!("{{{},\"x999\":0}}", members(1_000));
         assert_eq!(refused::<StoryPatch>(repeated).await.0, ErrorCode::MalformedJson);
+    }
+
+    #[actix_web::test]
+    async fn a_large_body_does_not_stop_the_worker_that_received_it() {
+        let members: Vec<_> = (0..300_000).map(|n| format!("\"x{n}\":0")).collect();
+        let body = format!("{{{}}}", members.join(","));
+        assert!(body.len() > 3_000_000);
+        let (request, mut payload) = TestRequest::post()
+            .insert_header((CONTENT_TYPE, JSON))
+            .set_payload(body)
+            .to_http_parts();
+        let parsing =
+            actix_web::rt::spawn(JsonBody::<StoryPatch>::from_request(&request, &mut payload));
+        let (began, mut longest_pause, mut last) = (Instant::now(), Duration::ZERO, Instant::now());
+        while !parsing.is_finished() {
+            tokio::task::yield_now().await;
+            longest_pause = longest_pause.max(last.elapsed());
+            last = Instant::now();
+        }
+        let error = parsing.await.unwrap().unwrap_err();
+        assert!(error.to_string().ends_with("(and 299999 more)"), "{error}");
+        // Parsed by the worker, it would be most of the time.
+        assert!(longest_pause < began.elapsed() / 2, "{longest_pause:?} {:?}", began.elapsed());
     }
 
     #[actix_web::test]

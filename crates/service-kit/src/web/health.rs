@@ -28,6 +28,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
 /// MongoDB elects a new primary within that time.
 const SLOW_TOLERANCE: Duration = Duration::from_secs(10);
 
+/// The time for which the result of a warm-up is answered to further requests. The route is open to
+/// all and has no rate limit.
+const WARMUP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The health of a process, shared by all its parts.
 ///
 /// ```
@@ -50,6 +54,8 @@ struct Inner {
     is_draining: AtomicBool,
     checks: Vec<Check>,
     warmup: Option<Check>,
+    /// The time and result of the last warm-up. Locked during one, so that there is one at a time.
+    last_warmup: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 struct Check {
@@ -122,7 +128,8 @@ impl HealthBuilder {
     /// Returns the finished health.
     pub fn build(self, clock: Clock) -> Health {
         let Self { checks, warmup } = self;
-        Health(Arc::new(Inner { clock, is_draining: AtomicBool::new(false), checks, warmup }))
+        let (is_draining, last_warmup) = (AtomicBool::new(false), tokio::sync::Mutex::new(None));
+        Health(Arc::new(Inner { clock, is_draining, checks, warmup, last_warmup }))
     }
 }
 
@@ -162,13 +169,26 @@ impl Health {
 
     async fn warm_up(&self) -> (bool, Value) {
         let is_warm = match &self.0.warmup {
-            Some(check) => check.run().await.is_ok,
+            Some(check) => self.warmed(check).await,
             None => true,
         };
         let (status, database) =
             if is_warm { ("warm", "connected") } else { ("cold", "disconnected") };
         let timestamp = self.0.clock.timestamp();
         (is_warm, json!({ "status": status, "database": database, "timestamp": timestamp }))
+    }
+
+    /// Runs the warm-up unless it was run within the last second. Returns its result.
+    async fn warmed(&self, check: &Check) -> bool {
+        let mut last = self.0.last_warmup.lock().await;
+        if let Some((at, is_warm)) = *last
+            && at.elapsed() < WARMUP_INTERVAL
+        {
+            return is_warm;
+        }
+        let is_warm = check.run().await.is_ok;
+        *last = Some((Instant::now(), is_warm));
+        is_warm
     }
 
     /// Adds the routes. [`super::server::Server`] does so itself unless it is the server of a proxy.
@@ -344,6 +364,8 @@ fn response((is_ok, body): (bool, Value)) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -371,5 +393,28 @@ mod tests {
             .check("x", || async { CheckResult::failed("no") })
             .build(Clock::system());
         assert!(!failing.ready().await.0);
+    }
+
+    #[tokio::test]
+    async fn many_warm_ups_ask_once_a_second() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        // Cold at first: that is answered for as long as warmth.
+        let health = Health::builder().warmup(move || {
+            let number = counter.fetch_add(1, Ordering::SeqCst);
+            async move { if number == 0 { CheckResult::failed("cold") } else { CheckResult::ok() } }
+        });
+        let health = health.build(Clock::system());
+        let began = Instant::now();
+        let mut answers = 0;
+        while asked.load(Ordering::SeqCst) < 3 {
+            let all = join_all((0..50).map(|_| health.warm_up())).await;
+            answers += all.len();
+            tokio::task::yield_now().await;
+        }
+        // The third begins at the end of the second second.
+        assert!(began.elapsed() >= WARMUP_INTERVAL * 2, "{:?}", began.elapsed());
+        assert!(answers >= 150, "{answers}");
+        assert!(health.warm_up().await.0);
     }
 }
