@@ -37,7 +37,7 @@ pub use collections::{
     UnsuitableCollection, UnsuitableCollections, UnsuitableKind, refuse_unsuitable,
     unsuitable_collections,
 };
-pub use connect::{ConnectError, Connection, DeploymentError};
+pub use connect::{ConnectError, Connection, DeploymentError, database_of};
 pub use error::{DatabaseError, is_duplicate_key, is_transient};
 pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};

@@ -1,11 +1,7 @@
 //! `turbulence doctor`: checks the data for problems without running services, and repairs those
 //! that can be repaired without losing data.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use data_service::integrity::Inspect;
 use models::{IntegrityFinding, IntegrityRepair, IntegrityReport};
@@ -13,7 +9,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Doctor, database::Database, error::Error, lines::Lines, output::Output, render,
+    cli::Doctor,
+    database::{Database, NewSite},
+    error::Error,
+    lines::Lines,
+    output::Output,
+    prompt, render,
     sections_server::SectionsServer,
 };
 
@@ -38,8 +39,8 @@ pub(crate) async fn run(
     arguments: &Doctor,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
-    let database = Database::open(&arguments.database, &shutdown).await?;
-    let mut output = Output::default();
+    let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
+    let mut output = Output::new(database.heading());
     let result = with_database(arguments, &database, &mut output, &shutdown).await;
     output.print(arguments.json);
     let closed = database.close().await;
@@ -163,20 +164,12 @@ async fn is_confirmed(
     shutdown: &CancellationToken,
 ) -> Result<bool, Error> {
     let repairs = render::repairs(findings.iter().flat_map(|(_, findings)| findings));
-    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if repairs.is_empty() || arguments.json || !is_terminal {
+    if repairs.is_empty() || arguments.json {
         return Ok(false);
     }
-    let mut text = Lines::from(format_args!("These problems can be repaired:"));
+    let mut text = Lines::from(format_args!(
+        "These problems can be repaired; the old documents are copied to `section_repairs` first:"
+    ));
     text.append(&repairs);
-    text.print_question("Repair them? [y/N] ");
-    let mut line = String::new();
-    let reading =
-        tokio::task::spawn_blocking(move || io::stdin().read_line(&mut line).map(|_| line));
-    let answer = tokio::select! {
-        answer = reading => answer,
-        () = shutdown.cancelled() => return Err(Error::Interrupted),
-    };
-    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    prompt::is_confirmed(&text, "Repair them? [y/N] ", shutdown).await
 }

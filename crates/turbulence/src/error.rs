@@ -26,6 +26,12 @@ pub(crate) enum Error {
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
     Gateway(#[from] gateway::StartupError),
+    /// The name of the database is probably misspelt.
+    #[error(
+        "`{name}` has no collection of a site; databases here: {others}. Correct the name, or begin a \
+         new site in `{name}` with `--create`"
+    )]
+    NoSite { name: String, others: String },
     #[error(transparent)]
     Import(#[from] ImportError),
     /// The database to import into has content.
@@ -93,7 +99,7 @@ impl Error {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Connect(_) => 2,
             Self::Pending(_) => 3,
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,

@@ -10,7 +10,7 @@ mod extended_json;
 mod input;
 mod json;
 mod limits;
-mod load;
+pub(crate) mod load;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,12 @@ use std::{path::Path, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, database::Database, error::Error, lines::Lines};
+use crate::{
+    cli,
+    database::{Database, NewSite},
+    error::Error,
+    lines::Lines,
+};
 use error::ImportError;
 use load::Loaded;
 use source::Source;
@@ -31,7 +36,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let data_dir = &arguments.database.data_dir;
-    let database = Database::open(&arguments.database, &shutdown).await?;
+    let database = Database::open(&arguments.database, NewSite::Ask, &shutdown).await?;
     let source = Source::Folder(arguments.folder.clone());
     let result = tokio::select! {
         result = load::load(database.connection.database(), source) => {
@@ -41,9 +46,9 @@ pub(crate) async fn run(
         // begun.
         () = shutdown.cancelled() => Err(Error::Interrupted),
     };
+    let mut lines = database.heading();
     let closed = database.close().await;
     let loaded = result?;
-    let mut lines = Lines::default();
     _ = writeln!(lines, "Loaded {}. The next start links it to its sections.", counts(&loaded));
     lines.append(&ignored(&loaded));
     lines.print();

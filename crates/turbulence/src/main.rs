@@ -13,9 +13,12 @@ mod migrate;
 mod openapi;
 mod output;
 mod progress;
+mod prompt;
+mod removal;
 mod render;
 mod sections_server;
 mod service;
+mod uninstall;
 mod up;
 mod wait;
 
@@ -63,6 +66,7 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
         OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         OperatorCommand::Openapi => openapi::print(),
         OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,
+        OperatorCommand::Uninstall(arguments) => uninstall::run(arguments, shutdown).await,
     };
     let exit_code = result.unwrap_or_else(|error| {
         fail("turbulence", &error);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli,
-    database::Database,
+    database::{Database, NewSite},
     error::Error,
     import::{self, source::Source},
     wait,
@@ -24,12 +24,12 @@ pub(crate) async fn run(
     arguments: &cli::Up,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
-    let data_dir = &arguments.database.data_dir;
     let sources = arguments.sources();
     // A port that is in use is reported before anything is started.
     drop(server::bind(&Settings::load(gateway::DEFAULT_PORT, &sources)?.server)?);
     let result = async {
-        let database = Database::open_with(data_dir, sources, &shutdown).await?;
+        let database =
+            Database::open_with(&arguments.database, sources, NewSite::Ask, &shutdown).await?;
         let result = with_database(arguments, &database, &shutdown).await;
         let closed = database.close().await;
         result.and(closed)

@@ -67,10 +67,8 @@ impl Engine {
         to: Option<&str>,
         shutdown: &CancellationToken,
     ) -> Result<Vec<RolledBack>, RollBackError> {
+        self.check_down(to).await?;
         let after = self.after(to)?;
-        for registered in &after {
-            self.prove(registered).await.map_err(|error| error.of(registered.id()))?;
-        }
         // If nothing is to be rolled back, no lease is needed.
         let mut applied = Vec::new();
         for registered in after {
@@ -96,6 +94,19 @@ impl Engine {
             Ok(()) => Ok(done),
             Err(cause) => Err(RollBackError { done, cause }),
         }
+    }
+
+    /// Checks that [`Self::down`] can undo every change, without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`RunErrorKind::NotProvable`], [`RunErrorKind::Paused`], [`RunErrorKind::Unknown`],
+    /// [`RunErrorKind::Database`].
+    pub async fn check_down(&self, to: Option<&str>) -> Result<(), RunError> {
+        for registered in &self.after(to)? {
+            self.prove(registered).await.map_err(|error| error.of(registered.id()))?;
+        }
+        Ok(())
     }
 
     /// Returns the `_id`s of the documents that [`Self::down`] would delete.

@@ -65,12 +65,15 @@ where
     sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
     let settings = match Settings::load(default_port, &sources) {
         Ok(settings) => settings,
-        Err(error) => return fail(name, &error),
+        Err(error) => return refuse(name, &error),
     };
     let telemetry = match Telemetry::start(name, "info") {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(name, &error),
     };
+    for warning in sources.unknown_variables() {
+        tracing::warn!("{warning}");
+    }
     let exit_code = match service(settings, shutdown_on_signal()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(name, &error),
@@ -137,6 +140,13 @@ pub fn shutdown_on_signal() -> CancellationToken {
         }
     });
     shutdown
+}
+
+/// Prints an error of the settings or the command line in one line. Returns exit code 2, as an
+/// invalid command line has.
+pub fn refuse(name: &str, error: &dyn Error) -> ExitCode {
+    fail(name, error);
+    ExitCode::from(2)
 }
 
 /// Prints an error and its sources in one line for the person who started the process.

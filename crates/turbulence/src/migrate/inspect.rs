@@ -5,7 +5,7 @@ use mongo_kit::{UnsuitableCollection, unsuitable_collections};
 use serde::Serialize;
 
 use super::engines::Engines;
-use crate::{cli::Service, collections::collections, error::Error, output::Output, render};
+use crate::{cli::Service, collections::all_names, error::Error, output::Output, render};
 
 /// The output of `status` for a service.
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ pub(super) async fn status(
     for engine in engines.selected() {
         let report = engine.report().await?;
         let database = engines.connection.database();
-        let names = collections(Service::from_name(engine.service()));
+        let names = all_names(Service::from_name(engine.service()));
         let unsuitable = unsuitable_collections(database, &names).await?;
         let mut text = render::status(&report);
         text.append(&render::unsuitable(&unsuitable));

@@ -16,6 +16,12 @@ pub(super) fn documents(some: &[Bson], count: i64) -> String {
     shown.join(", ")
 }
 
+/// Returns a number with the noun in the form that belongs to it.
+pub(crate) fn counted(count: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
 /// Returns a number with thousands separators.
 pub(super) fn number(number: i64) -> String {
     HumanCount(number.max(0).unsigned_abs()).to_string()

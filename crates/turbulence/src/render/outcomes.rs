@@ -4,10 +4,10 @@ use migrations::{Part, Quarantined, Repaired, RolledBack, Skipped, State, Status
 use mongo_kit::lenient::id_text;
 
 use super::{
-    format::{documents, without_id},
+    format::{counted, documents, without_id},
     progress::position,
 };
-use crate::lines::Lines;
+use crate::{lines::Lines, removal::Removed};
 
 /// Returns the outcome of the migrations of a service in this process. With `is_over`, a migration
 /// that still has a running state was interrupted.
@@ -99,6 +99,16 @@ pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
     }
     if all.is_empty() {
         _ = writeln!(text, "  {service:<9}nothing to roll back");
+    }
+    text
+}
+
+/// Returns the collections that a service does not need any more.
+pub(crate) fn removed(service: &str, all: &[Removed]) -> Lines {
+    let mut text = Lines::default();
+    for Removed { collection, documents } in all {
+        let documents = counted(*documents, "document", "documents");
+        _ = writeln!(text, "  {service:<9}{collection:<28}removed ({documents})");
     }
     text
 }

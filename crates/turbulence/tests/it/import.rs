@@ -421,10 +421,12 @@ async fn the_command_to_start_over_works() {
     site.folder.write("site/stories.jsonl", "{\"_id\":1,\"title\":\"One\"}");
     site.run(&["import", "site"]).await.success();
     let line = site.run(&["import", "site"]).await.failure(1).to_owned();
-    assert!(line.contains("To start over, load into another database with `--database NAME`"));
+    assert!(
+        line.contains("To start over, load into another database with `--database NAME --create`")
+    );
     let other = format!("{}_2", site.database.name());
     let uri = test_support::mongodb_uri();
-    let arguments = ["import", "site", "--mongodb-uri", uri, "--database", &other];
+    let arguments = ["import", "site", "--mongodb-uri", uri, "--database", &other, "--create"];
     site.folder.run(&arguments).await.success();
     site.database.connection().client().database(&other).drop().await.unwrap();
 }

@@ -154,7 +154,7 @@ async fn a_start_with_a_password_does_not_print_it() {
         .await
         .unwrap();
     let uri = mongodb_uri().replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"));
-    let arguments = ["up", "--port", "0", "--mongodb-uri", &uri, "--database", user];
+    let arguments = ["up", "--port", "0", "--mongodb-uri", &uri, "--database", user, "--create"];
     let mut command = site.folder.command(&arguments);
     command.env("RUST_LOG", "debug");
     let turbulence = Turbulence::spawn(command);

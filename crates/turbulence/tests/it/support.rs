@@ -83,6 +83,8 @@ impl Site {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.folder.command(arguments);
         command.args(["--mongodb-uri", mongodb_uri(), "--database", self.database.name()]);
+        // The other databases of the shared MongoDB are sites of other tests.
+        command.arg("--create");
         command
     }
 

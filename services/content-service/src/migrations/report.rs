@@ -19,7 +19,7 @@ use crate::{
     domain::audience::Directory,
     kinds::Collections,
     report::DataReport,
-    store::collections::{COLLECTIONS, USERS},
+    store::collections::{SITE, USERS},
 };
 
 /// The collections in the specification, which is released. The report is about all kinds of content.
@@ -70,7 +70,7 @@ impl Migration for ContentReport {
     async fn steps(&self) -> Result<Steps, StepsError> {
         // Before the migration is claimed: waiting for another service does not count as an attempt.
         self.0.sections().await?;
-        Ok(vec![Arc::new(self.step(COLLECTIONS))])
+        Ok(vec![Arc::new(self.step(SITE))])
     }
 }
 
