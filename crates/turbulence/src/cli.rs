@@ -308,6 +308,22 @@ impl Database {
     }
 }
 
+impl MigrateAction {
+    /// Returns the heading of the results.
+    pub(crate) fn title(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "State of the migrations",
+            Self::Plan => "Changes of the next run",
+            Self::Up(_) => "Results of the migrations",
+            Self::Down(_) => "Results of the roll-back",
+            Self::Verify => "State of the data",
+            Self::Repair => "Repair of the ledgers",
+            Self::Pause(_) | Self::Resume(_) | Self::Retry(_) => "Migration",
+            Self::ForceUnlock(_) => "Lease",
+        }
+    }
+}
+
 impl Migrate {
     /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
 use serde_json::Value;
 use service_kit::runtime::settings::{Settings, Sources};
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli,
     collections::{all_names, databases_with_site, has_site},
+    embedded::EmbeddedMongod,
     error::Error,
     lines::Lines,
     progress, prompt,
@@ -45,7 +45,7 @@ pub(crate) struct Database {
     /// The settings, including the address of the database.
     pub(crate) settings: Settings,
     /// The server, if this command started it.
-    mongod: Option<LocalMongod>,
+    mongod: Option<EmbeddedMongod>,
 }
 
 impl Database {
@@ -118,11 +118,7 @@ impl Database {
         } else {
             // Errors in the other settings are reported before a server is started.
             Settings::load(gateway::DEFAULT_PORT, &sources)?;
-            let spinner = progress::spinner("Starting MongoDB");
-            let data = DataDir::Persistent(data_dir.to_owned());
-            let options = Options { data, server_parameters: Vec::new(), cache_mb: None };
-            let mongod = LocalMongod::start(options).await?;
-            spinner.finish_and_clear();
+            let mongod = EmbeddedMongod::start(data_dir).await?;
             sources.command_line.push(("mongodb.uri", mongod.uri().to_owned()));
             Some(mongod)
         };
@@ -154,10 +150,14 @@ impl Database {
         }
     }
 
-    /// Returns the line that names the database above the results of a command.
-    pub(crate) fn heading(&self) -> Lines {
+    /// Returns the heading of the results of a command, which names the database.
+    pub(crate) fn heading(&self, title: &str) -> Lines {
         let name = self.connection.database().name();
-        format_args!("Database {name} at {}", self.connection.addresses()).into()
+        let addresses = self.connection.addresses();
+        let mut text = Lines::from(format_args!("Database {name} at {addresses}"));
+        text.blank();
+        _ = writeln!(text, "{title}");
+        text
     }
 
     /// Describes the ways to load an import although this database has content.
@@ -186,7 +186,7 @@ impl Database {
     pub(crate) async fn close(self) -> Result<(), Error> {
         self.connection.close().await;
         match self.mongod {
-            Some(mongod) => Ok(mongod.stop().await?),
+            Some(mongod) => mongod.stop().await,
             None => Ok(()),
         }
     }

@@ -40,7 +40,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
-    let mut output = Output::new(database.heading());
+    let mut output = Output::new(database.heading("Problems in the data"));
     let result = with_database(arguments, &database, &mut output, &shutdown).await;
     output.print(arguments.json);
     let closed = database.close().await;
@@ -88,6 +88,7 @@ async fn examine(
         }
     }
     let is_sound = findings.iter().all(|(_, findings)| findings.is_empty());
+    let total = render::total_findings(findings.iter().flat_map(|(_, findings)| findings));
     let (before, after) = repair_text(&repairs, is_sound);
     output.add_text(&before);
     for (place, (service, findings)) in findings.into_iter().enumerate() {
@@ -95,6 +96,7 @@ async fn examine(
         let report = IntegrityReport { findings };
         output.add(service, &text, ServiceReport { report, repair: repairs.get(place) });
     }
+    output.add_text(&total);
     output.add_text(&after);
     if is_sound { Ok(()) } else { Err(Error::Unsound) }
 }
@@ -135,7 +137,8 @@ async fn repair(
 /// Returns the text about the repairs that precedes the remaining findings, and the one that follows
 /// them.
 fn repair_text(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
-    let repaired = render::repairs(repairs.iter().flat_map(|repair| &repair.repaired));
+    let all = || repairs.iter().flat_map(|repair| &repair.repaired);
+    let (repaired, actions) = (render::repairs(all()), render::actions(all()));
     let (mut before, mut after) = (Lines::default(), Lines::default());
     match (repairs.first().map(|repair| repair.dry_run), repaired.is_empty()) {
         (Some(false), false) => {
@@ -149,8 +152,12 @@ fn repair_text(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
         }
         (Some(true), false) => {
             after.blank();
-            _ = writeln!(after, "Nothing was changed. `turbulence doctor --repair --yes` repairs:");
-            after.append(&repaired);
+            _ = writeln!(
+                after,
+                "Nothing was changed. `turbulence doctor --repair --yes` copies these documents to \
+                 `section_repairs`, and changes them:"
+            );
+            after.append(&actions);
         }
         _ => {}
     }
@@ -163,13 +170,13 @@ async fn is_confirmed(
     findings: &Findings,
     shutdown: &CancellationToken,
 ) -> Result<bool, Error> {
-    let repairs = render::repairs(findings.iter().flat_map(|(_, findings)| findings));
-    if repairs.is_empty() || arguments.json {
+    let actions = render::actions(findings.iter().flat_map(|(_, findings)| findings));
+    if actions.is_empty() || arguments.json {
         return Ok(false);
     }
     let mut text = Lines::from(format_args!(
-        "These problems can be repaired; the old documents are copied to `section_repairs` first:"
+        "The repair copies these documents to `section_repairs`, and changes them:"
     ));
-    text.append(&repairs);
-    prompt::is_confirmed(&text, "Repair them? [y/N] ", shutdown).await
+    text.append(&actions);
+    prompt::is_confirmed(&text, "Change them? [y/N] ", shutdown).await
 }

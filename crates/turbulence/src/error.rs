@@ -81,6 +81,9 @@ pub(crate) enum Error {
     Unsound,
     #[error("interrupted")]
     Interrupted,
+    /// `up` was stopped before its migrations were complete.
+    #[error("interrupted before all migrations were applied: {0}; the next start continues there")]
+    InterruptedStart(String),
     #[error("a part of the system stopped unexpectedly: see the log")]
     Panicked,
 }
@@ -107,7 +110,7 @@ impl Error {
             Self::Database(error) => database_code(error),
             Self::Inspect(error) => inspect_code(error),
             Self::Deployment(error) if error.is_transient() => 7,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::InterruptedStart(_) => 130,
             Self::Migration(error) => run_code(error),
             Self::Operate(error) => operate_code(error),
             _ => 1,

@@ -25,6 +25,7 @@ use crate::{
     database::{Database, NewSite},
     error::Error,
     lines::Lines,
+    render,
 };
 use error::ImportError;
 use load::Loaded;
@@ -46,7 +47,7 @@ pub(crate) async fn run(
         // begun.
         () = shutdown.cancelled() => Err(Error::Interrupted),
     };
-    let mut lines = database.heading();
+    let mut lines = database.heading("Import");
     let closed = database.close().await;
     let loaded = result?;
     _ = writeln!(lines, "Loaded {}. The next start links it to its sections.", counts(&loaded));
@@ -95,7 +96,9 @@ fn explain(error: ImportError, database: &Database, data_dir: &Path) -> Error {
 
 /// Returns the numbers of loaded documents, such as `9 stories, 3 projects`.
 fn counts(loaded: &Loaded) -> String {
-    let counts = loaded.counts.iter().map(|(collection, count)| format!("{count} {collection}"));
+    let counts = loaded.counts.iter();
+    let counts =
+        counts.map(|(collection, count)| format!("{count} {}", render::noun(*count, collection)));
     counts.collect::<Vec<_>>().join(", ")
 }
 

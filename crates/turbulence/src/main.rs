@@ -6,6 +6,7 @@ mod cli;
 mod collections;
 mod database;
 mod doctor;
+mod embedded;
 mod error;
 mod import;
 mod lines;
@@ -25,7 +26,8 @@ mod wait;
 use std::process::ExitCode;
 
 use service_kit::runtime::{
-    process::{fail, parse_arguments, shutdown_on_signal},
+    process::{Signals, fail, parse_arguments},
+    settings::Sources,
     telemetry::Telemetry,
 };
 use tokio::runtime::Runtime;
@@ -59,9 +61,13 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail("turbulence", &error),
     };
-    let shutdown = shutdown_on_signal();
+    for warning in Sources::from_environment().unknown_variables() {
+        lines::warn(format_args!("{warning}"));
+    }
+    let signals = Signals::handle();
+    let shutdown = signals.shutdown.clone();
     let result = match &command {
-        OperatorCommand::Up(arguments) => up::run(arguments, shutdown).await,
+        OperatorCommand::Up(arguments) => up::run(arguments, &signals).await,
         OperatorCommand::Import(arguments) => import::run(arguments, shutdown).await,
         OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         OperatorCommand::Openapi => openapi::print(),

@@ -34,7 +34,7 @@ pub(crate) async fn run(
     if arguments.is_unlimited() {
         database.settings.migrations.documents_per_second = None;
     }
-    let mut output = Output::new(database.heading());
+    let mut output = Output::new(database.heading(arguments.action.title()));
     let result = with_database(&database, arguments, &mut output, &shutdown).await;
     // Results that precede an error are printed, too.
     output.print(arguments.options.json);

@@ -120,9 +120,10 @@ impl ObservedRequest {
         }
         match api_error(response).and_then(ApiError::causes) {
             Some(cause) => log!(warn, "request failed", cause),
-            None if status.is_server_error() => log!(warn, "request failed"),
-            // Sent every second by every orchestrator.
+            // Sent every second by every orchestrator. During a start, 503 is the expected answer, and
+            // the reason is logged where it arises.
             None if route.starts_with("/health") => log!(debug, "request"),
+            None if status.is_server_error() => log!(warn, "request failed"),
             None => log!(info, "request"),
         }
     }

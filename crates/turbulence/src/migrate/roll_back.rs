@@ -38,6 +38,7 @@ pub(super) async fn down(
         None => all(engines),
     };
     check_down(engines, &targets).await?;
+    let (mut undone, mut kept) = (0, 0);
     for (engine, to) in targets {
         let (text, done, result) = roll_back(engines, engine, to, shutdown).await;
         // If nothing was rolled back, the error is the whole result.
@@ -45,11 +46,15 @@ pub(super) async fn down(
             output.add(engine.service(), &text, &done);
         }
         result?;
+        undone += done.iter().map(|one| one.undone).sum::<i64>();
+        kept += done.iter().map(|one| one.kept).sum::<i64>();
         if to.is_none() {
             let removed = remove_auxiliary(engines, engine).await?;
             output.add_text(&render::removed(engine.service(), &removed));
         }
     }
+    let undone = render::counted(undone, "change", "changes");
+    output.add_text(&format_args!("Total: {undone} undone, {kept} kept").into());
     Ok(())
 }
 

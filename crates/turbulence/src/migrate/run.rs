@@ -26,7 +26,7 @@ pub(super) async fn up(
     for engine in &selected {
         refuse_drift(engine, last_of(engine), output).await?;
     }
-    let mut quarantined = 0;
+    let (mut quarantined, mut all) = (0, Vec::new());
     for engine in selected {
         let run = async {
             match last_of(engine) {
@@ -42,9 +42,15 @@ pub(super) async fn up(
         text.append_with_margin("  quarantined:", &aside);
         text.append(&render::skipped(statuses.iter().flat_map(|status| &status.skipped)));
         output.add(service, &text, &statuses);
-        result?;
+        if let Err(error) = result {
+            all.extend(statuses);
+            output.add_text(&render::total_applied(all.iter()));
+            return Err(error.into());
+        }
         quarantined += statuses.iter().map(|status| status.quarantined.len()).sum::<usize>();
+        all.extend(statuses);
     }
+    output.add_text(&render::total_applied(all.iter()));
     if quarantined == 0 { Ok(()) } else { Err(Error::Quarantined(quarantined)) }
 }
 

@@ -87,6 +87,26 @@ pub(crate) fn quarantined<'a>(all: impl IntoIterator<Item = &'a Quarantined>) ->
     text
 }
 
+/// Returns the line with the number of migrations that are applied, of all.
+pub(crate) fn total_applied<'a>(all: impl Iterator<Item = &'a Status>) -> Lines {
+    let all: Vec<_> = all.collect();
+    let applied = all.iter().filter(|status| status.state == State::Applied).count();
+    format_args!("Total: {applied} of {} applied", counted(all.len(), "migration", "migrations"))
+        .into()
+}
+
+/// Returns the progress of a service whose migrations were interrupted, or `None` if they are
+/// complete.
+pub(crate) fn reached(service: &str, statuses: &[Status]) -> Option<String> {
+    let next = statuses.iter().find(|status| !status.is_settled)?;
+    let settled = statuses.iter().filter(|status| status.is_settled).count();
+    let place = match &next.progress {
+        Some(progress) => position(progress),
+        None => state_name(next.state).to_owned(),
+    };
+    Some(format!("{service} {settled} of {}, {} ({place})", statuses.len(), next.id))
+}
+
 /// Returns the result of a rollback.
 pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
     let mut text = Lines::default();

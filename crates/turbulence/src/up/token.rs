@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -41,7 +41,14 @@ impl Token {
         let file = data_dir.join("token");
         let token = read_or_generate(&file)
             .map_err(|source| Error::Token { file: file.display().to_string(), source })?;
-        Ok(Self { description: token.clone(), secret: Some(token.into()) })
+        // Elsewhere than at a terminal, the output is kept in a journal, which others may read.
+        let description = match io::stdout().is_terminal() {
+            true => token.clone(),
+            false => {
+                format!("in the file {}", std::path::absolute(&file).unwrap_or(file).display())
+            }
+        };
+        Ok(Self { description, secret: Some(token.into()) })
     }
 }
 

@@ -143,13 +143,13 @@ async fn a_misspelt_database_is_refused_and_nothing_is_created() {
 
     // At a terminal, a person is asked.
     let up = server.arguments(&["migrate", "up"], "stie");
-    let no = Terminal::new(&server.folder).input("n\n").run(&up).await;
+    let no = Terminal::new(&server.folder).types("n\n", "[y/N]").run(&up).await;
     assert_eq!(no.code, 1, "{no:#?}");
     let question = "`stie` has no collection of a site; databases here: site";
     assert!(no.screen.contains(question), "{no:#?}");
     assert!(no.screen.contains("Begin a new site in it? [y/N]"), "{no:#?}");
     assert_eq!(server.everything().await, before);
-    let yes = Terminal::new(&server.folder).input("y\n").run(&up).await;
+    let yes = Terminal::new(&server.folder).types("y\n", "[y/N]").run(&up).await;
     assert_eq!(yes.code, 0, "{yes:#?}");
     assert!(server.everything().await.contains_key("stie"));
     server.run(&["migrate", "up", "--create"], "another").await.success();

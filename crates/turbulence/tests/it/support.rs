@@ -195,6 +195,8 @@ pub(crate) struct Summary {
     pub(crate) text: String,
     pub(crate) address: String,
     pub(crate) token: String,
+    /// The path of the file with the token, as it is printed.
+    token_file: String,
 }
 
 impl Turbulence {
@@ -330,11 +332,15 @@ impl Ended {
 }
 
 impl Summary {
-    /// Parses the output, which contains at least the address and the token.
+    /// Parses the output, which contains at least the address and the place of the token.
     pub(crate) fn of(text: String) -> Self {
         let address = value(&text, "Address").to_owned();
-        let token = value(&text, "Token").to_owned();
-        Self { text, address, token }
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix("Token")).unwrap();
+        let token_file = line.trim_start().strip_prefix("in the file ").unwrap_or_default();
+        let token_file = token_file.to_owned();
+        // It is missing if the token is configured or comes from an identity provider.
+        let token = fs::read_to_string(&token_file).unwrap_or_default().trim().to_owned();
+        Self { text, address, token, token_file }
     }
 
     /// Requests a path without a token.
@@ -363,7 +369,11 @@ impl Summary {
 
     /// Replaces the parts that differ from run to run.
     pub(crate) fn redacted(&self, site: &Site) -> String {
-        let text = self.text.replace(&self.address, "[address]").replace(&self.token, "[token]");
+        let text = self.text.replace(&self.address, "[address]");
+        let text = match &*self.token_file {
+            "" => text,
+            file => text.replace(file, "[token file]"),
+        };
         site.redact(&text)
     }
 }

@@ -1,6 +1,6 @@
 //! `turbulence uninstall`: nothing of the services is left, and nothing of the site is lost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use data_service::Collections;
 use futures_util::TryStreamExt;
@@ -9,6 +9,7 @@ use mongodb::{
     bson::{Document, RawDocumentBuf, doc, oid::ObjectId},
 };
 use serde_json::{Value, json};
+use service_kit::web::http_client::service_client;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -68,7 +69,7 @@ async fn use_everything(site: &Site) {
     let turbulence = site.up_with(&[], &[ADMIN]);
     let summary = turbulence.ready().await;
     let token = std::fs::read_to_string(site.folder.path(".turbulence/token")).unwrap();
-    let client = reqwest::Client::builder().build().unwrap();
+    let client = service_client(Duration::from_secs(60)).unwrap();
     let call = async |method: reqwest::Method, path: &str, body: Value| {
         let request = client.request(method, format!("{}{path}", summary.address));
         let request = request.bearer_auth(token.trim()).header("idempotency-key", path);
