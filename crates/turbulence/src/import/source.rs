@@ -278,31 +278,38 @@ fn special(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// The files of the demo with their names, which `build.rs` lists.
+const DEMO: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/demo.rs"));
+
 fn demo() -> Vec<Input> {
-    [
-        ("stories", include_str!("../../demo/stories.jsonl")),
-        ("projects", include_str!("../../demo/projects.jsonl")),
-        ("pages", include_str!("../../demo/pages.jsonl")),
-        ("users", include_str!("../../demo/users.jsonl")),
-    ]
-    .into_iter()
-    .map(|(collection, text)| Input {
-        collection,
-        name: format!("demo {collection}"),
-        bytes: text.len() as u64,
-        content: Content::Text(text),
-    })
-    .collect()
+    let text_of = |collection: &str| DEMO.iter().find(|(name, _)| *name == collection);
+    let collections = site_names().into_iter();
+    collections
+        .filter_map(|collection| {
+            let (_, text) = text_of(collection)?;
+            Some(Input {
+                collection,
+                name: format!("demo {collection}"),
+                bytes: text.len() as u64,
+                content: Content::Text(text),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use indicatif::ProgressBar;
+    use models::ContentType;
 
     use super::*;
 
     #[test]
     fn the_demo_is_readable() {
+        assert_eq!(demo().len(), DEMO.len());
+        for kind in ContentType::ALL {
+            assert!(demo().iter().any(|input| input.collection == kind.collection()), "{kind:?}");
+        }
         for input in demo() {
             let bar = ProgressBar::hidden();
             let documents = input.documents(&bar).unwrap();
