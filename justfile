@@ -3,6 +3,9 @@
 # COMPOSE=docker-compose for the older, separate program.
 compose := env("COMPOSE", "docker compose")
 
+# Declared by a macro, so that `cargo fmt` does not find them.
+migrations := "services/*/src/migrations/*.rs"
+
 # List the commands
 default:
     @{{ just_executable() }} --list --unsorted
@@ -18,10 +21,12 @@ test *arguments:
 # Format the code
 fmt:
     cargo fmt --all
+    rustfmt --edition 2024 {{ migrations }}
 
 # Check the format, the lints, the documentation and the direction of dependencies
 lint:
     cargo fmt --all --check
+    rustfmt --edition 2024 --check {{ migrations }}
     cargo clippy --workspace --all-targets -- --deny warnings
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
     .ci/dependencies

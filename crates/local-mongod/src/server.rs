@@ -172,8 +172,8 @@ mod tests {
         let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
         assert!(killed.unwrap().success());
         let words = mongod.ended().await;
-        // 128 and the number of the signal: it had no time for words.
-        assert!(words.contains("137"), "{words}");
+        // The shell names the signal. mongod had no time for words.
+        assert!(words.starts_with("Killed"), "{words}");
         mongod.restart().await.unwrap();
         assert_eq!(mongod.uri(), uri);
         assert_ne!(mongod.pid(), pid);
@@ -190,7 +190,7 @@ mod tests {
         let options = Options { data, server_parameters: vec![], cache_mb: None };
         let error = LocalMongod::start(options).await.unwrap_err().to_string();
         assert!(error.starts_with("mongod ended while it was starting: "), "{error}");
-        assert!(error.contains("storage.bson"), "{error}");
+        assert!(error.contains("storage engine metadata file: Incorrect BSON length"), "{error}");
         let log = dir.path().join("mongod.log").display().to_string();
         assert!(error.ends_with(&format!("(see {log})")), "{error}");
     }

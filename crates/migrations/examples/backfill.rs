@@ -8,60 +8,36 @@
 
 use std::{env, error::Error, sync::Arc};
 
-use async_trait::async_trait;
 use migrations::{
-    Definition, Engine, Fill, Index, LedgerReport, Migration, MigrationKind, Options, Steps,
-    StepsError, WaitPolicy,
+    Definition, Engine, Fill, FixedMigration, Index, LedgerReport, Migration, MigrationKind,
+    Options, WaitPolicy,
 };
-use mongodb::{
-    Client,
-    bson::{Document, doc},
-    options::IndexOptions,
-};
+use mongodb::{Client, bson::doc, options::IndexOptions};
 use tokio_util::sync::CancellationToken;
 
 /// Sets the language of articles that have none to English.
-struct ArticleLanguage;
-
-impl ArticleLanguage {
-    fn both() -> Steps {
-        let without_language = doc! { "language": { "$exists": false } };
-        let english = doc! { "language": "en" };
-        let index =
-            Index::new("articles", "language_1", doc! { "language": 1 }, IndexOptions::default());
-        let key = "articles without language → en";
-        let fill = Fill::set(key, "articles", without_language, english);
-        vec![Arc::new(fill), Arc::new(index)]
-    }
-}
-
-#[async_trait]
-impl Migration for ArticleLanguage {
-    fn definition(&self) -> Definition {
-        Definition {
-            id: "0001_article_language",
-            kind: MigrationKind::Backfill,
-            blocking: false,
-            requires: &[],
-            revision: 1,
-            summary: "articles have a language",
-        }
-    }
-
-    fn specification(&self) -> Document {
-        let steps = Self::both();
-        doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
-    }
-
-    async fn steps(&self) -> Result<Steps, StepsError> {
-        Ok(Self::both())
-    }
+fn article_language() -> FixedMigration {
+    let definition = Definition {
+        id: "0001_article_language",
+        kind: MigrationKind::Backfill,
+        blocking: false,
+        requires: &[],
+        revision: 1,
+        summary: "articles have a language",
+    };
+    let without_language = doc! { "language": { "$exists": false } };
+    let english = doc! { "language": "en" };
+    let key = "articles without language → en";
+    let fill = Fill::set(key, "articles", without_language, english);
+    let index =
+        Index::new("articles", "language_1", doc! { "language": 1 }, IndexOptions::default());
+    FixedMigration::new(definition, vec![Arc::new(fill), Arc::new(index)])
 }
 
 /// Applies the migrations to a database and returns their states.
 pub(crate) async fn migrate(uri: &str, database: &str) -> Result<LedgerReport, Box<dyn Error>> {
     let client = Client::with_uri_str(uri).await?;
-    let migrations: Vec<Arc<dyn Migration>> = vec![Arc::new(ArticleLanguage)];
+    let migrations: Vec<Arc<dyn Migration>> = vec![Arc::new(article_language())];
     let engine = Engine::new(
         &client,
         &client.database(database),

@@ -19,8 +19,8 @@
 //!   documents, and the documents that were skipped or quarantined with the reason. A migration that
 //!   differs from the applied one is refused.
 //!
-//! To add a migration, implement [`Migration`] and append it to the list that the service passes to
-//! [`Engine::new`]. Give it the next number. Never change the specification of a released migration
+//! To add a migration, return a [`FixedMigration`] or implement [`Migration`], and append it to the
+//! list that the service passes to [`Engine::new`] (see [`list!`]). Give it the next number. Never change the specification of a released migration
 //! without raising its revision.
 //!
 //! The code has three parts, each of which uses only those below it: `engine` (order, retries,
@@ -32,45 +32,28 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use async_trait::async_trait;
-//! use migrations::{Definition, Fill, Migration, MigrationKind, Step, Steps, StepsError};
-//! use mongodb::bson::{Document, doc};
+//! use migrations::{Definition, Fill, FixedMigration, Migration, MigrationKind};
+//! use mongodb::bson::doc;
 //!
 //! /// Sets the language of articles that have none to English.
-//! struct ArticleLanguage;
-//!
-//! impl ArticleLanguage {
-//!     fn step() -> Fill {
-//!         let without_language = doc! { "language": { "$exists": false } };
-//!         let english = doc! { "language": "en" };
-//!         Fill::set("articles without language → en", "articles", without_language, english)
-//!     }
+//! fn article_language() -> FixedMigration {
+//!     let definition = Definition {
+//!         id: "0001_article_language",
+//!         kind: MigrationKind::Backfill,
+//!         blocking: false,
+//!         requires: &[],
+//!         revision: 1,
+//!         summary: "articles have a language",
+//!     };
+//!     let without_language = doc! { "language": { "$exists": false } };
+//!     let english = doc! { "language": "en" };
+//!     let key = "articles without language → en";
+//!     let fill = Fill::set(key, "articles", without_language, english);
+//!     FixedMigration::new(definition, vec![Arc::new(fill)])
 //! }
 //!
-//! #[async_trait]
-//! impl Migration for ArticleLanguage {
-//!     fn definition(&self) -> Definition {
-//!         Definition {
-//!             id: "0001_article_language",
-//!             kind: MigrationKind::Backfill,
-//!             blocking: false,
-//!             requires: &[],
-//!             revision: 1,
-//!             summary: "articles have a language",
-//!         }
-//!     }
-//!
-//!     fn specification(&self) -> Document {
-//!         Self::step().specification()
-//!     }
-//!
-//!     async fn steps(&self) -> Result<Steps, StepsError> {
-//!         Ok(vec![Arc::new(Self::step())])
-//!     }
-//! }
-//!
-//! let specification = ArticleLanguage.specification();
-//! assert_eq!(specification.get_str("collection").unwrap(), "articles");
+//! let specification = article_language().specification();
+//! assert_eq!(specification.get_array("steps").unwrap().len(), 1);
 //! ```
 
 mod definition;
@@ -90,7 +73,7 @@ pub use engine::{
     RollBackError, RolledBack, Status, Verification, WaitPolicy,
 };
 pub use error::{RunError, RunErrorKind, StepsError};
-pub use migration::Migration;
+pub use migration::{FixedMigration, Migration};
 pub use state::{
     collections,
     entry::{

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn data_that_an_old_program_still_changes_is_code_6() {
         let kind = RunErrorKind::Unverified { remaining: String::new(), is_stuck: false };
-        let left = RunError { migration: Some("0001_first"), kind };
+        let left = RunError { migration: Some("first"), kind };
         assert_eq!(Error::from(left).code(), 6);
     }
 

@@ -73,7 +73,7 @@ mod tests {
 
     fn status(state: State) -> Status {
         Status {
-            id: "0001_first",
+            id: "first",
             summary: "",
             blocking: false,
             state,

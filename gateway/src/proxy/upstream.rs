@@ -169,6 +169,10 @@ impl Replica {
         };
         let (upstream, replica) = (self.upstream, self.address.to_string());
         match (before, status) {
+            // Both parts start at the same time.
+            (Status::Unknown, Status::Unhealthy) if reason == Some("not ready") => {
+                tracing::info!(upstream, replica, "replica is not ready yet");
+            }
             (Status::Unknown | Status::Healthy, Status::Unhealthy) => {
                 tracing::warn!(upstream, replica, reason, cause, "replica is unhealthy");
             }

@@ -22,6 +22,7 @@ use crate::{
     html::Sanitiser,
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::Collections,
+    migrations::Context,
     store::{
         collections::{COLLECTIONS, SERVICE},
         users::UserStore,
@@ -82,7 +83,8 @@ pub fn engine(
 ) -> Engine {
     let collections = Collections::open(connection, &clock);
     let migrations = |database: &Database| {
-        crate::migrations::all(database, clock, &settings.admin, sections, &collections)
+        let admin = &settings.admin;
+        crate::migrations::all(&Context::new(database, clock, admin, sections, &collections))
     };
     let version = env!("CARGO_PKG_VERSION");
     data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)

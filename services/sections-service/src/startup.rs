@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     content_client::ContentClient,
     http,
+    migrations::Context,
     store::{
         SectionStore,
         collections::{COLLECTIONS, SERVICE},
@@ -100,7 +101,7 @@ pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
 
 /// Returns the engine with the migrations of the service.
 pub fn engine(connection: &Connection, clock: Clock, settings: &Settings) -> Engine {
-    let (version, migrations) =
-        (env!("CARGO_PKG_VERSION"), |_: &_| crate::migrations::all(connection, clock));
+    let version = env!("CARGO_PKG_VERSION");
+    let migrations = |_: &_| crate::migrations::all(&Context { connection, clock });
     data_service::engine(connection, SERVICE, version, migrations, &settings.migrations)
 }

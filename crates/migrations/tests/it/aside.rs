@@ -1,4 +1,4 @@
-//! Documents that cannot be changed: set aside with the reason, while the rest goes on.
+//! Documents that cannot be changed: quarantined with the reason, while the others are changed.
 
 use std::sync::{
     Arc, Mutex,
@@ -14,8 +14,8 @@ use mongodb::{
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    Commands, Given, ID, LOCK, arc, assert_has, command, count_up, each, edit_entry, engine,
-    engine_of, entry, fast, insert_items, meanwhile, monitored, parts, refuse_items, run, set_by,
+    Commands, Given, ID, LOCK, arc, assert_has, command, concurrently, count_up, each, edit_entry,
+    engine, engine_of, entry, fast, insert_items, monitored, parts, refuse_items, run, set_by,
     state,
 };
 
@@ -145,7 +145,7 @@ async fn new_documents_are_changed_while_others_stay_set_aside() {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_is_tried_again_when_somebody_says_so() {
+async fn quarantined_documents_are_tried_again_after_retry() {
     let (database, _) = with_refused(50, &[3, 17]).await;
     let engine = engine(&database, &[Given::steps([count_up()])]);
     command(&engine).await.unwrap();
@@ -177,7 +177,7 @@ async fn verify_and_plan_name_what_is_set_aside() {
     let ids: Vec<_> =
         plan.quarantined.iter().map(|Quarantined { document, .. }| document.clone()).collect();
     assert_eq!(ids, refused);
-    // One that somebody has corrected meanwhile is no finding any more.
+    // One that was corrected since is no violation any more.
     refuse_items(&database, doc! { "_id": -1 }).await;
     let items = database.collection("items");
     items.update_one(doc! { "_id": 3 }, doc! { "$set": { "done": true } }).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_document_that_was_inserted_since_the_page_was_read_is_set_aside_under
 }
 
 #[tokio::test]
-async fn nobody_is_set_aside_for_a_document_that_was_deleted_since_it_was_refused() {
+async fn no_document_is_quarantined_in_the_place_of_a_refused_one_that_was_deleted() {
     let database = TestDatabase::new().await;
     insert_items(&database, 3).await;
     refuse_items(&database, doc! { "_id": 1, "by": "us" }).await;
@@ -270,7 +270,7 @@ async fn nobody_is_set_aside_for_a_document_that_was_deleted_since_it_was_refuse
         if let CommandEvent::Succeeded(event) = event
             && event.reply.contains_key("writeErrors")
         {
-            meanwhile(&name, "items", async |items| {
+            concurrently(&name, "items", async |items| {
                 items.delete_one(doc! { "_id": 1 }).await.unwrap();
             });
         }

@@ -60,7 +60,7 @@ async fn various() -> TestDatabase {
         0 => doc! { "_id": id, "title": "News", "x": [1.0, { "y": 2_i64 }] },
         1 => doc! { "_id": id, "by": null, "title": "News" },
         2 => doc! { "_id": id, "by": "", "title": "News" },
-        _ => doc! { "_id": id, "by": "somebody", "title": "News" },
+        _ => doc! { "_id": id, "by": "another", "title": "News" },
     };
     database.collection("items").insert_many((0..200).map(lacking)).await.unwrap();
     database
@@ -126,7 +126,7 @@ async fn every_document_is_as_it_was_whichever_way_it_was_changed() {
 }
 
 #[tokio::test]
-async fn documents_that_somebody_changed_since_are_kept_and_counted() {
+async fn documents_that_another_client_changed_later_are_kept_and_counted() {
     for step in reversible() {
         let database = various().await;
         let before = items(&database).await;
@@ -153,7 +153,7 @@ async fn documents_that_somebody_changed_since_are_kept_and_counted() {
 }
 
 #[tokio::test]
-async fn a_value_that_somebody_set_since_stays_even_if_the_expression_would_leave_it() {
+async fn a_value_that_another_client_set_later_stays_even_if_the_expression_would_leave_it() {
     let database = TestDatabase::new().await;
     database
         .insert("items", [doc! { "_id": 1, "slug": "NEWS" }, doc! { "_id": 2, "slug": "OLD" }])
@@ -229,7 +229,7 @@ async fn documents_that_were_inserted_are_deleted() {
 }
 
 #[tokio::test]
-async fn an_inserted_document_that_somebody_changed_or_deleted_stops_it_all() {
+async fn an_inserted_document_that_another_client_changed_or_deleted_prevents_the_roll_back() {
     for is_deleted in [false, true] {
         let database = TestDatabase::new().await;
         insert_items(&database, 10).await;
@@ -296,7 +296,7 @@ async fn an_index_that_was_built_is_dropped_and_one_that_was_there_before_stays(
 }
 
 #[tokio::test]
-async fn an_index_that_somebody_put_in_the_place_of_ours_stays() {
+async fn an_index_that_another_client_put_in_the_place_of_ours_stays() {
     let database = TestDatabase::new().await;
     let step = index("a_1", doc! { "a": 1 }, IndexOptions::default());
     apply(&database, &step).await;
@@ -307,7 +307,7 @@ async fn an_index_that_somebody_put_in_the_place_of_ours_stays() {
 }
 
 #[tokio::test]
-async fn an_index_that_could_not_be_built_is_not_ours_when_somebody_builds_it() {
+async fn an_index_that_could_not_be_built_is_not_ours_when_another_client_builds_it() {
     let database = TestDatabase::new().await;
     database.insert("items", [doc! { "_id": 1, "a": 1 }, doc! { "_id": 2, "a": 1 }]).await;
     let unique = IndexOptions::builder().unique(true).build();
@@ -338,7 +338,7 @@ async fn a_journal_that_does_not_fit_the_ledger_stops_it_all() {
         assert!(refused.to_string().contains("the ledger counts 150 changes"), "{refused}");
         assert_eq!(database.hash().await, before);
     };
-    // Somebody made room, and before that somebody copied.
+    // Another client made room, and before that copied.
     let mut copy = journal.find_one(doc! {}).await.unwrap().unwrap();
     copy.insert("_id", mongodb::bson::oid::ObjectId::new());
     journal.insert_one(&copy).await.unwrap();
@@ -371,7 +371,7 @@ async fn what_the_server_refuses_to_undo_is_said_and_undone_when_the_cause_is_go
     let before = items(&database).await;
     apply(&database, &set_by("us")).await;
     let engine = engine(&database, &[Given::steps([set_by("us")])]);
-    // Somebody made a rule of what the migration brought about.
+    // Another client made a rule of the result of the migration.
     refuse_items(&database, doc! { "by": null }).await;
     let refused = down(&engine).await.unwrap_err();
     let message = "the database refused a write: Document failed validation (error 121)";
@@ -411,7 +411,7 @@ async fn the_journal_is_searched_as_often_for_many_records_as_for_one() {
 }
 
 #[tokio::test]
-async fn a_roll_back_that_was_interrupted_goes_on() {
+async fn an_interrupted_roll_back_continues() {
     let database = TestDatabase::new().await;
     insert_items(&database, 20_000).await;
     let before = items(&database).await;
@@ -604,7 +604,7 @@ async fn documents_of_all_sizes_and_kinds_of_ids_are_undone() {
 }
 
 #[tokio::test]
-async fn an_entry_that_somebody_edited_stops_it_all() {
+async fn an_edited_entry_prevents_the_roll_back() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let engine = engine(&database, &[Given::steps([set_by("us")])]);

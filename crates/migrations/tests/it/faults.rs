@@ -183,7 +183,7 @@ async fn a_commit_whose_connection_was_cut_counts_once() {
 }
 
 #[tokio::test]
-async fn a_command_waits_for_a_database_that_is_away_for_a_moment() {
+async fn a_command_waits_for_a_database_that_is_unavailable_for_a_moment() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let refuse = failing(&database, &["find", "aggregate"], LEDGER, BUSY);

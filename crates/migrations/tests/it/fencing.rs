@@ -7,8 +7,8 @@ use mongodb::{bson::doc, event::command::CommandEvent};
 use test_support::TestDatabase;
 
 use crate::support::{
-    Gate, Given, ID, LEDGER, command, count_up, each, each_with_gate, engine, engine_of, entry,
-    expire_lease, fast, insert_items, meanwhile, monitored, parts, run, state, within,
+    Gate, Given, ID, LEDGER, command, concurrently, count_up, each, each_with_gate, engine,
+    engine_of, entry, expire_lease, fast, insert_items, monitored, parts, run, state, within,
 };
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_claim_under_an_older_fence_is_refused() {
             && !is_claimed.swap(true, Ordering::SeqCst)
         {
             let newer = doc! { "$set": { "fence": 1_000_i64, "state": "running" } };
-            meanwhile(&name, LEDGER, async |ledger| {
+            concurrently(&name, LEDGER, async |ledger| {
                 ledger.update_one(doc! { "_id": ID }, newer).await.unwrap();
             });
         }

@@ -21,9 +21,9 @@ use test_support::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, count_up, each, each_with_gate,
-    engine, engine_of, entry, expire_lease, fast, insert_items, meanwhile, monitored, parts, run,
-    set_by, state, within,
+    Gate, Given, LEDGER, LOCK, Process, Service, arc, command, concurrently, count_up, each,
+    each_with_gate, engine, engine_of, entry, expire_lease, fast, insert_items, monitored, parts,
+    run, set_by, state, within,
 };
 
 const MANY: i32 = 20_000;
@@ -128,7 +128,7 @@ async fn cancelling(batches: usize) -> (Client, CancellationToken) {
 }
 
 #[tokio::test]
-async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
+async fn an_interrupted_run_continues_at_its_cursor() {
     let database = TestDatabase::new().await;
     insert_items(&database, MANY).await;
     let (client, cancel) = cancelling(3).await;
@@ -145,7 +145,7 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
     assert_eq!(i64::from(progress.get_i32("cursor").unwrap()), modified - 1);
     assert_eq!(progress.get_i64("total").unwrap(), 20_000);
     assert_eq!(database.count("items", doc! { "n": 1 }).await, u64::try_from(modified).unwrap());
-    // Nobody has to wait for it.
+    // No other process has to wait for it.
     let lease = database.one(LOCK, doc! {}).await;
     assert_eq!(lease.get("owner"), Some(&Bson::Null));
 
@@ -155,7 +155,7 @@ async fn a_run_that_was_interrupted_goes_on_at_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_killed_goes_on_at_its_cursor() {
+async fn a_killed_run_continues_at_its_cursor() {
     let database = TestDatabase::new().await;
     insert_items(&database, 2_500).await;
     let gate = Gate::default();
@@ -252,7 +252,7 @@ async fn an_interrupted_run_does_not_forget_the_steps_that_were_done() {
 }
 
 #[tokio::test]
-async fn documents_that_are_inserted_meanwhile_are_changed_too() {
+async fn documents_that_are_inserted_during_a_run_are_changed_too() {
     let database = TestDatabase::new().await;
     insert_items(&database, 3_000).await;
     let items = database.collection("items");
@@ -272,7 +272,7 @@ async fn documents_that_are_inserted_meanwhile_are_changed_too() {
 }
 
 #[tokio::test]
-async fn what_others_write_meanwhile_is_not_overwritten() {
+async fn what_other_clients_write_during_a_run_is_not_overwritten() {
     let database = TestDatabase::new().await;
     insert_items(&database, 3_000).await;
     let items = database.collection("items");
@@ -495,7 +495,7 @@ async fn a_run_is_not_over_as_long_as_it_leaves_other_documents_each_time() {
 }
 
 #[tokio::test]
-async fn what_somebody_changed_after_it_was_looked_up_stays_and_is_not_in_the_journal() {
+async fn a_change_by_another_client_after_the_read_stays_and_is_not_in_the_journal() {
     let database = TestDatabase::new().await;
     insert_items(&database, 4).await;
     let (name, updates) = (database.database().name().to_owned(), AtomicUsize::new(0));
@@ -505,7 +505,7 @@ async fn what_somebody_changed_after_it_was_looked_up_stays_and_is_not_in_the_jo
             && event.command.get("update") == Some(&"items".into())
             && updates.fetch_add(1, Ordering::SeqCst) == 1
         {
-            meanwhile(&name, "items", async |items| {
+            concurrently(&name, "items", async |items| {
                 let them = doc! { "$set": { "by": "them" } };
                 items.update_one(doc! { "_id": 2 }, them).await.unwrap();
             });

@@ -102,8 +102,7 @@ async fn the_operations_of_every_kind_of_step_are_counted_as_the_server_counts_t
 }
 
 #[tokio::test]
-async fn a_run_is_slowed_down_as_soon_as_others_come_and_goes_on_at_full_speed_when_they_are_gone()
-{
+async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_after_it() {
     let database = TestDatabase::new().await;
     insert_items(&database, 20_000).await;
     let gate = Gate::default();
@@ -152,7 +151,7 @@ async fn was_ever_gentle(engine: &Engine) -> bool {
 async fn replicas_that_watch_and_wait_are_no_reason_to_slow_down() {
     let database = TestDatabase::new().await;
     insert_items(&database, 60_000).await;
-    // What a service does that nobody uses: it waits for changes, and looks how far others are.
+    // The operations of an unused service: it waits for changes, and reads the progress of others.
     let watch = Watch::of_fields(database.database(), "items", &["title"]);
     let stamp = watch.stamp().await.unwrap();
     let engine = gentle(&database, set_by("us")).await;
@@ -185,7 +184,7 @@ async fn a_run_leaves_room_where_the_server_does_not_say_who_uses_it() {
 }
 
 #[tokio::test]
-async fn a_run_leaves_room_where_nobody_counts_its_operations() {
+async fn a_run_leaves_room_if_its_operations_are_not_counted() {
     let database = TestDatabase::new().await;
     insert_items(&database, 300).await;
     let client = database.connection().client();

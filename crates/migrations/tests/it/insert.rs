@@ -56,7 +56,7 @@ async fn many_who_insert_at_once_insert_once() {
 fn leave_out(filter: Document) -> Step {
     arc(Skip {
         key: "items left".into(),
-        reason: "somebody chose so".to_owned(),
+        reason: "an editor chose so".to_owned(),
         documents: Some(("items", filter)),
     })
 }
@@ -73,7 +73,7 @@ async fn what_is_left_out_is_counted_and_some_of_it_named() {
         (left.get_i64("count").unwrap(), left.get_array("examples").unwrap().len()),
         (25, 10)
     );
-    assert_eq!(left.get_str("reason").unwrap(), "somebody chose so");
+    assert_eq!(left.get_str("reason").unwrap(), "an editor chose so");
 }
 
 #[tokio::test]

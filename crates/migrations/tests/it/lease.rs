@@ -89,7 +89,7 @@ async fn services_have_leases_of_their_own() {
 }
 
 #[tokio::test]
-async fn nobody_holds_a_lease_that_was_never_taken() {
+async fn a_lease_that_was_never_taken_has_no_holder() {
     let database = TestDatabase::new().await;
     assert!(holder(database.database(), "test").await.unwrap().is_none());
 }
@@ -185,7 +185,7 @@ async fn a_lease_is_held_as_long_as_the_options_say_but_not_too_short_to_renew()
         gate.reached().await;
         let lease = database.one(LOCK, doc! {}).await;
         let at = |field| lease.get_datetime(field).unwrap().timestamp_millis();
-        // Renewed meanwhile, perhaps.
+        // Perhaps it was renewed in that time.
         assert!(at("expires_at") - at("acquired_at") >= expected, "{lease}");
         assert!(at("expires_at") - at("acquired_at") < expected + 60_000, "{lease}");
         gate.open();
@@ -215,7 +215,7 @@ async fn a_service_waits_for_the_lease_and_shows_what_another_process_does() {
 }
 
 #[tokio::test]
-async fn a_lock_that_somebody_dropped_keeps_nothing_from_running() {
+async fn a_dropped_lock_keeps_nothing_from_running() {
     let database = TestDatabase::new().await;
     for run_before in 1..=3 {
         database.insert("items", [doc! { "_id": run_before }]).await;
@@ -225,13 +225,13 @@ async fn a_lock_that_somebody_dropped_keeps_nothing_from_running() {
     database.insert("items", [doc! { "_id": 4 }]).await;
     run(&database, [count_up()]).await.unwrap();
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 4);
-    // Fences go on to grow: a process from before is still told apart.
+    // Fences continue to grow: an earlier process is still distinguished.
     assert_eq!(entry(&database).await.get_i64("fence").unwrap(), 4);
     assert_eq!(database.count(LEDGER, doc! {}).await, 1);
 }
 
 #[tokio::test]
-async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
+async fn an_edited_lease_is_named_and_stays_as_it_is() {
     let database = TestDatabase::new().await;
     database.insert("items", [doc! { "_id": 1 }]).await;
     run(&database, [count_up()]).await.unwrap();
@@ -267,7 +267,7 @@ async fn a_lease_that_somebody_edited_is_named_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_fence_that_somebody_raised_in_the_ledger_fences_nobody_off() {
+async fn a_fence_that_was_raised_in_the_ledger_fences_no_process_off() {
     let database = TestDatabase::new().await;
     database.insert("items", [doc! { "_id": 1 }]).await;
     run(&database, [count_up()]).await.unwrap();

@@ -83,7 +83,7 @@ async fn no_time_of_a_client_gets_into_the_database() {
     for command in commands.all() {
         let mut dates = Vec::new();
         collect_dates(&Bson::from(command.clone()), &mut dates);
-        // Apart from the beginning of time, which is when a lease that nobody holds has expired.
+        // Apart from the beginning of time, which is when a lease without a holder has expired.
         assert!(dates.iter().all(|date| date.timestamp_millis() == 0), "{command}");
     }
 }
@@ -242,7 +242,7 @@ async fn a_changed_specification_is_refused_and_nothing_is_changed() {
     };
     assert_eq!(found, entry(&database).await.get_str("checksum").unwrap());
     assert_ne!(found, expected);
-    // A service says so, and waits for somebody who repairs it.
+    // A service says so, and waits for an operator who repairs it.
     let service = Service::start(&engine);
     let message = service.comes_to(ID, State::FailedFatal).await.unwrap();
     assert!(message.starts_with("differs from the migration that was applied"), "{message}");
@@ -276,7 +276,7 @@ async fn repair_accepts_a_changed_specification_and_keeps_the_old_checksum() {
 async fn repair_changes_nothing_where_nothing_is_wrong() {
     let database = TestDatabase::new().await;
     run(&database, [count_up()]).await.unwrap();
-    database.insert(LEDGER, [doc! { "_id": "0009_of_somebody" }]).await;
+    database.insert(LEDGER, [doc! { "_id": "0009_of_another_program" }]).await;
     let before = database.hash().await;
     let engine = engine(&database, &[Given::steps([count_up()])]);
     assert!(engine.repair().await.unwrap().is_empty());
@@ -332,7 +332,7 @@ async fn the_entry_of_a_newer_program_is_left_alone_and_the_status_says_so() {
         doc! { "revision": 2, "app_version": "9.9.9" },
         // Edited in a shell that knows another kind of number.
         doc! { "revision": 2_i64, "app_version": "9.9.9" },
-        // Of a kind that nobody has thought of yet.
+        // Of a kind that does not exist yet.
         doc! { "revision": 2, "app_version": "9.9.9", "state": "levitating", "kind": 5 },
     ] {
         let database = TestDatabase::new().await;
@@ -424,7 +424,7 @@ async fn an_entry_that_cannot_be_read_is_an_error_that_names_it_and_its_field() 
 }
 
 #[tokio::test]
-async fn repair_keeps_the_text_of_an_entry_that_cannot_be_read_and_begins_anew() {
+async fn repair_keeps_the_text_of_an_entry_that_cannot_be_read_and_starts_over() {
     for (edit, field) in edits() {
         let database = TestDatabase::new().await;
         insert_items(&database, 10).await;
@@ -435,9 +435,9 @@ async fn repair_keeps_the_text_of_an_entry_that_cannot_be_read_and_begins_anew()
         let engine = engine(&database, &[Given::steps([count_up()])]);
         let repaired = engine.repair().await.unwrap();
         assert!(repaired[0].what.contains(field), "{repaired:?}");
-        let anew = entry(&database).await;
-        assert_eq!(anew.get_document("repaired_from").unwrap(), &old);
-        assert_eq!(anew.get_str("state").unwrap(), "pending");
+        let started_over = entry(&database).await;
+        assert_eq!(started_over.get_document("repaired_from").unwrap(), &old);
+        assert_eq!(started_over.get_str("state").unwrap(), "pending");
         command(&engine).await.unwrap();
         assert_eq!(database.count("items", doc! { "n": 1 }).await, 11);
         let applied = entry(&database).await;

@@ -58,7 +58,7 @@ async fn a_batch_that_is_under_way_when_a_pause_comes_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_resumed_goes_on_at_its_cursor_in_the_same_process() {
+async fn a_resumed_migration_continues_at_its_cursor_in_the_same_process() {
     let database = TestDatabase::new().await;
     insert_items(&database, 2_500).await;
     let gate = Gate::default();
@@ -70,7 +70,7 @@ async fn what_is_resumed_goes_on_at_its_cursor_in_the_same_process() {
     service.comes_to(ID, State::Paused).await;
     let cursor =
         entry(&database).await.get_document("progress").unwrap().get_i32("cursor").unwrap();
-    // Nobody looks there again: documents before the cursor come in the sweep at the end.
+    // The pass does not return there: documents before the cursor come in the pass after it.
     let items = database.collection("items");
     let later = doc! { "$unset": { "by": "" }, "$set": { "later": true } };
     items.update_one(doc! { "_id": cursor }, later).await.unwrap();

@@ -28,7 +28,7 @@ fn insert(documents: impl Into<Vec<Document>>) -> Step {
 fn leave_out(filter: Document) -> Step {
     arc(Skip {
         key: "items left".into(),
-        reason: "somebody chose so".to_owned(),
+        reason: "an editor chose so".to_owned(),
         documents: Some(("items", filter)),
     })
 }
@@ -110,7 +110,7 @@ async fn a_plan_estimates_how_long_a_run_would_take() {
     assert!((0.001..1.0).contains(&estimate(Throttle::OFF).await));
     assert!(estimate(Throttle::GENTLE).await > estimate(Throttle::OFF).await);
     assert_eq!(estimate(limit(10)).await, 100.0);
-    // An index or a document that is not there takes a time that nobody can tell.
+    // The time for an index or a missing document is unknown.
     let plan = plan(&database, Given::steps([index("a_1")]), fast()).await;
     assert_eq!(plan.steps[0].estimate_seconds, None);
 }

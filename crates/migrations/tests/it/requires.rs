@@ -15,7 +15,7 @@ use crate::support::{
     insert_items, run, state,
 };
 
-/// A migration that needs another service, which is away this many times.
+/// A migration that needs another service, which is unavailable this many times.
 fn dependent(failures: usize) -> Given {
     given_after(failures, || StepsError::Dependency {
         name: "the oracle".to_owned(),
@@ -27,8 +27,8 @@ fn dependent(failures: usize) -> Given {
 fn given_after(failures: usize, error: fn() -> StepsError) -> Given {
     let asked = Arc::new(AtomicUsize::new(0));
     Given::new(move || {
-        let is_away = asked.fetch_add(1, Ordering::SeqCst) < failures;
-        std::future::ready(if is_away { Err(error()) } else { Ok(vec![count_up()]) })
+        let is_unavailable = asked.fetch_add(1, Ordering::SeqCst) < failures;
+        std::future::ready(if is_unavailable { Err(error()) } else { Ok(vec![count_up()]) })
     })
 }
 
@@ -72,7 +72,7 @@ async fn a_command_does_not_wait_for_another_service() {
 }
 
 #[tokio::test]
-async fn what_was_applied_stays_applied_while_a_service_is_away() {
+async fn an_applied_migration_stays_applied_while_a_service_is_unavailable() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     command(&engine(&database, &[dependent(0)])).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_service_does_what_it_can_without_a_migration_that_failed() {
 }
 
 #[tokio::test]
-async fn what_requires_a_migration_that_failed_waits_until_somebody_removes_the_cause() {
+async fn a_migration_that_requires_a_failed_one_waits_until_the_cause_is_removed() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let [first, second, third] = three();
@@ -174,7 +174,7 @@ async fn what_requires_a_migration_that_failed_waits_until_somebody_removes_the_
     assert_eq!(database.count("items", doc! { "third": true }).await, 0);
     assert_eq!(database.count(LEDGER, doc! { "_id": "0003_third" }).await, 0);
 
-    // The same process goes on: nobody restarts it.
+    // The same process continues without a restart.
     service.comes_to("0002_second", State::FailedFatal).await;
     database.collection("items").delete_one(doc! { "_id": 1 }).await.unwrap();
     engine.retry("0002_second").await.unwrap();
@@ -211,7 +211,7 @@ async fn a_requirement_that_nothing_fulfils_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_command_tries_again_what_can_pass_before_it_goes_on() {
+async fn a_command_tries_again_after_transient_errors_before_it_continues() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;
     let requiring = Given::steps([mark("second")]).called("0002_second").requiring(&[ID]);

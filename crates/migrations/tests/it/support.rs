@@ -230,13 +230,13 @@ impl Process {
         Self(runtime)
     }
 
-    /// Ends it as `kill -9` does: wherever it is, and nothing is said or given back any more.
+    /// Ends it as `kill -9` does: at any point, and without a message or a release.
     pub(crate) fn kill(self) {
         self.0.shutdown_background();
     }
 }
 
-/// A place at which work stands still until the test lets it go on.
+/// A place at which work waits until the test lets it continue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<(AtomicBool, Notify)>);
 
@@ -252,7 +252,7 @@ impl Gate {
         eventually("work comes to the gate", async || self.0.0.load(Ordering::SeqCst)).await;
     }
 
-    /// Lets what waits here go on.
+    /// Lets the waiting work continue.
     pub(crate) fn open(&self) {
         self.0.1.notify_one();
     }
@@ -267,7 +267,7 @@ pub(crate) async fn monitored(watch: impl Fn(&CommandEvent) + Send + Sync + 'sta
 }
 
 /// Does something to a collection before this returns, called from where nothing can be awaited.
-pub(crate) fn meanwhile(
+pub(crate) fn concurrently(
     database: &str,
     collection: &str,
     change: impl AsyncFnOnce(Collection<Document>) + Send,
@@ -386,19 +386,19 @@ pub(crate) async fn refuse_items(database: &TestDatabase, refused: Document) {
     database.database().run_command(rule).await.unwrap();
 }
 
-/// Sets the same fields on each document, and calls `meanwhile` in the transaction with the number
+/// Sets the same fields on each document, and calls `concurrently` in the transaction with the number
 /// of the batch.
-pub(crate) fn each<F, R>(fields: Document, meanwhile: F) -> Step
+pub(crate) fn each<F, R>(fields: Document, concurrently: F) -> Step
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    let meanwhile: Meanwhile = Box::new(move |batch| Box::pin(meanwhile(batch)));
+    let concurrently: Concurrently = Box::new(move |batch| Box::pin(concurrently(batch)));
     arc(Fill {
         key: "items set".into(),
         collection: "items",
         filter: doc! { "by": { "$exists": false } },
-        assign: Assign::Each(Arc::new(SetEach { fields, meanwhile, batches: Mutex::new(0) })),
+        assign: Assign::Each(Arc::new(SetEach { fields, concurrently, batches: Mutex::new(0) })),
     })
 }
 
@@ -416,11 +416,11 @@ pub(crate) fn each_with_gate(by: &str, gate: &Gate, at: usize) -> Step {
     })
 }
 
-type Meanwhile = Box<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
+type Concurrently = Box<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
 
 struct SetEach {
     fields: Document,
-    meanwhile: Meanwhile,
+    concurrently: Concurrently,
     batches: Mutex<usize>,
 }
 
@@ -450,7 +450,7 @@ impl EachDocument for SetEach {
             *batches += 1;
             *batches
         };
-        (self.meanwhile)(batch).await;
+        (self.concurrently)(batch).await;
         let set = |document: Document| (document.get("_id").unwrap().clone(), self.fields.clone());
         Ok(documents.into_iter().map(set).collect())
     }
@@ -479,7 +479,7 @@ pub(crate) async fn state(database: &TestDatabase) -> String {
     entry(database).await.get_str("state").unwrap().to_owned()
 }
 
-/// Changes the entry as somebody with a shell would.
+/// Changes the entry as an operator with a shell would.
 pub(crate) async fn edit_entry(database: &TestDatabase, update: Document) {
     let ledger = database.collection(LEDGER);
     let edited = ledger.update_one(doc! { "_id": ID }, update).await.unwrap();

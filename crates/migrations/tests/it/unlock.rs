@@ -43,14 +43,14 @@ impl Holder {
         engine(&self.database, &[])
     }
 
-    async fn goes_on(self) -> (TestDatabase, Result<(), RunError>) {
+    async fn continues(self) -> (TestDatabase, Result<(), RunError>) {
         self.gate.open();
         (self.database, within("the holder ends", self.running).await.unwrap())
     }
 }
 
 #[tokio::test]
-async fn a_lease_that_nobody_holds_cannot_be_taken_away() {
+async fn a_lease_without_a_holder_cannot_be_taken_away() {
     let database = TestDatabase::new().await;
     let engine = engine(&database, &[Given::steps([count_up()])]);
     let never = engine.force_unlock(0, true).await.unwrap_err();
@@ -70,7 +70,7 @@ async fn protocol(database: &TestDatabase) -> [Document; 2] {
 }
 
 #[tokio::test]
-async fn a_lease_that_changed_hands_since_somebody_looked_is_not_taken_away() {
+async fn a_lease_that_changed_hands_since_the_status_was_read_is_not_taken_away() {
     let holder = Holder::start(&[]).await;
     let (fence, before) = (holder.fence().await, protocol(&holder.database).await);
     let refused = holder.operator().force_unlock(fence - 1, true).await.unwrap_err();
@@ -79,7 +79,7 @@ async fn a_lease_that_changed_hands_since_somebody_looked_is_not_taken_away() {
         check the status again";
     assert_eq!(refused.to_string(), message);
     assert_eq!(protocol(&holder.database).await, before);
-    holder.goes_on().await.1.unwrap();
+    holder.continues().await.1.unwrap();
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_lease_whose_holder_is_alive_is_taken_away_only_if_one_insists() {
     let OperateError::Live { holder: named, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!(named.owner.as_deref(), before[0].get_str("owner").ok());
     assert_eq!(protocol(&holder.database).await, before);
-    holder.goes_on().await.1.unwrap();
+    holder.continues().await.1.unwrap();
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn the_next_batch_of_a_holder_without_its_lease_changes_nothing() {
     let revoked = holder.operator().force_unlock(fence, true).await.unwrap();
     assert_eq!(revoked.fence, fence);
     // Its batch is under way, and its heartbeat has not noticed.
-    let (database, end) = holder.goes_on().await;
+    let (database, end) = holder.continues().await;
     assert!(
         matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
         "{end:?}"
@@ -111,13 +111,13 @@ async fn the_next_batch_of_a_holder_without_its_lease_changes_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_asks_next_has_the_lease_at_once_and_goes_on_at_the_cursor() {
+async fn the_next_process_has_the_lease_at_once_and_continues_at_the_cursor() {
     let holder = Holder::start(&[]).await;
     let (changed, fence) = (holder.changed, holder.fence().await);
     holder.operator().force_unlock(fence, true).await.unwrap();
     let heir = each(doc! { "by": "heir" }, |_| std::future::ready(()));
     run(&holder.database, [heir]).await.unwrap();
-    let (database, end) = holder.goes_on().await;
+    let (database, end) = holder.continues().await;
     assert!(
         matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
         "{end:?}"
@@ -140,7 +140,7 @@ async fn a_holder_without_its_lease_begins_no_other_migration() {
     let service = Service::start(&holder);
     gate.reached().await;
     engine(&database, &given).force_unlock(1, true).await.unwrap();
-    // Somebody takes the lease before the holder asks for it again.
+    // An operator takes the lease before the holder renews it.
     let other = Lease::acquire(database.database(), "test", "other", DURATION).await;
     let other = other.unwrap().unwrap();
     gate.open();
@@ -164,7 +164,7 @@ async fn a_lease_that_has_expired_can_be_taken_away_without_insisting() {
     holder.operator().force_unlock(fence, false).await.unwrap();
     let lease = holder.database.one(LOCK, doc! {}).await;
     assert_has(&lease, doc! { "owner": Bson::Null, "fence": fence + 1 });
-    let end = holder.goes_on().await.1;
+    let end = holder.continues().await.1;
     assert!(
         matches!(end, Err(RunError { migration: Some(ID), kind: RunErrorKind::TakenOver })),
         "{end:?}"

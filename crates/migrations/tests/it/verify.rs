@@ -43,7 +43,7 @@ fn insert() -> Step {
 fn leave_out() -> Step {
     arc(Skip {
         key: "items left".into(),
-        reason: "somebody chose so".to_owned(),
+        reason: "an editor chose so".to_owned(),
         documents: Some(("items", doc! { "_id": { "$lt": 2 } })),
     })
 }
@@ -54,7 +54,7 @@ async fn documents_that_remain_to_be_changed_are_counted_and_some_are_named() {
     insert_items(&database, 25).await;
     command(&engine(&database, &[Given::steps([count_up()])])).await.unwrap();
     assert!(findings(&database, count_up()).await.0);
-    // An old program goes on writing.
+    // An old program continues to write.
     let late = (100..112).map(|id| doc! { "_id": id });
     database.collection("items").insert_many(late).await.unwrap();
     let (ok, findings) = findings(&database, count_up()).await;
@@ -122,7 +122,7 @@ async fn what_is_left_out_is_named_and_nothing_is_wrong() {
     insert_items(&database, 5).await;
     let (ok, findings) = findings(&database, leave_out()).await;
     assert_eq!(essence(&findings), [(ViolationKind::Skipped, 2, &[0.into(), 1.into()][..])]);
-    assert_eq!(findings[0].remedy, "somebody chose so");
+    assert_eq!(findings[0].remedy, "an editor chose so");
     assert!(ok);
 }
 

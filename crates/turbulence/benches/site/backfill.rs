@@ -6,7 +6,10 @@ use data_service::Migrate;
 use migrations::{Status, WaitPolicy};
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use service_kit::runtime::{clock::Clock, settings::url::local_url};
+use test_support::migration_id;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use content_service::SECTION_BACKFILL as BACKFILL;
 
 use crate::{
     steady::{Latencies, latencies},
@@ -14,11 +17,6 @@ use crate::{
     table::Table,
     wrk::{self, median},
 };
-
-pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
-
-/// The migration before the backfill.
-const BEFORE: &str = "0005_user_id";
 
 /// Documents a second that a backfill changed beside a site in use before it adapted its pace.
 const RATE_BEFORE: f64 = 201.0;
@@ -122,7 +120,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
     let client = content_service::sections_client(&sections_url.parse().unwrap()).unwrap();
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
-    engine().run_to(BEFORE, WaitPolicy::Bounded, &shutdown).await.unwrap();
+    engine().run_to(migration_id("user_id"), WaitPolicy::Bounded, &shutdown).await.unwrap();
 
     let linked = doc! { "section_id": { "$exists": true } };
     let stories = connection.database().collection::<Document>("stories");

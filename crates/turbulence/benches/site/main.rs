@@ -46,6 +46,7 @@ async fn main() {
     } else if is_asked("migrations") {
         starts::first_start(&uri, &mut table).await;
         backfill::backfill(&uri, &mut table).await;
+        starts::second_start(&uri, &mut table).await;
         backfill::foreground(&uri, &mut table).await;
     } else if is_asked("first-start") {
         starts::first_start(&uri, &mut table).await;

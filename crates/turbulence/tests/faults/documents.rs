@@ -6,11 +6,11 @@ use mongodb::{
     bson::{Bson, Document, doc, oid::ObjectId},
     options::IndexOptions,
 };
-use test_support::eventually;
+use test_support::{eventually, migration_id};
 
 use crate::{
     accounts::{Tally, journaled, repeated, rounds},
-    sites::{BACKFILL, INDEXES, Site, stories},
+    sites::{BACKFILL, Site, stories},
 };
 
 const STORIES: u32 = 200;
@@ -40,7 +40,7 @@ pub(crate) async fn a_document_that_cannot_be_updated_is_set_aside_and_the_rest_
         let set_aside: Vec<_> = entry.quarantined.iter().map(|one| one.document.clone()).collect();
         assert_eq!(set_aside, ids);
         assert!(entry.quarantined.iter().all(|one| one.reason.contains("failed validation")));
-        assert_eq!(site.entry(INDEXES).await.state, State::Applied);
+        assert_eq!(site.entry(migration_id("content_indexes")).await.state, State::Applied);
         let linked = site.count("stories", doc! { "section_id": { "$exists": true } }).await;
         let first = Tally::counted(i64::from(STORIES) - 2, linked)
             .and(Tally::counted(i64::from(STORIES) - 2, entry.journaled));
@@ -75,7 +75,7 @@ async fn indexes(site: &Site, service: &str, migration: &str) -> Tally {
 
 pub(crate) async fn duplicates_under_a_unique_index_are_named_and_one_renamed_makes_it_ready()
 -> Tally {
-    const UNIQUE: &str = "0001_section_indexes";
+    let unique = migration_id("section_indexes");
     let mut tally = Tally::default();
     for _ in rounds(1) {
         let site = Site::new().await;
@@ -101,13 +101,13 @@ pub(crate) async fn duplicates_under_a_unique_index_are_named_and_one_renamed_ma
             assert!(status.success().contains(&id), "{id}: {status:#?}");
         }
         assert_eq!(summary.get("/sections").await.0, 503);
-        let entry = site.find_entry_of("sections", UNIQUE).await.unwrap();
+        let entry = site.find_entry_of("sections", unique).await.unwrap();
         assert_eq!(entry.state, State::FailedFatal);
         assert_eq!(entry.error.unwrap().code, Some(11_000));
 
         let renamed = doc! { "$set": { "slug": "journal" } };
         site.collection("sections").update_one(doc! { "_id": ids[1] }, renamed).await.unwrap();
-        site.run(&["migrate", "retry", UNIQUE]).await.success();
+        site.run(&["migrate", "retry", unique]).await.success();
         eventually("it is ready", async || summary.get("/health/ready").await.0 == 200).await;
         assert_eq!(site.count("sections", doc! {}).await, 2);
         eventually("the backfill is applied", async || {
@@ -115,7 +115,7 @@ pub(crate) async fn duplicates_under_a_unique_index_are_named_and_one_renamed_ma
         })
         .await;
         let linked = doc! { "section_id": ids[0].to_hex() };
-        tally += indexes(&site, "sections", UNIQUE)
+        tally += indexes(&site, "sections", unique)
             .await
             .beside(Tally::counted(10, site.count("stories", linked).await));
     }
@@ -137,7 +137,7 @@ pub(crate) async fn an_index_with_other_options_is_named_and_keeps_no_other_from
             let ended = site.run(&["migrate", "up"]).await;
             let why = ended.failure(1);
             assert!(why.contains("section_id_1 cannot be built on stories"), "{why}");
-            let entry = site.entry(INDEXES).await;
+            let entry = site.entry(migration_id("content_indexes")).await;
             assert_eq!(entry.state, State::FailedFatal, "{entry:#?}");
         }
         let verified = site.run(&["migrate", "verify"]).await;
@@ -150,7 +150,7 @@ pub(crate) async fn an_index_with_other_options_is_named_and_keeps_no_other_from
         site.collection("stories").drop_index(name).await.unwrap();
         site.run(&["migrate", "up"]).await.success();
         site.run(&["migrate", "verify"]).await.success();
-        tally += indexes(&site, "content", INDEXES).await;
+        tally += indexes(&site, "content", migration_id("content_indexes")).await;
     }
     tally
 }

@@ -2,10 +2,11 @@
 
 use migrations::State;
 use mongodb::bson::{Bson, DateTime, doc};
+use test_support::migration_id;
 
 use crate::{
     accounts::{Recording, Tally, assert_forward, journaled, repeated, rounds, signed},
-    sites::{BACKFILL, INDEXES, LEASE, Site, TAKEOVER, WAITS, ready_for_backfill, slowly},
+    sites::{BACKFILL, LEASE, Site, TAKEOVER, WAITS, ready_for_backfill, slowly},
     support::Turbulence,
 };
 
@@ -107,12 +108,12 @@ pub(crate) async fn killed_before_an_index_is_built_it_is_built_once() -> Tally 
     for round in rounds(2) {
         let site = ready_for_backfill(Site::new().await, 10).await;
         site.migrate_to(BACKFILL).await;
-        let arguments = ["migrate", "up", "--to", INDEXES];
+        let arguments = ["migrate", "up", "--to", migration_id("content_indexes")];
         // There are eleven: it is held at the second, fifth, eighth or last.
         let held = site.start_held(&arguments, "index_before_build", 1 + round * 3 % 10);
-        kill(&site, held, &arguments, INDEXES).await;
+        kill(&site, held, &arguments, migration_id("content_indexes")).await;
 
-        let built = journaled(&site.database, "content", INDEXES).await;
+        let built = journaled(&site.database, "content", migration_id("content_indexes")).await;
         let mut missing = 0;
         for (_, index) in &built {
             let (collection, name) = index.as_str().unwrap().split_once('.').unwrap();
@@ -121,7 +122,7 @@ pub(crate) async fn killed_before_an_index_is_built_it_is_built_once() -> Tally 
         }
         let different = signed(built.len()) - repeated(&built);
         assert_eq!(different, 11);
-        let journaled = site.entry(INDEXES).await.journaled;
+        let journaled = site.entry(migration_id("content_indexes")).await.journaled;
         tally += Tally::round(missing, repeated(&built)).and(Tally::counted(different, journaled));
         site.run(&["migrate", "verify"]).await.success();
     }
@@ -142,7 +143,7 @@ pub(crate) async fn killed_around_the_seed_there_are_four_sections() -> Tally {
         held.signal("KILL");
         successor.ended().await.success();
 
-        let seed = "0002_seed_initial_sections";
+        let seed = migration_id("seed_initial_sections");
         let entry = site.find_entry_of("sections", seed).await.unwrap();
         assert_eq!((entry.state, entry.attempts), (State::Applied, 2), "{entry:#?}");
         let inserted = journaled(&site.database, "sections", seed).await;

@@ -3,6 +3,7 @@
 use futures_util::TryStreamExt;
 use migrations::{Entry, State};
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
+use test_support::migration_id;
 
 use crate::{
     accounts::{Tally, journaled, rounds, signed},
@@ -10,8 +11,6 @@ use crate::{
     sites::{BACKFILL, Site, ready_for_backfill, slowly, stories},
     support::Turbulence,
 };
-
-const DATES: &str = "0002_story_dates";
 
 /// A site with ten stories on which everything is applied, and then five more.
 async fn migrated_site() -> Site {
@@ -49,19 +48,20 @@ pub(crate) async fn a_migration_out_of_order_is_applied_and_the_others_are_left_
         let site = Site::new().await;
         site.collection("stories").insert_many(stories(0..10)).await.unwrap();
         site.run(&["migrate", "up"]).await.success();
+        let dates = migration_id("story_dates");
         let entries = site.collection("content_migrations");
-        entries.delete_one(doc! { "_id": DATES }).await.unwrap();
+        entries.delete_one(doc! { "_id": dates }).await.unwrap();
         // It has something to do, too.
         let date = DateTime::from_millis(1_600_000_000_000);
         let early = doc! { "date": date };
         let undated = doc! { "$unset": { "createdDate": "" }, "$set": early };
         site.collection("stories").update_one(doc! { "slug": "story-3" }, undated).await.unwrap();
-        let before = others(&site, DATES).await;
+        let before = others(&site, dates).await;
 
         site.run(&["migrate", "up"]).await.success();
-        let entry = site.entry(DATES).await;
+        let entry = site.entry(dates).await;
         assert_eq!((entry.state, entry.attempts), (State::Applied, 1), "{entry:#?}");
-        assert_eq!(others(&site, DATES).await, before);
+        assert_eq!(others(&site, dates).await, before);
         let dated = site.count("stories", doc! { "slug": "story-3", "createdDate": date }).await;
         tally += Tally::counted(1, dated).and(Tally::counted(1, entry.journaled));
     }
@@ -101,15 +101,16 @@ pub(crate) async fn an_old_program_leaves_alone_what_a_newer_one_wrote() -> Tall
     let mut tally = Tally::default();
     for _ in rounds(1) {
         let site = migrated_site().await;
+        let dates = migration_id("story_dates");
         let entries = site.collection("content_migrations");
         // Of kinds and states that this program has never heard of.
         let newer =
             doc! { "revision": 2, "state": "archiving", "kind": "archive", "app_version": "9" };
-        entries.update_one(doc! { "_id": DATES }, doc! { "$set": &newer }).await.unwrap();
-        let mut unknown = doc! { "_id": "0008_archive" };
+        entries.update_one(doc! { "_id": dates }, doc! { "$set": &newer }).await.unwrap();
+        let mut unknown = doc! { "_id": "9999_archive" };
         unknown.extend(newer);
         entries.insert_one(&unknown).await.unwrap();
-        let theirs = doc! { "_id": { "$in": [DATES, "0008_archive"] } };
+        let theirs = doc! { "_id": { "$in": [dates, "9999_archive"] } };
         let before = others(&site, BACKFILL).await;
 
         let ended = site.run(&["migrate", "up"]).await;

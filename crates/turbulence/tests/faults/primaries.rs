@@ -3,11 +3,12 @@
 use local_mongod::ReplicaSet;
 use migrations::State;
 use mongodb::bson::{Bson, Document, doc};
+use test_support::migration_id;
 
 use crate::{
     accounts::{Recording, Tally, assert_forward, journaled, repeated, rounds, signed},
     servers::{FailPoints, own_mongod},
-    sites::{BACKFILL, INDEXES, Site, ready_for_backfill, slowly, stories},
+    sites::{BACKFILL, Site, ready_for_backfill, slowly, stories},
     support::Turbulence,
 };
 
@@ -68,7 +69,7 @@ async fn lose(set: &mut ReplicaSet, loss: Loss, place: Place) -> Tally {
     let primary = FailPoints::of(port).await;
     let (point, times) = place.hold(&primary, &site).await;
     let uri = format!("{}&appName=migrating", site.uri);
-    let arguments = ["migrate", "up", "--to", INDEXES, "--no-throttle"];
+    let arguments = ["migrate", "up", "--to", migration_id("content_indexes"), "--no-throttle"];
     let running = Turbulence::spawn(site.command_at(&uri, &arguments));
     primary.reached(point, times).await;
 
@@ -86,10 +87,10 @@ async fn lose(set: &mut ReplicaSet, loss: Loss, place: Place) -> Tally {
     }
     let ended = running.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{loss:?} {place:?}: {ended:#?}");
-    assert_eq!(site.entry(INDEXES).await.state, State::Applied);
+    assert_eq!(site.entry(migration_id("content_indexes")).await.state, State::Applied);
     assert_forward(&recording.versions(BACKFILL).await);
     site.run(&["migrate", "verify"]).await.success();
-    let built = journaled(&site.database, "content", INDEXES).await;
+    let built = journaled(&site.database, "content", migration_id("content_indexes")).await;
     site.account(STORIES.into()).await.beside(Tally::round(0, repeated(&built)))
 }
 
@@ -168,7 +169,7 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
     let mongod = own_mongod().await;
     let fail_points = FailPoints::of(mongod.port()).await;
     let site = ready_for_backfill(Site::on(mongod.uri()).await.with_lease(LEASE), 0).await;
-    site.migrate_to(INDEXES).await;
+    site.migrate_to(migration_id("content_indexes")).await;
     // The driver waits up to 10 s for a notice of a new primary. A server that never stopped being the
     // primary sends none, so that the driver has to poll it every half second.
     let uri =
@@ -193,7 +194,7 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
                 // The driver repeats some commands once by itself.
                 let times = Bson::from(doc! { "times": 1 + i32::try_from(round).unwrap() * 2 });
                 let before = fail_points.fail(times, data).await;
-                let arguments = ["migrate", "up", "--to", INDEXES];
+                let arguments = ["migrate", "up", "--to", migration_id("content_indexes")];
                 let ended = Turbulence::spawn(site.command_at(&uri, &arguments)).ended().await;
                 let after = fail_points.heal().await;
                 assert!(after > before, "{place} was not reached: {ended:#?}");
@@ -202,7 +203,8 @@ pub(crate) async fn a_command_that_fails_for_now_is_repeated() -> Tally {
                 let blog = site.section("blog").await;
                 let linked = site.count("stories", doc! { "section_id": blog }).await;
                 let changes = journaled(&site.database, "content", BACKFILL).await;
-                let built = journaled(&site.database, "content", INDEXES).await;
+                let built =
+                    journaled(&site.database, "content", migration_id("content_indexes")).await;
                 let journaled = site.entry(BACKFILL).await.journaled;
                 let count = i64::from(count);
                 let round = Tally::counted(count, linked)

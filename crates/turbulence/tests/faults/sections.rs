@@ -3,11 +3,11 @@
 use futures_util::future::join_all;
 use migrations::{State, Status};
 use mongodb::bson::{Document, doc};
-use test_support::{Fault, Service, TestDatabase, Unreliable, settings};
+use test_support::{Fault, Service, TestDatabase, Unreliable, migration_id, settings};
 
 use crate::{
     accounts::{Tally, journaled, repeated, rounds, signed},
-    sites::{BACKFILL, INDEXES, Site, ready_for_backfill, slowly, stories},
+    sites::{BACKFILL, Site, ready_for_backfill, slowly, stories},
 };
 
 const STORIES: u32 = 300;
@@ -133,7 +133,7 @@ pub(crate) async fn without_a_section_the_other_parts_go_on_and_the_next_start_l
         let projects = site.section("projects").await;
         assert_eq!(linked(&site, "projects", &projects).await, 20);
         assert_eq!(linked(&site, "pages", &site.section("about").await).await, 1);
-        assert_eq!(site.entry(INDEXES).await.state, State::Applied);
+        assert_eq!(site.entry(migration_id("content_indexes")).await.state, State::Applied);
 
         sections.insert_one(missing).await.unwrap();
         let up = site.start(&["up", "--port", "0"]);

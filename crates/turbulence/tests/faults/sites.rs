@@ -7,7 +7,7 @@ use mongodb::{
     Client, Collection, Database,
     bson::{DateTime, Document, doc, oid::ObjectId},
 };
-use test_support::{TestDatabase, eventually, mongodb_uri};
+use test_support::{TestDatabase, eventually, migration_id, mongodb_uri};
 
 use crate::{
     accounts::{Tally, journaled, repeated, signed},
@@ -21,13 +21,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// The migration whose runs are disturbed.
-pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
-
-/// The migration before it.
-pub(crate) const BEFORE: &str = "0005_user_id";
-
-/// The last one.
-pub(crate) const INDEXES: &str = "0007_content_indexes";
+pub(crate) use content_service::SECTION_BACKFILL as BACKFILL;
 
 /// The backfill with so many documents in a second, in ten batches. It leaves no time to others
 /// besides, which would take long on a busy machine.
@@ -214,6 +208,6 @@ pub(crate) async fn ready_for_backfill(site: Site, count: u32) -> Site {
     if count > 0 {
         site.collection("stories").insert_many(stories(0..count)).await.unwrap();
     }
-    site.migrate_to(BEFORE).await;
+    site.migrate_to(migration_id("user_id")).await;
     site
 }

@@ -34,7 +34,7 @@ async fn stop_and_continue(site: &Site, first: Turbulence) -> Tally {
     first.signal("CONT");
     let ended = first.ended().await;
     let why = ended.failure(4);
-    assert!(why.contains("0006_backfill_section_id: another process has taken over"), "{why}");
+    assert!(why.contains(&format!("{BACKFILL}: another process has taken over")), "{why}");
     assert_eq!(site.hash().await, before);
     site.account(STORIES.into()).await
 }

@@ -10,6 +10,7 @@ mod quarantine;
 mod start;
 mod up;
 
+use content_service::SECTION_BACKFILL as BACKFILL;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::Value;
 
@@ -17,12 +18,6 @@ use crate::{
     legacy,
     support::{Ended, Site},
 };
-
-/// The migration that links content to its section.
-const BACKFILL: &str = "0006_backfill_section_id";
-
-/// The migration that inserts the first sections.
-const SEED: &str = "0002_seed_initial_sections";
 
 /// Creates a site whose database predates the sections.
 async fn legacy_site() -> Site {

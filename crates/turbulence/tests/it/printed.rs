@@ -2,7 +2,7 @@
 //! control character reaches the terminal, and no line is forged.
 
 use mongodb::bson::{Bson, DateTime, doc};
-use test_support::mongodb_uri;
+use test_support::{migration_id, mongodb_uri};
 
 use crate::support::{Ended, Site, Turbulence};
 
@@ -104,7 +104,7 @@ async fn hostile_data_cannot_control_the_terminal_or_forge_a_line() {
     turbulence.ready().await;
     check(&turbulence.stop().await, "up", true);
 
-    site.prints(&["migrate", "pause", "0006_backfill_section_id"], false).await;
+    site.prints(&["migrate", "pause", migration_id("backfill_section_id")], false).await;
     site.prints(&["migrate", "down", "--all", "--service", "content"], false).await;
     site.prints(&["doctor", "--repair", "--yes"], true).await;
 }
@@ -120,9 +120,12 @@ async fn an_edited_ledger_cannot_forge_a_line() {
         "checksum": HOSTILE,
     };
     let all = [
-        (doc! { "_id": "0001_published_flag" }, fields),
-        (doc! { "_id": "0002_story_dates" }, doc! { "state": HOSTILE }),
-        (doc! { "_id": "0003_story_slugs" }, doc! { "revision": 99, "app_version": HOSTILE }),
+        (doc! { "_id": migration_id("published_flag") }, fields),
+        (doc! { "_id": migration_id("story_dates") }, doc! { "state": HOSTILE }),
+        (
+            doc! { "_id": migration_id("story_slugs") },
+            doc! { "revision": 99, "app_version": HOSTILE },
+        ),
     ];
     for (entry, fields) in all {
         entries.update_one(entry, doc! { "$set": fields }).await.unwrap();

@@ -121,6 +121,11 @@ impl Site {
     }
 }
 
+/// Returns `true` if a line contains this about a migration.
+pub(crate) fn says(text: &str, id: &str, what: &str) -> bool {
+    text.lines().any(|line| line.contains(id) && line.contains(what))
+}
+
 /// Returns the lines about these migrations and those about none, without the number of migrations:
 /// a new migration does not change them.
 pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
@@ -138,7 +143,23 @@ pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
         }
         is_shown
     });
-    let without_number = |line: &str| match (line.split_once(": "), line.split_once(" applied")) {
+    let without_number = |line: &str| match line {
+        _ if line.starts_with("Database ") => "Database [database] at [mongodb]".to_owned(),
+        _ if line.trim_start().starts_with("Total: ") => {
+            let words = line.split(' ').map(|word| match word.parse::<u64>() {
+                Ok(_) => "[n]",
+                Err(_) => word,
+            });
+            words.collect::<Vec<_>>().join(" ")
+        }
+        _ => without_number(line),
+    };
+    lines.map(without_number).collect::<Vec<_>>().join("\n")
+}
+
+/// Removes the numbers of migrations from a line about a service.
+fn without_number(line: &str) -> String {
+    match (line.split_once(": "), line.split_once(" applied")) {
         (Some((service, numbers)), Some((_, rest)))
             if numbers.starts_with(|first: char| first.is_ascii_digit())
                 && !service.starts_with(' ') =>
@@ -146,8 +167,7 @@ pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
             format!("{service}: [n] of [n] applied{rest}")
         }
         _ => line.to_owned(),
-    };
-    lines.map(without_number).collect::<Vec<_>>().join("\n")
+    }
 }
 
 fn redact_line(line: &str) -> String {

@@ -53,7 +53,7 @@ impl<'a> Terminal<'a> {
         let program = self.folder.command(&[]);
         let words = [program.get_program().to_str().unwrap()].into_iter();
         let words: Vec<_> = words.chain(arguments.iter().copied()).map(quoted).collect();
-        let line = format!("stty cols {}; exec {}", self.columns, words.join(" "));
+        let line = format!("stty rows 24 cols {}; exec {}", self.columns, words.join(" "));
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
         command.current_dir(self.folder.path("")).env("TERM", "xterm");

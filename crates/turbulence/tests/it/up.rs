@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use content_service::SECTION_BACKFILL as BACKFILL;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Map, Value};
 
@@ -9,9 +10,6 @@ use crate::{
     legacy,
     support::{LAST_LINE, Site, Summary, Turbulence, excerpt},
 };
-
-/// The migration that links content to its section.
-const BACKFILL: &str = "0006_backfill_section_id";
 
 async fn imported() -> (Site, Turbulence, Summary) {
     let site = Site::new().await;

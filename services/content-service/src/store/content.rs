@@ -23,7 +23,7 @@ use super::{
     collections::SERVICE,
     kind::Kind,
     slugs::{Locks, SlugQueue},
-    survey::Survey,
+    survey::{ListWatch, Survey},
 };
 use crate::domain::list::Filter;
 
@@ -55,9 +55,9 @@ pub(crate) struct ContentStore<K> {
     pub(super) clock: Clock,
     watch: Watch,
     /// Changes that matter to lists of the whole kind.
-    pub(super) watch_lists: Watch,
+    pub(super) lists: ListWatch,
     /// Changes that matter to lists of a section.
-    pub(super) watch_lists_in_sections: Watch,
+    pub(super) lists_in_sections: ListWatch,
     pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
     linked: Arc<Cached<bool>>,
     pub(super) idempotency: Idempotency,
@@ -79,8 +79,8 @@ impl<K: Kind> ContentStore<K> {
             surveys: Cache::new(MAX_CACHED_TOTALS),
             linked: Cached::new(watch.clone(), Duration::ZERO),
             watch,
-            watch_lists: Watch::of_fields(database, name, LISTED_BY),
-            watch_lists_in_sections: Watch::of_fields(database, name, LISTED_BY_IN_SECTIONS),
+            lists: ListWatch::new(database, name, LISTED_BY),
+            lists_in_sections: ListWatch::new(database, name, LISTED_BY_IN_SECTIONS),
             idempotency: Idempotency::new(database, SERVICE, clock.clone()),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),

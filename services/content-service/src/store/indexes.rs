@@ -1,9 +1,8 @@
 //! The indexes of a collection of content.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use migrations::{Definition, Index, Migration, MigrationKind, Step, Steps, StepsError};
+use migrations::{Definition, FixedMigration, Index, Migration, MigrationKind, Step};
 use mongodb::{
     bson::{Document, doc},
     error::{Error, ErrorKind},
@@ -27,47 +26,22 @@ const BAD_VALUE: i32 = 2;
 ///
 /// The three first kinds have theirs from other migrations, whose specifications are released.
 pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
-    Arc::new(KindIndexes::<K> { id, kind: PhantomData })
-}
-
-struct KindIndexes<K> {
-    id: &'static str,
-    kind: PhantomData<fn() -> K>,
-}
-
-#[async_trait]
-impl<K: Kind> Migration for KindIndexes<K> {
-    fn definition(&self) -> Definition {
-        Definition {
-            id: self.id,
-            kind: MigrationKind::Schema,
-            blocking: false,
-            requires: &[],
-            revision: 1,
-            summary: "lists and look-ups are fast",
-        }
-    }
-
-    fn specification(&self) -> Document {
-        let steps = Self::all();
-        doc! { "steps": steps.iter().map(|step| step.specification()).collect::<Vec<_>>() }
-    }
-
-    async fn steps(&self) -> Result<Steps, StepsError> {
-        Ok(Self::all())
-    }
-}
-
-impl<K: Kind> KindIndexes<K> {
-    fn all() -> Steps {
-        let collection = K::TYPE.collection();
-        vec![
-            newest(collection),
-            look_up(collection, K::ADDRESS.field()),
-            section(collection),
-            newest_of_section(collection),
-        ]
-    }
+    let definition = Definition {
+        id,
+        kind: MigrationKind::Schema,
+        blocking: false,
+        requires: &[],
+        revision: 1,
+        summary: "lists and look-ups are fast",
+    };
+    let collection = K::TYPE.collection();
+    let steps = vec![
+        newest(collection),
+        look_up(collection, K::ADDRESS.field()),
+        section(collection),
+        newest_of_section(collection),
+    ];
+    Arc::new(FixedMigration::new(definition, steps))
 }
 
 /// Returns the step that builds the index of lists.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
-use mongo_kit::{Cached, Stamp, Watch, document::readable};
+use mongo_kit::{Cached, Stamp, document::readable};
 use mongodb::{
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
     options::Hint,
@@ -15,7 +15,7 @@ use super::{
     filters::{Oddities, listed, odd_dated},
     indexes::{self, is_missing_index},
     kind::{Kind, Reading},
-    survey::{Survey, survey},
+    survey::{ListWatch, Survey, survey},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
@@ -218,21 +218,18 @@ impl<K: Kind> ContentStore<K> {
     }
 
     async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
-        let watch = self.watch_of(filter);
-        let cached =
-            self.surveys.get_with_by_ref(filter, || Cached::new(watch.clone(), SURVEY_TOLERANCE));
-        let (collection, watch) = (self.collection.clone(), watch.clone());
-        let filter = filter.clone();
-        cached
-            .get(async move { survey::<K>(&collection, &watch, &filter).await.map(Arc::new) })
-            .await
+        let (lists, filter) = (self.watch_of(filter).clone(), filter.clone());
+        let cached = self
+            .surveys
+            .get_with_by_ref(&filter, || Cached::new(lists.watch.clone(), SURVEY_TOLERANCE));
+        cached.get(async move { survey::<K>(&lists, &filter).await.map(Arc::new) }).await
     }
 
-    fn watch_of(&self, filter: &Filter) -> &Watch {
+    fn watch_of(&self, filter: &Filter) -> &ListWatch {
         match (&filter.section, &filter.audience) {
-            (None, Audience::Editors) => &self.watch_lists,
-            (None, Audience::Public(Hidden::Of(hidden))) if hidden.is_empty() => &self.watch_lists,
-            _ => &self.watch_lists_in_sections,
+            (None, Audience::Editors) => &self.lists,
+            (None, Audience::Public(Hidden::Of(hidden))) if hidden.is_empty() => &self.lists,
+            _ => &self.lists_in_sections,
         }
     }
 }

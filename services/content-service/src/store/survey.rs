@@ -1,9 +1,11 @@
 //! The number of items of a list, and the items that its order treats separately.
 
+use std::{sync::Arc, time::Duration};
+
 use futures_util::TryStreamExt;
-use mongo_kit::{Stamp, Watch, lenient};
+use mongo_kit::{Cached, Stamp, Watch, lenient};
 use mongodb::{
-    Collection,
+    Collection, Database,
     bson::{Bson, Document, RawDocumentBuf, doc},
     options::Hint,
 };
@@ -34,14 +36,47 @@ pub(crate) struct Survey {
     pub(super) stamp: Stamp,
 }
 
+/// The changes that matter to some lists, and the unusual shapes of their collection until the next of
+/// these changes.
+#[derive(Clone)]
+pub(super) struct ListWatch {
+    pub(super) watch: Watch,
+    collection: Collection<RawDocumentBuf>,
+    oddities: Arc<Cached<Oddities>>,
+}
+
+impl ListWatch {
+    /// Watches the changes that insert or delete a document or change one of these fields.
+    pub(super) fn new(
+        database: &Database,
+        collection: &'static str,
+        fields: &'static [&'static str],
+    ) -> Self {
+        let watch = Watch::of_fields(database, collection, fields);
+        // A survey is kept as long as its oddities hold, so that it must not begin with stale ones.
+        let oddities = Cached::new(watch.clone(), Duration::ZERO);
+        Self { watch, collection: database.collection(collection), oddities }
+    }
+
+    /// Returns the shapes that a query has to take into account.
+    async fn oddities(&self) -> mongodb::error::Result<Oddities> {
+        let collection = self.collection.clone();
+        match self.oddities.get(async move { oddities(&collection).await }).await {
+            // All shapes are possible until the index is built, which is no change of the documents.
+            Err(error) if is_missing_index(&error) => Ok(Oddities::ANY),
+            found => found,
+        }
+    }
+}
+
 /// Surveys a list.
 pub(super) async fn survey<K: Kind>(
-    collection: &Collection<RawDocumentBuf>,
-    watch: &Watch,
+    lists: &ListWatch,
     filter: &Filter,
 ) -> mongodb::error::Result<Survey> {
-    let stamp = watch.stamp().await?;
-    let oddities = oddities(collection).await?;
+    let collection = &lists.collection;
+    let stamp = lists.watch.stamp().await?;
+    let oddities = lists.oddities().await?;
     let total = total::<K>(collection, filter, oddities).await?;
     let odd_query = doc! { "$and": [listed::<K>(filter, oddities), odd_dated(oddities)] };
     let odd: Vec<RawDocumentBuf> = collection
@@ -60,7 +95,7 @@ pub(super) async fn survey<K: Kind>(
     Ok(Survey { total, odd_dated: OddDated::new(odd), oddities, stamp })
 }
 
-/// Finds out which shapes a collection has that a query has to reckon with.
+/// Returns the unusual shapes of a collection. Fails if it lacks the index of lists.
 async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Oddities> {
     let by_id = Hint::Keys(doc! { "_id": 1 });
     let odd_id = collection.find_one(lenient::unreadable_ids()).hint(by_id);
@@ -69,12 +104,7 @@ async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Re
     let find = doc! { "find": collection.name(), "filter": {}, "hint": indexes::NEWEST };
     let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
     let database = collection.client().database(&collection.namespace().db);
-    let lists = match database.run_command(explain).await {
-        Ok(plan) => is_multikey(&plan),
-        // Without the index, lists in the field are possible.
-        Err(error) if is_missing_index(&error) => true,
-        Err(error) => return Err(error),
-    };
+    let lists = is_multikey(&database.run_command(explain).await?);
     Ok(Oddities { lists, ids })
 }
 

@@ -670,6 +670,35 @@ async fn a_small_section_among_much_content_is_found_without_reading_the_rest() 
 }
 
 #[tokio::test]
+async fn the_unusual_shapes_of_a_collection_are_read_once_for_all_lists_and_again_after_a_change() {
+    let database = TestDatabase::new().await;
+    database.insert("stories", [0, 1, 2].map(|number| story("s", day(number)))).await;
+    let site = Site::start(&database).await;
+    let reads = async || {
+        let of_odd_ids = doc! { "command.find": "stories", "command.hint._id": 1 };
+        profiled(&database, of_odd_ids).await.len()
+    };
+    let list = async || {
+        let path = format!("/stories?section_id={}", ObjectId::new().to_hex());
+        assert_eq!(site.content.get(&path).await.1["total"], 0);
+    };
+    profile(&database, 2).await;
+    for _ in 0..4 {
+        list().await;
+    }
+    assert_eq!(reads().await, 1);
+    database.insert("stories", [with(story("odd", day(3)), doc! { "_id": true })]).await;
+    test_support::eventually("the shapes are read again", async || {
+        list().await;
+        reads().await == 2
+    })
+    .await;
+    list().await;
+    assert_eq!(reads().await, 2);
+    profile(&database, 0).await;
+}
+
+#[tokio::test]
 async fn cursors_lead_through_a_list_whose_index_is_missing() {
     let database = TestDatabase::new().await;
     database.insert("stories", [0, 1, 2, 3, 4].map(|number| story("s", day(number)))).await;

@@ -7,7 +7,7 @@ use mongodb::bson::{
     Binary, Bson, DateTime, Document, Regex, Timestamp, doc, oid::ObjectId, serialize_to_vec,
     spec::BinarySubtype,
 };
-use test_support::{Service, TestDatabase, settings};
+use test_support::{Service, TestDatabase, migration_id, settings};
 
 use crate::support::{
     BACKFILL, all_content, changed, day, entry, left_out, migrate, migrate_with_admin, migration,
@@ -123,7 +123,7 @@ async fn a_second_run_writes_nothing_where_a_section_and_the_admin_are_missing()
     };
     database.insert("sections", [blog]).await;
     migrate(&database).await;
-    assert_eq!(left_out(&database, "0006_backfill_section_id").await.len(), 7);
+    assert_eq!(left_out(&database, migration_id("backfill_section_id")).await.len(), 7);
     let before = database.hash().await;
     migrate(&database).await;
     assert_eq!(database.hash().await, before);
@@ -148,7 +148,7 @@ async fn the_ledger_says_what_was_changed_when_and_by_whom() {
     insert_legacy(&database).await;
     let before = DateTime::now();
     migrate(&database).await;
-    let entry = entry(&database, "0006_backfill_section_id").await;
+    let entry = entry(&database, migration_id("backfill_section_id")).await;
     for (field, expected) in [
         ("state", Bson::from("applied")),
         ("kind", "backfill".into()),
@@ -165,7 +165,7 @@ async fn the_ledger_says_what_was_changed_when_and_by_whom() {
     let run = entry.get_array("history").unwrap()[0].as_document().unwrap();
     assert_eq!(run.get("owner"), entry.get("owner"));
     assert_eq!(run.get_i64("modified").unwrap(), 6);
-    let changed = changed(&database, "0006_backfill_section_id").await;
+    let changed = changed(&database, migration_id("backfill_section_id")).await;
     let expected = [
         ("stories → section blog", 3),
         ("projects → section projects", 1),
@@ -183,7 +183,7 @@ async fn the_lease_is_given_back() {
     assert_eq!(lease.get("owner"), Some(&Bson::Null));
 }
 
-// 0001
+// published_flag
 
 #[tokio::test]
 async fn a_story_without_a_flag_is_published() {
@@ -229,7 +229,7 @@ async fn projects_and_pages_get_no_flag() {
     }
 }
 
-// 0002
+// story_dates
 
 #[tokio::test]
 async fn missing_dates_come_from_the_one_date() {
@@ -273,7 +273,7 @@ async fn missing_dates_come_from_the_one_date() {
     }
 }
 
-// 0003
+// story_slugs
 
 #[tokio::test]
 async fn a_story_without_a_slug_gets_one_from_its_title() {
@@ -394,7 +394,7 @@ async fn many_stories_without_a_slug_get_different_ones_and_the_index_says_which
     let slugs: HashSet<_> = stories.iter().map(|story| story.get_str("slug").unwrap()).collect();
     assert_eq!(slugs.len(), 120);
     assert!(slugs.contains("title-29-4"), "{:?}", slugs.iter().take(5));
-    let changed = changed(&database, "0003_story_slugs").await;
+    let changed = changed(&database, migration_id("story_slugs")).await;
     assert_eq!(changed["stories without slug ← title"], 120);
 
     let look_ups = doc! { "command.filter.slug.$regex": { "$exists": true } };
@@ -405,7 +405,7 @@ async fn many_stories_without_a_slug_get_different_ones_and_the_index_says_which
     }
 }
 
-// 0004, 0005
+// create_admin_user, user_id
 
 #[tokio::test]
 async fn the_configured_admin_is_created_once() {
@@ -444,9 +444,9 @@ async fn without_the_setting_no_user_is_created_and_the_ledger_says_so() {
     insert_legacy(&database).await;
     migrate(&database).await;
     assert_eq!(database.count("users", doc! {}).await, 0);
-    let left = left_out(&database, "0004_create_admin_user").await;
+    let left = left_out(&database, migration_id("create_admin_user")).await;
     assert_eq!(left["no user is created"].0, "`admin.email` is not set");
-    let left = left_out(&database, "0005_user_id").await;
+    let left = left_out(&database, migration_id("user_id")).await;
     for (collection, count) in COLLECTIONS.iter().zip([5, 2, 3]) {
         assert_eq!(database.count(collection, doc! { "user_id": { "$exists": true } }).await, 0);
         let (reason, left, examples) = &left[&format!("{collection} without user_id")];
@@ -465,7 +465,7 @@ async fn an_admin_who_is_configured_later_gets_the_content_at_the_next_start() {
     for (collection, count) in COLLECTIONS.iter().zip([5, 2, 3]) {
         assert_eq!(database.count(collection, doc! { "user_id": &admin }).await, count);
     }
-    let entry = entry(&database, "0005_user_id").await;
+    let entry = entry(&database, migration_id("user_id")).await;
     assert_eq!(entry.get_i64("attempts").unwrap(), 2);
     assert!(entry.get_array("left_out").unwrap().is_empty());
     assert_eq!(entry.get_array("history").unwrap().len(), 2);
@@ -507,7 +507,7 @@ async fn a_user_id_that_is_there_stays_whatever_it_says() {
     }
 }
 
-// 0006
+// backfill_section_id
 
 #[tokio::test]
 async fn content_is_linked_to_its_section_and_nothing_else_changes() {
@@ -570,7 +570,7 @@ async fn an_existing_section_id_stays_even_one_that_points_nowhere() {
             assert_eq!(document.get("section_id"), Some(&value), "{collection}");
         }
     }
-    let left = left_out(&database, "0006_backfill_section_id").await;
+    let left = left_out(&database, migration_id("backfill_section_id")).await;
     for collection in COLLECTIONS {
         assert_eq!(left[&format!("{collection} with section_id null")].1, 1);
         // A number is no reference, which the report of what cannot be read says.
@@ -587,7 +587,7 @@ async fn pages_of_other_types_stay_unlinked_and_are_reported() {
     database.insert("pages", [imprint, untyped, odd, page("about")]).await;
     migrate(&database).await;
     assert_eq!(database.count("pages", doc! { "section_id": { "$exists": false } }).await, 3);
-    let left = left_out(&database, "0006_backfill_section_id").await;
+    let left = left_out(&database, migration_id("backfill_section_id")).await;
     let (reason, count, examples) = &left["pages of other types"];
     assert_eq!((reason.as_str(), *count), ("no section is known for their type", 3));
     assert_eq!(examples.iter().map(Bson::to_string).collect::<HashSet<_>>(), ids);
@@ -597,10 +597,10 @@ async fn pages_of_other_types_stay_unlinked_and_are_reported() {
 async fn what_comes_to_be_left_out_is_reported_at_the_next_start() {
     let database = TestDatabase::new().await;
     migrate(&database).await;
-    assert!(left_out(&database, "0006_backfill_section_id").await.is_empty());
+    assert!(left_out(&database, migration_id("backfill_section_id")).await.is_empty());
     database.insert("pages", [page("imprint")]).await;
     migrate(&database).await;
-    let left = left_out(&database, "0006_backfill_section_id").await;
+    let left = left_out(&database, migration_id("backfill_section_id")).await;
     assert_eq!(left["pages of other types"].1, 1);
 }
 
@@ -619,12 +619,15 @@ async fn what_an_old_program_adds_later_is_linked_at_the_next_start() {
     assert!(story.get_bool("is_published").unwrap());
     let page = database.one("pages", doc! { "title": "Late" }).await;
     assert_eq!(page.get_str("section_id").unwrap(), section_id(&database, "about").await);
-    let entry = entry(&database, "0006_backfill_section_id").await;
+    let entry = entry(&database, migration_id("backfill_section_id")).await;
     let modified = |run: &Bson| run.as_document().unwrap().get_i64("modified").unwrap();
     let history: Vec<_> = entry.get_array("history").unwrap().iter().map(modified).collect();
     assert_eq!(history, [6, 2]);
     // What a run has to leave out is reported by each run anew.
-    assert_eq!(left_out(&database, "0006_backfill_section_id").await["pages of other types"].1, 1);
+    assert_eq!(
+        left_out(&database, migration_id("backfill_section_id")).await["pages of other types"].1,
+        1
+    );
 }
 
 #[tokio::test]
@@ -645,7 +648,7 @@ async fn a_missing_section_is_skipped_and_its_content_is_linked_when_it_exists()
         let orphans = if *collection == "stories" { 1 } else { 0 };
         assert_eq!(database.count(collection, linked).await, count + orphans, "{collection}");
     }
-    let left = left_out(&database, "0006_backfill_section_id").await;
+    let left = left_out(&database, migration_id("backfill_section_id")).await;
     for (what, count, slug) in [
         ("stories → section blog", 3, "`blog`"),
         ("pages of type contact → section contact", 1, "`contact`"),
@@ -665,20 +668,20 @@ async fn a_missing_section_is_skipped_and_its_content_is_linked_when_it_exists()
     assert_eq!(database.count("stories", doc! { "section_id": blog }).await, 3);
     let contact = section_id(&database, "contact").await;
     assert_eq!(database.count("pages", doc! { "section_id": contact }).await, 1);
-    let left = left_out(&database, "0006_backfill_section_id").await;
+    let left = left_out(&database, migration_id("backfill_section_id")).await;
     assert!(!left.contains_key("stories → section blog"), "{left:?}");
 }
 
-// 0000 and 0007
+// list_indexes, content_indexes
 
 /// The indexes that revision 1 of other migrations built, and that are now the first one's.
 const MOVED: [(&str, &str, &str); 6] = [
-    ("0003_story_slugs", "stories", "look_up_slug"),
-    ("0007_content_indexes", "stories", "createdDate_-1__id_-1_visibility"),
-    ("0007_content_indexes", "projects", "createdDate_-1__id_-1_visibility"),
-    ("0007_content_indexes", "projects", "look_up_slug"),
-    ("0007_content_indexes", "pages", "createdDate_-1__id_-1_visibility"),
-    ("0007_content_indexes", "pages", "look_up_page_type"),
+    ("story_slugs", "stories", "look_up_slug"),
+    ("content_indexes", "stories", "createdDate_-1__id_-1_visibility"),
+    ("content_indexes", "projects", "createdDate_-1__id_-1_visibility"),
+    ("content_indexes", "projects", "look_up_slug"),
+    ("content_indexes", "pages", "createdDate_-1__id_-1_visibility"),
+    ("content_indexes", "pages", "look_up_page_type"),
 ];
 
 /// Makes ledger and journal what a program left that had no first migration for indexes: the
@@ -686,15 +689,18 @@ const MOVED: [(&str, &str, &str); 6] = [
 async fn to_former_layout(database: &TestDatabase) {
     let (ledger, journal) =
         (database.collection("content_migrations"), database.collection(JOURNAL));
-    ledger.delete_one(doc! { "_id": "0000_list_indexes" }).await.unwrap();
+    ledger.delete_one(doc! { "_id": migration_id("list_indexes") }).await.unwrap();
     for (migration, checksum) in [
-        ("0003_story_slugs", "f90190e25093e5d5f0317c8176569b386588aeb67d5e462367744364a0fb6673"),
         (
-            "0007_content_indexes",
+            migration_id("story_slugs"),
+            "f90190e25093e5d5f0317c8176569b386588aeb67d5e462367744364a0fb6673",
+        ),
+        (
+            migration_id("content_indexes"),
             "925360990ed0ead6ac92aa5cace0a1fd0b2d99c1f55ad84e8d8852a1bbdd7590",
         ),
     ] {
-        let moved = MOVED.iter().filter(|(its, _, _)| *its == migration);
+        let moved = MOVED.iter().filter(|(name, _, _)| migration_id(name) == migration);
         let count = i64::try_from(moved.count()).unwrap();
         let former = doc! {
             "$set": { "revision": 1, "checksum": checksum }, "$inc": { "journaled": count },
@@ -703,9 +709,9 @@ async fn to_former_layout(database: &TestDatabase) {
     }
     for (migration, collection, name) in MOVED {
         let record = doc! {
-            "migration": "0000_list_indexes", "collection": collection, "change.built.name": name,
+            "migration": migration_id("list_indexes"), "collection": collection, "change.built.name": name,
         };
-        let former = doc! { "$set": { "migration": migration } };
+        let former = doc! { "$set": { "migration": migration_id(migration) } };
         let updated = journal.update_one(record, former).await.unwrap();
         assert_eq!(updated.matched_count, 1, "{collection} {name}");
     }
@@ -749,9 +755,9 @@ async fn a_database_whose_content_is_half_linked_gets_its_lists_first() {
             database.collection(collection).drop_index(name).await.unwrap();
         }
     }
-    let built = doc! { "migration": "0007_content_indexes" };
+    let built = doc! { "migration": migration_id("content_indexes") };
     database.collection(JOURNAL).delete_many(built).await.unwrap();
-    let never = doc! { "_id": "0007_content_indexes" };
+    let never = doc! { "_id": migration_id("content_indexes") };
     database.collection("content_migrations").delete_one(never).await.unwrap();
     let interrupted = doc! { "$set": { "state": "running" } };
     let backfill = doc! { "_id": BACKFILL };
@@ -764,7 +770,7 @@ async fn a_database_whose_content_is_half_linked_gets_its_lists_first() {
         let entry = entry(&database, id).await;
         entry.get_datetime("started_at").copied().unwrap()
     };
-    assert!(started("0000_list_indexes").await < started(BACKFILL).await);
+    assert!(started(migration_id("list_indexes")).await < started(BACKFILL).await);
     let projects = section_id(&database, "projects").await;
     assert_eq!(database.count("projects", doc! { "section_id": projects }).await, 1);
     for (_, collection, name) in MOVED {
@@ -806,13 +812,14 @@ async fn lists_and_look_ups_have_their_indexes_before_anything_is_filled() {
     let database = TestDatabase::new().await;
     insert_legacy(&database).await;
     migrate(&database).await;
-    let first = entry(&database, "0000_list_indexes").await;
+    let first = entry(&database, migration_id("list_indexes")).await;
     let finished = first.get_datetime("finished_at").unwrap();
-    let started = doc! { "_id": { "$ne": "0000_list_indexes" }, "started_at": { "$lt": finished } };
+    let started =
+        doc! { "_id": { "$ne": migration_id("list_indexes") }, "started_at": { "$lt": finished } };
     assert_eq!(database.count("content_migrations", started).await, 0);
     for (_, collection, name) in MOVED {
         let record = doc! {
-            "migration": "0000_list_indexes", "collection": collection, "change.built.name": name,
+            "migration": migration_id("list_indexes"), "collection": collection, "change.built.name": name,
         };
         assert_eq!(database.count(JOURNAL, record).await, 1, "{collection}: {name}");
     }
@@ -896,13 +903,13 @@ async fn an_index_of_that_name_that_does_something_else_is_a_failure_that_says_s
     let content = crate::support::content(&database, &site.url, &[]).await;
     content
         .wait_for("the migration fails", |all| {
-            migration(all, "0007_content_indexes")
+            migration(all, migration_id("content_indexes"))
                 .message
                 .as_deref()
                 .is_some_and(|message| message.contains("section_id_1"))
         })
         .await;
-    let entry = entry(&database, "0007_content_indexes").await;
+    let entry = entry(&database, migration_id("content_indexes")).await;
     assert_eq!(entry.get_str("state").unwrap(), "failed_fatal");
     let error = entry.get_document("error").unwrap();
     assert!(error.get_str("message").unwrap().contains("section_id_1"), "{error}");
@@ -911,7 +918,7 @@ async fn an_index_of_that_name_that_does_something_else_is_a_failure_that_says_s
     assert_eq!(content.get("/stories").await.1["total"], 4);
 }
 
-// 0008_content_dates
+// content_dates
 
 #[tokio::test]
 async fn dates_of_another_type_become_dates_where_they_are_many_and_stay_where_they_are_few() {
@@ -952,9 +959,9 @@ async fn dates_of_another_type_become_dates_where_they_are_many_and_stay_where_t
     database.collection("projects").insert_many(&few).await.unwrap();
     migrate(&database).await;
 
-    let state = entry(&database, "0008_content_dates").await;
+    let state = entry(&database, migration_id("content_dates")).await;
     assert_eq!(state.get_str("state").unwrap(), "applied");
-    let changed = changed(&database, "0008_content_dates").await;
+    let changed = changed(&database, migration_id("content_dates")).await;
     assert_eq!(changed["stories: createdDate of another type → date"], 1_100);
     assert_eq!(changed["stories: updatedDate of another type → date"], 1_100);
     assert_eq!(changed.len(), 2);

@@ -11,7 +11,7 @@ use std::{
 use actix_web::{App, HttpResponse, HttpServer, web};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
-use test_support::{Api, Service, TestDatabase, eventually};
+use test_support::{Api, Service, TestDatabase, eventually, migration_id};
 
 use crate::support::{
     Site, content, day, migration, profile, profiled, section, send, story, with, without,
@@ -143,7 +143,8 @@ async fn a_slug_that_somebody_takes_at_this_moment_is_not_given_by_the_migration
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
     let met =
         doc! { "ns": format!("{}.content_slugs", database.name()), "errName": "WriteConflict" };
-    let slugs = |content: &Service| migration(&content.statuses(), "0003_story_slugs").clone();
+    let slugs =
+        |content: &Service| migration(&content.statuses(), migration_id("story_slugs")).clone();
     eventually("the migration meets the other or has passed by", async || {
         slugs(&content).is_settled || !profiled(&database, met.clone()).await.is_empty()
     })
@@ -151,7 +152,9 @@ async fn a_slug_that_somebody_takes_at_this_moment_is_not_given_by_the_migration
     assert!(!slugs(&content).is_settled, "{:?}", slugs(&content));
     session.commit_transaction().await.unwrap();
     content
-        .wait_for("the slugs are given", |all| migration(all, "0003_story_slugs").is_settled)
+        .wait_for("the slugs are given", |all| {
+            migration(all, migration_id("story_slugs")).is_settled
+        })
         .await;
     profile(&database, 0).await;
     let slugs: HashSet<_> = crate::support::all_content(&database)

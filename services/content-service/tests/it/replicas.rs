@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Document, doc};
-use test_support::{Service, TestDatabase, settings};
+use test_support::{Service, TestDatabase, migration_id, settings};
 
 use crate::support::{changed, content, day, page, project, section_id, story, without};
 
@@ -37,13 +37,13 @@ async fn race(replicas: usize) {
     let slugs: HashSet<_> = slugs.iter().map(|story| story.get_str("slug").unwrap()).collect();
     assert_eq!(slugs.len(), 2_500);
     for (id, what, count) in [
-        ("0001_published_flag", "stories without is_published become public", 2_500),
-        ("0003_story_slugs", "stories without slug ← title", 2_500),
-        ("0004_create_admin_user", "the admin", 1),
-        ("0005_user_id", "projects without user_id → the admin", 300),
-        ("0006_backfill_section_id", "stories → section blog", 2_500),
-        ("0006_backfill_section_id", "projects → section projects", 300),
-        ("0006_backfill_section_id", "pages of type about → section about", 1),
+        (migration_id("published_flag"), "stories without is_published become public", 2_500),
+        (migration_id("story_slugs"), "stories without slug ← title", 2_500),
+        (migration_id("create_admin_user"), "the admin", 1),
+        (migration_id("user_id"), "projects without user_id → the admin", 300),
+        (migration_id("backfill_section_id"), "stories → section blog", 2_500),
+        (migration_id("backfill_section_id"), "projects → section projects", 300),
+        (migration_id("backfill_section_id"), "pages of type about → section about", 1),
     ] {
         assert_eq!(changed(&database, id).await[what], count, "{id}");
     }

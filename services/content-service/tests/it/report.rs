@@ -1,13 +1,11 @@
 //! The report of the migrations on content that they leave as it is.
 
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, migration_id};
 
 use crate::support::{
     Site, changed, day, entry, left_out, migrate, page, project, section, story, with, without,
 };
-
-const REPORT: &str = "0009_content_report";
 
 /// Fields of a story without `is_published`, and whether they plainly say that it is a draft.
 fn signs() -> Vec<(Document, bool)> {
@@ -72,12 +70,12 @@ async fn a_story_that_plainly_says_that_it_is_a_draft_gets_no_flag_and_is_report
     }
     let drafts = i64::try_from(signs.iter().filter(|(_, is_draft)| *is_draft).count()).unwrap();
     let public = i64::try_from(signs.len()).unwrap() - drafts;
-    let changed = changed(&database, "0001_published_flag").await;
+    let changed = changed(&database, migration_id("published_flag")).await;
     assert_eq!(
         changed.into_iter().collect::<Vec<_>>(),
         [("stories without is_published become public".to_owned(), public)]
     );
-    let left = left_out(&database, "0001_published_flag").await;
+    let left = left_out(&database, migration_id("published_flag")).await;
     let (reason, count, examples) =
         &left["stories without is_published that say that they are drafts"];
     assert_eq!((*count, examples.len()), (drafts, 10));
@@ -107,12 +105,16 @@ async fn what_becomes_public_is_counted_without_what_is_deleted() {
     let said = with(project("five"), doc! { "is_published": true });
     database.insert("projects", [draft, in_trash, said]).await;
     migrate(&database).await;
-    let changed = changed(&database, "0001_published_flag").await;
+    let changed = changed(&database, migration_id("published_flag")).await;
     assert_eq!(changed["stories without is_published become public"], 2);
     assert_eq!(changed["deleted stories without is_published → true"], 3);
-    let left = left_out(&database, "0001_published_flag").await;
+    let left = left_out(&database, migration_id("published_flag")).await;
     assert!(!left.contains_key("stories without is_published that say that they are drafts"));
-    assert_eq!(left_out(&database, REPORT).await["projects without is_published"].1, 2);
+    assert_eq!(
+        left_out(&database, migration_id("content_report")).await["projects without is_published"]
+            .1,
+        2
+    );
 }
 
 #[tokio::test]
@@ -133,8 +135,11 @@ async fn what_something_is_wrong_with_is_reported_and_the_migration_is_applied()
     let unnamed = without(project("x"), "slug");
     database.insert("projects", [unnamed, with(project("y"), doc! { "slug": "" })]).await;
     migrate(&database).await;
-    assert_eq!(entry(&database, REPORT).await.get_str("state").unwrap(), "applied");
-    let left = left_out(&database, REPORT).await;
+    assert_eq!(
+        entry(&database, migration_id("content_report")).await.get_str("state").unwrap(),
+        "applied"
+    );
+    let left = left_out(&database, migration_id("content_report")).await;
     let mut counts: Vec<_> =
         left.iter().map(|(what, (_, count, _))| (what.as_str(), *count)).collect();
     counts.sort_unstable();
@@ -155,7 +160,7 @@ async fn what_something_is_wrong_with_is_reported_and_the_migration_is_applied()
     assert_eq!((examples.len(), &examples[0]), (3, &Bson::from("text")));
     let (_, _, examples) = &left["published stories that nobody finds"];
     assert_eq!(examples, &[Bson::from("{\"blog\":1}")]);
-    let report = entry(&database, REPORT).await;
+    let report = entry(&database, migration_id("content_report")).await;
     let left = report.get_array("left_out").unwrap().iter().map(|one| one.as_document().unwrap());
     let lost: Vec<_> = left.filter(|one| one.get_bool("unreachable").unwrap_or(false)).collect();
     assert_eq!(lost.len(), 1, "{lost:?}");
@@ -210,7 +215,7 @@ async fn published_items_are_lost_exactly_where_no_list_and_no_look_up_has_them(
         }
     }
     let site = Site::start(&database).await;
-    let report = entry(&database, REPORT).await;
+    let report = entry(&database, migration_id("content_report")).await;
     let left = report.get_array("left_out").unwrap().iter().map(|one| one.as_document().unwrap());
     let left: Vec<_> = left.filter(|one| one.get_bool("unreachable").unwrap_or(false)).collect();
     let lost: Vec<_> = ids.iter().zip(&cases).filter(|(_, case)| case.2).collect();

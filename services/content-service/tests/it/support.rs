@@ -61,7 +61,7 @@ pub(crate) async fn migrate_with_admin(database: &TestDatabase, email: &str) {
 }
 
 /// The migration that links content to its section.
-pub(crate) const BACKFILL: &str = "0006_backfill_section_id";
+pub(crate) use content_service::SECTION_BACKFILL as BACKFILL;
 
 /// The status of a migration.
 pub(crate) fn migration<'a>(all: &'a [Status], id: &str) -> &'a Status {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::{Provider, TOKEN, TestDatabase, eventually};
+use test_support::{Provider, TOKEN, TestDatabase, eventually, migration_id};
 
 use crate::support::{
     Site, content, created, day, migration, page, project, section, section_id, send, send_raw,
@@ -340,7 +340,9 @@ async fn while_sections_are_away_nothing_is_written_that_needs_them() {
     database.insert("stories", [item.clone()]).await;
     let content = content(&database, "http://127.0.0.1:1", &[]).await;
     content
-        .wait_for("what comes first is done", |all| migration(all, "0005_user_id").is_settled)
+        .wait_for("what comes first is done", |all| {
+            migration(all, migration_id("user_id")).is_settled
+        })
         .await;
     let url = format!("{}/stories", content.url);
     let body = json!({ "title": "T", "content": "" });

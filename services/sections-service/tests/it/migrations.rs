@@ -1,7 +1,7 @@
 //! The rules of the migrations, by name.
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use test_support::{Service, TestDatabase, settings};
+use test_support::{Service, TestDatabase, migration_id, settings};
 
 async fn migrate(database: &TestDatabase) {
     let service = Service::sections(&settings(database, &[])).await;
@@ -121,7 +121,8 @@ async fn duplicate_slugs_keep_the_service_from_being_ready_and_are_named() {
     assert_eq!(body["checks"]["migrations"]["status"], "failed");
     let (status, body) = service.get("/sections").await;
     assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("not_ready")));
-    let entry = database.one("sections_migrations", doc! { "_id": "0001_section_indexes" }).await;
+    let entry =
+        database.one("sections_migrations", doc! { "_id": migration_id("section_indexes") }).await;
     assert_eq!(entry.get_str("state").unwrap(), "failed_fatal");
     service.stop().await.unwrap();
 }
@@ -130,7 +131,7 @@ async fn duplicate_slugs_keep_the_service_from_being_ready_and_are_named() {
 async fn the_ledger_records_the_owner_the_changes_and_the_times() {
     let database = TestDatabase::new().await;
     migrate(&database).await;
-    let seed = doc! { "_id": "0002_seed_initial_sections" };
+    let seed = doc! { "_id": migration_id("seed_initial_sections") };
     let entry = database.one("sections_migrations", seed).await;
     assert_eq!(entry.get_str("state").unwrap(), "applied");
     assert_eq!(entry.get_str("kind").unwrap(), "seed");

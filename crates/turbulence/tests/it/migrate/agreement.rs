@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::Value;
+use test_support::migration_id;
 
 use super::{legacy_site, of};
 use crate::support::Site;
-
-const REPORT: &str = "0009_content_report";
-const SECTION_REPORT: &str = "0004_section_report";
 
 fn story(slug: &str, fields: Document) -> Document {
     let date = DateTime::from_millis(1_700_000_000_000);
@@ -144,7 +142,7 @@ async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
     let up = site.answer(&["up"]).await;
     let done = migrations(&up).flat_map(|one| one["left_out"].as_array().unwrap());
     assert_eq!(counts(done), expected);
-    let parts = of(&up["content"], "0001_published_flag")["parts"].clone();
+    let parts = of(&up["content"], migration_id("published_flag"))["parts"].clone();
     assert_eq!(counts_of(&parts, "modified")[public], 3);
     for one in migrations(&up) {
         assert_eq!(one["state"], "applied", "{one:#}");
@@ -165,7 +163,9 @@ async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
         ])
     );
     for one in migrations(&verified) {
-        let is_ok = ![REPORT, SECTION_REPORT].contains(&one["id"].as_str().unwrap());
+        let is_ok = !["content_report", "section_report"]
+            .map(migration_id)
+            .contains(&one["id"].as_str().unwrap());
         assert_eq!(one["ok"], is_ok, "{one:#}");
     }
 
@@ -280,7 +280,7 @@ async fn missing_and_duplicate_slugs_of_sections_prevent_the_index_and_are_repor
     let before = (site.database.hash().await, site.collections().await);
     let plan = site.answer(&["plan"]).await;
     assert_eq!((site.database.hash().await, site.collections().await), before);
-    let steps = &of(&plan["sections"], "0001_section_indexes")["steps"];
+    let steps = &of(&plan["sections"], migration_id("section_indexes"))["steps"];
     let obstacles = steps[1]["obstacles"].as_array().unwrap();
     let found: Vec<_> = obstacles
         .iter()
@@ -315,7 +315,7 @@ async fn missing_and_duplicate_slugs_of_sections_prevent_the_index_and_are_repor
     let ended = site.migrate(&["verify", "--json", "--service", "sections"]).await;
     ended.failure(6);
     let verified: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let findings = &of(&verified["sections"], "0001_section_indexes")["findings"];
+    let findings = &of(&verified["sections"], migration_id("section_indexes"))["findings"];
     let counts: Vec<_> =
         findings.as_array().unwrap().iter().map(|one| one["count"].as_i64()).collect();
     assert!(counts.contains(&Some(4)) && counts.contains(&Some(2)), "{findings:#}");
@@ -333,7 +333,7 @@ async fn an_index_that_rejects_the_new_values_is_reported_before_anything_is_wri
     command.env("TURBULENCE__ADMIN__EMAIL", "admin@example.org");
     let ended = crate::support::Turbulence::spawn(command).ended().await;
     let plan: Value = serde_json::from_str(ended.success()).unwrap();
-    let owner = of(&plan["content"], "0005_user_id");
+    let owner = of(&plan["content"], migration_id("user_id"));
     let pages = owner["steps"].as_array().unwrap().iter();
     let pages = pages.clone().find(|step| step["what"] == "pages without user_id → the admin");
     let obstacles = pages.unwrap()["obstacles"].as_array().unwrap();
@@ -360,18 +360,18 @@ async fn a_plan_with_an_admin_matches_the_run() {
     let before = (site.database.hash().await, site.collections().await);
     let plan = with_admin(&["plan"]).await;
     assert_eq!((site.database.hash().await, site.collections().await), before);
-    assert_eq!(planned(&plan, "0004_create_admin_user"), [("the admin".to_owned(), 1)]);
-    let owned = planned(&plan, "0005_user_id");
+    assert_eq!(planned(&plan, migration_id("create_admin_user")), [("the admin".to_owned(), 1)]);
+    let owned = planned(&plan, migration_id("user_id"));
     assert!(!owned.is_empty());
     assert!(!plan.to_string().contains("there is no admin yet"), "{plan:#}");
     let up = with_admin(&["up"]).await;
-    let done = counts_of(&of(&up["content"], "0005_user_id")["parts"], "modified");
+    let done = counts_of(&of(&up["content"], migration_id("user_id"))["parts"], "modified");
     assert_eq!(done.into_iter().collect::<Vec<_>>(), owned);
     let admin = site.database.one("users", doc! { "email": "admin@example.org" }).await;
     let admin = admin.get_object_id("_id").unwrap().to_hex();
     assert!(site.database.count("pages", doc! { "user_id": admin }).await > 0);
     let again = with_admin(&["plan"]).await;
-    assert_eq!(planned(&again, "0005_user_id"), []);
+    assert_eq!(planned(&again, migration_id("user_id")), []);
     // Without the setting the existing admin is the owner.
     assert!(!site.answer(&["plan"]).await.to_string().contains("there is no admin yet"));
 }

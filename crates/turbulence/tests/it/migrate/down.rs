@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, RawDocumentBuf, doc};
 use serde_json::{Value, json};
+use test_support::migration_id;
 
-use super::{BACKFILL, SEED, legacy_site, linked, migrated_site, of};
+use super::{BACKFILL, legacy_site, linked, migrated_site, of};
 use crate::support::{Site, Turbulence, excerpt};
 
 const COLLECTIONS: [&str; 5] = ["stories", "projects", "pages", "users", "sections"];
@@ -50,12 +51,15 @@ async fn the_previous_documents_are_restored_byte_by_byte() {
     let ended = site.migrate(&["down", "--all", "--service", "content"]).await;
     insta::assert_snapshot!(excerpt(ended.success(), &[BACKFILL, "0004_create_admin_user"]));
     let ended = site.migrate(&["down", "--all", "--service", "sections"]).await;
-    insta::assert_snapshot!("of_sections", excerpt(ended.success(), &[SEED]));
+    insta::assert_snapshot!(
+        "of_sections",
+        excerpt(ended.success(), &[migration_id("seed_initial_sections")])
+    );
     assert_eq!(everything(&site).await, before);
     let ended = site.migrate(&["status"]).await;
     insta::assert_snapshot!(
         "status_after_down",
-        excerpt(&site.redact(ended.success()), &[SEED, BACKFILL])
+        excerpt(&site.redact(ended.success()), &[migration_id("seed_initial_sections"), BACKFILL])
     );
     site.refused(3, &["status", "--check"]).await;
 
@@ -82,8 +86,8 @@ async fn after(site: &Site, id: &str) -> Vec<String> {
 #[tokio::test]
 async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
     let site = migrated_site().await;
-    let answer = site.answer(&["down", "--to", "0005_user_id"]).await;
-    assert_eq!(rolled_back(&answer), after(&site, "0005_user_id").await);
+    let answer = site.answer(&["down", "--to", migration_id("user_id")]).await;
+    assert_eq!(rolled_back(&answer), after(&site, migration_id("user_id")).await);
     assert_eq!(of(&answer["content"], BACKFILL)["undone"], 13);
     assert_eq!(site.database.count("stories", linked()).await, 0);
     let [kept, undone] = site.states_around(BACKFILL).await;
@@ -92,7 +96,7 @@ async fn down_to_a_migration_leaves_it_and_all_before_it_applied() {
 
     // No later migration is applied any more.
     let before = site.database.hash().await;
-    let answer = site.answer(&["down", "--to", "0007_content_indexes"]).await;
+    let answer = site.answer(&["down", "--to", migration_id("content_indexes")]).await;
     assert_eq!(answer, json!({ "content": [] }));
     assert_eq!(site.database.hash().await, before);
 }
@@ -103,7 +107,7 @@ async fn later_changes_are_kept() {
     let theirs = doc! { "$set": { "section_id": "an editor's" } };
     let letter = doc! { "_id": "letter" };
     site.database.collection("stories").update_one(letter.clone(), theirs).await.unwrap();
-    let ended = site.migrate(&["down", "--to", "0005_user_id"]).await;
+    let ended = site.migrate(&["down", "--to", migration_id("user_id")]).await;
     let kept = "rolled back; undone changes: 12, not undone because of later changes: 1";
     assert!(ended.success().contains(kept), "{ended:#?}");
     let letter = site.database.one("stories", letter).await;
@@ -125,7 +129,9 @@ async fn an_edited_section_is_not_deleted() {
     let edited = doc! { "$set": { "title": "Journal" } };
     let sections = site.database.collection("sections");
     sections.update_one(doc! { "slug": "blog" }, edited).await.unwrap();
-    for down in [&["--to", "0001_section_indexes"][..], &["--all", "--service", "sections"]] {
+    for down in
+        [&["--to", migration_id("section_indexes")][..], &["--all", "--service", "sections"]]
+    {
         let line = site.refused(1, &[&["down"], down].concat()).await;
         let (begin, end) = line.split_once("ObjectId(").unwrap();
         let (_, end) = end.split_once(')').unwrap();
@@ -138,10 +144,11 @@ async fn an_edited_section_is_not_deleted() {
 #[tokio::test]
 async fn sections_with_content_are_not_deleted() {
     let site = migrated_site().await;
-    let refused = async || site.refused(1, &["down", "--to", "0001_section_indexes"]).await;
+    let refused =
+        async || site.refused(1, &["down", "--to", migration_id("section_indexes")]).await;
     insta::assert_snapshot!(refused().await, @"turbulence: nothing was rolled back, because content belongs to the sections that would be deleted (number of items: 13); undo the links first with `turbulence migrate down --to 0005_user_id`");
     // The remedy of the message.
-    site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    site.migrate(&["down", "--to", migration_id("user_id")]).await.success();
     // Content that was written later, and that no ledger records.
     let blog = site.database.one("sections", doc! { "slug": "blog" }).await;
     let blog = blog.get_object_id("_id").unwrap();
@@ -155,7 +162,7 @@ async fn sections_with_content_are_not_deleted() {
         let collection = site.database.collection(collection);
         collection.delete_one(doc! { "_id": "theirs" }).await.unwrap();
     }
-    site.migrate(&["down", "--to", "0001_section_indexes"]).await.success();
+    site.migrate(&["down", "--to", migration_id("section_indexes")]).await.success();
     assert_eq!(site.database.count("sections", doc! {}).await, 0);
 }
 
@@ -173,7 +180,7 @@ async fn a_failed_rollback_and_the_status_show_its_result_and_the_reason() {
     let site = migrated_site().await;
     let rule = doc! { "collMod": "stories", "validator": { "section_id": { "$exists": true } } };
     site.database.database().run_command(rule).await.unwrap();
-    let ended = site.migrate(&["down", "--to", "0005_user_id", "--json"]).await;
+    let ended = site.migrate(&["down", "--to", migration_id("user_id"), "--json"]).await;
     insta::assert_snapshot!(ended.failure(1), @"turbulence: 0006_backfill_section_id: the database refused a write: Document failed validation (error 121)");
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(rolled_back(&answer), after(&site, BACKFILL).await, "{answer:#}");
@@ -199,7 +206,7 @@ async fn without_a_target_both_services_are_rolled_back_content_first() {
         assert_eq!(everything(&site).await, before, "{arguments:?}");
     }
     let site = Site::new().await;
-    let ended = site.migrate(&["down", "--all", "--to", "0001_section_indexes"]).await;
+    let ended = site.migrate(&["down", "--all", "--to", migration_id("section_indexes")]).await;
     assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
     assert!(ended.stderr.contains("cannot be used with"), "{ended:#?}");
     assert_eq!(site.collections().await, [""; 0]);
@@ -209,14 +216,14 @@ async fn without_a_target_both_services_are_rolled_back_content_first() {
 async fn a_rollback_waits_for_a_running_migration() {
     let site = migrated_site().await;
     site.lease("content", 9, 1).await;
-    let command = site.command(&["migrate", "down", "--to", "0005_user_id", "--json"]);
+    let command = site.command(&["migrate", "down", "--to", migration_id("user_id"), "--json"]);
     let down = Turbulence::spawn(command);
     down.logged("waiting for the lease of another process").await;
     // The other process ends.
     site.lease("content", 9, -1).await;
     let ended = down.ended().await;
     let answer: Value = serde_json::from_str(ended.success()).unwrap();
-    assert_eq!(rolled_back(&answer), after(&site, "0005_user_id").await);
+    assert_eq!(rolled_back(&answer), after(&site, migration_id("user_id")).await);
     assert_eq!(site.database.count("stories", linked()).await, 0);
     down_all(&site).await;
 }
@@ -232,7 +239,7 @@ async fn added_dates_are_removed_and_the_old_values_restored_byte_by_byte() {
     };
     site.database.collection("stories").insert_many((0..1_100).map(odd)).await.unwrap();
     let planned = site.answer(&["plan"]).await;
-    let planned = of(&planned["content"], "0008_content_dates").to_string();
+    let planned = of(&planned["content"], migration_id("content_dates")).to_string();
     assert!(
         planned.contains("createdDate of another type") && planned.contains("1100"),
         "{planned}"

@@ -5,8 +5,9 @@ use mongodb::{
     bson::{DateTime, doc},
 };
 use serde_json::{Value, json};
+use test_support::migration_id;
 
-use super::{BACKFILL, SEED, break_sections, legacy_site, migrated_site, of};
+use super::{BACKFILL, break_sections, legacy_site, migrated_site, of};
 use crate::support::excerpt;
 
 #[tokio::test]
@@ -27,7 +28,10 @@ async fn status_plan_and_verify_write_nothing() {
 async fn before_the_first_run_everything_is_pending() {
     let site = legacy_site().await;
     let ended = site.migrate(&["status"]).await;
-    insta::assert_snapshot!(excerpt(ended.success(), &[SEED, BACKFILL]));
+    insta::assert_snapshot!(excerpt(
+        ended.success(),
+        &[migration_id("seed_initial_sections"), BACKFILL]
+    ));
     let status = site.answer(&["status"]).await;
     for service in ["sections", "content"] {
         assert_eq!(status[service]["lease"], Value::Null);
@@ -44,7 +48,10 @@ async fn status_after_a_run() {
     let site = migrated_site().await;
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
-    insta::assert_snapshot!(excerpt(&text, &[SEED, "0002_story_dates", BACKFILL]));
+    insta::assert_snapshot!(excerpt(
+        &text,
+        &[migration_id("seed_initial_sections"), "0002_story_dates", BACKFILL]
+    ));
     let status = site.answer(&["status"]).await;
     for service in ["sections", "content"] {
         for one in status[service]["migrations"].as_array().unwrap() {
@@ -67,9 +74,9 @@ async fn the_exit_code_of_a_status_check_gives_the_most_severe_reason() {
     site.migrate(&["up"]).await.success();
     site.migrate(&["status", "--check"]).await.success();
     // The more severe reason takes precedence.
-    site.edit("0001_published_flag", doc! { "state": "running" }).await;
+    site.edit(migration_id("published_flag"), doc! { "state": "running" }).await;
     site.refused(3, &["status", "--check"]).await;
-    site.edit("0002_story_dates", doc! { "checksum": "other" }).await;
+    site.edit(migration_id("story_dates"), doc! { "checksum": "other" }).await;
     let line = site.refused(5, &["status", "--check", "--json"]).await;
     insta::assert_snapshot!(line, @"turbulence: the ledger does not match this program: content 0002_story_dates");
 }
@@ -81,11 +88,11 @@ async fn a_plan_shows_the_changes_of_a_run() {
     insta::assert_snapshot!(site.redact(ended.success()));
 
     let plan = site.answer(&["plan"]).await;
-    let flag = of(&plan["content"], "0001_published_flag");
+    let flag = of(&plan["content"], migration_id("published_flag"));
     assert_eq!(flag["steps"][0]["changes"], 1);
     assert_eq!(flag["summary"], "stories say whether they are published");
     assert_eq!(flag["waits_for"], Value::Null);
-    let seed = of(&plan["sections"], "0002_seed_initial_sections");
+    let seed = of(&plan["sections"], migration_id("seed_initial_sections"));
     assert_eq!(seed["steps"][0]["changes"], 4);
 
     // With the sections in place, the links are a part of it.
@@ -108,7 +115,7 @@ async fn a_plan_shows_the_index_and_the_estimated_time() {
     let slug = "stories without slug ← title: 1 (uses the index look_up_slug; less than 1 s)";
     assert!(text.contains(slug), "{text}");
     let plan = site.answer(&["plan", "--service", "content"]).await;
-    let slugs = of(&plan["content"], "0003_story_slugs");
+    let slugs = of(&plan["content"], migration_id("story_slugs"));
     assert_eq!(slugs["steps"][0]["index"], "look_up_slug", "{slugs:#}");
     let seconds = slugs["steps"][0]["estimate_seconds"].as_f64().unwrap();
     assert!(0.0 < seconds && seconds < 1.0, "{seconds}");
@@ -121,7 +128,8 @@ async fn a_plan_shows_that_an_index_cannot_be_built() {
     site.database.database().run_command(other).await.unwrap();
     let ended = site.migrate(&["plan", "--service", "content"]).await;
     let text = ended.success();
-    let is_about = |line: &&str| line.contains("0000_") || line.contains("look_up_slug on stories");
+    let id = migration_id("list_indexes");
+    let is_about = |line: &&str| line.contains(id) || line.contains("look_up_slug on stories");
     let lines: Vec<_> = text.lines().filter(is_about).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
       0000_list_indexes           would fail (lists and look-ups are fast)
@@ -154,14 +162,14 @@ async fn verify_fails_with_code_6_until_everything_is_migrated() {
     insta::assert_snapshot!(ended.failure(6), @"turbulence: the data does not have the expected state: see the entries marked NOT OK above");
     insta::assert_snapshot!(
         "verify_before",
-        excerpt(&site.redact(&ended.stdout), &[SEED, BACKFILL])
+        excerpt(&site.redact(&ended.stdout), &[migration_id("seed_initial_sections"), BACKFILL])
     );
 
     site.migrate(&["up"]).await.success();
     let ended = site.migrate(&["verify"]).await;
     insta::assert_snapshot!(
         "verify_after",
-        excerpt(&site.redact(ended.success()), &[SEED, BACKFILL])
+        excerpt(&site.redact(ended.success()), &[migration_id("seed_initial_sections"), BACKFILL])
     );
 }
 
@@ -196,13 +204,13 @@ async fn findings_have_a_kind_and_name_documents_and_remedies() {
     let kinds = |all: &[Value]| -> Vec<String> {
         all.iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
     };
-    let flag = findings("content", "0001_published_flag");
+    let flag = findings("content", migration_id("published_flag"));
     assert_eq!(kinds(&flag), ["remaining"]);
     assert_eq!(flag[0]["documents"], json!(["letter"]));
     assert_eq!(flag[0]["remedy"], "`up` changes them");
-    let indexes = findings("content", "0007_content_indexes");
+    let indexes = findings("content", migration_id("content_indexes"));
     assert_eq!(kinds(&indexes), ["missing_index", "other_index"]);
-    let unique = findings("sections", "0001_section_indexes");
+    let unique = findings("sections", migration_id("section_indexes"));
     assert_eq!(kinds(&unique), ["missing_index", "duplicates"]);
     assert_eq!(unique[1]["documents"].as_array().unwrap().len(), 2);
     assert!(findings("content", BACKFILL).is_empty());
@@ -224,7 +232,7 @@ async fn a_required_service_that_fails_is_code_7_and_a_plan_shows_that_it_waits(
     insta::assert_snapshot!("up_without_sections", excerpt(&text, &[BACKFILL]));
     let ended = site.migrate(&[&["status"], &of_content[..]].concat()).await;
     let text = site.redact(ended.success());
-    let ids = [BACKFILL, "0007_content_indexes", "0008_content_dates"];
+    let ids = [BACKFILL, migration_id("content_indexes"), migration_id("content_dates")];
     insta::assert_snapshot!("status_while_waiting", excerpt(&text, &ids));
     site.refused(3, &["status", "--check"]).await;
 

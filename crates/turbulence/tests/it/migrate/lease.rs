@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, DateTime, doc};
 use serde_json::Value;
+use test_support::migration_id;
 
 use super::{legacy_site, linked, migrated_site};
 use crate::support::{Site, Turbulence};
@@ -40,7 +41,7 @@ async fn a_lease_that_is_held_for_a_minute_is_code_4() {
     let before = site.database.hash().await;
     let wait = |arguments: &[&str]| Turbulence::spawn(site.command(arguments));
     let up = wait(&["migrate", "up"]);
-    let down = wait(&["migrate", "down", "--to", "0005_user_id"]);
+    let down = wait(&["migrate", "down", "--to", migration_id("user_id")]);
     for waiting in [up, down] {
         let ended = waiting.ended_within(Duration::from_secs(90)).await;
         insta::allow_duplicates! {
@@ -164,7 +165,9 @@ async fn a_process_whose_lease_was_revoked_writes_nothing_more() {
     site.refused_while_writing(4, &["force-unlock", "--fence", &fence]).await;
     site.migrate(&["force-unlock", "--fence", &fence, "--yes"]).await.success();
     let ended = up.ended().await;
-    assert_eq!(ended.failure(4), "turbulence: 0001_published_flag: another process has taken over");
+    let expected =
+        format!("turbulence: {}: another process has taken over", migration_id("published_flag"));
+    assert_eq!(ended.failure(4), expected);
     assert!(site.database.count("stories", published.clone()).await < 200);
     site.migrate(&["up", "--no-throttle"]).await.success();
     assert_eq!(site.database.count("stories", published).await, 200);

@@ -2,19 +2,22 @@
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
+use test_support::migration_id;
 
 use super::{BACKFILL, legacy_site, linked, migrated_site, of};
 
-/// The commands that need the entry, and therefore fail.
-const REFUSED: [&[&str]; 7] = [
-    &["up"],
-    &["up", "--to", BACKFILL],
-    &["plan"],
-    &["pause", BACKFILL],
-    &["resume", BACKFILL],
-    &["retry", BACKFILL],
-    &["down", "--to", "0005_user_id"],
-];
+/// Returns the commands that need the entry, and therefore fail.
+fn refused() -> [Vec<&'static str>; 7] {
+    [
+        vec!["up"],
+        vec!["up", "--to", BACKFILL],
+        vec!["plan"],
+        vec!["pause", BACKFILL],
+        vec!["resume", BACKFILL],
+        vec!["retry", BACKFILL],
+        vec!["down", "--to", migration_id("user_id")],
+    ]
+}
 
 #[tokio::test]
 async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
@@ -31,16 +34,16 @@ async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
     for (case, edit, words) in edits {
         let site = migrated_site().await;
         site.edit(BACKFILL, edit).await;
-        for arguments in REFUSED {
-            let line = site.refused(5, arguments).await;
+        for arguments in refused() {
+            let line = site.refused(5, &arguments).await;
             assert!(line.contains(BACKFILL) && line.contains("repair"), "{case}: {line}");
             assert!(line.contains(words), "{case} {arguments:?}: {line}");
         }
         // The data is checked nevertheless.
         let ended = site.migrate(&["verify"]).await;
         let line = ended.failure(5);
-        let agree = "the ledger does not match this program: content 0006_backfill_section_id";
-        assert!(line.ends_with(agree), "{case}: {line}");
+        let agree = format!("the ledger does not match this program: content {BACKFILL}");
+        assert!(line.ends_with(&agree), "{case}: {line}");
         let below = ended.stdout.lines().skip_while(|line| !line.contains(BACKFILL));
         let below: Vec<_> = below.take(3).collect();
         assert!(below[0].ends_with(" ok") && below[1].contains(words), "{case}: {ended:#?}");
@@ -53,7 +56,7 @@ async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
         let all_others = format!("{} of {count} applied", count - 1);
         assert!(text.contains(words) && text.contains(&all_others), "{case}: {text}");
         // Earlier migrations are not affected.
-        site.migrate(&["up", "--to", "0005_user_id"]).await.success();
+        site.migrate(&["up", "--to", migration_id("user_id")]).await.success();
 
         let repaired = site.answer(&["repair"]).await;
         assert_eq!(repaired["sections"], Value::Array(vec![]));
@@ -63,7 +66,7 @@ async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
         site.migrate(&["up"]).await.success();
         site.migrate(&["status", "--check"]).await.success();
         // Earlier changes can still be undone.
-        site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+        site.migrate(&["down", "--to", migration_id("user_id")]).await.success();
         assert_eq!(site.database.count("stories", linked()).await, 0, "{case}");
     }
 }
@@ -72,7 +75,7 @@ async fn an_edited_entry_is_refused_without_changes_until_it_is_repaired() {
 async fn a_refusal_gives_the_reason_and_the_remedy() {
     let site = migrated_site().await;
     site.edit(BACKFILL, doc! { "state": "aplied" }).await;
-    site.edit("0003_story_slugs", doc! { "checksum": "0123456789abcdef" }).await;
+    site.edit(migration_id("story_slugs"), doc! { "checksum": "0123456789abcdef" }).await;
     let redact = |line: &str| {
         let (begin, end) = line.split_once("this program ").unwrap();
         format!("{begin}this program [checksum]{}", &end[12..])
@@ -89,7 +92,7 @@ async fn a_refusal_gives_the_reason_and_the_remedy() {
     let ended = site.migrate(&["repair"]).await;
     insta::assert_snapshot!(ended.success(), @"sections nothing to repair\ncontent  nothing to repair");
     site.migrate(&["up"]).await.success();
-    let repaired = site.entry("0003_story_slugs").await;
+    let repaired = site.entry(migration_id("story_slugs")).await;
     let from = repaired.get_document("repaired_from").unwrap();
     assert_eq!(from.get_str("checksum").unwrap(), "0123456789abcdef");
 }
@@ -111,11 +114,11 @@ async fn results_before_a_refusal_are_printed() {
     for action in ["plan", "verify"] {
         let ended = site.migrate(&[action]).await;
         ended.failure(5);
-        assert!(ended.stdout.contains("0002_seed_initial_sections"), "{ended:#?}");
+        assert!(ended.stdout.contains(migration_id("seed_initial_sections")), "{ended:#?}");
         let ended = site.migrate(&[action, "--json"]).await;
         ended.failure(5);
         let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
-        of(&answer["sections"], "0002_seed_initial_sections");
+        of(&answer["sections"], migration_id("seed_initial_sections"));
     }
 }
 
@@ -139,7 +142,7 @@ async fn migrations_of_a_newer_program_are_not_run_and_the_others_are() {
     let site = migrated_site().await;
     let newer = doc! { "revision": 2, "app_version": "9.9.9", "state": "a new state" };
     site.edit(BACKFILL, newer).await;
-    let future = doc! { "_id": "0099_future", "state": "applied" };
+    let future = doc! { "_id": "9999_future", "state": "applied" };
     site.entries("content").insert_one(future).await.unwrap();
     site.database.insert("stories", [doc! { "_id": "new" }]).await;
 
@@ -148,22 +151,22 @@ async fn migrations_of_a_newer_program_are_not_run_and_the_others_are() {
     let newer = "not run: revision 2 was applied by a newer version of the program, 9.9.9";
     assert!(text.contains(newer), "{text}");
     let unknown =
-        "0099_future                 not run: unknown to this program, written by a newer version";
+        "9999_future                 not run: unknown to this program, written by a newer version";
     assert!(text.contains(unknown), "{text}");
     site.migrate(&["status", "--check"]).await.success();
     let ended = site.migrate(&["plan"]).await;
     let text = ended.success();
-    let plan = "0006_backfill_section_id    not run: revision 2 was applied by 9.9.9";
-    assert!(text.contains(plan) && text.contains(unknown), "{text}");
+    let plan = format!("{BACKFILL}    not run: revision 2 was applied by 9.9.9");
+    assert!(text.contains(&plan) && text.contains(unknown), "{text}");
     let status = site.answer(&["status"]).await;
-    assert_eq!(status["content"]["unknown"], serde_json::json!(["0099_future"]));
+    assert_eq!(status["content"]["unknown"], serde_json::json!(["9999_future"]));
     let one = of(&status["content"]["migrations"], BACKFILL);
     assert_eq!(one["problem"]["kind"], "newer", "{one:#}");
 
     let ended = site.migrate(&["up"]).await;
     let text = ended.success();
-    assert!(text.contains(plan) && text.contains(unknown), "{text}");
-    assert!(ended.log().iter().any(|line| line["migration"] == "0099_future"), "{ended:#?}");
+    assert!(text.contains(&plan) && text.contains(unknown), "{text}");
+    assert!(ended.log().iter().any(|line| line["migration"] == "9999_future"), "{ended:#?}");
     let story = site.database.one("stories", doc! { "_id": "new" }).await;
     assert!(story.contains_key("slug") && !story.contains_key("section_id"), "{story}");
 
@@ -171,7 +174,7 @@ async fn migrations_of_a_newer_program_are_not_run_and_the_others_are() {
         let line = site.refused(1, &[action, BACKFILL]).await;
         assert!(line.contains("revision 2 was applied by a newer program, 9.9.9"), "{line}");
     }
-    let line = site.refused(1, &["down", "--to", "0005_user_id"]).await;
+    let line = site.refused(1, &["down", "--to", migration_id("user_id")]).await;
     assert!(line.contains("cannot be rolled back") && line.contains("9.9.9"), "{line}");
     site.migrate(&["repair"]).await.success();
     assert_eq!(site.entry(BACKFILL).await.get_str("state").unwrap(), "a new state");

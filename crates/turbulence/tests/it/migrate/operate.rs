@@ -1,6 +1,7 @@
 //! `migrate pause`, `resume` and `retry`, and unknown ids.
 
 use mongodb::bson::doc;
+use test_support::migration_id;
 
 use super::{BACKFILL, legacy_site, migrated_site};
 use crate::support::{Site, excerpt};
@@ -22,7 +23,7 @@ async fn a_paused_migration_does_not_run_until_it_is_resumed() {
     assert_eq!(site.database.count("stories", super::linked()).await, 0);
     let ended = site.migrate(&["status"]).await;
     let text = site.redact(ended.success());
-    let ids = [BACKFILL, "0007_content_indexes"];
+    let ids = [BACKFILL, migration_id("content_indexes")];
     insta::assert_snapshot!("status_while_paused", excerpt(&text, &ids));
 
     let ended = site.migrate(&["resume", BACKFILL]).await;
@@ -55,13 +56,12 @@ async fn a_failed_migration_can_be_retried_after_its_cause_is_removed() {
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
     assert!(text.contains("FAILED at "), "{text}");
-    let remedy =
-        "remove the cause, then run `turbulence migrate retry 0001_section_indexes` or `up`";
-    assert!(text.contains(remedy), "{text}");
+    let retry = format!("`turbulence migrate retry {}` or `up`", migration_id("section_indexes"));
+    assert!(text.contains(&format!("remove the cause, then run {retry}")), "{text}");
     assert!(text.contains("have the same key"), "{text}");
 
     site.database.collection("sections").delete_one(doc! { "slug": "twin" }).await.unwrap();
-    let retried = site.answer(&["retry", "0001_section_indexes"]).await;
+    let retried = site.answer(&["retry", migration_id("section_indexes")]).await;
     assert_eq!(retried["sections"]["state"], "pending", "{retried:#}");
     site.migrate(&["up"]).await.success();
 }
@@ -86,10 +86,8 @@ async fn an_unknown_id_is_an_invalid_command_line() {
         format!("turbulence: there is no migration \"nonsense\": the migrations are {all}");
     assert_eq!(line, expected);
     let line = site.refused(2, &["down", "--to", ""]).await;
-    assert!(
-        line.contains("there is no migration \"\": the migrations are 0001_section_indexes"),
-        "{line}"
-    );
+    let list = format!("the migrations are {}", migration_id("section_indexes"));
+    assert!(line.contains(&format!("there is no migration \"\": {list}")), "{line}");
     let line = site.refused(2, &["up", "--to", BACKFILL, "--service", "sections"]).await;
     insta::assert_snapshot!(line, @"turbulence: 0006_backfill_section_id is a migration of content: omit `--service`, or use `--service content`");
 }

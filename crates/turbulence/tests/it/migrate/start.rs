@@ -2,10 +2,10 @@
 //! reason.
 
 use mongodb::bson::doc;
-use test_support::eventually;
+use test_support::{eventually, migration_id};
 
 use super::{BACKFILL, legacy_site, linked, migrated_site};
-use crate::support::Site;
+use crate::support::{Site, says};
 
 const NOT_EVERY: &str = "Not every migration is applied";
 
@@ -25,10 +25,9 @@ async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let paused = "0006_backfill_section_id    paused: ";
-    assert!(summary.text.contains(paused), "{}", summary.text);
-    let waits = "0007_content_indexes        pending: waits for 0006";
-    assert!(summary.text.contains(waits), "{}", summary.text);
+    assert!(says(&summary.text, BACKFILL, "paused: "), "{}", summary.text);
+    let waits = format!("pending: waits for {BACKFILL}");
+    assert!(says(&summary.text, migration_id("content_indexes"), &waits), "{}", summary.text);
     assert_eq!(summary.get("/stories").await.0, 200);
 
     site.migrate(&["resume", BACKFILL]).await.success();
@@ -42,12 +41,11 @@ async fn a_paused_migration_is_reported_and_continues_when_it_is_resumed() {
 #[tokio::test]
 async fn a_rolled_back_migration_is_not_applied_again_and_is_reported() {
     let site = migrated_site().await;
-    site.migrate(&["down", "--to", "0005_user_id"]).await.success();
+    site.migrate(&["down", "--to", migration_id("user_id")]).await.success();
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let rolled_back = "0006_backfill_section_id    rolled back: ";
-    assert!(summary.text.contains(rolled_back), "{}", summary.text);
+    assert!(says(&summary.text, BACKFILL, "rolled back: "), "{}", summary.text);
     turbulence.stop().await;
     assert_eq!(site.database.count("stories", linked()).await, 0);
 }
@@ -58,8 +56,7 @@ async fn a_failure_is_reported_with_its_reason() {
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let failed = "0001_section_indexes        failed: ";
-    assert!(summary.text.contains(failed), "{}", summary.text);
+    assert!(says(&summary.text, migration_id("section_indexes"), "failed: "), "{}", summary.text);
     assert!(summary.text.contains("have the same key"), "{}", summary.text);
     assert_eq!(summary.get("/sections").await.0, 503);
     turbulence.stop().await;
@@ -71,7 +68,6 @@ async fn waiting_for_another_service_is_reported_after_a_while() {
     let turbulence = site.up(&[]);
     let summary = turbulence.ready().await;
     assert!(summary.text.contains(NOT_EVERY), "{}", summary.text);
-    let waits = "0006_backfill_section_id    waiting: ";
-    assert!(summary.text.contains(waits), "{}", summary.text);
+    assert!(says(&summary.text, BACKFILL, "waiting: "), "{}", summary.text);
     turbulence.stop().await;
 }

@@ -2,10 +2,10 @@
 
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
-use test_support::eventually;
+use test_support::{eventually, migration_id};
 
 use super::{BACKFILL, legacy_site, linked, of};
-use crate::support::{Site, Turbulence, excerpt};
+use crate::support::{Site, Turbulence, excerpt, says};
 
 /// More documents than a few batches contain.
 const MANY: usize = 200;
@@ -55,7 +55,7 @@ async fn everything_is_applied_and_a_second_run_writes_nothing() {
 #[tokio::test]
 async fn up_to_a_migration_of_sections_runs_none_of_content() {
     let site = legacy_site().await;
-    let answer = site.answer(&["up", "--to", "0001_section_indexes"]).await;
+    let answer = site.answer(&["up", "--to", migration_id("section_indexes")]).await;
     assert_eq!(answer["sections"].as_array().unwrap().len(), 1, "{answer:#}");
     assert!(answer.get("content").is_none(), "{answer:#}");
     assert_eq!(site.database.count("sections", doc! {}).await, 0);
@@ -66,10 +66,10 @@ async fn up_to_a_migration_of_sections_runs_none_of_content() {
 async fn up_to_a_migration_of_content_runs_all_of_sections_first_and_none_after_it() {
     let site = legacy_site().await;
     let ended = site.migrate(&["up", "--to", BACKFILL]).await;
-    assert!(!ended.success().contains("0007_content_indexes"), "{ended:#?}");
+    assert!(!ended.success().contains(migration_id("content_indexes")), "{ended:#?}");
     assert_eq!(site.database.count("sections", doc! {}).await, 4);
     assert_eq!(site.database.count("stories", linked()).await, 7);
-    let [before, after] = site.states_around("0007_content_indexes").await;
+    let [before, after] = site.states_around(migration_id("content_indexes")).await;
     assert!(before.iter().all(|state| state.as_deref() == Some("applied")), "{before:?}");
     assert!(after.iter().all(Option::is_none), "{after:?}");
 }
@@ -108,7 +108,7 @@ async fn an_interrupted_run_ends_at_a_checkpoint_from_which_the_next_run_continu
     site.is_under_way().await;
 
     let status = site.answer(&["status", "--service", "content"]).await;
-    let flag = of(&status["content"]["migrations"], "0001_published_flag");
+    let flag = of(&status["content"]["migrations"], migration_id("published_flag"));
     assert_eq!((&flag["state"], &flag["is_interrupted"]), (&"running".into(), &false.into()));
     let ended = site.migrate(&["status", "--service", "content"]).await;
     let text = site.redact(ended.success());
@@ -124,9 +124,9 @@ async fn an_interrupted_run_ends_at_a_checkpoint_from_which_the_next_run_continu
         ended.failure(130),
         "turbulence: interrupted: the next run continues at the last checkpoint"
     );
-    assert!(ended.stdout.contains("0001_published_flag         interrupted: "), "{ended:#?}");
+    assert!(says(&ended.stdout, migration_id("published_flag"), "interrupted: "), "{ended:#?}");
     let done = site.database.count("stories", published()).await;
-    let entry = site.entry("0001_published_flag").await;
+    let entry = site.entry(migration_id("published_flag")).await;
     assert_eq!(entry.get_str("state").unwrap(), "running");
     let progress = entry.get_document("progress").unwrap();
     assert_eq!(progress.get_i64("modified").unwrap(), i64::try_from(done).unwrap());
@@ -150,7 +150,7 @@ async fn without_a_terminal_progress_is_logged_in_lines_of_json() {
     let mut lines = log.iter().filter(|line| line["message"] == "progress");
     let line = lines.next_back().unwrap();
     assert_eq!(line["service"], "content", "{line:#}");
-    assert_eq!(line["migration"], "0001_published_flag");
+    assert_eq!(line["migration"], migration_id("published_flag"));
     assert_eq!(line["step"], "stories without is_published become public");
     assert_eq!(line["total"], 200);
     assert!(line["modified"].as_i64().unwrap() > 0, "{line:#}");
@@ -186,17 +186,23 @@ async fn a_limit_of_zero_is_an_invalid_command_line() {
 async fn a_pause_stops_a_running_process_and_after_a_resume_the_next_run_continues() {
     let (site, up) = slow_up().await;
     site.is_under_way().await;
-    site.migrate(&["pause", "0001_published_flag"]).await.success();
+    site.migrate(&["pause", migration_id("published_flag")]).await.success();
     let ended = up.ended().await;
-    assert_eq!(ended.failure(3), "turbulence: 0001_published_flag: paused: `resume` continues it");
+    let expected =
+        format!("turbulence: {}: paused: `resume` continues it", migration_id("published_flag"));
+    assert_eq!(ended.failure(3), expected);
     let done = site.database.count("stories", published()).await;
     assert!(done < 200, "{done}");
 
     let ended = site.migrate(&["status"]).await;
     let text = ended.success();
-    let paused = "PAUSED: continue it with `turbulence migrate resume 0001_published_flag`";
-    assert!(text.contains(paused) && text.contains(&format!("{done} of 200")), "{text}");
-    site.migrate(&["resume", "0001_published_flag"]).await.success();
+    let resume = format!("`turbulence migrate resume {}`", migration_id("published_flag"));
+    assert!(
+        text.contains(&format!("PAUSED: continue it with {resume}"))
+            && text.contains(&format!("{done} of 200")),
+        "{text}"
+    );
+    site.migrate(&["resume", migration_id("published_flag")]).await.success();
     let ended = site.migrate(&["up", "--no-throttle"]).await;
     let all = "stories without is_published become public: 200";
     assert!(ended.success().contains(all), "{ended:#?}");

@@ -16,7 +16,7 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::{CONTENT, definition};
+use super::{CONTENT, Context, definition};
 use crate::store::{kind, survey::MAX_ODD_DATED};
 
 /// The fields that become dates. The one that orders lists comes last: until it is converted, a
@@ -39,10 +39,8 @@ pub(super) struct ContentDates {
     database: Database,
 }
 
-impl ContentDates {
-    pub(super) fn new(database: &Database) -> Self {
-        Self { database: database.clone() }
-    }
+pub(super) fn migration(context: &Context<'_>) -> ContentDates {
+    ContentDates { database: context.database.clone() }
 }
 
 #[async_trait]

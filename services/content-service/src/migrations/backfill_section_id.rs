@@ -8,7 +8,7 @@ use models::{ContentType, SectionEntry};
 use mongodb::bson::{Bson, Document, doc};
 use sections_client::SectionsClient;
 
-use super::{EXISTING, PAGES, PROJECTS, STORIES, definition};
+use super::{Context, EXISTING, PAGES, PROJECTS, STORIES, definition, sections};
 use crate::store::filters::{Oddities, not_deleted, references};
 
 /// The content of each section, as in the former frontend: collection, page type,
@@ -29,10 +29,8 @@ pub(super) struct BackfillSectionId {
     sections: SectionsClient,
 }
 
-impl BackfillSectionId {
-    pub(super) fn new(sections: &SectionsClient) -> Self {
-        Self { sections: sections.clone() }
-    }
+pub(super) fn migration(context: &Context<'_>) -> BackfillSectionId {
+    BackfillSectionId { sections: context.sections.clone() }
 }
 
 #[async_trait]
@@ -49,10 +47,7 @@ impl Migration for BackfillSectionId {
     }
 
     async fn steps(&self) -> Result<Steps, StepsError> {
-        let sections = self.sections.entries().await.map_err(|error| StepsError::Dependency {
-            name: "sections-service".to_owned(),
-            cause: error.into(),
-        })?;
+        let sections = sections(&self.sections).await?;
         let mut steps: Steps = PARTS
             .iter()
             .map(|(collection, page_type, slug)| link(&sections, collection, *page_type, slug))

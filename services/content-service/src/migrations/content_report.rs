@@ -5,19 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use data_service::report::from_integrity;
 use migrations::{
-    Definition, Inspect, Inspection, Migration, MigrationKind, Skipped, Step, Steps, StepsError,
+    Definition, Inspect, Inspection, Migration, MigrationKind, Skipped, Steps, StepsError,
 };
 use models::IntegrityKind;
-use mongodb::{
-    Database,
-    bson::{Document, doc},
-};
+use mongodb::bson::{Document, doc};
 use sections_client::SectionsClient;
 
-use super::{PAGES, PROJECTS, STORIES, definition};
+use super::{Context, PAGES, PROJECTS, STORIES, definition, sections};
 use crate::{
     domain::audience::Directory,
-    kinds::Collections,
     report::DataReport,
     store::collections::{SITE, USERS},
 };
@@ -25,32 +21,24 @@ use crate::{
 /// The collections in the specification, which is released. The report is about all kinds of content.
 const SPECIFIED: &[&str] = &[STORIES, PROJECTS, PAGES, USERS];
 
-/// Reports what is wrong with the content. Changes nothing.
-pub(super) struct ContentReport(Arc<ContentInspection>);
+/// The key of the step.
+const KEY: &str = "content that something is wrong with";
 
-/// Reads all content.
-struct ContentInspection {
-    data: DataReport,
+/// Reports what is wrong with the content. Changes nothing.
+pub(super) struct ContentReport {
+    data: Arc<DataReport>,
     sections: SectionsClient,
 }
 
-impl ContentReport {
-    pub(super) fn new(
-        database: &Database,
-        content: Collections,
-        sections: &SectionsClient,
-    ) -> Self {
-        let data = DataReport::new(database, content);
-        Self(Arc::new(ContentInspection { data, sections: sections.clone() }))
-    }
+pub(super) fn migration(context: &Context<'_>) -> ContentReport {
+    let data = DataReport::new(context.database, context.collections.clone());
+    ContentReport { data: Arc::new(data), sections: context.sections.clone() }
+}
 
-    fn step(&self, collections: &'static [&'static str]) -> Inspection {
-        Inspection {
-            key: "content that something is wrong with".into(),
-            collections,
-            inspector: self.0.clone(),
-        }
-    }
+/// Reads all content, for the sections of one moment.
+struct ContentInspection {
+    data: Arc<DataReport>,
+    sections: Directory,
 }
 
 #[async_trait]
@@ -64,34 +52,25 @@ impl Migration for ContentReport {
     }
 
     fn specification(&self) -> Document {
-        doc! { "steps": [self.step(SPECIFIED).specification()] }
+        doc! { "steps": [{ "inspect": KEY, "collections": SPECIFIED.to_vec() }] }
     }
 
     async fn steps(&self) -> Result<Steps, StepsError> {
         // Before the migration is claimed: waiting for another service does not count as an attempt.
-        self.0.sections().await?;
-        Ok(vec![Arc::new(self.step(SITE))])
-    }
-}
-
-impl ContentInspection {
-    async fn sections(&self) -> Result<Directory, StepsError> {
-        let entries = self.sections.entries().await.map_err(|error| StepsError::Dependency {
-            name: "sections-service".to_owned(),
-            cause: error.into(),
-        })?;
-        Ok(Directory::new(entries))
+        let sections = Directory::new(sections(&self.sections).await?);
+        let inspector = Arc::new(ContentInspection { data: self.data.clone(), sections });
+        Ok(vec![Arc::new(Inspection { key: KEY.into(), collections: SITE, inspector })])
     }
 }
 
 #[async_trait]
 impl Inspect for ContentInspection {
     async fn inspect(&self) -> Result<Vec<Skipped>, StepsError> {
-        let sections = self.sections().await?;
-        let mut findings = self.data.findings(&sections).await?;
+        let Self { data, sections } = self;
+        let mut findings = data.findings(sections).await?;
         findings.retain(|finding| !is_reported_by_backfill(finding.kind));
-        let mut report = self.data.notes().await?;
-        report.extend(from_integrity(findings, self.data.unreachable(&sections).await?));
+        let mut report = data.notes().await?;
+        report.extend(from_integrity(findings, data.unreachable(sections).await?));
         Ok(report)
     }
 }

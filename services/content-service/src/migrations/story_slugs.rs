@@ -12,24 +12,23 @@ use migrations::{
 use models::Slug;
 use mongo_kit::lenient::FieldReader;
 use mongodb::{
-    ClientSession, Collection, Database,
+    ClientSession, Collection,
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::{STORIES, definition};
+use super::{Context, STORIES, definition};
 use crate::store::slugs::{self, Locks, UNTITLED_STORY};
 
 /// Gives a slug to every story that is not deleted and has none. Whether a slug is taken is asked for
-/// each title, from the index that [`ListIndexes`](super::indexes::ListIndexes) builds.
+/// each title, from the index that [`list_indexes`](super::list_indexes) builds.
 pub(super) struct StorySlugs {
     stories: Collection<Document>,
     locks: Locks,
 }
 
-impl StorySlugs {
-    pub(super) fn new(database: &Database) -> Self {
-        Self { stories: database.collection(STORIES), locks: Locks::new(database) }
-    }
+pub(super) fn migration(context: &Context<'_>) -> StorySlugs {
+    let database = context.database;
+    StorySlugs { stories: database.collection(STORIES), locks: Locks::new(database) }
 }
 
 #[async_trait]
