@@ -27,7 +27,9 @@ use reqwest::{
 };
 use service_kit::{
     runtime::error_chain::one_line,
-    web::{error::ApiError, http_client::inject_trace, request_id::RequestId},
+    web::{
+        error::ApiError, http_client::inject_trace, internal::InternalSecret, origin::RequestOrigin,
+    },
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
@@ -35,7 +37,6 @@ use tracing::{Instrument, Span, field::Empty};
 
 use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
-    headers::RequestOrigin,
     upstream::{ProbeResult, Replica, Upstream},
 };
 use crate::timeouts::Timeouts;
@@ -47,6 +48,8 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) client: Client,
+    /// The secret for internal routes of the services.
+    pub(crate) secret: InternalSecret,
     /// The runtime of the connections to the services. A worker of the server stops as soon as it
     /// has nothing left to do itself; connections that it shares with others must outlive it.
     pub(crate) runtime: Handle,
@@ -114,7 +117,8 @@ impl Proxy {
         path: &str,
         upstream: &Upstream,
     ) -> Result<UpstreamResponse, ApiError> {
-        let headers = headers::caller_headers(headers_to_service(request));
+        let mut headers = headers::caller_headers(headers_to_service(request));
+        self.secret.add_to(&mut headers);
         let method = Method::GET;
         let outgoing = UpstreamRequest { method, path, query: None, headers, is_repeatable: true };
         self.send(&outgoing, Upload::none(), upstream).await
@@ -341,12 +345,8 @@ fn has_body(request: &HttpRequest) -> bool {
 
 fn headers_to_service(request: &HttpRequest) -> HeaderMap {
     let extensions = request.extensions();
-    let origin = RequestOrigin {
-        uri: request.uri(),
-        peer: request.peer_addr().map(|peer| peer.ip()),
-        request_id: extensions.get::<RequestId>(),
-    };
-    headers::to_service(request.headers(), &origin)
+    let origin = extensions.get::<RequestOrigin>().cloned().unwrap_or_default();
+    headers::to_service(request.headers(), request.uri(), &origin, extensions.get())
 }
 
 fn build_request(

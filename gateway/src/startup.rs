@@ -12,7 +12,9 @@ use service_kit::{
     runtime::settings::Settings,
     web::{
         http_client,
-        rate_limit::{NetworkPosition, RateLimit},
+        internal::InternalSecret,
+        origin::{NetworkPosition, TrustedProxies},
+        rate_limit::RateLimit,
         server::{BindError, Server, bind},
     },
 };
@@ -61,6 +63,8 @@ pub struct Gateway {
     drain: Duration,
     cors: CorsPolicy,
     limits: RateLimit,
+    trusted_proxies: TrustedProxies,
+    secret: InternalSecret,
     upstreams: Upstreams,
     client: Client,
     timeouts: Timeouts,
@@ -80,7 +84,9 @@ impl Gateway {
             listener,
             drain: Duration::from_secs(settings.server.drain_seconds.into()),
             cors: CorsPolicy::new(&settings.cors)?,
-            limits: RateLimit::new(&settings.rate_limit, NetworkPosition::Edge),
+            limits: RateLimit::new(&settings.rate_limit),
+            trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
+            secret: InternalSecret::new(&settings.internal),
             upstreams: Upstreams::new(&settings.upstreams),
             client: http_client::streaming_client()?,
             timeouts,
@@ -94,13 +100,25 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, cors, limits, upstreams, client, timeouts } = self;
+        let Self {
+            listener,
+            address: _,
+            drain,
+            cors,
+            limits,
+            trusted_proxies,
+            secret,
+            upstreams,
+            client,
+            timeouts,
+        } = self;
         let health = health::gateway_health(&upstreams, &client, timeouts);
         let probes = health::probe_all(&upstreams, &client, timeouts);
-        let proxy = Arc::new(Proxy { client, runtime: Handle::current(), timeouts });
+        let proxy = Arc::new(Proxy { client, secret, runtime: Handle::current(), timeouts });
         let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
-        let server = Server::new(listener, health, drain).forwarding(is_forwarded);
+        let server =
+            Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);
         server.run(shutdown, configure).await?;
         drop(probes);
         Ok(())

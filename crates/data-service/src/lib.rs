@@ -42,7 +42,9 @@ use service_kit::{
     web::{
         error::ApiError,
         health::{CheckResult, Health},
-        rate_limit::{NetworkPosition, RateLimit, rate_limit},
+        internal::{InternalSecret, refuse_strangers},
+        origin::{NetworkPosition, TrustedProxies},
+        rate_limit::{RateLimit, rate_limit},
         routing::read,
         server::{BindError, Server, bind},
     },
@@ -65,6 +67,8 @@ pub struct DataService {
     collections: Collections,
     engine: Engine,
     limits: RateLimit,
+    trusted_proxies: TrustedProxies,
+    secret: InternalSecret,
     routes: Routes,
 }
 
@@ -118,8 +122,21 @@ impl DataService {
         let connection = connect(&settings.mongodb, name).await?;
         let (engine, routes) = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
-        let limits = RateLimit::new(&settings.rate_limit, NetworkPosition::BehindGateway);
-        Ok(Self { listener, address, drain, connection, collections, engine, limits, routes })
+        let limits = RateLimit::new(&settings.rate_limit);
+        let trusted_proxies = TrustedProxies::new(&settings.server, NetworkPosition::BehindGateway);
+        let secret = InternalSecret::new(&settings.internal);
+        Ok(Self {
+            listener,
+            address,
+            drain,
+            connection,
+            collections,
+            engine,
+            limits,
+            trusted_proxies,
+            secret,
+            routes,
+        })
     }
 
     /// Returns the address of the service.
@@ -141,22 +158,38 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self { listener, address: _, drain, connection, collections, engine, limits, routes } =
-            self;
+        let Self {
+            listener,
+            address: _,
+            drain,
+            connection,
+            collections,
+            engine,
+            limits,
+            trusted_proxies,
+            secret,
+            routes,
+        } = self;
         let statuses = engine.statuses();
         let health = health(&connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
-        let limits = web::Data::new(limits);
+        let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
         let routes = move |config: &mut web::ServiceConfig| {
-            // Outside of the gate: operators need it while the gate is closed.
-            config.app_data(reported.clone()).service(read("/internal/migrations", progress));
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
-            let scope = web::scope("")
+            let gated = web::scope("")
                 .app_data(statuses)
                 .app_data(limits.clone())
                 .wrap(from_fn(refuse_until_ready))
-                .wrap(from_fn(rate_limit));
-            config.service(scope.configure(|config| routes(config)));
+                .wrap(from_fn(rate_limit))
+                .configure(|config| routes(config));
+            let all = web::scope("")
+                .app_data(reported.clone())
+                .app_data(secret.clone())
+                .wrap(from_fn(refuse_strangers))
+                // Outside of the gate: operators need it while the gate is closed.
+                .service(read("/internal/migrations", progress))
+                .service(gated);
+            config.service(all);
         };
         // A failed start stops the server.
         let stop = shutdown.child_token();
@@ -172,7 +205,8 @@ impl DataService {
             }
             result
         };
-        let serving = Server::new(listener, health, drain).run(stop.clone(), routes);
+        let server = Server::new(listener, health, drain).trusting(trusted_proxies);
+        let serving = server.run(stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
         connection.close().await;
         migrated?;

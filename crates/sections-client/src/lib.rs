@@ -9,7 +9,10 @@ use backon::{ExponentialBuilder, Retryable};
 use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
 use reqwest::{Client, Response, StatusCode, Url, header::HeaderMap};
 use serde::de::DeserializeOwned;
-use service_kit::{runtime::settings::url::HttpUrl, web::http_client};
+use service_kit::{
+    runtime::settings::url::HttpUrl,
+    web::{http_client, internal::InternalSecret},
+};
 use tracing::Instrument;
 
 /// Maximum time between two reads. The service answers from memory.
@@ -29,6 +32,7 @@ const MAX_RETRIES: usize = 2;
 pub struct SectionsClient {
     http: Client,
     base: HttpUrl,
+    secret: InternalSecret,
 }
 
 /// A call of sections-service has failed.
@@ -70,9 +74,9 @@ impl Error {
 }
 
 impl SectionsClient {
-    /// Creates a client of the service at this address.
-    pub fn new(base: HttpUrl) -> reqwest::Result<Self> {
-        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base })
+    /// Creates a client of the service at this address, which has the same secret.
+    pub fn new(base: HttpUrl, secret: InternalSecret) -> reqwest::Result<Self> {
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base, secret })
     }
 
     /// Returns the public section with this slug.
@@ -129,6 +133,7 @@ impl SectionsClient {
         );
         let mut headers = HeaderMap::new();
         http_client::inject_trace(&span, &mut headers);
+        self.secret.add_to(&mut headers);
         async {
             let unreachable = |source: reqwest::Error| Error::Unreachable {
                 base: self.base.clone(),

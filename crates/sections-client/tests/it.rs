@@ -5,10 +5,11 @@
 use models::PathResolution;
 use sections_client::{Error, SectionsClient};
 use serde_json::json;
+use service_kit::web::internal::InternalSecret;
 use test_support::{Api, Fault, Service, TestDatabase, Unreliable, eventually, settings};
 
 fn client(url: &str) -> SectionsClient {
-    SectionsClient::new(url.parse().unwrap()).unwrap()
+    SectionsClient::new(url.parse().unwrap(), InternalSecret::default()).unwrap()
 }
 
 async fn sections() -> (TestDatabase, Service) {

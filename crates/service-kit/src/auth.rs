@@ -1,6 +1,6 @@
 //! Authentication and authorisation of callers.
 //!
-//! [`authenticator`] checks a token by the mode of the settings: it is the configured token, or an
+//! [`authenticator`] checks a token by the mode of the settings: it is a configured token, or an
 //! identity provider confirms an e-mail address (`google`, `jwt`). The service looks up the user
 //! with that address ([`authenticator::Users`]). Results are cached for a while, so that later checks
 //! of the same token cost next to nothing.
@@ -19,5 +19,6 @@ mod identity;
 mod jwt;
 mod keys;
 mod signatures;
+mod static_token;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,9 @@ fn ids() -> &'static [&'static str] {
                 // Nothing is sent to this address: an engine connects when it runs.
                 let connection = Connection::new("mongodb://127.0.0.1:1", "ids", "test").await;
                 let (connection, settings) = (connection.unwrap(), default_settings());
-                let sections = content_service::sections_client(&settings.sections.url).unwrap();
+                let sections =
+                    content_service::sections_client(&settings.sections.url, &settings.internal)
+                        .unwrap();
                 let clock = Clock::system();
                 let engines = [
                     sections_service::engine(&connection, clock.clone(), &settings),

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use actix_web::{App, HttpServer, web};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-/// An identity provider for which the token `ann` is that of the user `ann@example.org`.
+/// An identity provider for which the token `ann` is that of the user `ann@example.org`. A token may
+/// have percent-encoded characters.
 pub struct Provider {
     url: String,
 }
@@ -14,7 +16,7 @@ impl Provider {
     /// Starts a provider on a free port.
     pub fn start() -> Self {
         async fn tokeninfo(query: web::Query<HashMap<String, String>>) -> web::Json<Value> {
-            let name = &query["access_token"];
+            let name = percent_decode_str(&query["access_token"]).decode_utf8().unwrap();
             web::Json(json!({
                 "aud": "site", "scope": "email", "expires_in": "3600", "email_verified": "true",
                 "email": format!("{name}@example.org"),

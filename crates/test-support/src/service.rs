@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{TestDatabase, eventually, mongodb_uri};
 
 /// The token that the services of tests accept.
-pub const TOKEN: &str = "test-token";
+pub const TOKEN: &str = "test-token-of-16-or-more";
 
 /// Returns the settings of a service in a test: a free port, the database and the token of the test,
 /// and others that are given as dotted keys with values.

@@ -51,7 +51,7 @@ pub(crate) enum Error {
     Database(#[source] mongo_kit::DatabaseError),
     #[error("the description of the API cannot be serialised")]
     Openapi(#[from] serde_json::Error),
-    #[error("the token cannot be stored in {file}")]
+    #[error("the token in {file} cannot be used")]
     Token { file: String, source: std::io::Error },
     /// A mistake in the command line that the parser cannot find.
     #[error("{0}")]

@@ -66,7 +66,7 @@ async fn with_database(
         () = shutdown.cancelled() => return Err(Error::Interrupted),
     };
     let token = Token::find(&database.settings, data_dir)?;
-    let mut site = Site::start(&database.settings, token.secret.as_ref(), shutdown).await?;
+    let mut site = Site::start(&database.settings, &token, shutdown).await?;
 
     let (address, services) = (site.address.clone(), site.services.clone());
     let report = async {

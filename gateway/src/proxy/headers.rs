@@ -1,9 +1,8 @@
 //! The headers of forwarded requests and responses.
 //!
 //! Headers for one connection only are removed in both directions. The gateway is the edge of the
-//! system: the headers in which a client claims where its request came from are overwritten.
-
-use std::net::IpAddr;
+//! system: the headers in which a client claims where its request came from are overwritten, by what
+//! the gateway sees and what a trusted proxy reports.
 
 use actix_web::http::{
     Uri,
@@ -13,7 +12,11 @@ use actix_web::http::{
     },
 };
 use reqwest::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
-use service_kit::web::request_id::{REQUEST_ID, RequestId};
+use service_kit::web::{
+    internal::INTERNAL_SECRET,
+    origin::RequestOrigin,
+    request_id::{REQUEST_ID, RequestId},
+};
 
 /// The headers that end at the next hop (RFC 9110 §7.6.1; the `proxy-` ones are between a client and
 /// its own proxy), in addition to those that `Connection` names.
@@ -30,7 +33,8 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// The headers of a request that the gateway consumes or sets itself. `Expect` is answered on origin.
-const OVERWRITTEN_REQUEST_HEADERS: [&str; 4] = ["expect", "forwarded", "host", REQUEST_ID];
+const OVERWRITTEN_REQUEST_HEADERS: [&str; 5] =
+    ["expect", "forwarded", "host", INTERNAL_SECRET, REQUEST_ID];
 
 /// The prefix of request headers that the gateway sets itself.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
@@ -41,23 +45,18 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The prefix of response headers that the gateway sets itself, by its settings.
 const CORS_PREFIX: &str = "access-control-";
 
-/// The value of `x-forwarded-proto`: the gateway itself serves plain HTTP only.
-const PROTO: HeaderValue = HeaderValue::from_static("http");
-
-/// The origin of a request, as the gateway sees it.
-#[derive(Debug)]
-pub(crate) struct RequestOrigin<'a> {
-    pub(crate) uri: &'a Uri,
-    pub(crate) peer: Option<IpAddr>,
-    pub(crate) request_id: Option<&'a RequestId>,
-}
-
 /// Returns the headers of a client's request for a service.
-pub(crate) fn to_service(headers: &ServerHeaders, origin: &RequestOrigin<'_>) -> HeaderMap {
+pub(crate) fn to_service(
+    headers: &ServerHeaders,
+    uri: &Uri,
+    origin: &RequestOrigin,
+    request_id: Option<&RequestId>,
+) -> HeaderMap {
     let headers = converted(headers);
-    let host = match origin.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => headers.get(HOST).cloned(),
+    let host = match (&origin.host, uri.authority()) {
+        (Some(host), _) => HeaderValue::from_bytes(host.as_bytes()).ok(),
+        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
+        (None, None) => headers.get(HOST).cloned(),
     };
     let mut kept = end_to_end(headers);
     for name in OVERWRITTEN_REQUEST_HEADERS {
@@ -71,10 +70,11 @@ pub(crate) fn to_service(headers: &ServerHeaders, origin: &RequestOrigin<'_>) ->
         }
     };
     let text = |text: &str| HeaderValue::from_str(text).ok();
-    set("x-forwarded-for", origin.peer.and_then(|peer| text(&peer.to_string())));
+    set("x-forwarded-for", origin.client.and_then(|client| text(&client.to_string())));
     set("x-forwarded-host", host);
-    set("x-forwarded-proto", Some(PROTO));
-    set(REQUEST_ID, origin.request_id.and_then(|id| text(id.as_str())));
+    // The gateway itself serves plain HTTP only.
+    set("x-forwarded-proto", text(origin.scheme.unwrap_or("http")));
+    set(REQUEST_ID, request_id.and_then(|id| text(id.as_str())));
     kept
 }
 
@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn connection_cannot_remove_the_headers_of_the_gateway() {
         let uri = Uri::from_static("/sections");
-        let peer = Some(IpAddr::from([192, 0, 2, 1]));
-        let origin = RequestOrigin { uri: &uri, peer, request_id: None };
+        let client = Some([192, 0, 2, 1].into());
+        let origin = RequestOrigin { client, ..RequestOrigin::default() };
         let sent = server_map(&[("connection", "x-forwarded-for, host"), ("host", "site.example")]);
         assert_eq!(
-            to_service(&sent, &origin),
+            to_service(&sent, &uri, &origin, None),
             map(&[
                 ("x-forwarded-for", "192.0.2.1"),
                 ("x-forwarded-host", "site.example"),
@@ -192,8 +192,8 @@ mod tests {
     fn the_host_of_an_absolute_address_wins() {
         // RFC 9112 §3.2.2
         let uri = Uri::from_static("http://in-the-line.example/sections");
-        let origin = RequestOrigin { uri: &uri, peer: None, request_id: None };
-        let headers = to_service(&server_map(&[("host", "in-the-header.example")]), &origin);
+        let sent = server_map(&[("host", "in-the-header.example")]);
+        let headers = to_service(&sent, &uri, &RequestOrigin::default(), None);
         assert_eq!(headers["x-forwarded-host"], "in-the-line.example");
     }
 

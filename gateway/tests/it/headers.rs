@@ -1,6 +1,6 @@
 //! Headers that are forwarded, replaced or added.
 
-use crate::support::{TestGateway, Upstream, ok};
+use crate::support::{Setup, TestGateway, Upstream, ok};
 
 #[tokio::test]
 async fn headers_for_one_connection_do_not_reach_the_service() {
@@ -67,6 +67,24 @@ async fn the_origin_of_a_request_is_set_by_the_gateway_alone() {
     assert_eq!(head.get("x-forwarded-port"), None);
     assert_eq!(head.get("forwarded"), None);
     assert_eq!(head.get("host"), Some(upstream.address.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn the_origin_that_a_trusted_proxy_reports_is_forwarded() {
+    let upstream = Upstream::answering(ok("")).await;
+    let mut setup = Setup::new(&upstream, &upstream);
+    setup.others.push(("server.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8".to_owned()));
+    let gateway = setup.start().await;
+    let request = "GET /stories HTTP/1.1\r\nhost: internal.example\r\n\
+        x-forwarded-for: 6.6.6.6, 198.51.100.1, 10.0.0.2\r\nx-forwarded-host: site.example\r\n\
+        x-forwarded-proto: https\r\nx-forwarded-port: 443\r\n\
+        x-internal-secret: a guess of a client\r\n\r\n";
+    assert_eq!(gateway.send(request).await.head.status(), 200);
+    let head = upstream.only_head();
+    assert_eq!(head.all("x-forwarded-for"), ["198.51.100.1"]);
+    assert_eq!(head.all("x-forwarded-host"), ["site.example"]);
+    assert_eq!(head.all("x-forwarded-proto"), ["https"]);
+    assert_eq!((head.get("x-forwarded-port"), head.get("x-internal-secret")), (None, None));
 }
 
 #[tokio::test]

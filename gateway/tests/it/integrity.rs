@@ -35,6 +35,21 @@ async fn the_reports_of_both_services_are_joined() {
 }
 
 #[tokio::test]
+async fn the_secret_of_the_installation_is_sent_to_internal_routes_only() {
+    const SECRET: &str = "a secret of the tests";
+    let upstream = finding("cycle").await;
+    let mut setup = Setup::new(&upstream, &upstream);
+    setup.others.push(("internal.secret", SECRET.to_owned()));
+    let gateway = setup.start().await;
+    assert_eq!(gateway.send(ASK).await.head.status(), 200);
+    assert_eq!(gateway.send("GET /stories HTTP/1.1\r\nhost: h\r\n\r\n").await.head.status(), 200);
+    for head in upstream.heads() {
+        let is_internal = head.first_line.starts_with("GET /internal/");
+        assert_eq!(head.get("x-internal-secret"), is_internal.then_some(SECRET));
+    }
+}
+
+#[tokio::test]
 async fn the_body_of_a_get_is_not_forwarded_and_a_head_has_no_body() {
     let upstream = finding("cycle").await;
     let gateway = TestGateway::before(&upstream).await;

@@ -42,6 +42,27 @@ async fn until_refused(client: [u8; 4], address: SocketAddr) -> (u32, Answer) {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_every_client_has_its_own_limit() {
+    let upstream = Upstream::answering(ok("")).await;
+    let mut setup = Setup::new(&upstream, &upstream);
+    setup.burst = Some(BURST);
+    setup.others.push(("server.trusted_proxies", "127.0.0.2".to_owned()));
+    let gateway = setup.start().await;
+    let one = async |proxy: [u8; 4], client: usize| {
+        let header = format!("x-forwarded-for: 6.6.6.{client}, 198.51.100.{client}\r\n");
+        send(proxy, gateway.address, "/stories", &header).await.head.status()
+    };
+    for client in 0..BURST as usize * 3 {
+        assert_eq!(one([127, 0, 0, 2], client).await, 200);
+    }
+    let mut refused = 0;
+    for client in 0..BURST as usize * 3 {
+        refused += usize::from(one([127, 0, 0, 3], client).await == 429);
+    }
+    assert!(refused > 0, "another proxy is one client");
+}
+
+#[tokio::test]
 async fn every_address_has_its_own_limit() {
     let upstream = Upstream::answering(ok("")).await;
     let gateway = limited(&upstream).await;

@@ -12,6 +12,7 @@ use service_kit::{
     web::{
         error::ApiError,
         http_client::{self, ReadJsonError, inject_trace},
+        internal::InternalSecret,
     },
 };
 use tokio::sync::watch;
@@ -35,6 +36,7 @@ pub(crate) struct ContentClient {
     http: Client,
     /// The address may become known later: two services in one process need each other's.
     address: watch::Receiver<HttpUrl>,
+    secret: InternalSecret,
 }
 
 /// A call of content-service has failed.
@@ -60,8 +62,11 @@ impl From<CallError> for ApiError {
 }
 
 impl ContentClient {
-    pub(crate) fn new(address: watch::Receiver<HttpUrl>) -> reqwest::Result<Self> {
-        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, address })
+    pub(crate) fn new(
+        address: watch::Receiver<HttpUrl>,
+        secret: InternalSecret,
+    ) -> reqwest::Result<Self> {
+        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, address, secret })
     }
 
     /// Returns the number of items of each of these sections. Sections without any are omitted.
@@ -106,6 +111,7 @@ impl ContentClient {
         );
         let mut headers = HeaderMap::new();
         inject_trace(&span, &mut headers);
+        self.secret.add_to(&mut headers);
         async {
             let request = self.http.get(url).query(query).headers(headers);
             let response = request.send().await.map_err(|source| CallError::Unreachable {

@@ -12,7 +12,7 @@ use service_kit::{
         clock::Clock,
         settings::{Settings, url::HttpUrl},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch},
+    web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,8 +68,9 @@ async fn bind_with(
     content: watch::Receiver<HttpUrl>,
     change: impl FnOnce(SectionStore) -> SectionStore,
 ) -> Result<DataService, StartupError> {
+    let secret = InternalSecret::new(&settings.internal);
     let content =
-        ContentClient::new(content).map_err(|error| StartupError::Client(error.into()))?;
+        ContentClient::new(content, secret).map_err(|error| StartupError::Client(error.into()))?;
     let authenticator = Authenticator::new(&settings.auth).with_users(Arc::new(content.clone()));
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);

@@ -102,6 +102,39 @@ async fn what_one_service_asks_another_for_all_its_callers_has_no_limit() {
 }
 
 #[tokio::test]
+async fn internal_routes_need_the_secret_that_the_processes_share() {
+    const SECRET: &str = "a secret of the tests";
+    let database = TestDatabase::new().await;
+    let (sections, content) = Service::both_with(&database, &[("internal.secret", SECRET)]).await;
+    for (service, path) in [
+        (&sections, "/internal/sections"),
+        (&sections, "/internal/migrations"),
+        (&sections, "/%69nternal/sections"),
+        (&content, "/internal/users?email=x"),
+        (&content, "/internal/migrations"),
+        (&content, "/internal/openapi.json"),
+    ] {
+        let url = format!("{}{path}", service.url);
+        for headers in [&[][..], &[("x-internal-secret", "another secret, as long")]] {
+            let refused = ask(&url, headers).await;
+            assert_eq!(refused.status(), 403, "{path}");
+            let body: Value = refused.json().await.unwrap();
+            assert!(body["detail"].as_str().unwrap().contains("internal.secret"), "{body}");
+        }
+        let status = ask(&url, &[("x-internal-secret", SECRET)]).await.status();
+        assert!(status == 200 || status == 404, "{path}: {status}");
+    }
+    // content-service calls sections-service, and the other way round.
+    let resolve = format!("{}/resolve?path=/blog", content.url);
+    let resolved: Value = ask(&resolve, &[]).await.json().await.unwrap();
+    let section =
+        format!("{}/sections/{}", sections.url, resolved["section"]["id"].as_str().unwrap());
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(30)).unwrap();
+    let deleted = client.delete(&section).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+}
+
+#[tokio::test]
 async fn every_answer_of_a_service_says_that_it_is_no_page() {
     let database = TestDatabase::new().await;
     let (sections, content) = Service::both(&database).await;

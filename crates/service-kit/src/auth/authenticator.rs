@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,8 +11,6 @@ use async_trait::async_trait;
 use models::{ErrorCode, User};
 use moka::{Expiry, future::Cache};
 use ring::digest::{SHA256, digest};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 
 use super::{
     caller::Caller,
@@ -19,6 +18,7 @@ use super::{
     identity::{Identity, TokenError},
     jwt::JwtValidator,
     keys::KeyStore,
+    static_token::StaticTokens,
 };
 use crate::{
     runtime::{
@@ -47,7 +47,8 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 /// The directory of users.
 #[async_trait]
 pub trait Users: Send + Sync {
-    /// Returns the user with this address, ignoring case, if there is one.
+    /// Returns the user with this address, if there is one. The case of ASCII letters is ignored;
+    /// nothing else is: another spelling is another user.
     async fn by_email(&self, email: &str) -> Result<Option<User>, ApiError>;
 }
 
@@ -64,7 +65,7 @@ pub struct Authenticator {
 }
 
 enum Scheme {
-    Static(Option<SecretString>),
+    Static(StaticTokens),
     Google(Box<Google>),
     Oidc { validator: JwtValidator, keys: Arc<KeyStore> },
 }
@@ -75,7 +76,7 @@ impl Authenticator {
     /// The modes with a provider also need [`Self::with_users`].
     pub fn new(settings: &Auth) -> Self {
         let scheme = match settings.mode {
-            AuthMode::Static => Scheme::Static(settings.static_token.clone()),
+            AuthMode::Static => Scheme::Static(StaticTokens::new(settings)),
             AuthMode::Google => Scheme::Google(Box::new(Google::new(&settings.google))),
             AuthMode::Oidc => Scheme::Oidc {
                 validator: JwtValidator::of_oidc(&settings.oidc),
@@ -130,23 +131,26 @@ impl Authenticator {
         self
     }
 
-    /// Checks a token and returns its owner.
-    pub async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
+    /// Checks a token and returns its owner. `client` is the address from which the token comes.
+    pub async fn caller(&self, token: &str, client: Option<IpAddr>) -> Result<Caller, ApiError> {
         if token.len() > TOKEN_MAX_LENGTH {
             return Err(invalid_token());
         }
-        if let Scheme::Static(expected) = &self.scheme {
-            return match expected {
-                Some(expected) if is_same(expected, token) => {
-                    Ok(Caller::Operator { user_id: self.operator_id().await })
-                }
-                _ => Err(invalid_token()),
+        if let Scheme::Static(tokens) = &self.scheme {
+            return match tokens.accepts(token) {
+                true => Ok(Caller::Operator { user_id: self.operator_id().await }),
+                false => Err(invalid_token()),
             };
         }
-        let identity = self.identity(token).await.map_err(|error| match &*error {
+        let identity = self.identity(token, client).await.map_err(|error| match &*error {
             TokenError::Invalid(reason) => {
                 tracing::debug!(reason, "token refused");
                 invalid_token()
+            }
+            TokenError::TooMany { retry_after_seconds } => {
+                let detail = "Too many unknown tokens come from this address. Try again later.";
+                ApiError::new(ErrorCode::TooManyRequests, detail)
+                    .retry_after_seconds(*retry_after_seconds)
             }
             TokenError::Unavailable(_) => {
                 let detail = "The token cannot be checked at the moment. Try again in a moment.";
@@ -165,14 +169,18 @@ impl Authenticator {
 
     /// Returns the cached identity of a token, or the one that the provider confirms. Requests that
     /// arrive together with the same token cause one check.
-    async fn identity(&self, token: &str) -> Result<Identity, Arc<TokenError>> {
+    async fn identity(
+        &self,
+        token: &str,
+        client: Option<IpAddr>,
+    ) -> Result<Identity, Arc<TokenError>> {
         let now = self.clock.now();
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         let check = async {
             match &self.scheme {
                 Scheme::Static(_) => Err(TokenError::Invalid("not the static token")),
-                Scheme::Google(google) => google.identity(token, key, now).await,
+                Scheme::Google(google) => google.identity(token, key, client, now).await,
                 Scheme::Oidc { validator, keys } => validator.identity(token, keys, now).await,
             }
         };
@@ -213,11 +221,6 @@ impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authenticator")
     }
-}
-
-/// Compares in constant time, so that the duration of a request reveals nothing about the token.
-fn is_same(expected: &SecretString, token: &str) -> bool {
-    expected.expose_secret().as_bytes().ct_eq(token.as_bytes()).into()
 }
 
 /// Expires an identity when its token expires, or after [`IDENTITY_TTL`].

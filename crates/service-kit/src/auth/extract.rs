@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use models::ErrorCode;
 
 use super::{authenticator::Authenticator, caller::Caller};
-use crate::web::error::ApiError;
+use crate::web::{error::ApiError, origin::RequestOrigin};
 
 impl Caller {
     /// Checks the token of a request. Further calls for the same request return the same result.
@@ -16,7 +16,8 @@ impl Caller {
             return Ok(caller.clone());
         }
         let authenticator = authenticator(request)?;
-        let caller = authenticator.caller(bearer_token(request)?).await?;
+        let client = request.extensions().get::<RequestOrigin>().and_then(RequestOrigin::network);
+        let caller = authenticator.caller(bearer_token(request)?, client).await?;
         request.extensions_mut().insert(caller.clone());
         Ok(caller)
     }

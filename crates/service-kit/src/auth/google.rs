@@ -1,9 +1,14 @@
 //! Tokens of Google: access tokens, which Google's tokeninfo endpoint describes, and ID tokens,
 //! which are signed.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    state::keyed::HashMapStateStore,
+};
 use moka::future::Cache;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
@@ -15,7 +20,10 @@ use super::{
     jwt::JwtValidator,
     keys::KeyStore,
 };
-use crate::{runtime::settings::auth, web::http_client};
+use crate::{
+    runtime::settings::auth,
+    web::{http_client, rate_limit::retry_after_seconds},
+};
 
 /// The largest response of the tokeninfo endpoint that is read, in bytes; they have some 500.
 const TOKENINFO_MAX_BYTES: usize = 64 * 1024;
@@ -32,6 +40,15 @@ const REFUSED_TTL: Duration = Duration::from_secs(60);
 /// The number of refused tokens that are cached.
 const REFUSED_CAPACITY: u64 = 10_000;
 
+/// The number of unknown tokens that one address may send in a second, in the long run, and at once.
+/// A frontend that renders on its server sends the tokens of all its editors from one address, and each
+/// is unknown again after five minutes: this is enough for 1,500 editors.
+const UNKNOWN_TOKENS_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const UNKNOWN_TOKENS_BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// The number of addresses after which those without recent tokens are forgotten.
+const MAX_IDLE_ADDRESSES: usize = 1_000;
+
 /// The scopes with which a token reveals its owner's address.
 const EMAIL_SCOPES: [&str; 2] = ["email", "https://www.googleapis.com/auth/userinfo.email"];
 
@@ -41,6 +58,8 @@ pub(super) struct Google {
     tokeninfo: Url,
     audience: Vec<String>,
     permits: Semaphore,
+    /// By address: made-up tokens of one address must not use up the requests for all others.
+    budget: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
     /// By the digest of the token: no token is stored.
     refused: Cache<[u8; 32], ()>,
     validator: JwtValidator,
@@ -66,6 +85,9 @@ impl Google {
             tokeninfo: settings.tokeninfo_url.url().clone(),
             audience: settings.audience.0.clone(),
             permits: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            budget: RateLimiter::hashmap(
+                Quota::per_second(UNKNOWN_TOKENS_PER_SECOND).allow_burst(UNKNOWN_TOKENS_BURST),
+            ),
             refused: Cache::builder()
                 .max_capacity(REFUSED_CAPACITY)
                 .time_to_live(REFUSED_TTL)
@@ -75,11 +97,12 @@ impl Google {
         }
     }
 
-    /// Checks a token; `key` is its digest.
+    /// Checks a token; `key` is its digest, `client` the address from which it comes.
     pub(super) async fn identity(
         &self,
         token: &str,
         key: [u8; 32],
+        client: Option<IpAddr>,
         now: DateTime<Utc>,
     ) -> Result<Identity, TokenError> {
         // A JSON object in base64: the head of a signed token.
@@ -89,11 +112,23 @@ impl Google {
         if self.refused.contains_key(&key) {
             return Err(TokenError::Invalid("Google refused it less than a minute ago"));
         }
+        self.check_budget(client)?;
         let result = self.fetch(token).await.and_then(|info| self.validate(info, now));
         if matches!(result, Err(TokenError::Invalid(_))) {
             self.refused.insert(key, ()).await;
         }
         result
+    }
+
+    fn check_budget(&self, client: Option<IpAddr>) -> Result<(), TokenError> {
+        let Some(client) = client else { return Ok(()) };
+        if self.budget.len() > MAX_IDLE_ADDRESSES {
+            self.budget.retain_recent();
+        }
+        self.budget.check_key(&client).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            TokenError::TooMany { retry_after_seconds: retry_after_seconds(wait) }
+        })
     }
 
     async fn fetch(&self, token: &str) -> Result<TokenInfo, TokenError> {

@@ -40,6 +40,12 @@ pub(super) enum TokenError {
     /// The token is not valid.
     #[error("the token is refused: {0}")]
     Invalid(&'static str),
+    /// Too many unknown tokens come from one address.
+    #[error("too many unknown tokens from one address")]
+    TooMany {
+        /// The time after which another token is checked.
+        retry_after_seconds: u32,
+    },
     /// The provider that could check the token does not answer.
     #[error("the identity provider is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

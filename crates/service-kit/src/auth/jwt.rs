@@ -28,6 +28,8 @@ pub(super) struct JwtValidator {
 
 #[derive(Debug, Deserialize)]
 struct Claims {
+    /// One text (RFC 7519 §4.1.1): in a list, the issuer could be one of several.
+    iss: String,
     exp: f64,
     email: Option<String>,
     #[serde(default)]
@@ -78,6 +80,9 @@ impl JwtValidator {
         let claims: Claims = decode(token, &key, &self.validation(header.alg))
             .map_err(|error| invalid(&error))?
             .claims;
+        if !self.issuers.contains(&claims.iss) {
+            return Err(TokenError::Invalid("it has another issuer"));
+        }
         let is_verified = claims.email_verified.as_ref().is_some_and(LenientValue::is_true);
         let is_denied = claims.email_verified.is_some() && !is_verified;
         match claims.email {

@@ -21,7 +21,10 @@ use url::Url;
 
 use super::identity::TokenError;
 use crate::{
-    runtime::{error_chain::one_line, settings::auth::Oidc},
+    runtime::{
+        error_chain::one_line,
+        settings::{auth::Oidc, url::is_confidential},
+    },
     web::http_client,
 };
 
@@ -215,6 +218,10 @@ async fn discover(client: &Client, issuer: &str) -> Result<Url, TokenError> {
              be the same letter for letter",
             configuration.issuer
         );
+        return Err(TokenError::unavailable(cause));
+    }
+    if !is_confidential(&configuration.jwks_uri) {
+        let cause = "the keys in its configuration have an address without https";
         return Err(TokenError::unavailable(cause));
     }
     Ok(configuration.jwks_uri)

@@ -6,21 +6,22 @@
 pub mod auth;
 pub mod comma_separated;
 pub mod html;
+pub mod networks;
+pub mod secret;
 pub mod url;
 mod variables;
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, fs,
+    io::{self, Read as _},
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use config::{
-    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState,
-};
+use config::{Config, ConfigBuilder, Environment, File, FileFormat, builder::DefaultState};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use smart_default::SmartDefault;
@@ -29,11 +30,23 @@ use self::{
     auth::Auth,
     comma_separated::CommaSeparated,
     html::Html,
+    networks::Networks,
+    secret::Secret,
     url::{HttpUrl, Replicas},
 };
 
 /// The prefix of every environment variable; `__` stands between the levels.
 pub const ENVIRONMENT_PREFIX: &str = "TURBULENCE";
+
+/// The end of the name of an environment variable that holds the path of a file with the value: the
+/// convention of official container images, for secrets that Docker and Kubernetes mount.
+const FILE_SUFFIX: &str = "_FILE";
+
+/// The settings that are paths of files themselves.
+const PATH_SETTINGS: [&str; 1] = ["TURBULENCE__AUTH__STATIC_TOKEN_FILE"];
+
+/// The largest file with a value, in bytes: the longest connection strings have a few hundred.
+const MAX_VALUE_FILE_BYTES: u64 = 64 * 1024;
 
 /// The largest body of a request, in bytes: the longest text of an item of content (500,000
 /// characters) fits even if each of its characters is sent as an escape of six bytes such as
@@ -83,6 +96,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// The tokens that callers need to see drafts and to write.
     pub auth: Auth,
+    /// The requests between the processes.
+    pub internal: Internal,
     /// The HTML of content.
     pub html: Html,
     /// The first user, created by a migration.
@@ -98,6 +113,9 @@ pub struct Server {
     pub host: String,
     /// The TCP port to listen on; 0 takes a free one. The default is given to [`Settings::load`].
     pub port: u16,
+    /// The proxies whose headers name the client of a request. If `None`: no proxy at the gateway,
+    /// and the gateway on the same machine at the services.
+    pub trusted_proxies: Option<Networks>,
     /// The time between SIGTERM and the end of accepting connections, in seconds. Readiness is 503
     /// during that time, so that load balancers stop sending requests before connections are
     /// refused.
@@ -227,6 +245,15 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
+/// The requests between the processes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Internal {
+    /// The secret that all processes of an installation share. Without one, the internal routes
+    /// answer to this machine only.
+    pub secret: Option<Secret>,
+}
+
 /// The first user, created by a migration.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -309,13 +336,12 @@ impl Sources {
 
     /// Returns `true` if one of the sources sets the key.
     pub fn set(&self, key: &str) -> Result<bool, SettingsError> {
-        let config = self.layers().and_then(ConfigBuilder::<DefaultState>::build);
-        let config = config.map_err(wrong)?;
+        let config = self.layers()?.build().map_err(wrong)?;
         Ok(config.get::<config::Value>(key).is_ok())
     }
 
     /// Returns file, environment and command line; each overrides those before it.
-    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    fn layers(&self) -> Result<ConfigBuilder<DefaultState>, SettingsError> {
         let mut builder = Config::builder();
         if let Some(path) = &self.file {
             builder = builder.add_source(toml(path));
@@ -324,13 +350,47 @@ impl Sources {
             .prefix_separator("__")
             .separator("__")
             .ignore_empty(true)
-            .source(Some(self.environment.clone()));
+            .source(Some(self.environment_with_files()?));
         builder = builder.add_source(environment);
         for (key, value) in &self.command_line {
-            builder = builder.set_override(key, value.as_str())?;
+            builder = builder.set_override(key, value.as_str()).map_err(wrong)?;
         }
         Ok(builder)
     }
+
+    /// Returns the environment with the values of the variables that name a file with the value.
+    fn environment_with_files(&self) -> Result<HashMap<String, String>, SettingsError> {
+        let mut environment = self.environment.clone();
+        for (variable, path) in &self.environment {
+            let is_ours = variable.starts_with(ENVIRONMENT_PREFIX) && !path.is_empty();
+            let Some(name) = variable.strip_suffix(FILE_SUFFIX).filter(|_| is_ours) else {
+                continue;
+            };
+            if PATH_SETTINGS.contains(&variable.as_str()) {
+                continue;
+            }
+            if environment.get(name).is_some_and(|value| !value.is_empty()) {
+                return Err(SettingsError::Wrong(format!(
+                    "{name} and {variable} are both set: remove one of them"
+                )));
+            }
+            let value = read_value(Path::new(path)).map_err(|error| {
+                SettingsError::Wrong(format!("{variable}: {path} cannot be read: {error}"))
+            })?;
+            environment.insert(name.to_owned(), value);
+        }
+        Ok(environment)
+    }
+}
+
+/// Reads a file with a value. The white space that editors leave at its end is removed.
+fn read_value(path: &Path) -> io::Result<String> {
+    let mut value = String::new();
+    fs::File::open(path)?.take(MAX_VALUE_FILE_BYTES + 1).read_to_string(&mut value)?;
+    if value.len() as u64 > MAX_VALUE_FILE_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_VALUE_FILE_BYTES} bytes")));
+    }
+    Ok(value.trim_end().to_owned())
 }
 
 fn toml(path: &Path) -> File<config::FileSourceFile, FileFormat> {
@@ -354,7 +414,7 @@ impl Settings {
         if let Some(path) = &sources.file {
             refuse_unknown_keys(path)?;
         }
-        let builder = sources.layers().map_err(wrong)?;
+        let builder = sources.layers()?;
         let builder = builder.set_default("server.port", default_port).map_err(wrong)?;
         let config = builder.build().map_err(wrong)?;
         let settings: Self = serde_path_to_error::deserialize(config).map_err(|error| {
@@ -444,9 +504,10 @@ mod tests {
 
     #[test]
     fn a_token_of_digits_stays_as_it_is() {
-        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", "007")]);
+        let token = "0070070070070070";
+        let sources = environment(&[("TURBULENCE__AUTH__STATIC_TOKEN", token)]);
         let settings = Settings::load(5001, &sources).unwrap();
-        assert_eq!(settings.auth.static_token.unwrap().expose_secret(), "007");
+        assert_eq!(settings.auth.static_token.unwrap().expose(), token);
     }
 
     #[test]
@@ -470,6 +531,9 @@ mod tests {
             ("TURBULENCE__ADMIN__EMAIL", "@example.com", "admin.email"),
             ("TURBULENCE__ADMIN__EMAIL", "kate@", "admin.email"),
             ("TURBULENCE__ADMIN__EMAIL", "kate jones@example.com", "admin.email"),
+            ("TURBULENCE__SERVER__TRUSTED_PROXIES", "10.0.0.0/40", "server.trusted_proxies"),
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2", "auth.static_token"),
+            ("TURBULENCE__INTERNAL__SECRET", "hunter2", "internal.secret"),
             ("TURBULENCE__HTML__CLASSES", "hljs, a b", "html.classes"),
             ("TURBULENCE__HTML__EMBED_HOSTS", "https://a.example", "html.embed_hosts"),
             ("TURBULENCE__HTML__EMBED_HOSTS", "A.example", "html.embed_hosts"),
@@ -508,9 +572,45 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_can_name_a_file_with_the_value() {
+        let (mut secret, mut uri) =
+            (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        writeln!(secret, "a secret of the tests").unwrap();
+        writeln!(uri, "mongodb://db1,db2/?replicaSet=rs0\n").unwrap();
+        let (secret, uri) = (secret.path().to_str().unwrap(), uri.path().to_str().unwrap());
+        let variables = [
+            ("TURBULENCE__INTERNAL__SECRET_FILE", secret),
+            ("TURBULENCE__MONGODB__URI_FILE", uri),
+            ("TURBULENCE__AUTH__STATIC_TOKEN_FILE", "/nowhere/at-all"),
+            ("TURBULENCE__ADMIN__EMAIL_FILE", ""),
+            ("OTHER_FILE", "/nowhere/at-all"),
+        ];
+        let settings = Settings::load(5001, &environment(&variables)).unwrap();
+        assert!(settings.internal.secret.unwrap().is("a secret of the tests"));
+        assert_eq!(settings.mongodb.uri.expose_secret(), "mongodb://db1,db2/?replicaSet=rs0");
+        assert_eq!(settings.auth.static_token_file, Some("/nowhere/at-all".into()));
+        assert!(environment(&variables).set("mongodb.uri").unwrap());
+        for (variables, named) in [
+            (
+                [("TURBULENCE__MONGODB__URI_FILE", "/nowhere/at-all"), ("A", "")],
+                "/nowhere/at-all cannot be read",
+            ),
+            (
+                [("TURBULENCE__MONGODB__URI_FILE", uri), ("TURBULENCE__MONGODB__URI", "x")],
+                "are both set",
+            ),
+        ] {
+            let line = Settings::load(5001, &environment(&variables)).unwrap_err().to_string();
+            assert!(line.contains("TURBULENCE__MONGODB__URI_FILE"), "{line}");
+            assert!(line.contains(named) && line.lines().count() == 1, "{line}");
+        }
+    }
+
+    #[test]
     fn secrets_do_not_show() {
         let sources = environment(&[
-            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2"),
+            ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2hunter2hunter2"),
+            ("TURBULENCE__INTERNAL__SECRET", "hunter2hunter2hunter2"),
             ("TURBULENCE__MONGODB__URI", "mongodb://u:hunter2@h/"),
         ]);
         let settings = Settings::load(5001, &sources).unwrap();

@@ -1,7 +1,7 @@
 //! The middleware around every request: its ids, its span, the headers that every response has, its
 //! line in the log, and its duration.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{net::IpAddr, sync::OnceLock, time::Instant};
 
 use actix_web::{
     Error, HttpMessage,
@@ -21,6 +21,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     error::ApiError,
+    origin::{RequestOrigin, TrustedProxies},
     request_id::{REQUEST_ID, RequestId},
     security_headers,
 };
@@ -29,12 +30,15 @@ const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Observes a request and completes its response.
 pub(crate) async fn observe(
+    proxies: TrustedProxies,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let observed = ObservedRequest::start(&request);
+    let origin = RequestOrigin::of(request.request().head(), &proxies);
+    let observed = ObservedRequest::start(&request, origin.client);
     let span = observed.span.clone();
     request.extensions_mut().insert(observed.id.clone());
+    request.extensions_mut().insert(origin);
     let mut response = next.call(request).instrument(span).await?;
     observed.complete_headers(&mut response);
     observed.log(&response);
@@ -46,6 +50,7 @@ pub(crate) async fn observe(
 struct ObservedRequest {
     started_at: Instant,
     id: RequestId,
+    client: Option<IpAddr>,
     trace_id: String,
     method: Method,
     /// The pattern of the route, not the path: a path would be a metric of its own.
@@ -56,7 +61,7 @@ struct ObservedRequest {
 }
 
 impl ObservedRequest {
-    fn start(request: &ServiceRequest) -> Self {
+    fn start(request: &ServiceRequest, client: Option<IpAddr>) -> Self {
         let (method, headers) = (request.method().clone(), request.headers());
         let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
         let id = RequestId::of(headers);
@@ -76,6 +81,7 @@ impl ObservedRequest {
         Self {
             started_at: Instant::now(),
             id,
+            client,
             trace_id,
             method,
             route,
@@ -101,6 +107,7 @@ impl ObservedRequest {
     fn log<B>(&self, response: &ServiceResponse<B>) {
         let (trace_id, request_id) = (self.trace_id.as_str(), self.id.as_str());
         let (method, route) = (self.method.as_str(), self.route.as_str());
+        let client = self.client.map(tracing::field::display);
         let status = response.status();
         let duration_ms = self.started_at.elapsed().as_secs_f64() * 1000.0;
         macro_rules! log {
@@ -109,6 +116,7 @@ impl ObservedRequest {
                     parent: None,
                     trace_id,
                     request_id,
+                    client,
                     method,
                     route,
                     status = status.as_u16(),
@@ -229,7 +237,7 @@ mod tests {
 
     async fn headers(path: &str, header: (HeaderName, &str)) -> HeaderMap {
         let app = App::new()
-            .wrap(from_fn(observe))
+            .wrap(from_fn(|request, next| observe(TrustedProxies::default(), request, next)))
             .route("/fine", web::get().to(fine))
             .route("/broken", web::get().to(broken));
         let app = init_service(app).await;

@@ -6,7 +6,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::AUTHORIZATION,
@@ -30,7 +30,8 @@ use governor::{
 };
 use models::ErrorCode;
 
-use crate::{runtime::settings, web::error::ApiError};
+use super::{error::ApiError, internal::IsInternal, origin::RequestOrigin};
+use crate::runtime::settings;
 
 /// The number of requests after which the senders without recent requests are forgotten.
 const CLEANUP_INTERVAL: usize = 10_000;
@@ -39,28 +40,13 @@ const CLEANUP_INTERVAL: usize = 10_000;
 /// load.
 const UNLIMITED: [&str; 2] = ["/health", "/warmup"];
 
-/// The routes without a limit behind the gateway, which does not forward to them: one service calls
-/// another on behalf of all its callers, from one address.
-const INTERNAL: &str = "/internal";
-
 /// The limits of a process. Created once, shared by all its workers.
 #[derive(Clone)]
 pub struct RateLimit(Option<Arc<Inner>>);
 
 struct Inner {
     limiter: RateLimiter<Key, HashMapStateStore<Key>, DefaultClock>,
-    position: NetworkPosition,
     checks: AtomicUsize,
-}
-
-/// The position of a process in the network, which determines the source of a client's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetworkPosition {
-    /// Clients connect to the process: their address is that of the connection.
-    Edge,
-    /// The gateway connects to the process and names the client in `x-forwarded-for`. The header is
-    /// trusted from private addresses only.
-    BehindGateway,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,13 +58,13 @@ enum Key {
 
 impl RateLimit {
     /// Returns the limits of the settings; 0 requests per second means no limit.
-    pub fn new(settings: &settings::RateLimit, position: NetworkPosition) -> Self {
+    pub fn new(settings: &settings::RateLimit) -> Self {
         let Some(per_second) = NonZeroU32::new(settings.requests_per_second) else {
             return Self(None);
         };
         let quota = Quota::per_second(per_second).allow_burst(settings.burst);
         let limiter = RateLimiter::hashmap(quota);
-        Self(Some(Arc::new(Inner { limiter, position, checks: AtomicUsize::new(0) })))
+        Self(Some(Arc::new(Inner { limiter, checks: AtomicUsize::new(0) })))
     }
 
     fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
@@ -87,12 +73,14 @@ impl RateLimit {
             let rest = request.path().strip_prefix(*route);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let is_internal = inner.position == NetworkPosition::BehindGateway && is_below(&INTERNAL);
+        // One service calls another on behalf of all its callers, from one address.
+        let is_internal = request.extensions().contains::<IsInternal>();
         if is_internal || UNLIMITED.iter().any(is_below) {
             return Ok(());
         }
         inner.clean();
-        let address = inner.address(request).map(Key::Address);
+        let address = request.extensions().get::<RequestOrigin>().and_then(RequestOrigin::network);
+        let address = address.map(Key::Address);
         let token = request.headers().get(AUTHORIZATION).map(|header| {
             let mut hasher = DefaultHasher::new();
             header.as_bytes().hash(&mut hasher);
@@ -112,7 +100,7 @@ impl Inner {
     fn admit(&self, key: Key) -> Result<(), ApiError> {
         self.limiter.check_key(&key).map_err(|refused| {
             let wait = refused.wait_time_from(DefaultClock::default().now());
-            let seconds = u32::try_from(whole_seconds(wait)).unwrap_or(u32::MAX);
+            let seconds = retry_after_seconds(wait);
             let detail = format!("Too many requests. Try again in {seconds} s.");
             ApiError::new(ErrorCode::TooManyRequests, detail).retry_after_seconds(seconds)
         })
@@ -125,37 +113,12 @@ impl Inner {
             self.limiter.shrink_to_fit();
         }
     }
-
-    fn address(&self, request: &ServiceRequest) -> Option<IpAddr> {
-        let peer = request.peer_addr()?.ip();
-        let forwarded = (self.position == NetworkPosition::BehindGateway && is_private(peer))
-            .then(|| request.headers().get_all("x-forwarded-for").last()?.to_str().ok())
-            .flatten()
-            .and_then(|addresses| addresses.rsplit(',').next()?.trim().parse().ok());
-        Some(network(forwarded.unwrap_or(peer)))
-    }
 }
 
 /// Returns the value of `Retry-After`. It is in whole seconds, and 0 would lead to another refusal.
-fn whole_seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
-/// Returns `true` if only a client on the same machine or network can have this address.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-/// Returns the address to which the limit applies. A client of IPv6 has a whole network of 64 bits
-/// (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
+pub(crate) fn retry_after_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }
 
 /// The middleware: answers 429 with `Retry-After` to requests over the limit. The app needs a
@@ -177,9 +140,9 @@ mod tests {
 
     use super::*;
 
-    fn limit(position: NetworkPosition) -> RateLimit {
+    fn limit() -> RateLimit {
         let burst = NonZeroU32::new(3).unwrap();
-        RateLimit::new(&settings::RateLimit { requests_per_second: 1, burst }, position)
+        RateLimit::new(&settings::RateLimit { requests_per_second: 1, burst })
     }
 
     fn sent(limit: &RateLimit, peer: &str, path: &str, headers: &[(&'static str, &str)]) -> bool {
@@ -188,7 +151,10 @@ mod tests {
         for header in headers {
             request = request.append_header(*header);
         }
-        let result = limit.check(&request.to_srv_request());
+        let request = request.to_srv_request();
+        let origin = RequestOrigin { client: Some(peer.ip()), ..RequestOrigin::default() };
+        request.extensions_mut().insert(origin);
+        let result = limit.check(&request);
         if let Err(error) = &result {
             assert_eq!(error.code(), ErrorCode::TooManyRequests);
             let response = actix_web::ResponseError::error_response(error);
@@ -211,39 +177,23 @@ mod tests {
     #[test]
     fn an_address_has_one_limit_whatever_tokens_it_sends() {
         let peer = |n| (format!("192.0.2.{n}"), vec![]);
-        assert_eq!(admitted(&limit(NetworkPosition::Edge), |_| peer(1)), 3);
-        assert_eq!(admitted(&limit(NetworkPosition::Edge), peer), 10);
+        assert_eq!(admitted(&limit(), |_| peer(1)), 3);
+        assert_eq!(admitted(&limit(), peer), 10);
         let made_up = |n| ("192.0.2.1".to_owned(), vec![format!("Bearer {n}")]);
-        assert_eq!(admitted(&limit(NetworkPosition::Edge), made_up), 3);
+        assert_eq!(admitted(&limit(), made_up), 3);
         let v6 = |n| (format!("2001:db8::{n}"), vec![]);
-        assert_eq!(admitted(&limit(NetworkPosition::Edge), v6), 3);
+        assert_eq!(admitted(&limit(), v6), 3);
     }
 
     #[test]
     fn a_token_has_one_limit_from_all_addresses() {
         let moving = |n| (format!("192.0.2.{n}"), vec!["Bearer x".to_owned()]);
-        assert_eq!(admitted(&limit(NetworkPosition::Edge), moving), 3);
-    }
-
-    #[test]
-    fn the_forwarded_address_is_trusted_from_private_addresses_only() {
-        let from = |position, peer: &'static str| {
-            let limit = limit(position);
-            let send = |n: &usize| {
-                let said = format!("10.9.9.9, 198.51.100.{n}");
-                sent(&limit, peer, "/stories", &[("x-forwarded-for", &said)])
-            };
-            (0..10).filter(send).count()
-        };
-        assert_eq!(from(NetworkPosition::BehindGateway, "127.0.0.1"), 10);
-        assert_eq!(from(NetworkPosition::BehindGateway, "172.18.0.3"), 10);
-        assert_eq!(from(NetworkPosition::BehindGateway, "203.0.113.5"), 3);
-        assert_eq!(from(NetworkPosition::Edge, "127.0.0.1"), 3);
+        assert_eq!(admitted(&limit(), moving), 3);
     }
 
     #[test]
     fn health_routes_have_no_limit() {
-        let limit = limit(NetworkPosition::Edge);
+        let limit = limit();
         for path in ["/health", "/health/ready", "/warmup"] {
             assert!((0..10).all(|_| sent(&limit, "192.0.2.1", path, &[])), "{path}");
         }
@@ -251,19 +201,26 @@ mod tests {
     }
 
     #[test]
-    fn internal_routes_have_no_limit_behind_the_gateway_only() {
-        let path = "/internal/resolve";
-        let behind = limit(NetworkPosition::BehindGateway);
-        assert!((0..10).all(|_| sent(&behind, "127.0.0.1", path, &[])));
-        let edge = limit(NetworkPosition::Edge);
-        assert_eq!((0..10).filter(|_| sent(&edge, "192.0.2.1", path, &[])).count(), 3);
+    fn requests_between_the_processes_have_no_limit() {
+        let limit = limit();
+        let sent = |is_internal: bool| {
+            let request = TestRequest::with_uri("/internal/resolve").to_srv_request();
+            let client = Some([192, 0, 2, 1].into());
+            request.extensions_mut().insert(RequestOrigin { client, ..RequestOrigin::default() });
+            if is_internal {
+                request.extensions_mut().insert(IsInternal);
+            }
+            request
+        };
+        assert!((0..10).all(|_| limit.check(&sent(true)).is_ok()));
+        assert_eq!((0..10).filter(|_| limit.check(&sent(false)).is_ok()).count(), 3);
     }
 
     #[test]
     fn zero_is_no_limit() {
         let burst = NonZeroU32::MIN;
         let settings = settings::RateLimit { requests_per_second: 0, burst };
-        let limit = RateLimit::new(&settings, NetworkPosition::Edge);
+        let limit = RateLimit::new(&settings);
         assert!((0..100).all(|_| sent(&limit, "192.0.2.1", "/stories", &[])));
     }
 }

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{health::Health, observe::observe, routing::route_not_found};
+use super::{health::Health, observe::observe, origin::TrustedProxies, routing::route_not_found};
 use crate::runtime::settings;
 
 /// The time for which a connection without a request is kept. Clients between the services close
@@ -73,6 +73,7 @@ pub struct Server {
     listener: TcpListener,
     health: Health,
     drain: Duration,
+    trusted_proxies: TrustedProxies,
     is_forwarded: Option<fn(&str) -> bool>,
 }
 
@@ -82,7 +83,14 @@ impl Server {
     ///
     /// A handler is not cancelled if its client disconnects: it may be writing.
     pub fn new(listener: TcpListener, health: Health, drain: Duration) -> Self {
-        Self { listener, health, drain, is_forwarded: None }
+        let trusted_proxies = TrustedProxies::default();
+        Self { listener, health, drain, trusted_proxies, is_forwarded: None }
+    }
+
+    /// Makes the server believe what these proxies report about the origin of a request.
+    #[must_use]
+    pub fn trusting(self, trusted_proxies: TrustedProxies) -> Self {
+        Self { trusted_proxies, ..self }
     }
 
     /// Makes this the server of a proxy. `is_forwarded` decides by the path of a request if it is
@@ -100,7 +108,7 @@ impl Server {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let Self { listener, health, drain, is_forwarded } = self;
+        let Self { listener, health, drain, trusted_proxies, is_forwarded } = self;
         let address = listener.local_addr()?;
         let is_proxy = is_forwarded.is_some();
         let served_health = health.clone();
@@ -111,6 +119,7 @@ impl Server {
             routes(config);
         };
         let server = HttpServer::new(move || {
+            let proxies = trusted_proxies.clone();
             App::new()
                 // Also merges repeated slashes, which must not happen to a forwarded path.
                 .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
@@ -119,7 +128,9 @@ impl Server {
                     let request = if is_forwarded { request } else { without_final_slash(request) };
                     next.call(request)
                 }))
-                .wrap(from_fn(observe))
+                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    observe(proxies.clone(), request, next)
+                }))
                 .configure(configure.clone())
                 .default_service(web::to(route_not_found))
         })

@@ -49,7 +49,8 @@ pub(crate) async fn api(uri: &str, count: usize, table: &mut Table) {
     let users = connect(uri, &database).await.database().collection::<Document>("users");
     users.insert_one(doc! { "email": EDITOR, "role": "author" }).await.unwrap();
     let provider = Provider::start();
-    let with_token = |settings: &mut Settings| settings.auth.static_token = Some(TOKEN.into());
+    let with_token =
+        |settings: &mut Settings| settings.auth.static_token = Some(TOKEN.parse().unwrap());
     token("static", Services::start_with(uri, &database, with_token).await, table).await;
     let with_google = |settings: &mut Settings| {
         settings.auth.mode = AuthMode::Google;

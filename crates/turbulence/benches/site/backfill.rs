@@ -51,8 +51,8 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
     let statuses = sections.statuses();
     tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
     settled(statuses).await;
-    let client = content_service::sections_client(&url).unwrap();
     let settings = settings_of(None);
+    let client = content_service::sections_client(&url, &settings.internal).unwrap();
     let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
 
     let mut statuses = engine.statuses();
@@ -118,7 +118,9 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     let content = content_service::bind(&settings).await.unwrap();
     let list = format!("{}/stories?limit=10", local_url(content.address()));
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
-    let client = content_service::sections_client(&sections_url.parse().unwrap()).unwrap();
+    let client =
+        content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal)
+            .unwrap();
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
     engine().run_to(migration_id("user_id"), WaitPolicy::Bounded, &shutdown).await.unwrap();
 

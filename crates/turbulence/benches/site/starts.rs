@@ -28,8 +28,8 @@ pub(crate) async fn second_start(uri: &str, table: &mut Table) {
     let sections = sections_service::bind(&settings(uri, &name, None)).await.unwrap();
     let url = local_url(sections.address()).parse().unwrap();
     tokio::spawn(sections.run(Migrate::Never, shutdown.clone()));
-    let (client, settings) =
-        (content_service::sections_client(&url).unwrap(), settings(uri, &name, None));
+    let settings = settings(uri, &name, None);
+    let client = content_service::sections_client(&url, &settings.internal).unwrap();
     let fence = async |service| {
         let holder = migrations::lease::holder(connection.database(), service).await.unwrap();
         holder.map(|holder| holder.fence)

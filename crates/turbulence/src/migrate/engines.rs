@@ -36,7 +36,7 @@ impl Engines {
         sections: &HttpUrl,
         only: Option<Service>,
     ) -> Result<Self, Error> {
-        let client = content_service::sections_client(sections)?;
+        let client = content_service::sections_client(sections, &settings.internal)?;
         let clock = Clock::system();
         let all = vec![
             sections_service::engine(connection, clock.clone(), settings),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
-use secrecy::SecretString;
 use service_kit::{
     runtime::settings::{
         Settings,
+        secret::Secret,
         url::{HttpUrl, local_url},
     },
     web::http_client,
@@ -16,6 +16,7 @@ use service_kit::{
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::token::Token;
 use crate::{error::Error, wait};
 
 /// Time that the gateway has to notice that the services are ready. It checks every second.
@@ -39,11 +40,15 @@ impl Site {
     /// Starts both services on free loopback ports, and the gateway with its settings.
     pub(super) async fn start(
         settings: &Settings,
-        static_token: Option<&SecretString>,
+        token: &Token,
         shutdown: &CancellationToken,
     ) -> Result<Self, Error> {
         let mut settings = settings.clone();
-        settings.auth.static_token = static_token.cloned();
+        if let Some(file) = &token.generated_in {
+            settings.auth.static_token_file = Some(file.clone());
+        }
+        // Generated for these processes alone, which live as long as the secret.
+        settings.internal.secret.get_or_insert_with(Secret::generate);
         let mut inner = settings.on_loopback();
         // Each service calls the other, so that sections-service gets the address of content-service
         // once that one has a port.

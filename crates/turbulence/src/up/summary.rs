@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use migrations::Status;
 use models::ContentType;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use service_kit::web::http_client;
 
@@ -107,7 +106,7 @@ async fn content(address: &str, token: &Token) -> Lines {
     let get = async |path: &str| -> Option<Value> {
         let url = format!("{address}{path}");
         let request = match &token.secret {
-            Some(secret) => client.get(url).bearer_auth(secret.expose_secret()),
+            Some(secret) => client.get(url).bearer_auth(secret.expose()),
             None => client.get(url),
         };
         request.send().await.ok()?.json().await.ok()

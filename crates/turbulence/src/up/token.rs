@@ -4,19 +4,19 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use secrecy::SecretString;
-use service_kit::runtime::settings::{Settings, auth::AuthMode};
-use uuid::Uuid;
+use service_kit::runtime::settings::{Settings, auth::AuthMode, secret::Secret};
 
 use crate::error::Error;
 
 /// The token of the site's editors.
 pub(super) struct Token {
-    /// `None` if an identity provider authenticates the editors.
-    pub(super) secret: Option<SecretString>,
+    /// `None` if an identity provider authenticates the editors, or a file has their tokens.
+    pub(super) secret: Option<Secret>,
+    /// The file with the token if it was generated. A token that is written there takes effect at once.
+    pub(super) generated_in: Option<PathBuf>,
     /// The token, or the way to get one, for the summary.
     pub(super) description: String,
 }
@@ -32,40 +32,46 @@ impl Token {
         };
         if let Some(provider) = provider {
             let description = format!("one that {provider} issued to a user of the site");
-            return Ok(Self { secret: None, description });
+            return Ok(Self { secret: None, generated_in: None, description });
         }
         if let Some(secret) = settings.auth.static_token.clone() {
             let description = "the configured one".to_owned();
-            return Ok(Self { secret: Some(secret), description });
+            return Ok(Self { secret: Some(secret), generated_in: None, description });
+        }
+        if let Some(file) = &settings.auth.static_token_file {
+            let description = format!("one in {}", file.display());
+            return Ok(Self { secret: None, generated_in: None, description });
         }
         let file = data_dir.join("token");
         let token = read_or_generate(&file)
             .map_err(|source| Error::Token { file: file.display().to_string(), source })?;
         // Elsewhere than at a terminal, the output is kept in a journal, which others may read.
-        let description = match io::stdout().is_terminal() {
-            true => token.clone(),
-            false => {
-                format!("in the file {}", std::path::absolute(&file).unwrap_or(file).display())
-            }
+        let description = if io::stdout().is_terminal() {
+            token.expose().to_owned()
+        } else {
+            let path = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+            format!("in the file {}", path.display())
         };
-        Ok(Self { description, secret: Some(token.into()) })
+        Ok(Self { secret: Some(token), generated_in: Some(file), description })
     }
 }
 
-fn read_or_generate(file: &Path) -> io::Result<String> {
+fn read_or_generate(file: &Path) -> io::Result<Secret> {
     match fs::read_to_string(file) {
-        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
-        Ok(_) => {}
+        Ok(text) => {
+            if let Some(token) = text.lines().map(str::trim).find(|line| !line.is_empty()) {
+                return token.parse().map_err(io::Error::other);
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    // 122 random bits from the operating system (RFC 9562, version 4).
-    let token = Uuid::new_v4().simple().to_string();
+    let token = Secret::generate();
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    writeln!(file, "{token}")?;
+    writeln!(file, "{}", token.expose())?;
     Ok(token)
 }

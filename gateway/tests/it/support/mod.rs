@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) allowed_headers: &'static str,
     /// The number of requests that a client may send at once; after that, one in a second.
     pub(crate) burst: Option<u32>,
+    /// Other settings, by their keys.
+    pub(crate) others: Vec<(&'static str, String)>,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -49,7 +51,15 @@ impl Setup {
 
     pub(crate) fn replicas(sections: Vec<SocketAddr>, content: Vec<SocketAddr>) -> Self {
         let timeouts = Timeouts::default();
-        Self { sections, content, allowed_origins: "", allowed_headers: "", burst: None, timeouts }
+        Self {
+            sections,
+            content,
+            allowed_origins: "",
+            allowed_headers: "",
+            burst: None,
+            others: Vec::new(),
+            timeouts,
+        }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -73,6 +83,7 @@ impl Setup {
             command_line.push(("rate_limit.requests_per_second", "1".to_owned()));
             command_line.push(("rate_limit.burst", burst.to_string()));
         }
+        command_line.extend(self.others.iter().cloned());
         Settings::load(0, &Sources { command_line, ..Sources::default() }).unwrap()
     }
 

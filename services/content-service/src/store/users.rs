@@ -28,11 +28,11 @@ impl UserStore {
         Self(database.collection(USERS))
     }
 
-    /// The user with this address, in any case of its letters; the oldest where several have it.
+    /// Returns the user with this address, or the oldest if several have it. The case of ASCII letters
+    /// is ignored; nothing else is, because another spelling is an address that was not verified.
     pub(crate) async fn by_email(&self, email: &str) -> Result<Option<User>> {
-        let email = email.trim();
-        // The collation also treats other characters as equal, such as full-width letters, which
-        // belong to another address.
+        // The collation also treats other characters as equal, such as the Kelvin sign and `k`, and
+        // ignores control characters.
         let collation = Collation::builder()
             .locale("en".to_owned())
             .strength(CollationStrength::Secondary)
@@ -41,7 +41,7 @@ impl UserStore {
         let mut found = found.sort(doc! { "_id": 1 }).await?;
         while let Some(document) = found.try_next().await? {
             let user = readable(read(&document));
-            if let Some(user) = user.filter(|user| is_same(&user.email, email)) {
+            if let Some(user) = user.filter(|user| user.email.eq_ignore_ascii_case(email)) {
                 return Ok(Some(user));
             }
         }
@@ -67,10 +67,6 @@ impl UserStore {
         }
         Ok((ids, broken))
     }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.to_lowercase()
 }
 
 #[async_trait]

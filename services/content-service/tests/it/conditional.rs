@@ -122,7 +122,8 @@ async fn what_an_editor_sees_has_another_tag() {
     let public = tag(&url).await;
     let draft = json!({ "title": "D", "content": "", "is_published": false });
     created(&site, "stories", draft).await;
-    let editor = [("authorization", "Bearer test-token"), ("if-none-match", public.as_str())];
+    let editor =
+        [("authorization", "Bearer test-token-of-16-or-more"), ("if-none-match", public.as_str())];
     let (status, _, body) = ask(&format!("{url}?include_drafts=true"), &editor).await;
     assert_eq!((status.as_u16(), &body["total"]), (200, &3.into()));
     // The public sees what it saw.

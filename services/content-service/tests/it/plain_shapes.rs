@@ -17,7 +17,7 @@ use crate::support::{
 
 const KINDS: [&str; 3] = ["stories", "projects", "pages"];
 
-const TOKEN_HEADER: (&str, &str) = ("authorization", "Bearer test-token");
+const TOKEN_HEADER: (&str, &str) = ("authorization", "Bearer test-token-of-16-or-more");
 
 /// Field, stored value, and the value that is answered.
 fn plain() -> Vec<(&'static str, Bson, Value)> {

@@ -520,7 +520,7 @@ async fn a_mistake_has_its_status_and_its_code() {
     let database = TestDatabase::new().await;
     let site = Site::start_with(&database, &[("server.max_body_bytes", "5000")]).await;
     let json_type = ("content-type", "application/json");
-    let token = ("authorization", "Bearer test-token");
+    let token = ("authorization", "Bearer test-token-of-16-or-more");
     for (kind, name, body) in kinds() {
         let item = created(&site, kind, body.clone()).await;
         let list = format!("{}/{kind}", site.content.url);

@@ -29,8 +29,16 @@ use crate::{
     web::error::ApiError,
 };
 
+const OPEN: &str = "open-open-open-open";
 const JANE: &str = "jane@site.example";
 const JOHN: &str = "john@site.example";
+
+impl Authenticator {
+    /// Checks a token from nowhere in particular.
+    async fn check(&self, token: &str) -> Result<Caller, ApiError> {
+        self.caller(token, None).await
+    }
+}
 
 /// Jane is an admin, John an author.
 #[derive(Default)]
@@ -114,7 +122,7 @@ fn but(claims: &Value, name: &str, value: Value) -> Value {
 }
 
 async fn code(authenticator: &Authenticator, token: &str) -> Option<ErrorCode> {
-    authenticator.caller(token).await.err().map(|error| error.code())
+    authenticator.check(token).await.err().map(|error| error.code())
 }
 
 async fn refused(authenticator: &Authenticator, token: &str, what: &str) {
@@ -136,18 +144,23 @@ async fn check(configured: Option<&str>, header: Option<&str>) -> Result<Caller,
 #[actix_web::test]
 async fn only_the_configured_token_is_accepted() {
     let admin = Caller::Operator { user_id: None };
-    assert_eq!(check(Some("open"), Some("Bearer open")).await, Ok(admin.clone()));
-    assert_eq!(check(Some("open"), Some("bearer open")).await, Ok(admin));
+    for scheme in ["Bearer", "bearer"] {
+        let header = format!("{scheme} {OPEN}");
+        assert_eq!(check(Some(OPEN), Some(&header)).await, Ok(admin.clone()));
+    }
     for (header, message) in [
         (None, "Authorization header is missing."),
         (Some(""), "Authorization header must be of the form `Bearer <token>`."),
-        (Some("Basic open"), "Authorization header must be of the form `Bearer <token>`."),
+        (
+            Some("Basic open-open-open-open"),
+            "Authorization header must be of the form `Bearer <token>`.",
+        ),
         (Some("Bearer"), "The token is missing after `Bearer`."),
         (Some("Bearer close"), "The token is invalid or has expired."),
-        (Some("Bearer openn"), "The token is invalid or has expired."),
+        (Some("Bearer open-open-open-openn"), "The token is invalid or has expired."),
     ] {
         let expected = Err(format!("unauthorized: {message}"));
-        assert_eq!(check(Some("open"), header).await, expected, "{header:?}");
+        assert_eq!(check(Some(OPEN), header).await, expected, "{header:?}");
     }
 }
 
@@ -160,9 +173,9 @@ async fn without_a_configured_token_none_is_accepted() {
 
 #[actix_web::test]
 async fn the_holder_of_the_static_token_is_the_configured_admin() {
-    let authenticator = with_users(&settings(&[("STATIC_TOKEN", "open")]));
+    let authenticator = with_users(&settings(&[("STATIC_TOKEN", OPEN)]));
     let authenticator = authenticator.with_operator(Some(JANE.to_owned()));
-    let caller = authenticator.caller("open").await.unwrap();
+    let caller = authenticator.check(OPEN).await.unwrap();
     assert_eq!(caller, Caller::Operator { user_id: Some("1".to_owned()) });
 }
 
@@ -187,12 +200,12 @@ async fn a_token_of_the_provider_identifies_its_user() {
     provider.change(|state| state.keys = vec![p256.public(), rsa.public()]);
     let authenticator = oidc(&provider, &[]);
     for key in [&p256, &rsa] {
-        let jane = authenticator.caller(&key.token(&claims(&provider))).await.unwrap();
+        let jane = authenticator.check(&key.token(&claims(&provider))).await.unwrap();
         assert_eq!(jane, Caller::User { id: "1".to_owned(), role: Role::Admin });
         let john = key.token(&but(&claims(&provider), "email", json!(JOHN)));
-        assert_eq!(authenticator.caller(&john).await.unwrap().role(), Role::Author);
+        assert_eq!(authenticator.check(&john).await.unwrap().role(), Role::Author);
         let many = key.token(&but(&claims(&provider), "aud", json!(["x", "site"])));
-        assert!(authenticator.caller(&many).await.is_ok());
+        assert!(authenticator.check(&many).await.is_ok());
     }
     assert_eq!(provider.change(|state| state.keys_requests), 1);
 }
@@ -219,6 +232,8 @@ async fn a_token_with_wrong_or_missing_claims_is_refused() {
         ("iss", json!("https://evil.example")),
         ("iss", json!(format!("{}/", provider.url))),
         ("iss", json!(null)),
+        ("iss", json!([provider.url])),
+        ("iss", json!([provider.url, "https://evil.example"])),
         ("exp", json!(now() - 1)),
         ("exp", json!(0)),
         ("exp", json!("never")),
@@ -233,7 +248,7 @@ async fn a_token_with_wrong_or_missing_claims_is_refused() {
         let token = key.token(&but(&claims, name, value.clone()));
         refused(&authenticator, &token, &format!("{name}: {value}")).await;
     }
-    assert!(authenticator.caller(&key.token(&but(&claims, "nbf", json!(now() - 5)))).await.is_ok());
+    assert!(authenticator.check(&key.token(&but(&claims, "nbf", json!(now() - 5)))).await.is_ok());
 }
 
 #[actix_web::test]
@@ -242,7 +257,7 @@ async fn an_address_without_a_verified_claim_is_accepted_only_if_configured() {
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[("OIDC__REQUIRE_VERIFIED_EMAIL", "false")]);
     let unsaid = key.token(&but(&claims(&provider), "email_verified", json!(null)));
-    assert!(authenticator.caller(&unsaid).await.is_ok());
+    assert!(authenticator.check(&unsaid).await.is_ok());
     let denied = key.token(&but(&claims(&provider), "email_verified", json!(false)));
     refused(&authenticator, &denied, "not verified").await;
 }
@@ -285,7 +300,7 @@ async fn a_token_with_another_kind_of_signature_is_refused() {
     ] {
         refused(&authenticator, &token, what).await;
     }
-    assert!(authenticator.caller(&good).await.is_ok());
+    assert!(authenticator.check(&good).await.is_ok());
 }
 
 #[actix_web::test]
@@ -295,7 +310,7 @@ async fn concurrent_first_requests_fetch_the_keys_once() {
     let authenticator = oidc(&provider, &[]);
     let tokens = (0..50).map(|n| key.token(&but(&claims(&provider), "sub", json!(n.to_string()))));
     let tokens: Vec<_> = tokens.collect();
-    let callers = join_all(tokens.iter().map(|token| authenticator.caller(token))).await;
+    let callers = join_all(tokens.iter().map(|token| authenticator.check(token))).await;
     assert!(callers.iter().all(Result::is_ok));
     assert_eq!(provider.change(|state| state.keys_requests), 1);
 }
@@ -305,7 +320,7 @@ async fn unknown_key_ids_do_not_cause_a_fetch_each() {
     let (provider, key, stranger) = (Provider::start(), Key::p256("a"), Key::p256("x"));
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
-    assert!(authenticator.caller(&key.token(&claims(&provider))).await.is_ok());
+    assert!(authenticator.check(&key.token(&claims(&provider))).await.is_ok());
     for n in 0..100 {
         let head = json!({ "alg": "ES256", "kid": format!("unknown-{n}") });
         let token = stranger.token_with_head(&head, &claims(&provider));
@@ -319,9 +334,9 @@ async fn a_new_key_is_fetched_when_it_is_first_used() {
     let (provider, old, new) = (Provider::start(), Key::p256("old"), Key::p256("new"));
     provider.change(|state| state.keys = vec![old.public()]);
     let authenticator = oidc(&provider, &[]).with_key_intervals(ALWAYS);
-    assert!(authenticator.caller(&old.token(&claims(&provider))).await.is_ok());
+    assert!(authenticator.check(&old.token(&claims(&provider))).await.is_ok());
     provider.change(|state| state.keys = vec![new.public()]);
-    assert!(authenticator.caller(&new.token(&claims(&provider))).await.is_ok());
+    assert!(authenticator.check(&new.token(&claims(&provider))).await.is_ok());
     let late = old.token(&but(&claims(&provider), "sub", json!("late")));
     refused(&authenticator, &late, "a key that was withdrawn").await;
 }
@@ -332,11 +347,11 @@ async fn the_last_good_keys_are_used_while_the_provider_is_down() {
     provider.change(|state| state.keys = vec![key.public()]);
     let stale = Intervals { refresh: Duration::ZERO, ..ALWAYS };
     let authenticator = oidc(&provider, &[]).with_key_intervals(stale);
-    assert!(authenticator.caller(&key.token(&claims(&provider))).await.is_ok());
+    assert!(authenticator.check(&key.token(&claims(&provider))).await.is_ok());
     provider.change(|state| state.is_down = true);
     for n in 0..3 {
         let token = key.token(&but(&claims(&provider), "sub", json!(n)));
-        assert!(authenticator.caller(&token).await.is_ok());
+        assert!(authenticator.check(&token).await.is_ok());
     }
     let unknown = new.token(&claims(&provider));
     assert_eq!(code(&authenticator, &unknown).await, Some(ErrorCode::AuthUnavailable));
@@ -344,7 +359,7 @@ async fn the_last_good_keys_are_used_while_the_provider_is_down() {
         state.is_down = false;
         state.keys.push(new.public());
     });
-    assert!(authenticator.caller(&unknown).await.is_ok());
+    assert!(authenticator.check(&unknown).await.is_ok());
 }
 
 #[actix_web::test]
@@ -353,7 +368,7 @@ async fn without_any_keys_a_token_is_answered_with_503() {
     provider.change(|state| state.is_down = true);
     let authenticator = oidc(&provider, &[]);
     let token = key.token(&claims(&provider));
-    let error = authenticator.caller(&token).await.unwrap_err();
+    let error = authenticator.check(&token).await.unwrap_err();
     let response = actix_web::ResponseError::error_response(&error);
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
@@ -372,7 +387,20 @@ async fn a_provider_with_another_issuer_is_not_trusted() {
     let token = key.token(&claims(&provider));
     assert_eq!(code(&oidc(&provider, &[]), &token).await, Some(ErrorCode::AuthUnavailable));
     let keys = format!("{}/keys", provider.url);
-    assert!(oidc(&provider, &[("OIDC__JWKS_URL", &keys)]).caller(&token).await.is_ok());
+    assert!(oidc(&provider, &[("OIDC__JWKS_URL", &keys)]).check(&token).await.is_ok());
+}
+
+#[actix_web::test]
+async fn keys_are_not_fetched_over_a_network_without_https() {
+    let (provider, key) = (Provider::start(), Key::p256("a"));
+    provider.change(|state| {
+        state.keys = vec![key.public()];
+        state.jwks_uri = Some("http://192.0.2.1/keys".to_owned());
+    });
+    let token = key.token(&claims(&provider));
+    let error = oidc(&provider, &[]).check(&token).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::AuthUnavailable);
+    assert!(error.causes().unwrap().contains("without https"), "{:?}", error.causes());
 }
 
 #[actix_web::test]
@@ -382,7 +410,7 @@ async fn keys_of_unknown_types_are_skipped() {
     let odd = json!({ "kty": "ML-DSA", "kid": "c", "alg": "ML-DSA-65", "pub": "AA" });
     let encryption = but(&key.public(), "use", json!("enc"));
     provider.change(|state| state.keys = vec![json!(1), odd, secret, encryption, key.public()]);
-    assert!(oidc(&provider, &[]).caller(&key.token(&claims(&provider))).await.is_ok());
+    assert!(oidc(&provider, &[]).check(&key.token(&claims(&provider))).await.is_ok());
 }
 
 #[actix_web::test]
@@ -391,7 +419,7 @@ async fn a_token_is_not_cached_beyond_its_expiry() {
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = oidc(&provider, &[]);
     let token = key.token(&but(&claims(&provider), "exp", json!(now() + 100)));
-    assert!(authenticator.caller(&token).await.is_ok());
+    assert!(authenticator.check(&token).await.is_ok());
     let later = Clock::fixed(Clock::system().now() + Duration::from_secs(101));
     let authenticator = authenticator.with_clock(later);
     refused(&authenticator, &token, "cached and expired").await;
@@ -406,7 +434,7 @@ async fn a_user_is_looked_up_once_for_many_requests() {
     let authenticator = oidc(&provider, &[]).with_users(users);
     let token = key.token(&claims(&provider));
     for _ in 0..20 {
-        assert!(authenticator.caller(&token).await.is_ok());
+        assert!(authenticator.check(&token).await.is_ok());
     }
     assert_eq!(people.look_ups.load(Ordering::Relaxed), 1);
 }
@@ -426,11 +454,11 @@ async fn an_access_token_is_checked_with_google_once() {
     let provider = Provider::start();
     provider.change(|state| state.tokens.insert("ya29.jane".to_owned(), info()));
     let authenticator = google(&provider);
-    let requests = (0..20).map(|_| authenticator.caller("ya29.jane"));
+    let requests = (0..20).map(|_| authenticator.check("ya29.jane"));
     let callers = join_all(requests).await;
     let jane = Caller::User { id: "1".to_owned(), role: Role::Admin };
     assert!(callers.into_iter().all(|caller| caller.unwrap() == jane));
-    assert!(authenticator.caller("ya29.jane").await.is_ok());
+    assert!(authenticator.check("ya29.jane").await.is_ok());
     assert_eq!(provider.change(|state| state.tokeninfo_requests), 1);
 }
 
@@ -481,16 +509,16 @@ async fn a_cached_access_token_is_accepted_while_google_is_down() {
         state.tokens.insert("ya29.late".to_owned(), info());
     });
     let authenticator = google(&provider);
-    assert!(authenticator.caller("ya29.jane").await.is_ok());
+    assert!(authenticator.check("ya29.jane").await.is_ok());
     provider.change(|state| state.is_down = true);
-    assert!(authenticator.caller("ya29.jane").await.is_ok());
-    let error = authenticator.caller("ya29.late").await.unwrap_err();
+    assert!(authenticator.check("ya29.jane").await.is_ok());
+    let error = authenticator.check("ya29.late").await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::AuthUnavailable);
     let causes = format!("{error:?} {:?}", error.causes());
     assert!(!causes.contains("ya29"), "{causes}");
     // A token that could not be checked is not cached as refused.
     provider.change(|state| state.is_down = false);
-    assert!(authenticator.caller("ya29.late").await.is_ok());
+    assert!(authenticator.check("ya29.late").await.is_ok());
 }
 
 #[actix_web::test]
@@ -499,7 +527,7 @@ async fn an_error_about_a_token_does_not_contain_it() {
     let mut settings = settings(&[("MODE", "google"), ("GOOGLE__AUDIENCE", "site")]);
     settings.google.tokeninfo_url = "http://127.0.0.1:9/tokeninfo".parse().unwrap();
     drop(provider);
-    let error = with_users(&settings).caller("ya29.secret").await.unwrap_err();
+    let error = with_users(&settings).check("ya29.secret").await.unwrap_err();
     let text = format!("{error} {error:?} {:?}", error.causes());
     assert!(error.code() == ErrorCode::AuthUnavailable && !text.contains("secret"), "{text}");
 }
@@ -510,9 +538,9 @@ async fn an_id_token_is_checked_without_google() {
     provider.change(|state| state.keys = vec![key.public()]);
     let authenticator = google(&provider);
     let claims = but(&claims(&provider), "iss", json!("https://accounts.google.com"));
-    assert!(authenticator.caller(&key.token(&claims)).await.is_ok());
+    assert!(authenticator.check(&key.token(&claims)).await.is_ok());
     let short = key.token(&but(&claims, "iss", json!("accounts.google.com")));
-    assert!(authenticator.caller(&short).await.is_ok());
+    assert!(authenticator.check(&short).await.is_ok());
     for (name, value) in [
         ("iss", json!(provider.url)),
         ("aud", json!("another-site")),
@@ -523,4 +551,27 @@ async fn an_id_token_is_checked_without_google() {
     }
     refused(&authenticator, &unsigned(&claims), "unsigned").await;
     assert_eq!(provider.change(|state| (state.keys_requests, state.tokeninfo_requests)), (1, 0));
+}
+
+#[actix_web::test]
+async fn made_up_tokens_of_one_address_do_not_keep_others_from_signing_in() {
+    let provider = Provider::start();
+    let authenticator = google(&provider);
+    let attacker = Some([192, 0, 2, 1].into());
+    let made_up: Vec<_> = (0..400).map(|n| format!("ya29.made-up-{n}")).collect();
+    let answers = join_all(made_up.iter().map(|token| authenticator.caller(token, attacker))).await;
+    let codes: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err().code()).collect();
+    let count = |code| codes.iter().filter(|one| **one == code).count();
+    let (checked, refused) = (count(ErrorCode::Unauthorized), count(ErrorCode::TooManyRequests));
+    assert!(checked >= 50 && refused > 0 && checked + refused == 400, "{checked} {refused}");
+    assert!(provider.change(|state| state.tokeninfo_requests) <= checked);
+
+    for editor in 1..=12 {
+        let token = format!("ya29.editor-{editor}");
+        provider.change(|state| state.tokens.insert(token.clone(), info()));
+        let address = Some([198, 51, 100, editor].into());
+        assert!(authenticator.caller(&token, address).await.is_ok());
+        // A token that is known needs no check, wherever it comes from.
+        assert!(authenticator.caller(&token, attacker).await.is_ok());
+    }
 }

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 pub(super) struct State {
     pub(super) keys: Vec<Value>,
     pub(super) issuer: Option<String>,
+    /// The location of the keys if it is another one.
+    pub(super) jwks_uri: Option<String>,
     /// The description of each access token.
     pub(super) tokens: HashMap<String, Value>,
     pub(super) is_down: bool,
@@ -62,7 +64,7 @@ impl Provider {
 async fn configuration(state: web::Data<Mutex<State>>) -> HttpResponse {
     let state = state.lock().unwrap();
     let issuer = state.issuer.clone().unwrap();
-    let keys = format!("{issuer}/keys");
+    let keys = state.jwks_uri.clone().unwrap_or_else(|| format!("{issuer}/keys"));
     answer(&state, json!({ "issuer": issuer, "jwks_uri": keys }))
 }
 

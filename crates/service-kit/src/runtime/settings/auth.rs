@@ -1,10 +1,11 @@
 //! The settings of authentication.
 
-use secrecy::SecretString;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Deserializer, de};
 use smart_default::SmartDefault;
 
-use super::{comma_separated::CommaSeparated, url::ProviderUrl};
+use super::{comma_separated::CommaSeparated, secret::Secret, url::ProviderUrl};
 
 /// The tokens that callers need to see drafts and to write.
 #[derive(Debug, Clone, SmartDefault, Deserialize)]
@@ -14,7 +15,9 @@ pub struct Auth {
     #[default(AuthMode::Static)]
     pub mode: AuthMode,
     /// The token of the mode `static`. Without one, no token is valid.
-    pub static_token: Option<SecretString>,
+    pub static_token: Option<Secret>,
+    /// A file with tokens of the mode `static`, one a line. A change takes effect without a restart.
+    pub static_token_file: Option<PathBuf>,
     /// The mode `google`.
     pub google: Google,
     /// The mode `oidc`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de};
-use url::Url;
+use url::{Host, Url};
 
 use super::comma_separated::CommaSeparated;
 
@@ -95,8 +95,8 @@ impl<'de> Deserialize<'de> for Replicas {
     }
 }
 
-/// An `http://` or `https://` address at an identity provider. `http` is for a provider on the same
-/// machine or network.
+/// An `https://` address at an identity provider. `http://` is accepted for a provider on the same
+/// machine: over a network, others could send keys of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderUrl {
     url: Url,
@@ -127,12 +127,25 @@ impl FromStr for ProviderUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = parse(text)?;
         let is_plain = url.username().is_empty() && url.password().is_none();
-        if matches!(url.scheme(), "http" | "https") && url.fragment().is_none() && is_plain {
-            Ok(Self { url, text: text.to_owned() })
-        } else {
-            Err(format!("{} is not of the form https://host/path", shown(text)))
+        if !(is_plain && url.fragment().is_none() && matches!(url.scheme(), "http" | "https")) {
+            return Err(format!("{} is not of the form https://host/path", shown(text)));
         }
+        if !is_confidential(&url) {
+            return Err(format!("{text:?} has to begin with https:// except on this machine"));
+        }
+        Ok(Self { url, text: text.to_owned() })
     }
+}
+
+/// Returns `true` if no other machine can read or change requests to the address.
+pub(crate) fn is_confidential(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
 }
 
 impl fmt::Display for ProviderUrl {

@@ -14,7 +14,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{ENVIRONMENT_PREFIX, Settings};
+use super::{ENVIRONMENT_PREFIX, FILE_SUFFIX, Settings};
 
 /// The least likeness of two names, from 0 to 1, for one to be suggested in place of the other: about
 /// one wrong letter in three.
@@ -34,8 +34,11 @@ pub(super) fn unknown(environment: &HashMap<String, String>) -> Vec<String> {
 }
 
 fn warning(given: &str, known: &[String]) -> Option<String> {
+    let is_known = |name: &str| known.iter().any(|one| one == name);
     let upper = given.to_uppercase();
-    if known.contains(&upper) || !upper.starts_with(&format!("{ENVIRONMENT_PREFIX}_")) {
+    // The value may be in a file.
+    let in_file = upper.strip_suffix(FILE_SUFFIX).is_some_and(is_known);
+    if in_file || is_known(&upper) || !upper.starts_with(&format!("{ENVIRONMENT_PREFIX}_")) {
         return None;
     }
     let plain = |name: &str| name.replace("__", "_");
@@ -195,9 +198,15 @@ mod tests {
 
     #[test]
     fn settings_and_variables_of_other_programs_are_not_reported() {
-        let names = ["TURBULENCE__SERVER__PORT", "turbulence__server__host", "TURBULENCE_MONGOD"];
-        let names = names.iter().chain(&["TURBULENCE_FAULT_ROUNDS", "PATH"]);
-        let environment = names.map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        let names = [
+            "TURBULENCE__SERVER__PORT",
+            "TURBULENCE__MONGODB__URI_FILE",
+            "turbulence__server__host",
+            "TURBULENCE_MONGOD",
+            "TURBULENCE_FAULT_ROUNDS",
+            "PATH",
+        ];
+        let environment = names.map(|name| (name.to_owned(), "x".to_owned())).into();
         let sources = Sources { environment, ..Sources::default() };
         assert_eq!(sources.unknown_variables(), [""; 0]);
     }

@@ -202,7 +202,7 @@ async fn without_a_target_both_services_are_rolled_back_content_first() {
         let ended = site.migrate(arguments).await;
         let text = ended.success();
         let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
-        assert!(place(BACKFILL) < place(SEED), "{text}");
+        assert!(place(BACKFILL) < place(migration_id("seed_initial_sections")), "{text}");
         assert_eq!(everything(&site).await, before, "{arguments:?}");
     }
     let site = Site::new().await;
