@@ -309,18 +309,19 @@ impl Database {
 }
 
 impl MigrateAction {
-    /// Returns the heading of the results.
-    pub(crate) fn title(&self) -> &'static str {
-        match self {
+    /// Returns the heading of the results, or `None` for a result of one sentence.
+    pub(crate) fn title(&self) -> Option<&'static str> {
+        Some(match self {
             Self::Status { .. } => "State of the migrations",
             Self::Plan => "Changes of the next run",
             Self::Up(_) => "Results of the migrations",
             Self::Down(_) => "Results of the roll-back",
             Self::Verify => "State of the data",
             Self::Repair => "Repair of the ledgers",
-            Self::Pause(_) | Self::Resume(_) | Self::Retry(_) => "Migration",
-            Self::ForceUnlock(_) => "Lease",
-        }
+            Self::Pause(_) | Self::Resume(_) | Self::Retry(_) | Self::ForceUnlock(_) => {
+                return None;
+            }
+        })
     }
 }
 

@@ -151,12 +151,14 @@ impl Database {
     }
 
     /// Returns the heading of the results of a command, which names the database.
-    pub(crate) fn heading(&self, title: &str) -> Lines {
+    pub(crate) fn heading(&self, title: Option<&str>) -> Lines {
         let name = self.connection.database().name();
         let addresses = self.connection.addresses();
         let mut text = Lines::from(format_args!("Database {name} at {addresses}"));
         text.blank();
-        _ = writeln!(text, "{title}");
+        if let Some(title) = title {
+            _ = writeln!(text, "{title}");
+        }
         text
     }
 

@@ -40,7 +40,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
-    let mut output = Output::new(database.heading("Problems in the data"));
+    let mut output = Output::new(database.heading(Some("Problems in the data")));
     let result = with_database(arguments, &database, &mut output, &shutdown).await;
     output.print(arguments.json);
     let closed = database.close().await;

@@ -47,10 +47,16 @@ pub(crate) async fn run(
         // begun.
         () = shutdown.cancelled() => Err(Error::Interrupted),
     };
-    let mut lines = database.heading("Import");
+    let (name, addresses) =
+        (database.connection.database().name().to_owned(), database.connection.addresses());
     let closed = database.close().await;
     let loaded = result?;
-    _ = writeln!(lines, "Loaded {}. The next start links it to its sections.", counts(&loaded));
+    let mut lines = Lines::default();
+    _ = writeln!(
+        lines,
+        "Loaded {} into the database {name} at {addresses}. The next start links it to its sections.",
+        counts(&loaded)
+    );
     lines.append(&ignored(&loaded));
     lines.print();
     closed?;

@@ -115,15 +115,17 @@ impl From<Arguments<'_>> for Lines {
 fn wrap(text: &str, columns: usize) -> String {
     let mut wrapped = String::new();
     for line in text.lines() {
-        let indentation = line.len() - line.trim_start_matches(' ').len() + HANGING_INDENTATION;
-        let indentation = " ".repeat(indentation.min(columns / 2));
+        let words = line.trim_start_matches(' ');
+        let (margin, _) = line.split_at(line.len() - words.len());
+        let hanging = " ".repeat((margin.len() + HANGING_INDENTATION).min(columns / 2));
         let options = textwrap::Options::new(columns)
-            .subsequent_indent(&indentation)
+            .initial_indent(margin)
+            .subsequent_indent(&hanging)
             .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
             // A word that is longer than the terminal can still be copied.
             .break_words(false);
-        for part in textwrap::wrap(line, options) {
+        for part in textwrap::wrap(words, options) {
             wrapped += &part;
             wrapped.push('\n');
         }

@@ -26,6 +26,7 @@ mod wait;
 use std::process::ExitCode;
 
 use service_kit::runtime::{
+    error_chain::error_chain,
     process::{Signals, fail, parse_arguments},
     settings::Sources,
     telemetry::Telemetry,
@@ -33,6 +34,7 @@ use service_kit::runtime::{
 use tokio::runtime::Runtime;
 
 use cli::{Cli, Command, OperatorCommand};
+use lines::Lines;
 
 fn main() -> ExitCode {
     let Cli { command } = parse_arguments();
@@ -75,7 +77,8 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
         OperatorCommand::Uninstall(arguments) => uninstall::run(arguments, shutdown).await,
     };
     let exit_code = result.unwrap_or_else(|error| {
-        fail("turbulence", &error);
+        let error_line = error_chain(&error);
+        Lines::from(format_args!("turbulence: {error_line}")).print_error();
         error.exit_code()
     });
     telemetry.flush().await;

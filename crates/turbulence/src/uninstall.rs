@@ -32,10 +32,10 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
-    let mut output = Output::new(database.heading(match arguments.yes {
+    let mut output = Output::new(database.heading(Some(match arguments.yes {
         true => "Removal of Turbulence",
         false => "Changes of a removal of Turbulence",
-    }));
+    })));
     let result = with_database(arguments, &database, &mut output, &shutdown).await;
     output.print(arguments.json);
     let closed = database.close().await;

@@ -98,7 +98,9 @@ pub(crate) fn total_applied<'a>(all: impl Iterator<Item = &'a Status>) -> Lines 
 /// Returns the progress of a service whose migrations were interrupted, or `None` if they are
 /// complete.
 pub(crate) fn reached(service: &str, statuses: &[Status]) -> Option<String> {
-    let next = statuses.iter().find(|status| !status.is_settled)?;
+    let unsettled = || statuses.iter().filter(|status| !status.is_settled);
+    let is_running = |status: &&Status| status.progress.is_some() || status.state == State::Running;
+    let next = unsettled().find(is_running).or_else(|| unsettled().next())?;
     let settled = statuses.iter().filter(|status| status.is_settled).count();
     let place = match &next.progress {
         Some(progress) => position(progress),

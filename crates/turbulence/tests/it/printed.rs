@@ -187,6 +187,10 @@ async fn hostile_files_cannot_control_the_terminal_or_forge_a_line() {
     // The token is read from a file that others may have written.
     site.folder.write(&format!("data {name}/token"), HOSTILE);
     let data = format!("data {name}");
+    let refused = site.up(&["--data-dir", &data]).ended().await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:#?}");
+    check(&refused, "up with such a token", true);
+    site.folder.write(&format!("data {name}/token"), "correct-horse-battery");
     let turbulence = site.up(&["--import", &site_folder, "--data-dir", &data]);
     turbulence.ready().await;
     check(&turbulence.stop().await, "up", true);

@@ -345,6 +345,13 @@ impl Ended {
         &self.stdout
     }
 
+    /// Returns the results of a command below the line that names the database.
+    pub(crate) fn results(&self) -> &str {
+        let (first, results) = self.stdout.split_once("\n\n").unwrap();
+        assert!(first.starts_with("Database ") && !first.contains('\n'), "{self:#?}");
+        results
+    }
+
     /// Returns the lines of the log.
     pub(crate) fn log(&self) -> Vec<Value> {
         log(&self.stderr)
