@@ -12,7 +12,7 @@ mod status;
 use std::{fmt, sync::Arc, time::Duration};
 
 use mongodb::{Client, Database};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,13 +21,17 @@ use crate::{
     metrics,
     migration::{Migration, Registered},
     state::{
+        entry::Quarantined,
         journal::Journal,
         lease::{self, Lease},
-        ledger::{Found, Ledger},
+        ledger::{Found, Ledger, Problem},
     },
-    steps::fill::{
-        foreground::{ForegroundProbe, OperationCounter},
-        throttle::Throttle,
+    steps::{
+        Data,
+        fill::{
+            foreground::{ForegroundProbe, OperationCounter},
+            throttle::Throttle,
+        },
     },
 };
 use schedule::Runner;
@@ -35,7 +39,7 @@ use schedule::Runner;
 pub use operate::{OperateError, Repaired};
 pub use plan::{Plan, Verification};
 pub use rollback::{RollBackError, RolledBack};
-pub use status::{LedgerReport, MigrationReport, Problem, Status};
+pub use status::{LedgerReport, MigrationReport, Status};
 
 /// The longest time from a shutdown to the next checkpoint of a run. A little more than the time
 /// limit of a batch (`maxTimeMS`), because a database that does not answer is not waited for.
@@ -210,19 +214,25 @@ impl Engine {
     /// [`RunErrorKind::Drift`] and [`RunErrorKind::UnreadableEntry`] if the document cannot be
     /// trusted.
     async fn find(&self, registered: &Registered) -> Result<Found, RunErrorKind> {
-        let short = |checksum: &str| checksum.chars().take(12).collect();
-        match self.shared.ledger.find(registered).await? {
-            Found::Drifted(entry) => Err(RunErrorKind::Drift {
-                revision: registered.definition.revision,
-                found: short(&entry.checksum),
-                expected: short(&registered.checksum),
-            }),
-            Found::Unreadable { reason } => {
+        let found = self.shared.ledger.find(registered).await?;
+        match found.problem {
+            Some(Problem::Drift { found, expected }) => {
+                let short = |checksum: String| checksum.chars().take(12).collect();
+                let (found, expected) = (short(found), short(expected));
+                let revision = registered.definition.revision;
+                Err(RunErrorKind::Drift { revision, found, expected })
+            }
+            Some(Problem::Unreadable { reason }) => {
                 let ledger = self.shared.ledger.name().to_owned();
                 Err(RunErrorKind::UnreadableEntry { ledger, reason })
             }
-            found => Ok(found),
+            Some(Problem::Newer { .. }) | None => Ok(found),
         }
+    }
+
+    /// Returns the data without these documents.
+    fn data<'a>(&'a self, quarantined: &'a [Quarantined]) -> Data<'a> {
+        Data { database: &self.shared.database, quarantined }
     }
 
     /// Changes the status of a migration in this process.
@@ -257,20 +267,22 @@ async fn release(lease: Option<Lease>) {
 /// Runs work on a task of its own, and waits for it no longer than [`GRACE`] after a shutdown. The
 /// task is not dropped half-way, and a database that does not answer does not keep the process from
 /// ending.
-async fn within_grace<T: Send + 'static>(
-    work: impl Future<Output = Result<T, RunError>> + Send + 'static,
+async fn within_grace<T: Send + 'static, E: From<RunError> + Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
     shutdown: &CancellationToken,
-) -> Result<T, RunError> {
+) -> Result<T, E> {
     let mut task = tokio::spawn(work);
     let too_long = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        ended = &mut task => match ended {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        },
-        () = too_long => Err(RunErrorKind::Interrupted.into()),
+        ended = &mut task => ended.unwrap_or_else(resume_panic),
+        () = too_long => Err(RunError::from(RunErrorKind::Interrupted).into()),
     }
+}
+
+/// Continues the panic of a task.
+fn resume_panic<T>(error: JoinError) -> T {
+    std::panic::resume_unwind(error.into_panic())
 }

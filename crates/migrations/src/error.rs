@@ -6,7 +6,7 @@ use mongo_kit::DatabaseError;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::{
-    state::{entry::StoredError, lease::EditedLease, ledger::LedgerError},
+    state::{entry::StoredError, lease::EditedLease},
     transaction::Rejected,
 };
 
@@ -282,16 +282,6 @@ impl From<StepsError> for RunErrorKind {
         match error {
             StepsError::Database(error) => error.into(),
             StepsError::Dependency { .. } => Self::Dependency(error),
-        }
-    }
-}
-
-impl From<LedgerError> for RunErrorKind {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Fenced => Self::TakenOver,
-            LedgerError::Paused => Self::Paused,
-            LedgerError::Database(error) => error.into(),
         }
     }
 }

@@ -33,7 +33,7 @@ impl From<&IndexModel> for IndexSpec {
         Self {
             name: options.and_then(|options| options.name.clone()).unwrap_or_default(),
             keys: index.keys.iter().map(|(key, value)| (key.clone(), direction(value))).collect(),
-            unique: options.and_then(|options| options.unique).unwrap_or_default(),
+            unique: is_unique(index),
             filter: options.and_then(|options| options.partial_filter_expression.clone()),
         }
     }
@@ -58,7 +58,7 @@ pub(crate) fn default_collation(existing: &[IndexModel]) -> Option<String> {
 }
 
 /// Returns the locale of the collation of an index.
-pub(crate) fn collation(index: &IndexModel) -> Option<&str> {
+fn collation(index: &IndexModel) -> Option<&str> {
     let collation = index.options.as_ref().and_then(|options| options.collation.as_ref());
     collation.map(|collation| collation.locale.as_str())
 }
@@ -68,14 +68,33 @@ pub(crate) fn is_hidden(index: &IndexModel) -> bool {
     index.options.as_ref().and_then(|options| options.hidden).unwrap_or_default()
 }
 
+/// Returns `true` if no two documents can have the same key.
+pub(crate) fn is_unique(index: &IndexModel) -> bool {
+    index.options.as_ref().and_then(|options| options.unique).unwrap_or_default()
+}
+
 /// Returns `true` if an index has no entry for documents without its fields.
 pub(crate) fn is_sparse(index: &IndexModel) -> bool {
     index.options.as_ref().and_then(|options| options.sparse).unwrap_or_default()
 }
 
-/// Returns `true` if an existing index serves the purpose of a wanted one, whatever its name: keys,
-/// filter and collation are the same. A unique index also finds what a plain one finds; an index
-/// without expiry does not replace one with it. `default_collation` is that of the collection.
+/// Returns `true` if two indexes have the same entries, whatever their names and other options are.
+/// `default_collation` is that of the collection.
+pub(crate) fn have_same_entries(
+    existing: &IndexModel,
+    wanted: &IndexModel,
+    default_collation: Option<&str>,
+) -> bool {
+    let (found, needed) = (IndexSpec::from(existing), IndexSpec::from(wanted));
+    found.keys == needed.keys
+        && found.filter == needed.filter
+        && is_sparse(existing) == is_sparse(wanted)
+        && collation(existing) == collation(wanted).or(default_collation)
+}
+
+/// Returns `true` if an existing index serves the purpose of a wanted one, whatever its name: the
+/// entries are the same. A unique index also finds what a plain one finds; an index without expiry
+/// does not replace one with it. `default_collation` is that of the collection.
 pub(crate) fn serves(
     existing: &IndexModel,
     wanted: &IndexModel,
@@ -83,12 +102,8 @@ pub(crate) fn serves(
 ) -> bool {
     let lifetime =
         |model: &IndexModel| model.options.as_ref().and_then(|options| options.expire_after);
-    let (found, needed) = (IndexSpec::from(existing), IndexSpec::from(wanted));
-    found.keys == needed.keys
-        && found.filter == needed.filter
-        && is_sparse(existing) == is_sparse(wanted)
-        && collation(existing) == collation(wanted).or(default_collation)
-        && (found.unique || !needed.unique)
+    have_same_entries(existing, wanted, default_collation)
+        && (is_unique(existing) || !is_unique(wanted))
         && (lifetime(wanted).is_none() || lifetime(existing) == lifetime(wanted))
         && !is_hidden(existing)
 }

@@ -69,8 +69,8 @@ mod transaction;
 
 pub use definition::{Definition, MigrationKind};
 pub use engine::{
-    Engine, LedgerReport, MigrationReport, OperateError, Options, Plan, Problem, Repaired,
-    RollBackError, RolledBack, Status, Verification, WaitPolicy,
+    Engine, LedgerReport, MigrationReport, OperateError, Options, Plan, Repaired, RollBackError,
+    RolledBack, Status, Verification, WaitPolicy,
 };
 pub use error::{RunError, RunErrorKind, StepsError};
 pub use migration::{FixedMigration, Migration};
@@ -81,6 +81,7 @@ pub use state::{
         Verified,
     },
     lease,
+    ledger::Problem,
     step_key::StepKey,
 };
 pub use steps::{

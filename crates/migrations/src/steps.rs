@@ -75,17 +75,13 @@ pub trait Step: fmt::Debug + Send + Sync {
     }
 
     /// Returns the number of documents, indexes or insertions that are missing.
-    async fn remaining(&self, _: &Database, _quarantined: &[Quarantined]) -> MongoResult<i64> {
+    async fn remaining(&self, _: Data<'_>) -> MongoResult<i64> {
         Ok(0)
     }
 
     /// Returns `true` if a run would change anything. Cheap if the filter of the step has an index.
-    async fn is_pending(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> MongoResult<bool> {
-        Ok(self.remaining(database, quarantined).await? > 0)
+    async fn is_pending(&self, data: Data<'_>) -> MongoResult<bool> {
+        Ok(self.remaining(data).await? > 0)
     }
 
     /// Makes the condition hold. Returns the number of changes.
@@ -102,25 +98,15 @@ pub trait Step: fmt::Debug + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Returns the numbers of a run that is not carried out, and what would make it fail. `earlier`
-    /// are the steps that would run before this one, `rate` the expected documents a second.
-    async fn plan(
-        &self,
-        database: &Database,
-        _earlier: &[Arc<dyn Step>],
-        _quarantined: &[Quarantined],
-        _rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        Ok(self.report(database).await?.into_iter().map(PlannedStep::of_skipped).collect())
+    /// Returns the numbers of a run that is not carried out, and what would make it fail.
+    async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {
+        let reported = self.report(context.data.database).await?;
+        Ok(reported.into_iter().map(PlannedStep::of_skipped).collect())
     }
 
     /// Returns the violations of the condition, with the `_id`s of documents.
-    async fn verify(
-        &self,
-        database: &Database,
-        _quarantined: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError> {
-        Ok(self.report(database).await?.into_iter().map(Violation::from).collect())
+    async fn verify(&self, data: Data<'_>) -> Result<Vec<Violation>, StepsError> {
+        Ok(self.report(data.database).await?.into_iter().map(Violation::from).collect())
     }
 
     /// Returns the step as a fill, for the steps whose outcome depends on earlier ones.
@@ -137,6 +123,24 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn as_inspection(&self) -> Option<&Inspection> {
         None
     }
+}
+
+/// The data with which a step is compared.
+#[derive(Clone, Copy)]
+pub struct Data<'a> {
+    pub(crate) database: &'a Database,
+    /// Documents that could not be changed. They are not expected to fulfil the condition.
+    pub(crate) quarantined: &'a [Quarantined],
+}
+
+/// The surroundings of a step that is planned.
+#[derive(Clone, Copy)]
+pub struct PlanContext<'a> {
+    pub(crate) data: Data<'a>,
+    /// The steps that would run before this one.
+    pub(crate) earlier: &'a [Arc<dyn Step>],
+    /// The expected documents a second.
+    pub(crate) rate: f64,
 }
 
 /// The surroundings of a step that is applied: the claimed migration, the database and the throttle.

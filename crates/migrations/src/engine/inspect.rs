@@ -11,7 +11,7 @@ use crate::{
     migration::Registered,
     state::{
         entry::{Entry, Skipped, State},
-        ledger::Found,
+        ledger::{Found, Problem},
     },
     steps::{Inspection, Steps},
 };
@@ -37,14 +37,11 @@ impl Engine {
         registered: &Registered,
         policy: WaitPolicy,
     ) -> Result<Option<Task>, RunErrorKind> {
-        let entry = match self.find(registered).await? {
-            Found::Newer { revision, app_version } => {
-                self.ignore_newer(registered, revision, &app_version);
-                return Ok(None);
-            }
-            Found::Entry(entry) => Some(entry),
-            _ => None,
-        };
+        let Found { entry, problem } = self.find(registered).await?;
+        if let Some(Problem::Newer { revision, app_version }) = problem {
+            self.ignore_newer(registered, revision, &app_version);
+            return Ok(None);
+        }
         if let Some(entry) = &entry {
             require_runnable(entry.state_of(&registered.definition), policy)?;
         }
@@ -95,14 +92,14 @@ impl Engine {
     /// Returns `true` if the data is in the state that an applied migration establishes, and the
     /// ledger names the documents that are skipped.
     async fn holds(&self, steps: &Steps, entry: &Entry) -> mongodb::error::Result<bool> {
-        let database = &self.shared.database;
-        let pending = steps.iter().map(|step| step.is_pending(database, &entry.quarantined));
+        let data = self.data(&entry.quarantined);
+        let pending = steps.iter().map(|step| step.is_pending(data));
         if try_join_all(pending).await?.contains(&true) {
             return Ok(false);
         }
         for skip in steps.iter().filter_map(|step| step.as_skip()) {
             let is_recorded = entry.skipped.iter().any(|skipped| skip.is_recorded_as(skipped));
-            if skip.has_documents(database).await? != is_recorded {
+            if skip.has_documents(data.database).await? != is_recorded {
                 return Ok(false);
             }
         }

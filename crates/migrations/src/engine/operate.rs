@@ -13,7 +13,7 @@ use crate::{
     state::{
         entry::{Entry, State},
         lease::{self, Holder},
-        ledger::{Found, literal},
+        ledger::{Found, Problem, literal},
     },
 };
 
@@ -178,14 +178,14 @@ impl Engine {
         for document in self.shared.ledger.documents().await? {
             let id = document.get_str("_id").unwrap_or_default();
             let Ok(registered) = self.registered(id) else { continue };
-            let what = match Found::read(&document, registered) {
-                Found::Drifted(entry) => {
-                    self.accept_checksum(registered, &document, &entry.checksum).await?
+            let what = match Found::read(&document, registered).problem {
+                Some(Problem::Drift { found, .. }) => {
+                    self.accept_checksum(registered, &document, &found).await?
                 }
-                Found::Unreadable { reason } => {
+                Some(Problem::Unreadable { reason }) => {
                     self.start_over(registered, &document, &reason).await?
                 }
-                _ => continue,
+                Some(Problem::Newer { .. }) | None => continue,
             };
             repaired.push(Repaired { id: registered.id(), what });
         }
@@ -272,15 +272,14 @@ impl Engine {
             return Err(OperateError::Unknown(id.to_owned()));
         };
         let id = registered.id();
-        let entry = match self.find(registered).await {
-            Ok(Found::Entry(entry)) => Some(entry),
-            Ok(Found::Newer { revision, app_version }) => {
-                return Err(OperateError::Newer { id, revision, app_version });
-            }
-            Ok(_) => None,
-            Err(RunErrorKind::Database(error)) => return Err(OperateError::Database(error)),
-            Err(error) => return Err(OperateError::Ledger(error.of(id))),
-        };
+        let Found { entry, problem } =
+            self.find(registered).await.map_err(|error| match error {
+                RunErrorKind::Database(error) => OperateError::Database(error),
+                error => OperateError::Ledger(error.of(id)),
+            })?;
+        if let Some(Problem::Newer { revision, app_version }) = problem {
+            return Err(OperateError::Newer { id, revision, app_version });
+        }
         let state =
             entry.as_ref().map_or(State::Pending, |one| one.state_of(&registered.definition));
         let current = entry.as_ref().filter(|one| one.revision == registered.definition.revision);

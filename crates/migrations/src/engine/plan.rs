@@ -4,20 +4,20 @@ use serde::Serialize;
 
 use super::{
     Engine, Shared,
-    status::{LedgerReport, MigrationReport, Problem},
+    status::{LedgerReport, MigrationReport},
 };
 use crate::{
     error::{RunError, RunErrorKind, StepsError},
     migration::Registered,
     state::{
         entry::{Entry, Quarantined, State},
-        ledger::Found,
+        ledger::{Found, Problem},
     },
-    steps::{PlannedStep, Steps, Violation, ViolationKind},
+    steps::{PlanContext, PlannedStep, Steps, Violation, ViolationKind},
 };
 
 /// The outcome that a run of one migration would have.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Plan {
     /// The id of the migration.
     pub id: &'static str,
@@ -81,29 +81,19 @@ impl Engine {
         earlier: &[Plan],
     ) -> Result<Plan, RunErrorKind> {
         let definition = &registered.definition;
-        let mut plan = Plan {
-            id: definition.id,
-            summary: definition.summary,
-            state: State::Pending,
-            steps: Vec::new(),
-            waits_for: None,
-            ignored: None,
-            quarantined: Vec::new(),
-        };
+        let mut plan = Plan { id: definition.id, summary: definition.summary, ..Plan::default() };
+        let Found { entry, problem } = self.find(registered).await?;
+        if let Some(Problem::Newer { revision, app_version }) = problem {
+            plan.ignored = Some(format!("revision {revision} was applied by {app_version}"));
+            return Ok(plan);
+        }
         let mut rate = None;
-        match self.find(registered).await? {
-            Found::Newer { revision, app_version } => {
-                plan.ignored = Some(format!("revision {revision} was applied by {app_version}"));
-                return Ok(plan);
+        if let Some(entry) = entry {
+            plan.state = entry.state_of(definition);
+            if entry.revision == definition.revision {
+                rate = rate_of(&entry);
+                plan.quarantined = entry.quarantined;
             }
-            Found::Entry(entry) => {
-                plan.state = entry.state_of(definition);
-                if entry.revision == definition.revision {
-                    rate = rate_of(&entry);
-                    plan.quarantined = entry.quarantined;
-                }
-            }
-            _ => {}
         }
         let would_wait =
             |id: &&&str| earlier.iter().any(|other| other.id == **id && other.waits_for.is_some());
@@ -128,9 +118,9 @@ impl Engine {
         plan: &mut Plan,
         rate: f64,
     ) -> Result<(), RunErrorKind> {
-        let database = &self.shared.database;
         for (position, step) in steps.iter().enumerate() {
-            match step.plan(database, &steps[..position], &plan.quarantined, rate).await {
+            let (data, earlier) = (self.data(&plan.quarantined), &steps[..position]);
+            match step.plan(PlanContext { data, earlier, rate }).await {
                 Ok(planned) => plan.steps.extend(planned),
                 Err(error) => plan.waits_for = Some(dependency(error)?),
             }
@@ -166,7 +156,7 @@ impl Engine {
         let quarantined = entry.map(|entry| entry.quarantined).unwrap_or_default();
         let mut violations: Vec<Violation> = Vec::new();
         for step in registered.migration.steps().await? {
-            violations.extend(step.verify(&self.shared.database, &quarantined).await?);
+            violations.extend(step.verify(self.data(&quarantined)).await?);
         }
         let ok = violations.iter().all(|one| one.kind == ViolationKind::Skipped);
         Ok(Verification { id, ok, violations, problem })

@@ -17,7 +17,7 @@ use crate::{
         entry::State,
         journal::Undo,
         lease::Lease,
-        ledger::{Claim, Found},
+        ledger::{Claim, Found, Problem},
     },
 };
 
@@ -67,33 +67,24 @@ impl Engine {
         to: Option<&str>,
         shutdown: &CancellationToken,
     ) -> Result<Vec<RolledBack>, RollBackError> {
-        self.check_down(to).await?;
-        let after = self.after(to)?;
+        let applied = self.provable(to).await?;
         // If nothing is to be rolled back, no lease is needed.
-        let mut applied = Vec::new();
-        for registered in after {
-            let is_applied = self.is_to_roll_back(&registered).await;
-            if is_applied.map_err(|error| error.of(registered.id()))? {
-                applied.push(registered);
-            }
-        }
         if applied.is_empty() {
             return Ok(Vec::new());
         }
         let (engine, token) = (self.clone(), shutdown.clone());
         let work = async move {
-            let lease = engine.acquire(Purpose::RollBack, WaitPolicy::Bounded, &token).await?;
-            let Some(lease) = lease else { return Ok((Vec::new(), Ok(()))) };
+            let lease = engine.acquire(Purpose::RollBack, WaitPolicy::Bounded, &token).await;
+            let Some(lease) = lease.map_err(RunError::from)? else { return Ok(Vec::new()) };
             let mut done = Vec::new();
             let result = engine.roll_back(&applied, &lease, &token, &mut done).await;
             release(Some(lease)).await;
-            Ok((done, result))
+            match result {
+                Ok(()) => Ok(done),
+                Err(cause) => Err(RollBackError { done, cause }),
+            }
         };
-        let (done, result) = within_grace(work, shutdown).await?;
-        match result {
-            Ok(()) => Ok(done),
-            Err(cause) => Err(RollBackError { done, cause }),
-        }
+        within_grace(work, shutdown).await
     }
 
     /// Checks that [`Self::down`] can undo every change, without changing anything.
@@ -103,10 +94,19 @@ impl Engine {
     /// [`RunErrorKind::NotProvable`], [`RunErrorKind::Paused`], [`RunErrorKind::Unknown`],
     /// [`RunErrorKind::Database`].
     pub async fn check_down(&self, to: Option<&str>) -> Result<(), RunError> {
-        for registered in &self.after(to)? {
-            self.prove(registered).await.map_err(|error| error.of(registered.id()))?;
+        self.provable(to).await.map(drop)
+    }
+
+    /// Returns the migrations that are to be rolled back, the last one first. Fails if the changes of
+    /// one cannot be undone exactly.
+    async fn provable(&self, to: Option<&str>) -> Result<Vec<Registered>, RunError> {
+        let mut applied = Vec::new();
+        for registered in self.after(to)? {
+            if self.prove(&registered).await.map_err(|error| error.of(registered.id()))? {
+                applied.push(registered);
+            }
         }
-        Ok(())
+        Ok(applied)
     }
 
     /// Returns the `_id`s of the documents that [`Self::down`] would delete.
@@ -129,21 +129,21 @@ impl Engine {
         Ok(self.shared.migrations[first..].iter().rev().cloned().collect())
     }
 
-    /// Fails if the changes of a migration cannot be undone exactly.
-    async fn prove(&self, registered: &Registered) -> Result<(), RunErrorKind> {
+    /// Fails if the changes of a migration cannot be undone exactly. Returns `true` if it is to be
+    /// rolled back.
+    async fn prove(&self, registered: &Registered) -> Result<bool, RunErrorKind> {
         let Shared { journal, .. } = &*self.shared;
-        let counted = match self.find(registered).await? {
-            Found::Entry(entry) if entry.state == State::Paused => {
-                return Err(RunErrorKind::Paused);
-            }
-            Found::Entry(entry) => entry.journaled,
-            Found::Newer { app_version, .. } => {
-                let reason = format!("it was applied by a newer program, {app_version}");
-                return Err(RunErrorKind::NotProvable(reason));
-            }
-            // It never ran, or its entry was deleted: the journal decides.
-            _ => 0,
-        };
+        let Found { entry, problem } = self.find(registered).await?;
+        if let Some(Problem::Newer { app_version, .. }) = problem {
+            let reason = format!("it was applied by a newer program, {app_version}");
+            return Err(RunErrorKind::NotProvable(reason));
+        }
+        let state = entry.as_ref().map(|entry| entry.state);
+        if state == Some(State::Paused) {
+            return Err(RunErrorKind::Paused);
+        }
+        // Without an entry it never ran, or the entry was deleted: the journal decides.
+        let counted = entry.map_or(0, |entry| entry.journaled);
         let id = registered.id();
         let journaled = journal.count(id).await?;
         if journaled != counted {
@@ -153,13 +153,8 @@ impl Engine {
         }
         match journal.unprovable(id).await? {
             Some(reason) => Err(RunErrorKind::NotProvable(reason)),
-            None => Ok(()),
+            None => Ok(state.is_some_and(|state| state != State::RolledBack)),
         }
-    }
-
-    async fn is_to_roll_back(&self, registered: &Registered) -> Result<bool, RunErrorKind> {
-        let found = self.find(registered).await?;
-        Ok(matches!(found, Found::Entry(entry) if entry.state != State::RolledBack))
     }
 
     async fn roll_back(
@@ -183,8 +178,7 @@ impl Engine {
         shutdown: &CancellationToken,
     ) -> Result<Option<RolledBack>, RunErrorKind> {
         // Again, because the data may have changed before the lease was acquired.
-        self.prove(registered).await?;
-        if !self.is_to_roll_back(registered).await? {
+        if !self.prove(registered).await? {
             return Ok(None);
         }
         let Shared { ledger, .. } = &*self.shared;

@@ -8,16 +8,17 @@ use std::{
 
 use futures_util::future::try_join_all;
 use mongodb::{
-    ClientSession, Database,
+    ClientSession,
     bson::{Bson, Document, doc},
     error::{Error, Result as MongoResult},
 };
-use tokio::{sync::Mutex, task::JoinError};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine,
     inspect::{Task, warn_of_skipped},
+    resume_panic,
 };
 use crate::{
     error::RunErrorKind,
@@ -26,10 +27,10 @@ use crate::{
     state::{
         entry::{Part, Progress, Quarantined, Skipped, State},
         lease::Lease,
-        ledger::{Claim, Found, LedgerError, literal},
+        ledger::{Claim, literal},
         step_key::StepKey,
     },
-    steps::{Step, StepContext, Steps},
+    steps::{Data, Step, StepContext, Steps},
 };
 
 /// The number of times that the steps of a migration are repeated for documents that arrive while it
@@ -225,18 +226,14 @@ impl MigrationRun<'_> {
     /// Waits for work, and cancels `stop` if the process shuts down or the lease is lost. The work
     /// then ends at its next checkpoint; it is not dropped half-way. If the database does not
     /// answer, it is left behind, and its later writes are refused because of the fence.
-    async fn supervise<T: Send + 'static>(
+    async fn supervise(
         &self,
-        work: impl Future<Output = Result<T, RunErrorKind>> + Send + 'static,
+        work: impl Future<Output = Result<i64, RunErrorKind>> + Send + 'static,
         stop: &CancellationToken,
-    ) -> Result<T, RunErrorKind> {
+    ) -> Result<i64, RunErrorKind> {
         let mut work = tokio::spawn(work);
-        let ended = |ended: Result<Result<T, RunErrorKind>, JoinError>| match ended {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
         tokio::select! {
-            result = &mut work => return ended(result),
+            ended = &mut work => return ended.unwrap_or_else(resume_panic),
             () = self.lease.lost().cancelled() => {}
             () = self.shutdown.cancelled() => {}
         }
@@ -244,7 +241,10 @@ impl MigrationRun<'_> {
         let is_lost = self.lease.lost().is_cancelled() && !self.shutdown.is_cancelled();
         let cause = if is_lost { RunErrorKind::TakenOver } else { RunErrorKind::Interrupted };
         match tokio::time::timeout(CHECKPOINT_TIMEOUT, work).await {
-            Ok(result) => ended(result).map_err(|error| if is_lost { cause } else { error }),
+            Ok(ended) => {
+                let result = ended.unwrap_or_else(resume_panic);
+                result.map_err(|error| if is_lost { cause } else { error })
+            }
             Err(_) => Err(cause),
         }
     }
@@ -252,7 +252,6 @@ impl MigrationRun<'_> {
     /// Compares the data with the steps. Returns a description of the first step that is not done,
     /// or `None` if all are.
     async fn verify(&mut self) -> Result<Option<String>, RunErrorKind> {
-        let database = &self.engine.shared.database;
         self.engine.set_status(self.registered.id(), |status| {
             status.state = State::Verifying;
             status.progress = None;
@@ -261,20 +260,20 @@ impl MigrationRun<'_> {
         // Other services and the settings may have changed.
         self.steps = self.engine.steps(self.registered).await?;
         self.quarantined = self.read_quarantined().await?;
-        let clean = collections_without_matches(database, &self.steps, &self.quarantined).await?;
-        let quarantined = &self.quarantined;
+        let data = self.engine.data(&self.quarantined);
+        let clean = collections_without_matches(data, &self.steps).await?;
         self.steps.retain(|step| {
-            let documents = step.documents(quarantined);
+            let documents = step.documents(data.quarantined);
             documents.is_none_or(|(collection, _)| !clean.contains(collection))
         });
-        let remaining = self.steps.iter().map(|step| step.remaining(database, quarantined));
+        let remaining = self.steps.iter().map(|step| step.remaining(data));
         let remaining = try_join_all(remaining).await?;
         let undone = self.steps.iter().zip(&remaining).find(|(_, remaining)| **remaining > 0);
         let Some((step, count)) = undone else { return Ok(None) };
         let total: i64 = remaining.iter().sum();
         let verify = doc! { "at": "$$NOW", "remaining": total, "ok": false };
         self.claim.update(doc! { "verify": verify }).await?;
-        let violations = step.verify(database, quarantined).await?;
+        let violations = step.verify(data).await?;
         let documents = violations.first().map(|one| one.documents.as_slice()).unwrap_or_default();
         let documents = documents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         Ok(Some(format!("{} ({count} left: {documents})", step.key())))
@@ -319,10 +318,8 @@ impl MigrationRun<'_> {
 
     /// Returns the quarantined documents in the ledger.
     async fn read_quarantined(&self) -> Result<Vec<Quarantined>, RunErrorKind> {
-        match self.engine.shared.ledger.find(self.registered).await? {
-            Found::Entry(entry) => Ok(entry.quarantined),
-            _ => Ok(Vec::new()),
-        }
+        let entry = self.engine.shared.ledger.find(self.registered).await?.entry;
+        Ok(entry.map(|entry| entry.quarantined).unwrap_or_default())
     }
 
     /// Records the error of the run. Returns the error to report.
@@ -354,12 +351,12 @@ pub(super) async fn record_failure(
     };
     match recorded {
         Ok(()) => error,
-        Err(LedgerError::Database(unrecorded)) => {
+        Err(RunErrorKind::Database(unrecorded)) => {
             // The entry stays under way, and is resumed as well.
             tracing::warn!(migration = claim.id, error = %unrecorded, "failure not recorded");
             error
         }
-        Err(refusal) => refusal.into(),
+        Err(refusal) => refusal,
     }
 }
 
@@ -367,17 +364,16 @@ pub(super) async fn record_failure(
 /// collection finds this out for all steps together; one for each step would read the whole
 /// collection several times.
 async fn collections_without_matches(
-    database: &Database,
+    data: Data<'_>,
     steps: &Steps,
-    quarantined: &[Quarantined],
 ) -> MongoResult<BTreeSet<&'static str>> {
     let mut filters = BTreeMap::<_, Vec<_>>::new();
-    for (collection, filter) in steps.iter().filter_map(|step| step.documents(quarantined)) {
+    for (collection, filter) in steps.iter().filter_map(|step| step.documents(data.quarantined)) {
         filters.entry(collection).or_default().push(filter);
     }
     let queries = filters.into_iter().map(async |(collection, filters)| {
         let any = doc! { "$or": filters };
-        let documents = database.collection::<Document>(collection);
+        let documents = data.database.collection::<Document>(collection);
         let found = documents.find_one(any).projection(doc! { "_id": 1 }).await?;
         Ok::<_, Error>(found.is_none().then_some(collection))
     });

@@ -17,7 +17,6 @@ use crate::{
     state::{
         entry::State,
         lease::{self, Lease},
-        ledger::Found,
     },
 };
 
@@ -270,8 +269,7 @@ impl Engine {
     /// operator's `retry` or to another process.
     async fn is_still_failed(&self, registered: &Registered) -> bool {
         match self.shared.ledger.find(registered).await {
-            Ok(Found::Entry(entry) | Found::Drifted(entry)) => entry.state == State::FailedFatal,
-            Ok(_) => false,
+            Ok(found) => found.entry.is_some_and(|entry| entry.state == State::FailedFatal),
             Err(_) => true,
         }
     }

@@ -9,12 +9,12 @@ use crate::{
     state::{
         entry::{Entry, Part, Progress, Quarantined, Skipped, State, StoredError},
         lease::Holder,
-        ledger::Found,
+        ledger::{Found, Problem},
     },
 };
 
 /// The state of a migration in this process.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Status {
     /// The id of the migration.
     pub id: &'static str,
@@ -46,13 +46,7 @@ impl Status {
             id: definition.id,
             summary: definition.summary,
             blocking: definition.blocking,
-            state: State::Pending,
-            is_settled: false,
-            message: None,
-            progress: None,
-            parts: Vec::new(),
-            skipped: Vec::new(),
-            quarantined: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -105,31 +99,6 @@ pub struct MigrationReport {
     pub entry: Option<Entry>,
 }
 
-/// A disagreement of ledger and program about a migration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Problem {
-    /// Another checksum for the same revision.
-    Drift {
-        /// The checksum in the ledger.
-        found: String,
-        /// The checksum of this program.
-        expected: String,
-    },
-    /// A newer program has applied the migration.
-    Newer {
-        /// The applied revision.
-        revision: i32,
-        /// The version of the newer program.
-        app_version: String,
-    },
-    /// An entry that no version of this program wrote.
-    Unreadable {
-        /// The fault of the entry.
-        reason: String,
-    },
-}
-
 impl LedgerReport {
     /// Returns the report of a ledger with these documents.
     pub(crate) fn new(
@@ -143,7 +112,7 @@ impl LedgerReport {
         let unknown = documents.iter().map(id_of).filter(is_unknown).collect();
         let report = |registered: &Registered| {
             let document = documents.iter().find(|document| id_of(document) == registered.id());
-            let found = document.map_or(Found::Nothing, |found| Found::read(found, registered));
+            let found = document.map(|found| Found::read(found, registered)).unwrap_or_default();
             MigrationReport::new(registered, found, lease.as_ref())
         };
         let migrations = migrations.iter().map(report).collect();
@@ -166,6 +135,7 @@ impl LedgerReport {
 impl MigrationReport {
     fn new(registered: &Registered, found: Found, lease: Option<&Holder>) -> Self {
         let definition = &registered.definition;
+        let Found { entry, problem } = found;
         let mut report = Self {
             id: definition.id,
             summary: definition.summary,
@@ -174,23 +144,10 @@ impl MigrationReport {
             requires: definition.requires,
             state: State::Pending,
             is_interrupted: false,
-            problem: None,
+            problem,
             eta_seconds: None,
             entry: None,
         };
-        let (problem, entry) = match found {
-            Found::Nothing => (None, None),
-            Found::Entry(entry) => (None, Some(entry)),
-            Found::Drifted(entry) => {
-                let (found, expected) = (entry.checksum.clone(), registered.checksum.clone());
-                (Some(Problem::Drift { found, expected }), Some(entry))
-            }
-            Found::Newer { revision, app_version } => {
-                (Some(Problem::Newer { revision, app_version }), None)
-            }
-            Found::Unreadable { reason } => (Some(Problem::Unreadable { reason }), None),
-        };
-        report.problem = problem;
         if let Some(entry) = entry {
             report.state = entry.state_of(definition);
             let is_held = lease.is_some_and(|lease| {

@@ -10,10 +10,11 @@ use crate::definition::{Definition, MigrationKind};
 pub(crate) const MAX_EXAMPLES: usize = 10;
 
 /// The state of a migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Never run.
+    #[default]
     Pending,
     /// Running. Under an expired lease: interrupted, to be resumed.
     Running,
@@ -87,25 +88,20 @@ pub struct Entry {
     #[serde(default)]
     pub fence: i64,
     /// The process of the last run.
-    #[serde(default)]
     pub owner: Option<String>,
     /// The server session of the last run, so that a successor can end its transaction.
-    #[serde(default)]
     pub session: Option<Bson>,
     /// Number of starts.
     #[serde(default)]
     pub attempts: i64,
     /// The time of the last start, on the server's clock.
-    #[serde(default)]
     pub started_at: Option<DateTime>,
     /// The time of the last end, on the server's clock.
-    #[serde(default)]
     pub finished_at: Option<DateTime>,
     /// The version of the program of the last run.
     #[serde(default)]
     pub app_version: String,
     /// The progress of the running step, or `None` between runs.
-    #[serde(default)]
     pub progress: Option<Progress>,
     /// The changes of each step in the last run.
     #[serde(default)]
@@ -117,10 +113,8 @@ pub struct Entry {
     #[serde(default, rename = "left_out")]
     pub skipped: Vec<Skipped>,
     /// The result of the verification after the last run.
-    #[serde(default)]
     pub verify: Option<Verified>,
     /// The reason why the migration failed or waits.
-    #[serde(default)]
     pub error: Option<StoredError>,
     /// Number of changes in the journal, which can be rolled back.
     #[serde(default)]
@@ -142,7 +136,7 @@ impl Entry {
 }
 
 /// The progress of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The key of the step.
     #[serde(rename = "what")]
@@ -168,31 +162,13 @@ pub struct Progress {
     #[serde(default)]
     pub rate: f64,
     /// The reason for pauses, if there are any.
-    #[serde(default)]
     pub throttled_by: Option<ThrottledBy>,
     /// The time of this record, on the server's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
 }
 
 impl Progress {
-    /// Returns the progress of a step that has not begun.
-    pub(crate) fn new(step: StepKey) -> Self {
-        Self {
-            step,
-            cursor: Bson::Null,
-            upper_id: Bson::Null,
-            matched: 0,
-            modified: 0,
-            raced: 0,
-            failed: 0,
-            total: 0,
-            rate: 0.0,
-            throttled_by: None,
-            updated_at: None,
-        }
-    }
-
     /// Returns the remaining time at the present rate in seconds, or `None` while it is unknown.
     pub fn eta_seconds(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -281,7 +257,6 @@ impl Skipped {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// The time, on the server's clock.
-    #[serde(default)]
     pub at: Option<DateTime>,
     /// Number of missing changes, indexes and insertions, without quarantined documents.
     pub remaining: i64,
@@ -297,7 +272,6 @@ pub struct StoredError {
     #[serde(default)]
     pub class: String,
     /// The error code of the server, if it is the server's error.
-    #[serde(default)]
     pub code: Option<i32>,
     /// The error and its causes.
     pub message: String,
@@ -309,7 +283,6 @@ pub struct StoredError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The time of its end, on the server's clock.
-    #[serde(default)]
     pub ended_at: Option<DateTime>,
     /// The process.
     pub owner: String,

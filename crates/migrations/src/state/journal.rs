@@ -111,10 +111,7 @@ impl Journal {
         record: &Record,
     ) -> Result<Option<Record>> {
         let Record { migration, collection, change, .. } = record;
-        let same = doc! {
-            "migration": migration, "collection": collection,
-            "change": bson::serialize_to_bson(change)?,
-        };
+        let same = of_change(&[migration], collection, change)?;
         self.records.find_one(same).session(session).await
     }
 
@@ -128,11 +125,7 @@ impl Journal {
         if migrations.is_empty() {
             return Ok(None);
         }
-        let same = doc! {
-            "migration": { "$in": migrations }, "collection": collection,
-            "change": bson::serialize_to_bson(change)?,
-        };
-        self.records.find_one(same).await
+        self.records.find_one(of_change(migrations, collection, change)?).await
     }
 
     /// Assigns a record to the claimed migration, in the transaction of the session. Returns `false`
@@ -278,6 +271,14 @@ impl Work for Undo<'_> {
         claim.update_in(session, doc! { "journaled": journaled }).await?;
         Ok(undone)
     }
+}
+
+/// Returns a filter for the records of this change to a collection by one of these migrations.
+fn of_change(migrations: &[&str], collection: &str, change: &Change) -> Result<Document> {
+    let change = bson::serialize_to_bson(change)?;
+    Ok(doc! {
+        "migration": { "$in": migrations }, "collection": collection, "change": change,
+    })
 }
 
 /// Returns an expression that is true for documents with these values.

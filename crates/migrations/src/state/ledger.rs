@@ -15,24 +15,43 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, History, State, StoredError};
-use crate::{definition::Declaration, transaction::transact};
+use crate::{definition::Declaration, error::RunErrorKind, transaction::transact};
 
 /// The number of earlier runs in an entry.
 const HISTORY_LENGTH: i32 = 20;
 
-/// The document in the place of a migration's entry.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// No document: the migration never ran or waited.
-    Nothing,
+/// The document in the place of a migration's entry. Neither field has a value if there is none: the
+/// migration never ran or waited.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
     /// An entry of this revision or an earlier one.
-    Entry(Entry),
-    /// An entry of this revision with another checksum.
-    Drifted(Entry),
-    /// The entry of a newer program.
-    Newer { revision: i32, app_version: String },
-    /// A document that no version of this program wrote.
-    Unreadable { reason: String },
+    pub(crate) entry: Option<Entry>,
+    pub(crate) problem: Option<Problem>,
+}
+
+/// A disagreement of ledger and program about a migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Problem {
+    /// Another checksum for the same revision.
+    Drift {
+        /// The checksum in the ledger.
+        found: String,
+        /// The checksum of this program.
+        expected: String,
+    },
+    /// A newer program has applied the migration.
+    Newer {
+        /// The applied revision.
+        revision: i32,
+        /// The version of the newer program.
+        app_version: String,
+    },
+    /// An entry that no version of this program wrote.
+    Unreadable {
+        /// The fault of the entry.
+        reason: String,
+    },
 }
 
 /// The ledger of one service.
@@ -42,20 +61,6 @@ pub(crate) struct Ledger {
     entries: Collection<Document>,
     owner: String,
     app_version: &'static str,
-}
-
-/// The reason why the ledger could not be written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LedgerError {
-    /// Another process has a newer lease.
-    #[error("another process has taken over")]
-    Fenced,
-    /// An operator paused the migration.
-    #[error("paused")]
-    Paused,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] Error),
 }
 
 /// Carried by the driver's error out of a transaction whose entry does not match any more.
@@ -92,7 +97,7 @@ impl Ledger {
     pub(crate) async fn find(&self, declaration: &Declaration) -> MongoResult<Found> {
         let entries = self.entries.clone_with_type::<RawDocumentBuf>();
         let document = entries.find_one(doc! { "_id": declaration.id() }).await?;
-        Ok(document.map_or(Found::Nothing, |document| Found::read(&document, declaration)))
+        Ok(document.map(|document| Found::read(&document, declaration)).unwrap_or_default())
     }
 
     /// Claims a migration under a lease: its state is `running`, and its entry carries the fence.
@@ -102,7 +107,7 @@ impl Ledger {
         declaration: &Declaration,
         fence: i64,
         others: Document,
-    ) -> Result<Claim, LedgerError> {
+    ) -> Result<Claim, RunErrorKind> {
         let id = declaration.id();
         let claim = Claim { ledger: self.clone(), id, fence };
         let mut fields = self.describe(declaration);
@@ -138,7 +143,7 @@ impl Ledger {
         &self,
         declaration: &Declaration,
         error: StoredError,
-    ) -> Result<(), LedgerError> {
+    ) -> MongoResult<()> {
         let mut fields = self.describe(declaration);
         fields.extend(doc! { "state": State::WaitingDependency, "error": to_bson(error)? });
         let idle =
@@ -149,7 +154,7 @@ impl Ledger {
             Ok(_) => Ok(()),
             // The entry exists in another state: applied before, or running elsewhere.
             Err(error) if mongo_kit::is_duplicate_key(&error) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -221,7 +226,7 @@ impl Claim {
     }
 
     /// Changes the entry. The values are expressions.
-    pub(crate) async fn update(&self, fields: Document) -> Result<(), LedgerError> {
+    pub(crate) async fn update(&self, fields: Document) -> Result<(), RunErrorKind> {
         let update = vec![doc! { "$set": fields }];
         let update = self.ledger.entries.update_one(self.filter(), update);
         let result = update.write_concern(WriteConcern::majority()).await?;
@@ -262,7 +267,7 @@ impl Claim {
         state: State,
         modified: i64,
         fields: Document,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), RunErrorKind> {
         let (owner, fence) = (self.ledger.owner.clone(), self.fence);
         let run = literal(History { ended_at: None, owner, fence, state, modified })?;
         let run = doc! { "$mergeObjects": [run, { "ended_at": "$$NOW" }] };
@@ -282,7 +287,7 @@ impl Claim {
         session: &mut ClientSession,
         stop: &CancellationToken,
         work: W,
-    ) -> Result<W::Output, LedgerError> {
+    ) -> Result<W::Output, RunErrorKind> {
         match transact(session, stop, work).await {
             Ok(output) => Ok(output),
             Err(error) => Err(self.classify_error(error).await),
@@ -290,34 +295,19 @@ impl Claim {
     }
 
     /// Classifies the error of a transaction.
-    pub(crate) async fn classify_error(&self, error: Error) -> LedgerError {
+    pub(crate) async fn classify_error(&self, error: Error) -> RunErrorKind {
         match error.get_custom::<Refused>() {
-            Some(Refused) => self.refusal().await.unwrap_or_else(LedgerError::Database),
-            None => LedgerError::Database(error),
+            Some(Refused) => self.refusal().await.unwrap_or_else(RunErrorKind::from),
+            None => error.into(),
         }
     }
 
     /// Returns the reason why the entry does not match any more.
-    async fn refusal(&self) -> MongoResult<LedgerError> {
+    async fn refusal(&self) -> MongoResult<RunErrorKind> {
         let fence = doc! { "$lte": self.fence };
         let paused = doc! { "_id": self.id, "fence": fence, "state": State::Paused };
         let is_paused = self.ledger.entries.find_one(paused).await?.is_some();
-        Ok(if is_paused { LedgerError::Paused } else { LedgerError::Fenced })
-    }
-}
-
-/// The transaction that changes nothing but the entry.
-pub(crate) struct EntryUpdate<'a> {
-    pub(crate) claim: &'a Claim,
-    pub(crate) fields: Document,
-}
-
-impl Work for EntryUpdate<'_> {
-    type Output = ();
-    type Error = Error;
-
-    async fn run(&mut self, session: &mut ClientSession) -> MongoResult<()> {
-        self.claim.update_in(session, self.fields.clone()).await
+        Ok(if is_paused { RunErrorKind::Paused } else { RunErrorKind::TakenOver })
     }
 }
 
@@ -330,19 +320,28 @@ impl Found {
             && revision > expected
         {
             let app_version = document.get_str("app_version").unwrap_or_default().to_owned();
-            return Self::Newer { revision, app_version };
+            return Problem::Newer { revision, app_version }.into();
         }
         match bson::deserialize_from_slice::<Entry>(document.as_bytes()) {
             // The revision may be another type of number.
             Ok(Entry { revision, app_version, .. }) if revision > expected => {
-                Self::Newer { revision, app_version }
+                Problem::Newer { revision, app_version }.into()
             }
-            Ok(entry) if entry.revision == expected && entry.checksum != declaration.checksum => {
-                Self::Drifted(entry)
+            Ok(entry) => {
+                let (found, expected) = (entry.checksum.clone(), declaration.checksum.clone());
+                let has_drifted =
+                    entry.revision == declaration.definition.revision && found != expected;
+                let problem = has_drifted.then_some(Problem::Drift { found, expected });
+                Self { entry: Some(entry), problem }
             }
-            Ok(entry) => Self::Entry(entry),
-            Err(error) => Self::Unreadable { reason: reason(document, error) },
+            Err(error) => Problem::Unreadable { reason: reason(document, error) }.into(),
         }
+    }
+}
+
+impl From<Problem> for Found {
+    fn from(problem: Problem) -> Self {
+        Self { entry: None, problem: Some(problem) }
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// An interrupted run finds its cursor by the key, also after an upgrade of the program. Never
 /// change the key of a released step: the wording is part of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StepKey(Cow<'static, str>);
 

@@ -23,7 +23,10 @@ use mongodb::{
     error::Result as MongoResult,
 };
 
-use super::{PlannedStep, Step, StepContext, Violation, ViolationKind, count, example_ids, exists};
+use super::{
+    Data, PlanContext, PlannedStep, Step, StepContext, Violation, ViolationKind, count,
+    example_ids, exists,
+};
 use crate::{
     error::{RunErrorKind, StepsError},
     state::{entry::Quarantined, step_key::StepKey},
@@ -150,20 +153,12 @@ impl Step for Fill {
         Some((self.collection, self.pending(quarantined)))
     }
 
-    async fn remaining(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> MongoResult<i64> {
-        count(database, self.collection, self.pending(quarantined)).await
+    async fn remaining(&self, data: Data<'_>) -> MongoResult<i64> {
+        count(data.database, self.collection, self.pending(data.quarantined)).await
     }
 
-    async fn is_pending(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> MongoResult<bool> {
-        exists(database, self.collection, self.pending(quarantined)).await
+    async fn is_pending(&self, data: Data<'_>) -> MongoResult<bool> {
+        exists(data.database, self.collection, self.pending(data.quarantined)).await
     }
 
     async fn apply(
@@ -174,18 +169,12 @@ impl Step for Fill {
         run::run(self, context, session).await
     }
 
-    async fn plan(
-        &self,
-        database: &Database,
-        _earlier: &[Arc<dyn Step>],
-        quarantined: &[Quarantined],
-        rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        let mut planned =
-            PlannedStep::new(self.key(), self.remaining(database, quarantined).await?);
+    async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {
+        let PlanContext { data, rate, .. } = context;
+        let mut planned = PlannedStep::new(self.key(), self.remaining(data).await?);
         if planned.changes > 0 {
-            planned.obstacles = self.obstacles(database, quarantined).await?;
-            planned.index = index_for(database, self.collection, &self.filter).await?;
+            planned.obstacles = self.obstacles(data).await?;
+            planned.index = index_for(data.database, self.collection, &self.filter).await?;
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let documents = planned.changes as f64;
             planned.estimate_seconds = Some(documents / rate);
@@ -193,20 +182,16 @@ impl Step for Fill {
         Ok(vec![planned])
     }
 
-    async fn verify(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError> {
+    async fn verify(&self, data: Data<'_>) -> Result<Vec<Violation>, StepsError> {
+        let Data { database, quarantined } = data;
         let mut violations = Vec::new();
-        let remaining = self.remaining(database, quarantined).await?;
+        let remaining = self.remaining(data).await?;
         if remaining > 0 {
-            let documents =
-                example_ids(database, self.collection, self.pending(quarantined)).await?;
-            let remedy = "`up` changes them".to_owned();
-            let kind = ViolationKind::Remaining;
-            let step = self.key();
-            violations.push(Violation { kind, step, count: remaining, documents, remedy });
+            let pending = self.pending(quarantined);
+            let documents = example_ids(database, self.collection, pending).await?;
+            let (kind, remedy) = (ViolationKind::Remaining, "`up` changes them".to_owned());
+            let (step, count) = (self.key(), remaining);
+            violations.push(Violation { kind, step, count, documents, remedy });
         }
         // Only the documents that still match: the others have been corrected since.
         let ids: Vec<_> = self.quarantined(quarantined).map(|one| one.document.clone()).collect();
@@ -216,8 +201,7 @@ impl Step for Fill {
             let count = count(database, self.collection, matching).await?;
             let reason = self.quarantined(quarantined).map(|one| one.reason.as_str()).next();
             let remedy = format!("correct them, then `retry`: {}", reason.unwrap_or_default());
-            let kind = ViolationKind::Quarantined;
-            let step = self.key();
+            let (kind, step) = (ViolationKind::Quarantined, self.key());
             violations.push(Violation { kind, step, count, documents, remedy });
         }
         Ok(violations)

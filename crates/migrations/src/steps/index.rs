@@ -3,21 +3,19 @@
 mod build;
 mod obstacles;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use mongodb::{
     ClientSession, Database, IndexModel,
-    bson::{Document, doc},
+    bson::{Bson, Document, doc},
     error::Result as MongoResult,
     options::IndexOptions,
 };
 
-use super::{PlannedStep, Step, StepContext, Violation, ViolationKind};
+use super::{Data, PlanContext, PlannedStep, Step, StepContext, Violation, ViolationKind};
 use crate::{
     error::{RunErrorKind, StepsError},
-    indexes,
-    state::{entry::Quarantined, step_key::StepKey},
+    indexes::{self, IndexSpec},
+    state::step_key::StepKey,
 };
 
 /// A step that builds an index unless one with the same keys, filter and collation exists under any
@@ -55,6 +53,16 @@ impl Index {
         let serves = |index| indexes::serves(index, &self.model, default_collation.as_deref());
         Ok(existing.iter().any(serves))
     }
+
+    fn violation(
+        &self,
+        kind: ViolationKind,
+        count: i64,
+        documents: Vec<Bson>,
+        remedy: String,
+    ) -> Violation {
+        Violation { kind, step: self.key(), count, documents, remedy }
+    }
 }
 
 #[async_trait]
@@ -68,12 +76,10 @@ impl Step for Index {
     }
 
     fn specification(&self) -> Document {
-        let options = self.model.options.as_ref();
-        let unique = options.and_then(|options| options.unique).unwrap_or_default();
-        let filter = options.and_then(|options| options.partial_filter_expression.clone());
+        let IndexSpec { name, unique, filter, .. } = IndexSpec::from(&self.model);
         doc! {
-            "index": self.name(), "collection": self.collection,
-            "keys": self.model.keys.clone(), "unique": unique, "filter": filter,
+            "index": name, "collection": self.collection, "keys": self.model.keys.clone(),
+            "unique": unique, "filter": filter,
         }
     }
 
@@ -81,8 +87,8 @@ impl Step for Index {
         Some(self.collection)
     }
 
-    async fn remaining(&self, database: &Database, _: &[Quarantined]) -> MongoResult<i64> {
-        Ok((!self.exists(database).await?).into())
+    async fn remaining(&self, data: Data<'_>) -> MongoResult<i64> {
+        Ok((!self.exists(data.database).await?).into())
     }
 
     async fn apply(
@@ -93,39 +99,24 @@ impl Step for Index {
         self.build(&context, session).await
     }
 
-    async fn plan(
-        &self,
-        database: &Database,
-        earlier: &[Arc<dyn Step>],
-        quarantined: &[Quarantined],
-        _rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        let mut planned =
-            PlannedStep::new(self.key(), self.remaining(database, quarantined).await?);
+    async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {
+        let PlanContext { data, earlier, .. } = context;
+        let mut planned = PlannedStep::new(self.key(), self.remaining(data).await?);
         if planned.changes > 0 {
-            planned.obstacles = self.obstacles(database, earlier).await?;
+            planned.obstacles = self.obstacles(data.database, earlier).await?;
         }
         Ok(vec![planned])
     }
 
-    async fn verify(
-        &self,
-        database: &Database,
-        _: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError> {
-        if self.exists(database).await? {
+    async fn verify(&self, data: Data<'_>) -> Result<Vec<Violation>, StepsError> {
+        if self.exists(data.database).await? {
             return Ok(Vec::new());
         }
-        let mut violations = self.obstacles(database, &[]).await?;
+        let mut violations = self.obstacles(data.database, &[]).await?;
         // A conflicting index implies that this one is missing.
         if !violations.iter().any(|one| one.kind.is_other_index()) {
-            let missing = Violation {
-                kind: ViolationKind::MissingIndex,
-                step: self.key(),
-                count: 1,
-                documents: Vec::new(),
-                remedy: "`up` builds it".to_owned(),
-            };
+            let remedy = "`up` builds it".to_owned();
+            let missing = self.violation(ViolationKind::MissingIndex, 1, Vec::new(), remedy);
             violations.insert(0, missing);
         }
         Ok(violations)

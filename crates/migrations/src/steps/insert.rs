@@ -1,20 +1,17 @@
 //! Documents that are inserted once, all or none.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use mongo_kit::Work;
 use mongodb::{
-    ClientSession, Database,
+    ClientSession,
     bson::{Document, doc, oid::ObjectId},
     error::{Error, Result as MongoResult},
 };
 
-use super::{PlannedStep, Step, StepContext, Violation, ViolationKind, exists};
+use super::{Data, PlanContext, PlannedStep, Step, StepContext, Violation, ViolationKind, exists};
 use crate::{
     error::{RunErrorKind, StepsError},
     state::{
-        entry::Quarantined,
         journal::{self, Change, Record},
         ledger::add_journaled,
         step_key::StepKey,
@@ -94,13 +91,13 @@ impl Step for Insert {
         Some(self.collection)
     }
 
-    async fn remaining(&self, database: &Database, _: &[Quarantined]) -> MongoResult<i64> {
-        let is_done = exists(database, self.collection, self.unless.clone()).await?;
-        if is_done { Ok(0) } else { journal::count(self.documents.len()) }
+    async fn remaining(&self, data: Data<'_>) -> MongoResult<i64> {
+        let is_pending = self.is_pending(data).await?;
+        if is_pending { journal::count(self.documents.len()) } else { Ok(0) }
     }
 
-    async fn is_pending(&self, database: &Database, _: &[Quarantined]) -> MongoResult<bool> {
-        Ok(!exists(database, self.collection, self.unless.clone()).await?)
+    async fn is_pending(&self, data: Data<'_>) -> MongoResult<bool> {
+        Ok(!exists(data.database, self.collection, self.unless.clone()).await?)
     }
 
     async fn apply(
@@ -109,32 +106,18 @@ impl Step for Insert {
         session: &mut ClientSession,
     ) -> Result<i64, RunErrorKind> {
         let insertion = Insertion { insert: self, context: &context };
-        Ok(context.claim.transact(session, &context.stop, insertion).await?)
+        context.claim.transact(session, &context.stop, insertion).await
     }
 
-    async fn plan(
-        &self,
-        database: &Database,
-        _earlier: &[Arc<dyn Step>],
-        quarantined: &[Quarantined],
-        _rate: f64,
-    ) -> Result<Vec<PlannedStep>, StepsError> {
-        Ok(vec![PlannedStep::new(self.key(), self.remaining(database, quarantined).await?)])
+    async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {
+        Ok(vec![PlannedStep::new(self.key(), self.remaining(context.data).await?)])
     }
 
-    async fn verify(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> Result<Vec<Violation>, StepsError> {
-        let count = self.remaining(database, quarantined).await?;
-        let violation = Violation {
-            kind: ViolationKind::NotInserted,
-            step: self.key(),
-            count,
-            documents: Vec::new(),
-            remedy: format!("`up` inserts them into {}", self.collection),
-        };
+    async fn verify(&self, data: Data<'_>) -> Result<Vec<Violation>, StepsError> {
+        let (kind, step) = (ViolationKind::NotInserted, self.key());
+        let (count, documents) = (self.remaining(data).await?, Vec::new());
+        let remedy = format!("`up` inserts them into {}", self.collection);
+        let violation = Violation { kind, step, count, documents, remedy };
         Ok((count > 0).then_some(violation).into_iter().collect())
     }
 }

@@ -16,7 +16,7 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
 };
 
-use super::{CONTENT, Context, definition};
+use super::{CONTENT, Context, definition, story_dates::STORY_DATES};
 use crate::store::{kind, survey::MAX_ODD_DATED};
 
 /// The fields that become dates. The one that orders lists comes last: until it is converted, a
@@ -48,7 +48,7 @@ impl Migration for ContentDates {
     fn definition(&self) -> Definition {
         Definition {
             // It fills in dates in the type in which it finds them.
-            requires: &["0002_story_dates"],
+            requires: &[STORY_DATES],
             ..definition("0008_content_dates", MigrationKind::Backfill, "dates are stored as dates")
         }
     }

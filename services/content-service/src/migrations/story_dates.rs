@@ -7,6 +7,9 @@ use mongodb::bson::doc;
 
 use super::{Context, STORIES, definition, lacks};
 
+/// The id of the migration.
+pub(super) const STORY_DATES: &str = "0002_story_dates";
+
 pub(super) fn migration(_: &Context<'_>) -> FixedMigration {
     let step = |field: &str| -> Arc<dyn Step> {
         let mut filter = lacks(field);
@@ -20,5 +23,5 @@ pub(super) fn migration(_: &Context<'_>) -> FixedMigration {
     };
     let steps = ["createdDate", "updatedDate"].map(step).into();
     let summary = "stories have both of their dates";
-    FixedMigration::new(definition("0002_story_dates", MigrationKind::Backfill, summary), steps)
+    FixedMigration::new(definition(STORY_DATES, MigrationKind::Backfill, summary), steps)
 }

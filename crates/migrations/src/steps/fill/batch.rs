@@ -2,7 +2,8 @@
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    Collection,
+    ClientSession, Collection,
+    action::Find,
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc, spec::ElementType},
     error::Result,
 };
@@ -38,7 +39,7 @@ pub(super) fn id_of(document: &Document) -> &Bson {
     document.get("_id").unwrap_or(&Bson::Null)
 }
 
-/// Reads batches from a collection.
+/// Reads the documents to change of a collection.
 pub(super) struct BatchReader {
     pub(super) collection: Collection<RawDocumentBuf>,
     pub(super) filter: Document,
@@ -59,19 +60,37 @@ impl BatchReader {
             .await?;
         let end = last.and_then(|mut found| found.remove("_id")).unwrap_or_else(|| upper.clone());
         let range = between(&cursor, &end);
-        let filter = doc! { "$and": [range.clone(), self.filter.clone()] };
-        let found = self.collection.find(filter).sort(doc! { "_id": 1 });
-        let found = found.projection(self.projection.clone()).await?;
-        let found: Vec<_> = found.try_collect().await?;
-        let documents = found.iter().map(|found| lossy(found)).collect::<Result<_>>()?;
-        Ok(Batch { range, documents, end })
+        Ok(Batch { documents: self.find(&range).await?, range, end })
+    }
+
+    fn action(&self, range: &Document) -> Find<'_, RawDocumentBuf> {
+        let filter = doc! { "$and": [range, &self.filter] };
+        let found = self.collection.find(filter);
+        found.sort(doc! { "_id": 1 }).projection(self.projection.clone())
+    }
+
+    /// Returns the documents of a range that are to be changed.
+    pub(super) async fn find(&self, range: &Document) -> Result<Vec<Document>> {
+        let found: Vec<_> = self.action(range).await?.try_collect().await?;
+        found.iter().map(|found| lossy(found)).collect()
+    }
+
+    /// Returns the same documents in the transaction of the session.
+    pub(super) async fn find_in(
+        &self,
+        session: &mut ClientSession,
+        range: &Document,
+    ) -> Result<Vec<Document>> {
+        let mut found = self.action(range).session(&mut *session).await?;
+        let found: Vec<_> = found.stream(session).try_collect().await?;
+        found.iter().map(|found| lossy(found)).collect()
     }
 }
 
 /// Decodes a document. Text that is not UTF-8, such as Latin-1, is decoded with replacement
 /// characters, because one such text must not end the run. A value that a change replaces is
 /// compared with the stored one before it is written.
-pub(super) fn lossy(document: &RawDocument) -> Result<Document> {
+fn lossy(document: &RawDocument) -> Result<Document> {
     let mut decoded = Document::new();
     for element in document.iter_elements() {
         let element = element?;

@@ -1,7 +1,6 @@
 //! Finds unique indexes that would refuse the values of a fill, before anything is written.
 
 use mongodb::{
-    Database,
     bson::{Bson, Document, doc},
     error::Result,
 };
@@ -9,8 +8,8 @@ use mongodb::{
 use super::{Assign, Fill};
 use crate::{
     indexes::{self, IndexSpec},
-    state::entry::{MAX_EXAMPLES, Quarantined},
-    steps::{Violation, ViolationKind, duplicates},
+    state::entry::MAX_EXAMPLES,
+    steps::{Data, Violation, ViolationKind, duplicates},
 };
 
 impl Fill {
@@ -43,11 +42,8 @@ impl Fill {
     }
 
     /// Returns the unique indexes that would refuse the values of the fill.
-    pub(super) async fn obstacles(
-        &self,
-        database: &Database,
-        quarantined: &[Quarantined],
-    ) -> Result<Vec<Violation>> {
+    pub(super) async fn obstacles(&self, data: Data<'_>) -> Result<Vec<Violation>> {
+        let Data { database, quarantined } = data;
         let Some(values) = self.uniform_values() else { return Ok(Vec::new()) };
         let pending = Self { filter: self.pending(quarantined), ..self.clone() };
         let mut obstacles = Vec::new();

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
 use mongo_kit::Work;
 use mongodb::{
     ClientSession, Collection,
-    action::Find,
     bson::{Bson, Document, RawDocumentBuf, doc},
     error::{Error, Result as MongoResult},
 };
@@ -14,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Assign, Fill,
-    batch::{Batch, BatchReader, id_of, is_same, lossy},
+    batch::{Batch, BatchReader, id_of, is_same},
     pacer::{FlowControl, Pacer},
     throttle::Pace,
 };
@@ -24,7 +22,7 @@ use crate::{
     state::{
         entry::{Progress, Quarantined},
         journal,
-        ledger::{EntryUpdate, add_journaled, literal},
+        ledger::{add_journaled, literal},
     },
     steps::StepContext,
     transaction::{Rejected, TOO_LARGE, transact},
@@ -88,7 +86,7 @@ pub(super) async fn run(
         collection: context.database.collection(fill.collection),
         pacer: Pacer::new(context.throttle, pace(&context).await, flow_control, max_batch_size),
         quarantined: fill.quarantined(&context.quarantined).cloned().collect(),
-        progress: Progress::new(fill.key.clone()),
+        progress: Progress { step: fill.key.clone(), ..Progress::default() },
         total: None,
         context,
     };
@@ -129,7 +127,8 @@ impl FillRun<'_> {
             Err(_) => self.total = Some(total),
         }
         let range = doc! { "_id": { "$eq": first.clone() } };
-        let batch = Batch { documents: self.find(&range).await?, range, end: first };
+        let documents = self.reader().find(&range).await?;
+        let batch = Batch { documents, range, end: first };
         self.settle(batch, session).await
     }
 
@@ -208,36 +207,14 @@ impl FillRun<'_> {
 
     /// Starts to read the batch after a cursor, on a task of its own.
     fn start_reading(&self, cursor: Bson) -> JoinHandle<MongoResult<Batch>> {
-        let reader = BatchReader {
-            collection: self.collection.clone(),
-            filter: self.pending(),
-            projection: self.fill.projection(),
-        };
-        let (upper, size) = (self.progress.upper_id.clone(), self.pacer.batch_size());
+        let (reader, size) = (self.reader(), self.pacer.batch_size());
+        let upper = self.progress.upper_id.clone();
         tokio::spawn(async move { reader.after(cursor, &upper, size).await })
     }
 
-    fn find_action(&self, range: &Document) -> Find<'_, RawDocumentBuf> {
-        let filter = doc! { "$and": [range, self.pending()] };
-        let found = self.collection.find(filter);
-        found.sort(doc! { "_id": 1 }).projection(self.fill.projection())
-    }
-
-    /// Returns the documents of a range that are to be changed.
-    async fn find(&self, range: &Document) -> MongoResult<Vec<Document>> {
-        let found: Vec<_> = self.find_action(range).await?.try_collect().await?;
-        found.iter().map(|found| lossy(found)).collect()
-    }
-
-    /// Returns the same documents in the transaction of the session.
-    async fn find_in(
-        &self,
-        session: &mut ClientSession,
-        range: &Document,
-    ) -> MongoResult<Vec<Document>> {
-        let mut found = self.find_action(range).session(&mut *session).await?;
-        let found: Vec<_> = found.stream(session).try_collect().await?;
-        found.iter().map(|found| lossy(found)).collect()
+    fn reader(&self) -> BatchReader {
+        let (collection, filter) = (self.collection.clone(), self.pending());
+        BatchReader { collection, filter, projection: self.fill.projection() }
     }
 
     /// Commits a batch, in halves if it is too much for one transaction or if the server refuses a
@@ -260,10 +237,10 @@ impl FillRun<'_> {
             // The refused document may have been inserted after the batch was read, or deleted after
             // it was refused: a document is to blame only if it was alone both times.
             let refused = std::mem::take(&mut batch.documents);
-            batch.documents = self.find(&batch.range).await?;
+            batch.documents = self.reader().find(&batch.range).await?;
             match (&*refused, &*batch.documents) {
                 ([refused], [left]) if is_same(id_of(refused), id_of(left)) => {
-                    self.quarantine(&batch, refusal.reason, session).await?;
+                    self.quarantine(&batch, refusal.reason).await?;
                 }
                 (_, [] | [_]) => batches.push(batch),
                 _ => {
@@ -283,7 +260,7 @@ impl FillRun<'_> {
         match rejected {
             Some(rejected) => Ok(Refusal { reason: rejected.to_string(), is_too_much }),
             None if is_too_much => Ok(Refusal { reason: error.to_string(), is_too_much }),
-            None => Err(self.context.claim.classify_error(error).await.into()),
+            None => Err(self.context.claim.classify_error(error).await),
         }
     }
 
@@ -306,12 +283,7 @@ impl FillRun<'_> {
     }
 
     /// Records that the only document of a batch cannot be changed, and moves the cursor over it.
-    async fn quarantine(
-        &mut self,
-        batch: &Batch,
-        reason: String,
-        session: &mut ClientSession,
-    ) -> Result<(), RunErrorKind> {
+    async fn quarantine(&mut self, batch: &Batch, reason: String) -> Result<(), RunErrorKind> {
         let document = batch.documents.first().map_or(Bson::Null, |found| id_of(found).clone());
         if self.quarantined.len() >= MAX_QUARANTINED {
             let (max, document) = (MAX_QUARANTINED, document.to_string());
@@ -326,7 +298,7 @@ impl FillRun<'_> {
         let all = doc! { "$concatArrays": [earlier, literal([&quarantined])?] };
         fields.insert("set_aside", all);
         let claim = &self.context.claim;
-        claim.transact(session, &self.context.stop, EntryUpdate { claim, fields }).await?;
+        claim.update(fields).await?;
         let Quarantined { step, document, reason } = &quarantined;
         tracing::warn!(migration = claim.id, %step, %document, reason, "document quarantined");
         metrics::quarantined(claim.id);
@@ -355,7 +327,7 @@ impl Work for Write<'_, '_> {
         let found;
         // Code computes its values from what the transaction sees.
         let documents = if *reads_again || matches!(run.fill.assign, Assign::Each(_)) {
-            found = run.find_in(session, &batch.range).await?;
+            found = run.reader().find_in(session, &batch.range).await?;
             &found
         } else {
             &batch.documents

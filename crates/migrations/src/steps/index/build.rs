@@ -74,7 +74,7 @@ impl Index {
         let step = format!("index {}", self.name());
         let record = Record::new(&context.claim, step, self.collection, 1, change);
         let announcement = Announcement { context, record: &record };
-        Ok(context.claim.transact(session, &context.stop, announcement).await?)
+        context.claim.transact(session, &context.stop, announcement).await
     }
 
     /// Takes the journal's record of the index over from a later migration that built it, or was

@@ -10,7 +10,7 @@ use mongodb::{
 
 use super::Index;
 use crate::{
-    indexes::{self, IndexSpec, collation, default_collation, is_hidden, is_sparse},
+    indexes::{self, IndexSpec, default_collation, have_same_entries, is_hidden, is_unique},
     steps::{
         Step, Violation, ViolationKind, count,
         duplicates::{self, Duplicates},
@@ -32,18 +32,16 @@ impl Index {
         let existing = indexes::list(database, self.collection).await?;
         let mut obstacles = Vec::new();
         if let Some((kind, remedy)) = self.conflicting_index(&existing) {
-            let (step, documents) = (self.key(), Vec::new());
-            obstacles.push(Violation { kind, step, count: 1, documents, remedy });
+            obstacles.push(self.violation(kind, 1, Vec::new(), remedy));
         } else if existing.len() >= MAX_INDEXES {
             let remedy = format!(
                 "{} has {MAX_INDEXES} indexes, the most that a collection can have: drop one that \
                  is not needed",
                 self.collection
             );
-            let (kind, step) = (ViolationKind::TooManyIndexes, self.key());
-            obstacles.push(Violation { kind, step, count: 1, documents: Vec::new(), remedy });
+            obstacles.push(self.violation(ViolationKind::TooManyIndexes, 1, Vec::new(), remedy));
         }
-        if IndexSpec::from(&self.model).unique {
+        if is_unique(&self.model) {
             for found in self.duplicates(database, earlier).await? {
                 obstacles.push(self.duplicates_violation(found));
             }
@@ -54,8 +52,7 @@ impl Index {
                 let count = count(database, self.collection, filter).await?;
                 let remedy = "make at most one of the fields an array".to_owned();
                 let kind = ViolationKind::ParallelArrays;
-                let step = self.key();
-                obstacles.push(Violation { kind, step, count, documents, remedy });
+                obstacles.push(self.violation(kind, count, documents, remedy));
             }
         }
         Ok(obstacles)
@@ -69,24 +66,16 @@ impl Index {
         } else {
             format!("they have the same {fields} as others: change all but one of each")
         };
-        let Duplicates { count, ids: documents, .. } = found;
-        let kind = ViolationKind::Duplicates;
-        Violation { kind, step: self.key(), count, documents, remedy }
+        self.violation(ViolationKind::Duplicates, found.count, found.ids, remedy)
     }
 
     /// Returns the kind of conflict with an existing index, and the remedy.
     fn conflicting_index(&self, existing: &[IndexModel]) -> Option<(ViolationKind, String)> {
         let default_collation = default_collation(existing);
-        let wanted = IndexSpec::from(&self.model);
-        // The server regards two indexes as one if all of this is the same (error
-        // `IndexOptionsConflict`), whatever their names and other options are.
+        // The server regards two such indexes as one (error `IndexOptionsConflict`).
         let is_equivalent = |index: &IndexModel| {
-            let found = IndexSpec::from(index);
-            found.keys == wanted.keys
-                && found.filter == wanted.filter
-                && found.unique == wanted.unique
-                && is_sparse(index) == is_sparse(&self.model)
-                && collation(index) == collation(&self.model).or(default_collation.as_deref())
+            have_same_entries(index, &self.model, default_collation.as_deref())
+                && is_unique(index) == is_unique(&self.model)
         };
         if let Some(index) = existing.iter().find(|index| is_equivalent(index)) {
             let name = IndexSpec::from(index).name;

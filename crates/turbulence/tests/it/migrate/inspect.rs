@@ -50,7 +50,7 @@ async fn status_after_a_run() {
     let text = site.redact(ended.success());
     insta::assert_snapshot!(excerpt(
         &text,
-        &[migration_id("seed_initial_sections"), "0002_story_dates", BACKFILL]
+        &[migration_id("seed_initial_sections"), migration_id("story_dates"), BACKFILL]
     ));
     let status = site.answer(&["status"]).await;
     for service in ["sections", "content"] {
