@@ -56,8 +56,12 @@ typescript:
     npm --prefix clients/typescript ci --no-audit --no-fund
     npm --prefix clients/typescript run check
 
+# Validate the manifests of Kubernetes (needs Python 3 with pip)
+manifests:
+    .ci/manifests
+
 # Run everything that a change has to pass
-ci: lint test faults typescript schemathesis
+ci: lint manifests test faults typescript schemathesis
 
 # Run the benchmarks
 bench *arguments:
