@@ -1,5 +1,7 @@
 //! The names of a service's collections.
 
+use mongo_kit::WRITERS;
+
 use crate::idempotency;
 
 /// The collections of a service: the one list that its start, roll-backs and the removal of the
@@ -26,11 +28,13 @@ impl Collections {
     }
 
     /// Returns the collections that no site has before the service: the auxiliary ones, the copies,
-    /// and last those of the migration engine, which record the roll-back of everything else.
+    /// the registrations of writers, which all services share, and last those of the migration
+    /// engine, which record the roll-back of everything else.
     pub fn created(&self) -> Vec<String> {
         let copies = self.copies.iter().map(|name| (*name).to_owned());
         let engine = migrations::collections(self.service);
-        self.auxiliary().into_iter().chain(copies).chain(engine).collect()
+        let others = copies.chain([WRITERS.to_owned()]).chain(engine);
+        self.auxiliary().into_iter().chain(others).collect()
     }
 
     /// Returns all collections.
@@ -53,8 +57,9 @@ mod tests {
         };
         assert_eq!(collections.auxiliary(), ["stamps", "letters_idempotency_keys"]);
         let all = collections.all();
-        assert_eq!(all[..4], ["letters", "stamps", "letters_idempotency_keys", "repairs"]);
-        assert_eq!(all[4..], migrations::collections("letters"));
+        let others = ["letters", "stamps", "letters_idempotency_keys", "repairs", WRITERS];
+        assert_eq!(all[..5], others);
+        assert_eq!(all[5..], migrations::collections("letters"));
         assert_eq!(all.last().unwrap(), "letters_migrations");
     }
 }

@@ -20,8 +20,9 @@ use actix_web::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use models::{ErrorCode, FieldError};
+use mongo_kit::{Connection, Writers, with_time_limit};
 use mongodb::{
-    Client, ClientSession, Collection, Database, IndexModel,
+    ClientSession, Collection, IndexModel,
     bson::{self, Document, doc},
     error::Error,
     options::{IndexOptions, ReadConcern},
@@ -39,7 +40,10 @@ use service_kit::{
 };
 use tokio::sync::OnceCell;
 
-use crate::transaction::{Abort, transact};
+use crate::{
+    server_clock,
+    transaction::{Abort, transact},
+};
 
 /// The header (draft-ietf-httpapi-idempotency-key-header).
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -49,6 +53,9 @@ const KEY_MAX_LENGTH: usize = 255;
 
 /// The time for which a response is stored: longer than clients repeat a request.
 const STORED_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// The time limit for creating the index, for which the first request with a key waits.
+const PREPARATION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The caller with the static token, whether or not its user can be looked up.
 const OPERATOR: &str = "operator";
@@ -225,6 +232,7 @@ impl From<KeyReused> for ApiError {
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     responses: Collection<StoredResponse>,
+    /// The clock of the server, which deletes old responses by it.
     clock: Clock,
     /// Set once this process has created the index that deletes old responses.
     expiry: Arc<OnceCell<()>>,
@@ -250,17 +258,17 @@ struct StoredResponse {
 impl Idempotency {
     /// Returns the stored responses of a service. The name is that of its ledger: `sections`,
     /// `content`.
-    pub fn new(database: &Database, service: &str, clock: Clock) -> Self {
-        let responses = database.collection(&collection(service));
-        Self { responses, clock, expiry: Arc::default() }
+    pub fn new(connection: &Connection, service: &str) -> Self {
+        let responses = connection.database().collection(&collection(service));
+        Self { responses, clock: server_clock(connection), expiry: Arc::default() }
     }
 
     /// Creates the index that deletes old responses, before the first response: a site without
     /// writes needs none.
     async fn prepare(&self) {
-        let created = self
-            .expiry
-            .get_or_try_init(async || self.responses.create_index(expiry()).await.map(drop));
+        let responses = self.responses.clone();
+        let create = async move { responses.create_index(expiry()).await.map(drop) };
+        let created = self.expiry.get_or_try_init(|| with_time_limit(PREPARATION_TIMEOUT, create));
         if let Err(error) = created.await {
             // Responses are stored all the same; old ones stay until this succeeds.
             let error = mongo_kit::DatabaseError::from(error);
@@ -272,14 +280,14 @@ impl Idempotency {
     /// response of the first one. See [`transact`] for the limits of the work.
     pub async fn once<E: From<KeyReused>>(
         &self,
-        client: &Client,
+        writers: &Writers,
         request: Option<&KeyedRequest>,
         mut work: impl AsyncFnMut(&mut ClientSession) -> Result<Created, Abort<E>>,
     ) -> Result<Created, Abort<E>> {
         if request.is_some() {
             self.prepare().await;
         }
-        transact(client, async |session: &mut ClientSession| {
+        transact(writers, async |session: &mut ClientSession| {
             let Some(request) = request else { return work(session).await };
             let found = self.responses.find_one(doc! { "_id": request.id() });
             if let Some(earlier) = request.replay(found.session(&mut *session).await?)? {

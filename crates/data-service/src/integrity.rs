@@ -13,6 +13,7 @@ use service_kit::{
         error::ApiError,
         extract::{NoQuery, Query},
         routing::{read, route},
+        time_limit::TimeLimit,
     },
 };
 use utoipa::IntoParams;
@@ -39,9 +40,12 @@ service_kit::error_responses! {
 
 /// Adds the routes. They need a `Data<dyn Inspect>` in the data of the app.
 pub fn routes(config: &mut ServiceConfig) {
+    // Everything is read.
+    let unlimited = TimeLimit(None);
+    let repairs = route("/internal/integrity/repair").post(repair).build();
     config
-        .service(read("/internal/integrity", report))
-        .service(route("/internal/integrity/repair").post(repair).build());
+        .service(read("/internal/integrity", report).app_data(unlimited))
+        .service(repairs.app_data(unlimited));
 }
 
 /// Returns the findings in the data of the service.

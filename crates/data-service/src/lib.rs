@@ -47,6 +47,7 @@ use service_kit::{
         rate_limit::{RateLimit, rate_limit},
         routing::read,
         server::{BindError, Server, bind},
+        time_limit::{TimeLimit, outcome_unknown},
     },
 };
 use tokio::sync::watch;
@@ -54,6 +55,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use collections::Collections;
 pub use transaction::{Abort, transact};
+
+/// The time limit of requests: clients see an answer within 5 s, which people take for a failure
+/// otherwise (the transport has the rest).
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
 
 /// The longest pause between two attempts to reach the database.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -179,6 +184,7 @@ impl DataService {
             let gated = web::scope("")
                 .app_data(statuses)
                 .app_data(limits.clone())
+                .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
                 .wrap(from_fn(refuse_until_ready))
                 .wrap(from_fn(rate_limit))
                 .configure(|config| routes(config));
@@ -391,9 +397,17 @@ async fn refuse_until_ready(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
+/// Returns the clock of the database server, for dates that are stored: the clocks of replicas differ.
+pub fn server_clock(connection: &Connection) -> Clock {
+    let clock = connection.clock().clone();
+    Clock::of(move || clock.now())
+}
+
 /// Returns the error of a request for which the database failed: 503 if a later request can succeed.
 pub fn database_error(error: mongodb::error::Error) -> ApiError {
-    if mongo_kit::is_transient(&error) {
+    if mongo_kit::is_unknown_commit(&error) {
+        outcome_unknown().because(DatabaseError::from(error))
+    } else if mongo_kit::is_transient(&error) {
         ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.")
             .retry_after_seconds(2)
             .because(DatabaseError::from(error))

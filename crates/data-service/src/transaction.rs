@@ -6,20 +6,26 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use mongo_kit::{TransactionError, Work};
+use mongo_kit::{Registration, TransactionError, Work, Writers};
 use mongodb::{
-    Client, ClientSession,
+    ClientSession,
     error::{Error, ErrorKind},
 };
 use service_kit::web::error::ApiError;
 
 use crate::database_error;
 
-/// The number of repetitions of a transaction after a conflict with another writer or an election.
-const MAX_RETRIES: usize = 20;
-
 /// The time after which a transaction is not repeated any more: a client waits for the answer.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Within this time, others can be found to have been killed.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The time after which a transaction that is kept from writing looks for processes that were killed
+/// in the middle of theirs: longer than a busy document takes.
+const LOOKS_FOR_STOPPED_AFTER: Duration = Duration::from_millis(300);
+
+/// The time for which a commit of unknown outcome is repeated. The driver looks for a primary for 3 s
+/// at each attempt.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pause before the first repetition. It doubles each time and has a random part, so that
 /// writers that conflicted do not conflict again.
@@ -62,15 +68,15 @@ impl<E: Into<ApiError>> From<Abort<E>> for ApiError {
 /// The work may run several times until an attempt is committed: it must change nothing but the
 /// database, and that with the session only. Its reads see one state of the database.
 pub async fn transact<T, E>(
-    client: &Client,
+    writers: &Writers,
     work: impl AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
 ) -> Result<T, Abort<E>> {
     let began = Instant::now();
-    let mut session = client.start_session().await?;
+    let mut writer = writers.start_session().await?;
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
         .with_max_delay(MAX_PAUSE)
-        .with_max_times(MAX_RETRIES)
+        .without_max_times()
         .with_jitter()
         .build();
     let next_pause = |error: &Error| {
@@ -79,16 +85,20 @@ pub async fn transact<T, E>(
         let is_over = is_selection || began.elapsed() >= RETRY_TIMEOUT;
         if is_over { None } else { pauses.next() }
     };
-    mongo_kit::transact(&mut session, next_pause, Closure { work, result: PhantomData }).await
+    let registration = writer.registration();
+    let work = Registered { work, registration, began, result: PhantomData };
+    mongo_kit::transact(&mut writer.session, COMMIT_TIMEOUT, next_pause, work).await
 }
 
-/// The work of a transaction as an async closure.
-struct Closure<F, T, E> {
+/// The work of a transaction as an async closure, after its session is registered.
+struct Registered<F, T, E> {
     work: F,
+    registration: Registration,
+    began: Instant,
     result: PhantomData<fn() -> (T, E)>,
 }
 
-impl<F, T, E> Work for Closure<F, T, E>
+impl<F, T, E> Work for Registered<F, T, E>
 where
     F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
 {
@@ -96,6 +106,10 @@ where
     type Error = Abort<E>;
 
     async fn run(&mut self, session: &mut ClientSession) -> Result<T, Abort<E>> {
+        if self.began.elapsed() >= LOOKS_FOR_STOPPED_AFTER {
+            self.registration.writers().end_stopped_processes().await;
+        }
+        self.registration.renew().await?;
         (self.work)(session).await
     }
 }

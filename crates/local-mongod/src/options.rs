@@ -7,6 +7,10 @@ use crate::membership;
 /// The smallest cache that mongod accepts (`--wiredTigerCacheSizeGB`, MongoDB manual), in megabytes.
 const MINIMUM_CACHE_MB: u32 = 256;
 
+/// The time after which the server ends an open transaction, whose locks others may be waiting for. The
+/// default of 60 s is far more than the transactions of a site take, whose largest command has 10 s.
+const TRANSACTION_SECONDS: u32 = 15;
+
 /// The options of a mongod.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -45,7 +49,10 @@ pub(crate) fn arguments(options: &Options, port: u16) -> Vec<String> {
     arguments.push(format!("--port={port}"));
 
     let mut cache_mb = options.cache_mb;
-    if matches!(options.data, DataDir::Temporary) {
+    if matches!(options.data, DataDir::Persistent(_)) {
+        let limit = format!("--setParameter=transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}");
+        arguments.push(limit);
+    } else {
         cache_mb = cache_mb.or(Some(MINIMUM_CACHE_MB));
         arguments.push("--oplogSize=512".to_owned());
         arguments.push("--setParameter=diagnosticDataCollectionEnabled=false".to_owned());

@@ -20,6 +20,10 @@ const MAX_RETRIES: usize = 7;
 /// The pause before the first repetition. It doubles each time, to 1.3 s in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// The time for which a commit of unknown outcome is repeated: two elections with the default settings
+/// of a replica set.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(24);
+
 /// The time limit of the server for one command, in milliseconds. Far below the minute after which
 /// it aborts a transaction (`transactionLifetimeLimitSeconds`).
 const MAX_TIME_MS: i64 = 10_000;
@@ -43,7 +47,8 @@ pub(crate) async fn transact<W: Work<Error = Error>>(
         .with_max_times(MAX_RETRIES)
         .build();
     let next_pause = |_: &Error| if stop.is_cancelled() { None } else { pauses.next() };
-    let output = mongo_kit::transact(session, next_pause, WithFailpoints(work)).await?;
+    let work = WithFailpoints(work);
+    let output = mongo_kit::transact(session, COMMIT_TIMEOUT, next_pause, work).await?;
     failpoint::at("transaction_after_commit").await;
     Ok(output)
 }

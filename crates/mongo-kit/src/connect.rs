@@ -1,6 +1,9 @@
 //! Connections to MongoDB, with errors that name the cause and the remedy.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use mongodb::{
     Client, Database,
@@ -15,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::DatabaseError;
+use crate::{DatabaseError, ServerClock, Writers};
 
 /// The oldest server that is supported, as the wire version that its `hello` answers (6.0).
 const MINIMUM_WIRE_VERSION: i32 = 17;
@@ -45,6 +48,8 @@ pub struct Connection {
     database: Database,
     /// The options of the client, to connect to its servers one by one.
     options: ClientOptions,
+    clock: ServerClock,
+    writers: Writers,
 }
 
 /// An invalid connection string or database name.
@@ -157,7 +162,9 @@ impl Connection {
         options.tracing = Some(OpentelemetryOptions::builder().enabled(true).build());
         let client = Client::with_options(options.clone()).map_err(|error| uri_error(&error))?;
         let database = client.database(database);
-        Ok(Self { client, database, options })
+        let clock = ServerClock::default();
+        let writers = Writers::new(&client, &database, clock.clone());
+        Ok(Self { client, database, options, clock, writers })
     }
 
     /// Returns a connection to the same database with a client of its own, whose commands are
@@ -167,7 +174,8 @@ impl Connection {
         options.command_event_handler = Some(handler);
         let client = Client::with_options(options.clone())?;
         let database = client.database(self.database.name());
-        Ok(Self { client, database, options })
+        let (clock, writers) = (self.clock.clone(), self.writers.clone());
+        Ok(Self { client, database, options, clock, writers })
     }
 
     /// Returns the client, for sessions.
@@ -180,9 +188,25 @@ impl Connection {
         &self.database
     }
 
-    /// Sends the command `ping`.
+    /// Returns the writers of this process: all transactions of requests begin with them.
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// Returns the clock of the server. It is set by every answer to [`ping`](Self::ping), and before
+    /// every transaction of [`writers`](Self::writers).
+    pub fn clock(&self) -> &ServerClock {
+        &self.clock
+    }
+
+    /// Checks that the server answers, and sets the clock by its answer.
     pub async fn ping(&self) -> mongodb::error::Result<()> {
-        self.database.run_command(doc! { "ping": 1 }).await.map(drop)
+        let sent = Instant::now();
+        let answer = self.database.run_command(doc! { "hello": 1 }).await?;
+        if let Ok(now) = answer.get_datetime("localTime") {
+            self.clock.set(*now, sent);
+        }
+        Ok(())
     }
 
     /// Checks that the server is reachable, new enough, and belongs to a replica set.
@@ -204,9 +228,12 @@ impl Connection {
     /// Closes all connections at the end of the process. Operations that still use them fail. Does
     /// not wait long for a server that does not answer.
     pub async fn close(&self) {
-        let client = self.client.clone();
+        let (client, writers) = (self.client.clone(), self.writers.clone());
         // On a task of its own, because calls of the driver must not be dropped half-way.
-        let closed = tokio::spawn(async move { client.shutdown().immediate(true).await });
+        let closed = tokio::spawn(async move {
+            writers.unregister().await;
+            client.shutdown().immediate(true).await;
+        });
         if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!(
                 "the server does not answer: the connections are left to the end of the process"

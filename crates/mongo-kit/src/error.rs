@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::error::{Error, ErrorKind, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure};
+
+use crate::time_limit::TimedOut;
 
 /// An error of the driver with a readable message: without labels, and without the bytes of the
 /// server's answer, which the driver's own message contains.
@@ -19,7 +21,10 @@ impl fmt::Display for DatabaseError {
                     None => f.write_str("not all documents could be inserted"),
                 }
             }
-            kind => kind.fmt(f),
+            kind => match self.0.get_custom::<TimedOut>() {
+                Some(timed_out) => timed_out.fmt(f),
+                None => kind.fmt(f),
+            },
         }
     }
 }
@@ -54,11 +59,16 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
+/// Returns `true` if a transaction may or may not have been committed.
+pub fn is_unknown_commit(error: &Error) -> bool {
+    error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+}
+
 /// Returns `true` if the same operation can succeed later without intervention.
 pub fn is_transient(error: &Error) -> bool {
     if error.contains_label("TransientTransactionError")
         || error.contains_label("RetryableWriteError")
-        || error.contains_label("UnknownTransactionCommitResult")
+        || is_unknown_commit(error)
     {
         return true;
     }
@@ -74,6 +84,6 @@ pub fn is_transient(error: &Error) -> bool {
             let concern = failure.write_concern_error.as_ref();
             is_unwritten && concern.is_some_and(|error| TRANSIENT.contains(&error.code))
         }
-        _ => false,
+        _ => error.get_custom::<TimedOut>().is_some(),
     }
 }

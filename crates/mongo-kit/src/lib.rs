@@ -29,8 +29,11 @@ mod connect;
 pub mod document;
 mod error;
 pub mod lenient;
+mod server_clock;
+mod time_limit;
 mod transaction;
 mod watch;
+mod writers;
 
 pub use cached::Cached;
 pub use collections::{
@@ -38,6 +41,9 @@ pub use collections::{
     unsuitable_collections,
 };
 pub use connect::{ConnectError, Connection, DeploymentError, database_of};
-pub use error::{DatabaseError, is_duplicate_key, is_transient};
+pub use error::{DatabaseError, is_duplicate_key, is_transient, is_unknown_commit};
+pub use server_clock::ServerClock;
+pub use time_limit::with_time_limit;
 pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};
+pub use writers::{Registration, WRITERS, Writer, Writers, end_sessions};

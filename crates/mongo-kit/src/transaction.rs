@@ -2,16 +2,19 @@
 //!
 //! The driver's own loop repeats a transaction for two minutes. Here the caller decides how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::{
     ClientSession,
-    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    error::{Error, TRANSIENT_TRANSACTION_ERROR},
     options::{ReadConcern, WriteConcern},
 };
 
-/// The number of attempts to commit while the outcome is unknown. A repeated commit is harmless.
-const MAX_COMMITS: usize = 8;
+use crate::is_unknown_commit;
+
+/// The pause before a commit whose outcome is unknown is repeated: the driver has already repeated it
+/// once, and pauses for as long between two looks at a server.
+const COMMIT_PAUSE: Duration = Duration::from_millis(500);
 
 /// An error of the work in a transaction.
 pub trait TransactionError: From<Error> {
@@ -48,18 +51,21 @@ pub trait Work {
 /// committed it.
 ///
 /// `next_pause` returns the pause before the next attempt after a transient error, such as a
-/// conflict with another writer or an election, or `None` to give up.
+/// conflict with another writer or an election, or `None` to give up. A commit whose outcome is unknown
+/// is repeated, which is harmless, until `commit_timeout` has passed since it was first tried.
 ///
 /// # Errors
 ///
-/// The error of the last attempt.
+/// The error of the last attempt. For a commit whose outcome remained unknown,
+/// [`is_unknown_commit`](crate::is_unknown_commit) returns `true`.
 pub async fn transact<W: Work>(
     session: &mut ClientSession,
+    commit_timeout: Duration,
     mut next_pause: impl FnMut(&Error) -> Option<Duration>,
     mut work: W,
 ) -> Result<W::Output, W::Error> {
     loop {
-        let error = match attempt(session, &mut work).await {
+        let error = match attempt(session, commit_timeout, &mut work).await {
             Ok(output) => return Ok(output),
             Err(error) => error,
         };
@@ -75,6 +81,7 @@ fn is_transient(error: &Error) -> bool {
 
 async fn attempt<W: Work>(
     session: &mut ClientSession,
+    commit_timeout: Duration,
     work: &mut W,
 ) -> Result<W::Output, W::Error> {
     session
@@ -84,7 +91,7 @@ async fn attempt<W: Work>(
         .await?;
     match work.run(session).await {
         Ok(output) => {
-            commit(session).await?;
+            commit(session, commit_timeout).await?;
             Ok(output)
         }
         Err(error) => {
@@ -95,15 +102,14 @@ async fn attempt<W: Work>(
     }
 }
 
-async fn commit(session: &mut ClientSession) -> Result<(), Error> {
-    let mut result = session.commit_transaction().await;
-    for _ in 1..MAX_COMMITS {
-        match &result {
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                result = session.commit_transaction().await;
+async fn commit(session: &mut ClientSession, timeout: Duration) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        match session.commit_transaction().await {
+            Err(error) if is_unknown_commit(&error) && began.elapsed() < timeout => {
+                tokio::time::sleep(COMMIT_PAUSE).await;
             }
-            _ => break,
+            result => return result,
         }
     }
-    result
 }

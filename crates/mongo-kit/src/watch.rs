@@ -16,10 +16,16 @@ use mongodb::{
 };
 use tokio::sync::Mutex;
 
+use crate::{is_transient, with_time_limit};
+
 /// The time that the server waits for a change before it answers. Each answer is an operation on the
 /// collection: with the default of a second, a site with many idle replicas would look as if it were
 /// in use.
 const MAX_AWAIT_TIME: Duration = Duration::from_secs(60);
+
+/// The time limit for opening a change stream, for which all readers of the collection wait: as long as
+/// the driver looks for a primary.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Watches one collection for the next change.
 #[derive(Debug, Clone)]
@@ -35,14 +41,33 @@ struct Inner {
     latest: Mutex<Option<Stamp>>,
 }
 
-/// A moment from which on a collection is being watched, and the time of the first change since.
+/// A moment from which on a collection is being watched, and the end of that.
 #[derive(Debug, Clone)]
-pub struct Stamp(Vec<Arc<OnceLock<Instant>>>);
+pub struct Stamp(Vec<Arc<OnceLock<End>>>);
+
+/// The end of a change stream.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    /// `true` if the stream failed without reporting a change.
+    is_failure: bool,
+}
 
 impl Stamp {
-    /// Returns the time of the first change since this moment, or `None` if nothing has changed.
+    /// Returns the time of the first change since this moment, or of the failure after which changes
+    /// are unknown. Returns `None` if nothing has changed.
     pub fn changed_at(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|changed| changed.get().copied()).min()
+        self.ends().map(|end| end.at).min()
+    }
+
+    /// Returns `true` if changes since this moment are unknown, and none is known.
+    pub fn is_unknown(&self) -> bool {
+        let mut ends = self.ends().peekable();
+        ends.peek().is_some() && ends.all(|end| end.is_failure)
+    }
+
+    fn ends(&self) -> impl Iterator<Item = End> {
+        self.0.iter().filter_map(|end| end.get().copied())
     }
 
     /// Returns the stamp of a value that was read from two collections: it changes with either.
@@ -76,21 +101,18 @@ impl Watch {
         if let Some(stamp) = latest.as_ref().filter(|stamp| stamp.changed_at().is_none()) {
             return Ok(stamp.clone());
         }
-        let stream = self
-            .0
-            .database
-            .collection::<RawDocumentBuf>(self.0.collection)
-            .watch()
-            .pipeline(pipeline(self.0.fields))
+        let collection = self.0.database.collection::<RawDocumentBuf>(self.0.collection);
+        let fields = self.0.fields;
+        let opened = async move {
             // The stream is closed after the first event.
-            .batch_size(1)
-            .max_await_time(MAX_AWAIT_TIME)
-            .await?
-            .with_type::<RawDocumentBuf>();
-        let changed = Arc::new(OnceLock::new());
-        let stamp = Stamp(vec![changed.clone()]);
+            let stream = collection.watch().pipeline(pipeline(fields)).batch_size(1);
+            stream.max_await_time(MAX_AWAIT_TIME).await
+        };
+        let stream = with_time_limit(OPEN_TIMEOUT, opened).await?.with_type::<RawDocumentBuf>();
+        let end = Arc::new(OnceLock::new());
+        let stamp = Stamp(vec![end.clone()]);
         *latest = Some(stamp.clone());
-        tokio::spawn(wait_for_change(stream, changed));
+        tokio::spawn(wait_for_change(stream, end));
         Ok(stamp)
     }
 }
@@ -117,15 +139,14 @@ fn pipeline(fields: &[&str]) -> Vec<Document> {
 }
 
 /// Waits for the first event, or for the first error, after which changes are unknown.
-async fn wait_for_change(
-    mut stream: ChangeStream<RawDocumentBuf>,
-    changed: Arc<OnceLock<Instant>>,
-) {
-    while let Ok(None) = stream.next_if_any().await {
-        if !stream.is_alive() {
-            break;
+async fn wait_for_change(mut stream: ChangeStream<RawDocumentBuf>, end: Arc<OnceLock<End>>) {
+    let is_failure = loop {
+        match stream.next_if_any().await {
+            Ok(None) if stream.is_alive() => {}
+            Ok(_) => break false,
+            Err(error) => break is_transient(&error),
         }
-    }
+    };
     // Only this task sets it, once.
-    let _ = changed.set(Instant::now());
+    let _ = end.set(End { at: Instant::now(), is_failure });
 }

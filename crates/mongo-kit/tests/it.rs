@@ -7,10 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use mongo_kit::{Cached, Watch};
+use local_mongod::{DataDir, LocalMongod, Options};
+use mongo_kit::{Cached, Connection, Watch};
 use mongodb::{Collection, bson::Document, bson::doc};
 use test_support::{TestDatabase, eventually};
 use tokio::{sync::Semaphore, time::timeout};
@@ -189,4 +190,53 @@ async fn what_could_not_be_read_is_tried_again() {
     let failed = cached.get(async { Err(mongodb::error::Error::custom("no")) }).await;
     assert!(failed.is_err());
     assert_eq!(Counter::new(&database).get(&cached).await, 0);
+}
+
+/// Returns a MongoDB of its own, with a collection of three things.
+async fn own_mongod() -> (LocalMongod, Connection) {
+    let options = Options { data: DataDir::Temporary, server_parameters: vec![], cache_mb: None };
+    let mongod = LocalMongod::start(options).await.unwrap();
+    let connection = Connection::new(mongod.uri(), "site", "test").await.unwrap();
+    let things = connection.database().collection::<Document>("things");
+    things.insert_many([doc! {}, doc! {}, doc! {}]).await.unwrap();
+    (mongod, connection)
+}
+
+#[tokio::test]
+async fn without_a_database_a_value_is_answered_from_memory_and_without_waiting() {
+    let (mongod, connection) = own_mongod().await;
+    let things = connection.database().collection::<Document>("things");
+    let cached = Cached::new(Watch::new(connection.database(), "things"), Duration::ZERO);
+    let count = || {
+        let things = things.clone();
+        async move { things.count_documents(doc! {}).await }
+    };
+    assert_eq!(cached.get(count()).await.unwrap(), 3);
+    mongod.stop().await.unwrap();
+    eventually("the database is missed", async || things.find_one(doc! {}).await.is_err()).await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(cached.get(count()).await.unwrap(), 3);
+    }
+    // A single attempt to reach the database takes three seconds.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn without_a_database_a_value_that_has_changed_is_not_answered() {
+    let (mongod, connection) = own_mongod().await;
+    let watch = Watch::new(connection.database(), "things");
+    let things = connection.database().collection::<Document>("things");
+    let cached = Cached::new(watch.clone(), Duration::ZERO);
+    let count = || {
+        let things = things.clone();
+        async move { things.count_documents(doc! {}).await }
+    };
+    assert_eq!(cached.get(count()).await.unwrap(), 3);
+    let stamp = watch.stamp().await.unwrap();
+    things.insert_one(doc! {}).await.unwrap();
+    eventually("the change is seen", async || stamp.changed_at().is_some()).await;
+    assert!(!stamp.is_unknown());
+    mongod.stop().await.unwrap();
+    assert!(cached.get(count()).await.is_err());
 }

@@ -22,7 +22,7 @@ use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId};
 use mongo_kit::{Connection, Stamp};
 use mongodb::error::Result;
 use serde_json::value::RawValue;
-use service_kit::{runtime::clock::Clock, web::error::ApiError};
+use service_kit::web::error::ApiError;
 use utoipa::openapi::OpenApi;
 
 use crate::{
@@ -69,7 +69,7 @@ pub(crate) trait ContentKind: Sync {
     fn index_migration(&self) -> Option<Arc<dyn Migration>>;
 
     /// Opens the collection of the kind.
-    fn open(&self, connection: &Connection, clock: Clock) -> Arc<dyn ContentCollection>;
+    fn open(&self, connection: &Connection) -> Arc<dyn ContentCollection>;
 }
 
 /// The collection of a kind of content, for the code that treats all kinds alike.
@@ -158,8 +158,8 @@ pub(crate) struct Collections(Arc<[Arc<dyn ContentCollection>]>);
 
 impl Collections {
     /// Opens the collections.
-    pub(crate) fn open(connection: &Connection, clock: &Clock) -> Self {
-        Self(KINDS.iter().map(|kind| kind.open(connection, clock.clone())).collect())
+    pub(crate) fn open(connection: &Connection) -> Self {
+        Self(KINDS.iter().map(|kind| kind.open(connection)).collect())
     }
 
     /// Returns the collections in the order of the kinds.

@@ -51,7 +51,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             .with_users(users.clone())
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
-        let collections = Collections::open(connection, &Clock::system());
+        let collections = Collections::open(connection);
         let known_sections = web::Data::new(Sections::new(sections.clone()));
         let tags = web::Data::new(Tags::default());
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
@@ -81,7 +81,7 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let collections = Collections::open(connection, &clock);
+    let collections = Collections::open(connection);
     let migrations = |database: &Database| {
         let admin = &settings.admin;
         crate::migrations::all(&Context::new(database, clock, admin, sections, &collections))
@@ -92,7 +92,7 @@ pub fn engine(
 
 /// Returns the inspector of everything that the service has stored.
 pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn Inspect> {
-    let collections = Collections::open(connection, &Clock::system());
+    let collections = Collections::open(connection);
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 

@@ -76,7 +76,7 @@ async fn bind_with(
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, |connection| {
-        let store = SectionStore::new(connection, Clock::system());
+        let store = SectionStore::new(connection);
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
         let store = web::Data::from(store);
@@ -97,7 +97,7 @@ async fn bind_with(
 
 /// Returns the inspector of the stored sections.
 pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
-    Arc::new(SectionStore::new(connection, Clock::system()))
+    Arc::new(SectionStore::new(connection))
 }
 
 /// Returns the engine with the migrations of the service.

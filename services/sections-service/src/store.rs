@@ -11,12 +11,12 @@ pub(crate) mod write;
 
 use std::sync::Arc;
 
-use data_service::idempotency::Idempotency;
+use data_service::{idempotency::Idempotency, server_clock};
 use futures_util::TryStreamExt;
 use models::Section;
-use mongo_kit::{Connection, document::readable};
+use mongo_kit::{Connection, Writers, document::readable};
 use mongodb::{
-    Client, Collection,
+    Collection,
     bson::{Document, RawDocumentBuf, doc, oid},
     error::Result,
 };
@@ -36,7 +36,7 @@ use crate::domain::{navigation::Navigation, redirects::Redirects};
 /// each of its pages shows them.
 #[derive(Debug)]
 pub(crate) struct SectionStore {
-    client: Client,
+    writers: Writers,
     collection: Collection<RawDocumentBuf>,
     redirects: Collection<RawDocumentBuf>,
     tree: Collection<Document>,
@@ -44,6 +44,7 @@ pub(crate) struct SectionStore {
     cached_snapshot: Cache<Arc<Snapshot>>,
     cached_redirects: Cache<Arc<Redirects>>,
     idempotency: Idempotency,
+    /// The clock of the database server.
     clock: Clock,
     /// Serializes the changes of this process: the database would make them repeat each other.
     write_lock: Mutex<()>,
@@ -52,8 +53,8 @@ pub(crate) struct SectionStore {
 }
 
 impl SectionStore {
-    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
-        let (client, database) = (connection.client().clone(), connection.database().clone());
+    pub(crate) fn new(connection: &Connection) -> Self {
+        let database = connection.database().clone();
         Self {
             collection: database.collection(COLLECTION),
             redirects: database.collection(REDIRECTS),
@@ -61,11 +62,11 @@ impl SectionStore {
             repairs: database.collection(REPAIRS),
             cached_snapshot: Cache::new(&database, COLLECTION),
             cached_redirects: Cache::new(&database, REDIRECTS),
-            idempotency: Idempotency::new(&database, SERVICE, clock.clone()),
+            idempotency: Idempotency::new(connection, SERVICE),
             write_lock: Mutex::new(()),
             fallback: Vec::new(),
-            client,
-            clock,
+            writers: connection.writers().clone(),
+            clock: server_clock(connection),
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod edge;
+mod writers;
 
 use actix_web::{HttpResponse, body::to_bytes, http::StatusCode, test::TestRequest};
 use data_service::{
@@ -19,7 +20,6 @@ use mongodb::{
 use serde_json::json;
 use service_kit::{
     auth::caller::Caller,
-    runtime::clock::Clock,
     web::{conditional::ETag, error::ApiError},
 };
 use test_support::TestDatabase;
@@ -43,7 +43,7 @@ async fn create(
     keyed: Option<&KeyedRequest>,
     name: &str,
 ) -> Result<Created, Abort<KeyReused>> {
-    let idempotency = Idempotency::new(database.database(), "things", Clock::system());
+    let idempotency = Idempotency::new(database.connection(), "things");
     let things = database.collection("things");
     let work = async |session: &mut ClientSession| {
         let made = things.insert_one(doc! { "name": name }).session(session).await?;
@@ -52,7 +52,7 @@ async fn create(
         let tag = ETag::of_json(&thing).unwrap();
         Ok(Created::new(&thing, &tag, format!("/things/{id}")).unwrap())
     };
-    idempotency.once(database.connection().client(), keyed, work).await
+    idempotency.once(database.connection().writers(), keyed, work).await
 }
 
 #[tokio::test]
@@ -149,12 +149,12 @@ async fn a_request_that_is_refused_leaves_nothing_behind() {
     let database = TestDatabase::new().await;
     let keyed = request("ann", "k", "a").await;
     let things = database.collection("things");
-    let idempotency = Idempotency::new(database.database(), "things", Clock::system());
+    let idempotency = Idempotency::new(database.connection(), "things");
     let work = async |session: &mut ClientSession| {
         things.insert_one(doc! { "name": "a" }).session(session).await?;
         Err(Abort::Refused(KeyReused))
     };
-    let refused = idempotency.once(database.connection().client(), Some(&keyed), work).await;
+    let refused = idempotency.once(database.connection().writers(), Some(&keyed), work).await;
     assert!(matches!(refused, Err(Abort::Refused(KeyReused))));
     assert_eq!(database.count("things", doc! {}).await, 0);
     assert_eq!(database.count("things_idempotency_keys", doc! {}).await, 0);
@@ -165,9 +165,9 @@ async fn a_request_that_is_refused_leaves_nothing_behind() {
 async fn a_transaction_that_met_another_one_is_repeated() {
     let database = TestDatabase::new().await;
     database.insert("things", [doc! { "_id": 1, "count": 0 }]).await;
-    let (things, client) = (database.collection("things"), database.connection().client());
+    let (things, writers) = (database.collection("things"), database.connection().writers());
     let adding = (0..10).map(|_| {
-        transact(client, async |session: &mut ClientSession| {
+        transact(writers, async |session: &mut ClientSession| {
             let found: Option<Document> = things.find_one(doc! {}).session(&mut *session).await?;
             let count = found.unwrap().get_i32("count").unwrap();
             let set = doc! { "$set": { "count": count + 1 } };

@@ -112,8 +112,7 @@ impl Engine {
     /// Ends the transaction in which a killed process may have left documents locked. MongoDB itself
     /// would end it only after a minute.
     pub(super) async fn end_session(&self, session: Bson) {
-        let kill = doc! { "killSessions": [{ "id": session }] };
-        if let Err(error) = self.shared.database.run_command(kill).await {
+        if let Err(error) = mongo_kit::end_sessions(&self.shared.database, [session]).await {
             // Without it the run only takes longer.
             tracing::debug!(%error, "the session of the previous process could not be ended");
         }

@@ -31,6 +31,13 @@ impl Clock {
         Self(Arc::new(move || at))
     }
 
+    /// Returns a clock that shows the time of another source, or that of the machine as long as the
+    /// source has none.
+    pub fn of(source: impl Fn() -> Option<DateTime<Utc>> + Send + Sync + 'static) -> Self {
+        let system = Self::system();
+        Self(Arc::new(move || source().unwrap_or_else(|| system.now())))
+    }
+
     /// Returns the current time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()

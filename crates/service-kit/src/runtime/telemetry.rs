@@ -4,7 +4,7 @@
 //! an OTLP collector if the standard `OTEL_EXPORTER_OTLP_ENDPOINT` names one. A separate thread with a
 //! bounded queue exports them, so that requests do not wait for a collector that is down.
 
-use std::{env, fmt, io::IsTerminal, time::Duration};
+use std::{env, fmt, io::IsTerminal, thread, time::Duration};
 
 use opentelemetry::{
     Context, global,
@@ -17,6 +17,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
+use tokio::sync::oneshot;
 use tracing::field::Field;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -107,12 +108,17 @@ impl Telemetry {
 
     /// Exports the remaining spans and metrics, for two seconds at most.
     pub async fn flush(self) {
-        let flush = tokio::task::spawn_blocking(move || {
+        let Self { traces, metrics } = self;
+        let (sender, is_flushed) = oneshot::channel();
+        // On a thread of its own, since the runtime would wait for a task at its end. An exporter does
+        // not keep its timeout if a collector accepts the connection and does not answer.
+        thread::spawn(move || {
             // An error means that the collector is down; nothing can be done about it here.
-            let _ = self.traces.shutdown_with_timeout(FLUSH_TIMEOUT);
-            let _ = self.metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
+            let _ = traces.shutdown_with_timeout(FLUSH_TIMEOUT);
+            let _ = metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
+            let _ = sender.send(());
         });
-        let _ = tokio::time::timeout(FLUSH_TIMEOUT, flush).await;
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, is_flushed).await;
     }
 }
 

@@ -38,6 +38,7 @@ use self::{
 use super::{
     error::ApiError,
     field_error::{field_error, truncated},
+    time_limit::Paused,
 };
 use crate::runtime::settings;
 
@@ -262,6 +263,7 @@ async fn receive(
     if announced > limit {
         return Err(too_large());
     }
+    let _paused = Paused::of(request);
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, http::Method, web,
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, http::Method,
+    middleware::from_fn, web,
 };
 use models::ErrorCode;
 
-use crate::web::error::ApiError;
+use crate::web::{error::ApiError, time_limit::limit_time};
 
 /// A path and its methods. Another method is answered with 405 and the methods that exist.
 ///
@@ -53,7 +54,8 @@ macro_rules! methods {
             {
                 let Self { resource, mut methods } = self;
                 methods.push(stringify!($method));
-                let resource = resource.route(web::method(Method::$method).to(handler));
+                let handled = web::method(Method::$method).to(handler).wrap(from_fn(limit_time));
+                let resource = resource.route(handled);
                 Self { resource, methods }
             }
         )+
@@ -72,7 +74,8 @@ impl Route {
         let Self { resource, mut methods } = self;
         methods.extend(["GET", "HEAD"]);
         let reading = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-        Self { resource: resource.route(reading.to(handler)), methods }
+        let handled = reading.to(handler).wrap(from_fn(limit_time));
+        Self { resource: resource.route(handled), methods }
     }
 
     methods! {

@@ -17,6 +17,8 @@ use mongodb::{
 use test_support::eventually;
 use tokio::task::JoinHandle;
 
+use crate::traffic::Traffic;
+
 /// The results of some rounds of a fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -25,12 +27,14 @@ pub(crate) struct Tally {
     pub(crate) lost: i64,
     /// Number of recorded changes or insertions beyond the expected ones.
     pub(crate) doubled: i64,
+    /// The requests of clients during the fault, if there were any.
+    pub(crate) traffic: Traffic,
 }
 
 impl Tally {
     /// One round.
     pub(crate) fn round(lost: i64, doubled: i64) -> Self {
-        Self { rounds: 1, lost, doubled }
+        Self { rounds: 1, lost, doubled, ..Self::default() }
     }
 
     /// One round, in which there should be so many of something.
@@ -49,6 +53,11 @@ impl Tally {
         Self { lost: self.lost + other.lost, doubled: self.doubled + other.doubled, ..self }
     }
 
+    /// The same round, with the requests of clients during it.
+    pub(crate) fn with_traffic(self, traffic: Traffic) -> Self {
+        Self { traffic, ..self }
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.rounds > 0
     }
@@ -59,13 +68,14 @@ impl AddAssign for Tally {
         self.rounds += other.rounds;
         self.lost += other.lost;
         self.doubled += other.doubled;
+        self.traffic += other.traffic;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rounds, lost, doubled } = self;
-        write!(f, "{lost} lost and {doubled} doubled in {rounds} rounds")
+        let Self { rounds, lost, doubled, traffic } = self;
+        write!(f, "{lost} lost and {doubled} doubled in {rounds} rounds, {traffic}")
     }
 }
 

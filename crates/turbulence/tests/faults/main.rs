@@ -1,13 +1,17 @@
-//! Faults that the migrations survive: the real program as processes, on real MongoDBs, with real
-//! signals. `docs/reference/migrations.md` has the table that this prints.
+//! Faults that the migrations and the services survive: the real program as processes, on real
+//! MongoDBs, with real signals. `docs/reference/faults.md` has the table that this prints.
 //!
-//! A test returns what was lost and what was doubled, and fails where that is not nothing.
+//! A test returns a [`Tally`]: the number of rounds, of lost and of duplicate changes, and the requests
+//! that clients sent during the fault ([`traffic`]). It fails if anything was lost or doubled, or if the
+//! requests exceed the limit of the fault. To add a fault, write a test that returns its tally, and add a
+//! `fault!` with its limit to the list.
 //! `TURBULENCE_FAULT_ROUNDS=5` has each fault happen five times as often, at other places.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod accounts;
 mod clocks;
+mod databases;
 mod documents;
 mod kills;
 mod ledgers;
@@ -21,6 +25,7 @@ mod stops;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
+mod traffic;
 mod writers;
 
 use std::{
@@ -34,6 +39,7 @@ use futures_util::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use accounts::Tally;
+use traffic::Limit;
 
 /// A way in which something goes wrong, and the test that it is survived.
 pub(crate) struct Fault {
@@ -43,13 +49,20 @@ pub(crate) struct Fault {
     rule: &'static str,
     /// The description of the fault in the table.
     happens: &'static str,
+    /// The limit for the requests of clients during the fault.
+    limit: Limit,
     test: fn() -> LocalBoxFuture<'static, Tally>,
 }
 
-/// A numbered fault, with the name of its test and its description in the table.
+/// A numbered fault, with the name of its test, its description in the table, and the limit for the
+/// requests of clients if the test sends any.
 macro_rules! fault {
     ($number:literal, $module:ident::$rule:ident, $happens:literal) => {
+        fault!($number, $module::$rule, $happens, Limit::NO_REQUESTS)
+    };
+    ($number:literal, $module:ident::$rule:ident, $happens:literal, $limit:expr) => {
         Fault {
+            limit: $limit,
             number: $number,
             rule: stringify!($rule),
             happens: $happens,
@@ -200,14 +213,49 @@ fn faults() -> Vec<Fault> {
             writers::an_old_program_that_writes_meanwhile_loses_nothing,
             "an old program inserts, updates, replaces, deletes"
         ),
+        fault!(
+            16,
+            databases::the_locks_of_a_killed_process_are_released,
+            "kill -9 of a replica in the middle of a write; others write the same story or section",
+            Limit::new(0, 4)
+        ),
+        fault!(
+            17,
+            databases::while_the_primary_is_frozen_no_request_waits_longer_than_the_limit,
+            "SIGSTOP of the primary under reads",
+            Limit::new(100, 15)
+        ),
+        fault!(
+            18,
+            databases::without_a_primary_sections_are_answered_from_memory,
+            "the primary is killed and none is elected; reads of sections",
+            Limit::new(0, 2)
+        ),
+        fault!(
+            19,
+            databases::a_commit_of_unknown_outcome_is_answered_in_time_and_done_once,
+            "the primary cannot replicate a commit, and steps down; the key is sent again",
+            Limit::new(0, 7)
+        ),
+        fault!(
+            20,
+            databases::a_wrong_clock_neither_forgets_a_key_nor_dates_a_story,
+            "the clock of a replica 25 h slow, 40 days ahead"
+        ),
+        fault!(
+            21,
+            databases::requests_that_are_torn_off_do_not_hold_up_others,
+            "600 requests to a content-service are reset by their clients; reads of others",
+            Limit::new(0, 5)
+        ),
     ]
 }
 
 /// Default number of concurrent tests, which wait for leases most of the time.
 const THREADS: usize = 4;
 
-/// The results of the faults, by their position in the table.
-type Table = Arc<Mutex<BTreeMap<Place, Option<Tally>>>>;
+/// The results of the faults with their limits, by their position in the table.
+type Table = Arc<Mutex<BTreeMap<Place, (Limit, Option<Tally>)>>>;
 
 /// The number of a fault, its place among the others, and what happens.
 type Place = (u32, usize, &'static str);
@@ -225,25 +273,34 @@ fn main() -> ExitCode {
 }
 
 fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
-    let Fault { number, rule, happens, test } = *fault;
+    let Fault { number, rule, happens, limit, test } = *fault;
     Trial::test(format!("{number:02}::{rule}"), move || {
         let place = (number, order, happens);
         // Until it is over it has failed: a panic leaves it so.
-        table.lock().unwrap().insert(place, None);
+        table.lock().unwrap().insert(place, (limit, None));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tally = runtime.block_on(test());
-        table.lock().unwrap().insert(place, Some(tally));
-        if tally.is_clean() { Ok(()) } else { Err(Failed::from(tally.to_string())) }
+        table.lock().unwrap().insert(place, (limit, Some(tally)));
+        if tally.is_clean() && limit.allows(&tally.traffic) {
+            Ok(())
+        } else {
+            Err(Failed::from(format!("{tally}; the limit: {limit}")))
+        }
     })
 }
 
-fn markdown(table: &BTreeMap<Place, Option<Tally>>) -> String {
-    let rows = table.iter().map(|((number, _, happens), tally)| match tally {
-        Some(Tally { rounds, lost, doubled }) => {
-            format!("| {number}. {happens} | {rounds} | {lost} | {doubled} |\n")
+fn markdown(table: &BTreeMap<Place, (Limit, Option<Tally>)>) -> String {
+    let rows = table.iter().map(|((number, _, happens), (limit, tally))| match tally {
+        Some(Tally { rounds, lost, doubled, traffic }) => {
+            let [requests, failed, longest_gap] = traffic.cells();
+            format!(
+                "| {number}. {happens} | {rounds} | {requests} | {failed} | {longest_gap} | {lost} \
+                 | {doubled} | {limit} |\n"
+            )
         }
-        None => format!("| {number}. {happens} | failed | | |\n"),
+        None => format!("| {number}. {happens} | failed | | | | | | {limit} |\n"),
     });
-    let head = "| fault | rounds | lost | doubled |\n|---|--:|--:|--:|\n";
+    let head = "| fault | rounds | requests | failed | longest gap | lost | doubled | limit |\n\
+                |---|--:|--:|--:|--:|--:|--:|---|\n";
     if table.is_empty() { String::new() } else { head.to_owned() + &rows.collect::<String>() }
 }

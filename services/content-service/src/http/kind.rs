@@ -12,7 +12,7 @@ use mongo_kit::{Connection, Stamp};
 use mongodb::error::{Error, Result};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use service_kit::{runtime::clock::Clock, web::error::ApiError};
+use service_kit::web::error::ApiError;
 use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
 use super::{
@@ -60,8 +60,8 @@ impl<K: Kind> ContentKind for Of<K> {
         K::INDEX_MIGRATION.map(indexes::of_kind::<K>)
     }
 
-    fn open(&self, connection: &Connection, clock: Clock) -> Arc<dyn ContentCollection> {
-        Arc::new(ContentStore::<K>::new(connection, clock))
+    fn open(&self, connection: &Connection) -> Arc<dyn ContentCollection> {
+        Arc::new(ContentStore::<K>::new(connection))
     }
 }
 

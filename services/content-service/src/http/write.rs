@@ -5,7 +5,7 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Path},
 };
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use data_service::idempotency::{Created, IdempotencyKey};
 use models::{Body, FieldError, ObjectId, Patch};
 use serde::Serialize;
@@ -66,6 +66,7 @@ pub(super) async fn create<K: Kind>(
         }
         return created.complete("sanitized", &removed)?.try_into();
     }
+    refuse_ahead(&changes, store.now())?;
     changes.section = section(&sections, &changes, &**store).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
@@ -161,12 +162,18 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     if let Patch::Value(section) = changes.section {
         require_fitting(&sections.now().await?, section, store)?;
     }
-    let latest = store.now() + MAX_CREATED_AHEAD;
+    refuse_ahead(&changes, store.now())?;
+    Ok(changes)
+}
+
+/// Refuses a date of creation that is more than a day ahead.
+fn refuse_ahead(changes: &Changes, now: DateTime<Utc>) -> Result<(), ApiError> {
+    let latest = now + MAX_CREATED_AHEAD;
     if changes.created_date.is_some_and(|date| DateTime::from(date) > latest) {
         let message = "must not be more than a day ahead";
         return Err(ApiError::invalid(FieldError::invalid("createdDate", message)));
     }
-    Ok(changes)
+    Ok(())
 }
 
 /// `DELETE /{kind}/{id}`: puts an item into the trash.

@@ -10,11 +10,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use data_service::idempotency::Idempotency;
+use data_service::{idempotency::Idempotency, server_clock};
 use moka::sync::Cache;
-use mongo_kit::{Cached, Connection, Stamp, Watch};
+use mongo_kit::{Cached, Connection, Stamp, Watch, Writers};
 use mongodb::{
-    Client, Collection,
+    Collection,
     bson::{RawDocumentBuf, doc},
 };
 use service_kit::runtime::clock::Clock;
@@ -50,8 +50,9 @@ const LISTED_BY_IN_SECTIONS: &[&str] = &[
 
 /// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {
-    pub(super) client: Client,
+    pub(super) writers: Writers,
     pub(super) collection: Collection<RawDocumentBuf>,
+    /// The clock of the database server.
     pub(super) clock: Clock,
     watch: Watch,
     /// Changes that matter to lists of the whole kind.
@@ -69,22 +70,22 @@ pub(crate) struct ContentStore<K> {
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(connection: &Connection, clock: Clock) -> Self {
+    pub(crate) fn new(connection: &Connection) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
         let watch = Watch::new(database, name);
         Self {
-            client: connection.client().clone(),
+            writers: connection.writers().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
             linked: Cached::new(watch.clone(), Duration::ZERO),
             watch,
             lists: ListWatch::new(database, name, LISTED_BY),
             lists_in_sections: ListWatch::new(database, name, LISTED_BY_IN_SECTIONS),
-            idempotency: Idempotency::new(database, SERVICE, clock.clone()),
+            idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
-            clock,
+            clock: server_clock(connection),
             writes: AtomicU64::new(0),
             kind: PhantomData,
         }

@@ -68,8 +68,8 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         may: &(dyn Fn(Option<&str>) -> Result<(), ApiError> + Sync),
     ) -> Result<u64, Abort<MoveError>> {
-        let now = stored_date(self.clock.now());
-        let moved = transact(&self.client, async |session: &mut ClientSession| {
+        let moved = transact(&self.writers, async |session: &mut ClientSession| {
+            let now = stored_date(self.clock.now());
             let found = self.candidates(content, session).await?;
             for item in &found {
                 may(item.user_id.as_deref()).map_err(MoveError::Refused)?;

@@ -91,9 +91,10 @@ impl Locks {
 /// The number of writers of different slugs that run at the same time.
 const QUEUES: usize = 64;
 
-/// The time that a writer waits for those before it. After that it goes ahead: while the database does not
-/// answer, writers must not wait for all who came earlier.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+/// The time that a writer waits for those before it: less than half of the time limit of its request.
+/// After that it goes ahead: while the database does not answer, writers must not wait for all who came
+/// earlier.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Lets the writers of this process that would choose the same slug run one after the other.
 #[derive(Debug)]

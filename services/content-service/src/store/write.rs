@@ -88,7 +88,7 @@ impl<K: Kind> ContentStore<K> {
             Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
             Address::Field { .. } => None,
         };
-        let document = self.document(new);
+        let document = document(new);
         // The writers of this process that would choose the same slug do so one after the other. For
         // the writers of other processes the database decides.
         let _turn = match &base {
@@ -97,8 +97,14 @@ impl<K: Kind> ContentStore<K> {
         };
         let result = self
             .idempotency
-            .once(&self.client, keyed, async |session: &mut ClientSession| {
+            .once(&self.writers, keyed, async |session: &mut ClientSession| {
                 let mut document = document.clone();
+                // Within a transaction, the clock is that of the server.
+                let now = stored_date(self.clock.now());
+                if !document.contains_key("createdDate") {
+                    document.insert("createdDate", now);
+                }
+                document.insert("updatedDate", now);
                 if let Some(base) = &base {
                     let documents = self.collection.clone_with_type();
                     let taken = slugs::taken(&documents, base, session).await?;
@@ -142,8 +148,7 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<K, Abort<WriteError>> {
-        let now = stored_date(self.clock.now());
-        let result = transact(&self.client, async |session: &mut ClientSession| {
+        let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
             guard(&reading.item).map_err(WriteError::Refused)?;
             if !reading.item.meta().deleted {
@@ -152,30 +157,12 @@ impl<K: Kind> ContentStore<K> {
             if K::ADDRESS.is_slug() {
                 self.require_free_slug(reading.address.as_deref(), session).await?;
             }
+            let now = stored_date(self.clock.now());
             self.set(&found, doc! { "deleted": false, "updatedDate": now }, session).await
         })
         .await;
         self.count_write();
         result
-    }
-
-    fn document(&self, new: NewItem) -> Document {
-        let now = self.clock.now();
-        let mut document = doc! { "_id": oid::ObjectId::new() };
-        document.extend(set_fields(new.changes));
-        if !document.contains_key("is_published") {
-            document.insert("is_published", true);
-        }
-        if !document.contains_key("createdDate") {
-            document.insert("createdDate", stored_date(now));
-        }
-        document.insert("updatedDate", stored_date(now));
-        document.insert("deleted", false);
-        // Without, so that the migration can give it to the admin, once there is one.
-        if let Some(user_id) = new.user_id {
-            document.insert("user_id", user_id);
-        }
-        document
     }
 
     async fn change(
@@ -184,7 +171,7 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K) -> Result<Document, ApiError>,
     ) -> Result<K, Abort<WriteError>> {
-        let result = transact(&self.client, async |session: &mut ClientSession| {
+        let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
             let current = reading.item;
             if current.meta().deleted {
@@ -280,6 +267,21 @@ fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool
         }
         _ => false,
     }
+}
+
+/// Returns the document of a new item, without the dates that depend on the time of the write.
+fn document(new: NewItem) -> Document {
+    let mut document = doc! { "_id": oid::ObjectId::new() };
+    document.extend(set_fields(new.changes));
+    if !document.contains_key("is_published") {
+        document.insert("is_published", true);
+    }
+    document.insert("deleted", false);
+    // Without, so that the migration can give it to the admin, once there is one.
+    if let Some(user_id) = new.user_id {
+        document.insert("user_id", user_id);
+    }
+    document
 }
 
 /// Returns the fields that the changes set.

@@ -24,7 +24,7 @@ pub(super) fn migration(context: &Context<'_>) -> FixedMigration {
         revision: 1,
         summary: "what is wrong with the sections is known",
     };
-    let store = SectionStore::new(context.connection, context.clock.clone());
+    let store = SectionStore::new(context.connection);
     let inspection = Inspection {
         key: "sections that something is wrong with".into(),
         collections: &[COLLECTION, REDIRECTS],

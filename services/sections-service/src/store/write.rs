@@ -92,7 +92,7 @@ impl SectionStore {
                     .await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
-            let result = self.idempotency.once(&self.client, keyed, work).await;
+            let result = self.idempotency.once(&self.writers, keyed, work).await;
             self.clear_caches(written, &result);
             match result {
                 Ok(created) => return Ok(created),
@@ -119,7 +119,7 @@ impl SectionStore {
     ) -> Result<ChangeOutcome<T>, Abort<E>> {
         let _lock = self.lock_writes().await;
         let mut written = WrittenCollections::default();
-        let result = transact(&self.client, async |session: &mut ClientSession| {
+        let result = transact(&self.writers, async |session: &mut ClientSession| {
             self.apply(session, empty, &HashSet::new(), &mut written, &mut work).await
         })
         .await;

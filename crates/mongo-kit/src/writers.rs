@@ -1,0 +1,343 @@
+//! The processes that write, and the release of the locks of those that were killed.
+//!
+//! An open transaction locks its documents. If its process is killed, MongoDB keeps it open until
+//! `transactionLifetimeLimitSeconds` (60 s by default) are over. Every process therefore registers the
+//! sessions of its transactions, with a heartbeat by the server's clock. A process that is kept from
+//! writing ends the sessions of those whose heartbeat has stopped. A live transaction is never ended
+//! because of its age ([ADR 0020](../../../docs/adr/0020-locks-of-dead-processes.md)).
+//!
+//! A process has a heartbeat only while it writes: it removes its registration after a few seconds
+//! without a transaction, so that an idle site writes nothing.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Client, ClientSession, Collection, Database,
+    bson::{self, Bson, Document, doc, oid::ObjectId},
+    error::{Error, ErrorKind, Result},
+    options::ReturnDocument,
+};
+use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
+
+use crate::{DatabaseError, ServerClock, with_time_limit};
+
+/// The collection of registrations. The prefix keeps it apart from a site's own collections.
+pub const WRITERS: &str = "turbulence_writers";
+
+/// The age from which a heartbeat counts as stopped: four times its interval.
+const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(2);
+
+/// The interval of heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The age from which a heartbeat is renewed before a transaction begins: half of what counts as
+/// stopped, for a process that did not run for a while.
+const RENEWED_AFTER: Duration = Duration::from_secs(1);
+
+/// The time without a transaction after which a registration is removed. An editor who saves every few
+/// seconds is registered once.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
+
+/// The time limit of a command about registrations. A write that has to wait longer continues without.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest time between two searches for stopped processes, however many writes wait.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The number of registered sessions above which those without a transaction are forgotten: far above
+/// the number of connections. The driver reuses sessions, and replaces one that was unused for half
+/// an hour.
+const MAX_SESSIONS: usize = 1_000;
+
+/// The registration of this process in a database, and the sessions of its transactions.
+#[derive(Clone)]
+pub struct Writers(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    registrations: Collection<Document>,
+    /// The `_id` of the registration.
+    process: ObjectId,
+    clock: ServerClock,
+    activity: Mutex<Activity>,
+    registered: AsyncMutex<Registered>,
+    searched_at: AsyncMutex<Option<Instant>>,
+    /// Set once a warning was logged that sessions cannot be ended or registered.
+    has_warned: AtomicBool,
+    /// The runtime of the heartbeats: a thread that handles requests may be busy.
+    runtime: Handle,
+}
+
+/// The transactions of this process.
+struct Activity {
+    /// The sessions with a transaction.
+    open: HashSet<bson::Uuid>,
+    last_used_at: Instant,
+}
+
+/// The registration as it was written last.
+#[derive(Default)]
+struct Registered {
+    sessions: HashSet<bson::Uuid>,
+    written_at: Option<Instant>,
+    has_heartbeat: bool,
+}
+
+/// A session for transactions, which others end if this process is killed.
+pub struct Writer {
+    /// The session.
+    pub session: ClientSession,
+    registration: Registration,
+}
+
+/// The registration of one session.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    session: bson::Uuid,
+    writers: Writers,
+}
+
+impl Writer {
+    /// Returns the registration of the session.
+    pub fn registration(&self) -> Registration {
+        self.registration.clone()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let Registration { session, writers } = &self.registration;
+        let mut activity = writers.activity();
+        activity.open.remove(session);
+        activity.last_used_at = Instant::now();
+    }
+}
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writers").field("process", &self.0.process).finish_non_exhaustive()
+    }
+}
+
+impl Writers {
+    /// Returns the writers of this process. Must be called within the runtime that is to keep the
+    /// heartbeat.
+    pub(crate) fn new(client: &Client, database: &Database, clock: ServerClock) -> Self {
+        let activity = Activity { open: HashSet::new(), last_used_at: Instant::now() };
+        Self(Arc::new(Inner {
+            client: client.clone(),
+            registrations: database.collection(WRITERS),
+            process: ObjectId::new(),
+            clock,
+            activity: Mutex::new(activity),
+            registered: AsyncMutex::default(),
+            searched_at: AsyncMutex::default(),
+            has_warned: AtomicBool::new(false),
+            runtime: Handle::current(),
+        }))
+    }
+
+    /// Starts a session for transactions. [`Registration::renew`] must be called before each of
+    /// them.
+    pub async fn start_session(&self) -> Result<Writer> {
+        let session = self.0.client.start_session().await?;
+        let id = match session.id().get("id") {
+            Some(Bson::Binary(id)) => id.to_uuid().map_err(Error::custom)?,
+            _ => return Err(Error::custom("the session has no id")),
+        };
+        self.activity().open.insert(id);
+        Ok(Writer { session, registration: Registration { session: id, writers: self.clone() } })
+    }
+
+    /// Ends the transactions of processes whose heartbeat has stopped. Does nothing if that was tried
+    /// a moment ago.
+    pub async fn end_stopped_processes(&self) {
+        let Ok(mut searched_at) = self.0.searched_at.try_lock() else { return };
+        if searched_at.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
+            return;
+        }
+        let this = self.clone();
+        let ended = with_time_limit(COMMAND_TIMEOUT, async move { this.end_stopped().await });
+        if let Err(error) = ended.await {
+            self.warn(
+                "the transactions of a killed process cannot be ended; their locks remain until \
+                 `transactionLifetimeLimitSeconds`",
+                error,
+            );
+        }
+        *searched_at = Some(Instant::now());
+    }
+
+    async fn end_stopped(&self) -> Result<()> {
+        let registrations = &self.0.registrations;
+        let stopped = registrations.find(stopped_except(self.0.process)).await?;
+        let stopped: Vec<Document> = stopped.try_collect().await?;
+        for registration in stopped {
+            let sessions = registration.get_array("sessions").into_iter().flatten().cloned();
+            let database = self.0.client.database(&registrations.namespace().db);
+            end_sessions(&database, sessions).await?;
+            tracing::warn!(
+                process = ?registration.get("_id"),
+                "the transactions of a process that does not answer any more were ended"
+            );
+            // Unless it has begun to answer again.
+            let mut same = doc! { "heartbeat": registration.get("heartbeat") };
+            same.insert("_id", registration.get("_id"));
+            registrations.delete_one(same).await?;
+        }
+        Ok(())
+    }
+
+    /// Registers the session and renews the heartbeat if necessary.
+    async fn register(&self, session: bson::Uuid) -> Result<()> {
+        let mut registered = self.0.registered.lock().await;
+        let is_recent = registered.written_at.is_some_and(|at| at.elapsed() < RENEWED_AFTER);
+        if !is_recent || !registered.sessions.contains(&session) {
+            self.write(&mut registered).await?;
+        }
+        if !registered.has_heartbeat {
+            registered.has_heartbeat = true;
+            self.0.runtime.spawn(self.clone().beat());
+        }
+        Ok(())
+    }
+
+    /// Renews the heartbeat until this process has been idle for a while.
+    async fn beat(self) {
+        // Removes the registrations of killed processes that no write has met.
+        self.end_stopped_processes().await;
+        loop {
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+            let mut registered = self.0.registered.lock().await;
+            if !registered.has_heartbeat {
+                return;
+            }
+            if self.is_idle() {
+                self.end_stopped_processes().await;
+                return self.remove(&mut registered).await;
+            }
+            // Without an answer the next heartbeat, or the next transaction, tries again.
+            if let Err(error) = self.write(&mut registered).await {
+                let error = DatabaseError::from(error);
+                tracing::debug!(%error, "no heartbeat");
+            }
+        }
+    }
+
+    /// Removes the registration at the end of the process.
+    pub(crate) async fn unregister(&self) {
+        let mut registered = self.0.registered.lock().await;
+        self.remove(&mut registered).await;
+    }
+
+    async fn remove(&self, registered: &mut Registered) {
+        if registered.written_at.is_some() {
+            let (registrations, id) = (self.0.registrations.clone(), self.0.process);
+            let removed = async move { registrations.delete_one(doc! { "_id": id }).await };
+            // One that stays because of an error does no harm: it has no transaction.
+            let _ = with_time_limit(COMMAND_TIMEOUT, removed).await;
+        }
+        *registered = Registered::default();
+    }
+
+    fn is_idle(&self) -> bool {
+        let activity = self.activity();
+        activity.open.is_empty() && activity.last_used_at.elapsed() >= IDLE_AFTER
+    }
+
+    /// Writes the registration with all sessions and a new heartbeat, and sets the server clock.
+    async fn write(&self, registered: &mut Registered) -> Result<()> {
+        let mut sessions = self.activity().open.clone();
+        if registered.sessions.len() < MAX_SESSIONS {
+            sessions.extend(&registered.sessions);
+        }
+        let ids: Vec<Bson> = sessions.iter().map(|id| Bson::from(*id)).collect();
+        let update =
+            vec![doc! { "$set": { "heartbeat": "$$NOW", "sessions": { "$literal": ids } } }];
+        let (registrations, id) = (self.0.registrations.clone(), self.0.process);
+        let sent = Instant::now();
+        let write = async move {
+            let write = registrations.find_one_and_update(doc! { "_id": id }, update).upsert(true);
+            let heartbeat = doc! { "heartbeat": 1 };
+            write.return_document(ReturnDocument::After).projection(heartbeat).await
+        };
+        let written = with_time_limit(COMMAND_TIMEOUT, write).await?;
+        if let Some(now) = written.as_ref().and_then(|one| one.get_datetime("heartbeat").ok()) {
+            self.0.clock.set(*now, sent);
+        }
+        // From when it was sent: the server may have written it at once and answered late.
+        *registered = Registered { sessions, written_at: Some(sent), ..*registered };
+        Ok(())
+    }
+
+    fn activity(&self) -> std::sync::MutexGuard<'_, Activity> {
+        self.0.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs a warning, once: a database user without the right would cause one for each write.
+    fn warn(&self, message: &'static str, error: Error) {
+        let error = DatabaseError::from(error);
+        if self.0.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, message);
+        } else {
+            tracing::warn!(%error, message);
+        }
+    }
+}
+
+impl Registration {
+    /// Returns the writers of the process.
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// Registers the session if it is not registered, and renews a heartbeat that is not recent. Must be
+    /// called before each transaction.
+    ///
+    /// # Errors
+    ///
+    /// Only that there is no primary. Without a registration a transaction is as good as before, but
+    /// its locks remain longer if this process is killed.
+    pub async fn renew(&self) -> Result<()> {
+        match self.writers.register(self.session).await {
+            Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => Err(error),
+            Err(error) => {
+                self.writers.warn("the sessions of this process cannot be registered", error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Returns the filter of registrations whose heartbeat has stopped, by the server's clock.
+fn stopped_except(process: ObjectId) -> Document {
+    let age = i64::try_from(MAX_HEARTBEAT_AGE.as_millis()).unwrap_or(i64::MAX);
+    let latest = doc! { "$subtract": ["$$NOW", age] };
+    doc! {
+        "_id": { "$ne": process },
+        "$expr": { "$lte": ["$heartbeat", latest] },
+    }
+}
+
+/// Ends sessions by their ids, with their transactions. Every user may end sessions of their own
+/// (MongoDB manual, "killSessions").
+pub async fn end_sessions(
+    database: &Database,
+    sessions: impl IntoIterator<Item = Bson>,
+) -> Result<()> {
+    let sessions: Vec<Bson> = sessions.into_iter().map(|id| doc! { "id": id }.into()).collect();
+    // Without any, the command would end all sessions of the user.
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    database.run_command(doc! { "killSessions": sessions }).await.map(drop)
+}

@@ -1,0 +1,226 @@
+//! The time limit of requests, and handlers that run to their end.
+//!
+//! A handler that uses the database runs on a task of its own. If the client disconnects, or the time
+//! limit passes, the task continues: calls of the database driver must not be dropped half-way, and a
+//! write is not to be interrupted. The limit is set for a scope of routes, by a [`TimeLimit`] in its
+//! data; routes without one are handled as usual.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::Method,
+    middleware::Next,
+    rt,
+};
+use models::ErrorCode;
+use tracing::Instrument;
+
+use super::error::ApiError;
+
+/// The number of seconds after which a client should repeat a request that was not answered in time: as
+/// long as a replica set takes to elect a primary.
+const RETRY_AFTER_SECONDS: u32 = 3;
+
+/// The longest time that handlers of a scope may take once they have received the body of the request;
+/// `None` for handlers that may take long.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimit(pub Option<Duration>);
+
+/// The time from which on the limit of a request counts; `None` while its body is being received.
+#[derive(Debug, Clone)]
+struct CountsFrom(Rc<Cell<Option<Instant>>>);
+
+/// A pause of the time limit of a request, for as long as it lives.
+pub(crate) struct Paused(Option<CountsFrom>);
+
+impl Paused {
+    /// Pauses the time limit while the client has the turn.
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        let counts_from = request.extensions().get::<CountsFrom>().cloned();
+        if let Some(counts_from) = &counts_from {
+            counts_from.0.set(None);
+        }
+        Self(counts_from)
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if let Some(counts_from) = &self.0 {
+            counts_from.0.set(Some(Instant::now()));
+        }
+    }
+}
+
+/// Handles a request on a task of its own, within the limit of its scope.
+pub(crate) async fn limit_time(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let Some(TimeLimit(limit)) = request.app_data::<TimeLimit>().copied() else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    let counts_from = CountsFrom(Rc::new(Cell::new(Some(Instant::now()))));
+    request.extensions_mut().insert(counts_from.clone());
+    let (kept, method) = (request.request().clone(), request.method().clone());
+    let handler = rt::spawn(next.call(request).in_current_span());
+    let error = tokio::select! {
+        biased;
+        ended = handler => match ended {
+            Ok(response) => return Ok(response?.map_into_left_body()),
+            Err(panic) => ApiError::internal(panic),
+        },
+        limit = passed(limit, &counts_from) => timed_out(&method, limit),
+    };
+    Ok(ServiceResponse::from_err(error, kept).map_into_right_body())
+}
+
+/// Waits until the limit has passed, and returns it.
+async fn passed(limit: Option<Duration>, counts_from: &CountsFrom) -> Duration {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let elapsed = counts_from.0.get().map(|from| from.elapsed()).unwrap_or_default();
+        if elapsed >= limit {
+            return limit;
+        }
+        tokio::time::sleep(limit - elapsed).await;
+    }
+}
+
+fn timed_out(method: &Method, limit: Duration) -> ApiError {
+    let error = if method.is_safe() {
+        let detail = "The database, or another service, does not answer in time. Try again.";
+        ApiError::new(ErrorCode::DatabaseUnavailable, detail)
+            .retry_after_seconds(RETRY_AFTER_SECONDS)
+    } else {
+        outcome_unknown()
+    };
+    error.because(format!("no response within {limit:?}"))
+}
+
+/// Returns the error of a write that may or may not have been made.
+pub fn outcome_unknown() -> ApiError {
+    let detail = "The database did not confirm the change in time, so it is not known whether it was \
+                  made. Send the same request again: with the same `Idempotency-Key`, a POST is \
+                  done once only.";
+    ApiError::new(ErrorCode::DatabaseUnavailable, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use actix_web::{
+        App, HttpResponse,
+        dev::Service,
+        http::StatusCode,
+        test::{TestRequest, init_service, read_body_json},
+        web,
+    };
+    use futures_util::FutureExt;
+    use serde_json::Value;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::web::routing::route;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    /// A handler that waits, and notes that it has come to its end.
+    #[derive(Clone, Default)]
+    struct Waiting {
+        release: Arc<Notify>,
+        ended: Arc<Notify>,
+        has_ended: Arc<AtomicBool>,
+    }
+
+    async fn wait(waiting: web::Data<Waiting>) -> HttpResponse {
+        waiting.release.notified().await;
+        waiting.has_ended.store(true, Ordering::SeqCst);
+        waiting.ended.notify_one();
+        HttpResponse::Ok().finish()
+    }
+
+    /// Receives a body for longer than the limit.
+    async fn receive(request: HttpRequest) -> HttpResponse {
+        let _paused = Paused::of(&request);
+        rt::time::sleep(LIMIT * 4).await;
+        HttpResponse::Ok().finish()
+    }
+
+    async fn panic() -> HttpResponse {
+        panic!("a handler that panics");
+    }
+
+    /// Returns an app with these routes. A macro, because the type of requests has no name here.
+    macro_rules! app {
+        ($limit:expr, $waiting:expr) => {
+            init_service(
+                App::new()
+                    .app_data(TimeLimit($limit))
+                    .app_data(web::Data::new($waiting.clone()))
+                    .service(route("/wait").get(wait).post(wait).build())
+                    .service(route("/receive").post(receive).build())
+                    .service(route("/panic").get(panic).build()),
+            )
+            .await
+        };
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_takes_too_long_is_answered_and_runs_to_its_end() {
+        for (method, detail) in
+            [(Method::GET, "does not answer in time"), (Method::POST, "not known whether")]
+        {
+            let waiting = Waiting::default();
+            let app = app!(Some(LIMIT), waiting);
+            let request = TestRequest::with_uri("/wait").method(method).to_request();
+            let response = app.call(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key("retry-after"));
+            let body: Value = read_body_json(response).await;
+            assert_eq!(body["code"], "database_unavailable");
+            assert!(body["detail"].as_str().unwrap().contains(detail), "{body}");
+            assert!(!waiting.has_ended.load(Ordering::SeqCst));
+            waiting.release.notify_one();
+            waiting.ended.notified().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_handler_whose_client_has_left_runs_to_its_end() {
+        for limit in [Some(Duration::from_secs(60)), None] {
+            let waiting = Waiting::default();
+            let app = app!(limit, waiting);
+            let mut response = Box::pin(app.call(TestRequest::with_uri("/wait").to_request()));
+            assert!((&mut response).now_or_never().is_none());
+            drop(response);
+            waiting.release.notify_one();
+            waiting.ended.notified().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_time_in_which_a_body_is_received_does_not_count() {
+        let app = app!(Some(LIMIT), Waiting::default());
+        let response = app.call(TestRequest::post().uri("/receive").to_request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_is_an_internal_error() {
+        let app = app!(Some(LIMIT), Waiting::default());
+        let response = app.call(TestRequest::with_uri("/panic").to_request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
