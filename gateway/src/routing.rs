@@ -20,18 +20,18 @@ use models::{ContentType, ErrorCode};
 use service_kit::web::{
     error::ApiError,
     health::Health,
+    internal::InternalSecret,
     rate_limit::{RateLimit, rate_limit},
     routing::route_not_found,
+    upstream::Upstream,
 };
 
 use self::cors::CorsPolicy;
 use crate::{
     aggregate::integrity,
     docs,
-    proxy::{
-        Proxy,
-        upstream::{Upstream, Upstreams},
-    },
+    proxy::{Proxy, upstream::Upstreams},
+    timeouts::Timeouts,
 };
 
 /// The first segments that sections-service owns.
@@ -56,18 +56,21 @@ pub(crate) fn is_forwarded(path: &str) -> bool {
     path == "/docs/" || path::first_segment(path).is_some_and(is_routed)
 }
 
-/// The state behind the routes. Created once, shared by all workers.
+/// The state behind the routes, shared by all workers.
 #[derive(Clone)]
 pub(crate) struct Routes {
     pub(crate) health: Health,
     pub(crate) cors: CorsPolicy,
     pub(crate) limits: RateLimit,
-    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) secret: InternalSecret,
+    pub(crate) timeouts: Timeouts,
     pub(crate) upstreams: Upstreams,
 }
 
 impl Routes {
+    /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
+        let proxy = Arc::new(Proxy::new(self.secret.clone(), self.timeouts));
         let Upstreams { sections, content } = &self.upstreams;
         let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
         let of_content = content_segments().map(|segment| (segment, content));
@@ -84,27 +87,27 @@ impl Routes {
             }))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
-            .configure(|config| integrity::routes(config, &self.proxy, &self.upstreams))
+            .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
         for (segment, upstream) in of_sections.chain(of_content) {
-            scope = scope.service(self.route(segment, Arc::clone(upstream)));
+            scope = scope.service(route(segment, &proxy, upstream));
         }
         config.service(scope);
     }
+}
 
-    /// Returns the route of all paths with a first segment. The patterns name it in logs and traces;
-    /// the guard compares the segment as the client sent it, which patterns see decoded.
-    fn route(&self, segment: &'static str, upstream: Arc<Upstream>) -> Resource {
-        let proxy = Arc::clone(&self.proxy);
-        web::resource([format!("/{segment}/{{rest}}*"), format!("/{segment}")])
-            .guard(fn_guard(move |context| {
-                path::first_segment(context.head().uri.path()) == Some(segment)
-            }))
-            .to(move |request: HttpRequest, payload: web::Payload| {
-                let (proxy, upstream) = (Arc::clone(&proxy), Arc::clone(&upstream));
-                async move { proxy.forward(&request, payload, &upstream).await }
-            })
-    }
+/// Returns the route of all paths with a first segment. The patterns name it in logs and traces; the
+/// guard compares the segment as the client sent it, which patterns see decoded.
+fn route(segment: &'static str, proxy: &Arc<Proxy>, upstream: &Arc<Upstream>) -> Resource {
+    let (proxy, upstream) = (Arc::clone(proxy), Arc::clone(upstream));
+    web::resource([format!("/{segment}/{{rest}}*"), format!("/{segment}")])
+        .guard(fn_guard(move |context| {
+            path::first_segment(context.head().uri.path()) == Some(segment)
+        }))
+        .to(move |request: HttpRequest, payload: web::Payload| {
+            let (proxy, upstream) = (Arc::clone(&proxy), Arc::clone(&upstream));
+            async move { proxy.forward(&request, payload, &upstream).await }
+        })
 }
 
 async fn refuse_invalid_paths(

@@ -7,23 +7,21 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Client;
 use service_kit::{
     runtime::settings::Settings,
     web::{
-        http_client,
         internal::InternalSecret,
         origin::{NetworkPosition, TrustedProxies},
         rate_limit::RateLimit,
         server::{BindError, Server, bind},
+        upstream::{ProbeTimes, Resolve, SystemResolver},
     },
 };
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregate::health,
-    proxy::{Proxy, upstream::Upstreams},
+    proxy::upstream::Upstreams,
     routing::{
         Routes,
         cors::{CorsPolicy, InvalidCors},
@@ -47,9 +45,6 @@ pub enum StartupError {
     /// A setting of CORS is wrong.
     #[error(transparent)]
     Cors(#[from] InvalidCors),
-    /// The HTTP client cannot be created.
-    #[error("the HTTP client cannot be created")]
-    Client(#[from] reqwest::Error),
     /// The server cannot run.
     #[error("the server cannot run")]
     Serve(#[from] io::Error),
@@ -66,7 +61,6 @@ pub struct Gateway {
     trusted_proxies: TrustedProxies,
     secret: InternalSecret,
     upstreams: Upstreams,
-    client: Client,
     timeouts: Timeouts,
 }
 
@@ -78,6 +72,15 @@ impl Gateway {
 
     /// Like [`bind`](Self::bind), with other timeouts.
     pub async fn bind_with(settings: &Settings, timeouts: Timeouts) -> Result<Self, StartupError> {
+        Self::bind_resolving(settings, timeouts, Arc::new(SystemResolver)).await
+    }
+
+    /// Like [`bind_with`](Self::bind_with), with another resolver of the names of services.
+    pub async fn bind_resolving(
+        settings: &Settings,
+        timeouts: Timeouts,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, StartupError> {
         let listener = bind(&settings.server)?;
         Ok(Self {
             address: listener.local_addr()?,
@@ -87,8 +90,7 @@ impl Gateway {
             limits: RateLimit::new(&settings.rate_limit),
             trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
             secret: InternalSecret::new(&settings.internal),
-            upstreams: Upstreams::new(&settings.upstreams),
-            client: http_client::streaming_client()?,
+            upstreams: Upstreams::new(&settings.upstreams, &resolver),
             timeouts,
         })
     }
@@ -109,13 +111,12 @@ impl Gateway {
             trusted_proxies,
             secret,
             upstreams,
-            client,
             timeouts,
         } = self;
-        let health = health::gateway_health(&upstreams, &client, timeouts);
-        let probes = health::probe_all(&upstreams, &client, timeouts);
-        let proxy = Arc::new(Proxy { client, secret, runtime: Handle::current(), timeouts });
-        let routes = Routes { health: health.clone(), cors, limits, proxy, upstreams };
+        let health = health::gateway_health(&upstreams, timeouts);
+        let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
+        let probes = upstreams.all().map(|upstream| upstream.probe(times));
+        let routes = Routes { health: health.clone(), cors, limits, secret, timeouts, upstreams };
         let configure = move |config: &mut _| routes.configure(config);
         let server =
             Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);

@@ -105,9 +105,6 @@ pub enum StartupError {
     /// The database has views or other kinds of collections in place of the service's collections.
     #[error(transparent)]
     Collections(#[from] UnsuitableCollections),
-    /// The client of another service cannot be created.
-    #[error("no HTTP client")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The HTTP server failed.
     #[error("the HTTP server stopped")]
     Serve(#[from] std::io::Error),

@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
-use reqwest::{Client, Response, StatusCode, Url, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use service_kit::{
-    runtime::settings::url::HttpUrl,
-    web::{http_client, internal::InternalSecret},
+    runtime::settings::url::Replicas,
+    web::{
+        internal::InternalSecret,
+        upstream::{CallError, ServiceClient, StatusCode},
+    },
 };
-use tracing::Instrument;
+use url::{Position, Url};
 
-/// Maximum time between two reads. The service answers from memory.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// The name of the service in messages and traces.
+const SERVICE: &str = "sections-service";
 
-/// Maximum duration of an attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a response in bytes: a thousand times the sections of an ordinary site.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The pause before the second attempt. Each further pause is twice as long; all have jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -30,9 +32,8 @@ const MAX_RETRIES: usize = 2;
 /// A client of sections-service. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct SectionsClient {
-    http: Client,
-    base: HttpUrl,
-    secret: InternalSecret,
+    service: ServiceClient,
+    base: Replicas,
 }
 
 /// A call of sections-service has failed.
@@ -41,16 +42,16 @@ pub enum Error {
     /// No response has arrived in time.
     #[error("sections-service at {base} does not answer")]
     Unreachable {
-        /// The configured address.
-        base: HttpUrl,
+        /// The configured addresses.
+        base: Replicas,
         /// The cause.
-        source: reqwest::Error,
+        source: CallError,
     },
     /// The service has answered that it is unavailable.
     #[error("sections-service at {base} answers {status}: {detail}")]
     Unavailable {
-        /// The configured address.
-        base: HttpUrl,
+        /// The configured addresses.
+        base: Replicas,
         /// The HTTP status.
         status: StatusCode,
         /// The detail of the error.
@@ -59,8 +60,8 @@ pub enum Error {
     /// Another server answers at the address.
     #[error("the server at {base} is no sections-service ({reason}): check `sections.url`")]
     NotSectionsService {
-        /// The configured address.
-        base: HttpUrl,
+        /// The configured addresses.
+        base: Replicas,
         /// The unexpected property of the response.
         reason: String,
     },
@@ -74,9 +75,9 @@ impl Error {
 }
 
 impl SectionsClient {
-    /// Creates a client of the service at this address, which has the same secret.
-    pub fn new(base: HttpUrl, secret: InternalSecret) -> reqwest::Result<Self> {
-        Ok(Self { http: http_client::service_client(READ_TIMEOUT)?, base, secret })
+    /// Creates a client of the service at these addresses, which has the same secret.
+    pub fn new(base: Replicas, secret: InternalSecret) -> Self {
+        Self { service: ServiceClient::new(SERVICE, base.clone(), secret), base }
     }
 
     /// Returns the public section with this slug.
@@ -117,37 +118,25 @@ impl SectionsClient {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Option<T>, Error> {
-        let mut url: Url = self.base.url().clone();
-        // Each part is one segment: its slashes are encoded.
+        let target = self.target(path, query);
+        let (status, body) = self
+            .service
+            .get(&target, MAX_RESPONSE_BYTES)
+            .await
+            .map_err(|source| Error::Unreachable { base: self.base.clone(), source })?;
+        self.read(status, &body)
+    }
+
+    /// Returns path and query. Each part of the path is one segment: its slashes are encoded.
+    fn target(&self, path: &[&str], query: &[(&str, &str)]) -> String {
+        let mut url: Url = self.base.first().url().clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let span = tracing::info_span!(
-            "call",
-            otel.name = "GET sections-service",
-            otel.kind = "client",
-            url.full = %url
-        );
-        let mut headers = HeaderMap::new();
-        http_client::inject_trace(&span, &mut headers);
-        self.secret.add_to(&mut headers);
-        async {
-            let unreachable = |source: reqwest::Error| Error::Unreachable {
-                base: self.base.clone(),
-                // The message has the address already.
-                source: source.without_url(),
-            };
-            let request = self.http.get(url).headers(headers).timeout(ATTEMPT_TIMEOUT);
-            let response = request.send().await.map_err(unreachable)?;
-            let status = response.status();
-            let body = body(response).await.map_err(unreachable)?;
-            self.read(status, &body)
-        }
-        .instrument(span)
-        .await
+        url[Position::BeforePath..Position::AfterQuery].to_owned()
     }
 
     /// Reads a response. The 404 of another server is not taken for a section that does not exist: only
@@ -179,8 +168,4 @@ impl SectionsClient {
     fn not_sections_service(&self, reason: String) -> Error {
         Error::NotSectionsService { base: self.base.clone(), reason }
     }
-}
-
-async fn body(response: Response) -> reqwest::Result<Vec<u8>> {
-    Ok(response.bytes().await?.to_vec())
 }

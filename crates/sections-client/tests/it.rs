@@ -9,7 +9,7 @@ use service_kit::web::internal::InternalSecret;
 use test_support::{Api, Fault, Service, TestDatabase, Unreliable, eventually, settings};
 
 fn client(url: &str) -> SectionsClient {
-    SectionsClient::new(url.parse().unwrap(), InternalSecret::default()).unwrap()
+    SectionsClient::new(url.parse().unwrap(), InternalSecret::default())
 }
 
 async fn sections() -> (TestDatabase, Service) {

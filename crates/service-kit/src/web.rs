@@ -18,3 +18,4 @@ pub mod routing;
 mod security_headers;
 pub mod server;
 pub mod time_limit;
+pub mod upstream;

@@ -27,8 +27,7 @@ fn ids() -> &'static [&'static str] {
                 let connection = Connection::new("mongodb://127.0.0.1:1", "ids", "test").await;
                 let (connection, settings) = (connection.unwrap(), default_settings());
                 let sections =
-                    content_service::sections_client(&settings.sections.url, &settings.internal)
-                        .unwrap();
+                    content_service::sections_client(&settings.sections.url, &settings.internal);
                 let clock = Clock::system();
                 let engines = [
                     sections_service::engine(&connection, clock.clone(), &settings),

@@ -59,7 +59,7 @@ async fn with_database(
     let sections = sections_service::bind(&database.settings.on_loopback()).await?;
     let sections = SectionsServer::start(sections);
     let result = async {
-        let client = content_service::sections_client(sections.url(), &database.settings.internal)?;
+        let client = content_service::sections_client(sections.url(), &database.settings.internal);
         let inspectors = [
             ("sections", sections_service::inspector(&database.connection)),
             ("content", content_service::inspector(&database.connection, &client)),

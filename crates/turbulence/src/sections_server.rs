@@ -2,13 +2,13 @@
 //! slugs.
 
 use data_service::{DataService, Migrate, StartupError};
-use service_kit::runtime::settings::url::HttpUrl;
+use service_kit::runtime::settings::url::Replicas;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A running sections-service, which runs no migrations by itself.
 pub(crate) struct SectionsServer {
-    url: HttpUrl,
+    url: Replicas,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), StartupError>>,
 }
@@ -16,14 +16,14 @@ pub(crate) struct SectionsServer {
 impl SectionsServer {
     /// Starts to serve.
     pub(crate) fn start(service: DataService) -> Self {
-        let url = HttpUrl::from(service.address());
+        let url = Replicas::from(service.address());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(service.run(Migrate::Never, shutdown.clone()));
         Self { url, shutdown, task }
     }
 
     /// Returns the address of the service.
-    pub(crate) fn url(&self) -> &HttpUrl {
+    pub(crate) fn url(&self) -> &Replicas {
         &self.url
     }
 

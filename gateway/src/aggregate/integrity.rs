@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::StatusCode,
     web::{Data, ServiceConfig},
 };
 use futures_util::future::join_all;
+use http::StatusCode;
 use models::{ErrorCode, IntegrityReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service_kit::web::{error::ApiError, extract::NoQuery, http_client::read_json, routing::read};
+use service_kit::web::{error::ApiError, extract::NoQuery, routing::read, upstream::BoxError};
 
 use crate::proxy::{Proxy, upstream::Upstreams};
 
@@ -70,17 +70,17 @@ pub(crate) async fn report(
     let responses = join_all(fetched).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut all = Report::default();
     for (fetched, upstream) in responses.into_iter().zip(upstreams.all()) {
-        if fetched.response.status() != StatusCode::OK.as_u16() {
+        if fetched.status() != StatusCode::OK {
             return proxy.respond(&request, fetched, upstream);
         }
-        let read = read_json::<Report>(fetched.response, REPORT_MAX_BYTES);
-        let read = tokio::time::timeout(proxy.timeouts.body_idle, read).await;
-        let broken = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        let broken = |cause: BoxError| {
             let detail = format!("{} did not give a whole report.", upstream.name());
             ApiError::new(ErrorCode::UpstreamBroken, detail).because(cause)
         };
-        let report = read.map_err(|late| broken(late.into()))?;
-        all.findings.extend(report.map_err(|error| broken(error.into()))?.findings);
+        let read = fetched.bytes(REPORT_MAX_BYTES, proxy.timeouts.body_idle).await;
+        let report: Report =
+            serde_json::from_slice(&read.map_err(broken)?).map_err(|error| broken(error.into()))?;
+        all.findings.extend(report.findings);
     }
     Ok(HttpResponse::Ok().json(all))
 }

@@ -11,7 +11,7 @@ use actix_web::http::{
         HeaderValue as ServerHeaderValue,
     },
 };
-use reqwest::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, VARY};
 use service_kit::web::{
     internal::INTERNAL_SECRET,
     origin::RequestOrigin,
@@ -52,29 +52,41 @@ pub(crate) fn to_service(
     origin: &RequestOrigin,
     request_id: Option<&RequestId>,
 ) -> HeaderMap {
-    let headers = converted(headers);
-    let host = match (&origin.host, uri.authority()) {
-        (Some(host), _) => HeaderValue::from_bytes(host.as_bytes()).ok(),
-        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
-        (None, None) => headers.get(HOST).cloned(),
-    };
-    let mut kept = end_to_end(headers);
-    for name in OVERWRITTEN_REQUEST_HEADERS {
-        kept.remove(name);
+    let named = named_by_connection(headers.get_all("connection").map(ServerHeaderValue::as_bytes));
+    // With room for those that are added here and for the trace.
+    let mut kept = HeaderMap::with_capacity(headers.len() + 8);
+    for (name, value) in headers {
+        let text = name.as_str();
+        if is_hop_by_hop(text, &named)
+            || OVERWRITTEN_REQUEST_HEADERS.contains(&text)
+            || text.starts_with(FORWARDED_PREFIX)
+        {
+            continue;
+        }
+        // Both libraries use the same types, in two versions: every name and value is valid.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(text.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            kept.append(name, value);
+        }
     }
-    remove_prefixed(&mut kept, FORWARDED_PREFIX);
 
-    let mut set = |name, value| {
-        if let Some(value) = value {
+    let host = match (&origin.host, uri.authority()) {
+        (Some(host), _) => Some(host.as_bytes()),
+        (None, Some(authority)) => Some(authority.as_str().as_bytes()),
+        (None, None) => headers.get("host").map(ServerHeaderValue::as_bytes),
+    };
+    let mut set = |name, value: Option<&[u8]>| {
+        if let Some(Ok(value)) = value.map(HeaderValue::from_bytes) {
             kept.insert(HeaderName::from_static(name), value);
         }
     };
-    let text = |text: &str| HeaderValue::from_str(text).ok();
-    set("x-forwarded-for", origin.client.and_then(|client| text(&client.to_string())));
+    let client = origin.client.map(|client| client.to_string());
+    set("x-forwarded-for", client.as_deref().map(str::as_bytes));
     set("x-forwarded-host", host);
     // The gateway itself serves plain HTTP only.
-    set("x-forwarded-proto", text(origin.scheme.unwrap_or("http")));
-    set(REQUEST_ID, request_id.and_then(|id| text(id.as_str())));
+    set("x-forwarded-proto", Some(origin.scheme.unwrap_or("http").as_bytes()));
+    set(REQUEST_ID, request_id.map(|id| id.as_str().as_bytes()));
     kept
 }
 
@@ -86,61 +98,40 @@ pub(crate) fn caller_headers(mut headers: HeaderMap) -> HeaderMap {
 
 /// Returns the headers of a service's response for the client. They include the length, which applies
 /// only to some bodies.
-pub(crate) fn to_client(headers: HeaderMap) -> ServerHeaders {
-    let mut kept = end_to_end(headers);
-    remove_prefixed(&mut kept, CORS_PREFIX);
-    join_vary(&mut kept);
-    let converted = kept.iter().filter_map(|(name, value)| {
-        let name = ServerHeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        Some((name, ServerHeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    converted.collect()
+pub(crate) fn to_client(headers: &HeaderMap) -> ServerHeaders {
+    let named = named_by_connection(headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes));
+    let mut kept = ServerHeaders::with_capacity(headers.len());
+    // Several lines of `Vary` are joined (RFC 9110 §5.3): the CORS middleware extends the first one and
+    // drops the others.
+    let vary: Vec<&[u8]> = headers.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
+    let vary = vary.join(&b", "[..]);
+    for (name, value) in headers {
+        let text = name.as_str();
+        if is_hop_by_hop(text, &named) || text.starts_with(CORS_PREFIX) {
+            continue;
+        }
+        let value = if name == VARY { &vary[..] } else { value.as_bytes() };
+        if let (Ok(name), Ok(value)) =
+            (ServerHeaderName::from_bytes(text.as_bytes()), ServerHeaderValue::from_bytes(value))
+        {
+            if text == VARY.as_str() {
+                kept.insert(name, value);
+            } else {
+                kept.append(name, value);
+            }
+        }
+    }
+    kept
 }
 
-/// Converts headers from the server library to the client library. Both use the same types, in two
-/// versions, so that every value is valid in the other.
-fn converted(headers: &ServerHeaders) -> HeaderMap {
-    let converted = headers.iter().filter_map(|(name, value)| {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    converted.collect()
+/// Returns the names of headers that `Connection` lists.
+fn named_by_connection<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect()
 }
 
-/// Removes the headers for one connection only.
-fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers
-}
-
-fn remove_prefixed(headers: &mut HeaderMap, prefix: &str) {
-    let names: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
-/// Joins several lines of `Vary` (RFC 9110 §5.3): the CORS middleware extends the first one and drops
-/// the others.
-fn join_vary(headers: &mut HeaderMap) {
-    let lines: Vec<&[u8]> = headers.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
-    {
-        headers.insert(VARY, joined);
-    }
+/// Returns `true` if a header is for one connection only.
+fn is_hop_by_hop(name: &str, named: &[&[u8]]) -> bool {
+    HOP_BY_HOP.contains(&name) || named.iter().any(|one| one.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 #[cfg(test)]
@@ -169,7 +160,8 @@ mod tests {
             ("x-two", "2"),
             ("x-three", "3"),
         ]);
-        assert_eq!(end_to_end(headers), map(&[("x-three", "3")]));
+        let kept: Vec<_> = to_client(&headers).iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(kept, ["x-three"]);
     }
 
     #[test]
@@ -199,7 +191,7 @@ mod tests {
 
     #[test]
     fn vary_is_joined_and_other_repeated_headers_are_not() {
-        let headers = to_client(map(&[
+        let headers = to_client(&map(&[
             ("vary", "accept-encoding"),
             ("vary", "authorization"),
             ("set-cookie", "a=1"),

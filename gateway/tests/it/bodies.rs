@@ -389,20 +389,37 @@ async fn a_truncated_upload_is_never_taken_for_a_complete_one() {
 
 #[tokio::test]
 async fn a_truncated_response_is_never_taken_for_a_complete_one() {
-    for answer in [
-        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+    let long = "x".repeat(2 * PIECE);
+    for (answer, is_passed_on) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_owned(), false),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n".to_owned(), false),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n"
+                .to_owned(),
+            false,
+        ),
+        (format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}", 3 * PIECE), true),
+        (format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n20000\r\n{long}\r\n"), true),
     ] {
-        let upstream = Upstream::start(async move |mut exchange: Exchange| {
-            exchange.connection.write(answer.as_bytes()).await;
-            None
+        let upstream = Upstream::start(move |mut exchange: Exchange| {
+            let answer = answer.clone();
+            async move {
+                exchange.connection.write(answer.as_bytes()).await;
+                None
+            }
         })
         .await;
         let gateway = TestGateway::before(&upstream).await;
-        let response = gateway.client.get(gateway.url("/stories")).send().await;
-        let body = async { response?.bytes().await }.await;
-        body.expect_err(answer);
+        let response = gateway.client.get(gateway.url("/stories")).send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await;
+        if is_passed_on {
+            assert_eq!(status, 200);
+            body.unwrap_err();
+        } else {
+            // Nothing was passed on, so that the client gets an error instead of half a response.
+            assert_problem(status, &body.unwrap(), ErrorCode::UpstreamBroken);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use service_kit::{
     auth::authenticator::Authenticator,
     runtime::{
         clock::Clock,
-        settings::{self, Settings, url::HttpUrl},
+        settings::{self, Settings, url::Replicas},
     },
     web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
 };
@@ -42,7 +42,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
 /// Binds the port of the service.
 pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
-    let sections = sections_client(&settings.sections.url, &settings.internal)?;
+    let sections = sections_client(&settings.sections.url, &settings.internal);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, |connection| {
@@ -96,11 +96,7 @@ pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn 
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 
-/// Returns a client of the sections-service at this address.
-pub fn sections_client(
-    url: &HttpUrl,
-    internal: &settings::Internal,
-) -> Result<SectionsClient, StartupError> {
-    let client = SectionsClient::new(url.clone(), InternalSecret::new(internal));
-    client.map_err(|error| StartupError::Client(error.into()))
+/// Returns a client of sections-service at these addresses.
+pub fn sections_client(addresses: &Replicas, internal: &settings::Internal) -> SectionsClient {
+    SectionsClient::new(addresses.clone(), InternalSecret::new(internal))
 }

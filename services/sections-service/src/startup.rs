@@ -10,7 +10,7 @@ use service_kit::{
     auth::authenticator::Authenticator,
     runtime::{
         clock::Clock,
-        settings::{Settings, url::HttpUrl},
+        settings::{Settings, url::Replicas},
     },
     web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
 };
@@ -47,7 +47,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
 /// known later. The first value of `content` is used until then.
 pub async fn bind_beside(
     settings: &Settings,
-    content: watch::Receiver<HttpUrl>,
+    content: watch::Receiver<Replicas>,
 ) -> Result<DataService, StartupError> {
     bind_with(settings, content, |store| store).await
 }
@@ -59,18 +59,16 @@ pub async fn bind_preview(settings: &Settings) -> Result<DataService, StartupErr
 }
 
 /// Returns a receiver of the configured address, which does not change.
-fn fixed(settings: &Settings) -> watch::Receiver<HttpUrl> {
+fn fixed(settings: &Settings) -> watch::Receiver<Replicas> {
     watch::channel(settings.content.url.clone()).1
 }
 
 async fn bind_with(
     settings: &Settings,
-    content: watch::Receiver<HttpUrl>,
+    content: watch::Receiver<Replicas>,
     change: impl FnOnce(SectionStore) -> SectionStore,
 ) -> Result<DataService, StartupError> {
-    let secret = InternalSecret::new(&settings.internal);
-    let content =
-        ContentClient::new(content, secret).map_err(|error| StartupError::Client(error.into()))?;
+    let content = ContentClient::new(content, InternalSecret::new(&settings.internal));
     let authenticator = Authenticator::new(&settings.auth).with_users(Arc::new(content.clone()));
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);

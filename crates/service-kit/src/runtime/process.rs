@@ -18,9 +18,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     error_chain::error_chain,
     printable::{is_unprintable, printable},
-    settings::{Settings, Sources},
+    settings::{Settings, SettingsError, Sources},
     telemetry::Telemetry,
 };
+
+/// The time for which a service that is a process of its own accepts connections after SIGTERM, in
+/// seconds, unless it is configured: a gateway probes its services every second, Kubernetes takes an
+/// address out of a Service within about three, and names are resolved every two.
+const DRAIN_SECONDS: u32 = 5;
 
 /// The command line of a service's own binary.
 #[derive(Debug, Parser)]
@@ -72,7 +77,7 @@ where
     let mut sources = Sources { file: config, ..Sources::from_environment() };
     sources.command_line.extend(host.map(|host| ("server.host", host)));
     sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
-    let settings = match Settings::load(default_port, &sources) {
+    let settings = match load(default_port, &sources) {
         Ok(settings) => settings,
         Err(error) => return refuse(name, &error),
     };
@@ -89,6 +94,16 @@ where
     };
     telemetry.flush().await;
     exit_code
+}
+
+/// Loads the settings of a service that is a process of its own: others send requests to it, and need
+/// time to notice that it stops.
+fn load(default_port: u16, sources: &Sources) -> Result<Settings, SettingsError> {
+    let mut settings = Settings::load(default_port, sources)?;
+    if !sources.set("server.drain_seconds")? {
+        settings.server.drain_seconds = DRAIN_SECONDS;
+    }
+    Ok(settings)
 }
 
 /// Parses the command line of this process, or ends the process with a message. Arguments in the

@@ -82,9 +82,9 @@ pub struct Settings {
     pub server: Server,
     /// The database.
     pub mongodb: Mongodb,
-    /// The address of sections-service, for content-service.
+    /// The replicas of sections-service, for content-service.
     pub sections: Sections,
-    /// The address of content-service, for sections-service.
+    /// The replicas of content-service, for sections-service.
     pub content: Content,
     /// The replicas of the services, for the gateway.
     pub upstreams: Upstreams,
@@ -118,7 +118,8 @@ pub struct Server {
     pub trusted_proxies: Option<Networks>,
     /// The time between SIGTERM and the end of accepting connections, in seconds. Readiness is 503
     /// during that time, so that load balancers stop sending requests before connections are
-    /// refused.
+    /// refused. A service that is a process of its own has another default
+    /// ([`super::process::serve`]).
     #[default = 0]
     pub drain_seconds: u32,
     /// The largest body of a request, in bytes.
@@ -142,22 +143,22 @@ pub struct Mongodb {
     pub database: Option<String>,
 }
 
-/// The address of sections-service, for content-service.
+/// The replicas of sections-service, for content-service.
 #[derive(Debug, Clone, SmartDefault, Deserialize)]
 #[serde(default)]
 pub struct Sections {
-    /// The address of sections-service.
-    #[default(loopback(5002))]
-    pub url: HttpUrl,
+    /// The addresses of sections-service.
+    #[default(loopback(5002).into())]
+    pub url: Replicas,
 }
 
-/// The address of content-service, for sections-service.
+/// The replicas of content-service, for sections-service.
 #[derive(Debug, Clone, SmartDefault, Deserialize)]
 #[serde(default)]
 pub struct Content {
-    /// The address of content-service.
-    #[default(loopback(5003))]
-    pub url: HttpUrl,
+    /// The addresses of content-service.
+    #[default(loopback(5003).into())]
+    pub url: Replicas,
 }
 
 /// The replicas of the services, for the gateway.
@@ -170,6 +171,10 @@ pub struct Upstreams {
     /// The replicas of content-service.
     #[default(loopback(5003).into())]
     pub content: Replicas,
+    /// The number of times that a request may be sent again after a replica failed it. One, so that a
+    /// request that ends its replica ends two at most.
+    #[default = 1]
+    pub max_retries: u32,
 }
 
 /// The pace of migrations.

@@ -131,12 +131,17 @@ impl Health {
         self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
+    /// Returns `true` if the process is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed)
+    }
+
     /// Runs the checks. Returns `true` if the process is ready, and the body of the response.
     pub async fn ready(&self) -> (bool, Value) {
         let checks =
             self.0.checks.iter().map(|check| async { (check.name.to_owned(), check.run().await) });
         let reports = join_all(checks).await;
-        let is_draining = self.0.is_draining.load(Ordering::Relaxed);
+        let is_draining = self.is_draining();
         let is_ready = !is_draining && reports.iter().all(|(_, report)| report.is_ok);
         let status = match (is_ready, is_draining) {
             (true, _) => "ready",

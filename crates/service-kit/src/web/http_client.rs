@@ -31,12 +31,6 @@ pub fn service_client(read_timeout: Duration) -> reqwest::Result<Client> {
     builder().read_timeout(read_timeout).build()
 }
 
-/// Returns a client for forwarding requests. The caller sets a timeout for each stage: the one of
-/// [`service_client`] would also cut off an upload that takes longer.
-pub fn streaming_client() -> reqwest::Result<Client> {
-    builder().build()
-}
-
 /// Returns a client for calls to a third-party service, such as an identity provider.
 pub fn provider_client() -> reqwest::Result<Client> {
     builder().connect_timeout(PROVIDER_CONNECT_TIMEOUT).timeout(PROVIDER_TIMEOUT).build()

@@ -3,9 +3,13 @@
 use std::{io, net::TcpListener, time::Duration};
 
 use actix_web::{
-    App, HttpServer,
-    dev::ServiceRequest,
-    http::uri::{PathAndQuery, Uri},
+    App, Error, HttpServer,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        ConnectionType,
+        uri::{PathAndQuery, Uri},
+    },
     middleware::{Condition, Next, NormalizePath, from_fn},
     web,
 };
@@ -111,7 +115,7 @@ impl Server {
         let Self { listener, health, drain, trusted_proxies, is_forwarded } = self;
         let address = listener.local_addr()?;
         let is_proxy = is_forwarded.is_some();
-        let served_health = health.clone();
+        let (served_health, drained_health) = (health.clone(), health.clone());
         let configure = move |config: &mut web::ServiceConfig| {
             if !is_proxy {
                 served_health.routes(config);
@@ -119,6 +123,7 @@ impl Server {
             routes(config);
         };
         let server = HttpServer::new(move || {
+            let health = drained_health.clone();
             let proxies = trusted_proxies.clone();
             App::new()
                 // Also merges repeated slashes, which must not happen to a forwarded path.
@@ -130,6 +135,9 @@ impl Server {
                 }))
                 .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                     observe(proxies.clone(), request, next)
+                }))
+                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    close_while_draining(health.clone(), request, next)
                 }))
                 .configure(configure.clone())
                 .default_service(web::to(route_not_found))
@@ -157,6 +165,20 @@ impl Server {
         tracing::info!(%address, "stopped");
         served
     }
+}
+
+/// Closes connections after their response once the shutdown has begun, so that clients open new ones
+/// elsewhere instead of losing a request with the connection.
+async fn close_while_draining(
+    health: Health,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    if health.is_draining() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// Removes the slash at the end of the path, unless the path is `/` or ends in several.

@@ -52,7 +52,7 @@ pub(crate) async fn backfill(uri: &str, table: &mut Table) {
     tokio::spawn(sections.run(Migrate::AtStart, shutdown.clone()));
     settled(statuses).await;
     let settings = settings_of(None);
-    let client = content_service::sections_client(&url, &settings.internal).unwrap();
+    let client = content_service::sections_client(&url, &settings.internal);
     let engine = content_service::engine(&connection, Clock::system(), &settings, &client);
 
     let mut statuses = engine.statuses();
@@ -119,8 +119,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     let list = format!("{}/stories?limit=10", local_url(content.address()));
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
     let client =
-        content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal)
-            .unwrap();
+        content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal);
     let engine = || content_service::engine(&connection, Clock::system(), &settings, &client);
     engine().run_to(migration_id("user_id"), WaitPolicy::Bounded, &shutdown).await.unwrap();
 

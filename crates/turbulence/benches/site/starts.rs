@@ -29,7 +29,7 @@ pub(crate) async fn second_start(uri: &str, table: &mut Table) {
     let url = local_url(sections.address()).parse().unwrap();
     tokio::spawn(sections.run(Migrate::Never, shutdown.clone()));
     let settings = settings(uri, &name, None);
-    let client = content_service::sections_client(&url, &settings.internal).unwrap();
+    let client = content_service::sections_client(&url, &settings.internal);
     let fence = async |service| {
         let holder = migrations::lease::holder(connection.database(), service).await.unwrap();
         holder.map(|holder| holder.fence)

@@ -4,7 +4,7 @@ use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::runtime::{
     clock::Clock,
-    settings::{Settings, url::HttpUrl},
+    settings::{Settings, url::Replicas},
 };
 
 use crate::{cli::Service, error::Error};
@@ -33,10 +33,10 @@ impl Engines {
     pub(crate) fn new(
         connection: &Connection,
         settings: &Settings,
-        sections: &HttpUrl,
+        sections: &Replicas,
         only: Option<Service>,
     ) -> Result<Self, Error> {
-        let client = content_service::sections_client(sections, &settings.internal)?;
+        let client = content_service::sections_client(sections, &settings.internal);
         let clock = Clock::system();
         let all = vec![
             sections_service::engine(connection, clock.clone(), settings),

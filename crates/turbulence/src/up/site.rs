@@ -6,11 +6,7 @@ use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
 use service_kit::{
-    runtime::settings::{
-        Settings,
-        secret::Secret,
-        url::{HttpUrl, local_url},
-    },
+    runtime::settings::{Settings, secret::Secret, url::local_url},
     web::http_client,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -57,8 +53,8 @@ impl Site {
         inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;
         content_url_sender.send_replace(content.address().into());
-        settings.upstreams.sections = HttpUrl::from(sections.address()).into();
-        settings.upstreams.content = HttpUrl::from(content.address()).into();
+        settings.upstreams.sections = sections.address().into();
+        settings.upstreams.content = content.address().into();
         let gateway = Gateway::bind(&settings).await?;
 
         let services = [("sections", sections.statuses()), ("content", content.statuses())];

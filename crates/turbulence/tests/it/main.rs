@@ -19,6 +19,7 @@ mod openapi;
 mod page_types;
 mod permalinks;
 mod printed;
+mod replicas;
 mod services;
 mod shutdown;
 mod start_errors;

@@ -59,6 +59,8 @@ impl Folder {
                 command.env_remove(name);
             }
         }
+        // No request is on its way to a service that a test stops.
+        command.env("TURBULENCE__SERVER__DRAIN_SECONDS", "0");
         command
     }
 

@@ -3,14 +3,21 @@
 mod raw;
 mod upstream;
 
-use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use gateway::{Gateway, StartupError, Timeouts};
 use models::{ErrorCode, Problem};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use reqwest::Client;
-use service_kit::runtime::settings::{Settings, Sources};
+use service_kit::{
+    runtime::settings::{Settings, Sources},
+    web::upstream::{Resolve, SystemResolver},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
@@ -88,8 +95,18 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> TestGateway {
+        let settings = self.settings();
+        self.start_with(&settings, Arc::new(SystemResolver)).await
+    }
+
+    /// Starts a gateway with these settings and this resolver of names.
+    pub(crate) async fn start_with(
+        self,
+        settings: &Settings,
+        resolver: Arc<dyn Resolve>,
+    ) -> TestGateway {
         trace_ids_are_made();
-        let gateway = Gateway::bind_with(&self.settings(), self.timeouts).await.unwrap();
+        let gateway = Gateway::bind_resolving(settings, self.timeouts, resolver).await.unwrap();
         let address = gateway.address();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(gateway.run(shutdown.clone()));

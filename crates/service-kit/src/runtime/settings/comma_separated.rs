@@ -6,6 +6,19 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommaSeparated(pub Vec<String>);
 
+impl From<&str> for CommaSeparated {
+    fn from(text: &str) -> Self {
+        text.split(',').map(str::to_owned).collect()
+    }
+}
+
+impl FromIterator<String> for CommaSeparated {
+    fn from_iter<I: IntoIterator<Item = String>>(texts: I) -> Self {
+        let trimmed = texts.into_iter().map(|text| text.trim().to_owned());
+        Self(trimmed.filter(|text| !text.is_empty()).collect())
+    }
+}
+
 impl<'de> Deserialize<'de> for CommaSeparated {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -14,11 +27,9 @@ impl<'de> Deserialize<'de> for CommaSeparated {
             Text(String),
             List(Vec<String>),
         }
-        let texts = match Shape::deserialize(deserializer)? {
-            Shape::Text(text) => text.split(',').map(str::to_owned).collect(),
-            Shape::List(list) => list,
-        };
-        let trimmed = texts.iter().map(|text| text.trim().to_owned());
-        Ok(Self(trimmed.filter(|text| !text.is_empty()).collect()))
+        Ok(match Shape::deserialize(deserializer)? {
+            Shape::Text(text) => text.as_str().into(),
+            Shape::List(list) => list.into_iter().collect(),
+        })
     }
 }

@@ -20,6 +20,25 @@ impl HttpUrl {
     pub fn url(&self) -> &Url {
         &self.0
     }
+
+    /// Returns the host: a name, or an IP address.
+    pub fn host(&self) -> String {
+        self.0.host_str().unwrap_or_default().to_owned()
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or(80)
+    }
+
+    /// Returns the IP address, or `None` if the host is a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.0.host()? {
+            Host::Ipv4(ip) => Some(ip.into()),
+            Host::Ipv6(ip) => Some(ip.into()),
+            Host::Domain(_) => None,
+        }
+    }
 }
 
 impl FromStr for HttpUrl {
@@ -76,6 +95,43 @@ impl Replicas {
     pub fn urls(&self) -> &[HttpUrl] {
         &self.0
     }
+
+    /// Returns the first address.
+    pub fn first(&self) -> &HttpUrl {
+        &self.0[0]
+    }
+}
+
+impl FromStr for Replicas {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::try_from(CommaSeparated::from(text))
+    }
+}
+
+impl TryFrom<CommaSeparated> for Replicas {
+    type Error = String;
+
+    fn try_from(CommaSeparated(texts): CommaSeparated) -> Result<Self, Self::Error> {
+        if texts.is_empty() {
+            return Err("at least one address is needed".to_owned());
+        }
+        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<SocketAddr> for Replicas {
+    fn from(address: SocketAddr) -> Self {
+        HttpUrl::from(address).into()
+    }
+}
+
+impl fmt::Display for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(", "))
+    }
 }
 
 impl From<HttpUrl> for Replicas {
@@ -86,12 +142,7 @@ impl From<HttpUrl> for Replicas {
 
 impl<'de> Deserialize<'de> for Replicas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let CommaSeparated(texts) = CommaSeparated::deserialize(deserializer)?;
-        if texts.is_empty() {
-            return Err(de::Error::custom("at least one address is needed"));
-        }
-        let urls = texts.iter().map(|text| text.parse().map_err(de::Error::custom));
-        urls.collect::<Result<_, _>>().map(Self)
+        CommaSeparated::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
     }
 }
 
