@@ -8,8 +8,12 @@ use super::slugs;
 pub(crate) const USERS: &str = "users";
 
 /// All collections of the service.
-pub const COLLECTIONS: Collections =
-    Collections { service: SERVICE, site: SITE, own: &[slugs::LOCKS], copies: &[] };
+pub const COLLECTIONS: Collections = Collections {
+    service: SERVICE,
+    site: SITE,
+    own: &[slugs::LOCKS, SECTION_DIRECTORY],
+    copies: &[],
+};
 
 /// The collections of an existing site that this service writes to: those of the kinds of content,
 /// and the users.
@@ -22,6 +26,9 @@ pub(crate) const SITE: &[&str] = &{
     }
     all
 };
+
+/// The collection of the last known sections of sections-service.
+pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
 
 /// The name of the service in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";
