@@ -118,8 +118,17 @@ async fn later_changes_are_kept() {
 async fn without_a_journal_nothing_is_changed() {
     let site = migrated_site().await;
     site.database.collection("content_migration_journal").drop().await.unwrap();
+    // The last migration that changed anything is rolled back first.
+    let changed = doc! { "journaled": { "$gt": 0 } };
+    let last = site.entries("content").find_one(changed).sort(doc! { "_id": -1 }).await;
+    let last = last.unwrap().unwrap();
+    let (id, count) = (last.get_str("_id").unwrap(), last.get_i64("journaled").unwrap());
     let line = site.refused(1, &["down", "--all", "--service", "content"]).await;
-    insta::assert_snapshot!(line, @"turbulence: 0007_content_indexes: cannot be rolled back, nothing was changed: the ledger counts 11 changes, the journal has 0");
+    let expected = format!(
+        "turbulence: {id}: cannot be rolled back, nothing was changed: the ledger counts {count} \
+         changes, the journal has 0"
+    );
+    assert_eq!(line, expected);
 }
 
 #[tokio::test]
