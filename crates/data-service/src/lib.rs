@@ -40,7 +40,7 @@ use service_kit::{
     },
     web::{
         error::ApiError,
-        health::{CheckResult, Health},
+        health::{CheckResult, Health, HealthBuilder},
         internal::{InternalSecret, refuse_strangers},
         origin::{NetworkPosition, TrustedProxies},
         rate_limit::{RateLimit, rate_limit},
@@ -74,6 +74,17 @@ pub struct DataService {
     trusted_proxies: TrustedProxies,
     secret: InternalSecret,
     routes: Routes,
+    health: HealthBuilder,
+}
+
+/// The parts of a service that use its database.
+pub struct Parts {
+    /// The migrations.
+    pub engine: Engine,
+    /// The routes.
+    pub routes: Routes,
+    /// The checks of its readiness, besides those of the database and the migrations.
+    pub health: HealthBuilder,
 }
 
 /// A function that adds the routes of a service and their state to a server. It is called once for
@@ -111,19 +122,18 @@ pub enum StartupError {
 
 impl DataService {
     /// Binds the port and creates the client of the database, without connecting. `collections` are
-    /// those of an existing site that the service writes to. `parts` returns the engine of the
-    /// service's migrations, and its routes.
+    /// those of an existing site that the service writes to.
     pub async fn bind(
         settings: &Settings,
         name: &'static str,
         collections: &'static [&'static str],
-        parts: impl FnOnce(&Connection) -> (Engine, Routes),
+        parts: impl FnOnce(&Connection) -> Parts,
     ) -> Result<Self, StartupError> {
         let listener = bind(&settings.server)?;
         let address = listener.local_addr()?;
         let uri = settings.mongodb.uri.expose_secret();
         let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
-        let (engine, routes) = parts(&connection);
+        let Parts { engine, routes, health } = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
         let limits = RateLimit::new(&settings.rate_limit);
         let trusted_proxies = TrustedProxies::new(&settings.server, NetworkPosition::BehindGateway);
@@ -139,6 +149,7 @@ impl DataService {
             trusted_proxies,
             secret,
             routes,
+            health,
         })
     }
 
@@ -172,9 +183,10 @@ impl DataService {
             trusted_proxies,
             secret,
             routes,
+            health,
         } = self;
         let statuses = engine.statuses();
-        let health = health(&connection, &statuses, migrate);
+        let health = with_checks(health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
         let routes = move |config: &mut web::ServiceConfig| {
@@ -280,14 +292,16 @@ async fn check_database(connection: &Connection, collections: &[&str]) -> Result
     }
 }
 
-fn health(
+/// Adds the checks of the database and the migrations.
+fn with_checks(
+    health: HealthBuilder,
     connection: &Connection,
     statuses: &watch::Receiver<Vec<Status>>,
     migrate: Migrate,
 ) -> Health {
     let (pinged, warmed) = (connection.clone(), connection.clone());
     let statuses = statuses.clone();
-    Health::builder()
+    health
         .check("database", move || ping(pinged.clone()))
         .check("migrations", move || {
             let report = migrations_report(&statuses.borrow(), migrate);

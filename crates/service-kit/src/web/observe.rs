@@ -129,8 +129,10 @@ impl ObservedRequest {
         match api_error(response).and_then(ApiError::causes) {
             Some(cause) => log!(warn, "request failed", cause),
             None if status.is_server_error() => log!(warn, "request failed"),
-            // Sent every second by every orchestrator.
-            None if route.starts_with("/health") => log!(debug, "request"),
+            // Sent every second by every orchestrator, and by every content-service.
+            None if route.starts_with("/health") || route == "/internal/sections" => {
+                log!(debug, "request");
+            }
             None => log!(info, "request"),
         }
     }

@@ -19,6 +19,7 @@ mod page_types;
 mod permalinks;
 mod printed;
 mod replicas;
+mod sections_away;
 mod services;
 mod shutdown;
 mod start_errors;

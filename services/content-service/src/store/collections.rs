@@ -16,5 +16,8 @@ pub const COLLECTIONS: &[&str] = &{
     all
 };
 
+/// The collection of the last known sections of sections-service.
+pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
+
 /// The name of the service in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";
