@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod collector;
+mod databases;
 mod doctor;
 mod embedded;
 mod front;
@@ -26,4 +27,6 @@ mod start_errors;
 mod statuses;
 mod support;
 mod telemetry;
+mod terminal;
+mod uninstall;
 mod up;

@@ -203,17 +203,21 @@ async fn a_failed_rollback_and_the_status_show_its_result_and_the_reason() {
 }
 
 #[tokio::test]
-async fn the_target_of_a_rollback_is_required() {
-    let site = Site::new().await;
-    for (arguments, words) in [
-        (&["down"][..], "<--to <ID>|--all>"),
-        (&["down", "--all", "--to", migration_id("section_indexes")], "cannot be used with"),
-        (&["down", "--all"], "`--all` rolls back one service"),
-    ] {
+async fn without_a_target_both_services_are_rolled_back_content_first() {
+    for arguments in [&["down"][..], &["down", "--all"]] {
+        let site = legacy_site().await;
+        let before = everything(&site).await;
+        site.migrate(&["up"]).await.success();
         let ended = site.migrate(arguments).await;
-        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
-        assert!(ended.stderr.contains(words), "{ended:#?}");
+        let text = ended.success();
+        let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+        assert!(place(BACKFILL) < place(migration_id("seed_initial_sections")), "{text}");
+        assert_eq!(everything(&site).await, before, "{arguments:?}");
     }
+    let site = Site::new().await;
+    let ended = site.migrate(&["down", "--all", "--to", migration_id("section_indexes")]).await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+    assert!(ended.stderr.contains("cannot be used with"), "{ended:#?}");
     assert_eq!(site.collections().await, [""; 0]);
 }
 
