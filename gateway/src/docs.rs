@@ -1,4 +1,4 @@
-//! `/openapi.json`, and Swagger UI at `/docs`, which shows it.
+//! `/openapi.json`, Swagger UI at `/docs`, which shows it, and `/`, which leads to both.
 //!
 //! Everything is part of the program and available while the services are down. The page loads
 //! nothing from other hosts; its content security policy forbids it.
@@ -48,19 +48,24 @@ static DOCUMENT: LazyLock<File> = LazyLock::new(|| {
 static PAGE: LazyLock<File> =
     LazyLock::new(|| file("docs", "text/html; charset=utf-8", include_bytes!("docs/page.html")));
 
-/// The files that the page loads.
-static ASSETS: LazyLock<[File; 5]> = LazyLock::new(|| {
+/// The page for a person who opens the address of the gateway.
+static HOME: LazyLock<File> =
+    LazyLock::new(|| file("", "text/html; charset=utf-8", include_bytes!("docs/home.html")));
+
+/// The files that the pages load.
+static ASSETS: LazyLock<[File; 6]> = LazyLock::new(|| {
     let script = "text/javascript; charset=utf-8";
     [
         file("LICENSE", "text/plain; charset=utf-8", swagger_ui!("LICENSE")),
         file("favicon-32x32.png", "image/png", swagger_ui!("favicon-32x32.png")),
+        file("home.css", "text/css; charset=utf-8", include_bytes!("docs/home.css")),
         file("initializer.js", script, include_bytes!("docs/initializer.js")),
         file("swagger-ui-bundle.js", script, swagger_ui!("swagger-ui-bundle.js")),
         file("swagger-ui.css", "text/css; charset=utf-8", swagger_ui!("swagger-ui.css")),
     ]
 });
 
-/// The permissions of the page: to run and show its own files, and to send requests to this gateway.
+/// The permissions of the pages: to run and show its own files, and to send requests to this gateway.
 /// The images of Swagger UI are in its style sheet.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -86,6 +91,7 @@ impl IntoResponses for OwnErrors {
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
+        .service(read("/", home))
         .service(read("/openapi.json", document))
         .service(read("/docs", page))
         // Relative, for a gateway that is mounted below a path of another server.
@@ -133,7 +139,15 @@ pub(crate) async fn document(request: HttpRequest, _: NoQuery) -> HttpResponse {
     )
 )]
 pub(crate) async fn page(request: HttpRequest, _: NoQuery) -> HttpResponse {
-    let mut response = PAGE.respond(&request);
+    respond_with_page(&PAGE, &request)
+}
+
+async fn home(request: HttpRequest, _: NoQuery) -> HttpResponse {
+    respond_with_page(&HOME, &request)
+}
+
+fn respond_with_page(page: &File, request: &HttpRequest) -> HttpResponse {
+    let mut response = page.respond(request);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
     response
 }

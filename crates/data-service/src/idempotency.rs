@@ -332,7 +332,8 @@ impl Idempotency {
     }
 }
 
-fn collection(service: &str) -> String {
+/// Returns the name of the collection of the stored responses of a service.
+pub(crate) fn collection(service: &str) -> String {
     format!("{service}_idempotency_keys")
 }
 

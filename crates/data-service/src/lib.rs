@@ -3,6 +3,7 @@
 //!
 //! A service passes its migrations and its routes to [`DataService::bind`].
 
+mod collections;
 pub mod idempotency;
 pub mod integrity;
 pub mod report;
@@ -27,7 +28,7 @@ use migrations::{
 };
 use models::ErrorCode;
 use mongo_kit::{
-    ConnectError, Connection, DatabaseError, DeploymentError, UnsuitableCollections,
+    ConnectError, Connection, DatabaseError, DeploymentError, UnsuitableCollections, database_of,
     refuse_unsuitable, unsuitable_collections,
 };
 use mongodb::Database;
@@ -36,11 +37,11 @@ use serde_json::{Value, json};
 use service_kit::{
     runtime::{
         clock::Clock,
-        settings::{self, Settings},
+        settings::{self, DEFAULT_DATABASE, Settings},
     },
     web::{
         error::ApiError,
-        health::{CheckResult, Health},
+        health::{CheckResult, Health, HealthBuilder},
         internal::{InternalSecret, refuse_strangers},
         origin::{NetworkPosition, TrustedProxies},
         rate_limit::{RateLimit, rate_limit},
@@ -52,6 +53,7 @@ use service_kit::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use collections::Collections;
 pub use transaction::{Abort, transact};
 
 /// The time limit of requests: clients see an answer within 5 s, which people take for a failure
@@ -67,13 +69,23 @@ pub struct DataService {
     address: SocketAddr,
     drain: Duration,
     connection: Connection,
-    /// The collections of an existing site that the service writes to.
-    collections: &'static [&'static str],
+    collections: Collections,
     engine: Engine,
     limits: RateLimit,
     trusted_proxies: TrustedProxies,
     secret: InternalSecret,
     routes: Routes,
+    health: HealthBuilder,
+}
+
+/// The parts of a service that use its database.
+pub struct Parts {
+    /// The migrations.
+    pub engine: Engine,
+    /// The routes.
+    pub routes: Routes,
+    /// The checks of its readiness, besides those of the database and the migrations.
+    pub health: HealthBuilder,
 }
 
 /// A function that adds the routes of a service and their state to a server. It is called once for
@@ -110,20 +122,17 @@ pub enum StartupError {
 }
 
 impl DataService {
-    /// Binds the port and creates the client of the database, without connecting. `collections` are
-    /// those of an existing site that the service writes to. `parts` returns the engine of the
-    /// service's migrations, and its routes.
+    /// Binds the port and creates the client of the database, without connecting.
     pub async fn bind(
         settings: &Settings,
         name: &'static str,
-        collections: &'static [&'static str],
-        parts: impl FnOnce(&Connection) -> (Engine, Routes),
+        collections: Collections,
+        parts: impl FnOnce(&Connection) -> Parts,
     ) -> Result<Self, StartupError> {
         let listener = bind(&settings.server)?;
         let address = listener.local_addr()?;
-        let uri = settings.mongodb.uri.expose_secret();
-        let connection = Connection::new(uri, &settings.mongodb.database, name).await?;
-        let (engine, routes) = parts(&connection);
+        let connection = connect(&settings.mongodb, name).await?;
+        let Parts { engine, routes, health } = parts(&connection);
         let drain = Duration::from_secs(settings.server.drain_seconds.into());
         let limits = RateLimit::new(&settings.rate_limit);
         let trusted_proxies = TrustedProxies::new(&settings.server, NetworkPosition::BehindGateway);
@@ -139,6 +148,7 @@ impl DataService {
             trusted_proxies,
             secret,
             routes,
+            health,
         })
     }
 
@@ -172,9 +182,10 @@ impl DataService {
             trusted_proxies,
             secret,
             routes,
+            health,
         } = self;
         let statuses = engine.statuses();
-        let health = health(&connection, &statuses, migrate);
+        let health = with_checks(health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
         let routes = move |config: &mut web::ServiceConfig| {
@@ -218,14 +229,27 @@ impl DataService {
     }
 }
 
+/// Returns a connection to the database of the settings: the one that they name, or else the one that
+/// the connection string names, or else [`DEFAULT_DATABASE`].
+pub async fn connect(
+    settings: &settings::Mongodb,
+    app_name: &str,
+) -> Result<Connection, ConnectError> {
+    let uri = settings.uri.expose_secret();
+    let database = settings.database.clone().or_else(|| database_of(uri));
+    Connection::new(uri, database.as_deref().unwrap_or(DEFAULT_DATABASE), app_name).await
+}
+
 /// Waits for the database, then applies the migrations. Fails only if waiting would not help. A failed
 /// migration does not stop the service; readiness and ledger show it until its cause is removed.
 async fn migrate_database(
     connection: &Connection,
-    collections: &[&str],
+    collections: Collections,
     engine: &Engine,
     shutdown: &CancellationToken,
 ) -> Result<(), StartupError> {
+    let (addresses, database) = (connection.addresses(), connection.database().name());
+    tracing::info!(addresses, database, "using the database");
     let mut pause = Duration::from_millis(100);
     loop {
         let waits_for = match check_database(connection, collections).await {
@@ -260,13 +284,16 @@ enum CheckError {
 }
 
 /// Checks that the server and the collections of the service can be used.
-async fn check_database(connection: &Connection, collections: &[&str]) -> Result<(), CheckError> {
+async fn check_database(
+    connection: &Connection,
+    collections: Collections,
+) -> Result<(), CheckError> {
     match connection.check_deployment().await {
         Ok(()) => {}
         Err(error) if error.is_transient() => return Err(CheckError::Transient(error.to_string())),
         Err(error) => return Err(CheckError::Permanent(error.into())),
     }
-    match unsuitable_collections(connection.database(), collections).await {
+    match unsuitable_collections(connection.database(), &collections.all()).await {
         Ok(found) => refuse_unsuitable(found).map_err(|error| CheckError::Permanent(error.into())),
         Err(error) if mongo_kit::is_transient(&error) => {
             Err(CheckError::Transient(DatabaseError::from(error).to_string()))
@@ -280,14 +307,16 @@ async fn check_database(connection: &Connection, collections: &[&str]) -> Result
     }
 }
 
-fn health(
+/// Adds the checks of the database and the migrations.
+fn with_checks(
+    health: HealthBuilder,
     connection: &Connection,
     statuses: &watch::Receiver<Vec<Status>>,
     migrate: Migrate,
 ) -> Health {
     let (pinged, warmed) = (connection.clone(), connection.clone());
     let statuses = statuses.clone();
-    Health::builder()
+    health
         .check("database", move || ping(pinged.clone()))
         .check("migrations", move || {
             let report = migrations_report(&statuses.borrow(), migrate);

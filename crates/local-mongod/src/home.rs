@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +13,16 @@ use tempfile::TempDir;
 use crate::{error::Error, options::DataDir, timeouts::STOP_TIMEOUT};
 
 const POLL: Duration = Duration::from_millis(20);
+
+/// The log of mongod.
+const LOG: &str = "mongod.log";
+
+/// The older part of the log.
+const ROTATED_LOG: &str = "mongod.log.1";
+
+/// The size at which a log is rotated. A start writes about 60 kB, and so does a week without faults:
+/// the two files contain the last months, and take no more than 32 MiB.
+const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -46,7 +56,7 @@ impl Home {
             return Err(Error::InUse { dir });
         }
 
-        let log_path = dir.join("mongod.log");
+        let log_path = dir.join(LOG);
         let mut options = File::options();
         let log = options.append(true).create(true).open(&log_path);
         let log = log.map_err(Error::io("open", &log_path))?;
@@ -62,12 +72,30 @@ impl Home {
         self.dir.join("db")
     }
 
+    /// Returns the path of the log.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
     /// Returns the log file for the next run of mongod.
     pub(crate) fn begin_log(&mut self) -> Result<File, Error> {
+        self.rotate_log().map_err(Error::io("rotate the log in", &self.dir))?;
         self.log_reader
             .seek(SeekFrom::End(0))
             .and_then(|_| self.log.try_clone())
             .map_err(Error::io("open the log in", &self.dir))
+    }
+
+    /// Moves the content of a large log to another file, which replaces the one before. The log stays
+    /// the same file, to which mongod appends. Lines that mongod writes during the copy may be lost.
+    pub(crate) fn rotate_log(&mut self) -> io::Result<()> {
+        if self.log.metadata()?.len() < MAX_LOG_BYTES {
+            return Ok(());
+        }
+        let path = self.log_path();
+        fs::copy(&path, self.dir.join(ROTATED_LOG))?;
+        self.log.set_len(0)?;
+        self.log_reader.rewind()
     }
 
     /// Returns the folder to remove when mongod has ended.
@@ -82,7 +110,7 @@ impl Home {
         let line = last_error(&String::from_utf8_lossy(&log))?;
         Some(match self.temporary {
             Some(_) => line,
-            None => format!("{line} (see {})", self.dir.join("mongod.log").display()),
+            None => format!("{line} (see {})", self.log_path().display()),
         })
     }
 }
@@ -121,21 +149,45 @@ async fn wait_for_lock(file: &File, path: &Path) -> Result<bool, Error> {
 /// the log was open.
 fn last_error(log: &str) -> Option<String> {
     let plain = |line: &&str| !line.is_empty() && !line.starts_with('{');
-    let error = log.lines().rev().find_map(error_in);
+    let errors = || log.lines().rev().filter_map(error_in);
+    // The last lines of a crash are about the crash itself, and an earlier one has the cause.
+    let error = errors().find(|error| error.has_cause).or_else(|| errors().next());
+    let error = error.map(|error| error.text);
     error.or_else(|| log.lines().find(plain).map(str::to_owned))
 }
 
+/// An error of mongod's log.
+struct LoggedError {
+    text: String,
+    has_cause: bool,
+}
+
 /// Returns message and cause of a line of severity "error" or "fatal" (MongoDB manual, "Log Messages").
-fn error_in(line: &str) -> Option<String> {
+fn error_in(line: &str) -> Option<LoggedError> {
     let line: Value = serde_json::from_str(line).ok()?;
     let message = line["msg"].as_str()?.trim();
     // A line that begins with `***` follows the line with the fatal error.
     if !matches!(line["s"].as_str()?, "E" | "F") || message.starts_with("***") {
         return None;
     }
-    let error = &line["attr"]["error"];
-    Some(match error.as_str().or_else(|| error["errmsg"].as_str()) {
-        Some(cause) => format!("{message}: {cause}"),
+    Some(match cause(&line["attr"]) {
+        Some(cause) => LoggedError { text: format!("{message}: {cause}"), has_cause: true },
+        None => LoggedError { text: message.to_owned(), has_cause: false },
+    })
+}
+
+/// Returns the cause in the attributes of an error, which differ between the parts of mongod.
+fn cause(attributes: &Value) -> Option<String> {
+    let error = &attributes["error"];
+    let of_storage = &attributes["message"];
+    let texts = [error, &error["errmsg"], &attributes["reason"], of_storage];
+    if let Some(text) = texts.into_iter().find_map(Value::as_str) {
+        return Some(text.to_owned());
+    }
+    // WiredTiger's own errors are objects.
+    let message = of_storage["msg"].as_str()?;
+    Some(match of_storage["error_str"].as_str() {
+        Some(error) => format!("{message}: {error}"),
         None => message.to_owned(),
     })
 }
@@ -155,6 +207,20 @@ mod tests {
             last_error(log).as_deref(),
             Some("DBException, terminating: NonExistentPath: no such folder")
         );
+    }
+
+    #[test]
+    fn an_error_with_a_cause_is_more_than_the_crash_that_it_leads_to() {
+        let log = r#"
+{"s":"E","msg":"WiredTiger error message","attr":{"error":28,"message":{"msg":"journal: write","error_str":"No space left on device"}}}
+{"s":"F","msg":"Fatal assertion","attr":{"msgid":28558,"file":"x.cpp","line":5}}
+{"s":"F","msg":"\n\n***aborting after fassert() failure\n\n"}"#;
+        assert_eq!(
+            last_error(log).as_deref(),
+            Some("WiredTiger error message: journal: write: No space left on device")
+        );
+        let log = r#"{"s":"F","msg":"Terminating.","attr":{"reason":"13: Permission denied"}}"#;
+        assert_eq!(last_error(log).as_deref(), Some("Terminating.: 13: Permission denied"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod replica_set;
 mod server;
 mod timeouts;
 
-pub use binary::{MINIMUM_VERSION, binary};
+pub use binary::{Download, MINIMUM_VERSION, binary, binary_with};
 pub use error::Error;
 pub use options::{DataDir, Options};
 pub use replica_set::ReplicaSet;

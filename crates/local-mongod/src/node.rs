@@ -3,6 +3,7 @@
 use std::{
     mem,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -13,6 +14,13 @@ use crate::{
     process::Process,
     timeouts::{KILL_TIMEOUT, START_TIMEOUT},
 };
+
+/// The interval in which a mongod that runs is checked. A client notices its end at once, and waits
+/// three seconds for another one.
+const ENDED_POLL: Duration = Duration::from_millis(250);
+
+/// The number of checks between two of the size of the log: a minute.
+const POLLS_PER_ROTATION: u32 = 240;
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -38,6 +46,28 @@ impl Node {
         let process = Process::spawn(&self.binary, &self.arguments, &mut self.home)?;
         mem::replace(&mut self.process, process).keep_folder();
         Ok(())
+    }
+
+    /// Waits until mongod ends by itself. Returns its last words, or else its exit status.
+    pub(crate) async fn ended(&mut self) -> String {
+        let (mut poll, mut polls) = (tokio::time::interval(ENDED_POLL), 0_u32);
+        loop {
+            poll.tick().await;
+            if let Some(status) = self.process.try_exit() {
+                return self.home.last_error().unwrap_or(status);
+            }
+            polls = polls.wrapping_add(1);
+            if polls.is_multiple_of(POLLS_PER_ROTATION)
+                && let Err(error) = self.home.rotate_log()
+            {
+                tracing::debug!("cannot rotate the log of mongod: {error}");
+            }
+        }
+    }
+
+    /// Returns the path of the log.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.home.log_path()
     }
 
     /// Waits until mongod is a member of the replica set.

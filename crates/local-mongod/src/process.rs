@@ -142,11 +142,17 @@ impl Process {
         let mut poll = tokio::time::interval(POLL);
         loop {
             poll.tick().await;
-            match self.supervisor.try_wait() {
-                Ok(None) => {}
-                Ok(Some(status)) => return status.to_string(),
-                Err(error) => return error.to_string(),
+            if let Some(status) = self.try_exit() {
+                return status;
             }
+        }
+    }
+
+    /// Returns the exit status as text, or `None` while mongod runs.
+    pub(crate) fn try_exit(&mut self) -> Option<String> {
+        match self.supervisor.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            Err(error) => Some(error.to_string()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -78,6 +78,30 @@ impl LocalMongod {
         self.node.process.pid()
     }
 
+    /// Returns the path of the log.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.node.log_path()
+    }
+
+    /// Waits until mongod ends by itself. Returns its last words: the last error of its log, or else
+    /// its exit status. Meanwhile, its log is rotated.
+    pub async fn ended(&mut self) -> String {
+        self.node.ended().await
+    }
+
+    /// Starts mongod again on the same data and port, after killing it if it still runs, and waits
+    /// until it is a primary that accepts writes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LocalMongod::start`].
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        self.node.kill().await?;
+        self.node.respawn()?;
+        self.node.join(&[self.node.port]).await
+    }
+
     /// Shuts mongod down cleanly and waits for its end. Kills it if that takes more than 30 seconds.
     ///
     /// # Errors
@@ -127,6 +151,48 @@ mod tests {
 
         let mongod = LocalMongod::start_on(&options, &binary, || Ok(another_port)).await.unwrap();
         assert_eq!(stories(&mongod).await.find_one(doc! {}).await.unwrap(), Some(story));
+    }
+
+    #[tokio::test]
+    async fn a_mongod_that_was_killed_is_started_again_with_its_data_and_a_large_log_is_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, old) = (dir.path().join("mongod.log"), dir.path().join("mongod.log.1"));
+        std::fs::write(&log, vec![b'x'; 17 * 1024 * 1024]).unwrap();
+        let data = DataDir::Persistent(dir.path().to_owned());
+        let options = Options { data, server_parameters: vec![], cache_mb: None };
+        let mut mongod = LocalMongod::start(options).await.unwrap();
+        assert_eq!(mongod.log_path(), log);
+        let size = |path| std::fs::metadata(path).unwrap().len();
+        assert_eq!(size(&old), 17 * 1024 * 1024);
+        assert!((1..17 * 1024 * 1024).contains(&size(&log)), "{}", size(&log));
+
+        let (uri, story) = (mongod.uri().to_owned(), doc! { "_id": 1, "title": "Tides" });
+        stories(&mongod).await.insert_one(&story).await.unwrap();
+        let pid = mongod.pid();
+        let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(killed.unwrap().success());
+        let words = mongod.ended().await;
+        // The shell names the signal. mongod had no time for words.
+        assert!(words.starts_with("Killed"), "{words}");
+        mongod.restart().await.unwrap();
+        assert_eq!(mongod.uri(), uri);
+        assert_ne!(mongod.pid(), pid);
+        assert_eq!(stories(&mongod).await.find_one(doc! {}).await.unwrap(), Some(story));
+        mongod.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn damaged_data_is_reported_with_the_words_of_mongod_and_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("db")).unwrap();
+        std::fs::write(dir.path().join("db/storage.bson"), "damaged").unwrap();
+        let data = DataDir::Persistent(dir.path().to_owned());
+        let options = Options { data, server_parameters: vec![], cache_mb: None };
+        let error = LocalMongod::start(options).await.unwrap_err().to_string();
+        assert!(error.starts_with("mongod ended while it was starting: "), "{error}");
+        assert!(error.contains("storage engine metadata file: Incorrect BSON length"), "{error}");
+        let log = dir.path().join("mongod.log").display().to_string();
+        assert!(error.ends_with(&format!("(see {log})")), "{error}");
     }
 
     #[tokio::test]

@@ -75,6 +75,7 @@ pub use engine::{
 pub use error::{RunError, RunErrorKind, StepsError};
 pub use migration::{FixedMigration, Migration};
 pub use state::{
+    collections,
     entry::{
         Entry, History, Part, Progress, Quarantined, Skipped, State, StoredError, ThrottledBy,
         Verified,

@@ -159,9 +159,29 @@ impl IntegrityKind {
         }
     }
 
+    /// Returns the fault of one document, in words that follow the number one.
+    pub const fn title_of_one(self) -> &'static str {
+        match self {
+            Self::Cycle => "that is its own ancestor",
+            Self::RedirectLoop => "to its own path",
+            Self::DeadRedirect => "to a section that does not exist",
+            _ => self.title(),
+        }
+    }
+
+    /// Returns the action of a repair for each document, or `None` if no repair can remove the fault
+    /// without losing data.
+    pub const fn repair(self) -> Option<&'static str> {
+        match self {
+            Self::MissingParent => Some("is moved to the top as a draft"),
+            Self::DeadRedirect | Self::RedirectLoop => Some("is removed"),
+            _ => None,
+        }
+    }
+
     /// Returns `true` if a repair can remove the fault without losing data.
     pub const fn is_repairable(self) -> bool {
-        matches!(self, Self::MissingParent | Self::DeadRedirect | Self::RedirectLoop)
+        self.repair().is_some()
     }
 }
 

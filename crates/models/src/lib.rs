@@ -14,6 +14,7 @@ pub mod patch;
 mod problem;
 pub mod schema;
 mod section;
+pub mod section_paths;
 pub mod site_path;
 mod slug;
 pub mod text;

@@ -68,14 +68,9 @@ pub struct Section {
 /// A section for the other services, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SectionEntry {
-    /// The id of the section.
-    pub id: ObjectId,
-    /// The slug. A deleted section may have the slug of one that is not deleted.
-    pub slug: String,
-    /// The type of the content.
-    pub content_type: ContentType,
-    /// The presentation of the content.
-    pub display_type: DisplayType,
+    /// The section. A deleted one may have the slug of one that is not deleted.
+    #[serde(flatten)]
+    pub section: Section,
     /// `true` if the section is in the trash.
     pub is_deleted: bool,
     /// `true` if the section may have been meant to be public, and is hidden only because a field that

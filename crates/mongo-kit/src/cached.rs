@@ -1,17 +1,13 @@
 //! A value read from a collection, kept until the collection changes.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use mongodb::error::Error;
 
-use crate::{Stamp, Watch, is_transient, with_time_limit};
+use crate::{Flight, SingleFlight, Stamp, Watch, is_transient, with_time_limit};
 
 /// The number of reads that must fit into the rest of the tolerance. A stale value is read again after
 /// half of the tolerance, so that a busy writer causes few reads, or earlier if the rest is shorter
@@ -26,9 +22,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// milliseconds, unless the database is unavailable.
 const UNKNOWN_WAIT: Duration = Duration::from_millis(300);
 
-/// A read that is under way, shared by all callers that wait for it.
-type Flight<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
-
 /// A value read from a collection, kept until the collection changes.
 ///
 /// A value may be served for as long as `tolerance` after a change, while a new one is read in the
@@ -41,27 +34,9 @@ pub struct Cached<T: Clone> {
     watch: Watch,
     tolerance: Duration,
     value: RwLock<Option<Value<T>>>,
-    reads: Mutex<Reads<T>>,
-}
-
-/// The reads of a value.
-struct Reads<T> {
-    /// The read that is under way, and its start.
-    flight: Option<(Flight<T>, Instant)>,
+    reads: SingleFlight<Result<T, Error>>,
     /// The time at which the last read failed for want of a database, if it did.
-    failed_at: Option<Instant>,
-}
-
-impl<T> Reads<T> {
-    /// Returns the time that a caller should wait for the read under way although it could get an
-    /// earlier value: none while the database is known not to answer.
-    fn patience(&self) -> Duration {
-        if self.failed_at.is_some_and(|at| at.elapsed() < READ_TIMEOUT) {
-            return Duration::ZERO;
-        }
-        let waited = self.flight.as_ref().map(|(_, began)| began.elapsed());
-        UNKNOWN_WAIT.saturating_sub(waited.unwrap_or_default())
-    }
+    failed_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -75,8 +50,8 @@ struct Value<T> {
 impl<T: Clone + Send + Sync + 'static> Cached<T> {
     /// Returns an empty cache of a value that is read from the watched collection.
     pub fn new(watch: Watch, tolerance: Duration) -> Arc<Self> {
-        let reads = Mutex::new(Reads { flight: None, failed_at: None });
-        Arc::new(Self { watch, tolerance, value: RwLock::new(None), reads })
+        let (value, failed_at) = (RwLock::new(None), Mutex::new(None));
+        Arc::new(Self { watch, tolerance, value, reads: SingleFlight::new(), failed_at })
     }
 
     /// Returns the value. Calls `read` if there is no value that is current enough.
@@ -87,65 +62,44 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let mut read = Some(read);
+        let read = self.clone().read(read);
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, refresh: false } => return Ok(value),
             Stored::Stale { value, refresh: true } => {
-                // It continues on a task of its own.
-                drop(self.join_or_start(&mut read));
+                drop(self.reads.join_or_start(read));
                 return Ok(value);
             }
             Stored::Unknown(value) => {
-                let flight = self.join_or_start(&mut read);
-                let patience = self.reads().patience();
-                return match tokio::time::timeout(patience, flight).await {
-                    Ok(Ok(value)) => Ok(value),
-                    Ok(Err(error)) if !is_transient(&error) => Err(error),
+                let (flight, _) = self.reads.join_or_start(read);
+                return match tokio::time::timeout(self.patience(&flight), flight).await {
+                    Ok(Some(Ok(value))) => Ok(value),
+                    Ok(Some(Err(error))) if !is_transient(&error) => Err(error),
                     _ => Ok(value),
                 };
             }
             Stored::Nothing => {}
         }
-        let result = self.join_or_start(&mut read).await;
-        if read.is_none() || result.is_err() {
-            return result;
-        }
+        let (flight, unused) = self.reads.join_or_start(read);
+        let result = flight.await.unwrap_or_else(panicked);
+        let Some(read) = unused.filter(|_| result.is_ok()) else { return result };
         // The read of another caller may have begun before a change that this caller knows of. The
         // read after it has not.
         match self.stored() {
             Stored::Current(value) | Stored::Stale { value, .. } | Stored::Unknown(value) => {
                 Ok(value)
             }
-            Stored::Nothing => self.join_or_start(&mut read).await,
+            Stored::Nothing => self.reads.join_or_start(read).0.await.unwrap_or_else(panicked),
         }
     }
 
-    /// Returns the read that is under way, or takes and begins this one.
-    fn join_or_start<F>(self: &Arc<Self>, read: &mut Option<F>) -> Flight<T>
-    where
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let mut reads = self.reads();
-        let under_way = reads.flight.as_ref().filter(|(flight, _)| flight.peek().is_none());
-        match (under_way, read.take()) {
-            (Some((under_way, _)), unused) => {
-                *read = unused;
-                under_way.clone()
-            }
-            (None, Some(read)) => {
-                let task = tokio::spawn(self.clone().read(read));
-                let started = task.map(|ended| {
-                    ended.unwrap_or_else(|panic| Err(Error::custom(panic.to_string())))
-                });
-                let flight = started.boxed().shared();
-                reads.flight = Some((flight.clone(), Instant::now()));
-                flight
-            }
-            (None, None) => {
-                let nothing = Err(Error::custom("nothing to read"));
-                std::future::ready(nothing).boxed().shared()
-            }
+    /// Returns the time that a caller should wait for the read under way although it could get an
+    /// earlier value: none while the database is known not to answer.
+    fn patience(&self, flight: &Flight<Result<T, Error>>) -> Duration {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed_at.is_some_and(|at| at.elapsed() < READ_TIMEOUT) {
+            return Duration::ZERO;
         }
+        UNKNOWN_WAIT.saturating_sub(flight.started_at().elapsed())
     }
 
     async fn read<F>(self: Arc<Self>, read: F) -> Result<T, Error>
@@ -156,8 +110,8 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         // a new primary.
         let result = with_time_limit(READ_TIMEOUT, self.clone().read_and_store(read)).await;
         let is_unavailable = result.as_ref().is_err_and(is_transient);
-        // If no caller waits, the flight itself is not polled and does not show that it is over.
-        *self.reads() = Reads { flight: None, failed_at: is_unavailable.then(Instant::now) };
+        let failed_at = is_unavailable.then(Instant::now);
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = failed_at;
         result
     }
 
@@ -171,10 +125,6 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
         let read = Value { value: value.clone(), stamp, taken: began.elapsed() };
         *self.value.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(value)
-    }
-
-    fn reads(&self) -> MutexGuard<'_, Reads<T>> {
-        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stored(&self) -> Stored<T> {
@@ -193,6 +143,10 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
             _ => Stored::Nothing,
         }
     }
+}
+
+fn panicked<T>() -> Result<T, Error> {
+    Err(Error::custom("the read of a cached value panicked"))
 }
 
 /// The content of the cache.

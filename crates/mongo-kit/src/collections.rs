@@ -54,10 +54,10 @@ impl std::fmt::Display for UnsuitableCollection {
 /// exist are suitable: they are created by the first write.
 pub async fn unsuitable_collections(
     database: &Database,
-    names: &[&str],
+    names: &[String],
 ) -> Result<Vec<UnsuitableCollection>> {
     // As documents, because newer servers have options that are not in the driver's types.
-    let list = doc! { "listCollections": 1, "filter": { "name": { "$in": names.to_vec() } } };
+    let list = doc! { "listCollections": 1, "filter": { "name": { "$in": names } } };
     let found: Vec<Document> = database.run_cursor_command(list).await?.try_collect().await?;
     let mut unsuitable: Vec<_> = found.iter().filter_map(unsuitable_collection).collect();
     unsuitable.sort_by(|one, other| one.collection.cmp(&other.collection));

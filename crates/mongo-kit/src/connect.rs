@@ -1,14 +1,21 @@
 //! Connections to MongoDB, with errors that name the cause and the remedy.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use mongodb::{
     Client, Database,
     bson::{Document, doc},
     error::{Error, ErrorKind},
     event::{EventHandler, command::CommandEvent},
-    options::{ClientOptions, ReadPreference, SelectionCriteria},
+    options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria, ServerAddress},
     otel::OpentelemetryOptions,
+};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
 };
 
 use crate::{DatabaseError, ServerClock, Writers};
@@ -27,6 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// ("Connection Monitoring and Pooling"), while this driver has ten. A change stream holds one as
 /// long as it waits.
 const MAX_POOL_SIZE: u32 = 100;
+
+/// The databases that MongoDB keeps for itself (MongoDB manual, "Databases and Collections").
+const SYSTEM_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// The time limit for closing the connections, in which the driver ends its sessions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +70,12 @@ pub enum ConnectError {
          quotation marks and dollar signs, not \"{0}\""
     )]
     Database(String),
+    /// A database that MongoDB keeps for itself.
+    #[error(
+        "`mongodb.database` must not be \"{0}\", which MongoDB keeps for itself: name the database \
+         of the site"
+    )]
+    SystemDatabase(String),
 }
 
 /// A server that cannot be used.
@@ -101,12 +117,14 @@ pub enum DeploymentError {
     )]
     Unauthorized(String),
     /// No server answers, or no primary is elected.
-    #[error("MongoDB at {addresses} cannot be reached: check `mongodb.uri` and that mongod runs")]
+    #[error(
+        "MongoDB at {addresses} cannot be reached: check `mongodb.uri` and that mongod runs ({reason})"
+    )]
     Unreachable {
         /// The hosts and ports that were tried.
         addresses: String,
-        /// The error of the driver.
-        source: DatabaseError,
+        /// The reason in plain words, for each host that has one of its own.
+        reason: String,
     },
     /// An error of the server.
     #[error("MongoDB refused the first command")]
@@ -127,6 +145,9 @@ impl Connection {
         let is_illegal = |c: char| c.is_whitespace() || c.is_control() || "/\\.\"$".contains(c);
         if database.is_empty() || database.len() > 63 || database.contains(is_illegal) {
             return Err(ConnectError::Database(database.to_owned()));
+        }
+        if SYSTEM_DATABASES.contains(&database) {
+            return Err(ConnectError::SystemDatabase(database.to_owned()));
         }
         let mut options = ClientOptions::parse(uri).await.map_err(|error| uri_error(&error))?;
         if let Some(SelectionCriteria::ReadPreference(preference)) = &options.selection_criteria
@@ -213,7 +234,7 @@ impl Connection {
             writers.unregister().await;
             client.shutdown().immediate(true).await;
         });
-        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+        if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!(
                 "the server does not answer: the connections are left to the end of the process"
             );
@@ -234,7 +255,12 @@ impl Connection {
             _ if crate::is_transient(&error) => {}
             _ => return DeploymentError::Refused(error.into()),
         }
+        let mut reasons = Vec::new();
         for host in &self.options.hosts {
+            if let Err(reason) = try_connect(host).await {
+                reasons.push(format!("{host}: {reason}"));
+                continue;
+            }
             let mut options = self.options.clone();
             let expected = options.repl_set_name.take();
             options.hosts = vec![host.clone()];
@@ -255,7 +281,36 @@ impl Connection {
                 Err(_) => {}
             }
         }
-        DeploymentError::Unreachable { addresses: self.addresses(), source: error.into() }
+        tracing::debug!(error = %DatabaseError::from(error), "no server was found");
+        let reason = match reasons.is_empty() {
+            true => "no server is the primary of the replica set".to_owned(),
+            false => reasons.join("; "),
+        };
+        DeploymentError::Unreachable { addresses: self.addresses(), reason }
+    }
+}
+
+/// Returns the database that a connection string names, or `None` if it names none. `admin` and the
+/// other databases of MongoDB itself do not count: they are named for the user's sake, who is stored
+/// there.
+pub fn database_of(uri: &str) -> Option<String> {
+    let database = ConnectionString::parse(uri).ok()?.default_database?;
+    (!SYSTEM_DATABASES.contains(&database.as_str())).then_some(database)
+}
+
+/// Opens a connection to a server and closes it again. Returns the reason in plain words if there is
+/// none.
+async fn try_connect(host: &ServerAddress) -> Result<(), String> {
+    let ServerAddress::Tcp { host, port } = host else { return Ok(()) };
+    let address = (host.as_str(), port.unwrap_or(27017));
+    match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+            _ if lookup_host(address).await.is_err() => "there is no host of this name".to_owned(),
+            _ => error.to_string(),
+        }),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 
@@ -365,6 +420,26 @@ mod tests {
         for name in ["", "a b", "a.b", "$a", "a/b"] {
             let error = Connection::new("mongodb://localhost", name, "test").await.unwrap_err();
             assert!(matches!(error, ConnectError::Database(_)), "{error}");
+        }
+        for name in SYSTEM_DATABASES {
+            let error = Connection::new("mongodb://localhost", name, "test").await.unwrap_err();
+            assert!(matches!(error, ConnectError::SystemDatabase(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_connection_string_names_the_database_of_the_site_but_not_that_of_the_users() {
+        for (uri, database) in [
+            ("mongodb://localhost/site?replicaSet=rs0", Some("site")),
+            ("mongodb://kate:secret@one:1,two:2/site?authSource=admin", Some("site")),
+            ("mongodb://localhost/my%2Dsite", Some("my-site")),
+            ("mongodb+srv://cluster.example.com/site", Some("site")),
+            ("mongodb://kate:secret@localhost/admin", None),
+            ("mongodb://localhost/?replicaSet=rs0", None),
+            ("mongodb://localhost", None),
+            ("not a connection string", None),
+        ] {
+            assert_eq!(database_of(uri).as_deref(), database, "{uri}");
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod document;
 mod error;
 pub mod lenient;
 mod server_clock;
+mod single_flight;
 mod time_limit;
 mod transaction;
 mod watch;
@@ -40,9 +41,10 @@ pub use collections::{
     UnsuitableCollection, UnsuitableCollections, UnsuitableKind, refuse_unsuitable,
     unsuitable_collections,
 };
-pub use connect::{ConnectError, Connection, DeploymentError};
+pub use connect::{ConnectError, Connection, DeploymentError, database_of};
 pub use error::{DatabaseError, is_duplicate_key, is_transient, is_unknown_commit};
 pub use server_clock::ServerClock;
+pub use single_flight::{Flight, SingleFlight};
 pub use time_limit::with_time_limit;
 pub use transaction::{TransactionError, Work, transact};
 pub use watch::{Stamp, Watch};

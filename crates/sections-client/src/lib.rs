@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use models::{ErrorCode, PathResolution, Problem, Section, SectionEntry};
+use models::{ErrorCode, Problem, Section, SectionEntry};
 use serde::de::DeserializeOwned;
 use service_kit::{
     runtime::settings::url::Replicas,
@@ -86,39 +86,25 @@ impl SectionsClient {
             // A URL cannot have such a segment; `url` would omit it.
             return Ok(None);
         }
-        self.get(&["sections", "slug", slug], &[]).await
+        self.get(&["sections", "slug", slug]).await
     }
 
     /// Returns all sections. Drafts and deleted ones are among them.
     pub async fn entries(&self) -> Result<Vec<SectionEntry>, Error> {
-        let entries = self.get(&["internal", "sections"], &[]).await?;
+        let entries = self.get(&["internal", "sections"]).await?;
         entries.ok_or_else(|| self.not_sections_service("no such route".to_owned()))
     }
 
-    /// Resolves a path of the site, such as `/blog/first-light`. Returns `None` if no public section is
-    /// there.
-    pub async fn resolve(&self, path: &str) -> Result<Option<PathResolution>, Error> {
-        self.get(&["internal", "resolve"], &[("path", path)]).await
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Option<T>, Error> {
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
             .with_max_times(MAX_RETRIES)
             .with_jitter();
-        (|| self.attempt(path, query)).retry(pauses).when(Error::is_transient).await
+        (|| self.attempt(path)).retry(pauses).when(Error::is_transient).await
     }
 
-    async fn attempt<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Option<T>, Error> {
-        let target = self.target(path, query);
+    async fn attempt<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+        let target = self.target(path);
         let (status, body) = self
             .service
             .get(&target, MAX_RESPONSE_BYTES)
@@ -127,16 +113,13 @@ impl SectionsClient {
         self.read(status, &body)
     }
 
-    /// Returns path and query. Each part of the path is one segment: its slashes are encoded.
-    fn target(&self, path: &[&str], query: &[(&str, &str)]) -> String {
+    /// Returns the path of a target. Each part is one segment: its slashes are encoded.
+    fn target(&self, path: &[&str]) -> String {
         let mut url: Url = self.base.first().url().clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url[Position::BeforePath..Position::AfterQuery].to_owned()
+        url[Position::BeforePath..Position::AfterPath].to_owned()
     }
 
     /// Reads a response. The 404 of another server is not taken for a section that does not exist: only

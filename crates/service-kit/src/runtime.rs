@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod error_chain;
+pub mod offload;
 pub mod printable;
 pub mod process;
 pub mod settings;

@@ -46,6 +46,8 @@ pub(crate) enum OperatorCommand {
     Openapi,
     /// Check the data for problems, show their remedies, and repair what can be repaired
     Doctor(Doctor),
+    /// Show what removing Turbulence from a database would undo, and do it with `--yes`
+    Uninstall(Uninstall),
 }
 
 #[derive(Debug, Args)]
@@ -113,8 +115,8 @@ pub(crate) enum MigrateAction {
     Plan,
     /// Apply the pending migrations, first of sections, then of content
     Up(MigrateUp),
-    /// Undo the changes of migrations, the last migration first; refused unless the journal proves
-    /// every change
+    /// Undo the changes of migrations, first of content, then of sections, the last migration first;
+    /// refused unless the journal proves every change
     Down(MigrateDown),
     /// Check that the data has the expected state; exit code 6 if it does not
     Verify,
@@ -145,12 +147,12 @@ pub(crate) struct MigrateUp {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct MigrateDown {
     /// Roll back the migrations of the service that come after this one, which stays applied
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
-    /// Roll back all migrations of the service that `--service` names
+    /// Roll back all migrations, of both services or of the one that `--service` names [default]
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -210,6 +212,31 @@ Exit codes:
   7    MongoDB is not available
   130  interrupted";
 
+#[derive(Debug, Args)]
+#[command(after_help = UNINSTALL_EXIT_CODES)]
+pub(crate) struct Uninstall {
+    /// Undo all migrations and remove everything that the services created; stop them first
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// The exit codes of `uninstall`.
+const UNINSTALL_EXIT_CODES: &str = "\
+Exit codes:
+  0    success
+  1    failure; the last line on standard error gives the reason
+  2    invalid command line
+  3    a migration is paused
+  4    a running service holds the lease
+  5    the ledger does not match this program: see `migrate repair`
+  7    MongoDB is not available
+  130  interrupted at a checkpoint, from which the same command continues";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Service {
     /// sections-service
@@ -240,12 +267,15 @@ pub(crate) struct Database {
     /// data in the data folder
     #[arg(long, value_name = "URI", global = true)]
     mongodb_uri: Option<String>,
-    /// Name of the database [default: turbulence]
+    /// Name of the database [default: the one in the connection string, or else turbulence]
     #[arg(long, value_name = "NAME", global = true)]
     database: Option<String>,
     /// Folder for the data of the MongoDB that is started, and for the token
     #[arg(long, value_name = "DIR", default_value = ".turbulence", global = true)]
     pub(crate) data_dir: PathBuf,
+    /// Use a database without a site although other databases of the server contain sites
+    #[arg(long, global = true)]
+    pub(crate) create: bool,
     /// Settings file in TOML; environment variables and options take precedence
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -267,11 +297,31 @@ impl Database {
     /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = Sources { file: self.config.clone(), ..Sources::from_environment() };
-        let given = [("mongodb.uri", &self.mongodb_uri), ("mongodb.database", &self.database)];
+        // On the command line, the connection string beats a name from the environment.
+        let in_uri = self.mongodb_uri.as_deref().and_then(mongo_kit::database_of);
+        let name = self.database.clone().or(in_uri);
+        let given = [("mongodb.uri", self.mongodb_uri.clone()), ("mongodb.database", name)];
         for (key, value) in given {
-            sources.command_line.extend(value.clone().map(|value| (key, value)));
+            sources.command_line.extend(value.map(|value| (key, value)));
         }
         sources
+    }
+}
+
+impl MigrateAction {
+    /// Returns the heading of the results, or `None` for a result of one sentence.
+    pub(crate) fn title(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Status { .. } => "State of the migrations",
+            Self::Plan => "Changes of the next run",
+            Self::Up(_) => "Results of the migrations",
+            Self::Down(_) => "Results of the roll-back",
+            Self::Verify => "State of the data",
+            Self::Repair => "Repair of the ledgers",
+            Self::Pause(_) | Self::Resume(_) | Self::Retry(_) | Self::ForceUnlock(_) => {
+                return None;
+            }
+        })
     }
 }
 

@@ -5,14 +5,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use service_kit::runtime::settings::{Settings, Sources};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, collections::collections, error::Error, progress};
+use crate::{
+    cli,
+    collections::{all_names, databases_with_site, has_site},
+    embedded::EmbeddedMongod,
+    error::Error,
+    lines::Lines,
+    progress, prompt,
+};
+
+/// Number of databases that a message names at most.
+const MAX_NAMED: usize = 5;
+
+/// The way in which a command treats a database without a site, on a server whose other databases
+/// contain sites: its name may be misspelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewSite {
+    /// Asks a person, for a command that creates a site.
+    Ask,
+    /// Refuses it.
+    Refuse,
+}
 
 /// Time that a command waits for an unreachable database or for the election of a primary. An
 /// election takes up to 12 seconds by default (MongoDB manual, "Replica Set Elections").
@@ -27,29 +45,71 @@ pub(crate) struct Database {
     /// The settings, including the address of the database.
     pub(crate) settings: Settings,
     /// The server, if this command started it.
-    mongod: Option<LocalMongod>,
+    mongod: Option<EmbeddedMongod>,
 }
 
 impl Database {
     /// Opens the database that the options and settings describe.
     pub(crate) async fn open(
         options: &cli::Database,
+        new_site: NewSite,
         shutdown: &CancellationToken,
     ) -> Result<Self, Error> {
-        Self::open_with(&options.data_dir, options.sources(), shutdown).await
+        Self::open_with(options, options.sources(), new_site, shutdown).await
     }
 
     /// Opens the database that the settings describe. If they contain no address, starts a MongoDB
-    /// with its data in `data_dir`. `shutdown` cancels the attempt.
+    /// with its data in the data folder. `shutdown` cancels the attempt.
     pub(crate) async fn open_with(
-        data_dir: &Path,
+        options: &cli::Database,
         sources: Sources,
+        new_site: NewSite,
         shutdown: &CancellationToken,
     ) -> Result<Self, Error> {
-        tokio::select! {
-            opened = Self::connect(data_dir, sources) => opened,
-            () = shutdown.cancelled() => Err(Error::Interrupted),
+        let database = tokio::select! {
+            opened = Self::connect(&options.data_dir, sources) => opened?,
+            () = shutdown.cancelled() => return Err(Error::Interrupted),
+        };
+        if options.create {
+            return Ok(database);
         }
+        match database.refuse_misspelt(new_site, shutdown).await {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                database.close().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns an error if the database contains no site although others of the server do, unless a
+    /// person confirms it.
+    async fn refuse_misspelt(
+        &self,
+        new_site: NewSite,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let database = self.connection.database();
+        if has_site(database).await? {
+            return Ok(());
+        }
+        let others = databases_with_site(&self.connection).await;
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut named = others.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if others.len() > MAX_NAMED {
+            named += ", …";
+        }
+        let name = database.name().to_owned();
+        let text = Lines::from(format_args!(
+            "`{name}` has no collection of a site; databases here: {named}"
+        ));
+        let question = "Begin a new site in it? [y/N] ";
+        if new_site == NewSite::Ask && prompt::is_confirmed(&text, question, shutdown).await? {
+            return Ok(());
+        }
+        Err(Error::NoSite { name, others: named })
     }
 
     async fn connect(data_dir: &Path, mut sources: Sources) -> Result<Self, Error> {
@@ -58,17 +118,12 @@ impl Database {
         } else {
             // Errors in the other settings are reported before a server is started.
             Settings::load(gateway::DEFAULT_PORT, &sources)?;
-            let spinner = progress::spinner("Starting MongoDB");
-            let data = DataDir::Persistent(data_dir.to_owned());
-            let options = Options { data, server_parameters: Vec::new(), cache_mb: None };
-            let mongod = LocalMongod::start(options).await?;
-            spinner.finish_and_clear();
+            let mongod = EmbeddedMongod::start(data_dir).await?;
             sources.command_line.push(("mongodb.uri", mongod.uri().to_owned()));
             Some(mongod)
         };
         let settings = Settings::load(gateway::DEFAULT_PORT, &sources)?;
-        let uri = settings.mongodb.uri.expose_secret();
-        let connection = Connection::new(uri, &settings.mongodb.database, "turbulence").await?;
+        let connection = data_service::connect(&settings.mongodb, "turbulence").await?;
         wait_until_usable(&connection).await?;
         Ok(Self { connection, settings, mongod })
     }
@@ -79,14 +134,14 @@ impl Database {
         &self,
         service: Option<cli::Service>,
     ) -> Result<(), Error> {
-        let names = collections(service);
+        let names = all_names(service);
         let found = unsuitable_collections(self.connection.database(), &names).await?;
         Ok(refuse_unsuitable(found)?)
     }
 
     /// Describes the location of the data for a person.
     pub(crate) fn describe(&self, data_dir: &Path) -> String {
-        let (addresses, name) = (self.connection.addresses(), &self.settings.mongodb.database);
+        let (addresses, name) = (self.connection.addresses(), self.connection.database().name());
         match &self.mongod {
             Some(mongod) => {
                 format!("{}, database {name}, data in {}", mongod.uri(), data_dir.display())
@@ -95,9 +150,21 @@ impl Database {
         }
     }
 
+    /// Returns the heading of the results of a command, which names the database.
+    pub(crate) fn heading(&self, title: Option<&str>) -> Lines {
+        let name = self.connection.database().name();
+        let addresses = self.connection.addresses();
+        let mut text = Lines::from(format_args!("Database {name} at {addresses}"));
+        text.blank();
+        if let Some(title) = title {
+            _ = writeln!(text, "{title}");
+        }
+        text
+    }
+
     /// Describes the ways to load an import although this database has content.
     pub(crate) fn start_over(&self, data_dir: &Path) -> String {
-        let other = "into another database with `--database NAME`";
+        let other = "into another database with `--database NAME --create`";
         match &self.mongod {
             Some(_) => {
                 let folder = shell_word(&data_dir.display().to_string());
@@ -107,7 +174,7 @@ impl Database {
                 )
             }
             None => {
-                let name = Value::from(self.settings.mongodb.database.as_str());
+                let name = Value::from(self.connection.database().name());
                 let drop = shell_word(&format!("db.getSiblingDB({name}).dropDatabase()"));
                 format!(
                     "load {other}, or delete this one, with its data: `mongosh \
@@ -121,7 +188,7 @@ impl Database {
     pub(crate) async fn close(self) -> Result<(), Error> {
         self.connection.close().await;
         match self.mongod {
-            Some(mongod) => Ok(mongod.stop().await?),
+            Some(mongod) => mongod.stop().await,
             None => Ok(()),
         }
     }
@@ -138,8 +205,10 @@ fn shell_word(word: &str) -> String {
 
 /// Waits until the server is usable. Returns an error at once if waiting cannot resolve it.
 async fn wait_until_usable(connection: &Connection) -> Result<(), DeploymentError> {
+    let (addresses, database) = (connection.addresses(), connection.database().name());
+    tracing::info!(addresses, database, "connecting to MongoDB");
+    let _spinner = progress::spinner(format!("Connecting to MongoDB at {addresses}"));
     let began = Instant::now();
-    let mut spinner = None;
     loop {
         let error = match connection.check_deployment().await {
             Ok(()) => return Ok(()),
@@ -148,10 +217,6 @@ async fn wait_until_usable(connection: &Connection) -> Result<(), DeploymentErro
         if !error.is_transient() || began.elapsed() > CONNECT_TIMEOUT {
             return Err(error);
         }
-        spinner.get_or_insert_with(|| {
-            let addresses = connection.addresses();
-            progress::spinner(format!("Waiting for MongoDB at {addresses}"))
-        });
         tokio::time::sleep(CONNECT_INTERVAL).await;
     }
 }

@@ -1,11 +1,7 @@
 //! `turbulence doctor`: checks the data for problems without running services, and repairs those
 //! that can be repaired without losing data.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use data_service::integrity::Inspect;
 use models::{IntegrityFinding, IntegrityRepair, IntegrityReport};
@@ -13,7 +9,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Doctor, database::Database, error::Error, lines::Lines, output::Output, render,
+    cli::Doctor,
+    database::{Database, NewSite},
+    error::Error,
+    lines::Lines,
+    output::Output,
+    prompt, render,
     sections_server::SectionsServer,
 };
 
@@ -38,8 +39,8 @@ pub(crate) async fn run(
     arguments: &Doctor,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
-    let database = Database::open(&arguments.database, &shutdown).await?;
-    let mut output = Output::default();
+    let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
+    let mut output = Output::new(database.heading(Some("Problems in the data")));
     let result = with_database(arguments, &database, &mut output, &shutdown).await;
     output.print(arguments.json);
     let closed = database.close().await;
@@ -87,6 +88,7 @@ async fn examine(
         }
     }
     let is_sound = findings.iter().all(|(_, findings)| findings.is_empty());
+    let total = render::total_findings(findings.iter().flat_map(|(_, findings)| findings));
     let (before, after) = repair_text(&repairs, is_sound);
     output.add_text(&before);
     for (place, (service, findings)) in findings.into_iter().enumerate() {
@@ -94,6 +96,7 @@ async fn examine(
         let report = IntegrityReport { findings };
         output.add(service, &text, ServiceReport { report, repair: repairs.get(place) });
     }
+    output.add_text(&total);
     output.add_text(&after);
     if is_sound { Ok(()) } else { Err(Error::Unsound) }
 }
@@ -134,7 +137,8 @@ async fn repair(
 /// Returns the text about the repairs that precedes the remaining findings, and the one that follows
 /// them.
 fn repair_text(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
-    let repaired = render::repairs(repairs.iter().flat_map(|repair| &repair.repaired));
+    let all = || repairs.iter().flat_map(|repair| &repair.repaired);
+    let (repaired, actions) = (render::repairs(all()), render::actions(all()));
     let (mut before, mut after) = (Lines::default(), Lines::default());
     match (repairs.first().map(|repair| repair.dry_run), repaired.is_empty()) {
         (Some(false), false) => {
@@ -148,8 +152,12 @@ fn repair_text(repairs: &[IntegrityRepair], is_sound: bool) -> (Lines, Lines) {
         }
         (Some(true), false) => {
             after.blank();
-            _ = writeln!(after, "Nothing was changed. `turbulence doctor --repair --yes` repairs:");
-            after.append(&repaired);
+            _ = writeln!(
+                after,
+                "Nothing was changed. `turbulence doctor --repair --yes` copies these documents to \
+                 `section_repairs`, and changes them:"
+            );
+            after.append(&actions);
         }
         _ => {}
     }
@@ -162,21 +170,13 @@ async fn is_confirmed(
     findings: &Findings,
     shutdown: &CancellationToken,
 ) -> Result<bool, Error> {
-    let repairs = render::repairs(findings.iter().flat_map(|(_, findings)| findings));
-    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if repairs.is_empty() || arguments.json || !is_terminal {
+    let actions = render::actions(findings.iter().flat_map(|(_, findings)| findings));
+    if actions.is_empty() || arguments.json {
         return Ok(false);
     }
-    let mut text = Lines::from(format_args!("These problems can be repaired:"));
-    text.append(&repairs);
-    text.print_question("Repair them? [y/N] ");
-    let mut line = String::new();
-    let reading =
-        tokio::task::spawn_blocking(move || io::stdin().read_line(&mut line).map(|_| line));
-    let answer = tokio::select! {
-        answer = reading => answer,
-        () = shutdown.cancelled() => return Err(Error::Interrupted),
-    };
-    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let mut text = Lines::from(format_args!(
+        "The repair copies these documents to `section_repairs`, and changes them:"
+    ));
+    text.append(&actions);
+    prompt::is_confirmed(&text, "Change them? [y/N] ", shutdown).await
 }

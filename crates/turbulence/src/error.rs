@@ -26,6 +26,12 @@ pub(crate) enum Error {
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
     Gateway(#[from] gateway::StartupError),
+    /// The name of the database is probably misspelt.
+    #[error(
+        "`{name}` has no collection of a site; databases here: {others}. Correct the name, or begin a \
+         new site in `{name}` with `--create`"
+    )]
+    NoSite { name: String, others: String },
     #[error(transparent)]
     Import(#[from] ImportError),
     /// The database to import into has content.
@@ -75,6 +81,9 @@ pub(crate) enum Error {
     Unsound,
     #[error("interrupted")]
     Interrupted,
+    /// `up` was stopped before its migrations were complete.
+    #[error("interrupted before all migrations were applied: {0}; the next start continues there")]
+    InterruptedStart(String),
     #[error("a part of the system stopped unexpectedly: see the log")]
     Panicked,
 }
@@ -93,7 +102,7 @@ impl Error {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Connect(_) => 2,
             Self::Pending(_) => 3,
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,
@@ -101,7 +110,7 @@ impl Error {
             Self::Database(error) => database_code(error),
             Self::Inspect(error) => inspect_code(error),
             Self::Deployment(error) if error.is_transient() => 7,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::InterruptedStart(_) => 130,
             Self::Migration(error) => run_code(error),
             Self::Operate(error) => operate_code(error),
             _ => 1,

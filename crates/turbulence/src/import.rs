@@ -10,7 +10,7 @@ mod extended_json;
 mod input;
 mod json;
 mod limits;
-mod load;
+pub(crate) mod load;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,13 @@ use std::{path::Path, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, database::Database, error::Error, lines::Lines};
+use crate::{
+    cli,
+    database::{Database, NewSite},
+    error::Error,
+    lines::Lines,
+    render,
+};
 use error::ImportError;
 use load::Loaded;
 use source::Source;
@@ -31,7 +37,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let data_dir = &arguments.database.data_dir;
-    let database = Database::open(&arguments.database, &shutdown).await?;
+    let database = Database::open(&arguments.database, NewSite::Ask, &shutdown).await?;
     let source = Source::Folder(arguments.folder.clone());
     let result = tokio::select! {
         result = load::load(database.connection.database(), source) => {
@@ -41,10 +47,16 @@ pub(crate) async fn run(
         // begun.
         () = shutdown.cancelled() => Err(Error::Interrupted),
     };
+    let (name, addresses) =
+        (database.connection.database().name().to_owned(), database.connection.addresses());
     let closed = database.close().await;
     let loaded = result?;
     let mut lines = Lines::default();
-    _ = writeln!(lines, "Loaded {}. The next start links it to its sections.", counts(&loaded));
+    _ = writeln!(
+        lines,
+        "Loaded {} into the database {name} at {addresses}. The next start links it to its sections.",
+        counts(&loaded)
+    );
     lines.append(&ignored(&loaded));
     lines.print();
     closed?;
@@ -90,7 +102,9 @@ fn explain(error: ImportError, database: &Database, data_dir: &Path) -> Error {
 
 /// Returns the numbers of loaded documents, such as `9 stories, 3 projects`.
 fn counts(loaded: &Loaded) -> String {
-    let counts = loaded.counts.iter().map(|(collection, count)| format!("{count} {collection}"));
+    let counts = loaded.counts.iter();
+    let counts =
+        counts.map(|(collection, count)| format!("{count} {}", render::noun(*count, collection)));
     counts.collect::<Vec<_>>().join(", ")
 }
 

@@ -2,10 +2,15 @@
 
 use std::{
     fmt::{self, Arguments},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
+use console::Term;
 use service_kit::runtime::printable::{printable, printable_json};
+use textwrap::{WordSeparator, WordSplitter};
+
+/// Additional indentation of the continuation of a line.
+const HANGING_INDENTATION: usize = 4;
 
 /// Text for a person, in lines.
 ///
@@ -71,15 +76,29 @@ impl Lines {
         self.0.is_empty()
     }
 
-    /// Prints the lines on standard output.
+    /// Prints the lines on standard output, wrapped at words on a terminal.
     pub(crate) fn print(&self) {
         // Fails if the reader of a pipe has closed it.
-        let _ = write(&mut io::stdout(), &self.0);
+        let _ = write(&mut io::stdout(), &self.wrapped(&Term::stdout()));
+    }
+
+    /// Prints the lines on standard error, wrapped at words on a terminal.
+    pub(crate) fn print_error(&self) {
+        let _ = write(&mut io::stderr(), &self.wrapped(&Term::stderr()));
     }
 
     /// Prints the lines and a question on standard error.
     pub(crate) fn print_question(&self, question: &'static str) {
-        let _ = write(&mut io::stderr(), &format!("{}{question}", self.0));
+        let lines = self.wrapped(&Term::stderr());
+        let _ = write(&mut io::stderr(), &format!("{lines}{question}"));
+    }
+
+    /// Returns the text with lines that fit the terminal, or as it is without a terminal.
+    fn wrapped(&self, terminal: &Term) -> String {
+        match terminal.size_checked().filter(|_| terminal.is_term()) {
+            Some((_, columns)) => wrap(&self.0, columns.into()),
+            None => self.0.clone(),
+        }
     }
 }
 
@@ -89,6 +108,37 @@ impl From<Arguments<'_>> for Lines {
         let mut lines = Self::default();
         lines.line(line);
         lines
+    }
+}
+
+/// Breaks long lines at words. What follows is indented more than the beginning of its line.
+fn wrap(text: &str, columns: usize) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        let words = line.trim_start_matches(' ');
+        let (margin, _) = line.split_at(line.len() - words.len());
+        let hanging = " ".repeat((margin.len() + HANGING_INDENTATION).min(columns / 2));
+        let options = textwrap::Options::new(columns)
+            .initial_indent(margin)
+            .subsequent_indent(&hanging)
+            .word_separator(WordSeparator::AsciiSpace)
+            .word_splitter(WordSplitter::NoHyphenation)
+            // A word that is longer than the terminal can still be copied.
+            .break_words(false);
+        for part in textwrap::wrap(words, options) {
+            wrapped += &part;
+            wrapped.push('\n');
+        }
+    }
+    wrapped
+}
+
+/// Shows a warning: to a person at a terminal, or in the log.
+pub(crate) fn warn(warning: Arguments<'_>) {
+    if io::stderr().is_terminal() {
+        Lines::from(format_args!("turbulence: {warning}")).print_error();
+    } else {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -106,6 +156,16 @@ fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_at_words_and_indented() {
+        let text =
+            "heading\n  0001_a    some words, and others\n\n  https://example.com/a/long/word\n";
+        let expected = "heading\n  0001_a    some\n      words, and\n      others\n\n  \
+                        https://example.com/a/long/word\n";
+        assert_eq!(wrap(text, 18), expected);
+        assert_eq!(wrap(text, 80), text);
+    }
 
     #[test]
     fn a_value_cannot_add_a_line() {

@@ -6,6 +6,7 @@ mod cli;
 mod collections;
 mod database;
 mod doctor;
+mod embedded;
 mod error;
 mod import;
 mod lines;
@@ -13,21 +14,27 @@ mod migrate;
 mod openapi;
 mod output;
 mod progress;
+mod prompt;
+mod removal;
 mod render;
 mod sections_server;
 mod service;
+mod uninstall;
 mod up;
 mod wait;
 
 use std::process::ExitCode;
 
 use service_kit::runtime::{
-    process::{fail, parse_arguments, shutdown_on_signal},
+    error_chain::error_chain,
+    process::{Signals, fail, parse_arguments},
+    settings::Sources,
     telemetry::Telemetry,
 };
 use tokio::runtime::Runtime;
 
 use cli::{Cli, Command, OperatorCommand};
+use lines::Lines;
 
 fn main() -> ExitCode {
     let Cli { command } = parse_arguments();
@@ -56,16 +63,22 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail("turbulence", &error),
     };
-    let shutdown = shutdown_on_signal();
+    for warning in Sources::from_environment().unknown_variables() {
+        lines::warn(format_args!("{warning}"));
+    }
+    let signals = Signals::handle();
+    let shutdown = signals.shutdown.clone();
     let result = match &command {
-        OperatorCommand::Up(arguments) => up::run(arguments, shutdown).await,
+        OperatorCommand::Up(arguments) => up::run(arguments, &signals).await,
         OperatorCommand::Import(arguments) => import::run(arguments, shutdown).await,
         OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         OperatorCommand::Openapi => openapi::print(),
         OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,
+        OperatorCommand::Uninstall(arguments) => uninstall::run(arguments, shutdown).await,
     };
     let exit_code = result.unwrap_or_else(|error| {
-        fail("turbulence", &error);
+        let error_line = error_chain(&error);
+        Lines::from(format_args!("turbulence: {error_line}")).print_error();
         error.exit_code()
     });
     telemetry.flush().await;

@@ -1,8 +1,9 @@
 //! `turbulence migrate`: shows, runs and undoes the migrations of a database.
 
-mod engines;
+pub(crate) mod engines;
 mod inspect;
 mod operate;
+pub(crate) mod roll_back;
 mod run;
 
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Migrate, MigrateAction},
-    database::Database,
+    database::{Database, NewSite},
     error::Error,
     output::Output,
     sections_server::SectionsServer,
@@ -24,12 +25,16 @@ pub(crate) async fn run(
     arguments: &Migrate,
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
-    let data_dir = &arguments.options.database.data_dir;
-    let mut database = Database::open_with(data_dir, arguments.sources(), &shutdown).await?;
+    let new_site = match arguments.action {
+        MigrateAction::Up(_) => NewSite::Ask,
+        _ => NewSite::Refuse,
+    };
+    let (options, sources) = (&arguments.options.database, arguments.sources());
+    let mut database = Database::open_with(options, sources, new_site, &shutdown).await?;
     if arguments.is_unlimited() {
         database.settings.migrations.documents_per_second = None;
     }
-    let mut output = Output::default();
+    let mut output = Output::new(database.heading(arguments.action.title()));
     let result = with_database(&database, arguments, &mut output, &shutdown).await;
     // Results that precede an error are printed, too.
     output.print(arguments.options.json);
@@ -75,7 +80,7 @@ async fn act(
             MigrateAction::Plan => inspect::plan(engines, output).await,
             MigrateAction::Verify => inspect::verify(engines, output).await,
             MigrateAction::Up(up) => run::up(engines, up, output, shutdown).await,
-            MigrateAction::Down(down) => run::down(engines, down, output, shutdown).await,
+            MigrateAction::Down(down) => roll_back::down(engines, down, output, shutdown).await,
             MigrateAction::Pause(it) => operate::pause(engines, &it.id, output).await,
             MigrateAction::Resume(it) => operate::resume(engines, &it.id, output).await,
             MigrateAction::Retry(it) => operate::retry(engines, &it.id, output).await,

@@ -27,16 +27,25 @@ const TICK: Duration = Duration::from_millis(100);
 /// nothing.
 pub(crate) fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     let message = printable(&message.into()).into_owned();
-    let spinner = ProgressBar::new_spinner().with_message(message);
-    let spinner = spinner.with_finish(ProgressFinish::AndClear);
+    let spinner = still_spinner().with_message(message);
     spinner.enable_steady_tick(TICK);
     spinner
+}
+
+/// Returns a spinner that is not drawn yet.
+fn still_spinner() -> ProgressBar {
+    ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear)
 }
 
 /// Shows a bar for bytes that are read.
 pub(crate) fn bytes(what: &str, total: u64) -> ProgressBar {
     let template = "{msg:<32} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    bar(total, template).with_message(what.to_owned())
+    bar(total, template).with_message(what.to_owned()).with_finish(ProgressFinish::AndClear)
+}
+
+/// Shows a bar for the download of MongoDB once its length is known.
+pub(crate) fn download() -> ProgressBar {
+    bytes("Downloading MongoDB, once", 0)
 }
 
 fn bar(total: u64, template: &str) -> ProgressBar {
@@ -127,7 +136,12 @@ impl Display {
     fn show_waiting(&mut self, bars: &MultiProgress, service: &str, statuses: &[Status]) {
         match activity(service, statuses) {
             Some(message) => {
-                let spinner = self.waiting.get_or_insert_with(|| bars.add(spinner("")));
+                let spinner = self.waiting.get_or_insert_with(|| {
+                    // It is drawn only as one of the bars, which are cleared together.
+                    let spinner = bars.add(still_spinner());
+                    spinner.enable_steady_tick(TICK);
+                    spinner
+                });
                 spinner.set_message(printable(&message).into_owned());
             }
             None => {
@@ -142,6 +156,10 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
+        // Otherwise they would draw another frame.
+        for bar in self.running.drain().map(|(_, bar)| bar).chain(self.waiting.take()) {
+            bar.finish_and_clear();
+        }
         if let Some(bars) = &self.bars {
             // If this fails, the bars remain on the screen.
             let _ = bars.clear();

@@ -8,9 +8,12 @@ mod outcomes;
 mod progress;
 mod status;
 
-pub(crate) use inspect::{plan, verification};
-pub(crate) use integrity::{findings, repairs};
+pub(crate) use format::{counted, noun};
+pub(crate) use inspect::{plan, total_plan, total_verification, verification};
+pub(crate) use integrity::{actions, findings, repairs, total_findings};
 pub(crate) use lease::{holder, remaining};
-pub(crate) use outcomes::{outcomes, quarantined, repaired, rolled_back, skipped};
+pub(crate) use outcomes::{
+    outcomes, quarantined, reached, removed, repaired, rolled_back, skipped, total_applied,
+};
 pub(crate) use progress::speed;
-pub(crate) use status::{problem, status, unknown, unsuitable};
+pub(crate) use status::{problem, status, total_status, unknown, unsuitable};

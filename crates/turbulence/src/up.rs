@@ -6,12 +6,15 @@ mod token;
 
 use std::process::ExitCode;
 
-use service_kit::{runtime::settings::Settings, web::server};
+use service_kit::{
+    runtime::{process::Signals, settings::Settings},
+    web::server,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli,
-    database::Database,
+    database::{Database, NewSite},
     error::Error,
     import::{self, source::Source},
     wait,
@@ -19,24 +22,29 @@ use crate::{
 use site::Site;
 use token::Token;
 
-/// Runs `turbulence up` until `shutdown` is cancelled.
-pub(crate) async fn run(
-    arguments: &cli::Up,
-    shutdown: CancellationToken,
-) -> Result<ExitCode, Error> {
-    let data_dir = &arguments.database.data_dir;
+/// Runs `turbulence up` until a signal stops it.
+pub(crate) async fn run(arguments: &cli::Up, signals: &Signals) -> Result<ExitCode, Error> {
+    let shutdown = signals.shutdown.clone();
     let sources = arguments.sources();
     // A port that is in use is reported before anything is started.
     drop(server::bind(&Settings::load(gateway::DEFAULT_PORT, &sources)?.server)?);
     let result = async {
-        let database = Database::open_with(data_dir, sources, &shutdown).await?;
+        let database =
+            Database::open_with(&arguments.database, sources, NewSite::Ask, &shutdown).await?;
         let result = with_database(arguments, &database, &shutdown).await;
         let closed = database.close().await;
         result.and(closed)
     };
     match result.await {
-        // The command runs until it is stopped, so that an early stop is a success, too.
-        Ok(()) | Err(Error::Interrupted) => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The command runs until it is stopped, so that an early stop is a success for a program.
+        // A person is told what was reached.
+        Err(error @ (Error::Interrupted | Error::InterruptedStart(_)))
+            if !signals.is_interrupt() =>
+        {
+            tracing::info!("{error}");
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => Err(error),
     }
 }
@@ -73,14 +81,18 @@ async fn with_database(
     let mut result = Ok(());
     loop {
         tokio::select! {
-            () = &mut report, if !is_reported => is_reported = true,
+            () = &mut report, if !is_reported && !shutdown.is_cancelled() => is_reported = true,
             ended = site.tasks.join_next() => {
                 // The first part that ends stops the others.
                 shutdown.cancel();
-                let Some(ended) = ended else { return result };
+                let Some(ended) = ended else { break };
                 let ended = ended.unwrap_or_else(|_| Err(Error::Panicked));
                 result = result.and(ended);
             }
         }
+    }
+    match summary::reached(&site.services) {
+        Some(reached) if !is_reported => result.and(Err(Error::InterruptedStart(reached))),
+        _ => result,
     }
 }

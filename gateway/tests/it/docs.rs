@@ -101,6 +101,31 @@ async fn the_page_loads_files_of_the_gateway_only() {
 }
 
 #[tokio::test]
+async fn the_address_of_the_gateway_shows_a_page_that_leads_on() {
+    let gateway = alone().await;
+    let response = gateway.get("/").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    let page = response.text().await.unwrap();
+    let addresses = addresses(&page);
+    for address in ["docs", "openapi.json", "sections", "health/ready"] {
+        assert!(addresses.contains(&address), "{address}: {addresses:?}");
+    }
+    let base = url::Url::parse(&gateway.url("/")).unwrap();
+    // The services are down, and with them what they answer.
+    for address in addresses.iter().filter(|one| !["sections", "health/ready"].contains(*one)) {
+        let answer = gateway.client.get(base.join(address).unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{address}");
+    }
+    for address in ["sections", "health/ready"] {
+        let answer = gateway.client.get(base.join(address).unwrap()).send().await.unwrap();
+        assert_ne!(answer.status(), StatusCode::NOT_FOUND, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn a_slash_at_the_end_leads_to_the_page() {
     let gateway = alone().await;
     let answer = gateway.send("GET /docs/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;

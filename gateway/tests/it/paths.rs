@@ -113,7 +113,6 @@ async fn unknown_and_internal_routes_are_answered_by_the_gateway() {
     let upstream = Upstream::answering(ok("reached")).await;
     let gateway = TestGateway::before(&upstream).await;
     for path in [
-        "/",
         "/unknown",
         "/internal",
         "/internal/sections",

@@ -20,8 +20,8 @@ mod tree;
 
 use std::sync::Arc;
 
-use service_kit::runtime::settings;
-use tokio::{sync::Semaphore, task};
+use service_kit::runtime::{offload::Offload, settings};
+use tokio::task::JoinError;
 
 use self::{
     limits::{Limits, MAX_DEPTH, MAX_TAG_ATTRIBUTES},
@@ -82,16 +82,13 @@ pub(crate) struct Sanitized {
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitiser {
     settings: Arc<settings::html::Html>,
-    permits: Arc<Semaphore>,
+    offload: Offload,
 }
 
 impl Sanitiser {
     /// Makes a sanitiser for the whole process.
     pub(crate) fn new(settings: &settings::html::Html) -> Self {
-        Self {
-            settings: Arc::new(settings.clone()),
-            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
-        }
+        Self { settings: Arc::new(settings.clone()), offload: Offload::new(MAX_CONCURRENT) }
     }
 
     /// Sanitises a text off the async workers: a long one takes as long as many requests.
@@ -100,16 +97,9 @@ impl Sanitiser {
     pub(crate) async fn run(
         &self,
         html: String,
-    ) -> Result<Result<Sanitized, HtmlError>, task::JoinError> {
-        // The semaphore is never closed.
-        let permit = self.permits.clone().acquire_owned().await.ok();
+    ) -> Result<Result<Sanitized, HtmlError>, JoinError> {
         let sanitiser = self.clone();
-        let work = move || {
-            // Held until the work is done, also if the caller is gone.
-            let _permit = permit;
-            sanitiser.sanitise(&html)
-        };
-        task::spawn_blocking(work).await
+        self.offload.run(move || sanitiser.sanitise(&html)).await
     }
 
     /// Removes what may do harm. The result is what every reader of it sees, not something that is

@@ -87,8 +87,8 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the number of changes that this process has made.
     fn writes(&self) -> u64;
 
-    /// Returns `true` if any item belongs to a section.
-    async fn is_linked(&self) -> Result<bool>;
+    /// Returns the values of `section_id` that contain the digits of an id and more.
+    async fn odd_references(&self) -> Result<Arc<[String]>>;
 
     /// Returns the first page of a list.
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;

@@ -10,6 +10,7 @@ mod http;
 mod kinds;
 mod migrations;
 mod report;
+mod sections_feed;
 mod startup;
 mod store;
 

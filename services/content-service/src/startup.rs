@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspect};
+use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
 use mongodb::Database;
@@ -14,7 +14,7 @@ use service_kit::{
         clock::Clock,
         settings::{self, Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
+    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,10 @@ use crate::{
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::Collections,
     migrations::Context,
+    sections_feed::{self, polling::PolledSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
+        section_directory::DirectoryStore,
         users::UserStore,
     },
 };
@@ -52,7 +54,9 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
         let collections = Collections::open(connection);
-        let known_sections = web::Data::new(Sections::new(sections.clone()));
+        let store = DirectoryStore::new(connection.database());
+        let feed = Arc::new(PolledSections::new(sections.clone(), store));
+        let known_sections = web::Data::new(Sections::new(feed.clone()));
         let tags = web::Data::new(Tags::default());
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
@@ -69,7 +73,11 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(if_match)
                 .configure(|config| api::routes(config, &collections));
         });
-        (engine(connection, Clock::system(), settings, &sections), routes)
+        let health = Health::builder().check("sections", move || {
+            let result = sections_feed::check(&feed);
+            async move { result }
+        });
+        Parts { engine: engine(connection, Clock::system(), settings, &sections), routes, health }
     })
     .await
 }

@@ -13,6 +13,7 @@ pub(crate) mod kind;
 pub(crate) mod list;
 pub(crate) mod moves;
 mod report;
+pub(crate) mod section_directory;
 pub(crate) mod slugs;
 pub(crate) mod survey;
 pub(crate) mod users;

@@ -2,9 +2,6 @@
 
 pub(crate) mod integrity;
 pub(crate) mod navigation;
-mod path;
-pub(crate) mod redirects;
-mod resolve;
 pub(crate) mod section_body;
 pub(crate) mod stored_section;
 pub(crate) mod tree;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Routes, StartupError, integrity::Inspect};
+use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
@@ -12,7 +12,7 @@ use service_kit::{
         clock::Clock,
         settings::{Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, internal::InternalSecret},
+    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,8 @@ async fn bind_with(
                 .app_data(if_match)
                 .configure(http::routes);
         });
-        (engine(connection, Clock::system(), settings), routes)
+        let engine = engine(connection, Clock::system(), settings);
+        Parts { engine, routes, health: Health::builder() }
     })
     .await
 }

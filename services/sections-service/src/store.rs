@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use data_service::{idempotency::Idempotency, server_clock};
 use futures_util::TryStreamExt;
-use models::Section;
+use models::{Section, section_paths::Redirects};
 use mongo_kit::{Connection, Writers, document::readable};
 use mongodb::{
     Collection,
@@ -30,7 +30,7 @@ use self::{
     seed::initial_sections,
     snapshot::Snapshot,
 };
-use crate::domain::{navigation::Navigation, redirects::Redirects};
+use crate::domain::navigation::Navigation;
 
 /// Reads and changes sections. All of them are kept in memory until one changes: a site has few, and
 /// each of its pages shows them.

@@ -169,6 +169,9 @@ fn require_runnable(state: State, policy: WaitPolicy) -> Result<(), RunErrorKind
 /// Logs the documents that a migration leaves unchanged.
 pub(super) fn warn_of_skipped(id: &str, skipped: &[Skipped]) {
     for Skipped { step, reason, count, .. } in skipped {
-        tracing::warn!(migration = id, %step, count, reason, "documents skipped");
+        match count {
+            0 => tracing::info!(migration = id, %step, reason, "skipped"),
+            _ => tracing::warn!(migration = id, %step, count, reason, "documents skipped"),
+        }
     }
 }

@@ -67,12 +67,7 @@ impl Engine {
         to: Option<&str>,
         shutdown: &CancellationToken,
     ) -> Result<Vec<RolledBack>, RollBackError> {
-        let mut applied = Vec::new();
-        for registered in self.after(to)? {
-            if self.prove(&registered).await.map_err(|error| error.of(registered.id()))? {
-                applied.push(registered);
-            }
-        }
+        let applied = self.provable(to).await?;
         // If nothing is to be rolled back, no lease is needed.
         if applied.is_empty() {
             return Ok(Vec::new());
@@ -90,6 +85,28 @@ impl Engine {
             }
         };
         within_grace(work, shutdown).await
+    }
+
+    /// Checks that [`Self::down`] can undo every change, without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`RunErrorKind::NotProvable`], [`RunErrorKind::Paused`], [`RunErrorKind::Unknown`],
+    /// [`RunErrorKind::Database`].
+    pub async fn check_down(&self, to: Option<&str>) -> Result<(), RunError> {
+        self.provable(to).await.map(drop)
+    }
+
+    /// Returns the migrations that are to be rolled back, the last one first. Fails if the changes of
+    /// one cannot be undone exactly.
+    async fn provable(&self, to: Option<&str>) -> Result<Vec<Registered>, RunError> {
+        let mut applied = Vec::new();
+        for registered in self.after(to)? {
+            if self.prove(&registered).await.map_err(|error| error.of(registered.id()))? {
+                applied.push(registered);
+            }
+        }
+        Ok(applied)
     }
 
     /// Returns the `_id`s of the documents that [`Self::down`] would delete.

@@ -86,7 +86,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn new(database: &Database, service: &str) -> Self {
-        let records = database.collection(&format!("{service}_migration_journal"));
+        let records = database.collection(&super::journal_name(service));
         Self { database: database.clone(), records }
     }
 

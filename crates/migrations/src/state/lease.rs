@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database,
-    bson::{DateTime, Document, doc},
+    bson::{Bson, DateTime, Document, doc},
     error::Error,
     options::WriteConcern,
 };
@@ -65,7 +65,7 @@ impl Holder {
 
 /// Returns the collection of a service's lease.
 fn collection(database: &Database, service: &str) -> Collection<Document> {
-    database.collection(&format!("{service}_migration_lock"))
+    database.collection(&super::lock_name(service))
 }
 
 /// Returns the present or last holder of a service's lease.
@@ -102,10 +102,26 @@ pub(crate) struct EditedLease {
     pub(crate) reason: String,
 }
 
+/// Returns the names of the collections that the database had before the first migration of a
+/// service, or `None` if they are not recorded.
+///
+/// # Errors
+///
+/// Errors of the database.
+pub async fn collections_before(
+    database: &Database,
+    service: &str,
+) -> mongodb::error::Result<Option<Vec<String>>> {
+    let lease = collection(database, service).find_one(doc! { "_id": ID }).await?;
+    let names = lease.and_then(|lease| lease.get_array("collections_before").ok().cloned());
+    let text = |name: Bson| name.as_str().map(str::to_owned);
+    Ok(names.map(|names| names.into_iter().filter_map(text).collect()))
+}
+
 /// Returns the newest fence in the ledger. Fences must continue from it if the lease document was
 /// dropped or edited; otherwise every process would be fenced off.
 async fn newest_fence(database: &Database, service: &str) -> mongodb::error::Result<i64> {
-    let ledger = database.collection::<Document>(&format!("{service}_migrations"));
+    let ledger = database.collection::<Document>(&super::ledger_name(service));
     // A shell writes integers as doubles.
     let fence = doc! { "$convert": { "input": "$fence", "to": "long", "onError": 0_i64 } };
     let pipeline = [
@@ -143,7 +159,13 @@ impl Lease {
         let leases = collection(database, service);
         let newest = newest_fence(database, service).await?;
         if holder(database, service).await?.is_none() {
-            let unheld = doc! { "_id": ID, "owner": null, "fence": newest, "expires_at": LONG_AGO };
+            // The first process records the collections from before the first migration, so that a
+            // removal can tell which ones it created.
+            let before = database.list_collection_names().await.ok();
+            let unheld = doc! {
+                "_id": ID, "owner": null, "fence": newest, "expires_at": LONG_AGO,
+                "collections_before": before,
+            };
             match leases.insert_one(unheld).write_concern(WriteConcern::majority()).await {
                 Err(error) if !mongo_kit::is_duplicate_key(&error) => return Err(error),
                 Ok(_) | Err(_) => {}

@@ -75,7 +75,7 @@ impl Ledger {
         owner: &str,
         app_version: &'static str,
     ) -> Self {
-        let entries = database.collection(&format!("{service}_migrations"));
+        let entries = database.collection(&super::ledger_name(service));
         Self { client: client.clone(), entries, owner: owner.to_owned(), app_version }
     }
 

@@ -1,6 +1,15 @@
 //! The life of a process: arguments, settings, telemetry, signals, exit code.
 
-use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    ffi::OsString,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use clap::{Args, Command, CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,13 +79,16 @@ where
     sources.command_line.extend(port.map(|port| ("server.port", port.to_string())));
     let settings = match load(default_port, &sources) {
         Ok(settings) => settings,
-        Err(error) => return fail(name, &error),
+        Err(error) => return refuse(name, &error),
     };
     let telemetry = match Telemetry::start(name, "info") {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(name, &error),
     };
-    let exit_code = match service(settings, shutdown_on_signal()).await {
+    for warning in sources.unknown_variables() {
+        tracing::warn!("{warning}");
+    }
+    let exit_code = match service(settings, Signals::handle().shutdown).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(name, &error),
     };
@@ -129,29 +141,53 @@ fn try_parse<P: Parser>(
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Returns a token that SIGTERM or SIGINT cancels. A second signal ends the process.
-pub fn shutdown_on_signal() -> CancellationToken {
-    let shutdown = CancellationToken::new();
-    let token = shutdown.clone();
-    tokio::spawn(async move {
+/// The signals that stop a process.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Cancelled by the first SIGTERM or SIGINT. A second signal ends the process.
+    pub shutdown: CancellationToken,
+    is_interrupt: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Handles SIGTERM and SIGINT from now on.
+    pub fn handle() -> Self {
+        let signals = Self::default();
+        tokio::spawn(signals.clone().listen());
+        signals
+    }
+
+    /// Returns `true` if the signal was SIGINT: a person at a terminal sent it.
+    pub fn is_interrupt(&self) -> bool {
+        self.is_interrupt.load(Ordering::Relaxed)
+    }
+
+    async fn listen(self) {
         let (Ok(mut terminate), Ok(mut interrupt)) =
             (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             return tracing::error!("signals cannot be handled");
         };
         loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if token.is_cancelled() {
+            let is_interrupt = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => true,
+            };
+            if self.shutdown.is_cancelled() {
                 std::process::exit(130);
             }
             tracing::info!("stopping");
-            token.cancel();
+            self.is_interrupt.store(is_interrupt, Ordering::Relaxed);
+            self.shutdown.cancel();
         }
-    });
-    shutdown
+    }
+}
+
+/// Prints an error of the settings or the command line in one line. Returns exit code 2, as an
+/// invalid command line has.
+pub fn refuse(name: &str, error: &dyn Error) -> ExitCode {
+    fail(name, error);
+    ExitCode::from(2)
 }
 
 /// Prints an error and its sources in one line for the person who started the process.

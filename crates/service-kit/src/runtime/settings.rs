@@ -9,6 +9,7 @@ pub mod html;
 pub mod networks;
 pub mod secret;
 pub mod url;
+mod variables;
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use std::{
 
 use config::{Config, ConfigBuilder, Environment, File, FileFormat, builder::DefaultState};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use smart_default::SmartDefault;
 
 use self::{
@@ -51,6 +52,9 @@ const MAX_VALUE_FILE_BYTES: u64 = 64 * 1024;
 /// characters) fits even if each of its characters is sent as an escape of six bytes such as
 /// `\u00fc`, as some clients do for everything outside ASCII.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The database if neither `mongodb.database` nor the connection string names one.
+pub const DEFAULT_DATABASE: &str = "turbulence";
 
 /// The request headers that scripts in browsers may set by default: those that the API reads, and
 /// those that clients for tracing and caching add by themselves (W3C Trace Context and Baggage,
@@ -134,9 +138,9 @@ pub struct Mongodb {
     /// The connection string; it may hold a password.
     #[default("mongodb://127.0.0.1:27017/?replicaSet=rs0".into())]
     pub uri: SecretString,
-    /// The name of the database.
-    #[default = "turbulence"]
-    pub database: String,
+    /// The name of the database. Without one, it is the one that the connection string names, or
+    /// else [`DEFAULT_DATABASE`].
+    pub database: Option<String>,
 }
 
 /// The replicas of sections-service, for content-service.
@@ -260,9 +264,22 @@ pub struct Internal {
 #[serde(default)]
 pub struct Admin {
     /// The e-mail address. Without one, no user is created.
+    #[serde(deserialize_with = "email_address")]
     pub email: Option<String>,
     /// The name to show. Without one, the e-mail address is shown.
     pub name: Option<String>,
+}
+
+/// Reads an e-mail address: a name and a domain. Only a message to it can prove that it exists.
+fn email_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    match text.rsplit_once('@') {
+        Some((name, domain)) if ![name, domain].contains(&"") && !text.contains(is_odd) => {
+            Ok(Some(text))
+        }
+        _ => Err(de::Error::custom(format!("{text:?} is not an e-mail address"))),
+    }
 }
 
 /// Returns the address of a service on this machine.
@@ -309,7 +326,17 @@ pub struct Sources {
 impl Sources {
     /// Returns the environment of this process.
     pub fn from_environment() -> Self {
-        Self { environment: std::env::vars().collect(), ..Self::default() }
+        let variables = std::env::vars_os();
+        // A variable of this system is text.
+        let variables = variables.filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self { environment: variables.collect(), ..Self::default() }
+    }
+
+    /// Returns a warning for each environment variable that looks like a setting and is none.
+    pub fn unknown_variables(&self) -> Vec<String> {
+        variables::unknown(&self.environment)
     }
 
     /// Returns `true` if one of the sources sets the key.
@@ -397,8 +424,7 @@ impl Settings {
         let config = builder.build().map_err(wrong)?;
         let settings: Self = serde_path_to_error::deserialize(config).map_err(|error| {
             let key = error.path().to_string();
-            let variable =
-                format!("{ENVIRONMENT_PREFIX}__{}", key.replace('.', "__")).to_uppercase();
+            let variable = variables::name(&key);
             SettingsError::Wrong(format!(
                 "`{key}`: {}; correct it in the file or in {variable}",
                 error.into_inner()
@@ -448,7 +474,7 @@ mod tests {
     fn without_any_source_the_defaults_hold() {
         let settings = Settings::load(5002, &Sources::default()).unwrap();
         assert_eq!((settings.server.host.as_str(), settings.server.port), ("127.0.0.1", 5002));
-        assert_eq!(settings.mongodb.database, "turbulence");
+        assert_eq!(settings.mongodb.database, None);
         assert_eq!(settings.upstreams.content.urls()[0].to_string(), "http://127.0.0.1:5003");
         assert!(settings.auth.static_token.is_none());
         assert!(settings.cors.allowed_origins.0.is_empty());
@@ -467,7 +493,7 @@ mod tests {
         sources.command_line = vec![("server.port", "3".to_owned())];
         let settings = Settings::load(5001, &sources).unwrap();
         assert_eq!(settings.server.port, 3);
-        assert_eq!(settings.mongodb.database, "environment");
+        assert_eq!(settings.mongodb.database.as_deref(), Some("environment"));
         assert_eq!(settings.server.host, "::1");
     }
 
@@ -506,6 +532,10 @@ mod tests {
             ("TURBULENCE__SECTIONS__URL", "http://user:hunter2@h", "sections.url"),
             ("TURBULENCE__SECTIONS__URL", "http://:hunter2@h", "sections.url"),
             ("TURBULENCE__UPSTREAMS__SECTIONS", ",", "upstreams.sections"),
+            ("TURBULENCE__ADMIN__EMAIL", "boss", "admin.email"),
+            ("TURBULENCE__ADMIN__EMAIL", "@example.com", "admin.email"),
+            ("TURBULENCE__ADMIN__EMAIL", "kate@", "admin.email"),
+            ("TURBULENCE__ADMIN__EMAIL", "kate jones@example.com", "admin.email"),
             ("TURBULENCE__SERVER__TRUSTED_PROXIES", "10.0.0.0/40", "server.trusted_proxies"),
             ("TURBULENCE__AUTH__STATIC_TOKEN", "hunter2", "auth.static_token"),
             ("TURBULENCE__INTERNAL__SECRET", "hunter2", "internal.secret"),

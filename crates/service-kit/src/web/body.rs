@@ -18,7 +18,7 @@ mod raw;
 #[cfg(test)]
 mod samples;
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::LazyLock};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -40,10 +40,21 @@ use super::{
     field_error::{field_error, truncated},
     time_limit::Paused,
 };
-use crate::runtime::settings;
+use crate::runtime::{offload::Offload, settings};
 
 /// The largest number of fields that a response names.
 const ERRORS_MAX: usize = 50;
+
+/// The size up to which a body is parsed by the async worker that received it, in bytes: that takes
+/// less than a millisecond, also for the costliest text, and usual bodies are smaller.
+const PARSED_AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// The most large bodies that are parsed at once. Each takes a core for up to some tenths of a second
+/// (4 MiB of short names), and reads need the others.
+const MAX_PARSED: usize = 1;
+
+/// The parsing of large bodies of the process.
+static PARSING: LazyLock<Offload> = LazyLock::new(|| Offload::new(MAX_PARSED));
 
 /// The largest size of a body, in bytes. Part of the data of an app; without it, the default of the
 /// settings applies.
@@ -219,7 +230,11 @@ impl<T: Body + 'static> FromRequest for PatchBody<T> {
         Box::pin(async move {
             require_json(&request)?;
             let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
-            split_body(receive(&request, payload, limit.0).await?)
+            let body = receive(&request, payload, limit.0).await?;
+            if body.len() <= PARSED_AT_ONCE_BYTES {
+                return split_body(body);
+            }
+            PARSING.run(|| split_body(body)).await.map_err(ApiError::internal)?
         })
     }
 }
@@ -325,6 +340,8 @@ fn top_level(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use actix_web::{http::StatusCode, test::TestRequest, web::Bytes};
     use serde_json::{Map, json};
 
@@ -513,6 +530,29 @@ mod tests {
         }
         let repeated = format!("{{{},\"x999\":0}}", members(1_000));
         assert_eq!(refused::<StoryPatch>(repeated).await.0, ErrorCode::MalformedJson);
+    }
+
+    #[actix_web::test]
+    async fn a_large_body_does_not_stop_the_worker_that_received_it() {
+        let members: Vec<_> = (0..300_000).map(|n| format!("\"x{n}\":0")).collect();
+        let body = format!("{{{}}}", members.join(","));
+        assert!(body.len() > 3_000_000);
+        let (request, mut payload) = TestRequest::post()
+            .insert_header((CONTENT_TYPE, JSON))
+            .set_payload(body)
+            .to_http_parts();
+        let parsing =
+            actix_web::rt::spawn(JsonBody::<StoryPatch>::from_request(&request, &mut payload));
+        let (began, mut longest_pause, mut last) = (Instant::now(), Duration::ZERO, Instant::now());
+        while !parsing.is_finished() {
+            tokio::task::yield_now().await;
+            longest_pause = longest_pause.max(last.elapsed());
+            last = Instant::now();
+        }
+        let error = parsing.await.unwrap().unwrap_err();
+        assert!(error.to_string().ends_with("(and 299999 more)"), "{error}");
+        // Parsed by the worker, it would be most of the time.
+        assert!(longest_pause < began.elapsed() / 2, "{longest_pause:?} {:?}", began.elapsed());
     }
 
     #[actix_web::test]

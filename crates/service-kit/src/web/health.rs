@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 use utoipa::{OpenApi, ToSchema};
 
 use super::routing::read;
@@ -22,6 +23,10 @@ use crate::runtime::clock::Clock;
 /// The longest duration of one check. By default, orchestrators give up after a second (Kubernetes,
 /// `timeoutSeconds`), so that the response has to arrive before.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The time for which the result of a warm-up is answered to further requests. The route is open to
+/// all and has no rate limit.
+const WARMUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The health of a process, shared by all its parts.
 ///
@@ -45,6 +50,8 @@ struct Inner {
     is_draining: AtomicBool,
     checks: Vec<Check>,
     warmup: Option<Check>,
+    /// The time and result of the last warm-up. Locked during one, so that there is one at a time.
+    last_warmup: Mutex<Option<(Instant, bool)>>,
 }
 
 struct Check {
@@ -116,7 +123,8 @@ impl HealthBuilder {
     /// Returns the finished health.
     pub fn build(self, clock: Clock) -> Health {
         let Self { checks, warmup } = self;
-        Health(Arc::new(Inner { clock, is_draining: AtomicBool::new(false), checks, warmup }))
+        let (is_draining, last_warmup) = (AtomicBool::new(false), Mutex::new(None));
+        Health(Arc::new(Inner { clock, is_draining, checks, warmup, last_warmup }))
     }
 }
 
@@ -156,13 +164,26 @@ impl Health {
 
     async fn warm_up(&self) -> (bool, Value) {
         let is_warm = match &self.0.warmup {
-            Some(check) => check.run().await.is_ok,
+            Some(check) => self.warmed(check).await,
             None => true,
         };
         let (status, database) =
             if is_warm { ("warm", "connected") } else { ("cold", "disconnected") };
         let timestamp = self.0.clock.timestamp();
         (is_warm, json!({ "status": status, "database": database, "timestamp": timestamp }))
+    }
+
+    /// Runs the warm-up unless it was run within the last second. Returns its result.
+    async fn warmed(&self, check: &Check) -> bool {
+        let mut last = self.0.last_warmup.lock().await;
+        if let Some((at, is_warm)) = *last
+            && at.elapsed() < WARMUP_INTERVAL
+        {
+            return is_warm;
+        }
+        let is_warm = check.run().await.is_ok;
+        *last = Some((Instant::now(), is_warm));
+        is_warm
     }
 
     /// Adds the routes. [`super::server::Server`] does so itself unless it is the server of a proxy.
@@ -313,5 +334,35 @@ fn response((is_ok, body): (bool, Value)) -> HttpResponse {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_warm_ups_ask_once_a_second() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        // Cold at first: that is answered for as long as warmth.
+        let health = Health::builder().warmup(move || {
+            let number = counter.fetch_add(1, Ordering::SeqCst);
+            async move { if number == 0 { CheckResult::failed("cold") } else { CheckResult::ok() } }
+        });
+        let health = health.build(Clock::system());
+        let began = Instant::now();
+        let mut answers = 0;
+        while asked.load(Ordering::SeqCst) < 3 {
+            let all = join_all((0..50).map(|_| health.warm_up())).await;
+            answers += all.len();
+            tokio::task::yield_now().await;
+        }
+        // The third begins at the end of the second second.
+        assert!(began.elapsed() >= WARMUP_INTERVAL * 2, "{:?}", began.elapsed());
+        assert!(answers >= 150, "{answers}");
+        assert!(health.warm_up().await.0);
     }
 }

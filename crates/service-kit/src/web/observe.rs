@@ -128,9 +128,11 @@ impl ObservedRequest {
         }
         match api_error(response).and_then(ApiError::causes) {
             Some(cause) => log!(warn, "request failed", cause),
-            None if status.is_server_error() => log!(warn, "request failed"),
-            // Sent every second by every orchestrator.
+            // Sent every second by every orchestrator, and by every content-service. During a start, 503
+            // is the expected answer of a health check, and the reason is logged where it arises.
             None if route.starts_with("/health") => log!(debug, "request"),
+            None if status.is_server_error() => log!(warn, "request failed"),
+            None if route == "/internal/sections" => log!(debug, "request"),
             None => log!(info, "request"),
         }
     }

@@ -67,7 +67,7 @@ pub(crate) async fn takeover(uri: &str, table: &mut Table) {
     let migrate = |others: &[&str]| {
         let data_dir = tempfile::tempdir().unwrap();
         Command::new(env!("CARGO_BIN_EXE_turbulence"))
-            .args(["migrate", "up", "--mongodb-uri", uri, "--database", name])
+            .args(["migrate", "up", "--mongodb-uri", uri, "--database", name, "--create"])
             .arg("--data-dir")
             .arg(data_dir.path())
             .args(others)

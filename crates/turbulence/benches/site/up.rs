@@ -18,7 +18,7 @@ impl Up {
         let data_dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(env!("CARGO_BIN_EXE_turbulence"))
-            .args(["up", "--mongodb-uri", uri, "--database", database])
+            .args(["up", "--mongodb-uri", uri, "--database", database, "--create"])
             .args(["--port", &port.to_string()])
             .arg("--data-dir")
             .arg(data_dir.path())

@@ -172,98 +172,85 @@ fn unwrap(document: RawDocumentBuf) -> Result<RawBson, String> {
     if let Some(value) = value {
         return Ok(value);
     }
-    match fields.iter().find(|(name, _)| WRAPPERS.contains(name)) {
+    match fields.iter().find(|(name, _)| wrapper_named(name).is_some()) {
         Some((name, _)) => Err(format!("`{name}` must be the only member of its object")),
         None => Ok(document.into()),
     }
 }
 
+/// A member that represents a value as the only member of its object.
+struct Wrapper {
+    name: &'static str,
+    /// The values that it may have, in words that follow "must be".
+    expected: &'static str,
+    parse: fn(RawBsonRef<'_>) -> Option<RawBson>,
+}
+
+const fn wrapper(
+    name: &'static str,
+    expected: &'static str,
+    parse: fn(RawBsonRef<'_>) -> Option<RawBson>,
+) -> Wrapper {
+    Wrapper { name, expected, parse }
+}
+
 /// The members that represent a value. `$regex` is not among them, since a stored query may contain
 /// it alone.
-const WRAPPERS: [&str; 16] = [
-    "$binary",
-    "$code",
-    "$date",
-    "$dbPointer",
-    "$maxKey",
-    "$minKey",
-    "$numberDecimal",
-    "$numberDouble",
-    "$numberInt",
-    "$numberLong",
-    "$oid",
-    "$regularExpression",
-    "$symbol",
-    "$timestamp",
-    "$undefined",
-    "$uuid",
+const WRAPPERS: [Wrapper; 16] = [
+    wrapper("$binary", "an object with `base64` and `subType`", |value| {
+        let [bytes, subtype] = strings(value.as_document()?, ["base64", "subType"])?;
+        Some(binary(bytes, subtype)?.into())
+    }),
+    wrapper("$code", "a string", |value| Some(RawBson::JavaScriptCode(value.as_str()?.to_owned()))),
+    wrapper("$date", "a date in RFC 3339 or milliseconds since 1970", |value| {
+        Some(RawBson::DateTime(bson::DateTime::from_millis(date(value)?)))
+    }),
+    wrapper("$dbPointer", "an object with `$ref` and `$id`", db_pointer),
+    wrapper("$maxKey", "1", |value| is_one(value).then_some(RawBson::MaxKey)),
+    wrapper("$minKey", "1", |value| is_one(value).then_some(RawBson::MinKey)),
+    wrapper("$numberDecimal", "a decimal number", |value| {
+        Some(RawBson::Decimal128(number(value)?.parse::<Decimal128>().ok()?))
+    }),
+    wrapper("$numberDouble", "a number", |value| {
+        Some(RawBson::Double(number(value)?.parse().ok()?))
+    }),
+    wrapper("$numberInt", "an integer of 32 bits", |value| {
+        Some(RawBson::Int32(number(value)?.parse().ok()?))
+    }),
+    wrapper("$numberLong", "an integer of 64 bits", |value| {
+        Some(RawBson::Int64(number(value)?.parse().ok()?))
+    }),
+    wrapper("$oid", "24 hexadecimal digits", |value| {
+        Some(RawBson::ObjectId(ObjectId::parse_str(value.as_str()?).ok()?))
+    }),
+    wrapper(
+        "$regularExpression",
+        "an object with `pattern` and `options`, both without a NUL",
+        |value| regex(strings(value.as_document()?, ["pattern", "options"])?).ok(),
+    ),
+    wrapper("$symbol", "a string", |value| Some(RawBson::Symbol(value.as_str()?.to_owned()))),
+    wrapper("$timestamp", "an object with `t` and `i`", |value| Some(timestamp(value)?.into())),
+    wrapper("$undefined", "true", |value| {
+        (value.as_bool() == Some(true)).then_some(RawBson::Undefined)
+    }),
+    wrapper("$uuid", "a UUID", |value| {
+        Some(Binary::from_uuid(bson::Uuid::parse_str(value.as_str()?).ok()?).into())
+    }),
 ];
+
+/// Returns the wrapper with this name, or `None` for an ordinary member.
+fn wrapper_named(name: &str) -> Option<&'static Wrapper> {
+    WRAPPERS.iter().find(|wrapper| wrapper.name == name)
+}
 
 /// Returns the value that an object with one member represents, or `None` if it is an ordinary
 /// object.
 fn from_one_member(name: &str, value: RawBsonRef<'_>) -> Result<Option<RawBson>, String> {
-    let refused =
-        |expected: &str| format!("`{name}` must be {expected}, but is {}", describe(value));
-    let value = match name {
-        "$oid" => {
-            let id = value.as_str().and_then(|text| ObjectId::parse_str(text).ok());
-            id.map(RawBson::ObjectId).ok_or_else(|| refused("24 hexadecimal digits"))?
-        }
-        "$numberInt" => {
-            let number = number(value).and_then(|text| text.parse().ok());
-            number.map(RawBson::Int32).ok_or_else(|| refused("an integer of 32 bits"))?
-        }
-        "$numberLong" => {
-            let number = number(value).and_then(|text| text.parse().ok());
-            number.map(RawBson::Int64).ok_or_else(|| refused("an integer of 64 bits"))?
-        }
-        "$numberDouble" => {
-            let number = number(value).and_then(|text| text.parse().ok());
-            number.map(RawBson::Double).ok_or_else(|| refused("a number"))?
-        }
-        "$numberDecimal" => {
-            let number = number(value).and_then(|text| text.parse::<Decimal128>().ok());
-            number.map(RawBson::Decimal128).ok_or_else(|| refused("a decimal number"))?
-        }
-        "$date" => {
-            let date = date(value).map(bson::DateTime::from_millis);
-            date.map(RawBson::DateTime)
-                .ok_or_else(|| refused("a date in RFC 3339 or milliseconds since 1970"))?
-        }
-        "$timestamp" => {
-            timestamp(value).ok_or_else(|| refused("an object with `t` and `i`"))?.into()
-        }
-        "$binary" => {
-            let body = value.as_document().and_then(|body| {
-                let [bytes, subtype] = strings(body, ["base64", "subType"])?;
-                binary(bytes, subtype)
-            });
-            body.ok_or_else(|| refused("an object with `base64` and `subType`"))?.into()
-        }
-        "$uuid" => {
-            let id = value.as_str().and_then(|text| bson::Uuid::parse_str(text).ok());
-            Binary::from_uuid(id.ok_or_else(|| refused("a UUID"))?).into()
-        }
-        "$regularExpression" => {
-            let body = value.as_document();
-            let body = body.and_then(|body| strings(body, ["pattern", "options"]));
-            regex(body.ok_or_else(|| refused("an object with `pattern` and `options`"))?)?
-        }
-        "$symbol" => RawBson::Symbol(value.as_str().ok_or_else(|| refused("a string"))?.to_owned()),
-        "$code" => {
-            RawBson::JavaScriptCode(value.as_str().ok_or_else(|| refused("a string"))?.to_owned())
-        }
-        "$dbPointer" => {
-            db_pointer(value).ok_or_else(|| refused("an object with `$ref` and `$id`"))?
-        }
-        "$minKey" if is_one(value) => RawBson::MinKey,
-        "$maxKey" if is_one(value) => RawBson::MaxKey,
-        "$minKey" | "$maxKey" => return Err(refused("1")),
-        "$undefined" if value.as_bool() == Some(true) => RawBson::Undefined,
-        "$undefined" => return Err(refused("true")),
-        _ => return Ok(None),
-    };
-    Ok(Some(value))
+    let Some(Wrapper { expected, parse, .. }) = wrapper_named(name) else { return Ok(None) };
+    let parsed = parse(value);
+    parsed
+        .map(Some)
+        .ok_or_else(|| format!("`{name}` must be {expected}, but is {}", describe(value)))
 }
 
 /// Returns the value that an object with two members, sorted by name, represents, or `None` if it is

@@ -19,7 +19,7 @@ use super::{
     source::{Listing, Source},
     unique_ids::UniqueIds,
 };
-use crate::{collections::collections, progress};
+use crate::{collections::site_names, progress};
 
 /// Size of the documents in bytes that are inserted at once: bounds the memory of an import.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -129,9 +129,15 @@ async fn is_empty(collection: &Collection<Document>) -> Result<bool, ImportError
     Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_none())
 }
 
+/// Returns the names of the collections that an import uses before it is complete.
+pub(crate) fn staging_names() -> Vec<String> {
+    let staged = site_names().into_iter().map(staging_name);
+    staged.chain([MARKERS.to_owned()]).collect()
+}
+
 /// Removes the staging collections of an import that failed or was killed.
 async fn drop_staged(database: &Database) -> mongodb::error::Result<()> {
-    for collection in collections(None) {
+    for collection in site_names() {
         database.collection::<Document>(&staging_name(collection)).drop().await?;
     }
     Ok(())

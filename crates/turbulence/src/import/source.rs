@@ -11,7 +11,7 @@ use super::{
     error::ImportError,
     input::{Content, Format, Input},
 };
-use crate::collections::collections;
+use crate::collections::site_names;
 
 /// Number of entries that a message names at most.
 const MAX_NAMED: usize = 10;
@@ -28,7 +28,7 @@ pub(crate) enum Source {
 /// The content of a source.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// At most one input per collection, in the order of [`collections`].
+    /// At most one input per collection, in the order of [`site_names`].
     pub(super) inputs: Vec<Input>,
     /// The names of files without documents, which are reported and not loaded.
     pub(super) ignored: Vec<String>,
@@ -141,7 +141,7 @@ fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
     for (entry, collection) in described {
         if inputs.iter().any(|input| input.collection == collection) {
             ignored.push(entry.file_name());
-        } else if collections(None).contains(&&*collection) {
+        } else if site_names().contains(&&*collection) {
             let reason = "its documents are missing: `mongodump` exports the documents of a view only \
                        with --viewsAsCollections";
             refused.push((entry, reason));
@@ -152,7 +152,7 @@ fn list(folder: &Path, entries: &[Entry]) -> Result<Listing, ImportError> {
     if !refused.is_empty() {
         return Err(unloadable(folder, refused));
     }
-    let order = collections(None);
+    let order = site_names();
     inputs.sort_by_key(|input| order.iter().position(|name| *name == input.collection));
     for pair in inputs.windows(2) {
         if let [first, second] = pair
@@ -188,7 +188,7 @@ const OTHER_COLLECTION: &str = "not a collection of a site";
 
 /// Returns the names of all collections of a site for a message.
 fn names_of_collections() -> String {
-    let all = collections(None);
+    let all = site_names();
     match all.split_last() {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
@@ -230,7 +230,7 @@ impl Entry {
             }
             _ => return Role::Unloadable("an unsupported format"),
         };
-        let Some(collection) = collections(None).into_iter().find(|name| *name == stem) else {
+        let Some(collection) = site_names().into_iter().find(|name| *name == stem) else {
             let is_system = stem == "system" || stem.starts_with("system.");
             let reason =
                 if is_system { "a system collection of MongoDB" } else { OTHER_COLLECTION };
@@ -278,31 +278,38 @@ fn special(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// The files of the demo with their names, which `build.rs` lists.
+const DEMO: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/demo.rs"));
+
 fn demo() -> Vec<Input> {
-    [
-        ("stories", include_str!("../../demo/stories.jsonl")),
-        ("projects", include_str!("../../demo/projects.jsonl")),
-        ("pages", include_str!("../../demo/pages.jsonl")),
-        ("users", include_str!("../../demo/users.jsonl")),
-    ]
-    .into_iter()
-    .map(|(collection, text)| Input {
-        collection,
-        name: format!("demo {collection}"),
-        bytes: text.len() as u64,
-        content: Content::Text(text),
-    })
-    .collect()
+    let text_of = |collection: &str| DEMO.iter().find(|(name, _)| *name == collection);
+    let collections = site_names().into_iter();
+    collections
+        .filter_map(|collection| {
+            let (_, text) = text_of(collection)?;
+            Some(Input {
+                collection,
+                name: format!("demo {collection}"),
+                bytes: text.len() as u64,
+                content: Content::Text(text),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use indicatif::ProgressBar;
+    use models::ContentType;
 
     use super::*;
 
     #[test]
     fn the_demo_is_readable() {
+        assert_eq!(demo().len(), DEMO.len());
+        for kind in ContentType::ALL {
+            assert!(demo().iter().any(|input| input.collection == kind.collection()), "{kind:?}");
+        }
         for input in demo() {
             let bar = ProgressBar::hidden();
             let documents = input.documents(&bar).unwrap();

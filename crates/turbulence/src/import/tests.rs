@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
+use models::ContentType;
 use mongodb::bson::{
     Binary, Bson, DateTime, Decimal128, Document, RawDocumentBuf, Regex, Timestamp, Uuid, cstr,
     doc, oid::ObjectId, rawdoc, spec::BinarySubtype,
@@ -42,7 +43,12 @@ fn located(
 
 fn input(path: PathBuf, format: Format, is_gzip: bool) -> Input {
     let content = Content::File { path, format, is_gzip };
-    Input { collection: "stories", name: "FILE".to_owned(), bytes: 0, content }
+    Input {
+        collection: ContentType::ALL[0].collection(),
+        name: "FILE".to_owned(),
+        bytes: 0,
+        content,
+    }
 }
 
 fn json(text: &str) -> Result<Vec<RawDocumentBuf>, String> {

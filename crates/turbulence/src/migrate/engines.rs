@@ -13,9 +13,9 @@ use crate::{cli::Service, error::Error};
 const MIN_WORD_LENGTH: usize = 3;
 
 /// The engines of all services, in the order in which they run.
-pub(super) struct Engines {
+pub(crate) struct Engines {
     /// The database of all engines.
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
     all: Vec<Engine>,
     /// The service that was selected with `--service`.
     only: Option<Service>,
@@ -23,14 +23,14 @@ pub(super) struct Engines {
 
 /// A migration that an id of the command line refers to.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) id: &'static str,
+pub(crate) struct Target<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) id: &'static str,
 }
 
 impl Engines {
     /// Creates the engines. `sections` is the address of sections-service.
-    pub(super) fn new(
+    pub(crate) fn new(
         connection: &Connection,
         settings: &Settings,
         sections: &Replicas,
@@ -46,22 +46,28 @@ impl Engines {
     }
 
     /// Returns the engines of the selected services, in the order in which they run.
-    pub(super) fn selected(&self) -> impl Iterator<Item = &Engine> {
+    pub(crate) fn selected(&self) -> impl Iterator<Item = &Engine> {
         self.all.iter().filter(|engine| self.is_selected(engine))
     }
 
+    /// Returns the engines of the selected services in the order in which they are rolled back:
+    /// content refers to sections.
+    pub(crate) fn selected_last_first(&self) -> impl Iterator<Item = &Engine> {
+        self.all.iter().rev().filter(|engine| self.is_selected(engine))
+    }
+
     /// Returns the engine of the service that was selected with `--service`.
-    pub(super) fn only(&self) -> Option<&Engine> {
+    pub(crate) fn only(&self) -> Option<&Engine> {
         self.only.and_then(|_| self.selected().next())
     }
 
     /// Returns the engine of a service.
-    pub(super) fn of(&self, service: Service) -> Option<&Engine> {
+    pub(crate) fn of(&self, service: Service) -> Option<&Engine> {
         self.all.iter().find(|engine| engine.service() == service.name())
     }
 
     /// Returns the migration with this id.
-    pub(super) fn find(&self, id: &str) -> Result<Target<'_>, Error> {
+    pub(crate) fn find(&self, id: &str) -> Result<Target<'_>, Error> {
         let targets = self
             .all
             .iter()

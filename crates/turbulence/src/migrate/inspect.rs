@@ -5,7 +5,7 @@ use mongo_kit::{UnsuitableCollection, unsuitable_collections};
 use serde::Serialize;
 
 use super::engines::Engines;
-use crate::{cli::Service, collections::collections, error::Error, output::Output, render};
+use crate::{cli::Service, collections::all_names, error::Error, output::Output, render};
 
 /// The output of `status` for a service.
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ pub(super) async fn status(
     for engine in engines.selected() {
         let report = engine.report().await?;
         let database = engines.connection.database();
-        let names = collections(Service::from_name(engine.service()));
+        let names = all_names(Service::from_name(engine.service()));
         let unsuitable = unsuitable_collections(database, &names).await?;
         let mut text = render::status(&report);
         text.append(&render::unsuitable(&unsuitable));
@@ -35,6 +35,7 @@ pub(super) async fn status(
         output.add(report.service, &text, &shown);
         reports.push(report);
     }
+    output.add_text(&render::total_status(&reports));
     if is_check { check(&reports) } else { Ok(()) }
 }
 
@@ -70,29 +71,33 @@ pub(super) fn prevents_run(problem: &Problem) -> bool {
 
 /// Shows the changes that a run would make.
 pub(super) async fn plan(engines: &Engines, output: &mut Output) -> Result<(), Error> {
+    let mut all = Vec::new();
     for engine in engines.selected() {
         let plans = engine.plan().await?;
         let unknown = render::unknown(&engine.report().await?);
         let mut text = render::plan(engine.service(), &plans);
         text.append(&unknown);
         output.add(engine.service(), &text, &plans);
+        all.extend(plans);
     }
+    output.add_text(&render::total_plan(&all));
     Ok(())
 }
 
 /// Checks that the data has the expected state. A problem of the ledger takes precedence.
 pub(super) async fn verify(engines: &Engines, output: &mut Output) -> Result<(), Error> {
-    let (mut is_ok, mut drifted) = (true, Vec::new());
+    let (mut all, mut drifted) = (Vec::new(), Vec::new());
     for engine in engines.selected() {
         let service = engine.service();
         let verifications = engine.verify().await?;
-        is_ok &= verifications.iter().all(|one| one.ok);
         let has_drifted = |one: &&Verification| one.problem.as_ref().is_some_and(prevents_run);
         let with_drift = verifications.iter().filter(has_drifted);
         drifted.extend(with_drift.map(|one| format!("{service} {}", one.id)));
         output.add(service, &render::verification(service, &verifications), &verifications);
+        all.extend(verifications);
     }
-    match (drifted.is_empty(), is_ok) {
+    output.add_text(&render::total_verification(&all));
+    match (drifted.is_empty(), all.iter().all(|one| one.ok)) {
         (false, _) => Err(Error::Drifted(drifted.join(", "))),
         (true, false) => Err(Error::Unverified),
         (true, true) => Ok(()),

@@ -1,19 +1,10 @@
-//! `up` and `down`.
+//! `up`.
 
-use migrations::{Engine, MigrationReport, RollBackError, State, Status, WaitPolicy};
+use migrations::{Engine, MigrationReport, State, Status, WaitPolicy};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    engines::{Engines, Target},
-    inspect::prevents_run,
-};
-use crate::{
-    cli::{MigrateDown, MigrateUp, Service},
-    error::Error,
-    lines::Lines,
-    output::Output,
-    progress, render,
-};
+use super::{engines::Engines, inspect::prevents_run};
+use crate::{cli::MigrateUp, error::Error, lines::Lines, output::Output, progress, render};
 
 /// Applies the pending migrations.
 pub(super) async fn up(
@@ -35,7 +26,7 @@ pub(super) async fn up(
     for engine in &selected {
         refuse_drift(engine, last_of(engine), output).await?;
     }
-    let mut quarantined = 0;
+    let (mut quarantined, mut all) = (0, Vec::new());
     for engine in selected {
         let run = async {
             match last_of(engine) {
@@ -51,9 +42,15 @@ pub(super) async fn up(
         text.append_with_margin("  quarantined:", &aside);
         text.append(&render::skipped(statuses.iter().flat_map(|status| &status.skipped)));
         output.add(service, &text, &statuses);
-        result?;
+        if let Err(error) = result {
+            all.extend(statuses);
+            output.add_text(&render::total_applied(all.iter()));
+            return Err(error.into());
+        }
         quarantined += statuses.iter().map(|status| status.quarantined.len()).sum::<usize>();
+        all.extend(statuses);
     }
+    output.add_text(&render::total_applied(all.iter()));
     if quarantined == 0 { Ok(()) } else { Err(Error::Quarantined(quarantined)) }
 }
 
@@ -97,73 +94,4 @@ fn visited(engine: &Engine) -> Vec<Status> {
     let statuses = engine.statuses();
     let statuses = statuses.borrow();
     statuses.iter().filter(|status| is_visited(status)).cloned().collect()
-}
-
-/// Undoes the changes of migrations.
-pub(super) async fn down(
-    engines: &Engines,
-    arguments: &MigrateDown,
-    output: &mut Output,
-    shutdown: &CancellationToken,
-) -> Result<(), Error> {
-    let (engine, to) = match &arguments.to {
-        Some(id) => {
-            let Target { engine, id } = engines.find(id)?;
-            (engine, Some(id))
-        }
-        None => match engines.only() {
-            Some(engine) => (engine, None),
-            None => {
-                let usage = "`--all` rolls back one service: add `--service sections` or `--service \
-                             content`";
-                return Err(Error::Usage(usage.to_owned()));
-            }
-        },
-    };
-    refuse_sections_in_use(engines, engine, to).await?;
-    let rolling_back = engine.down(to, shutdown);
-    let ended = progress::show_while(engine.service(), engine.statuses(), rolling_back).await;
-    let (done, result) = match ended {
-        Ok(done) => (done, Ok(())),
-        Err(RollBackError { done, cause }) => (done, Err(cause.into())),
-    };
-    // If nothing was rolled back, the error is the whole result.
-    if result.is_ok() || !done.is_empty() {
-        let text = render::rolled_back(engine.service(), &done);
-        output.add(engine.service(), &text, &done);
-    }
-    result
-}
-
-/// Returns an error if content belongs to sections that the rollback would delete. Its references
-/// would become invalid, and the next run would not repair them. Decided by the data and not by the
-/// ledger, since content may have been written after the migrations.
-async fn refuse_sections_in_use(
-    engines: &Engines,
-    engine: &Engine,
-    to: Option<&str>,
-) -> Result<(), Error> {
-    let Some(content) = engines.of(Service::Content) else { return Ok(()) };
-    if engine.service() == content.service() {
-        return Ok(());
-    }
-    let sections = engine.inserted_after(to).await?;
-    let count = content_service::count_linked(&engines.connection, &sections).await?;
-    if count == 0 {
-        return Ok(());
-    }
-    let report = content.report().await?;
-    let has_linked = |one: &MigrationReport| {
-        one.id == content_service::SECTION_BACKFILL
-            && one.entry.as_ref().is_some_and(|entry| entry.journaled > 0)
-    };
-    let place = report.migrations.iter().position(has_linked);
-    let before = place.and_then(|place| Some(report.migrations.get(place.checked_sub(1)?)?.id));
-    let remedy = match before {
-        Some(before) => {
-            format!("undo the links first with `turbulence migrate down --to {before}`")
-        }
-        None => "move that content to other sections first".to_owned(),
-    };
-    Err(Error::SectionsInUse { count, remedy })
 }

@@ -1,6 +1,7 @@
 //! Numbers, times and lists of documents.
 
 use indicatif::HumanCount;
+use models::ContentType;
 use mongo_kit::lenient::id_text;
 use mongodb::bson::Bson;
 
@@ -14,6 +15,22 @@ pub(super) fn documents(some: &[Bson], count: i64) -> String {
         shown.push("…".to_owned());
     }
     shown.join(", ")
+}
+
+/// Returns a number with the noun in the form that belongs to it.
+pub(crate) fn counted(count: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// Returns the name of a collection of a site as a noun for so many of its documents.
+pub(crate) fn noun<C: TryInto<u64>>(count: C, collection: &'static str) -> &'static str {
+    if !matches!(count.try_into(), Ok(1)) {
+        return collection;
+    }
+    let kind = ContentType::ALL.into_iter().find(|kind| kind.collection() == collection);
+    // The words for users and sections are regular.
+    kind.map_or_else(|| collection.trim_end_matches('s'), ContentType::as_str)
 }
 
 /// Returns a number with thousands separators.
@@ -42,6 +59,22 @@ pub(super) fn without_id<'a>(id: &str, message: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_something_is_a_singular() {
+        assert_eq!(counted(1_u64, "change", "changes"), "1 change");
+        assert_eq!(counted(0_u64, "change", "changes"), "0 changes");
+        assert_eq!(counted(1_234_i64, "change", "changes"), "1,234 changes");
+        for (count, collection, expected) in [
+            (1, "stories", "story"),
+            (2, "stories", "stories"),
+            (1, "users", "user"),
+            (1, "sections", "section"),
+            (0, "sections", "sections"),
+        ] {
+            assert_eq!(noun(count, collection), expected);
+        }
+    }
 
     #[test]
     fn a_duration_has_the_unit_that_fits() {

@@ -3,7 +3,7 @@
 use migrations::{Plan, PlannedStep, Verification, Violation, ViolationKind};
 
 use super::{
-    format::{documents, duration},
+    format::{counted, documents, duration},
     outcomes::{quarantined, skipped},
     status::problem,
 };
@@ -17,14 +17,7 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
             _ = writeln!(text, "  {id:<28}not run: {reason}");
             continue;
         }
-        let is_pending = steps.iter().any(|step| step.changes > 0);
-        let is_stopped = steps.iter().any(|step| !step.obstacles.is_empty());
-        let state = match (waits_for, is_pending) {
-            (Some(_), _) => "would wait",
-            _ if is_stopped => "would fail",
-            (None, true) => "would run",
-            (None, false) => "nothing to do",
-        };
+        let state = planned_state(waits_for.is_some(), steps);
         _ = writeln!(text, "  {id:<28}{state} ({summary})");
         if let Some(reason) = waits_for {
             _ = writeln!(text, "      waits for {reason}");
@@ -40,6 +33,42 @@ pub(crate) fn plan(service: &str, plans: &[Plan]) -> Lines {
         text.append_with_margin("    skipped:", &skipped(documents));
     }
     text
+}
+
+fn planned_state(waits: bool, steps: &[PlannedStep]) -> &'static str {
+    let is_pending = steps.iter().any(|step| step.changes > 0);
+    let is_stopped = steps.iter().any(|step| !step.obstacles.is_empty());
+    match (waits, is_pending) {
+        (true, _) => "would wait",
+        _ if is_stopped => "would fail",
+        (false, true) => "would run",
+        (false, false) => "nothing to do",
+    }
+}
+
+/// Returns the line with the number of migrations in each state of a plan.
+pub(crate) fn total_plan(all: &[Plan]) -> Lines {
+    let states = all.iter().filter(|plan| plan.ignored.is_none());
+    let states: Vec<_> =
+        states.map(|plan| planned_state(plan.waits_for.is_some(), &plan.steps)).collect();
+    let count = |state: &str| states.iter().filter(|one| **one == state).count();
+    let mut line = format!(
+        "{} of {} would run",
+        count("would run"),
+        counted(all.len(), "migration", "migrations")
+    );
+    for state in ["would wait", "would fail"] {
+        if let count @ 1.. = count(state) {
+            line += &format!(", {count} {state}");
+        }
+    }
+    format_args!("Total: {line}").into()
+}
+
+/// Returns the line with the number of migrations whose data is as expected.
+pub(crate) fn total_verification(all: &[Verification]) -> Lines {
+    let ok = all.iter().filter(|one| one.ok).count();
+    format_args!("Total: {ok} of {} ok", counted(all.len(), "migration", "migrations")).into()
 }
 
 /// Returns the way in which the documents of a step are found, and the estimated time.
@@ -82,12 +111,21 @@ fn render_violation(violation: &Violation, margin: &str) -> Lines {
         ViolationKind::MissingIndex => format!("{what}: missing; {remedy}"),
         ViolationKind::OtherIndex => format!("{what}: a different index has this name; {remedy}"),
         ViolationKind::Duplicates => {
-            format!("{what}: {count} documents have the same key as another document; {remedy}")
+            format!(
+                "{what}: {} with the key of another document; {remedy}",
+                counted(*count, "document", "documents")
+            )
         }
         ViolationKind::ParallelArrays => {
-            format!("{what}: {count} documents have arrays in two of its fields; {remedy}")
+            format!(
+                "{what}: {} with arrays in two of its fields; {remedy}",
+                counted(*count, "document", "documents")
+            )
         }
-        ViolationKind::UniqueIndex => format!("{what}: {count} documents violate it; {remedy}"),
+        ViolationKind::UniqueIndex => format!(
+            "{what}: {} with values that it excludes; {remedy}",
+            counted(*count, "document", "documents")
+        ),
         ViolationKind::EquivalentIndex | ViolationKind::TooManyIndexes => {
             format!("{what}: {remedy}")
         }

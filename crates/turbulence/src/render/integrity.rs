@@ -2,7 +2,7 @@
 
 use models::IntegrityFinding;
 
-use super::format::number;
+use super::format::{counted, number};
 use crate::lines::Lines;
 
 /// Number of documents of a finding that are named.
@@ -29,6 +29,32 @@ pub(crate) fn findings(service: &str, all: &[IntegrityFinding]) -> Lines {
     text
 }
 
+/// Returns the line with the number of problems, and of those that can be repaired.
+pub(crate) fn total_findings<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> Lines {
+    let all: Vec<_> = all.into_iter().collect();
+    let documents: u64 = all.iter().map(|finding| finding.count).sum();
+    let repairable = all.iter().filter(|finding| finding.repairable).count();
+    let mut line = counted(all.len(), "problem", "problems");
+    if documents > 0 {
+        line += &format!(" in {}", counted(documents, "document", "documents"));
+    }
+    if repairable > 0 {
+        line += &format!("; {repairable} can be repaired");
+    }
+    format_args!("Total: {line}").into()
+}
+
+/// Returns the actions of a repair, each with its documents.
+pub(crate) fn actions<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> Lines {
+    let mut text = Lines::default();
+    for finding in all {
+        if let Some(action) = finding.kind.repair() {
+            _ = writeln!(text, "  {}: each {action}", headline(finding));
+        }
+    }
+    text
+}
+
 /// Returns the findings that a repair resolves.
 pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -> Lines {
     let mut text = Lines::default();
@@ -40,7 +66,8 @@ pub(crate) fn repairs<'a>(all: impl IntoIterator<Item = &'a IntegrityFinding>) -
 
 fn headline(finding: &IntegrityFinding) -> String {
     let IntegrityFinding { kind, collection, count, .. } = finding;
-    format!("{collection}: {} {}", count_text(*count), kind.title())
+    let title = if *count == 1 { kind.title_of_one() } else { kind.title() };
+    format!("{collection}: {} {title}", count_text(*count))
 }
 
 fn count_text(count: u64) -> String {

@@ -4,10 +4,10 @@ use migrations::{Part, Quarantined, Repaired, RolledBack, Skipped, State, Status
 use mongo_kit::lenient::id_text;
 
 use super::{
-    format::{documents, without_id},
+    format::{counted, documents, without_id},
     progress::position,
 };
-use crate::lines::Lines;
+use crate::{lines::Lines, removal::Removed};
 
 /// Returns the outcome of the migrations of a service in this process. With `is_over`, a migration
 /// that still has a running state was interrupted.
@@ -87,6 +87,28 @@ pub(crate) fn quarantined<'a>(all: impl IntoIterator<Item = &'a Quarantined>) ->
     text
 }
 
+/// Returns the line with the number of migrations that are applied, of all.
+pub(crate) fn total_applied<'a>(all: impl Iterator<Item = &'a Status>) -> Lines {
+    let all: Vec<_> = all.collect();
+    let applied = all.iter().filter(|status| status.state == State::Applied).count();
+    format_args!("Total: {applied} of {} applied", counted(all.len(), "migration", "migrations"))
+        .into()
+}
+
+/// Returns the progress of a service whose migrations were interrupted, or `None` if they are
+/// complete.
+pub(crate) fn reached(service: &str, statuses: &[Status]) -> Option<String> {
+    let unsettled = || statuses.iter().filter(|status| !status.is_settled);
+    let is_running = |status: &&Status| status.progress.is_some() || status.state == State::Running;
+    let next = unsettled().find(is_running).or_else(|| unsettled().next())?;
+    let settled = statuses.iter().filter(|status| status.is_settled).count();
+    let place = match &next.progress {
+        Some(progress) => position(progress),
+        None => state_name(next.state).to_owned(),
+    };
+    Some(format!("{service} {settled} of {}, {} ({place})", statuses.len(), next.id))
+}
+
 /// Returns the result of a rollback.
 pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
     let mut text = Lines::default();
@@ -99,6 +121,16 @@ pub(crate) fn rolled_back(service: &str, all: &[RolledBack]) -> Lines {
     }
     if all.is_empty() {
         _ = writeln!(text, "  {service:<9}nothing to roll back");
+    }
+    text
+}
+
+/// Returns the collections that a service does not need any more.
+pub(crate) fn removed(service: &str, all: &[Removed]) -> Lines {
+    let mut text = Lines::default();
+    for Removed { collection, documents } in all {
+        let documents = counted(*documents, "document", "documents");
+        _ = writeln!(text, "  {service:<9}{collection:<28}removed ({documents})");
     }
     text
 }

@@ -5,7 +5,7 @@ use mongo_kit::UnsuitableCollection;
 use mongodb::bson::DateTime;
 
 use super::{
-    format::without_id,
+    format::{counted, without_id},
     lease::{holder, remaining},
     outcomes::{quarantined, skipped},
     progress::{position, speed},
@@ -41,6 +41,14 @@ pub(crate) fn status(report: &LedgerReport) -> Lines {
     }
     text.append(&unknown(report));
     text
+}
+
+/// Returns the line with the number of applied migrations of all services.
+pub(crate) fn total_status(reports: &[LedgerReport]) -> Lines {
+    let all: Vec<_> = reports.iter().flat_map(|report| &report.migrations).collect();
+    let applied = all.iter().filter(|one| is_applied(one)).count();
+    let all = counted(all.len(), "migration", "migrations");
+    format_args!("Total: {applied} of {all} applied").into()
 }
 
 /// Returns a line for each ledger entry that this program does not know.

@@ -54,6 +54,7 @@ pub(super) async fn summary(address: &str, services: &Services, token: &Token) -
     for (name, statuses) in &all {
         text.append(&render::outcomes(name, statuses, false));
     }
+    text.append_with_margin("  ", &render::total_applied(statuses()));
     let quarantined = render::quarantined(statuses().flat_map(|status| &status.quarantined));
     if !quarantined.is_empty() {
         text.blank();
@@ -76,6 +77,13 @@ pub(super) async fn summary(address: &str, services: &Services, token: &Token) -
     text.blank();
     _ = writeln!(text, "Ctrl-C stops everything.");
     text
+}
+
+/// Returns the state of the migrations that are not complete, or `None` if all are.
+pub(super) fn reached(services: &Services) -> Option<String> {
+    let states = services.iter().map(|(name, statuses)| render::reached(name, &statuses.borrow()));
+    let unfinished: Vec<_> = states.flatten().collect();
+    (!unfinished.is_empty()).then(|| unfinished.join(", "))
 }
 
 /// Returns the first line of the summary.
@@ -105,7 +113,8 @@ async fn content(address: &str, token: &Token) -> Lines {
     };
     if let Some(Value::Array(sections)) = get("/sections").await {
         let titles: Vec<_> = sections.iter().filter_map(|one| one["title"].as_str()).collect();
-        _ = writeln!(text, "  {:>6} sections  {}", sections.len(), titles.join(", "));
+        let (count, noun) = (sections.len(), render::noun(sections.len(), "sections"));
+        _ = writeln!(text, "  {count:>6} {noun:<9} {}", titles.join(", "));
     }
     for kind in ContentType::ALL.map(ContentType::collection) {
         let public = get(&format!("/{kind}?limit=1")).await;
@@ -114,8 +123,12 @@ async fn content(address: &str, token: &Token) -> Lines {
         if let Some(public) = total(public) {
             // Without a token the drafts are not counted.
             let drafts = total(all).map_or(0, |all| all.saturating_sub(public));
-            let drafts = if drafts > 0 { format!("and {drafts} drafts") } else { String::new() };
-            let line = format!("  {public:>6} {kind:<9} {drafts}");
+            let drafts = match drafts {
+                0 => String::new(),
+                drafts => format!("and {}", render::counted(drafts, "draft", "drafts")),
+            };
+            let noun = render::noun(public, kind);
+            let line = format!("  {public:>6} {noun:<9} {drafts}");
             _ = writeln!(text, "{}", line.trim_end());
         }
     }

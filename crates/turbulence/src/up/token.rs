@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -45,7 +45,13 @@ impl Token {
         let file = data_dir.join("token");
         let token = read_or_generate(&file)
             .map_err(|source| Error::Token { file: file.display().to_string(), source })?;
-        let description = token.expose().to_owned();
+        // Elsewhere than at a terminal, the output is kept in a journal, which others may read.
+        let description = if io::stdout().is_terminal() {
+            token.expose().to_owned()
+        } else {
+            let path = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+            format!("in the file {}", path.display())
+        };
         Ok(Self { secret: Some(token), generated_in: Some(file), description })
     }
 }

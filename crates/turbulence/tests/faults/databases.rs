@@ -12,7 +12,6 @@ use serde_json::json;
 use test_support::{
     Answer, Api, Link, Service, TOKEN, TestDatabase, eventually, settings, skewed_clock,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     accounts::{Tally, rounds},
@@ -353,41 +352,6 @@ pub(crate) async fn a_wrong_clock_neither_forgets_a_key_nor_dates_a_story() -> T
             assert_eq!(refused.code(), (422, "validation_failed"), "{refused:?}");
             tally += Tally::counted(1, site.count("stories", doc! {}).await);
         }
-    }
-    tally
-}
-
-/// The number of requests that are reset at once.
-const RESETS: usize = 600;
-
-pub(crate) async fn requests_that_are_torn_off_do_not_hold_up_others() -> Tally {
-    let mut tally = Tally::default();
-    for _ in rounds(1) {
-        let database = TestDatabase::new().await;
-        database.collection("stories").insert_many(stories(0..500)).await.unwrap();
-        let limits = [("rate_limit.requests_per_second", "100000"), ("rate_limit.burst", "100000")];
-        let (_sections, content) = Service::both_with(&database, &limits).await;
-        let api = Api::new(&content.url);
-        let clients = Clients::start(2, move || {
-            let api = api.clone();
-            async move { api.get("/stories/slug/story-7").await.status == 200 }
-        });
-        let address = content.url.trim_start_matches("http://");
-        let connections = join_all((0..RESETS).map(|_| TcpStream::connect(address))).await;
-        let mut connections: Vec<TcpStream> = connections.into_iter().map(Result::unwrap).collect();
-        for (number, connection) in connections.iter_mut().enumerate() {
-            // Each is a list of its own.
-            let path = format!("/stories?limit=50&offset={}", number % 400);
-            let request = format!("GET {path} HTTP/1.1\r\nhost: site\r\n\r\n");
-            connection.write_all(request.as_bytes()).await.unwrap();
-        }
-        for connection in connections {
-            connection.set_zero_linger().unwrap();
-        }
-        for _ in 0..20 {
-            assert_eq!(content.get("/stories?limit=50").await.0, 200);
-        }
-        tally += Tally::round(0, 0).with_traffic(clients.stop().await);
     }
     tally
 }

@@ -242,12 +242,6 @@ fn faults() -> Vec<Fault> {
             databases::a_wrong_clock_neither_forgets_a_key_nor_dates_a_story,
             "the clock of a replica 25 h slow, 40 days ahead"
         ),
-        fault!(
-            21,
-            databases::requests_that_are_torn_off_do_not_hold_up_others,
-            "600 requests to a content-service are reset by their clients; reads of others",
-            Limit::new(0, 5)
-        ),
     ]
 }
 

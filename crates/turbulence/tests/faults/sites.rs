@@ -81,6 +81,8 @@ impl Site {
     pub(crate) fn command_at(&self, uri: &str, arguments: &[&str]) -> Command {
         let mut command = self.folder.command(arguments);
         command.args(["--mongodb-uri", uri, "--database", self.database.name()]);
+        // The other databases of the shared MongoDB are sites of other tests.
+        command.arg("--create");
         let lease = self.lease.as_secs().to_string();
         command.env("TURBULENCE__MIGRATIONS__LEASE_SECONDS", lease);
         command

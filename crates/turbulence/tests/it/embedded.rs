@@ -81,6 +81,74 @@ async fn a_killed_process_leaves_no_mongod_behind_and_its_data_can_be_used_again
     turbulence.stop().await;
 }
 
+/// Returns the process id of the mongod with this port.
+fn mongod(port: u16) -> Option<String> {
+    let is_mongod = |pid: &String| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim() == "mongod"
+    };
+    processes(port).into_iter().find(is_mongod)
+}
+
+fn kill(pid: &str) {
+    let killed = std::process::Command::new("kill").args(["-KILL", pid]).status();
+    assert!(killed.unwrap().success(), "{pid}");
+}
+
+#[tokio::test]
+async fn a_mongod_that_ends_is_started_again_and_the_site_answers_again() {
+    let _turn = own_mongod().await;
+    let folder = Folder::new();
+    let turbulence = up(&folder, &["--demo"]);
+    let summary = turbulence.ready().await;
+    let port = summary.mongodb_port();
+    let first = mongod(port).unwrap();
+    kill(&first);
+    turbulence.logged("MongoDB runs again").await;
+    assert_ne!(mongod(port).unwrap(), first);
+    let drafts = "/stories?include_drafts=true";
+    let answers = async || summary.get_as_editor(drafts).await.0 == 200;
+    eventually("the site answers", answers).await;
+    assert_is_the_demo(&summary).await;
+
+    // Its data cannot be used for a while.
+    let (data, away) = (folder.path("data/db"), folder.path("data/away"));
+    fs::rename(&data, &away).unwrap();
+    fs::write(&data, "").unwrap();
+    kill(&mongod(port).unwrap());
+    turbulence.logged("MongoDB cannot be started again").await;
+    assert_eq!(summary.get_as_editor(drafts).await.0, 503);
+    fs::remove_file(&data).unwrap();
+    fs::rename(&away, &data).unwrap();
+    eventually("the site answers", answers).await;
+    assert_is_the_demo(&summary).await;
+
+    let log = turbulence.log();
+    let warnings: Vec<_> = log.iter().filter_map(|line| line["message"].as_str()).collect();
+    let failed = warnings.iter().find(|line| line.starts_with("MongoDB cannot be")).unwrap();
+    for words in ["mongod ended while it was starting", "mongod.log", "The next attempt follows in"]
+    {
+        assert!(failed.contains(words), "{words}: {failed}");
+    }
+    turbulence.stop().await;
+    assert_eq!(processes(port), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_healthy_start_logs_no_warning_and_no_token() {
+    let _turn = own_mongod().await;
+    let folder = Folder::new();
+    let turbulence = up(&folder, &[]);
+    let summary = turbulence.ready().await;
+    let ended = turbulence.stop().await;
+    let warnings: Vec<_> = ended.log().into_iter().filter(|line| line["level"] != "INFO").collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+    assert_eq!(summary.token.len(), 32);
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains(&summary.token), "{ended:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_data_folder_is_for_one_process_at_a_time() {
     let _turn = own_mongod().await;

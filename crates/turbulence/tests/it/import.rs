@@ -25,8 +25,8 @@ async fn all_collections_are_loaded_and_counted() {
     let site = Site::new().await;
     legacy::write(&site.folder);
     let ended = site.run(&["import", legacy::FOLDER]).await;
-    insta::assert_snapshot!(ended.success(), @r"
-    Loaded 9 stories, 3 projects, 4 pages, 1 users. The next start links it to its sections.
+    insta::assert_snapshot!(site.redact(ended.success()), @r"
+    Loaded 9 stories, 3 projects, 4 pages, 1 user into the database [database] at [mongodb]. The next start links it to its sections.
     Not loaded, since these files contain no documents: README.txt
     ");
     assert_eq!(site.collections().await, ["pages", "projects", "stories", "users"]);
@@ -99,7 +99,7 @@ async fn a_collection_with_documents_is_not_changed() {
     let before = site.database.hash().await;
     legacy::write(&site.folder);
     let ended = site.run(&["import", legacy::FOLDER]).await;
-    insta::assert_snapshot!(site.redact(ended.failure(1)), @r#"turbulence: the collection projects is not empty, and an import requires an empty database; nothing was loaded. To start over, load into another database with `--database NAME`, or delete this one, with its data: `mongosh "$URI" --eval 'db.getSiblingDB("[database]").dropDatabase()'`"#);
+    insta::assert_snapshot!(site.redact(ended.failure(1)), @r#"turbulence: the collection projects is not empty, and an import requires an empty database; nothing was loaded. To start over, load into another database with `--database NAME --create`, or delete this one, with its data: `mongosh "$URI" --eval 'db.getSiblingDB("[database]").dropDatabase()'`"#);
     assert_eq!(site.database.hash().await, before);
 }
 
@@ -239,10 +239,15 @@ async fn every_kind_of_file_is_loaded_with_the_exact_values() {
         site.folder.write(&format!("site/{name}"), bytes);
         let ended = site.run(&["import", "site"]).await;
         let said = format!(
-            "Loaded {} stories. The next start links it to its sections.\n",
-            expected.len()
+            "Loaded {} into the database [database] at [mongodb]. The next start links it to its \
+             sections.",
+            if expected.len() == 1 {
+                "1 story".to_owned()
+            } else {
+                format!("{} stories", expected.len())
+            }
         );
-        assert_eq!(ended.success(), said, "{name}");
+        assert_eq!(site.redact(ended.success()), said, "{name}");
         assert_eq!(site.stored("stories").await, expected, "{name}");
     }
 }
@@ -294,10 +299,11 @@ async fn the_output_of_mongodump_is_loaded_from_its_folder_and_from_the_one_abov
         let ended = site.run(&["import", folder]).await;
         let prelude = if folder == "dump" { format!(", prelude.json{end}") } else { String::new() };
         let said = format!(
-            "Loaded 3 stories, 0 users. The next start links it to its sections.\nNot loaded, since \
-             these files contain no documents: stories.metadata.json{end}, users.metadata.json{end}{prelude}\n"
+            "Loaded 3 stories, 0 users into the database [database] at [mongodb]. The next start \
+             links it to its sections.\nNot loaded, since these files contain no documents: \
+             stories.metadata.json{end}, users.metadata.json{end}{prelude}"
         );
-        assert_eq!(ended.success(), said);
+        assert_eq!(site.redact(ended.success()), said);
         assert_eq!(site.stored("stories").await, every_type());
     }
 }
@@ -421,10 +427,12 @@ async fn the_command_to_start_over_works() {
     site.folder.write("site/stories.jsonl", "{\"_id\":1,\"title\":\"One\"}");
     site.run(&["import", "site"]).await.success();
     let line = site.run(&["import", "site"]).await.failure(1).to_owned();
-    assert!(line.contains("To start over, load into another database with `--database NAME`"));
+    assert!(
+        line.contains("To start over, load into another database with `--database NAME --create`")
+    );
     let other = format!("{}_2", site.database.name());
     let uri = test_support::mongodb_uri();
-    let arguments = ["import", "site", "--mongodb-uri", uri, "--database", &other];
+    let arguments = ["import", "site", "--mongodb-uri", uri, "--database", &other, "--create"];
     site.folder.run(&arguments).await.success();
     site.database.connection().client().database(&other).drop().await.unwrap();
 }

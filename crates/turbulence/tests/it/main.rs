@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod collector;
+mod databases;
 mod doctor;
 mod embedded;
 mod front;
@@ -19,10 +20,13 @@ mod page_types;
 mod permalinks;
 mod printed;
 mod replicas;
+mod sections_away;
 mod services;
 mod shutdown;
 mod start_errors;
 mod statuses;
 mod support;
 mod telemetry;
+mod terminal;
+mod uninstall;
 mod up;

@@ -187,6 +187,10 @@ async fn hostile_files_cannot_control_the_terminal_or_forge_a_line() {
     // The token is read from a file that others may have written.
     site.folder.write(&format!("data {name}/token"), HOSTILE);
     let data = format!("data {name}");
+    let refused = site.up(&["--data-dir", &data]).ended().await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:#?}");
+    check(&refused, "up with such a token", true);
+    site.folder.write(&format!("data {name}/token"), "correct-horse-battery");
     let turbulence = site.up(&["--import", &site_folder, "--data-dir", &data]);
     turbulence.ready().await;
     check(&turbulence.stop().await, "up", true);
@@ -203,7 +207,7 @@ async fn hostile_arguments_cannot_control_the_terminal_or_forge_a_line() {
         &["up", "--port", HOSTILE],
         &["up", &format!("--{HOSTILE}")],
         &["migrate", HOSTILE],
-        &["migrate", "pause", HOSTILE, database[0], database[1]],
+        &["migrate", "pause", HOSTILE, database[0], database[1], "--create"],
         &["migrate", "status", "--service", HOSTILE],
         &["migrate", "status", database[0], database[1], database[2], &name],
         &["doctor", "--config", HOSTILE],
@@ -216,14 +220,16 @@ async fn hostile_arguments_cannot_control_the_terminal_or_forge_a_line() {
         check(&ended, &format!("{arguments:?}"), is_repeated);
     }
     let no_level = format!("turbulence={HOSTILE}");
-    for (name, value) in [("TURBULENCE__SERVER__PORT", HOSTILE), ("RUST_LOG", &no_level)] {
+    for (name, value, code) in
+        [("TURBULENCE__SERVER__PORT", HOSTILE, 2), ("RUST_LOG", &*no_level, 1)]
+    {
         let mut command = site.folder.command(&["up", "--port", "0"]);
         if name == "TURBULENCE__SERVER__PORT" {
             command = site.folder.command(&["up"]);
         }
         command.env(name, value);
         let ended = Turbulence::spawn(command).ended().await;
-        assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+        assert_eq!(ended.status.code(), Some(code), "{ended:#?}");
         check(&ended, name, false);
     }
     let ended = site.prints(&["up", "--host", HOSTILE, "--port", "0"], true).await;

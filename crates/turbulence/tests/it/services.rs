@@ -10,14 +10,18 @@ use test_support::{Api, TOKEN, TestDatabase, eventually, get, mongodb_uri};
 use crate::support::{Folder, Turbulence};
 
 /// A service as a process of its own.
-struct Process {
-    turbulence: Turbulence,
-    url: String,
+pub(crate) struct Process {
+    pub(crate) turbulence: Turbulence,
+    pub(crate) url: String,
 }
 
 impl Process {
     /// Starts a service and waits until it listens.
-    async fn start(folder: &Folder, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(
+        folder: &Folder,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = folder.command(arguments);
         command.envs(environment.iter().copied());
         let turbulence = Turbulence::spawn(command);
@@ -29,14 +33,14 @@ impl Process {
     }
 
     /// Waits until the service is ready.
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let url = format!("{}/health/ready", self.url);
         eventually("the service is ready", async || get(&url, None).await.0.is_success()).await;
     }
 }
 
 /// Returns the settings of a service with this database.
-fn settings(database: &TestDatabase) -> [(&'static str, &str); 3] {
+pub(crate) fn settings(database: &TestDatabase) -> [(&'static str, &str); 3] {
     [
         ("TURBULENCE__MONGODB__URI", mongodb_uri()),
         ("TURBULENCE__MONGODB__DATABASE", database.name()),

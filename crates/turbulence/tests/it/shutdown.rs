@@ -7,7 +7,10 @@ use reqwest::Response;
 use serde_json::Value;
 use test_support::eventually;
 
-use crate::support::{Folder, Site, Summary, Turbulence};
+use crate::{
+    legacy,
+    support::{Folder, Site, Summary, Turbulence},
+};
 
 /// A list of one story of 15 MB: more than the buffers of the sockets on its way hold.
 const STORY_BYTES: usize = 15_000_000;
@@ -64,6 +67,35 @@ async fn sigint_stops_the_process_as_sigterm_does() {
     let site = Site::new().await;
     let turbulence = site.up(&[]);
     turbulence.ready().await;
+    turbulence.signal("INT");
+    assert_eq!(turbulence.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_start_that_is_interrupted_says_what_was_reached_and_the_next_one_continues() {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    // The first two stories are linked at once, the others at one per second.
+    let slow = [("TURBULENCE__MIGRATIONS__DOCUMENTS_PER_SECOND", "1")];
+    let interrupted = async |signal: &str, arguments: &[&str]| {
+        let turbulence = site.up_with(arguments, &slow);
+        turbulence.logged("\"eta_seconds\"").await;
+        turbulence.signal(signal);
+        turbulence.ended().await
+    };
+    let ended = interrupted("INT", &["--import", legacy::FOLDER]).await;
+    let line = ended.failure(130);
+    let begin = "turbulence: interrupted before all migrations were applied: content ";
+    assert!(line.starts_with(begin), "{line}");
+    assert!(line.contains("0006_backfill_section_id ("), "{line}");
+    assert!(line.ends_with("; the next start continues there"), "{line}");
+    // For a supervisor, every stop is a success.
+    let ended = interrupted("TERM", &[]).await;
+    assert_eq!((ended.status.code(), ended.messages().len()), (Some(0), 0), "{ended:#?}");
+    let turbulence = site.up(&[]);
+    turbulence.ready().await;
+    let linked = doc! { "section_id": { "$exists": true } };
+    assert_eq!(site.database.count("projects", linked).await, 3);
     turbulence.signal("INT");
     assert_eq!(turbulence.ended().await.status.code(), Some(0));
 }

@@ -293,9 +293,11 @@ async fn faults(answers: &mut Answers, database: &TestDatabase, provider: &Provi
         answers.add(kind, "writing, the database is away", 503, &answer);
     }
 
-    let content = Service::content(&settings(database, &[("sections.url", NOWHERE)])).await;
+    // A database in which no sections were ever known.
+    let database = TestDatabase::new().await;
+    let content = Service::content(&settings(&database, &[("sections.url", NOWHERE)])).await;
     content.wait_for("it is migrated", |all| all[4].is_settled).await;
-    let gate = Gate::start(database, NOWHERE, &content.url, Timeouts::default()).await;
+    let gate = Gate::start(&database, NOWHERE, &content.url, Timeouts::default()).await;
     answers.add("resolve", "sections are away", 503, &gate.get("/resolve?path=/blog").await);
     for kind in KINDS {
         let mut linked = body(kind);

@@ -85,6 +85,8 @@ impl Site {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.folder.command(arguments);
         command.args(["--mongodb-uri", mongodb_uri(), "--database", self.database.name()]);
+        // The other databases of the shared MongoDB are sites of other tests.
+        command.arg("--create");
         command
     }
 
@@ -143,7 +145,23 @@ pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
         }
         is_shown
     });
-    let without_number = |line: &str| match (line.split_once(": "), line.split_once(" applied")) {
+    let without_number = |line: &str| match line {
+        _ if line.starts_with("Database ") => "Database [database] at [mongodb]".to_owned(),
+        _ if line.trim_start().starts_with("Total: ") => {
+            let words = line.split(' ').map(|word| match word.parse::<u64>() {
+                Ok(_) => "[n]",
+                Err(_) => word,
+            });
+            words.collect::<Vec<_>>().join(" ")
+        }
+        _ => without_number(line),
+    };
+    lines.map(without_number).collect::<Vec<_>>().join("\n")
+}
+
+/// Removes the numbers of migrations from a line about a service.
+fn without_number(line: &str) -> String {
+    match (line.split_once(": "), line.split_once(" applied")) {
         (Some((service, numbers)), Some((_, rest)))
             if numbers.starts_with(|first: char| first.is_ascii_digit())
                 && !service.starts_with(' ') =>
@@ -151,8 +169,7 @@ pub(crate) fn excerpt(text: &str, ids: &[&str]) -> String {
             format!("{service}: [n] of [n] applied{rest}")
         }
         _ => line.to_owned(),
-    };
-    lines.map(without_number).collect::<Vec<_>>().join("\n")
+    }
 }
 
 fn redact_line(line: &str) -> String {
@@ -200,6 +217,8 @@ pub(crate) struct Summary {
     pub(crate) text: String,
     pub(crate) address: String,
     pub(crate) token: String,
+    /// The path of the file with the token, as it is printed.
+    token_file: String,
 }
 
 impl Turbulence {
@@ -328,6 +347,13 @@ impl Ended {
         &self.stdout
     }
 
+    /// Returns the results of a command below the line that names the database.
+    pub(crate) fn results(&self) -> &str {
+        let (first, results) = self.stdout.split_once("\n\n").unwrap();
+        assert!(first.starts_with("Database ") && !first.contains('\n'), "{self:#?}");
+        results
+    }
+
     /// Returns the lines of the log.
     pub(crate) fn log(&self) -> Vec<Value> {
         log(&self.stderr)
@@ -335,11 +361,15 @@ impl Ended {
 }
 
 impl Summary {
-    /// Parses the output, which contains at least the address and the token.
+    /// Parses the output, which contains at least the address and the place of the token.
     pub(crate) fn of(text: String) -> Self {
         let address = value(&text, "Address").to_owned();
-        let token = value(&text, "Token").to_owned();
-        Self { text, address, token }
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix("Token")).unwrap();
+        let token_file = line.trim_start().strip_prefix("in the file ").unwrap_or_default();
+        let token_file = token_file.to_owned();
+        // It is missing if the token is configured or comes from an identity provider.
+        let token = fs::read_to_string(&token_file).unwrap_or_default().trim().to_owned();
+        Self { text, address, token, token_file }
     }
 
     /// Requests a path without a token.
@@ -368,7 +398,11 @@ impl Summary {
 
     /// Replaces the parts that differ from run to run.
     pub(crate) fn redacted(&self, site: &Site) -> String {
-        let text = self.text.replace(&self.address, "[address]").replace(&self.token, "[token]");
+        let text = self.text.replace(&self.address, "[address]");
+        let text = match &*self.token_file {
+            "" => text,
+            file => text.replace(file, "[token file]"),
+        };
         site.redact(&text)
     }
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use models::{ContentType, ObjectId, SectionEntry, site_path::slug_spellings};
+use models::{
+    ContentType, ObjectId, PathResolution, Section, SectionEntry,
+    section_paths::{Redirects, SectionPaths},
+    site_path::slug_spellings,
+};
 
 /// The audience of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,93 +21,153 @@ pub(crate) enum Audience {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Hidden {
     /// The content of these sections.
-    Of(Arc<[ObjectId]>),
+    Of(Arc<HiddenSections>),
     /// All content that belongs to any section: the public sections are unknown.
     AllOfSections,
+}
+
+/// The sections that hide their content.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct HiddenSections {
+    /// Their ids, sorted.
+    pub(crate) ids: Vec<ObjectId>,
+    /// Further values of `section_id` that contain one of these ids, such as ` 626e3e0035b0bc65bb5e154a`.
+    pub(crate) spellings: Vec<String>,
+}
+
+impl Hidden {
+    /// Returns the state in which no section hides its content.
+    pub(crate) fn nothing() -> Self {
+        Self::Of(Arc::default())
+    }
 }
 
 /// The sections of the site, as sections-service returns them.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    sections: Vec<SectionEntry>,
-    hidden: Arc<[ObjectId]>,
+    entries: Vec<SectionEntry>,
+    hidden: Arc<HiddenSections>,
+    paths: SectionPaths,
+    redirects: Redirects,
 }
 
 impl Directory {
-    pub(crate) fn new(sections: Vec<SectionEntry>) -> Self {
-        let hidden = sections.iter().filter(|section| !section.is_public);
-        let mut hidden: Vec<_> = hidden.map(|section| section.id).collect();
+    pub(crate) fn new(entries: Vec<SectionEntry>) -> Self {
+        let hidden = entries.iter().filter(|entry| !entry.is_public);
+        let mut ids: Vec<_> = hidden.map(|entry| entry.section.id).collect();
         // The same sections are the same audience.
-        hidden.sort_unstable();
-        Self { sections, hidden: hidden.into() }
+        ids.sort_unstable();
+        let live = entries.iter().filter(|entry| !entry.is_deleted);
+        let paths = SectionPaths::new(live.map(|entry| entry.section.clone()).collect());
+        let former_paths = entries.iter().flat_map(|entry| {
+            entry.former_paths.iter().map(|path| (path.clone(), entry.section.id))
+        });
+        let redirects = former_paths.collect();
+        let hidden = Arc::new(HiddenSections { ids, spellings: Vec::new() });
+        Self { entries, hidden, paths, redirects }
+    }
+
+    /// Returns all sections.
+    pub(crate) fn entries(&self) -> &[SectionEntry] {
+        &self.entries
     }
 
     /// Returns the existing sections that the public does not see, including those that cannot be
     /// read, since they may have been drafts. Content of a section that does not exist stays visible.
-    pub(crate) fn hidden(&self) -> Hidden {
-        Hidden::Of(self.hidden.clone())
+    ///
+    /// `odd_references` are the values of `section_id` that are not exactly an id.
+    pub(crate) fn hidden(&self, odd_references: &[String]) -> Hidden {
+        let is_hidden = |reference: &&String| {
+            let digits = reference.to_lowercase();
+            self.hidden.ids.iter().any(|id| digits.contains(&id.to_string()))
+        };
+        let spellings: Vec<_> = odd_references.iter().filter(is_hidden).cloned().collect();
+        if spellings.is_empty() {
+            return Hidden::Of(self.hidden.clone());
+        }
+        Hidden::Of(Arc::new(HiddenSections { ids: self.hidden.ids.clone(), spellings }))
+    }
+
+    /// Returns `true` if the public does not see all sections.
+    pub(crate) fn hides_sections(&self) -> bool {
+        !self.hidden.ids.is_empty()
+    }
+
+    /// Resolves a path of the site. Returns `None` if it leads to no section.
+    pub(crate) fn resolve(&self, path: &str) -> Option<PathResolution> {
+        self.paths.resolve(path, &self.redirects)
     }
 
     /// Returns the sections that hide their content although no editor wants that: those that are
     /// deleted, and those of which a field that decides who sees them cannot be read.
     pub(crate) fn hidden_by_fault(&self) -> Vec<ObjectId> {
-        let is_fault = |section: &&SectionEntry| section.is_deleted || section.is_unreadable;
-        self.sections.iter().filter(is_fault).map(|section| section.id).collect()
+        let is_fault = |entry: &&SectionEntry| entry.is_deleted || entry.is_unreadable;
+        self.entries.iter().filter(is_fault).map(|entry| entry.section.id).collect()
     }
 
-    /// The section with this slug, as far as the audience sees it.
+    /// Returns the section with this slug, if the audience sees it.
     pub(crate) fn by_slug(&self, slug: &str, audience: &Audience) -> Option<&SectionEntry> {
-        let visible = self.sections.iter().filter(|section| match audience {
-            Audience::Public(_) => section.is_public,
-            Audience::Editors => !section.is_deleted,
+        let visible = self.entries.iter().filter(|entry| match audience {
+            Audience::Public(_) => entry.is_public,
+            Audience::Editors => !entry.is_deleted,
         });
         let visible: Vec<_> = visible.collect();
-        let with = |slug: &str| visible.iter().find(|section| section.slug == slug).copied();
+        let with = |slug: &str| visible.iter().find(|entry| entry.section.slug == slug).copied();
         slug_spellings(slug).iter().find_map(|slug| with(slug))
     }
 
-    /// The section with this id, in the trash or not.
+    /// Returns the section with this id, in the trash or not.
     pub(crate) fn by_id(&self, id: ObjectId) -> Option<&SectionEntry> {
-        self.sections.iter().find(|section| section.id == id)
+        self.entries.iter().find(|entry| entry.section.id == id)
     }
 
-    /// The section that content with this `section_id` belongs to. In digits of both cases an id
-    /// points nowhere: it can be written in too many ways for an index to find all of them.
+    /// Returns the section that content with this `section_id` belongs to. In digits of both cases an
+    /// id points nowhere: it can be written in too many ways for an index to find all of them.
     pub(crate) fn referenced(&self, id: &str) -> Option<&SectionEntry> {
         let is_mixed = id.bytes().any(|digit| digit.is_ascii_lowercase())
             && id.bytes().any(|digit| digit.is_ascii_uppercase());
         if is_mixed { None } else { self.by_id(id.parse().ok()?) }
     }
 
-    /// The path of the section that content belongs to, where the public sees that.
+    /// Returns the path of the section that content belongs to, if the public sees it.
     pub(crate) fn path(&self, id: &str) -> Option<&str> {
         self.referenced(id)?.path.as_deref()
     }
 
-    /// The section that content without one gets: the one with this slug or, since that can be
+    /// Returns the section that content without one gets: the one with this slug or, since that can be
     /// renamed, the one that was at the top with it.
-    pub(crate) fn default(&self, slug: &str, content_type: ContentType) -> Option<&SectionEntry> {
+    pub(crate) fn default(&self, slug: &str, content_type: ContentType) -> Option<&Section> {
         let path = format!("/{slug}");
-        let renamed = self.sections.iter().filter(|section| section.former_paths.contains(&path));
+        let renamed = self.entries.iter().filter(|entry| entry.former_paths.contains(&path));
         let mut candidates = self.by_slug(slug, &Audience::Editors).into_iter().chain(renamed);
-        let fits = |section: &&SectionEntry| section.content_type == content_type;
-        let is_open = |section: &&SectionEntry| !section.is_deleted && !section.is_unreadable;
-        candidates.find(|section| fits(section) && is_open(section))
+        let fits = |entry: &&SectionEntry| entry.section.content_type == content_type;
+        let is_open = |entry: &&SectionEntry| !entry.is_deleted && !entry.is_unreadable;
+        let default = candidates.find(|entry| fits(entry) && is_open(entry))?;
+        Some(&default.section)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use models::DisplayType;
+    use models::{DisplayType, NavVisibility};
 
     use super::*;
 
     fn section(number: u8, slug: &str, is_deleted: bool, is_public: bool) -> SectionEntry {
         SectionEntry {
-            id: ObjectId::from_bytes([number; 12]),
-            slug: slug.to_owned(),
-            content_type: ContentType::Story,
-            display_type: DisplayType::Feed,
+            section: Section {
+                id: ObjectId::from_bytes([number; 12]),
+                title: slug.to_owned(),
+                slug: slug.to_owned(),
+                parent_id: None,
+                display_type: DisplayType::Feed,
+                content_type: ContentType::Story,
+                nav_visibility: NavVisibility::Main,
+                sort_order: 0,
+                is_published: is_public,
+                created_date: None,
+                updated_date: None,
+            },
             is_deleted,
             is_unreadable: false,
             is_public,
@@ -118,17 +182,35 @@ mod tests {
         let shown = section(3, "c", false, true);
         let one = Directory::new(vec![hidden.clone(), trash.clone(), shown.clone()]);
         let other = Directory::new(vec![shown, trash.clone(), hidden.clone()]);
-        assert_eq!(one.hidden(), Hidden::Of([trash.id, hidden.id].into()));
-        assert_eq!(one.hidden(), other.hidden());
+        let ids = vec![trash.section.id, hidden.section.id];
+        let expected = HiddenSections { ids, spellings: Vec::new() };
+        assert_eq!(one.hidden(&[]), Hidden::Of(expected.into()));
+        assert_eq!(one.hidden(&[]), other.hidden(&[]));
+    }
+
+    #[test]
+    fn a_reference_that_contains_the_id_of_a_hidden_section_is_hidden() {
+        let hidden = section(0xab, "b", false, false);
+        let directory = Directory::new(vec![hidden.clone(), section(3, "c", false, true)]);
+        let id = hidden.section.id.to_string();
+        let of_hidden = [
+            format!(" {id}"),
+            format!("{id}\n"),
+            format!("ObjectId(\"{}\")", id.replace('b', "B")),
+        ];
+        let others = [format!(" {}", "03".repeat(12)), "abab".to_owned(), String::new()];
+        let references = [of_hidden.to_vec(), others.to_vec()].concat();
+        let Hidden::Of(found) = directory.hidden(&references) else { panic!("all are hidden") };
+        assert_eq!((&found.ids, &found.spellings), (&vec![hidden.section.id], &of_hidden.to_vec()));
     }
 
     #[test]
     fn a_slug_is_found_by_who_may_see_the_section() {
         let hidden = section(2, "b", false, false);
         let directory = Directory::new(vec![section(1, "b", true, false), hidden.clone()]);
-        assert_eq!(directory.by_slug("b", &Audience::Public(directory.hidden())), None);
+        assert_eq!(directory.by_slug("b", &Audience::Public(directory.hidden(&[]))), None);
         assert_eq!(directory.by_slug("b", &Audience::Editors), Some(&hidden));
-        assert_eq!(directory.default("b", ContentType::Story), Some(&hidden));
+        assert_eq!(directory.default("b", ContentType::Story), Some(&hidden.section));
         assert_eq!(directory.default("b", ContentType::Page), None);
     }
 
@@ -145,10 +227,14 @@ mod tests {
             directory.default("blog", ContentType::Story).map(|section| section.id)
         };
         assert_eq!(of(&others), None);
-        assert_eq!(of(&[others.to_vec(), vec![renamed.clone()]].concat()), Some(renamed.id));
+        assert_eq!(
+            of(&[others.to_vec(), vec![renamed.clone()]].concat()),
+            Some(renamed.section.id)
+        );
         let new = section(4, "blog", false, true);
-        assert_eq!(of(&[renamed.clone(), new.clone()]), Some(new.id));
-        let of_pages = SectionEntry { content_type: ContentType::Page, ..new };
-        assert_eq!(of(&[of_pages, renamed.clone()]), Some(renamed.id));
+        assert_eq!(of(&[renamed.clone(), new.clone()]), Some(new.section.id));
+        let mut of_pages = new;
+        of_pages.section.content_type = ContentType::Page;
+        assert_eq!(of(&[of_pages, renamed.clone()]), Some(renamed.section.id));
     }
 }

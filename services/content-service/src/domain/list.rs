@@ -53,8 +53,8 @@ pub(crate) enum InvalidPaging {
     /// A limit that is zero or too large.
     #[error("must be from 1 to {}", Limit::MAX)]
     Limit,
-    /// An offset that is negative or beyond any list.
-    #[error("must be from 0 to {}", Offset::MAX)]
+    /// An offset that is negative or too large.
+    #[error("must be from 0 to {}; `cursor` leads to all items", Offset::MAX)]
     Offset,
 }
 
@@ -86,8 +86,9 @@ impl TryFrom<u64> for Limit {
 }
 
 impl Offset {
-    /// The furthest that a list can be entered by number.
-    pub(crate) const MAX: u32 = i32::MAX.unsigned_abs();
+    /// The largest number of items to skip: the server reads each of them. Pages by number have a
+    /// few hundred items; who reads more follows cursors, which cost the same everywhere.
+    pub(crate) const MAX: u32 = 10_000;
 
     /// The number of items.
     pub(crate) const fn get(self) -> u32 {

@@ -300,8 +300,11 @@ use Value::{
     References, Resource, Srcset, Style,
 };
 
+/// Names of attributes with the kind of their values.
+type Attributes = &'static [(&'static str, Value)];
+
 /// Attributes that every element of HTML may have.
-const GLOBAL: [(&str, Value); 32] = [
+const GLOBAL: Attributes = &[
     ("id", Id),
     ("class", Classes),
     ("style", Style),
@@ -337,7 +340,7 @@ const GLOBAL: [(&str, Value); 32] = [
     ("data-youtube-video", Plain),
 ];
 
-const ON_TABLE: [(&str, Value); 8] = [
+const ON_TABLE: Attributes = &[
     ("width", Plain),
     ("height", Plain),
     ("valign", Plain),
@@ -348,17 +351,15 @@ const ON_TABLE: [(&str, Value); 8] = [
     ("charoff", Plain),
 ];
 
-const LINK: [(&str, Value); 7] = [
+const LINK: Attributes = &[
     ("href", Link),
     ("target", OneOf(&["_blank", "_self"])),
     ("rel", Plain),
     ("download", Plain),
     ("hreflang", Plain),
-    ("type", Plain),
-    ("name", Id),
 ];
 
-const MEDIA: [(&str, Value); 11] = [
+const MEDIA: Attributes = &[
     ("src", Resource),
     ("poster", Image),
     ("controls", Plain),
@@ -373,7 +374,7 @@ const MEDIA: [(&str, Value); 11] = [
 ];
 
 /// Attributes of MathML, without those that link.
-const MATH: [(&str, Value); 52] = [
+const MATH: Attributes = &[
     ("id", Id),
     ("class", Classes),
     ("style", Style),
@@ -428,24 +429,16 @@ const MATH: [(&str, Value); 52] = [
     ("bevelled", Plain),
 ];
 
-/// Returns the kind of value that an attribute has, or `None` if the element may not have it.
-pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
-    let local = &*name.local;
-    let is_in = |list: &[(&str, Value)]| {
-        list.iter().find(|(known, _)| *known == local).map(|(_, value)| *value)
-    };
-    if element.ns == ns!(mathml) {
-        let is_plain = matches!(name.ns, ns!()) || (name.ns == ns!(xmlns) && local == "xmlns");
-        return is_in(&MATH).filter(|_| is_plain);
-    }
-    let own = match &*element.local {
-        "a" => is_in(&LINK),
-        "area" => is_in(&LINK[..5]).or_else(|| {
-            is_in(&[("alt", Plain), ("coords", Plain), ("shape", Plain), ("nohref", Plain)])
-        }),
-        "map" => is_in(&[("name", Id)]),
-        "audio" | "video" => is_in(&MEDIA),
-        "source" => is_in(&[
+/// Attributes of single elements of HTML, beyond those of all elements.
+const OWN: &[(&[&str], Attributes)] = &[
+    (&["a", "area"], LINK),
+    (&["a"], &[("type", Plain), ("name", Id)]),
+    (&["area"], &[("alt", Plain), ("coords", Plain), ("shape", Plain), ("nohref", Plain)]),
+    (&["map"], &[("name", Id)]),
+    (&["audio", "video"], MEDIA),
+    (
+        &["source"],
+        &[
             ("src", Resource),
             ("srcset", Srcset),
             ("sizes", Plain),
@@ -453,15 +446,21 @@ pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
             ("type", Plain),
             ("width", Plain),
             ("height", Plain),
-        ]),
-        "track" => is_in(&[
+        ],
+    ),
+    (
+        &["track"],
+        &[
             ("src", Resource),
             ("kind", Plain),
             ("srclang", Plain),
             ("label", Plain),
             ("default", Plain),
-        ]),
-        "img" => is_in(&[
+        ],
+    ),
+    (
+        &["img"],
+        &[
             ("src", Image),
             ("srcset", Srcset),
             ("sizes", Plain),
@@ -476,8 +475,11 @@ pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
             ("border", Plain),
             ("hspace", Plain),
             ("vspace", Plain),
-        ]),
-        "iframe" => is_in(&[
+        ],
+    ),
+    (
+        &["iframe"],
+        &[
             ("src", Embed),
             ("width", Plain),
             ("height", Plain),
@@ -500,58 +502,73 @@ pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
             ("marginheight", Plain),
             ("webkitallowfullscreen", Plain),
             ("mozallowfullscreen", Plain),
-        ]),
-        "input" => {
-            is_in(&[("type", OneOf(&["checkbox"])), ("checked", Plain), ("disabled", Plain)])
-        }
-        "label" => is_in(&[("for", LocalReference)]),
-        "blockquote" | "q" => is_in(&[("cite", Resource)]),
-        "del" | "ins" => is_in(&[("cite", Resource), ("datetime", Plain)]),
-        "time" => is_in(&[("datetime", Plain)]),
-        "data" => is_in(&[("value", Plain)]),
-        "details" => is_in(&[("open", Plain)]),
-        "ol" => {
-            is_in(&[("start", Plain), ("reversed", Plain), ("type", Plain), ("compact", Plain)])
-        }
-        "ul" | "dir" | "menu" | "dl" => is_in(&[("type", Plain), ("compact", Plain)]),
-        "li" => is_in(&[("value", Plain), ("type", Plain)]),
-        "progress" | "meter" => is_in(&[
+        ],
+    ),
+    (&["input"], &[("type", OneOf(&["checkbox"])), ("checked", Plain), ("disabled", Plain)]),
+    (&["label"], &[("for", LocalReference)]),
+    (&["blockquote", "q"], &[("cite", Resource)]),
+    (&["del", "ins"], &[("cite", Resource), ("datetime", Plain)]),
+    (&["time"], &[("datetime", Plain)]),
+    (&["data"], &[("value", Plain)]),
+    (&["details"], &[("open", Plain)]),
+    (&["ol"], &[("start", Plain), ("reversed", Plain), ("type", Plain), ("compact", Plain)]),
+    (&["ul", "dir", "menu", "dl"], &[("type", Plain), ("compact", Plain)]),
+    (&["li"], &[("value", Plain), ("type", Plain)]),
+    (
+        &["progress", "meter"],
+        &[
             ("value", Plain),
             ("max", Plain),
             ("min", Plain),
             ("low", Plain),
             ("high", Plain),
             ("optimum", Plain),
-        ]),
-        "table" => is_in(&ON_TABLE).or_else(|| {
-            is_in(&[
-                ("border", Plain),
-                ("cellpadding", Plain),
-                ("cellspacing", Plain),
-                ("summary", Plain),
-                ("frame", Plain),
-                ("rules", Plain),
-            ])
-        }),
-        "td" | "th" => is_in(&ON_TABLE).or_else(|| {
-            is_in(&[
-                ("colspan", Plain),
-                ("rowspan", Plain),
-                ("headers", References),
-                ("scope", Plain),
-                ("abbr", Plain),
-                ("axis", Plain),
-                ("nowrap", Plain),
-            ])
-        }),
-        "col" | "colgroup" | "tbody" | "tfoot" | "thead" | "tr" => is_in(&ON_TABLE),
-        "hr" => is_in(&[("width", Plain), ("size", Plain), ("noshade", Plain), ("color", Plain)]),
-        "br" => is_in(&[("clear", Plain)]),
-        "font" => is_in(&[("color", Plain), ("face", Plain), ("size", Plain)]),
-        "pre" => is_in(&[("width", Plain)]),
-        _ => None,
-    };
-    own.or_else(|| is_in(&GLOBAL)).filter(|_| name.ns == ns!())
+        ],
+    ),
+    (&["table"], ON_TABLE),
+    (
+        &["table"],
+        &[
+            ("border", Plain),
+            ("cellpadding", Plain),
+            ("cellspacing", Plain),
+            ("summary", Plain),
+            ("frame", Plain),
+            ("rules", Plain),
+        ],
+    ),
+    (&["td", "th"], ON_TABLE),
+    (
+        &["td", "th"],
+        &[
+            ("colspan", Plain),
+            ("rowspan", Plain),
+            ("headers", References),
+            ("scope", Plain),
+            ("abbr", Plain),
+            ("axis", Plain),
+            ("nowrap", Plain),
+        ],
+    ),
+    (&["col", "colgroup", "tbody", "tfoot", "thead", "tr"], ON_TABLE),
+    (&["hr"], &[("width", Plain), ("size", Plain), ("noshade", Plain), ("color", Plain)]),
+    (&["br"], &[("clear", Plain)]),
+    (&["font"], &[("color", Plain), ("face", Plain), ("size", Plain)]),
+    (&["pre"], &[("width", Plain)]),
+];
+
+/// Returns the kind of value that an attribute has, or `None` if the element may not have it.
+pub(super) fn attribute(element: &QualName, name: &QualName) -> Option<Value> {
+    let local = &*name.local;
+    let is_in =
+        |list: Attributes| list.iter().find(|(known, _)| *known == local).map(|(_, value)| *value);
+    if element.ns == ns!(mathml) {
+        let is_plain = matches!(name.ns, ns!()) || (name.ns == ns!(xmlns) && local == "xmlns");
+        return is_in(MATH).filter(|_| is_plain);
+    }
+    let rows = OWN.iter().filter(|(elements, _)| elements.contains(&&*element.local));
+    let own = rows.map(|(_, attributes)| *attributes).find_map(is_in);
+    own.or_else(|| is_in(GLOBAL)).filter(|_| name.ns == ns!())
 }
 
 /// The permissions of an embed (Permissions Policy): playback and the orientation of the device.

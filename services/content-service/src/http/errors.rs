@@ -12,10 +12,6 @@ use crate::{
 /// The largest number of ids that a message names.
 const NAMED_IDS: usize = 5;
 
-pub(super) fn found<K: Kind, T>(item: mongodb::error::Result<Option<T>>) -> Result<T, ApiError> {
-    item.map_err(database_error)?.ok_or_else(|| ApiError::not_found(K::NAME))
-}
-
 /// Answers an id that leads to no item.
 pub(super) fn no_item<K: Kind>(reason: NoItem) -> ApiError {
     match reason {

@@ -8,12 +8,12 @@ use mongodb::Database;
 use sections_client::SectionsClient;
 use service_kit::web::error::ApiError;
 
-use super::sections::Sections;
-use crate::{kinds::Collections, report::DataReport};
+use super::sections::unavailable;
+use crate::{domain::audience::Directory, kinds::Collections, report::DataReport};
 
 /// Inspects all content. The sections that it belongs to come from sections-service.
 pub(crate) struct Inspector {
-    sections: Sections,
+    sections: SectionsClient,
     data: DataReport,
 }
 
@@ -24,14 +24,14 @@ impl Inspector {
         sections: &SectionsClient,
     ) -> Self {
         let data = DataReport::new(database, collections);
-        Self { sections: Sections::new(sections.clone()), data }
+        Self { sections: sections.clone(), data }
     }
 }
 
 #[async_trait(?Send)]
 impl Inspect for Inspector {
     async fn inspect(&self) -> Result<Vec<IntegrityFinding>, ApiError> {
-        let sections = self.sections.now().await?;
+        let sections = Directory::new(self.sections.entries().await.map_err(unavailable)?);
         self.data.findings(&sections).await.map_err(database_error)
     }
 }

@@ -12,8 +12,8 @@ use service_kit::{
 };
 
 use super::{
-    errors::{found, no_item},
-    sections::Sections,
+    errors::no_item,
+    sections::{Sections, unknown},
     tags::{Tags, stamp},
 };
 use crate::{
@@ -43,7 +43,14 @@ pub(super) async fn by_address<K: Kind>(
         Address::Slug { .. } => slug_spellings(&address),
         Address::Field { .. } => vec![address.into_inner()],
     };
-    let item = found::<K, _>(store.by_address(&spellings, &hidden).await)?;
+    let item = store.by_address(&spellings, &hidden).await.map_err(database_error)?;
+    if item.is_none() && hidden == Hidden::AllOfSections {
+        let in_any_section = store.by_address(&spellings, &Hidden::nothing()).await;
+        if in_any_section.map_err(database_error)?.is_some() {
+            return Err(unknown());
+        }
+    }
+    let item = item.ok_or_else(|| ApiError::not_found(K::NAME))?;
     tags.respond(&request, &key, stamp, &item)
 }
 

@@ -86,8 +86,8 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.writes()
     }
 
-    async fn is_linked(&self) -> Result<bool> {
-        self.is_linked().await
+    async fn odd_references(&self) -> Result<Arc<[String]>> {
+        self.odd_references().await
     }
 
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {

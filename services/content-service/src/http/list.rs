@@ -11,12 +11,12 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
-    sections::Sections,
+    sections::{Sections, unknown},
     tags::{Tags, stamp},
 };
 use crate::{
     domain::{
-        audience::Audience,
+        audience::{Audience, Hidden},
         list::{Filter, Limit, List, Offset},
         pagination::{Position, Start},
     },
@@ -79,6 +79,9 @@ pub(super) async fn list<K: Kind>(
         (None, Some(slug)) => Some(sections.by_slug(&slug, &audience).await?),
         (id, None) => id,
     };
+    if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
+        return Err(unknown());
+    }
     let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
         (Some(Cursor(position)), None) => Start::After(position),

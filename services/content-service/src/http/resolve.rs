@@ -15,12 +15,12 @@ use utoipa::IntoParams;
 use super::{
     error_sets::LookUpErrors,
     resolution::{Resolution, Resolved},
-    sections::Sections,
+    sections::{Sections, hidden},
     tags::{Tags, stamp},
 };
 use crate::{
     domain::{
-        audience::{Audience, Hidden},
+        audience::{Audience, Directory, Hidden},
         list::{Filter, Limit},
     },
     kinds::{Collections, ContentCollection},
@@ -84,36 +84,68 @@ pub(super) async fn resolve(
     if path.len() > PATH_MAX_LENGTH {
         return Err(invalid(format!("must have at most {PATH_MAX_LENGTH} bytes")));
     }
-    let moved = |moved_to| json_response(&request, &Resolution::Moved { moved_to });
-    let resolution = sections.resolve(&path).await?;
-    let found = match resolution.as_deref() {
-        Some(PathResolution::Moved { moved_to }) => return moved(moved_to.clone()),
-        Some(PathResolution::Found(found)) => Some(&**found),
-        None => None,
-    };
-    if let Some(found) = found {
-        let collection = collections.of(found.section.content_type);
-        let hidden = sections.public(collection).await?;
-        let context = ResolveContext { request: &request, tags: &tags, found, limit };
-        if let Some(response) = context.answer(collection, hidden).await? {
-            return Ok(response);
-        }
+    let lookup =
+        Lookup { request: &request, path: &path, limit, tags: &tags, collections: &collections };
+    let latest = sections.latest().await?;
+    if let Some(response) = lookup.answer(&latest).await? {
+        return Ok(response);
     }
-    let relocation = Relocation { sections: &sections, collections: &collections };
-    let moved_to = match found {
-        Some(found) => relocation.below(found).await?,
-        None => {
-            let segments: Vec<_> = path.trim_end_matches('/').split('/').skip(2).collect();
-            relocation.of_any_kind(&slugs_at_end(&segments)).await?
+    // A section may have been created, published or moved a moment ago.
+    let newest = sections.newest().await?;
+    if newest.entries() != latest.entries()
+        && let Some(response) = lookup.answer(&newest).await?
+    {
+        return Ok(response);
+    }
+    Err(ApiError::not_found("Path"))
+}
+
+/// A path to resolve, and the request for it.
+struct Lookup<'a> {
+    request: &'a HttpRequest,
+    path: &'a str,
+    limit: Limit,
+    tags: &'a Tags,
+    collections: &'a Collections,
+}
+
+impl Lookup<'_> {
+    /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
+    async fn answer(&self, sections: &Directory) -> Result<Option<HttpResponse>, ApiError> {
+        let found = match sections.resolve(self.path) {
+            Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
+            Some(PathResolution::Found(found)) => Some(found),
+            None => None,
+        };
+        if let Some(found) = &found {
+            let collection = self.collections.of(found.section.content_type);
+            let hidden = hidden(sections, collection).await?;
+            let (request, tags, limit) = (self.request, self.tags, self.limit);
+            let context = ResolveContext { request, tags, found, limit };
+            if let Some(response) = context.answer(collection, hidden).await? {
+                return Ok(Some(response));
+            }
         }
-    };
-    let moved_to = moved_to.filter(|moved_to| canonical(&path) != *moved_to);
-    moved_to.map_or_else(|| Err(ApiError::not_found("Path")), moved)
+        let relocation = Relocation { sections, collections: self.collections };
+        let moved_to = match &found {
+            Some(found) => relocation.below(found).await?,
+            None => {
+                let segments: Vec<_> = self.path.trim_end_matches('/').split('/').skip(2).collect();
+                relocation.of_any_kind(&slugs_at_end(&segments)).await?
+            }
+        };
+        let moved_to = moved_to.filter(|moved_to| canonical(self.path) != *moved_to);
+        moved_to.map(|moved_to| self.moved(moved_to)).transpose()
+    }
+
+    fn moved(&self, moved_to: String) -> Result<HttpResponse, ApiError> {
+        json_response(self.request, &Resolution::Moved { moved_to })
+    }
 }
 
 /// The search for the new path of an item that was moved.
 struct Relocation<'a> {
-    sections: &'a Sections,
+    sections: &'a Directory,
     collections: &'a Collections,
 }
 
@@ -153,11 +185,11 @@ impl Relocation<'_> {
         if !collection.kind().has_slugs() {
             return Ok(None);
         }
-        let hidden = self.sections.public(collection).await?;
+        let hidden = hidden(self.sections, collection).await?;
         let item = collection.by_slug(slugs, &hidden).await.map_err(database_error)?;
         let Some(item) = item else { return Ok(None) };
         let Some(section) = item.section else { return Ok(None) };
-        Ok(self.sections.path(&section).await.map(|path| join(&path, &item.slug)))
+        Ok(self.sections.path(&section).map(|path| join(path, &item.slug)))
     }
 }
 

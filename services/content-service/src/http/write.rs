@@ -160,7 +160,7 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     let current = serde_json::to_value(item).map_err(ApiError::internal)?;
     let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
-        require_fitting(&sections.now().await?, section, store)?;
+        require_fitting(&*sections.now().await?, section, store)?;
     }
     refuse_ahead(&changes, store.now())?;
     Ok(changes)
@@ -232,12 +232,12 @@ async fn section(
     match (changes.section, changes.default_section) {
         (Patch::Null, _) => Ok(Patch::Null),
         (Patch::Value(section), _) => {
-            require_fitting(&sections.now().await?, section, collection)?;
+            require_fitting(&*sections.now().await?, section, collection)?;
             Ok(Patch::Value(section))
         }
         (Patch::Absent, None) => Ok(Patch::Absent),
         (Patch::Absent, Some(slug)) => {
-            let directory = sections.now().await?;
+            let directory = sections.newest().await?;
             let default = directory.default(slug, collection.kind().content_type());
             Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
         }

@@ -83,10 +83,10 @@ fn link(
     let key = format!("{collection}{of_type} → section {slug}");
     // Content stays visible: it is linked to no section that is deleted, and to none that is hidden
     // because a field cannot be read.
-    let is_open = |section: &&SectionEntry| !section.is_deleted && !section.is_unreadable;
-    match sections.iter().filter(is_open).find(|section| section.slug == slug) {
-        Some(section) => {
-            let values = doc! { "section_id": section.id.to_string() };
+    let is_open = |entry: &&SectionEntry| !entry.is_deleted && !entry.is_unreadable;
+    match sections.iter().filter(is_open).find(|entry| entry.section.slug == slug) {
+        Some(entry) => {
+            let values = doc! { "section_id": entry.section.id.to_string() };
             Arc::new(Fill::set(key, collection, filter, values))
         }
         None => Arc::new(Skip {
@@ -115,7 +115,7 @@ fn orphans(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step>
 }
 
 fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step> {
-    let deleted = sections.iter().filter(|section| section.is_deleted);
+    let deleted = sections.iter().filter(|entry| entry.is_deleted);
     let filter = refers_to_one_of(deleted);
     let reason = "an existing value stays; the public does not see them";
     leave(collection, "in a deleted section", reason, filter)
@@ -123,8 +123,8 @@ fn in_trash(sections: &[SectionEntry], collection: &'static str) -> Arc<dyn Step
 
 /// Content in a section for content of another kind.
 fn misplaced(sections: &[SectionEntry], kind: ContentType) -> Arc<dyn Step> {
-    let live = sections.iter().filter(|section| !section.is_deleted);
-    let filter = refers_to_one_of(live.filter(|section| section.content_type != kind));
+    let live = sections.iter().filter(|entry| !entry.is_deleted);
+    let filter = refers_to_one_of(live.filter(|entry| entry.section.content_type != kind));
     leave(kind.collection(), "in a section for other content", "an existing value stays", filter)
 }
 
@@ -141,7 +141,7 @@ fn refers_to_one_of<'a>(sections: impl IntoIterator<Item = &'a SectionEntry>) ->
 
 /// Returns the forms in which content refers to these sections.
 fn forms<'a>(sections: impl IntoIterator<Item = &'a SectionEntry>) -> Vec<Bson> {
-    let ids: Vec<_> = sections.into_iter().map(|section| section.id).collect();
+    let ids: Vec<_> = sections.into_iter().map(|entry| entry.section.id).collect();
     references(&ids)
 }
 

@@ -15,7 +15,7 @@ use super::{Context, PAGES, PROJECTS, STORIES, definition, sections};
 use crate::{
     domain::audience::Directory,
     report::DataReport,
-    store::collections::{COLLECTIONS, USERS},
+    store::collections::{SITE, USERS},
 };
 
 /// The collections in the specification, which is released. The report is about all kinds of content.
@@ -59,7 +59,7 @@ impl Migration for ContentReport {
         // Before the migration is claimed: waiting for another service does not count as an attempt.
         let sections = Directory::new(sections(&self.sections).await?);
         let inspector = Arc::new(ContentInspection { data: self.data.clone(), sections });
-        Ok(vec![Arc::new(Inspection { key: KEY.into(), collections: COLLECTIONS, inspector })])
+        Ok(vec![Arc::new(Inspection { key: KEY.into(), collections: SITE, inspector })])
     }
 }
 

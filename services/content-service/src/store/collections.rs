@@ -1,12 +1,23 @@
 //! The names of collections.
 
+use data_service::Collections;
 use models::ContentType;
+
+use super::slugs;
 
 pub(crate) const USERS: &str = "users";
 
+/// All collections of the service.
+pub const COLLECTIONS: Collections = Collections {
+    service: SERVICE,
+    site: SITE,
+    own: &[slugs::LOCKS, SECTION_DIRECTORY],
+    copies: &[],
+};
+
 /// The collections of an existing site that this service writes to: those of the kinds of content,
 /// and the users.
-pub const COLLECTIONS: &[&str] = &{
+pub(crate) const SITE: &[&str] = &{
     let mut all = [USERS; ContentType::ALL.len() + 1];
     let mut place = 0;
     while place < ContentType::ALL.len() {
@@ -15,6 +26,9 @@ pub const COLLECTIONS: &[&str] = &{
     }
     all
 };
+
+/// The collection of the last known sections of sections-service.
+pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
 
 /// The name of the service in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";

@@ -6,22 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use data_service::{idempotency::Idempotency, server_clock};
 use moka::sync::Cache;
 use mongo_kit::{Cached, Connection, Stamp, Watch, Writers};
-use mongodb::{
-    Collection,
-    bson::{RawDocumentBuf, doc},
-};
+use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
     collections::SERVICE,
+    filters::odd_references,
     kind::Kind,
+    list::LIST_TOLERANCE,
     slugs::{Locks, SlugQueue},
     survey::{ListWatch, Survey},
 };
@@ -60,7 +58,7 @@ pub(crate) struct ContentStore<K> {
     /// Changes that matter to lists of a section.
     pub(super) lists_in_sections: ListWatch,
     pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
-    linked: Arc<Cached<bool>>,
+    odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
@@ -73,15 +71,15 @@ impl<K: Kind> ContentStore<K> {
     pub(crate) fn new(connection: &Connection) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
-        let watch = Watch::new(database, name);
+        let lists_in_sections = ListWatch::new(database, name, LISTED_BY_IN_SECTIONS);
         Self {
             writers: connection.writers().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
-            linked: Cached::new(watch.clone(), Duration::ZERO),
-            watch,
+            watch: Watch::new(database, name),
             lists: ListWatch::new(database, name, LISTED_BY),
-            lists_in_sections: ListWatch::new(database, name, LISTED_BY_IN_SECTIONS),
+            odd_references: Cached::new(lists_in_sections.watch.clone(), LIST_TOLERANCE),
+            lists_in_sections,
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
@@ -112,11 +110,9 @@ impl<K: Kind> ContentStore<K> {
         self.clock.now()
     }
 
-    /// Returns `true` if any item belongs to a section.
-    pub(crate) async fn is_linked(&self) -> mongodb::error::Result<bool> {
-        let collection = self.collection.clone();
-        let linked = doc! { "section_id": { "$type": ["string", "objectId"] } };
-        let read = async move { Ok(collection.find_one(linked).await?.is_some()) };
-        self.linked.get(read).await
+    /// Returns the values of `section_id` that contain the digits of an id and more, such as white
+    /// space around it.
+    pub(crate) async fn odd_references(&self) -> mongodb::error::Result<Arc<[String]>> {
+        self.odd_references.get(odd_references(self.collection.clone())).await
     }
 }

@@ -1,15 +1,21 @@
 //! Filters of documents that several queries share.
 
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
 use models::ObjectId;
 use mongo_kit::lenient;
-use mongodb::bson::{Bson, Document, doc, oid};
+use mongodb::{
+    Collection,
+    bson::{Bson, Document, RawDocumentBuf, doc, oid},
+};
 
 use super::{
     drafts,
     kind::{Kind, absent_values, published_values},
 };
 use crate::domain::{
-    audience::{Audience, Hidden},
+    audience::{Audience, Hidden, HiddenSections},
     list::Filter,
 };
 
@@ -55,9 +61,9 @@ pub(super) fn public<K: Kind>(hidden: &Hidden, oddities: Oddities) -> Document {
         "deleted": { "$in": not_deleted },
     };
     match hidden {
-        Hidden::Of(sections) if sections.is_empty() => {}
+        Hidden::Of(sections) if sections.ids.is_empty() => {}
         Hidden::Of(sections) => {
-            filter.insert("section_id", doc! { "$nin": references(sections) });
+            filter.insert("section_id", doc! { "$nin": references_to_hidden(sections) });
         }
         Hidden::AllOfSections => {
             filter.insert("section_id", doc! { "$eq": null });
@@ -89,7 +95,7 @@ fn drafts_without_flag() -> Document {
 
 /// Matches the public items without `is_published`.
 pub(crate) fn public_by_default<K: Kind>() -> Document {
-    let mut filter = public::<K>(&Hidden::Of([].into()), Oddities::ANY);
+    let mut filter = public::<K>(&Hidden::nothing(), Oddities::ANY);
     filter.insert("is_published", doc! { "$in": absent_values().to_vec() });
     filter
 }
@@ -132,6 +138,45 @@ pub(crate) fn references(ids: &[ObjectId]) -> Vec<Bson> {
         [text.to_uppercase().into(), text.into(), stored.into()]
     };
     ids.iter().flat_map(forms).collect()
+}
+
+/// Finds the values of `section_id` that contain the digits of an id and are not one of its
+/// [forms](references).
+pub(super) async fn odd_references(
+    collection: Collection<RawDocumentBuf>,
+) -> mongodb::error::Result<Arc<[String]>> {
+    // Sorted, so that the server reads each value once from the index of sections.
+    let values = [
+        doc! { "$match": { "section_id": { "$type": "string" } } },
+        doc! { "$sort": { "section_id": 1 } },
+        doc! { "$group": { "_id": "$section_id" } },
+    ];
+    let mut values = collection.aggregate(values).await?;
+    let mut found = Vec::new();
+    while let Some(value) = values.try_next().await? {
+        found.extend(
+            value.get_str("_id").ok().filter(|value| is_odd_reference(value)).map(str::to_owned),
+        );
+    }
+    // The same values are the same audience.
+    found.sort_unstable();
+    Ok(found.into())
+}
+
+/// Returns `true` if a text contains the digits of an id and is not one of its [forms](references).
+fn is_odd_reference(text: &str) -> bool {
+    const ID_LENGTH: usize = 24;
+    let is_plain = text.len() == ID_LENGTH
+        && (text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            || text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')));
+    let mut runs = text.split(|character: char| !character.is_ascii_hexdigit());
+    !is_plain && runs.any(|digits| digits.len() >= ID_LENGTH)
+}
+
+/// Returns the values of `section_id` of content that these sections hide.
+pub(super) fn references_to_hidden(sections: &HiddenSections) -> Vec<Bson> {
+    let spellings = sections.spellings.iter().map(|spelling| spelling.as_str().into());
+    references(&sections.ids).into_iter().chain(spellings).collect()
 }
 
 /// Matches the items of a list.

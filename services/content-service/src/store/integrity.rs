@@ -131,8 +131,8 @@ fn faults<'a, K: Kind>(
 ) -> impl Iterator<Item = IntegrityKind> {
     let section = meta.section_id.as_deref().and_then(|id| match sections.referenced(id) {
         None => Some(IntegrityKind::MissingSection),
-        Some(section) if section.is_deleted => Some(IntegrityKind::DeletedSection),
-        Some(section) if section.content_type != K::TYPE => Some(IntegrityKind::WrongType),
+        Some(entry) if entry.is_deleted => Some(IntegrityKind::DeletedSection),
+        Some(entry) if entry.section.content_type != K::TYPE => Some(IntegrityKind::WrongType),
         Some(_) => None,
     });
     let user = meta.user_id.as_deref().filter(|id| !users.contains(*id));

@@ -23,9 +23,9 @@ use crate::domain::{
     pagination::{OddDated, Position, Start, merge, plain, window},
 };
 
-/// For how long after a change a number of items may be answered that was counted before it. The
+/// The time after a change for which what was found out about a list before it may be used. The
 /// promise is a second; counting a million documents takes about half of one.
-const SURVEY_TOLERANCE: Duration = Duration::from_millis(800);
+pub(super) const LIST_TOLERANCE: Duration = Duration::from_millis(800);
 
 /// The most bytes of items that a page has, as they are answered.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -221,14 +221,14 @@ impl<K: Kind> ContentStore<K> {
         let (lists, filter) = (self.watch_of(filter).clone(), filter.clone());
         let cached = self
             .surveys
-            .get_with_by_ref(&filter, || Cached::new(lists.watch.clone(), SURVEY_TOLERANCE));
+            .get_with_by_ref(&filter, || Cached::new(lists.watch.clone(), LIST_TOLERANCE));
         cached.get(async move { survey::<K>(&lists, &filter).await.map(Arc::new) }).await
     }
 
     fn watch_of(&self, filter: &Filter) -> &ListWatch {
         match (&filter.section, &filter.audience) {
             (None, Audience::Editors) => &self.lists,
-            (None, Audience::Public(Hidden::Of(hidden))) if hidden.is_empty() => &self.lists,
+            (None, Audience::Public(Hidden::Of(hidden))) if hidden.ids.is_empty() => &self.lists,
             _ => &self.lists_in_sections,
         }
     }

@@ -51,7 +51,7 @@ impl<K: Kind> ContentStore<K> {
     /// section does not hide them. An unpublished section hides them because an editor wants that;
     /// a deleted or unreadable one hides them by accident.
     pub(crate) async fn unreachable(&self, sections: &Directory) -> Result<Unreachable> {
-        let nothing_hidden = Hidden::Of([].into());
+        let nothing_hidden = Hidden::nothing();
         let mut of_hidden = public::<K>(&nothing_hidden, Oddities::ANY);
         of_hidden.insert("section_id", doc! { "$in": references(&sections.hidden_by_fault()) });
         let public = public::<K>(&nothing_hidden, Oddities { lists: true, ids: false });

@@ -11,7 +11,7 @@ use mongodb::{
 };
 
 use super::{
-    filters::{Oddities, listed, odd_dated, public, references},
+    filters::{Oddities, listed, odd_dated, public, references_to_hidden},
     indexes::{self, is_missing_index},
     kind::{Kind, absent_values},
 };
@@ -129,10 +129,12 @@ async fn total<K: Kind>(
         Audience::Public(Hidden::AllOfSections) => collection.count_documents(query).await,
         // Which section an item belongs to is not in the index of all: those that are hidden are
         // counted by themselves.
-        Audience::Public(Hidden::Of(hidden)) if filter.section.is_none() && !hidden.is_empty() => {
-            let all = public::<K>(&Hidden::Of([].into()), oddities);
+        Audience::Public(Hidden::Of(hidden))
+            if filter.section.is_none() && !hidden.ids.is_empty() =>
+        {
+            let all = public::<K>(&Hidden::nothing(), oddities);
             let mut of_hidden = all.clone();
-            of_hidden.insert("section_id", doc! { "$in": references(hidden) });
+            of_hidden.insert("section_id", doc! { "$in": references_to_hidden(hidden) });
             let all = count_public::<K>(collection, all, index).await?;
             let hidden = count_public::<K>(collection, of_hidden, indexes::NEWEST_OF_SECTION);
             Ok(all.saturating_sub(hidden.await?))

@@ -262,6 +262,7 @@ async fn mistakes_in_a_query_are_named() {
             ("offset=1&offset=1", "offset", "invalid"),
             ("section=a&section=b", "section", "invalid"),
             ("offset=-1", "offset", "invalid"),
+            ("offset=10001", "offset", "invalid"),
             ("offset=2147483648", "offset", "invalid"),
             ("cursor=nonsense", "cursor", "invalid"),
             ("cursor=", "cursor", "invalid"),

@@ -328,7 +328,7 @@ async fn limit_and_offset_cut_a_page_out_of_the_list() {
         ("?offset=5", 10, 5, Some("54"), 10),
         ("?limit=50&offset=20", 50, 20, Some("39"), 40),
         ("?offset=60", 10, 60, None, 0),
-        ("?offset=2147483647", 10, 2_147_483_647, None, 0),
+        ("?offset=10000", 10, 10_000, None, 0),
     ] {
         let (status, list) = site.content.get(&format!("/stories{query}")).await;
         assert_eq!(status, 200, "{query}");

@@ -173,3 +173,92 @@ async fn while_sections_are_away_a_path_cannot_be_resolved() {
     let (status, answer) = content.get("/resolve?path=/blog").await;
     assert_eq!((status.as_u16(), &answer["code"]), (503, &"upstream_unavailable".into()));
 }
+
+#[tokio::test]
+async fn a_path_leads_to_the_section_that_sections_service_finds() {
+    let database = TestDatabase::new().await;
+    let above = section(&database, "Über uns", doc! { "sort_order": 3 }).await;
+    let below = section(&database, "a/b", doc! { "parent_id": &above }).await;
+    section(&database, "100%", doc! { "parent_id": &below }).await;
+    section(&database, "%d0%bf", doc! {}).await;
+    section(&database, "draft", doc! { "is_published": false }).await;
+    section(&database, "gone", doc! { "is_deleted": true }).await;
+    section(&database, "", doc! {}).await;
+    let blog = section(&database, "blog", doc! {}).await;
+    let notes = section(&database, "notes", doc! { "parent_id": &blog }).await;
+    let site = Site::start(&database).await;
+    for (id, change) in [
+        (&notes, json!({ "slug": "log" })),
+        (&blog, json!({ "slug": "journal" })),
+        (&notes, json!({ "parent_id": null })),
+        (&above, json!({ "slug": "about-us" })),
+    ] {
+        let url = format!("{}/sections/{id}", site.sections.url);
+        let (status, _, answer) = send("PATCH", &url, &[], &change).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    eventually("the last change is known", async || resolved(&site, "/about-us").await.0 == 200)
+        .await;
+    let mut found = 0;
+    for path in [
+        "/blog",
+        "/blog/",
+        "/journal",
+        "/journal/x/y",
+        "/blog/notes/x",
+        "/blog/log",
+        "/journal/log/a b+c&d",
+        "/log",
+        "/%C3%9Cber%20uns",
+        "/Über uns/a/b/100%/deep",
+        "/about-us/a%2Fb/100%25",
+        "/about-us/a/b/",
+        "/ABOUT-US",
+        "/п",
+        "/%25d0%25bf/x",
+        "/draft",
+        "/draft/x",
+        "/gone",
+        "/",
+        "//",
+        "//blog",
+        "/nope",
+        "/blog/%2e%2e",
+        "/blog/\0\r\n",
+        "/blog/ä?x=1#y",
+    ] {
+        let encoded: String = path.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let (status, expected) =
+            site.sections.get(&format!("/internal/resolve?path={encoded}")).await;
+        let (own_status, answer) = resolved(&site, &encoded).await;
+        if let Some(moved_to) = expected.get("moved_to") {
+            assert_eq!(answer, json!({ "kind": "moved", "moved_to": moved_to }), "{path:?}");
+            found += 1;
+        } else if expected["rest"] == json!([]) {
+            for member in ["section", "breadcrumbs"] {
+                assert_eq!(answer[member], expected[member], "{path:?}");
+            }
+            assert_eq!(answer["canonical_path"], expected["path"], "{path:?}");
+            found += 1;
+        } else {
+            assert!(status == 404 || expected["rest"].is_array(), "{path:?}: {expected}");
+            assert_eq!(own_status, 404, "{path:?}: {answer}");
+        }
+    }
+    assert!(found >= 12, "{found} paths lead anywhere");
+}
+
+#[tokio::test]
+async fn a_section_is_found_as_soon_as_it_exists() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    for number in 0..3 {
+        assert_eq!(resolved(&site, "/blog").await.0, 200);
+        let body = json!({ "title": format!("New {number}"), "content_type": "story" });
+        let url = format!("{}/sections", site.sections.url);
+        let (status, _, answer) = send("POST", &url, &[], &body).await;
+        assert_eq!(status, 201, "{answer}");
+        let (status, answer) = resolved(&site, &format!("/new-{number}")).await;
+        assert_eq!((status, &answer["kind"]), (200, &"section".into()), "{answer}");
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use models::{IntegrityKind, ObjectId, Section, site_path::canonical};
+use models::{IntegrityKind, ObjectId, Section, section_paths::Redirects, site_path::canonical};
 
-use super::{redirects::Redirects, tree::Tree};
+use super::tree::Tree;
 
 /// Kinds of violations with the ids of the sections, or the paths of the redirects, that have them.
 pub(crate) type Violations = Vec<(IntegrityKind, Vec<String>)>;

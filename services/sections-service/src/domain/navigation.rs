@@ -3,16 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use models::{
-    ObjectId, Section, SectionEntry,
-    site_path::{readings, slug_key},
+    ObjectId, PathResolution, Section, SectionEntry,
+    section_paths::{Redirects, SectionPaths},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::{
-    path::{has_path, path_of},
-    redirects::Redirects,
-};
 
 /// Maximum depth of a tree in an answer. Databases that were taken over may hold deeper trees than
 /// can be written, and both ends of the connection recurse into the answer.
@@ -42,45 +37,16 @@ pub(crate) struct SectionNode {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Navigation {
     /// The sections that are not deleted.
-    sections: Vec<Section>,
+    live: SectionPaths,
     deleted: Vec<Section>,
     /// The sections that are drafts only because a field cannot be read.
     withheld: HashSet<ObjectId>,
-    /// The positions of the public sections in `sections`.
-    public: HashMap<ObjectId, usize>,
-    /// The positions of the public sections by parent and slug, in each form in which a path names
-    /// the slug.
-    public_children: HashMap<(Option<ObjectId>, String), usize>,
-    /// The number of path segments of the longest public slug. It is 1 unless slugs with slashes were
-    /// taken over.
-    longest_slug: usize,
 }
 
 impl Navigation {
     /// Sorts the sections by `sort_order`, and by id where that is equal.
-    pub(crate) fn new(mut sections: Vec<Section>, deleted: Vec<Section>) -> Self {
-        sections.sort_by_key(|section| (section.sort_order, section.id));
-        let public = public(&sections);
-        let mut positions: Vec<_> = public.values().copied().collect();
-        positions.sort_unstable();
-        let mut public_children = HashMap::new();
-        // The slug as it is stored takes precedence over the decoded slug of another section.
-        let forms: [fn(&str) -> Vec<String>; 2] = [|slug| vec![slug.to_owned()], decoded_forms];
-        for form in forms {
-            for position in &positions {
-                let section = &sections[*position];
-                if section.slug.is_empty() {
-                    continue;
-                }
-                for name in form(&section.slug) {
-                    public_children.entry((section.parent_id, name)).or_insert(*position);
-                }
-            }
-        }
-        let segments = |position: &usize| slug_key(&sections[*position].slug).split('/').count();
-        let longest_slug = positions.iter().map(segments).max().unwrap_or(1);
-        let withheld = HashSet::new();
-        Self { sections, deleted, withheld, public, public_children, longest_slug }
+    pub(crate) fn new(live: Vec<Section>, deleted: Vec<Section>) -> Self {
+        Self { live: SectionPaths::new(live), deleted, withheld: HashSet::new() }
     }
 
     /// Sets the sections that are drafts only because a field cannot be read.
@@ -90,17 +56,22 @@ impl Navigation {
 
     /// Returns every section that is not deleted.
     pub(crate) fn all(&self) -> &[Section] {
-        &self.sections
+        self.live.all()
     }
 
     /// Returns `true` if the section is public.
     pub(crate) fn is_public(&self, id: ObjectId) -> bool {
-        self.public.contains_key(&id)
+        self.live.is_public(id)
+    }
+
+    /// Resolves a path such as `/projects/rust/turbulence` for the public.
+    pub(crate) fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
+        self.live.resolve(path, redirects)
     }
 
     /// Returns the sections that this audience sees.
     pub(crate) fn visible_to(&self, audience: Audience) -> impl Iterator<Item = &Section> {
-        self.sections.iter().filter(move |section| match audience {
+        self.all().iter().filter(move |section| match audience {
             Audience::Editors => true,
             Audience::Public => self.is_public(section.id),
         })
@@ -124,82 +95,17 @@ impl Navigation {
     pub(crate) fn entries(&self, redirects: &Redirects) -> Vec<SectionEntry> {
         let mut former_paths = redirects.by_section();
         let mut entry = |section: &Section, is_deleted| SectionEntry {
-            id: section.id,
-            slug: section.slug.clone(),
-            content_type: section.content_type,
-            display_type: section.display_type,
+            section: section.clone(),
             is_deleted,
             is_unreadable: self.withheld.contains(&section.id),
             is_public: !is_deleted && self.is_public(section.id),
-            path: if is_deleted { None } else { self.public_path(section.id) },
+            path: if is_deleted { None } else { self.live.path(section.id) },
             former_paths: former_paths.remove(&section.id).unwrap_or_default(),
         };
-        let live = self.sections.iter().map(|section| (section, false));
+        let live = self.all().iter().map(|section| (section, false));
         let all = live.chain(self.deleted.iter().map(|section| (section, true)));
         all.map(|(section, is_deleted)| entry(section, is_deleted)).collect()
     }
-
-    /// Returns the number of path segments of the longest public slug.
-    pub(super) fn longest_slug(&self) -> usize {
-        self.longest_slug
-    }
-
-    /// Returns the public section below `parent` that this part of a path names.
-    pub(super) fn public_child(&self, parent: Option<ObjectId>, part: &str) -> Option<&Section> {
-        let forms = readings(part).into_iter().flat_map(|text| {
-            let key = slug_key(&text);
-            [text, key]
-        });
-        let mut positions = forms.filter_map(|text| self.public_children.get(&(parent, text)));
-        positions.next().map(|position| &self.sections[*position])
-    }
-
-    /// Returns the ancestors of a public section from the top, and the section itself as the last.
-    /// Returns `None` if the section has no path.
-    pub(super) fn public_ancestry(&self, id: ObjectId) -> Option<Vec<&Section>> {
-        let mut next = Some(id);
-        let mut ancestry = Vec::new();
-        // The ancestors of a public section end at the top.
-        while let Some(id) = next {
-            let section = &self.sections[*self.public.get(&id)?];
-            next = section.parent_id;
-            ancestry.push(section);
-        }
-        ancestry.reverse();
-        has_path(&ancestry).then_some(ancestry)
-    }
-
-    fn public_path(&self, id: ObjectId) -> Option<String> {
-        self.public_ancestry(id).map(|ancestry| path_of(&ancestry))
-    }
-}
-
-/// Returns the other forms in which a path may name a slug: without the slashes around it, and decoded
-/// if it is stored percent-encoded.
-fn decoded_forms(slug: &str) -> Vec<String> {
-    readings(slug).iter().map(|text| slug_key(text)).collect()
-}
-
-/// Returns the positions of the public sections: those that are published, as are all above them.
-///
-/// Walks down from the top, so that it reaches neither a section below a hidden, deleted or missing
-/// one nor a cycle.
-fn public(sections: &[Section]) -> HashMap<ObjectId, usize> {
-    let mut children: HashMap<_, Vec<usize>> = HashMap::new();
-    let published = sections.iter().enumerate().filter(|(_, section)| section.is_published);
-    for (position, section) in published {
-        children.entry(section.parent_id).or_default().push(position);
-    }
-    let mut reached = HashMap::new();
-    let mut to_visit = vec![None];
-    while let Some(parent) = to_visit.pop() {
-        for position in children.remove(&parent).unwrap_or_default() {
-            let id = sections[position].id;
-            reached.insert(id, position);
-            to_visit.push(Some(id));
-        }
-    }
-    reached
 }
 
 /// Builds the tree below `parent`. Takes the children out of the map, so that a cycle ends too.

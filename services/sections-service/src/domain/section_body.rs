@@ -43,103 +43,70 @@ const fn published() -> bool {
     true
 }
 
-/// The new state of a section. Members that are absent stay as they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(examples(json!({"title": "Notes"})))]
-pub(crate) struct SectionReplace {
-    /// The title, which the navigation shows.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Title, required = true)]
-    pub(crate) title: Option<Title>,
-    /// The last part of the path. A new slug renames the section. The current one may be older than the
-    /// rules of a [`Slug`], so compare before parsing.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Slug, required = false)]
-    pub(crate) slug: Option<String>,
-    /// The id of the parent section, or null for the top.
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<ObjectId>)]
-    pub(crate) parent_id: Patch<ObjectId>,
-    /// The presentation of the content.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = DisplayType, required = false)]
-    pub(crate) display_type: Option<DisplayType>,
-    /// The type of the content.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = ContentType, required = false)]
-    pub(crate) content_type: Option<ContentType>,
-    /// The place in the navigation.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = NavVisibility, required = false)]
-    pub(crate) nav_visibility: Option<NavVisibility>,
-    /// The position among the siblings, in ascending order.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub(crate) sort_order: Option<i32>,
-    /// `true` publishes the section; `false` makes it a draft.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = bool, required = false)]
-    pub(crate) is_published: Option<bool>,
-    /// The date of creation, at most a day ahead of now.
-    #[serde(
-        rename = "createdDate",
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schema(value_type = Moment, required = false)]
-    pub(crate) created_date: Option<Moment>,
+/// Declares a body that changes a section. A member that is absent keeps its value.
+macro_rules! change {
+    ($(#[$doc:meta])+ $name:ident, title is required: $title_is_required:tt) => {
+        #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        $(#[$doc])+
+        pub(crate) struct $name {
+            /// The title, which the navigation shows.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = Title, required = $title_is_required)]
+            pub(crate) title: Option<Title>,
+            /// The last part of the path. A new slug renames the section. The current one may be older than the
+            /// rules of a [`Slug`], so compare before parsing.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = Slug, required = false)]
+            pub(crate) slug: Option<String>,
+            /// The id of the parent section, or null for the top.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<ObjectId>)]
+            pub(crate) parent_id: Patch<ObjectId>,
+            /// The presentation of the content.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = DisplayType, required = false)]
+            pub(crate) display_type: Option<DisplayType>,
+            /// The type of the content.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = ContentType, required = false)]
+            pub(crate) content_type: Option<ContentType>,
+            /// The place in the navigation.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = NavVisibility, required = false)]
+            pub(crate) nav_visibility: Option<NavVisibility>,
+            /// The position among the siblings, in ascending order.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
+            pub(crate) sort_order: Option<i32>,
+            /// `true` publishes the section; `false` makes it a draft.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) is_published: Option<bool>,
+            /// The date of creation, at most a day ahead of now.
+            #[serde(
+                rename = "createdDate",
+                default,
+                deserialize_with = "not_null",
+                skip_serializing_if = "Option::is_none"
+            )]
+            #[schema(value_type = Moment, required = false)]
+            pub(crate) created_date: Option<Moment>,
+        }
+    };
 }
 
-/// The changes of a section.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(examples(json!({"nav_visibility": "footer"})))]
-pub(crate) struct SectionPatch {
-    /// The title, which the navigation shows.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Title, required = false)]
-    pub(crate) title: Option<Title>,
-    /// The last part of the path. A new slug renames the section. The current one may be older than the
-    /// rules of a [`Slug`], so compare before parsing.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Slug, required = false)]
-    pub(crate) slug: Option<String>,
-    /// The id of the parent section, or null for the top.
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<ObjectId>)]
-    pub(crate) parent_id: Patch<ObjectId>,
-    /// The presentation of the content.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = DisplayType, required = false)]
-    pub(crate) display_type: Option<DisplayType>,
-    /// The type of the content.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = ContentType, required = false)]
-    pub(crate) content_type: Option<ContentType>,
-    /// The place in the navigation.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = NavVisibility, required = false)]
-    pub(crate) nav_visibility: Option<NavVisibility>,
-    /// The position among the siblings, in ascending order.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
-    pub(crate) sort_order: Option<i32>,
-    /// `true` publishes the section; `false` makes it a draft.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = bool, required = false)]
-    pub(crate) is_published: Option<bool>,
-    /// The date of creation, at most a day ahead of now.
-    #[serde(
-        rename = "createdDate",
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schema(value_type = Moment, required = false)]
-    pub(crate) created_date: Option<Moment>,
-}
+change!(
+    /// The new state of a section. Members that are absent stay as they are.
+    #[schema(examples(json!({"title": "Notes"})))]
+    SectionReplace, title is required: true
+);
+
+change!(
+    /// The changes of a section.
+    #[schema(examples(json!({"nav_visibility": "footer"})))]
+    SectionPatch, title is required: false
+);
 
 impl From<SectionReplace> for SectionPatch {
     fn from(body: SectionReplace) -> Self {

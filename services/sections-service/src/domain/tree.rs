@@ -9,12 +9,14 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use models::{ObjectId, Patch, Section, Slug};
+use models::{
+    ObjectId, Patch, Section, Slug,
+    section_paths::{has_path, path_of},
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    path::{has_path, path_of},
     section_body::{SectionCreate, SectionOrder, SectionPatch},
     stored_section::StoredSection,
     tree_error::TreeError,

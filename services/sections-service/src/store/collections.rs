@@ -1,10 +1,17 @@
 //! The collections of the service.
 
+use data_service::Collections;
+
 /// The sections.
 pub(crate) const COLLECTION: &str = "sections";
 
-/// The collections of an existing site that this service writes to.
-pub const COLLECTIONS: &[&str] = &[COLLECTION];
+/// All collections of the service.
+pub const COLLECTIONS: Collections = Collections {
+    service: SERVICE,
+    site: &[COLLECTION],
+    own: &[REDIRECTS, TREE],
+    copies: &[REPAIRS],
+};
 
 /// The redirects: one for each path that a section had.
 pub(crate) const REDIRECTS: &str = "section_redirects";

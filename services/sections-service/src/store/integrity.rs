@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use data_service::{Abort, report::Unreachable};
 use futures_util::TryStreamExt;
-use models::{IntegrityFinding, IntegrityKind};
+use models::{IntegrityFinding, IntegrityKind, section_paths::Redirects};
 use mongodb::{
     Collection,
     bson::{DateTime, Document, RawDocumentBuf, doc},
@@ -18,7 +18,6 @@ use super::{
 };
 use crate::domain::{
     integrity::{Violations, find_violations},
-    redirects::Redirects,
     tree::Tree,
     tree_error::TreeError,
 };

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use models::{ObjectId, Section};
+use models::{ObjectId, Section, section_paths::Redirects};
 use mongodb::error::{Error, Result};
 use service_kit::web::conditional::ETag;
 
-use crate::domain::{navigation::Navigation, redirects::Redirects};
+use crate::domain::navigation::Navigation;
 
 /// The sections at one moment.
 #[derive(Debug)]

@@ -137,6 +137,13 @@ async fn the_entries_contain_every_section_with_its_visibility() {
     let mut entries = api.get("/internal/sections").await.body;
     for entry in entries.as_array_mut().unwrap() {
         entry["id"] = "[id]".into();
+        for date in ["createdDate", "updatedDate"] {
+            assert!(entry[date].is_string(), "{entry}");
+            entry[date] = "[date]".into();
+        }
+        if entry["parent_id"] == blog {
+            entry["parent_id"] = "[blog]".into();
+        }
     }
     assert_json_snapshot!(entries);
 }

@@ -248,7 +248,7 @@ impl Replica {
         change: impl FnOnce(&mut State, &mut Option<String>),
     ) {
         let mut state = self.state();
-        let before = state.rank(now);
+        let (before, was_known) = (state.rank(now), state.is_ready.is_some());
         change(&mut state, cause);
         let after = state.rank(now);
         drop(state);
@@ -257,6 +257,10 @@ impl Replica {
         }
         let (upstream, replica) = (self.upstream, self.to_string());
         match after.reason() {
+            // Both processes may have started at the same time.
+            Some(_) if after == Rank::NotReady && !was_known => {
+                tracing::info!(upstream, replica, "replica is not ready yet");
+            }
             Some(reason) => {
                 tracing::warn!(upstream, replica, reason, cause, "replica is unhealthy");
             }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use models::{ObjectId, site_path::canonical};
+use crate::{ObjectId, site_path::canonical};
 
 /// The paths that sections had before they were renamed or moved.
 ///
 /// A redirect leads to a section, not to a path. However often a section is moved, one step leads from
 /// each of its former paths to it. A redirect also holds for the paths below its own.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Redirects {
+pub struct Redirects {
     /// The redirects as they are stored.
     stored: HashMap<String, ObjectId>,
     /// The same by their paths as [`canonical`] writes them.
@@ -29,12 +29,12 @@ impl FromIterator<(String, ObjectId)> for Redirects {
 
 impl Redirects {
     /// Returns all redirects in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, ObjectId)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, ObjectId)> {
         self.stored.iter().map(|(path, id)| (path.as_str(), *id))
     }
 
     /// Returns the paths that lead to each section, sorted.
-    pub(super) fn by_section(&self) -> HashMap<ObjectId, Vec<String>> {
+    pub fn by_section(&self) -> HashMap<ObjectId, Vec<String>> {
         let mut paths: HashMap<_, Vec<_>> = HashMap::new();
         for (path, id) in self.iter() {
             paths.entry(id).or_default().push(path.to_owned());

@@ -1,24 +1,19 @@
 //! Resolution of a path of the site to a section.
 
-use models::{Breadcrumb, PathResolution, ResolvedPath, Section};
-
-use super::{
-    navigation::Navigation,
-    path::path_of,
-    redirects::{Redirects, append},
-};
+use super::{Redirects, SectionPaths, path_of, redirects::append};
+use crate::{Breadcrumb, PathResolution, ResolvedPath, Section};
 
 /// Maximum number of segments of a path that may name sections. The tree has less than half as many
 /// levels. The rest may be the slug of an item, which can have any number of segments.
 const MAX_SECTION_SEGMENTS: usize = 32;
 
-impl Navigation {
+impl SectionPaths {
     /// Resolves a path such as `/projects/rust/turbulence` for the public.
     ///
     /// A section at the path takes precedence over a redirect, and a redirect over a possible item of
     /// a section further up. There are no circles: a redirect applies only beyond the sections that
     /// the path leads to, and leads to a section, so that each step leaves a shorter rest of the path.
-    pub(crate) fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
+    pub fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
@@ -49,7 +44,7 @@ impl Navigation {
     ) -> (Vec<&'s Section>, &'p [&'p str]) {
         while !rest.is_empty() && sections.len() < MAX_SECTION_SEGMENTS {
             let parent = sections.last().map(|section| section.id);
-            let lengths = (1..=self.longest_slug().min(rest.len())).rev();
+            let lengths = (1..=self.longest_slug.min(rest.len())).rev();
             let next = lengths.into_iter().find_map(|length| {
                 let child = self.public_child(parent, &rest[..length].join("/"))?;
                 Some((child, length))
@@ -95,9 +90,8 @@ fn breadcrumbs(sections: &[&Section]) -> Vec<Breadcrumb> {
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility, ObjectId};
-
     use super::*;
+    use crate::{ContentType, DisplayType, NavVisibility, ObjectId};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -120,7 +114,7 @@ mod tests {
     }
 
     /// `/a`, `/a/b`, `/a/b/c`, and `/hidden`, which the public does not see.
-    fn sections() -> Navigation {
+    fn sections() -> SectionPaths {
         let sections = vec![
             section(1, "a", None, true),
             section(2, "b", Some(1), true),
@@ -128,7 +122,7 @@ mod tests {
             section(4, "hidden", None, false),
             section(5, "below", Some(4), true),
         ];
-        Navigation::new(sections, Vec::new())
+        SectionPaths::new(sections)
     }
 
     fn redirects(redirects: &[(&str, u8)]) -> Redirects {
@@ -167,7 +161,7 @@ mod tests {
     }
 
     /// Sections as an old site may have them.
-    fn odd_sections() -> Navigation {
+    fn odd_sections() -> SectionPaths {
         let sections = vec![
             section(1, "/Blog/", None, true),
             section(2, "Café & Co", Some(1), true),
@@ -177,7 +171,7 @@ mod tests {
             section(6, "blog", None, true),
             section(7, "/", None, true),
         ];
-        Navigation::new(sections, Vec::new())
+        SectionPaths::new(sections)
     }
 
     #[test]

@@ -1,0 +1,141 @@
+//! The paths of the public sections of a site, and the resolution of a path to a section.
+//!
+//! sections-service serves these paths, and content-service resolves paths with the sections that it
+//! has fetched. Both use this module, so that a path leads to the same section at each.
+
+mod redirects;
+mod resolve;
+
+use std::collections::HashMap;
+
+use crate::{
+    ObjectId, Section,
+    site_path::{join, readings, slug_key},
+};
+
+pub use redirects::Redirects;
+
+/// The sections of a site in the order of navigation, indexed by the paths of the public ones.
+///
+/// A section is public if it and all sections above it are published.
+#[derive(Debug, Clone, Default)]
+pub struct SectionPaths {
+    /// The sections that are not deleted.
+    sections: Vec<Section>,
+    /// The positions of the public sections in `sections`.
+    public: HashMap<ObjectId, usize>,
+    /// The positions of the public sections by parent and slug, in each form in which a path names
+    /// the slug.
+    public_children: HashMap<(Option<ObjectId>, String), usize>,
+    /// The number of path segments of the longest public slug. It is 1 unless slugs with slashes were
+    /// taken over.
+    longest_slug: usize,
+}
+
+impl SectionPaths {
+    /// Sorts the sections by `sort_order`, and by id where that is equal. Deleted sections must not be
+    /// among them.
+    pub fn new(mut sections: Vec<Section>) -> Self {
+        sections.sort_by_key(|section| (section.sort_order, section.id));
+        let public = public(&sections);
+        let mut positions: Vec<_> = public.values().copied().collect();
+        positions.sort_unstable();
+        let mut public_children = HashMap::new();
+        // The slug as it is stored takes precedence over the decoded slug of another section.
+        let forms: [fn(&str) -> Vec<String>; 2] = [|slug| vec![slug.to_owned()], decoded_forms];
+        for form in forms {
+            for position in &positions {
+                let section = &sections[*position];
+                if section.slug.is_empty() {
+                    continue;
+                }
+                for name in form(&section.slug) {
+                    public_children.entry((section.parent_id, name)).or_insert(*position);
+                }
+            }
+        }
+        let segments = |position: &usize| slug_key(&sections[*position].slug).split('/').count();
+        let longest_slug = positions.iter().map(segments).max().unwrap_or(1);
+        Self { sections, public, public_children, longest_slug }
+    }
+
+    /// Returns all sections, public or not.
+    pub fn all(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Returns `true` if the section is public.
+    pub fn is_public(&self, id: ObjectId) -> bool {
+        self.public.contains_key(&id)
+    }
+
+    /// Returns the path of a section, percent-encoded. Returns `None` if the section is not public or has
+    /// no path.
+    pub fn path(&self, id: ObjectId) -> Option<String> {
+        self.public_ancestry(id).map(|ancestry| path_of(&ancestry))
+    }
+
+    /// Returns the public section below `parent` that this part of a path names.
+    fn public_child(&self, parent: Option<ObjectId>, part: &str) -> Option<&Section> {
+        let forms = readings(part).into_iter().flat_map(|text| {
+            let key = slug_key(&text);
+            [text, key]
+        });
+        let mut positions = forms.filter_map(|text| self.public_children.get(&(parent, text)));
+        positions.next().map(|position| &self.sections[*position])
+    }
+
+    /// Returns the ancestors of a public section from the top, and the section itself as the last.
+    /// Returns `None` if the section has no path.
+    fn public_ancestry(&self, id: ObjectId) -> Option<Vec<&Section>> {
+        let mut next = Some(id);
+        let mut ancestry = Vec::new();
+        // The ancestors of a public section end at the top.
+        while let Some(id) = next {
+            let section = &self.sections[*self.public.get(&id)?];
+            next = section.parent_id;
+            ancestry.push(section);
+        }
+        ancestry.reverse();
+        has_path(&ancestry).then_some(ancestry)
+    }
+}
+
+/// Returns `true` if the last of these sections, each the parent of the next, has a path: all of
+/// them have a slug.
+pub fn has_path(ancestry: &[&Section]) -> bool {
+    ancestry.iter().all(|section| !section.slug.is_empty())
+}
+
+/// Returns the path of the last of these sections, each the parent of the next, percent-encoded.
+pub fn path_of(ancestry: &[&Section]) -> String {
+    ancestry.iter().fold(String::new(), |path, section| join(&path, &section.slug))
+}
+
+/// Returns the other forms in which a path may name a slug: without the slashes around it, and decoded
+/// if it is stored percent-encoded.
+fn decoded_forms(slug: &str) -> Vec<String> {
+    readings(slug).iter().map(|text| slug_key(text)).collect()
+}
+
+/// Returns the positions of the public sections: those that are published, as are all above them.
+///
+/// Walks down from the top, so that it reaches neither a section below a hidden, deleted or missing
+/// one nor a cycle.
+fn public(sections: &[Section]) -> HashMap<ObjectId, usize> {
+    let mut children: HashMap<_, Vec<usize>> = HashMap::new();
+    let published = sections.iter().enumerate().filter(|(_, section)| section.is_published);
+    for (position, section) in published {
+        children.entry(section.parent_id).or_default().push(position);
+    }
+    let mut reached = HashMap::new();
+    let mut to_visit = vec![None];
+    while let Some(parent) = to_visit.pop() {
+        for position in children.remove(&parent).unwrap_or_default() {
+            let id = sections[position].id;
+            reached.insert(id, position);
+            to_visit.push(Some(id));
+        }
+    }
+    reached
+}

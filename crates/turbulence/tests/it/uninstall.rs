@@ -1,0 +1,180 @@
+//! `turbulence uninstall`: nothing of the services is left, and nothing of the site is lost.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use data_service::Collections;
+use futures_util::TryStreamExt;
+use mongodb::{
+    IndexModel,
+    bson::{Document, RawDocumentBuf, doc, oid::ObjectId},
+};
+use serde_json::{Value, json};
+use service_kit::web::http_client::service_client;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    legacy,
+    support::{Site, Turbulence},
+};
+
+const ADMIN: (&str, &str) = ("TURBULENCE__ADMIN__EMAIL", "admin@example.com");
+
+/// A collection: its description, its indexes, and the SHA-256 of its documents in order.
+#[derive(Debug, PartialEq)]
+struct Collection {
+    description: Document,
+    indexes: Vec<Document>,
+    documents: Vec<String>,
+}
+
+/// Returns everything in the database.
+async fn everything(site: &Site) -> BTreeMap<String, Collection> {
+    let database = site.database.database();
+    let list = database.run_cursor_command(doc! { "listCollections": 1 }).await.unwrap();
+    let descriptions: Vec<Document> = list.try_collect().await.unwrap();
+    let mut all = BTreeMap::new();
+    for description in descriptions {
+        let name = description.get_str("name").unwrap().to_owned();
+        let list = doc! { "listIndexes": &name };
+        let indexes = database.run_cursor_command(list).await.unwrap().try_collect().await.unwrap();
+        let documents = database.collection::<RawDocumentBuf>(&name);
+        let documents = documents.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+        let documents: Vec<_> = documents.try_collect().await.unwrap();
+        let documents = documents
+            .iter()
+            .map(|document| format!("{:x?}", Sha256::digest(document.as_bytes()).as_slice()))
+            .collect();
+        all.insert(name, Collection { description, indexes, documents });
+    }
+    all
+}
+
+/// Creates a site from before the sections, with an index of its own and an empty collection.
+async fn legacy_site() -> Site {
+    let site = Site::new().await;
+    legacy::write(&site.folder);
+    site.run(&["import", legacy::FOLDER]).await.success();
+    let database = site.database.database();
+    let theirs = IndexModel::builder().keys(doc! { "title": 1 }).build();
+    site.database.collection("stories").create_index(theirs).await.unwrap();
+    database.collection::<Document>("users").drop().await.unwrap();
+    database.create_collection("users").await.unwrap();
+    database.create_collection("letters").await.unwrap();
+    site
+}
+
+/// Serves the site and uses everything that makes a service write to collections of its own. The
+/// documents themselves are removed again, as if they had never been written.
+async fn use_everything(site: &Site) {
+    let turbulence = site.up_with(&[], &[ADMIN]);
+    let summary = turbulence.ready().await;
+    let token = std::fs::read_to_string(site.folder.path(".turbulence/token")).unwrap();
+    let client = service_client(Duration::from_secs(60)).unwrap();
+    let call = async |method: reqwest::Method, path: &str, body: Value| {
+        let request = client.request(method, format!("{}{path}", summary.address));
+        let request = request.bearer_auth(token.trim()).header("idempotency-key", path);
+        let answer = request.json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {answer:?}");
+        answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let section = json!({
+        "title": "Notes", "slug": "notes", "display_type": "feed", "content_type": "story",
+        "nav_visibility": "main", "is_published": true,
+    });
+    let section = call(reqwest::Method::POST, "/sections", section).await;
+    let renamed = json!({ "slug": "remarks" });
+    call(reqwest::Method::PATCH, &format!("/sections/{section}"), renamed).await;
+    let story = json!({ "title": "New", "content": "" });
+    let story = call(reqwest::Method::POST, "/stories", story).await;
+    turbulence.stop().await;
+    for (collection, id) in [("sections", section), ("stories", story)] {
+        let written = doc! { "_id": ObjectId::parse_str(id).unwrap() };
+        let deleted = site.database.collection(collection).delete_one(written).await.unwrap();
+        assert_eq!(deleted.deleted_count, 1, "{collection}");
+    }
+    // Removes the redirect, after a copy.
+    site.run(&["doctor", "--repair", "--yes"]).await;
+}
+
+#[tokio::test]
+async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
+    let site = legacy_site().await;
+    let before = everything(&site).await;
+    use_everything(&site).await;
+
+    // Every collection is in the lists of the services, or the site had it before.
+    let listed = [sections_service::COLLECTIONS, content_service::COLLECTIONS];
+    let listed: Vec<_> = listed.iter().flat_map(Collections::all).collect();
+    let used = everything(&site).await;
+    for name in used.keys() {
+        assert!(listed.contains(name) || before.contains_key(name), "{name}");
+    }
+    for name in ["section_redirects", "section_repairs", "section_tree", "content_slugs"] {
+        assert!(used.contains_key(name), "{name}");
+    }
+
+    let ended = site.run(&["uninstall"]).await;
+    let text = ended.success();
+    for words in [
+        "roll back 0006_backfill_section_id",
+        "remove    content_slugs",
+        "remove    section_redirects",
+        "remove    sections_migrations",
+        "remove, if it is empty then: sections",
+        "Nothing was changed. Stop the services, then run `turbulence uninstall --yes`.",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(everything(&site).await, used);
+
+    let ended = site.run(&["uninstall", "--yes"]).await;
+    let text = ended.success();
+    assert!(text.ends_with("Nothing of Turbulence is left in the database.\n"), "{text}");
+    assert_eq!(everything(&site).await, before);
+
+    let ended = site.run(&["uninstall"]).await;
+    assert!(ended.success().contains("nothing to remove"), "{ended:#?}");
+    // It can begin again.
+    site.run(&["migrate", "up"]).await.success();
+}
+
+#[tokio::test]
+async fn after_a_roll_back_of_everything_only_the_record_of_it_is_left_to_remove() {
+    let site = legacy_site().await;
+    let before = everything(&site).await;
+    use_everything(&site).await;
+    site.run(&["migrate", "down"]).await.success();
+    let left = everything(&site).await;
+    let is_record = |name: &&String| {
+        name.contains("_migration")
+            || ["section_repairs", mongo_kit::WRITERS].contains(&name.as_str())
+    };
+    let others: Vec<_> = left.keys().filter(|name| !is_record(name)).collect();
+    let expected: Vec<_> = before.keys().map(String::as_str).chain(["sections"]).collect();
+    let is_expected = |name: &&&String| expected.contains(&name.as_str());
+    assert_eq!(others.iter().filter(is_expected).count(), others.len(), "{others:?}");
+    let ended = site.run(&["uninstall", "--yes", "--json"]).await;
+    let answer: Value = serde_json::from_str(ended.success()).unwrap();
+    assert_eq!(answer["content"]["roll_back"], json!([]));
+    assert_eq!(answer["content"]["dry_run"], false);
+    assert_eq!(everything(&site).await, before);
+}
+
+#[tokio::test]
+async fn a_site_whose_sections_are_in_use_is_left_as_it_is() {
+    let site = legacy_site().await;
+    let mut command = site.command(&["migrate", "up"]);
+    command.envs([ADMIN]);
+    Turbulence::spawn(command).ended().await.success();
+    let blog = site.database.one("sections", doc! { "slug": "blog" }).await;
+    let blog = blog.get_object_id("_id").unwrap().to_hex();
+    site.database.insert("stories", [doc! { "_id": "new", "section_id": blog }]).await;
+    let before = everything(&site).await;
+    for arguments in [&["uninstall"][..], &["uninstall", "--yes"], &["migrate", "down"]] {
+        let ended = site.run(arguments).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ended.failure(1), @"turbulence: nothing was rolled back, because content belongs to the sections that would be deleted (number of items: 1); move that content to other sections first");
+        }
+        assert_eq!(everything(&site).await, before, "{arguments:?}");
+    }
+}
