@@ -21,6 +21,7 @@ use service_kit::web::{
     error::ApiError,
     health::Health,
     internal::InternalSecret,
+    overload::{LoadLimit, limit_load},
     rate_limit::{RateLimit, rate_limit},
     routing::route_not_found,
     upstream::Upstream,
@@ -62,6 +63,7 @@ pub(crate) struct Routes {
     pub(crate) health: Health,
     pub(crate) cors: CorsPolicy,
     pub(crate) limits: RateLimit,
+    pub(crate) load_limit: LoadLimit,
     pub(crate) secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
     pub(crate) upstreams: Upstreams,
@@ -79,7 +81,9 @@ impl Routes {
         // that scripts in a browser can read the refusals.
         let mut scope = web::scope("")
             .app_data(web::Data::new(self.limits.clone()))
+            .app_data(web::Data::new(self.load_limit.clone()))
             .wrap(from_fn(refuse_invalid_paths))
+            .wrap(from_fn(limit_load))
             .wrap(from_fn(rate_limit))
             .wrap(self.cors.middleware())
             .wrap(from_fn(move |request, next: Next<_>| {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -12,6 +13,7 @@ use service_kit::{
     web::{
         internal::InternalSecret,
         origin::{NetworkPosition, TrustedProxies},
+        overload::LoadLimit,
         rate_limit::RateLimit,
         server::{BindError, Server, bind},
         upstream::{ProbeTimes, Resolve, SystemResolver},
@@ -59,6 +61,7 @@ pub struct Gateway {
     cors: CorsPolicy,
     limits: RateLimit,
     trusted_proxies: TrustedProxies,
+    max_connections: NonZeroUsize,
     secret: InternalSecret,
     upstreams: Upstreams,
     timeouts: Timeouts,
@@ -89,6 +92,7 @@ impl Gateway {
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
             trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
+            max_connections: settings.server.max_connections,
             secret: InternalSecret::new(&settings.internal),
             upstreams: Upstreams::new(&settings.upstreams, &resolver),
             timeouts,
@@ -109,6 +113,7 @@ impl Gateway {
             cors,
             limits,
             trusted_proxies,
+            max_connections,
             secret,
             upstreams,
             timeouts,
@@ -116,10 +121,20 @@ impl Gateway {
         let health = health::gateway_health(&upstreams, timeouts);
         let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
         let probes = upstreams.all().map(|upstream| upstream.probe(times));
-        let routes = Routes { health: health.clone(), cors, limits, secret, timeouts, upstreams };
+        let routes = Routes {
+            health: health.clone(),
+            cors,
+            limits,
+            load_limit: LoadLimit::default(),
+            secret,
+            timeouts,
+            upstreams,
+        };
         let configure = move |config: &mut _| routes.configure(config);
-        let server =
-            Server::new(listener, health, drain).trusting(trusted_proxies).forwarding(is_forwarded);
+        let server = Server::new(listener, health, drain)
+            .trusting(trusted_proxies)
+            .max_connections(max_connections)
+            .forwarding(is_forwarded);
         server.run(shutdown, configure).await?;
         drop(probes);
         Ok(())

@@ -11,6 +11,7 @@ mod transaction;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -44,6 +45,7 @@ use service_kit::{
         health::{CheckResult, Health, HealthBuilder},
         internal::{InternalSecret, refuse_strangers},
         origin::{NetworkPosition, TrustedProxies},
+        overload::{LoadLimit, limit_load},
         rate_limit::{RateLimit, rate_limit},
         routing::read,
         server::{BindError, Server, bind},
@@ -73,6 +75,7 @@ pub struct DataService {
     engine: Engine,
     limits: RateLimit,
     trusted_proxies: TrustedProxies,
+    max_connections: NonZeroUsize,
     secret: InternalSecret,
     routes: Routes,
     health: HealthBuilder,
@@ -146,6 +149,7 @@ impl DataService {
             engine,
             limits,
             trusted_proxies,
+            max_connections: settings.server.max_connections,
             secret,
             routes,
             health,
@@ -180,6 +184,7 @@ impl DataService {
             engine,
             limits,
             trusted_proxies,
+            max_connections,
             secret,
             routes,
             health,
@@ -188,13 +193,16 @@ impl DataService {
         let health = with_checks(health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
+        let load_limit = web::Data::new(LoadLimit::default());
         let routes = move |config: &mut web::ServiceConfig| {
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let gated = web::scope("")
                 .app_data(statuses)
                 .app_data(limits.clone())
+                .app_data(load_limit.clone())
                 .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
                 .wrap(from_fn(refuse_until_ready))
+                .wrap(from_fn(limit_load))
                 .wrap(from_fn(rate_limit))
                 .configure(|config| routes(config));
             let all = web::scope("")
@@ -220,7 +228,9 @@ impl DataService {
             }
             result
         };
-        let server = Server::new(listener, health, drain).trusting(trusted_proxies);
+        let server = Server::new(listener, health, drain)
+            .trusting(trusted_proxies)
+            .max_connections(max_connections);
         let serving = server.run(stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
         connection.close().await;

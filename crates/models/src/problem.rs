@@ -110,6 +110,8 @@ catalogue! {
     DatabaseUnavailable = "database_unavailable", 503, "Database unavailable";
     /// The service is not ready yet.
     NotReady = "not_ready", 503, "Not ready";
+    /// There are more requests than can be processed, or more responses than clients read.
+    Overloaded = "overloaded", 503, "Overloaded";
     /// The service behind the gateway did not answer in time.
     UpstreamTimeout = "upstream_timeout", 504, "Upstream timeout";
 }

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod conditional;
+mod connection;
 pub mod error;
 pub mod extract;
 mod field_error;
@@ -12,6 +13,7 @@ pub mod internal;
 mod observe;
 pub mod openapi;
 pub mod origin;
+pub mod overload;
 pub mod rate_limit;
 pub mod request_id;
 pub mod routing;

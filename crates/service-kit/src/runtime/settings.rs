@@ -122,6 +122,10 @@ pub struct Server {
     /// ([`super::process::serve`]).
     #[default = 0]
     pub drain_seconds: u32,
+    /// The largest number of connections. At the limit, the one that has been idle for the longest
+    /// time is closed. An idle connection takes some 25 KiB, so that these take 100 MiB.
+    #[default(const { NonZeroUsize::new(4_096).unwrap() })]
+    pub max_connections: NonZeroUsize,
     /// The largest body of a request, in bytes.
     #[default(const { NonZeroUsize::new(MAX_BODY_BYTES).unwrap() })]
     pub max_body_bytes: NonZeroUsize,

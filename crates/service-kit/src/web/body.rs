@@ -18,7 +18,14 @@ mod raw;
 #[cfg(test)]
 mod samples;
 
-use std::{fmt, marker::PhantomData, sync::LazyLock};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -44,6 +51,10 @@ use crate::runtime::{offload::Offload, settings};
 
 /// The largest number of fields that a response names.
 const ERRORS_MAX: usize = 50;
+
+/// The memory of all bodies that arrive or are processed at the same time, in bytes: eight of the
+/// largest ones. With what parsing adds, they take 96 of the 256 MiB of a process.
+const BODIES_MAX_BYTES: usize = 8 * settings::MAX_BODY_BYTES;
 
 /// The size up to which a body is parsed by the async worker that received it, in bytes: that takes
 /// less than a millisecond, also for the costliest text, and usual bodies are smaller.
@@ -98,6 +109,7 @@ pub struct PatchBody<T> {
     text: String,
     members: Members,
     body: PhantomData<fn() -> T>,
+    _memory: BodyMemory,
 }
 
 impl<T: Body> PatchBody<T> {
@@ -230,11 +242,11 @@ impl<T: Body + 'static> FromRequest for PatchBody<T> {
         Box::pin(async move {
             require_json(&request)?;
             let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
-            let body = receive(&request, payload, limit.0).await?;
+            let (body, memory) = receive(&request, payload, limit.0).await?;
             if body.len() <= PARSED_AT_ONCE_BYTES {
-                return split_body(body);
+                return split_body(body, memory);
             }
-            PARSING.run(|| split_body(body)).await.map_err(ApiError::internal)?
+            PARSING.run(|| split_body(body, memory)).await.map_err(ApiError::internal)?
         })
     }
 }
@@ -268,7 +280,7 @@ async fn receive(
     request: &HttpRequest,
     mut payload: Payload,
     limit: usize,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<(Vec<u8>, BodyMemory), ApiError> {
     let too_large = || {
         let detail = format!("The body may have at most {limit} bytes.");
         ApiError::new(ErrorCode::PayloadTooLarge, detail)
@@ -279,7 +291,7 @@ async fn receive(
         return Err(too_large());
     }
     let _paused = Paused::of(request);
-    let mut body = Vec::with_capacity(announced);
+    let (mut body, mut memory) = (Vec::with_capacity(announced), BodyMemory::default());
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             ApiError::new(ErrorCode::BadRequest, "The body did not arrive complete.").because(error)
@@ -287,13 +299,38 @@ async fn receive(
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
+        memory.reserve(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok((body, memory))
+}
+
+/// The memory of a body, as a part of [`BODIES_MAX_BYTES`]. It is given back when this is dropped.
+#[derive(Debug, Default)]
+struct BodyMemory(usize);
+
+/// The memory of all bodies of this process, in bytes.
+static BODIES_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+impl BodyMemory {
+    fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.0 += bytes;
+        if BODIES_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes <= BODIES_MAX_BYTES {
+            return Ok(());
+        }
+        let detail = "Too many bodies arrive at the same time. Try again in a moment.";
+        Err(ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(1))
+    }
+}
+
+impl Drop for BodyMemory {
+    fn drop(&mut self) {
+        BODIES_BYTES.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 /// Checks a body and splits it into its members.
-fn split_body<T: Body>(body: Vec<u8>) -> Result<PatchBody<T>, ApiError> {
+fn split_body<T: Body>(body: Vec<u8>, memory: BodyMemory) -> Result<PatchBody<T>, ApiError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         let detail = "The body is empty; it must be a JSON object.";
         return Err(ApiError::new(ErrorCode::MalformedJson, detail));
@@ -310,7 +347,7 @@ fn split_body<T: Body>(body: Vec<u8>) -> Result<PatchBody<T>, ApiError> {
         return Err(ApiError::invalid(FieldError::invalid("body", "must be a JSON object")));
     }
     let members = split::<T>(&text, ERRORS_MAX).map_err(|error| malformed(&error))?;
-    Ok(PatchBody { text, members, body: PhantomData })
+    Ok(PatchBody { text, members, body: PhantomData, _memory: memory })
 }
 
 /// Deserializes the type from these members.
@@ -619,7 +656,9 @@ mod tests {
     }
 
     fn changes_of(body: &Value) -> Result<StoryReplace, Vec<(String, String)>> {
-        let members = split_body::<StoryReplace>(body.to_string().into_bytes()).unwrap();
+        let members =
+            split_body::<StoryReplace>(body.to_string().into_bytes(), BodyMemory::default())
+                .unwrap();
         let error = match members.changes_of(&story()) {
             Ok(changes) => return Ok(changes),
             Err(error) => error,
@@ -698,5 +737,17 @@ mod tests {
                 assert_eq!(problem["code"], "payload_too_large");
             }
         }
+    }
+
+    #[test]
+    fn bodies_have_a_share_of_memory_that_is_given_back() {
+        let mut memory = BodyMemory::default();
+        memory.reserve(BODIES_MAX_BYTES / 2).unwrap();
+        let mut another = BodyMemory::default();
+        let error = another.reserve(BODIES_MAX_BYTES).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Overloaded);
+        drop(another);
+        drop(memory);
+        BodyMemory::default().reserve(BODIES_MAX_BYTES / 2).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -14,7 +14,6 @@ use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 use utoipa::{OpenApi, ToSchema};
 
 use super::routing::read;
@@ -23,6 +22,11 @@ use crate::runtime::clock::Clock;
 /// The longest duration of one check. By default, orchestrators give up after a second (Kubernetes,
 /// `timeoutSeconds`), so that the response has to arrive before.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The time after a success for which a check that is too slow counts as slow, not as failed: a process
+/// that is busy still answers, and taking it out would leave its requests to others that are as busy.
+/// MongoDB elects a new primary within that time.
+const SLOW_TOLERANCE: Duration = Duration::from_secs(10);
 
 /// The time for which the result of a warm-up is answered to further requests. The route is open to
 /// all and has no rate limit.
@@ -51,11 +55,12 @@ struct Inner {
     checks: Vec<Check>,
     warmup: Option<Check>,
     /// The time and result of the last warm-up. Locked during one, so that there is one at a time.
-    last_warmup: Mutex<Option<(Instant, bool)>>,
+    last_warmup: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 struct Check {
     name: &'static str,
+    succeeded_at: Arc<Mutex<Option<Instant>>>,
     run: Box<dyn Fn() -> BoxFuture<'static, CheckResult> + Send + Sync>,
 }
 
@@ -105,7 +110,7 @@ impl HealthBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = CheckResult> + Send + 'static,
     {
-        self.checks.push(Check { name, run: Box::new(move || run().boxed()) });
+        self.checks.push(Check::new(name, move || run().boxed()));
         self
     }
 
@@ -116,14 +121,14 @@ impl HealthBuilder {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = CheckResult> + Send + 'static,
     {
-        self.warmup = Some(Check { name: "database", run: Box::new(move || run().boxed()) });
+        self.warmup = Some(Check::new("database", move || run().boxed()));
         self
     }
 
     /// Returns the finished health.
     pub fn build(self, clock: Clock) -> Health {
         let Self { checks, warmup } = self;
-        let (is_draining, last_warmup) = (AtomicBool::new(false), Mutex::new(None));
+        let (is_draining, last_warmup) = (AtomicBool::new(false), tokio::sync::Mutex::new(None));
         Health(Arc::new(Inner { clock, is_draining, checks, warmup, last_warmup }))
     }
 }
@@ -198,14 +203,34 @@ impl Health {
 }
 
 impl Check {
+    fn new(
+        name: &'static str,
+        run: impl Fn() -> BoxFuture<'static, CheckResult> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, succeeded_at: Arc::default(), run: Box::new(run) }
+    }
+
     async fn run(&self) -> CheckResult {
         // On a task of its own, so that a check that is too slow is not cancelled half-way.
-        let run = tokio::spawn((self.run)());
+        let (run, succeeded_at) = ((self.run)(), Arc::clone(&self.succeeded_at));
+        let run = tokio::spawn(async move {
+            let result = run.await;
+            if result.is_ok {
+                *succeeded_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+            result
+        });
         match tokio::time::timeout(CHECK_TIMEOUT, run).await {
             Ok(Ok(report)) => report,
             Ok(Err(_)) => CheckResult::failed("the check itself failed"),
+            Err(_) if self.has_succeeded_lately() => CheckResult::ok().with("slow", true),
             Err(_) => CheckResult::failed("no answer in time"),
         }
+    }
+
+    fn has_succeeded_lately(&self) -> bool {
+        let succeeded_at = *self.succeeded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        succeeded_at.is_some_and(|at| at.elapsed() < SLOW_TOLERANCE)
     }
 }
 
@@ -342,6 +367,33 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_check_is_slow_and_one_that_never_answered_has_failed() {
+        let delay = Arc::new(Mutex::new(Duration::from_secs(2)));
+        let set = Arc::clone(&delay);
+        let health = Health::builder()
+            .check("database", move || {
+                let delay = *delay.lock().unwrap();
+                async move {
+                    tokio::time::sleep(delay).await;
+                    CheckResult::ok()
+                }
+            })
+            .build(Clock::system());
+        let (is_ready, body) = health.ready().await;
+        assert!(!is_ready, "{body}");
+        *set.lock().unwrap() = Duration::ZERO;
+        assert!(health.ready().await.0);
+        *set.lock().unwrap() = Duration::from_secs(2);
+        let (is_ready, body) = health.ready().await;
+        assert!(is_ready && body["checks"]["database"]["slow"] == true, "{body}");
+        // A check that fails is not slow.
+        let failing = Health::builder()
+            .check("x", || async { CheckResult::failed("no") })
+            .build(Clock::system());
+        assert!(!failing.ready().await.0);
+    }
 
     #[tokio::test]
     async fn many_warm_ups_ask_once_a_second() {

@@ -69,13 +69,9 @@ impl RateLimit {
 
     fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        let is_below = |route: &&str| {
-            let rest = request.path().strip_prefix(*route);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         // One service calls another on behalf of all its callers, from one address.
         let is_internal = request.extensions().contains::<IsInternal>();
-        if is_internal || UNLIMITED.iter().any(is_below) {
+        if is_internal || is_unlimited(request.path()) {
             return Ok(());
         }
         inner.clean();
@@ -113,6 +109,14 @@ impl Inner {
             self.limiter.shrink_to_fit();
         }
     }
+}
+
+/// Returns `true` if the route of the path has no limit.
+pub(crate) fn is_unlimited(path: &str) -> bool {
+    UNLIMITED.iter().any(|route| {
+        let rest = path.strip_prefix(route);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// Returns the value of `Retry-After`. It is in whole seconds, and 0 would lead to another refusal.

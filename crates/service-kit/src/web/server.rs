@@ -1,11 +1,19 @@
 //! The HTTP server: binds a port, serves, and stops without interrupting requests.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
+use actix_http::{HttpService, Request, error::DispatchError};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, Error, HttpServer,
+    App, Error,
     body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{AppConfig, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType,
         uri::{PathAndQuery, Uri},
@@ -13,17 +21,33 @@ use actix_web::{
     middleware::{Condition, Next, NormalizePath, from_fn},
     web,
 };
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{health::Health, observe::observe, origin::TrustedProxies, routing::route_not_found};
+use super::{
+    connection::{Connections, GuardedStream, Held, Timeouts, track},
+    health::Health,
+    observe::observe,
+    origin::TrustedProxies,
+    routing::route_not_found,
+};
 use crate::runtime::settings;
 
 /// The time for which a connection without a request is kept. Clients between the services close
 /// theirs much earlier ([`crate::web::http_client::IDLE_TIMEOUT`]).
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The longest time that a client may take to send the head of its request.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of connections that the operating system accepts before the server does. Linux limits
+/// it to `net.core.somaxconn`, 4,096 by default; std's 128 refuses a burst of new connections.
+const LISTEN_QUEUE_LENGTH: i32 = 1_024;
+
+/// The memory of a forwarded response, in bytes, however long it is: the queue of its body, the buffer
+/// of the client of the service, and that of the socket.
+const FORWARDED_BODY_BYTES: usize = 256 * 1024;
+
+/// The longest time for closing a connection after the response to a request whose body was not read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest time that requests in flight may take after the shutdown has begun.
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 20;
@@ -57,15 +81,32 @@ pub enum BindError {
 /// Binds the port. A service does this first, so that the rest of its start cannot lose the port.
 pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
     let (host, port) = (server.host.clone(), server.port);
-    let bind = || {
-        let listener = TcpListener::bind((host.as_str(), port))?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    bind().map_err(|source: io::Error| match source.kind() {
+    listen(&host, port).map_err(|source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { host: host.clone(), port },
         _ => BindError::Refused { host: host.clone(), port, source },
     })
+}
+
+/// Listens on the first address of the host that can be bound, as [`TcpListener::bind`] does.
+fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in (host, port).to_socket_addrs()? {
+        result = listen_on(address);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart need not wait until the connections of the process before are forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_QUEUE_LENGTH)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// An HTTP server with a port.
@@ -78,6 +119,8 @@ pub struct Server {
     health: Health,
     drain: Duration,
     trusted_proxies: TrustedProxies,
+    max_connections: NonZeroUsize,
+    timeouts: Timeouts,
     is_forwarded: Option<fn(&str) -> bool>,
 }
 
@@ -88,13 +131,35 @@ impl Server {
     /// A handler is not cancelled if its client disconnects: it may be writing.
     pub fn new(listener: TcpListener, health: Health, drain: Duration) -> Self {
         let trusted_proxies = TrustedProxies::default();
-        Self { listener, health, drain, trusted_proxies, is_forwarded: None }
+        let max_connections = settings::Server::default().max_connections;
+        let timeouts = Timeouts::default();
+        Self {
+            listener,
+            health,
+            drain,
+            trusted_proxies,
+            max_connections,
+            timeouts,
+            is_forwarded: None,
+        }
     }
 
     /// Makes the server believe what these proxies report about the origin of a request.
     #[must_use]
     pub fn trusting(self, trusted_proxies: TrustedProxies) -> Self {
         Self { trusted_proxies, ..self }
+    }
+
+    /// Sets the largest number of connections.
+    #[must_use]
+    pub fn max_connections(self, max_connections: NonZeroUsize) -> Self {
+        Self { max_connections, ..self }
+    }
+
+    /// Sets the times that clients have.
+    #[cfg(test)]
+    pub(super) fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Makes this the server of a proxy. `is_forwarded` decides by the path of a request if it is
@@ -112,7 +177,15 @@ impl Server {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let Self { listener, health, drain, trusted_proxies, is_forwarded } = self;
+        let Self {
+            listener,
+            health,
+            drain,
+            trusted_proxies,
+            max_connections,
+            timeouts,
+            is_forwarded,
+        } = self;
         let address = listener.local_addr()?;
         let is_proxy = is_forwarded.is_some();
         let (served_health, drained_health) = (health.clone(), health.clone());
@@ -122,9 +195,13 @@ impl Server {
             }
             routes(config);
         };
-        let server = HttpServer::new(move || {
+        let connections =
+            Connections::new(max_connections.get(), trusted_proxies.clone(), timeouts);
+        let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
+        let tracked = connections.clone();
+        let app = move || {
             let health = drained_health.clone();
-            let proxies = trusted_proxies.clone();
+            let (proxies, tracked) = (trusted_proxies.clone(), tracked.clone());
             App::new()
                 // Also merges repeated slashes, which must not happen to a forwarded path.
                 .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
@@ -134,6 +211,9 @@ impl Server {
                     next.call(request)
                 }))
                 .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    track(tracked.clone(), held, request, next)
+                }))
+                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                     observe(proxies.clone(), request, next)
                 }))
                 .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
@@ -141,17 +221,47 @@ impl Server {
                 }))
                 .configure(configure.clone())
                 .default_service(web::to(route_not_found))
-        })
-        .keep_alive(KEEP_ALIVE)
-        // Otherwise the body of a response waits until the client has acknowledged its head, which
-        // may take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
-        .tcp_nodelay(true)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-        .h1_allow_half_closed(!is_proxy)
-        .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run();
+        };
+        let builder = actix_server::Server::build()
+            .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
+            .disable_signals();
+        let shutdown_begins = builder.graceful_shutdown_signal();
+        // As `actix_web::HttpServer` does, with a socket of ours.
+        let server = builder.listen(address.to_string(), listener, move || {
+            let shutdown_begins = shutdown_begins.clone();
+            let connections = connections.clone();
+            let app = IntoServiceFactory::<_, Request>::into_factory(app());
+            let app = app.map_err(|error: actix_web::Error| error.error_response());
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let shutdown_begins = shutdown_begins.clone();
+                    async move { shutdown_begins.notified().await }
+                })
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(timeouts.head)
+                .client_disconnect_timeout(CLOSE_TIMEOUT)
+                .local_addr(address)
+                .on_connect_ext(|stream: &GuardedStream, data| {
+                    data.insert(Arc::clone(stream.connection()));
+                })
+                .h1(map_config(app, |_| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                // Otherwise the body of a response waits until the client has acknowledged its head,
+                // which may take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
+                let is_set = stream.set_nodelay(true);
+                let guarded = is_set.and_then(|()| {
+                    GuardedStream::new(stream, &connections, is_proxy)
+                        .ok_or_else(|| io::Error::other("there are too many connections"))
+                });
+                let guarded = guarded.map_err(DispatchError::Io);
+                std::future::ready(guarded.map(|stream| {
+                    let peer = stream.peer_addr();
+                    (stream, peer)
+                }))
+            })
+            .and_then(http)
+        })?;
+        let server = server.run();
         tracing::info!(%address, "listening");
 
         let handle = server.handle();

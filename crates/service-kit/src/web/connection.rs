@@ -1,0 +1,20 @@
+//! The connections of a server: their number, and the time and memory that each may take.
+//!
+//! - [`Connections`] limits their number, in all and for each address. At a limit, the connection that
+//!   has been idle for the longest time is closed; if none is idle, the new one is.
+//! - [`GuardedStream`] is the socket of a connection. It ends a connection whose next head stays
+//!   incomplete, or whose client does not read.
+//! - [`track`] is the middleware that tells the socket of requests in flight. It limits the time of the
+//!   body of a request, and the memory of all responses that wait for their readers.
+
+mod limits;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+mod track;
+
+pub(crate) use limits::Connections;
+pub(crate) use stream::GuardedStream;
+pub(crate) use timeouts::Timeouts;
+pub(crate) use track::{Held, track};

@@ -1,0 +1,171 @@
+//! The middleware that tells the socket of a connection about its requests.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    http::{
+        ConnectionType,
+        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    },
+    middleware::Next,
+    web::Bytes,
+};
+use futures_util::{Stream, StreamExt, stream};
+use models::ErrorCode;
+use tokio::time::{Instant, timeout_at};
+
+use super::limits::{Connection, Connections, HeldMemory};
+use crate::web::error::ApiError;
+
+/// The memory that responses hold until they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The whole response.
+    Whole,
+    /// A part of it with this number of bytes, while the rest is on its way.
+    AtMost(usize),
+}
+
+impl Held {
+    fn bytes(self, size: BodySize) -> usize {
+        let size = match size {
+            BodySize::None => 0,
+            BodySize::Sized(size) => usize::try_from(size).unwrap_or(usize::MAX),
+            BodySize::Stream => usize::MAX,
+        };
+        match self {
+            Self::Whole if size == usize::MAX => 0,
+            Self::Whole => size,
+            Self::AtMost(bytes) => size.min(bytes),
+        }
+    }
+}
+
+/// A request in flight: from its head to the last byte of its response.
+struct InFlight {
+    connection: Arc<Connection>,
+    has_body: bool,
+}
+
+impl InFlight {
+    fn begin(connection: Arc<Connection>, has_body: bool) -> Self {
+        connection.is_body_pending.store(has_body, Ordering::Relaxed);
+        connection.begin_request();
+        Self { connection, has_body }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.connection.end_request();
+        if self.has_body {
+            // The last bytes were those of the body, or of a head after it.
+            self.connection.is_head_complete.store(true, Ordering::Relaxed);
+        }
+        let is_complete = self.connection.is_head_complete.load(Ordering::Relaxed);
+        if !is_complete || self.connection.is_body_pending.load(Ordering::Relaxed) {
+            // A part of a head or of a body is missing: its time starts now.
+            self.connection.waker.wake();
+        }
+    }
+}
+
+/// The body of a response, with what it occupies until it is sent.
+struct TrackedBody {
+    body: BoxBody,
+    _in_flight: Option<InFlight>,
+    _memory: Option<HeldMemory>,
+}
+
+impl MessageBody for TrackedBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
+}
+
+/// Follows a request until its response is sent.
+pub(crate) async fn track(
+    connections: Connections,
+    held: Held,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let has_body = has_body(&request);
+    let in_flight = connection.clone().map(|connection| InFlight::begin(connection, has_body));
+    if has_body {
+        let deadline = Instant::now() + connections.timeouts().body;
+        let payload = request.take_payload();
+        request.set_payload(Payload::Stream {
+            payload: Box::pin(limited(payload, deadline, connection.clone())),
+        });
+    }
+    let response = next.call(request).await?.map_into_boxed_body();
+    let (mut response, memory) =
+        match connections.hold(held.bytes(response.response().body().size())) {
+            Some(memory) => (response, Some(memory)),
+            None => {
+                let detail =
+                    "Too many responses wait for clients that do not read. Try again in a moment.";
+                let error = ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(1);
+                (response.error_response(error), None)
+            }
+        };
+    let is_incomplete =
+        connection.is_some_and(|connection| connection.is_body_pending.load(Ordering::Relaxed));
+    if response.status().is_client_error() && is_incomplete {
+        // What follows on this connection may be the rest of the body.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response.map_body(|_, body| TrackedBody { body, _in_flight: in_flight, _memory: memory }))
+}
+
+/// Returns `true` if the request has a body (RFC 9112 §6.3).
+fn has_body(request: &ServiceRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
+/// Returns the body of a request with a limit of time. Tells the connection when it has arrived.
+fn limited(
+    payload: Payload,
+    deadline: Instant,
+    connection: Option<Arc<Connection>>,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    stream::unfold(Some(payload), move |payload| {
+        let connection = connection.clone();
+        async move {
+            let mut payload = payload?;
+            match timeout_at(deadline, payload.next()).await {
+                Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(payload))),
+                Ok(Some(Err(error))) => Some((Err(error), None)),
+                Ok(None) => {
+                    if let Some(connection) = connection {
+                        connection.is_body_pending.store(false, Ordering::Relaxed);
+                    }
+                    None
+                }
+                Err(_) => Some((Err(PayloadError::Io(io::ErrorKind::TimedOut.into())), None)),
+            }
+        }
+    })
+}

@@ -1,0 +1,300 @@
+//! The limit of requests in flight, which follows their latency.
+//!
+//! A process that accepts more than it can process answers everything late. This one accepts as many
+//! requests at a time as it answers in [`TARGET`], and refuses the others at once with 503. The limit
+//! grows a little while all of it is used and responses are quick, and shrinks by a share while they
+//! are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP and Netflix's
+//! concurrency-limits do.
+//!
+//! Requests with a token have a limit of their own, so that readers do not keep editors out. The health
+//! routes and requests between the processes have none.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::AUTHORIZATION,
+    middleware::Next,
+    web::Data,
+};
+use models::ErrorCode;
+
+use super::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited};
+
+/// The latency that the limit aims at: a quarter of the second within which a reader expects a page.
+const TARGET: Duration = Duration::from_millis(250);
+
+/// The share of slow responses from which the limit shrinks: some routes are slow by nature.
+const MAX_SLOW_SHARE: f64 = 0.1;
+
+/// The time over which latencies are observed before the limit changes.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// The smallest number of latencies in such a time.
+const MIN_SAMPLES: usize = 10;
+
+/// The limit at the start, and its bounds. The lower one is answered within a second by a process
+/// that manages 32 requests per second; the upper one takes some 30 MiB.
+const INITIAL: f64 = 64.0;
+const MIN: f64 = 32.0;
+const MAX: f64 = 1_024.0;
+
+/// The growth of the limit in a window, as a share of it, and its change if responses are slow.
+const INCREASE: f64 = 0.05;
+const DECREASE: f64 = 0.9;
+
+/// The value of `Retry-After`. The limit itself reacts within a second.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// The limits of a process. Created once, shared by all its workers.
+#[derive(Debug, Clone, Default)]
+pub struct LoadLimit {
+    readers: Arc<Pool>,
+    editors: Arc<Pool>,
+}
+
+#[derive(Debug, Default)]
+struct Pool(Mutex<State>);
+
+/// The state of a limit, as a function of the time.
+#[derive(Debug)]
+struct State {
+    limit: f64,
+    in_flight: usize,
+    window_began: Option<Instant>,
+    samples: usize,
+    slow: usize,
+    max_in_flight: usize,
+}
+
+/// A request that was accepted.
+struct Accepted {
+    pool: Arc<Pool>,
+    began: Instant,
+    is_answered: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let (window_began, samples, slow, max_in_flight) = (None, 0, 0, 0);
+        Self { limit: INITIAL, in_flight: 0, window_began, samples, slow, max_in_flight }
+    }
+}
+
+impl State {
+    /// Returns `true` if a request is accepted.
+    fn begin(&mut self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a thousand at most")]
+        let has_room = (self.in_flight as f64) < self.limit;
+        if has_room {
+            self.in_flight += 1;
+            self.max_in_flight = self.max_in_flight.max(self.in_flight);
+        }
+        has_room
+    }
+
+    /// Ends a request. `latency` is `None` if it was cancelled.
+    fn end(&mut self, latency: Option<Duration>, now: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let Some(latency) = latency else { return };
+        self.samples += 1;
+        self.slow += usize::from(latency > TARGET);
+        let began = *self.window_began.get_or_insert(now);
+        if self.samples < MIN_SAMPLES || now.duration_since(began) < WINDOW {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "some thousands at most")]
+        let (slow_share, used) =
+            (self.slow as f64 / self.samples as f64, self.max_in_flight as f64);
+        if slow_share > MAX_SLOW_SHARE {
+            self.limit = (self.limit * DECREASE).max(MIN);
+        } else if used >= self.limit.floor() {
+            self.limit = (self.limit * (1.0 + INCREASE)).min(MAX);
+        }
+        (self.window_began, self.samples, self.slow) = (Some(now), 0, 0);
+        self.max_in_flight = self.in_flight;
+    }
+}
+
+impl Pool {
+    fn accept(self: &Arc<Self>) -> Option<Accepted> {
+        let is_accepted = self.state().begin();
+        is_accepted.then(|| Accepted {
+            pool: Arc::clone(self),
+            began: Instant::now(),
+            is_answered: false,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let latency = self.is_answered.then(|| now.duration_since(self.began));
+        self.pool.state().end(latency, now);
+    }
+}
+
+/// The middleware: answers 503 with `Retry-After` to requests over the limit. The app needs a
+/// `web::Data<LoadLimit>`; without one there is no limit.
+pub async fn limit_load(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    // One service calls another for a request that was accepted already.
+    let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
+    let limits = request.app_data::<Data<LoadLimit>>().filter(|_| !is_exempt);
+    let pool = limits.map(|limits| match request.headers().contains_key(AUTHORIZATION) {
+        true => &limits.editors,
+        false => &limits.readers,
+    });
+    let accepted = match pool.map(Pool::accept) {
+        None => None,
+        Some(Some(accepted)) => Some(accepted),
+        Some(None) => {
+            let detail = "There are more requests than can be answered. Try again in a second.";
+            let error = ApiError::new(ErrorCode::Overloaded, detail)
+                .retry_after_seconds(RETRY_AFTER_SECONDS);
+            return Ok(request.error_response(error).map_into_right_body());
+        }
+    };
+    let response = next.call(request).await?;
+    if let Some(mut accepted) = accepted {
+        accepted.is_answered = true;
+    }
+    Ok(response.map_into_left_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use actix_web::{
+        App, HttpResponse,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service},
+        web,
+    };
+
+    use super::*;
+
+    /// A server that processes requests one after the other, in virtual time, and its clients, who
+    /// send at a constant rate whether they are answered or not. Returns the share of the capacity
+    /// that was answered within a second, and the limit at the end.
+    fn simulate(seconds: u64, work: Duration, interval: Duration, limit: bool) -> (f64, f64) {
+        let (mut state, start) = (State::default(), Instant::now());
+        let (mut queue, mut good, mut free_at) = (VecDeque::new(), 0_u32, start);
+        let end = start + Duration::from_secs(seconds);
+        let mut now = start;
+        while now < end {
+            while let Some((began, done)) = queue.front().copied().filter(|(_, done)| *done <= now)
+            {
+                queue.pop_front();
+                let latency: Duration = done - began;
+                state.end(Some(latency), done);
+                good += u32::from(latency <= Duration::from_secs(1));
+            }
+            if state.begin() || !limit {
+                free_at = free_at.max(now) + work;
+                queue.push_back((now, free_at));
+            }
+            now += interval;
+        }
+        let capacity = Duration::from_secs(seconds).as_secs_f64() / work.as_secs_f64();
+        (f64::from(good) / capacity, state.limit)
+    }
+
+    #[test]
+    fn at_several_times_the_capacity_nearly_all_of_it_is_of_use() {
+        for work in [1, 3, 5, 10, 20] {
+            let work = Duration::from_millis(work);
+            for factor in [2, 3, 5] {
+                let (goodput, limit) = simulate(30, work, work / factor, true);
+                assert!(goodput >= 0.9, "{work:?} × {factor}: {goodput}, {limit}");
+            }
+        }
+        let work = Duration::from_millis(5);
+        let (without, _) = simulate(30, work, work / 2, false);
+        assert!(without < 0.2, "{without}");
+    }
+
+    #[test]
+    fn below_the_capacity_nothing_is_refused_and_the_limit_stays() {
+        let work = Duration::from_millis(5);
+        let (goodput, limit) = simulate(30, work, work * 10 / 9, true);
+        assert!(goodput > 0.89, "{goodput}");
+        assert!((limit - INITIAL).abs() < f64::EPSILON, "{limit}");
+    }
+
+    #[test]
+    fn the_limit_grows_while_it_is_used_and_recovers_after_slow_times() {
+        let (mut state, mut now) = (State::default(), Instant::now());
+        let mut run = |state: &mut State, latency: Duration, rounds: usize| {
+            for _ in 0..rounds {
+                let accepted = (0..2_000).filter(|_| state.begin()).count();
+                for _ in 0..accepted {
+                    state.end(Some(latency), now);
+                }
+                now += WINDOW;
+                state.end(Some(latency), now);
+            }
+            state.limit
+        };
+        assert!((run(&mut state, Duration::from_millis(20), 100) - MAX).abs() < 1.0);
+        assert!((run(&mut state, Duration::from_secs(2), 100) - MIN).abs() < 1.0);
+        assert!((run(&mut state, Duration::from_millis(20), 100) - MAX).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_cancelled_request_gives_its_place_back_and_is_no_sample() {
+        let mut state = State::default();
+        while state.begin() {}
+        for _ in 0..1_000 {
+            state.end(None, Instant::now());
+        }
+        assert_eq!((state.in_flight, state.samples), (0, 0));
+    }
+
+    #[actix_web::test]
+    async fn editors_and_health_have_room_of_their_own() {
+        let limits = LoadLimit::default();
+        let held: Vec<_> = std::iter::from_fn(|| limits.readers.accept()).collect();
+        let ok = || async { HttpResponse::Ok().finish() };
+        let scope = web::scope("")
+            .app_data(Data::new(limits.clone()))
+            .wrap(from_fn(limit_load))
+            .default_service(web::to(ok));
+        let app = init_service(App::new().service(scope)).await;
+        for (path, token, status) in [
+            ("/stories", None, 503),
+            ("/stories", Some("Bearer x"), 200),
+            ("/health/ready", None, 200),
+            ("/warmup", None, 200),
+            ("/healthy", None, 503),
+        ] {
+            let mut request = TestRequest::with_uri(path);
+            if let Some(token) = token {
+                request = request.insert_header((AUTHORIZATION, token));
+            }
+            let response = call_service(&app, request.to_request()).await;
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+        }
+        let internal = TestRequest::with_uri("/internal/resolve").to_request();
+        internal.extensions_mut().insert(IsInternal);
+        assert_eq!(call_service(&app, internal).await.status(), 200);
+        drop(held);
+        let request = TestRequest::with_uri("/stories").to_request();
+        assert_eq!(call_service(&app, request).await.status(), 200);
+        assert_eq!(limits.readers.state().in_flight, 0);
+    }
+}
