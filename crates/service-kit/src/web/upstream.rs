@@ -21,7 +21,7 @@ mod service_client;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -92,6 +92,7 @@ pub struct Upstream {
     /// The number of requests so far, for round robin.
     requests: AtomicUsize,
     budget: TpsBudget,
+    has_names: AtomicBool,
     is_resolving: AtomicBool,
     resolve_now: Arc<Notify>,
 }
@@ -102,12 +103,13 @@ impl Upstream {
         let this = Self {
             name,
             options,
-            addresses: Mutex::new(addresses),
             replicas: watch::Sender::new(Arc::from([])),
             requests: AtomicUsize::new(0),
             budget: TpsBudget::new(BUDGET_WINDOW, BUDGET_RESERVE_PER_SECOND, BUDGET_SHARE),
+            has_names: AtomicBool::new(addresses.have_names()),
             is_resolving: AtomicBool::new(false),
             resolve_now: Arc::default(),
+            addresses: Mutex::new(addresses),
         };
         this.update(&resolve::literals(&this.addresses()));
         Arc::new(this)
@@ -126,6 +128,7 @@ impl Upstream {
     /// Replaces the configured addresses.
     pub fn set_addresses(&self, addresses: Replicas) {
         self.update(&resolve::literals(&addresses));
+        self.has_names.store(addresses.have_names(), Ordering::Relaxed);
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
         self.resolve_now.notify_one();
     }

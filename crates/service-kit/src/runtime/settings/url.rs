@@ -96,6 +96,11 @@ impl Replicas {
         &self.0
     }
 
+    /// Returns `true` if one of the hosts is a name rather than an IP address.
+    pub fn have_names(&self) -> bool {
+        self.0.iter().any(|url| url.ip().is_none())
+    }
+
     /// Returns the first address.
     pub fn first(&self) -> &HttpUrl {
         &self.0[0]

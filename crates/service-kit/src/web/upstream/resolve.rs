@@ -52,8 +52,8 @@ pub(super) fn literals(addresses: &Replicas) -> Vec<(HttpUrl, SocketAddr)> {
 impl Upstream {
     /// Starts to resolve names again and again, if there are any.
     pub(super) fn ensure_resolving(self: &Arc<Self>) {
-        if self.is_resolving.load(Ordering::Relaxed)
-            || self.addresses().urls().iter().all(|url| url.ip().is_some())
+        if !self.has_names.load(Ordering::Relaxed)
+            || self.is_resolving.load(Ordering::Relaxed)
             || self.is_resolving.swap(true, Ordering::Relaxed)
         {
             return;

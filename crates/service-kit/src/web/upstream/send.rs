@@ -145,6 +145,9 @@ impl Upstream {
                     }
                 }
                 () = tokio::time::sleep(self.options.hedge_after), if may_hedge => {
+                    if self.replicas.borrow().len() <= tried.len() {
+                        continue;
+                    }
                     // Replicas that answer nothing at all are left without regard to the budget: the
                     // request is moved rather than repeated.
                     let now = Instant::now();
@@ -152,9 +155,7 @@ impl Upstream {
                     for (replica, since) in &waiting {
                         are_silent &= replica.record_silence(*since, now);
                     }
-                    let can_move = self.replicas.borrow().len() > tried.len();
-                    if can_move
-                        && (are_silent || self.budget.withdraw())
+                    if (are_silent || self.budget.withdraw())
                         && let Some(next) = pick(&mut tried, Rank::Usable)
                     {
                         retries -= 1;

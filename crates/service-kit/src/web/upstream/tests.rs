@@ -1,11 +1,6 @@
 //! Tests of selection, and of requests with several attempts, without connections and waiting.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::IpAddr,
-    sync::{Mutex, atomic::Ordering},
-};
+use std::{collections::HashMap, io, net::IpAddr, sync::Mutex};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
