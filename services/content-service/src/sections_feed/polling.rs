@@ -136,7 +136,12 @@ impl PolledSections {
                 Ok(directory)
             }
             Err(error) => {
-                tracing::warn!(%error, "the sections cannot be fetched");
+                // Both services may have started at the same time.
+                if self.state().fetched.is_none() {
+                    tracing::info!(%error, "the sections cannot be fetched yet");
+                } else {
+                    tracing::warn!(%error, "the sections cannot be fetched");
+                }
                 // Not the time of the request, which may have taken long.
                 self.state().failed_at = Some(Instant::now());
                 Err(Arc::new(error))
