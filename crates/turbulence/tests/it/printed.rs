@@ -186,6 +186,7 @@ async fn hostile_files_cannot_control_the_terminal_or_forge_a_line() {
     site.prints(&["migrate", "status", "--config", &format!("{name}.toml")], false).await;
     // The token is read from a file that others may have written.
     let data = format!("data {name}");
+    site.folder.write(&format!("data {name}/token"), HOSTILE);
     let refused = site.up(&["--data-dir", &data]).ended().await;
     assert_eq!(refused.status.code(), Some(1), "{refused:#?}");
     check(&refused, "up with such a token", true);
