@@ -152,7 +152,7 @@ pub(crate) struct MigrateDown {
     /// Roll back the migrations of the service that come after this one, which stays applied
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
-    /// Roll back all migrations, of both services or of the one that `--service` names [default]
+    /// Roll back all migrations, of both services or of the one that `--service` names (default)
     #[arg(long)]
     pub(crate) all: bool,
 }
