@@ -1,7 +1,7 @@
 //! The limit of requests in flight, which follows their latency.
 //!
 //! A process that accepts more than it can process answers everything late. This one accepts as many
-//! requests at a time as it answers in [`TARGET`], and refuses the others at once with 503. The limit
+//! requests at a time as it answers within 250 ms, and refuses the others at once with 503. The limit
 //! grows a little while all of it is used and responses are quick, and shrinks by a share while they
 //! are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP and Netflix's
 //! concurrency-limits do.
