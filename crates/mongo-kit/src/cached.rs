@@ -43,6 +43,8 @@ pub struct Cached<T: Clone> {
 struct Value<T> {
     value: T,
     stamp: Stamp,
+    /// The time of the stamp.
+    stamped_at: Instant,
     /// The duration of the read.
     taken: Duration,
 }
@@ -121,15 +123,20 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     {
         let began = Instant::now();
         let stamp = self.watch.stamp().await?;
+        let stamped_at = Instant::now();
         let value = read.await?;
-        let read = Value { value: value.clone(), stamp, taken: began.elapsed() };
-        *self.value.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        let read = Value { value: value.clone(), stamp, stamped_at, taken: began.elapsed() };
+        let mut stored = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        // A read that took longer than its time limit may end after the one that followed it.
+        if stored.as_ref().is_none_or(|stored| stored.stamped_at <= stamped_at) {
+            *stored = Some(read);
+        }
         Ok(value)
     }
 
     fn stored(&self) -> Stored<T> {
         let stored = self.value.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(Value { value, stamp, taken }) = stored else { return Stored::Nothing };
+        let Some(Value { value, stamp, taken, .. }) = stored else { return Stored::Nothing };
         if stamp.is_unknown() {
             return Stored::Unknown(value);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::{
     ClientSession,
-    error::{Error, TRANSIENT_TRANSACTION_ERROR},
+    error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure},
     options::{ReadConcern, WriteConcern},
 };
 
@@ -15,6 +15,10 @@ use crate::is_unknown_commit;
 /// The pause before a commit whose outcome is unknown is repeated: the driver has already repeated it
 /// once, and pauses for as long between two looks at a server.
 const COMMIT_PAUSE: Duration = Duration::from_millis(500);
+
+/// The error code of a command that was interrupted because its session was ended (MongoDB manual,
+/// "Error codes": `Interrupted`). The server does not label it as transient.
+const INTERRUPTED: i32 = 11601;
 
 /// An error of the work in a transaction.
 pub trait TransactionError: From<Error> {
@@ -65,39 +69,56 @@ pub async fn transact<W: Work>(
     mut work: W,
 ) -> Result<W::Output, W::Error> {
     loop {
-        let error = match attempt(session, commit_timeout, &mut work).await {
+        let Failed { error, in_commit } = match attempt(session, commit_timeout, &mut work).await {
             Ok(output) => return Ok(output),
-            Err(error) => error,
+            Err(failed) => failed,
         };
-        let transient = error.database_error().filter(|error| is_transient(error));
+        // An interrupted commit may have taken place.
+        let may_repeat = |error: &&Error| {
+            error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+                || (!in_commit && is_interrupted(error))
+        };
+        let transient = error.database_error().filter(may_repeat);
         let Some(pause) = transient.and_then(&mut next_pause) else { return Err(error) };
         tokio::time::sleep(pause).await;
     }
 }
 
-fn is_transient(error: &Error) -> bool {
-    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+/// An attempt that failed.
+struct Failed<E> {
+    error: E,
+    in_commit: bool,
+}
+
+fn is_interrupted(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Command(error) => error.code == INTERRUPTED,
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == INTERRUPTED,
+        _ => false,
+    }
 }
 
 async fn attempt<W: Work>(
     session: &mut ClientSession,
     commit_timeout: Duration,
     work: &mut W,
-) -> Result<W::Output, W::Error> {
-    session
+) -> Result<W::Output, Failed<W::Error>> {
+    let began = session
         .start_transaction()
         .read_concern(ReadConcern::snapshot())
         .write_concern(WriteConcern::majority())
-        .await?;
+        .await;
+    began.map_err(|error| Failed { error: error.into(), in_commit: false })?;
     match work.run(session).await {
         Ok(output) => {
-            commit(session, commit_timeout).await?;
+            let committed = commit(session, commit_timeout).await;
+            committed.map_err(|error| Failed { error: error.into(), in_commit: true })?;
             Ok(output)
         }
         Err(error) => {
             // Fails if the server has already aborted it.
             let _ = session.abort_transaction().await;
-            Err(error)
+            Err(Failed { error, in_commit: false })
         }
     }
 }

@@ -25,7 +25,10 @@ use mongodb::{
     error::{Error, ErrorKind, Result},
     options::ReturnDocument,
 };
-use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, OnceCell},
+};
 
 use crate::{DatabaseError, ServerClock, with_time_limit};
 
@@ -66,6 +69,8 @@ struct Inner {
     registrations: Collection<Document>,
     /// The `_id` of the registration.
     process: ObjectId,
+    /// The users of the database as whom this process is authenticated.
+    users: OnceCell<Bson>,
     clock: ServerClock,
     activity: Mutex<Activity>,
     registered: AsyncMutex<Registered>,
@@ -136,6 +141,7 @@ impl Writers {
             client: client.clone(),
             registrations: database.collection(WRITERS),
             process: ObjectId::new(),
+            users: OnceCell::new(),
             clock,
             activity: Mutex::new(activity),
             registered: AsyncMutex::default(),
@@ -178,9 +184,18 @@ impl Writers {
 
     async fn end_stopped(&self) -> Result<()> {
         let registrations = &self.0.registrations;
-        let stopped = registrations.find(stopped_except(self.0.process)).await?;
-        let stopped: Vec<Document> = stopped.try_collect().await?;
-        for registration in stopped {
+        let first = self.stopped().await?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        // A heartbeat may be late once: of a live process, the next one follows.
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+        let second = self.stopped().await?;
+        let is_same = |one: &Document, other: &Document| {
+            one.get("_id") == other.get("_id") && one.get("heartbeat") == other.get("heartbeat")
+        };
+        let stopped = |one: &Document| first.iter().any(|other| is_same(one, other));
+        for registration in second.into_iter().filter(stopped) {
             let sessions = registration.get_array("sessions").into_iter().flatten().cloned();
             let database = self.0.client.database(&registrations.namespace().db);
             end_sessions(&database, sessions).await?;
@@ -194,6 +209,44 @@ impl Writers {
             registrations.delete_one(same).await?;
         }
         Ok(())
+    }
+
+    /// Returns the registrations of other processes whose heartbeat has stopped, by the server's
+    /// clock. Those of other database users are left out: their sessions cannot be ended, although
+    /// the server answers that they were.
+    async fn stopped(&self) -> Result<Vec<Document>> {
+        let filter = doc! {
+            "_id": { "$ne": self.0.process },
+            "users": self.users().await?,
+            "$expr": { "$lte": ["$heartbeat", latest_stopped()] },
+        };
+        self.0.registrations.find(filter).await?.try_collect().await
+    }
+
+    /// Returns the users of the database as whom this process is authenticated.
+    async fn users(&self) -> Result<Bson> {
+        let users = self.0.users.get_or_try_init(|| async {
+            let database = self.0.client.database(&self.0.registrations.namespace().db);
+            let status = database.run_command(doc! { "connectionStatus": 1 }).await?;
+            let users = status.get_document("authInfo").ok();
+            let users = users.and_then(|info| info.get("authenticatedUsers").cloned());
+            Ok::<_, Error>(users.unwrap_or_else(|| Bson::Array(Vec::new())))
+        });
+        Ok(users.await?.clone())
+    }
+
+    /// Returns `true` if another process has a heartbeat now, that is, if it writes or has just
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the database.
+    pub async fn have_others(&self) -> Result<bool> {
+        let live = doc! {
+            "_id": { "$ne": self.0.process },
+            "$expr": { "$gt": ["$heartbeat", latest_stopped()] },
+        };
+        Ok(self.0.registrations.find_one(live).await?.is_some())
     }
 
     /// Registers the session and renews the heartbeat if necessary.
@@ -232,10 +285,20 @@ impl Writers {
         }
     }
 
-    /// Removes the registration at the end of the process.
+    /// Ends the transactions of this process that are still open, and removes its registration, at the
+    /// end of the process. If they cannot be ended, the registration stays, for other processes.
     pub(crate) async fn unregister(&self) {
         let mut registered = self.0.registered.lock().await;
-        self.remove(&mut registered).await;
+        let sessions = registered.sessions.iter().map(|id| Bson::from(*id)).collect::<Vec<_>>();
+        let database = self.0.client.database(&self.0.registrations.namespace().db);
+        let ended = async move { end_sessions(&database, sessions).await };
+        match with_time_limit(COMMAND_TIMEOUT, ended).await {
+            Ok(()) => self.remove(&mut registered).await,
+            Err(error) => {
+                self.warn("the open transactions of this process cannot be ended", error);
+                *registered = Registered::default();
+            }
+        }
     }
 
     async fn remove(&self, registered: &mut Registered) {
@@ -260,9 +323,12 @@ impl Writers {
             sessions.extend(&registered.sessions);
         }
         let ids: Vec<Bson> = sessions.iter().map(|id| Bson::from(*id)).collect();
-        let update =
-            vec![doc! { "$set": { "heartbeat": "$$NOW", "sessions": { "$literal": ids } } }];
-        let (registrations, id) = (self.0.registrations.clone(), self.0.process);
+        let (this, id) = (self.clone(), self.0.process);
+        let users = with_time_limit(COMMAND_TIMEOUT, async move { this.users().await }).await?;
+        let update = vec![doc! { "$set": {
+            "heartbeat": "$$NOW", "users": { "$literal": users }, "sessions": { "$literal": ids },
+        } }];
+        let registrations = self.0.registrations.clone();
         let sent = Instant::now();
         let write = async move {
             let write = registrations.find_one_and_update(doc! { "_id": id }, update).upsert(true);
@@ -318,14 +384,10 @@ impl Registration {
     }
 }
 
-/// Returns the filter of registrations whose heartbeat has stopped, by the server's clock.
-fn stopped_except(process: ObjectId) -> Document {
+/// Returns the expression of the latest heartbeat that counts as stopped, by the server's clock.
+fn latest_stopped() -> Document {
     let age = i64::try_from(MAX_HEARTBEAT_AGE.as_millis()).unwrap_or(i64::MAX);
-    let latest = doc! { "$subtract": ["$$NOW", age] };
-    doc! {
-        "_id": { "$ne": process },
-        "$expr": { "$lte": ["$heartbeat", latest] },
-    }
+    doc! { "$subtract": ["$$NOW", age] }
 }
 
 /// Ends sessions by their ids, with their transactions. Every user may end sessions of their own

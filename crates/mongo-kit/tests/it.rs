@@ -60,6 +60,34 @@ async fn what_has_not_changed_is_read_once() {
 }
 
 #[tokio::test]
+async fn a_read_that_ends_late_does_not_replace_a_newer_value() {
+    let database = TestDatabase::new().await;
+    let watch = Watch::new(database.database(), "things");
+    let cached = Cached::new(watch, Duration::from_secs(600));
+    let (has_ended, ended) = tokio::sync::oneshot::channel();
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let late = cached.get(async move {
+        released.await.unwrap();
+        // The value is stored before the test continues: both run on one thread.
+        drop(has_ended);
+        Ok(1)
+    });
+    // It is given up after the time for which a request waits, and continues.
+    assert!(late.await.is_err());
+    let stamp = Watch::new(database.database(), "things").stamp().await.unwrap();
+    database.insert("things", [doc! {}]).await;
+    eventually("the change is seen", async || stamp.changed_at().is_some()).await;
+    let get = async || cached.get(std::future::ready(Ok(2))).await.unwrap();
+    assert_eq!(get().await, 2);
+    release.send(()).unwrap();
+    let _: Result<(), _> = ended.await;
+    for _ in 0..100 {
+        assert_eq!(get().await, 2);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_change_is_seen_whatever_it_is() {
     for fields in [&[][..], &["shown"]] {
         let database = TestDatabase::new().await;

@@ -67,6 +67,115 @@ async fn a_process_whose_heartbeat_stopped_does_not_keep_its_locks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_closed_connection_leaves_no_transaction_open() {
+    let database = TestDatabase::new().await;
+    database.insert("things", [doc! { "_id": 1 }]).await;
+    let (closed, other) = (connect(&database).await, connect(&database).await);
+    let written = Notify::new();
+    let open = set(&closed, "open", async || {
+        written.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let closing = async {
+        written.notified().await;
+        closed.close().await;
+        assert_eq!(database.count(WRITERS, doc! {}).await, 0);
+        let began = Instant::now();
+        set(&other, "next", async || {}).await.unwrap();
+        // No other process had to find that it has stopped.
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    };
+    tokio::select! {
+        _ = open => unreachable!("it never ends"),
+        () = closing => {}
+    }
+    assert_eq!(database.one("things", doc! {}).await, doc! { "_id": 1, "next": true });
+}
+
+#[tokio::test]
+async fn a_transaction_whose_session_is_ended_is_repeated() {
+    let database = TestDatabase::new().await;
+    database.insert("things", [doc! { "_id": 1 }]).await;
+    let connection = connect(&database).await;
+    let things = connection.database().collection::<mongodb::bson::Document>("things");
+    // The answer of a command that waits while its session is ended.
+    let interrupted = doc! {
+        "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": {
+            "failCommands": ["update"], "errorCode": 11601,
+            "namespace": things.namespace().to_string(),
+        },
+    };
+    let admin = database.connection().client().database("admin");
+    admin.run_command(interrupted).await.unwrap();
+    let mut attempts = 0;
+    transact(connection.writers(), async |session: &mut ClientSession| {
+        attempts += 1;
+        let set = doc! { "$set": { "set": true } };
+        things.update_one(doc! { "_id": 1 }, set).session(session).await?;
+        Ok::<_, Abort<KeyReused>>(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(attempts, 2);
+    assert_eq!(database.one("things", doc! {}).await, doc! { "_id": 1, "set": true });
+}
+
+#[tokio::test]
+async fn the_registration_of_another_database_user_is_left_to_that_user() {
+    let database = TestDatabase::new().await;
+    let long_ago = mongodb::bson::DateTime::from_millis(0);
+    let stopped = |user: Option<&str>| {
+        let users = user.into_iter().map(|user| doc! { "user": user, "db": "admin" });
+        let users: Vec<_> = users.collect();
+        doc! { "_id": user, "users": users, "heartbeat": long_ago, "sessions": [] }
+    };
+    database.insert(WRITERS, [stopped(None), stopped(Some("other"))]).await;
+    let connection = connect(&database).await;
+    connection.writers().end_stopped_processes().await;
+    assert_eq!(database.one(WRITERS, doc! {}).await.get_str("_id").unwrap(), "other");
+    assert!(!connection.writers().have_others().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_late_heartbeat_does_not_end_a_process() {
+    let database = TestDatabase::new().await;
+    database.insert("things", [doc! { "_id": 1 }]).await;
+    let (connection, other) = (connect(&database).await, connect(&database).await);
+    let registrations = database.database().collection::<mongodb::bson::Document>(WRITERS);
+    let attempts = std::cell::Cell::new(0);
+    set(&connection, "late", async || {
+        attempts.set(attempts.get() + 1);
+        // Each heartbeat is late, but one follows the other.
+        let sessions = database.one(WRITERS, doc! {}).await.get_array("sessions").unwrap().clone();
+        let mut beat = 0;
+        let beats = async {
+            loop {
+                beat += 1;
+                let heartbeat = mongodb::bson::DateTime::from_millis(beat);
+                let late = doc! { "heartbeat": heartbeat, "users": [], "sessions": &sessions };
+                let late = registrations.replace_one(doc! { "_id": 1 }, late).upsert(true);
+                late.await.unwrap();
+            }
+        };
+        let looks = async {
+            eventually("it is registered", async || {
+                database.count(WRITERS, doc! { "_id": 1 }).await == 1
+            })
+            .await;
+            other.writers().end_stopped_processes().await;
+        };
+        tokio::select! {
+            () = beats => unreachable!("it never ends"),
+            () = looks => {}
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(attempts.get(), 1);
+    assert_eq!(database.count(WRITERS, doc! { "_id": 1 }).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_transaction_of_a_live_process_is_not_ended() {
     let database = TestDatabase::new().await;
     database.insert("things", [doc! { "_id": 1 }]).await;
