@@ -77,9 +77,11 @@ impl Home {
         self.dir.join(LOG)
     }
 
-    /// Returns the log file for the next run of mongod.
+    /// Returns the log file for the next run of mongod, rotated if possible.
     pub(crate) fn begin_log(&mut self) -> Result<File, Error> {
-        self.rotate_log().map_err(Error::io("rotate the log in", &self.dir))?;
+        if let Err(error) = self.rotate_log() {
+            tracing::warn!("cannot rotate the log of mongod in {}: {error}", self.dir.display());
+        }
         self.log_reader
             .seek(SeekFrom::End(0))
             .and_then(|_| self.log.try_clone())
@@ -195,6 +197,20 @@ fn cause(attributes: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_rotated_does_not_prevent_a_start() {
+        let mut home = Home::open(&DataDir::Temporary).await.unwrap();
+        home.log.set_len(MAX_LOG_BYTES).unwrap();
+        let rotated = home.dir.join(ROTATED_LOG);
+        fs::create_dir(&rotated).unwrap();
+        assert!(home.rotate_log().is_err());
+        home.begin_log().unwrap();
+        assert_eq!(home.log.metadata().unwrap().len(), MAX_LOG_BYTES);
+        fs::remove_dir(&rotated).unwrap();
+        home.begin_log().unwrap();
+        assert_eq!(home.log.metadata().unwrap().len(), 0);
+    }
 
     #[test]
     fn the_last_error_of_the_log_is_reported_with_its_cause() {

@@ -67,7 +67,7 @@ impl Database {
         shutdown: &CancellationToken,
     ) -> Result<Self, Error> {
         let database = tokio::select! {
-            opened = Self::connect(&options.data_dir, sources) => opened?,
+            opened = Self::connect(&options.data_dir, sources, shutdown) => opened?,
             () = shutdown.cancelled() => return Err(Error::Interrupted),
         };
         if options.create {
@@ -112,13 +112,17 @@ impl Database {
         Err(Error::NoSite { name, others: named })
     }
 
-    async fn connect(data_dir: &Path, mut sources: Sources) -> Result<Self, Error> {
+    async fn connect(
+        data_dir: &Path,
+        mut sources: Sources,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, Error> {
         let mongod = if sources.set("mongodb.uri")? {
             None
         } else {
             // Errors in the other settings are reported before a server is started.
             Settings::load(gateway::DEFAULT_PORT, &sources)?;
-            let mongod = EmbeddedMongod::start(data_dir).await?;
+            let mongod = EmbeddedMongod::start(data_dir, shutdown.clone()).await?;
             sources.command_line.push(("mongodb.uri", mongod.uri().to_owned()));
             Some(mongod)
         };

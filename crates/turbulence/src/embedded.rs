@@ -25,8 +25,9 @@ pub(crate) struct EmbeddedMongod {
 }
 
 impl EmbeddedMongod {
-    /// Finds or downloads a mongod, and starts it with its data in a folder.
-    pub(crate) async fn start(data_dir: &Path) -> Result<Self, Error> {
+    /// Finds or downloads a mongod, and starts it with its data in a folder. After `shutdown` it is not
+    /// started again: it may have received the same signal as this process.
+    pub(crate) async fn start(data_dir: &Path, shutdown: CancellationToken) -> Result<Self, Error> {
         let bar = progress::download();
         let shown = bar.clone();
         binary_with(move |Download { received, total }| {
@@ -40,7 +41,7 @@ impl EmbeddedMongod {
         let options = Options { data, server_parameters: Vec::new(), cache_mb: None };
         let mongod = LocalMongod::start(options).await?;
         let (uri, stop) = (mongod.uri().to_owned(), CancellationToken::new());
-        let task = tokio::spawn(keep_running(mongod, stop.clone()));
+        let task = tokio::spawn(keep_running(mongod, shutdown, stop.clone()));
         Ok(Self { uri, stop, task })
     }
 
@@ -62,6 +63,7 @@ impl EmbeddedMongod {
 /// Starts mongod again whenever it ends, until it is to stop.
 async fn keep_running(
     mut mongod: LocalMongod,
+    shutdown: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), local_mongod::Error> {
     let log = mongod.log_path();
@@ -72,6 +74,10 @@ async fn keep_running(
             last_words = mongod.ended() => last_words,
             () = stop.cancelled() => return mongod.stop().await,
         };
+        if shutdown.is_cancelled() {
+            stop.cancelled().await;
+            return mongod.stop().await;
+        }
         warn(format_args!(
             "MongoDB has ended ({last_words}) and is started again; its log is {log}"
         ));
@@ -81,10 +87,18 @@ async fn keep_running(
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => {
+                    stop.cancelled().await;
+                    return mongod.stop().await;
+                }
                 () = stop.cancelled() => return mongod.stop().await,
             }
             pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
-            match mongod.restart().await {
+            let restarted = tokio::select! {
+                restarted = mongod.restart() => restarted,
+                () = stop.cancelled() => return mongod.stop().await,
+            };
+            match restarted {
                 Ok(()) => break,
                 Err(error) => warn(format_args!(
                     "MongoDB cannot be started again: {error}. The next attempt follows in {} s; its \

@@ -62,6 +62,18 @@ pub(crate) enum Error {
          (number of items: {count}); {remedy}"
     )]
     SectionsInUse { count: u64, remedy: String },
+    /// The same, found after content was rolled back.
+    #[error(
+        "the sections were not rolled back, because content belongs to those that would be deleted \
+         (number of items: {count}); migrations of content that are listed above were rolled back. To \
+         roll back the rest, {remedy}, then run the same command again"
+    )]
+    SectionsStillInUse { count: u64, remedy: String },
+    #[error(
+        "nothing was changed, because another process writes to the database: stop the services, then \
+         run the same command again. Of a process that was killed, that shows for 2 s"
+    )]
+    InUse,
     #[error("not every migration is applied: {0}")]
     Pending(String),
     #[error("{0}. No migration was run")]

@@ -2,7 +2,7 @@
 
 use data_service::Collections;
 use futures_util::TryStreamExt;
-use migrations::lease;
+use migrations::lease::{self, CollectionsBefore};
 use mongodb::{
     Database,
     bson::{Document, doc},
@@ -61,8 +61,9 @@ pub(crate) async fn drop_created(
     Ok(removed)
 }
 
-/// Returns the collections of a site that did not exist before the service. If that is not recorded,
-/// they are those without options, since nothing is lost with them once they are empty.
+/// Returns the collections of a site that did not exist before the service. If an earlier release did
+/// not record that, they are those without options, since nothing is lost with them once they are
+/// empty.
 pub(crate) async fn began(database: &Database, collections: Collections) -> Result<Vec<String>> {
     let before = lease::collections_before(database, collections.service).await?;
     let specifications: Vec<_> = database.list_collections().await?.try_collect().await?;
@@ -76,8 +77,9 @@ pub(crate) async fn began(database: &Database, collections: Collections) -> Resu
     let began = collections.site.iter().map(|name| (*name).to_owned());
     Ok(began
         .filter(|name| match &before {
-            Some(before) => !before.contains(name),
-            None => is_plain(name),
+            CollectionsBefore::NeverRan => false,
+            CollectionsBefore::Unrecorded => is_plain(name),
+            CollectionsBefore::Names(before) => !before.contains(name),
         })
         .collect())
 }

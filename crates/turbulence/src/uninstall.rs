@@ -54,6 +54,9 @@ async fn with_database(
     let engines = Engines::new(connection, settings, &settings.sections.url, None)?;
     roll_back::check_down(&engines, &roll_back::all(&engines)).await?;
     if arguments.yes {
+        if connection.writers().have_others().await? {
+            return Err(Error::InUse);
+        }
         remove(database, &engines, output, shutdown).await
     } else {
         preview(database, &engines, output).await
@@ -109,11 +112,12 @@ async fn remove(
     output: &mut Output,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let mut results = Vec::new();
+    let (mut results, mut kept) = (Vec::new(), 0);
     for (engine, to) in roll_back::all(engines) {
         let (text, done, result) = roll_back::roll_back(engines, engine, to, shutdown).await;
         output.add(engine.service(), &text, json!({ "dry_run": false, "roll_back": done }));
         result?;
+        kept += done.iter().map(|one| one.kept).sum::<i64>();
         results.push((engine.service(), done));
     }
     // Only after both roll-backs: the ledgers record how far they are.
@@ -129,8 +133,20 @@ async fn remove(
             json!({ "dry_run": false, "roll_back": done, "remove": removed }),
         );
     }
-    output.add_text(&Lines::from(format_args!("Nothing of Turbulence is left in the database.")));
+    output.add_text(&left(kept));
     Ok(())
+}
+
+/// Describes what is left after the removal.
+fn left(kept: i64) -> Lines {
+    if kept == 0 {
+        return Lines::from(format_args!("Nothing of Turbulence is left in the database."));
+    }
+    let kept = render::counted(kept, "change stays", "changes stay");
+    Lines::from(format_args!(
+        "{kept}, because the values were changed again since. Nothing else of Turbulence is left in \
+         the database."
+    ))
 }
 
 fn names_of(label: &str, removed: &[Removed]) -> Lines {

@@ -102,8 +102,18 @@ pub(crate) struct EditedLease {
     pub(crate) reason: String,
 }
 
-/// Returns the names of the collections that the database had before the first migration of a
-/// service, or `None` if they are not recorded.
+/// The collections that a database had before the first migration of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CollectionsBefore {
+    /// The service has no lease: none of its migrations has run.
+    NeverRan,
+    /// The first migration was run by a release that did not record them.
+    Unrecorded,
+    /// Their names.
+    Names(Vec<String>),
+}
+
+/// Returns the collections that the database had before the first migration of a service.
 ///
 /// # Errors
 ///
@@ -111,11 +121,15 @@ pub(crate) struct EditedLease {
 pub async fn collections_before(
     database: &Database,
     service: &str,
-) -> mongodb::error::Result<Option<Vec<String>>> {
-    let lease = collection(database, service).find_one(doc! { "_id": ID }).await?;
-    let names = lease.and_then(|lease| lease.get_array("collections_before").ok().cloned());
-    let text = |name: Bson| name.as_str().map(str::to_owned);
-    Ok(names.map(|names| names.into_iter().filter_map(text).collect()))
+) -> mongodb::error::Result<CollectionsBefore> {
+    let Some(lease) = collection(database, service).find_one(doc! { "_id": ID }).await? else {
+        return Ok(CollectionsBefore::NeverRan);
+    };
+    let Ok(names) = lease.get_array("collections_before") else {
+        return Ok(CollectionsBefore::Unrecorded);
+    };
+    let names = names.iter().filter_map(Bson::as_str).map(str::to_owned);
+    Ok(CollectionsBefore::Names(names.collect()))
 }
 
 /// Returns the newest fence in the ledger. Fences must continue from it if the lease document was

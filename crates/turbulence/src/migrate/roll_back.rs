@@ -89,6 +89,11 @@ pub(crate) async fn roll_back(
     shutdown: &CancellationToken,
 ) -> (Lines, Vec<RolledBack>, Result<(), Error>) {
     if let Err(error) = refuse_sections_in_use(engines, engine, to, false).await {
+        // The roll-back of content keeps links that were changed since.
+        let error = match error {
+            Error::SectionsInUse { count, remedy } => Error::SectionsStillInUse { count, remedy },
+            error => error,
+        };
         return (Lines::default(), Vec::new(), Err(error));
     }
     let rolling_back = engine.down(to, shutdown);

@@ -96,6 +96,21 @@ fn kill(pid: &str) {
 }
 
 #[tokio::test]
+async fn a_mongod_that_ends_with_the_process_is_not_started_again() {
+    let _turn = own_mongod().await;
+    let folder = Folder::new();
+    let turbulence = up(&folder, &["--demo"]);
+    let port = turbulence.ready().await.mongodb_port();
+    // As a supervisor does that signals all processes of a group.
+    turbulence.signal("TERM");
+    kill(&mongod(port).unwrap());
+    let ended = turbulence.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(!ended.stderr.contains("is started again"), "{ended:#?}");
+    assert_eq!(processes(port), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_mongod_that_ends_is_started_again_and_the_site_answers_again() {
     let _turn = own_mongod().await;
     let folder = Folder::new();

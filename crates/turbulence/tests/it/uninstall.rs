@@ -134,6 +134,8 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
 
     let ended = site.run(&["uninstall"]).await;
     assert!(ended.success().contains("nothing to remove"), "{ended:#?}");
+    site.run(&["uninstall", "--yes"]).await.success();
+    assert_eq!(everything(&site).await, before);
     // It can begin again.
     site.run(&["migrate", "up"]).await.success();
 }
@@ -158,6 +160,75 @@ async fn after_a_roll_back_of_everything_only_the_record_of_it_is_left_to_remove
     assert_eq!(answer["content"]["roll_back"], json!([]));
     assert_eq!(answer["content"]["dry_run"], false);
     assert_eq!(everything(&site).await, before);
+}
+
+#[tokio::test]
+async fn a_database_that_no_migration_has_seen_is_left_as_it_is() {
+    let site = Site::new().await;
+    let database = site.database.database();
+    for name in ["users", "pages", "letters"] {
+        database.create_collection(name).await.unwrap();
+    }
+    let before = everything(&site).await;
+    site.run(&["uninstall", "--yes"]).await.success();
+    assert_eq!(everything(&site).await, before);
+}
+
+#[tokio::test]
+async fn a_database_that_a_service_writes_to_is_left_as_it_is() {
+    let site = Site::new().await;
+    site.run(&["migrate", "up"]).await.success();
+    let before = everything(&site).await;
+    // A heartbeat that stays recent for the whole test.
+    let heartbeat = mongodb::bson::DateTime::from_system_time(
+        std::time::SystemTime::now() + Duration::from_secs(86_400),
+    );
+    let writer = doc! { "_id": 1, "users": [], "heartbeat": heartbeat, "sessions": [] };
+    site.database.insert(mongo_kit::WRITERS, [writer]).await;
+    let ended = site.run(&["uninstall", "--yes"]).await;
+    assert!(ended.failure(1).contains("another process writes to the database"), "{ended:#?}");
+    site.database.collection(mongo_kit::WRITERS).drop().await.unwrap();
+    assert_eq!(everything(&site).await, before);
+}
+
+#[tokio::test]
+async fn what_an_editor_has_changed_since_is_not_denied() {
+    let site = legacy_site().await;
+    site.run(&["migrate", "up"]).await.success();
+    let linked = doc! { "section_id": { "$type": "objectId" } };
+    let other = doc! { "$set": { "section_id": ObjectId::new() } };
+    let changed = site.database.collection("stories").update_one(linked, other).await.unwrap();
+    assert_eq!(changed.modified_count, 1);
+    let ended = site.run(&["uninstall", "--yes"]).await;
+    let text = ended.success();
+    assert!(text.ends_with(
+        "1 change stays, because the values were changed again since. Nothing else of Turbulence is \
+         left in the database.\n"
+    ), "{text}");
+}
+
+#[tokio::test]
+async fn a_link_that_an_editor_has_changed_to_another_section_keeps_the_sections() {
+    let site = legacy_site().await;
+    site.run(&["migrate", "up"]).await.success();
+    let [blog, about] = ["blog", "about"].map(|slug| doc! { "slug": slug });
+    let blog = site.database.one("sections", blog).await.get_object_id("_id").unwrap();
+    let about = site.database.one("sections", about).await.get_object_id("_id").unwrap();
+    let moved = doc! { "$set": { "section_id": about } };
+    let stories = site.database.collection("stories");
+    let changed = stories.update_one(doc! { "section_id": blog }, moved).await.unwrap();
+    assert_eq!(changed.modified_count, 1);
+    let ended = site.run(&["uninstall", "--yes"]).await;
+    insta::assert_snapshot!(ended.failure(1), @"");
+    assert_eq!(site.database.count("stories", doc! { "section_id": blog }).await, 0);
+    assert_eq!(site.database.count("stories", doc! { "section_id": about }).await, 1);
+    // After the remedy, the same command continues.
+    stories
+        .update_one(doc! { "section_id": about }, doc! { "$unset": { "section_id": "" } })
+        .await
+        .unwrap();
+    site.run(&["uninstall", "--yes"]).await.success();
+    assert_eq!(site.database.count(mongo_kit::WRITERS, doc! {}).await, 0);
 }
 
 #[tokio::test]
