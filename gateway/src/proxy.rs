@@ -38,13 +38,13 @@ use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
     upload::{Upload, UploadError},
 };
-use crate::timeouts::Timeouts;
+use crate::{routing, timeouts::Timeouts};
 
 /// The value of `Retry-After` if no replica is available: replicas are probed every second.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// The header that makes it safe to send a `POST` again: the service answers a repetition with the
-/// stored response.
+/// The header that makes it safe to send a `POST` to a collection again: the service answers a
+/// repetition with the stored response.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Sends the requests of one worker of the server to the services. Requests and their connections stay
@@ -92,10 +92,12 @@ impl Proxy {
         let upload = Upload::start(request, payload, self.timeouts.body_idle).await;
         let upload = upload.map_err(UploadError::into_api_error)?;
         let is_safe = request.method().is_safe() && upload.is_empty();
-        let has_key = outgoing.headers.contains_key(IDEMPOTENCY_KEY);
+        let is_keyed = outgoing.method == Method::POST
+            && routing::is_collection(outgoing.target.path())
+            && outgoing.headers.contains_key(IDEMPOTENCY_KEY);
         let policy = Policy {
             is_held: upload.is_held(),
-            is_repeatable: is_safe || has_key && upload.is_held(),
+            is_repeatable: is_safe || is_keyed && upload.is_held(),
             is_safe,
         };
         let response = self.send(&outgoing, &upload, policy, upstream).await?;

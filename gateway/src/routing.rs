@@ -44,6 +44,13 @@ const CONTENT: [&str; 2] = ["content", "resolve"];
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";
 
+/// Returns `true` if a `POST` to this path creates something. The services honour `Idempotency-Key`
+/// for these requests, and for no others.
+pub(crate) fn is_collection(path: &str) -> bool {
+    let mut collections = ContentType::ALL.into_iter().map(ContentType::collection).chain(SECTIONS);
+    path.strip_prefix('/').is_some_and(|path| collections.any(|one| one == path))
+}
+
 /// Returns the first segments that content-service owns.
 fn content_segments() -> impl Iterator<Item = &'static str> {
     ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)

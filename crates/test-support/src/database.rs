@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::{Link, eventually};
 
+/// The collection in which content-service keeps the sections that it has read.
+pub const SECTION_DIRECTORY: &str = "content_section_directory";
+
 /// Returns the connection string of the MongoDB that all tests of this process share.
 pub fn mongodb_uri() -> &'static str {
     static URI: OnceLock<String> = OnceLock::new();
@@ -110,14 +113,20 @@ impl TestDatabase {
         .await;
     }
 
-    /// Returns the hash that the server computes over all documents of all collections, except for the
-    /// heartbeats of processes.
+    /// Returns the [`hash`] of this database.
     pub async fn hash(&self) -> String {
-        let answer = self.database().run_command(doc! { "dbHash": 1 }).await.unwrap();
-        let mut hashes = answer.get_document("collections").unwrap().clone();
-        hashes.remove(WRITERS);
-        hashes.to_string()
+        hash(self.database()).await
     }
+}
+
+/// Returns the hash that the server computes over all documents of all collections, except for those
+/// that a running service writes by itself: its heartbeats, and the sections that it has read.
+pub async fn hash(database: &Database) -> String {
+    let answer = database.run_command(doc! { "dbHash": 1 }).await.unwrap();
+    let mut hashes = answer.get_document("collections").unwrap().clone();
+    hashes.remove(WRITERS);
+    hashes.remove(SECTION_DIRECTORY);
+    hashes.to_string()
 }
 
 impl Drop for TestDatabase {

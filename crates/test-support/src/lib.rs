@@ -14,7 +14,7 @@ mod unreliable;
 
 pub use api::{Answer, Api};
 pub use clock::skewed_clock;
-pub use database::{TestDatabase, mongodb_uri};
+pub use database::{SECTION_DIRECTORY, TestDatabase, hash, mongodb_uri};
 pub use link::Link;
 pub use migration_ids::migration_id;
 pub use provider::Provider;

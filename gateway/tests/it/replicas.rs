@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use gateway::Timeouts;
-use models::ErrorCode;
+use models::{ErrorCode, Problem};
 use service_kit::web::upstream::Resolve;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -122,6 +122,29 @@ async fn a_post_on_a_connection_that_closes_is_sent_again_only_with_a_key() {
 }
 
 #[tokio::test]
+async fn a_key_makes_only_creating_requests_repeatable() {
+    let broken = Upstream::start(async |_: Exchange| None).await;
+    let gateway = TestGateway::before(&broken).await;
+    for (line, attempts) in [
+        ("POST /sections", 2),
+        ("POST /stories?x", 2),
+        ("POST /pages", 2),
+        ("POST /content/move", 1),
+        ("POST /content", 1),
+        ("POST /stories/0123456789abcdef01234567/restore", 1),
+        ("PUT /sections/order", 1),
+        ("PATCH /projects/0123456789abcdef01234567", 1),
+        ("DELETE /stories/0123456789abcdef01234567", 1),
+        ("PUT /stories", 1),
+    ] {
+        let before = broken.heads().len();
+        let request = format!("{line} HTTP/1.1\r\nhost: h\r\nidempotency-key: k\r\n\r\n");
+        assert_eq!(gateway.send(request).await.head.status(), 502, "{line}");
+        assert_eq!(broken.heads().len() - before, attempts, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_post_on_a_connection_that_was_closed_before_is_sent_on_a_new_one() {
     let upstream = Upstream::start(async |mut exchange: Exchange| {
         exchange.body().await.ok()?;
@@ -139,12 +162,14 @@ async fn a_post_on_a_connection_that_was_closed_before_is_sent_on_a_new_one() {
 
 #[tokio::test]
 async fn a_request_that_a_replica_refuses_because_it_is_not_ready_goes_to_the_next() {
-    let refusal = |body: &str| {
+    let refusal = |body: String| {
         let length = body.len();
         format!("HTTP/1.1 503 X\r\ncontent-length: {length}\r\nretry-after: 1\r\n\r\n{body}")
     };
-    let not_ready = Upstream::answering(refusal(r#"{"code":"not_ready"}"#)).await;
-    let draining = Upstream::answering(refusal(r#"{"code":"draining"}"#)).await;
+    let problem = Problem::new(ErrorCode::NotReady, "The service is starting.");
+    let problem = serde_json::to_string(&problem).unwrap();
+    let not_ready = Upstream::answering(refusal(problem)).await;
+    let draining = Upstream::answering(refusal(r#"{"status":"draining"}"#.to_owned())).await;
     let ready = Upstream::answering(ok("done")).await;
     for upstream in [&not_ready, &draining] {
         let gateway = Setup::replicas(vec![ready.address], vec![upstream.address, ready.address]);

@@ -94,6 +94,8 @@ pub struct Upstream {
     budget: TpsBudget,
     has_names: AtomicBool,
     is_resolving: AtomicBool,
+    /// Changes whenever all names were looked up, with or without a result.
+    resolved: watch::Sender<()>,
     resolve_now: Arc<Notify>,
 }
 
@@ -108,6 +110,7 @@ impl Upstream {
             budget: TpsBudget::new(BUDGET_WINDOW, BUDGET_RESERVE_PER_SECOND, BUDGET_SHARE),
             has_names: AtomicBool::new(addresses.have_names()),
             is_resolving: AtomicBool::new(false),
+            resolved: watch::Sender::default(),
             resolve_now: Arc::default(),
             addresses: Mutex::new(addresses),
         };

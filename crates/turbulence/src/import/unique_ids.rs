@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use mongodb::bson::RawBsonRef;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 /// The `_id`s of a collection. Each takes 16 bytes, however long it is: the first half of its
 /// SHA-256, long enough to exclude a collision by chance.
@@ -13,11 +13,10 @@ pub(super) struct UniqueIds(HashSet<u128>);
 impl UniqueIds {
     /// Adds an `_id`. Returns `false` if MongoDB considers it equal to one that was added before.
     pub(super) fn insert(&mut self, id: RawBsonRef<'_>) -> bool {
-        let mut digest = Sha256::new();
+        let mut digest = Context::new(&SHA256);
         add(&mut digest, id);
-        let digest: [u8; 32] = digest.finalize().into();
         let mut half = [0; 16];
-        half.copy_from_slice(&digest[..16]);
+        half.copy_from_slice(&digest.finish().as_ref()[..16]);
         self.0.insert(u128::from_le_bytes(half))
     }
 }
@@ -25,10 +24,10 @@ impl UniqueIds {
 /// Adds a value in a form that is the same for values which MongoDB considers equal: integers of all
 /// numeric types, strings and symbols. (Fractions of different types, such as a decimal and a double
 /// of 0.5, are left to the index of the server, which rejects the second one as well.)
-fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
+fn add(digest: &mut Context, value: RawBsonRef<'_>) {
     let mut put = |kind: u8, bytes: &[u8]| {
-        digest.update([kind]);
-        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(&[kind]);
+        digest.update(&(bytes.len() as u64).to_le_bytes());
         digest.update(bytes);
     };
     match value {
@@ -52,7 +51,7 @@ fn add(digest: &mut Sha256, value: RawBsonRef<'_>) {
             put(b'{', &[]);
             // Malformed values have been rejected before.
             for (name, value) in document.iter().flatten() {
-                digest.update((name.len() as u64).to_le_bytes());
+                digest.update(&(name.len() as u64).to_le_bytes());
                 digest.update(name.as_str().as_bytes());
                 add(digest, value);
             }

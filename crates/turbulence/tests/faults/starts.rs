@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures_util::TryStreamExt;
 use migrations::{Entry, State};
 use mongodb::bson::{Document, doc};
+use test_support::{SECTION_DIRECTORY, eventually};
 
 use crate::{
     accounts::{Tally, rounds, signed},
@@ -104,6 +105,14 @@ pub(crate) async fn a_run_after_success_writes_nothing() -> Tally {
         site.collection("stories").insert_many(stories(0..50)).await.unwrap();
         site.collection("pages").insert_one(doc! { "page_type": "imprint" }).await.unwrap();
         site.run(&["migrate", "up"]).await.success();
+        // The first start keeps the sections that it reads.
+        let up = site.start(&["up", "--port", "0"]);
+        up.ready().await;
+        eventually("the sections are kept", async || {
+            site.count(SECTION_DIRECTORY, doc! {}).await > 0
+        })
+        .await;
+        up.stop().await;
         let before = site.hash().await;
 
         site.database.run_command(doc! { "profile": 2 }).await.unwrap();

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use mongodb::bson::{DateTime, doc};
 use serde_json::{Value, json};
-use test_support::{Api, TestDatabase, eventually};
+use test_support::{Api, SECTION_DIRECTORY, TestDatabase, eventually};
 
 use crate::{
     services::{Process, settings},
@@ -64,7 +64,7 @@ impl Pair {
     }
 
     async fn kept(&self) -> String {
-        let kept = self.database.collection("content_section_directory").find_one(doc! {}).await;
+        let kept = self.database.collection(SECTION_DIRECTORY).find_one(doc! {}).await;
         kept.unwrap().map_or_else(String::new, |kept| kept.get_str("entries").unwrap().to_owned())
     }
 }

@@ -8,9 +8,9 @@ use mongodb::{
     IndexModel,
     bson::{Document, RawDocumentBuf, doc, oid::ObjectId},
 };
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use service_kit::web::http_client::service_client;
-use sha2::{Digest, Sha256};
 
 use crate::{
     legacy,
@@ -42,7 +42,7 @@ async fn everything(site: &Site) -> BTreeMap<String, Collection> {
         let documents: Vec<_> = documents.try_collect().await.unwrap();
         let documents = documents
             .iter()
-            .map(|document| format!("{:x?}", Sha256::digest(document.as_bytes()).as_slice()))
+            .map(|document| format!("{:?}", digest(&SHA256, document.as_bytes())))
             .collect();
         all.insert(name, Collection { description, indexes, documents });
     }

@@ -15,7 +15,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use models::ErrorCode;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::replica::Replica;
@@ -27,6 +29,11 @@ pub const HOLD_MAX_BYTES: usize = 64 * 1024;
 
 /// The longest time for which the beginning of a body is held: a service sends head and body at once.
 pub const HOLD_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The names of the states in which a service refuses requests.
+const NOT_READY: &str = ErrorCode::NotReady.as_str();
+const DRAINING: &str = "draining";
+const OVERLOADED: &str = ErrorCode::Overloaded.as_str();
 
 /// The size of the buffer of a connection, in bytes. The head of a response has to fit.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -135,6 +142,15 @@ pub enum AttemptError<E> {
     Other(E),
 }
 
+/// The state of a service that refuses a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It is starting or draining, and did nothing.
+    NotReady,
+    /// It has too many requests, and says so in time.
+    Overloaded,
+}
+
 /// The response of a replica.
 #[derive(Debug)]
 pub struct Response {
@@ -152,19 +168,25 @@ impl Response {
         self.head.status
     }
 
-    /// Returns `true` if the service refused the request before it did anything: it is starting or
-    /// draining.
-    pub(super) fn is_refusal(&self) -> bool {
-        /// The only member that matters.
+    /// Returns the state of the service that made it refuse the request.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        /// The members that name the state. In a problem, `status` is a number.
         #[derive(Deserialize)]
-        struct Refusal {
-            #[serde(alias = "status")]
-            code: String,
+        struct Body {
+            code: Option<Value>,
+            status: Option<Value>,
         }
-        let Held::Whole(body) = &self.body else { return false };
-        self.head.status == StatusCode::SERVICE_UNAVAILABLE
-            && serde_json::from_slice::<Refusal>(body)
-                .is_ok_and(|refusal| matches!(refusal.code.as_str(), "not_ready" | "draining"))
+        let Held::Whole(body) = &self.body else { return None };
+        if self.head.status != StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        let body: Body = serde_json::from_slice(body).ok()?;
+        let mut names = [&body.code, &body.status].into_iter().flatten().filter_map(Value::as_str);
+        names.find_map(|name| match name {
+            NOT_READY | DRAINING => Some(Refusal::NotReady),
+            OVERLOADED => Some(Refusal::Overloaded),
+            _ => None,
+        })
     }
 
     /// Reads the whole body, of at most `max_bytes`, with `idle` as the longest time between two parts.

@@ -138,10 +138,14 @@ impl Replica {
     }
 
     /// Returns `true` if the replica has reported that it is ready, and is neither draining nor
-    /// unreachable since then.
+    /// unreachable since then, and has answered something lately.
     pub fn is_ready(&self) -> bool {
+        self.is_ready_at(Instant::now())
+    }
+
+    pub(super) fn is_ready_at(&self, now: Instant) -> bool {
         let state = self.state();
-        state.is_ready == Some(true) && state.rank(Instant::now()) < Rank::NotReady
+        state.is_ready == Some(true) && state.rank(now) < Rank::NotReady && !state.is_hung(now)
     }
 
     pub(super) fn rank(&self, now: Instant) -> Rank {
@@ -197,8 +201,12 @@ impl Replica {
     pub(super) fn count_failure(&self, now: Instant) -> Counts {
         let mut state = self.state();
         state.window.count(true, now);
-        state.last_answer = Some(now);
         state.window.counts(now)
+    }
+
+    /// Records that the replica reacted to a request, if only by an error.
+    pub(super) fn record_reaction(&self, now: Instant) {
+        self.state().last_answer = Some(now);
     }
 
     /// Records that the replica refused a request because it is starting or draining.
@@ -309,6 +317,13 @@ impl State {
             _ if self.is_silent || self.slow_probes >= SLOW_PROBES_MAX => Rank::Slow,
             _ => Rank::Usable,
         }
+    }
+
+    /// Returns `true` if it has answered nothing, neither probes nor requests, for longer than any load
+    /// explains.
+    fn is_hung(&self, now: Instant) -> bool {
+        let is_old = |last| now.saturating_duration_since(last) >= PROBE_VALIDITY;
+        self.slow_probes >= SLOW_PROBES_MAX && self.last_answer.is_none_or(is_old)
     }
 
     fn answered(&mut self, now: Instant) {

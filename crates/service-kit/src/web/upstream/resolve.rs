@@ -70,6 +70,16 @@ impl Upstream {
         });
     }
 
+    /// Waits until names are looked up the next time, if there are any. All requests of that time share
+    /// one look-up.
+    pub(super) async fn await_addresses(&self) {
+        let mut resolved = self.resolved.subscribe();
+        if self.has_names.load(Ordering::Relaxed) && self.replicas.borrow().is_empty() {
+            self.resolve_now.notify_one();
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, resolved.changed()).await;
+        }
+    }
+
     /// Resolves all names. A name that cannot be resolved keeps its addresses.
     pub(super) async fn refresh(&self) {
         let addresses = self.addresses();
@@ -88,6 +98,7 @@ impl Upstream {
         if self.addresses() == addresses {
             self.update(&found);
         }
+        self.resolved.send_replace(());
     }
 
     /// Returns the IP addresses of a name in order, or `None` if there are none.

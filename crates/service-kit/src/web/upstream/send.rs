@@ -10,7 +10,7 @@ use tower::retry::budget::Budget;
 
 use super::{
     Upstream,
-    client::{AttemptError, Response},
+    client::{AttemptError, Refusal, Response},
     replica::{Rank, Replica},
 };
 
@@ -78,7 +78,7 @@ impl Upstream {
     {
         self.ensure_resolving();
         if self.replicas.borrow().is_empty() {
-            self.refresh().await;
+            self.await_addresses().await;
         }
         self.budget.deposit();
         let turn = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +118,11 @@ impl Upstream {
                 Some((replica, _, outcome)) = running.next() => {
                     waiting.retain(|(other, _)| !Arc::ptr_eq(other, &replica));
                     let next = match self.judge(policy, &replica, &outcome) {
-                        Next::Finish => return finish(outcome),
+                        Next::Finish if is_good(&outcome) || running.is_empty() => {
+                            return finish(outcome);
+                        }
+                        // The other attempt may succeed.
+                        Next::Finish => None,
                         Next::Continue => pick(&mut tried, Rank::Unreachable),
                         Next::Retry { same } => {
                             let may_retry = retries > 0 && self.budget.withdraw();
@@ -170,11 +174,22 @@ impl Upstream {
     /// Records the outcome of an attempt, and decides about another one.
     fn judge<E>(&self, policy: Policy, replica: &Arc<Replica>, outcome: &Outcome<E>) -> Next {
         let now = Instant::now();
-        match outcome {
-            Ok(response) if response.is_refusal() => {
+        if let Ok(_) | Err(AttemptError::Broken(_) | AttemptError::Truncated(_)) = outcome {
+            replica.record_reaction(now);
+        }
+        match outcome.as_ref().ok().and_then(Response::refusal) {
+            Some(Refusal::NotReady) => {
                 replica.record_refusal(now);
-                if policy.is_held { Next::Continue } else { Next::Finish }
+                return if policy.is_held { Next::Continue } else { Next::Finish };
             }
+            // It works as well as it can. Without it, the others would get even more requests.
+            Some(Refusal::Overloaded) => {
+                replica.record_answer(now);
+                return Next::Finish;
+            }
+            None => {}
+        }
+        match outcome {
             Ok(response) if response.status().is_server_error() => {
                 self.record_failure_at(replica, now);
                 // With `Retry-After`, the service says when to ask again, and a repetition at once
@@ -212,6 +227,10 @@ impl Upstream {
             Err(AttemptError::Other(_)) => Next::Finish,
         }
     }
+}
+
+fn is_good<E>(outcome: &Outcome<E>) -> bool {
+    outcome.as_ref().is_ok_and(|response| !response.status().is_server_error())
 }
 
 fn severity<E>(outcome: &Outcome<E>) -> u8 {

@@ -3,13 +3,18 @@
 use std::{collections::HashMap, io, net::IpAddr, sync::Mutex};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
+use models::{ErrorCode, Problem};
 
 use super::*;
 
-/// A resolver whose answers a test sets. A name without an answer cannot be resolved.
+/// A resolver whose answers a test sets, and its number of look-ups. A name without an answer cannot be
+/// resolved.
 #[derive(Debug, Default)]
-struct Names(Mutex<HashMap<String, Vec<IpAddr>>>);
+struct Names(Mutex<HashMap<String, Vec<IpAddr>>>, AtomicUsize);
 
 impl Names {
     fn set(&self, name: &str, ips: &[&str]) {
@@ -20,6 +25,7 @@ impl Names {
 
 impl Resolve for Names {
     fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         let found = self.0.lock().unwrap().get(&host).cloned();
         async move { found.ok_or_else(|| io::ErrorKind::NotFound.into()) }.boxed()
     }
@@ -110,6 +116,10 @@ fn a_late_probe_is_slow_and_not_dead() {
     }
     assert_eq!(order(&upstream, 0), [1, 0]);
     assert!(replicas[0].is_ready(), "a service that is busy stays ready");
+    let later = now + Duration::from_secs(10);
+    assert!(!replicas[0].is_ready_at(later), "one that hangs does not");
+    replicas[0].record_reaction(later);
+    assert!(replicas[0].is_ready_at(later));
     // Any answer shows that it is alive.
     replicas[0].record_answer(now);
     assert_eq!(order(&upstream, 0), [0, 1]);
@@ -188,8 +198,10 @@ async fn each_address_of_a_name_is_a_replica_and_those_that_stay_keep_their_stat
 #[derive(Clone, Copy)]
 enum Plan {
     Status(u16),
+    /// The response of a service with this error.
+    Refusal(ErrorCode),
     /// A 503 with this body.
-    Refusal(&'static str),
+    Report(&'static str),
     /// A status with `Retry-After`.
     Later(u16),
     NotConnected,
@@ -200,9 +212,13 @@ enum Plan {
 
 async fn outcome(plan: Plan, replica: Arc<Replica>) -> Result<Response, AttemptError<()>> {
     let (status, body, is_later) = match plan {
-        Plan::Status(status) => (status, "", false),
-        Plan::Later(status) => (status, "", true),
-        Plan::Refusal(body) => (503, body, true),
+        Plan::Status(status) => (status, String::new(), false),
+        Plan::Later(status) => (status, String::new(), true),
+        Plan::Refusal(code) => {
+            let problem = Problem::new(code, "detail");
+            (problem.status, serde_json::to_string(&problem).unwrap(), true)
+        }
+        Plan::Report(body) => (503, body.to_owned(), true),
         Plan::NotConnected => return Err(AttemptError::NotConnected(error())),
         Plan::Broken => return Err(AttemptError::Broken(error())),
         Plan::Truncated => return Err(AttemptError::Truncated(error())),
@@ -213,7 +229,7 @@ async fn outcome(plan: Plan, replica: Arc<Replica>) -> Result<Response, AttemptE
         response = response.header("retry-after", "1");
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Ok(Response { head, body: Held::Whole(Bytes::from_static(body.as_bytes())), replica })
+    Ok(Response { head, body: Held::Whole(Bytes::from(body)), replica })
 }
 
 /// Sends a request whose attempts have these outcomes. Returns the status, or `None` without a
@@ -237,8 +253,8 @@ const STREAMED: Policy = Policy { is_held: false, is_repeatable: false, is_safe:
 #[tokio::test]
 async fn each_outcome_is_repeated_as_far_as_that_is_safe() {
     use Plan::*;
-    let refusal = Refusal(r#"{"code":"not_ready"}"#);
-    let draining = Refusal(r#"{"status":"draining","checks":{}}"#);
+    let refusal = Refusal(ErrorCode::NotReady);
+    let draining = Report(r#"{"status":"draining","checks":{}}"#);
     for (policy, plans, status, tried) in [
         // Nothing was done: the next replica, for any method, without a limit.
         (NOT_SAFE, &[refusal, refusal, Status(201)][..], Some(201), &[0, 1, 2][..]),
@@ -246,7 +262,7 @@ async fn each_outcome_is_repeated_as_far_as_that_is_safe() {
         (STREAMED, &[NotConnected, Status(201)], Some(201), &[0, 1]),
         (STREAMED, &[refusal], Some(503), &[0]),
         (Policy::SAFE, &[refusal, refusal, refusal], Some(503), &[0, 1, 2]),
-        (NOT_SAFE, &[Refusal(r#"{"code":"database_unavailable"}"#)], Some(503), &[0]),
+        (NOT_SAFE, &[Refusal(ErrorCode::DatabaseUnavailable)], Some(503), &[0]),
         // It may have arrived.
         (NOT_SAFE, &[Broken], None, &[0]),
         (STREAMED, &[Broken], None, &[0]),
@@ -261,6 +277,7 @@ async fn each_outcome_is_repeated_as_far_as_that_is_safe() {
         (Policy::SAFE, &[Broken, Status(500)], Some(500), &[0, 1]),
         // The service says when to ask again.
         (Policy::SAFE, &[Later(503)], Some(503), &[0]),
+        (Policy::SAFE, &[Refusal(ErrorCode::Overloaded)], Some(503), &[0]),
         (Policy::SAFE, &[Status(404)], Some(404), &[0]),
         (Policy::SAFE, &[NotConnected, NotConnected, NotConnected], None, &[0, 1, 2]),
     ] {
@@ -340,4 +357,77 @@ async fn a_request_that_may_change_something_is_never_sent_twice_at_a_time() {
         assert!(sent.is_err(), "{policy:?}");
     }
     assert_eq!(upstream.requests.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_replica_that_refuses_requests_under_load_is_not_taken_out() {
+    for (code, rank) in
+        [(ErrorCode::Overloaded, Rank::Usable), (ErrorCode::DatabaseUnavailable, Rank::Ejected)]
+    {
+        let upstream = upstream(2);
+        for _ in 0..50 {
+            let attempt = |replica: Arc<Replica>| {
+                let is_first = number(&replica) == 0;
+                outcome(if is_first { Plan::Refusal(code) } else { Plan::Status(200) }, replica)
+            };
+            upstream.send::<(), _, _>(Policy::SAFE, attempt).await.unwrap();
+        }
+        assert_eq!(upstream.replicas()[0].rank(Instant::now()), rank, "{code:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_outcome_does_not_end_an_attempt_that_still_runs() {
+    for bad in [Plan::Later(503), Plan::Refusal(ErrorCode::Overloaded), Plan::Broken] {
+        let upstream = impatient(2);
+        let second = Notify::new();
+        let attempt = |replica: Arc<Replica>| {
+            let is_first = number(&replica) == 0;
+            let second = &second;
+            async move {
+                if is_first {
+                    second.notified().await;
+                    tokio::task::yield_now().await;
+                    outcome(Plan::Status(200), replica).await
+                } else {
+                    second.notify_one();
+                    outcome(bad, replica).await
+                }
+            }
+        };
+        let sent = upstream.send(Policy::SAFE, attempt).await.unwrap();
+        assert_eq!(sent.status(), 200);
+    }
+    // If no attempt succeeds, the response says more than the error.
+    let upstream = impatient(2);
+    let second = Notify::new();
+    let attempt = |replica: Arc<Replica>| {
+        let is_first = number(&replica) == 0;
+        let second = &second;
+        async move {
+            if is_first {
+                second.notified().await;
+                return outcome(Plan::Truncated, replica).await;
+            }
+            second.notify_one();
+            outcome(Plan::Later(503), replica).await
+        }
+    };
+    assert_eq!(upstream.send(Policy::SAFE, attempt).await.unwrap().status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_an_address_share_a_look_up() {
+    let names = Arc::new(Names::default());
+    let options = Options { resolver: names.clone(), ..Options::default() };
+    let upstream = upstream_with("http://content:5003", options);
+    let results = join_all((0..20).map(|_| send(&upstream, Policy::SAFE, &[]))).await;
+    assert_eq!(results, vec![(None, Vec::new()); 20]);
+    let count = names.1.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&count), "{count}");
+
+    names.set("content", &["10.0.0.7"]);
+    let plans = [Plan::Status(200)];
+    let results = join_all((0..20).map(|_| send(&upstream, Policy::SAFE, &plans))).await;
+    assert_eq!(results, vec![(Some(200), vec![7]); 20]);
 }
