@@ -21,7 +21,7 @@ use service_kit::web::{
     error::ApiError,
     health::Health,
     internal::InternalSecret,
-    overload::{LoadLimit, limit_load},
+    overload::{LoadLimit, limit_load_to},
     rate_limit::{RateLimit, rate_limit},
     routing::route_not_found,
     upstream::Upstream,
@@ -40,6 +40,9 @@ const SECTIONS: [&str; 1] = ["sections"];
 
 /// The first segments that content-service owns, besides those of the kinds of content.
 const CONTENT: [&str; 2] = ["content", "resolve"];
+
+/// The first segment of the report of all services.
+const INTEGRITY: &str = "integrity";
 
 /// Returns `true` if a `POST` to this path creates something. The services honour `Idempotency-Key`
 /// for these requests, and for no others.
@@ -64,13 +67,34 @@ pub(crate) fn is_forwarded(path: &str) -> bool {
     path == "/docs/" || path::first_segment(path).is_some_and(is_routed)
 }
 
+/// The limits of requests in flight: one for each service, so that a service that is slow does not
+/// keep readers from the other one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoadLimits {
+    sections: LoadLimit,
+    content: LoadLimit,
+}
+
+impl LoadLimits {
+    /// Returns the limit of a path. The paths that the gateway answers itself have none; the report of
+    /// all services has the one of content-service.
+    fn of(&self, path: &str) -> Option<LoadLimit> {
+        let segment = path::first_segment(path)?;
+        if SECTIONS.contains(&segment) {
+            return Some(self.sections.clone());
+        }
+        let is_content = segment == INTEGRITY || content_segments().any(|one| one == segment);
+        is_content.then(|| self.content.clone())
+    }
+}
+
 /// The state behind the routes, shared by all workers.
 #[derive(Clone)]
 pub(crate) struct Routes {
     pub(crate) health: Health,
     pub(crate) cors: CorsPolicy,
     pub(crate) limits: RateLimit,
-    pub(crate) load_limit: LoadLimit,
+    pub(crate) load_limits: LoadLimits,
     pub(crate) secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
     pub(crate) upstreams: Upstreams,
@@ -84,13 +108,15 @@ impl Routes {
         let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
         let of_content = content_segments().map(|segment| (segment, content));
         let policy = Arc::new(self.cors.clone());
+        let load_limits = self.load_limits.clone();
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
         // that scripts in a browser can read the refusals.
         let mut scope = web::scope("")
             .app_data(web::Data::new(self.limits.clone()))
-            .app_data(web::Data::new(self.load_limit.clone()))
             .wrap(from_fn(refuse_invalid_paths))
-            .wrap(from_fn(limit_load))
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                limit_load_to(load_limits.of(request.uri().path()), request, next)
+            }))
             .wrap(from_fn(rate_limit))
             .wrap(self.cors.middleware())
             .wrap(from_fn(move |request, next: Next<_>| {
@@ -130,6 +156,24 @@ async fn refuse_invalid_paths(
         Err(reason) => {
             let error = ApiError::new(ErrorCode::InvalidPath, format!("{reason}."));
             Ok(request.error_response(error).map_into_right_body())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_service_has_a_limit_of_its_own() {
+        let limits = LoadLimits::default();
+        let has = |path: &str, of: &LoadLimit| limits.of(path).is_some_and(|one| one.is(of));
+        assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
+        for path in ["/stories/x", "/content", "/resolve", "/integrity/"] {
+            assert!(has(path, &limits.content), "{path}");
+        }
+        for path in ["/docs", "/openapi.json", "/elsewhere"] {
+            assert!(limits.of(path).is_none(), "{path}");
         }
     }
 }

@@ -13,7 +13,6 @@ use service_kit::{
     web::{
         internal::InternalSecret,
         origin::{NetworkPosition, TrustedProxies},
-        overload::LoadLimit,
         rate_limit::RateLimit,
         server::{BindError, Server, bind},
         upstream::{ProbeTimes, Resolve, SystemResolver},
@@ -25,7 +24,7 @@ use crate::{
     aggregate::health,
     proxy::upstream::Upstreams,
     routing::{
-        Routes,
+        LoadLimits, Routes,
         cors::{CorsPolicy, InvalidCors},
         is_forwarded,
     },
@@ -125,7 +124,7 @@ impl Gateway {
             health: health.clone(),
             cors,
             limits,
-            load_limit: LoadLimit::default(),
+            load_limits: LoadLimits::default(),
             secret,
             timeouts,
             upstreams,

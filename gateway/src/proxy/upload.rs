@@ -1,6 +1,7 @@
 //! The body of a client's request, while it is being forwarded.
 
 use std::{
+    io,
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
@@ -57,7 +58,18 @@ impl UploadError {
     pub(super) fn into_api_error(self) -> ApiError {
         match self {
             Self::Incomplete(error) => {
-                let detail = format!("The body of the request is not complete: {error}.");
+                let reason = match &error {
+                    CopyError::Source(PayloadError::Io(error))
+                        if error.kind() == io::ErrorKind::TimedOut =>
+                    {
+                        "it did not arrive in time".to_owned()
+                    }
+                    CopyError::Source(PayloadError::EncodingCorrupted | PayloadError::Io(_)) => {
+                        "its chunks are malformed".to_owned()
+                    }
+                    _ => error.to_string(),
+                };
+                let detail = format!("The body of the request is not complete: {reason}.");
                 ApiError::new(ErrorCode::BadRequest, detail)
             }
             Self::Internal(error) => ApiError::internal(error),
@@ -139,5 +151,22 @@ impl Upload {
         }
         tokio::time::sleep(response_head).await;
         AttemptError::Timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_late_malformed_or_cut_is_told_apart() {
+        for (error, reason) in [
+            (PayloadError::Io(io::ErrorKind::TimedOut.into()), "did not arrive in time"),
+            (PayloadError::EncodingCorrupted, "malformed"),
+            (PayloadError::Incomplete(None), "the sender closed the connection"),
+        ] {
+            let error = UploadError::Incomplete(CopyError::Source(error)).into_api_error();
+            assert!(format!("{error:?}").contains(reason), "{error:?}: {reason}");
+        }
     }
 }

@@ -4,7 +4,11 @@
 //! requests at a time as it answers within 250 ms, and refuses the others at once with 503. The limit
 //! grows a little while all of it is used and responses are quick, and shrinks by a share while they
 //! are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP and Netflix's
-//! concurrency-limits do.
+//! concurrency-limits do. It starts high, so that a burst finds room in an idle process, and shrinks
+//! from the number that was in flight, so that a lasting overload does not fill it first.
+//!
+//! A request has its place until its handler has ended, even if it was answered before: handlers
+//! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).
 //!
 //! Requests with a token have a limit of their own, so that readers do not keep editors out. The health
 //! routes and requests between the processes have none.
@@ -39,8 +43,9 @@ const WINDOW: Duration = Duration::from_millis(100);
 const MIN_SAMPLES: usize = 10;
 
 /// The limit at the start, and its bounds. The lower one is answered within a second by a process
-/// that manages 32 requests per second; the upper one takes some 30 MiB.
-const INITIAL: f64 = 64.0;
+/// that manages 32 requests per second; the upper one takes some 30 MiB. The first one has room for
+/// what a frontend sends at once when it builds its pages: one address has 256 connections.
+const INITIAL: f64 = 512.0;
 const MIN: f64 = 32.0;
 const MAX: f64 = 1_024.0;
 
@@ -58,6 +63,13 @@ pub struct LoadLimit {
     editors: Arc<Pool>,
 }
 
+impl LoadLimit {
+    /// Returns `true` if both count the same requests.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.readers, &other.readers)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Pool(Mutex<State>);
 
@@ -72,12 +84,17 @@ struct State {
     max_in_flight: usize,
 }
 
-/// A request that was accepted.
+/// A place of a request that was accepted. It is given back when this is dropped.
 struct Accepted {
     pool: Arc<Pool>,
     began: Instant,
-    is_answered: bool,
 }
+
+/// The place of a request, among its extensions. A task that continues without the request keeps a
+/// clone of it.
+#[derive(Clone)]
+#[expect(dead_code, reason = "kept, not read")]
+pub(crate) struct Place(Arc<Accepted>);
 
 impl Default for State {
     fn default() -> Self {
@@ -98,10 +115,13 @@ impl State {
         has_room
     }
 
-    /// Ends a request. `latency` is `None` if it was cancelled.
-    fn end(&mut self, latency: Option<Duration>, now: Instant) {
+    /// Ends a request.
+    fn end(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(latency) = latency else { return };
+    }
+
+    /// Observes the latency of a response.
+    fn observe(&mut self, latency: Duration, now: Instant) {
         self.samples += 1;
         self.slow += usize::from(latency > TARGET);
         let began = *self.window_began.get_or_insert(now);
@@ -111,9 +131,12 @@ impl State {
         #[expect(clippy::cast_precision_loss, reason = "some thousands at most")]
         let (slow_share, used) =
             (self.slow as f64 / self.samples as f64, self.max_in_flight as f64);
-        if slow_share > MAX_SLOW_SHARE {
-            self.limit = (self.limit * DECREASE).max(MIN);
-        } else if used >= self.limit.floor() {
+        // Fewer in flight than the smallest limit are slow for another reason.
+        if slow_share > MAX_SLOW_SHARE && used >= MIN {
+            self.limit = (self.limit.min(used) * DECREASE).max(MIN);
+        } else if slow_share <= MAX_SLOW_SHARE
+            && (used >= self.limit.floor() || self.limit < INITIAL)
+        {
             self.limit = (self.limit * (1.0 + INCREASE)).min(MAX);
         }
         (self.window_began, self.samples, self.slow) = (Some(now), 0, 0);
@@ -124,11 +147,7 @@ impl State {
 impl Pool {
     fn accept(self: &Arc<Self>) -> Option<Accepted> {
         let is_accepted = self.state().begin();
-        is_accepted.then(|| Accepted {
-            pool: Arc::clone(self),
-            began: Instant::now(),
-            is_answered: false,
-        })
+        is_accepted.then(|| Accepted { pool: Arc::clone(self), began: Instant::now() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,11 +155,17 @@ impl Pool {
     }
 }
 
+impl Accepted {
+    /// Notes that the request is answered.
+    fn answered(&self) {
+        let now = Instant::now();
+        self.pool.state().observe(now.duration_since(self.began), now);
+    }
+}
+
 impl Drop for Accepted {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let latency = self.is_answered.then(|| now.duration_since(self.began));
-        self.pool.state().end(latency, now);
+        self.pool.state().end();
     }
 }
 
@@ -150,16 +175,26 @@ pub async fn limit_load(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let limits = request.app_data::<Data<LoadLimit>>().map(|limits| (***limits).clone());
+    limit_load_to(limits, request, next).await
+}
+
+/// Like [`limit_load`], with these limits, or none.
+pub async fn limit_load_to(
+    limits: Option<LoadLimit>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
     // One service calls another for a request that was accepted already.
     let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
-    let limits = request.app_data::<Data<LoadLimit>>().filter(|_| !is_exempt);
+    let limits = limits.as_ref().filter(|_| !is_exempt);
     let pool = limits.map(|limits| match request.headers().contains_key(AUTHORIZATION) {
         true => &limits.editors,
         false => &limits.readers,
     });
     let accepted = match pool.map(Pool::accept) {
         None => None,
-        Some(Some(accepted)) => Some(accepted),
+        Some(Some(accepted)) => Some(Arc::new(accepted)),
         Some(None) => {
             let detail = "There are more requests than can be answered. Try again in a second.";
             let error = ApiError::new(ErrorCode::Overloaded, detail)
@@ -167,9 +202,14 @@ pub async fn limit_load(
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
+    if let Some(accepted) = &accepted {
+        request.extensions_mut().insert(Place(Arc::clone(accepted)));
+    }
     let response = next.call(request).await?;
-    if let Some(mut accepted) = accepted {
-        accepted.is_answered = true;
+    if let Some(accepted) = accepted {
+        accepted.answered();
+        // The request lives until its response is sent, its place until it is answered.
+        response.request().extensions_mut().remove::<Place>();
     }
     Ok(response.map_into_left_body())
 }
@@ -180,12 +220,17 @@ mod tests {
 
     use actix_web::{
         App, HttpResponse,
+        dev::Service,
         middleware::from_fn,
         test::{TestRequest, call_service, init_service},
         web,
     };
 
+    use futures_util::{FutureExt, future::join_all};
+    use tokio::sync::Notify;
+
     use super::*;
+    use crate::web::{routing::route, time_limit::TimeLimit};
 
     /// A server that processes requests one after the other, in virtual time, and its clients, who
     /// send at a constant rate whether they are answered or not. Returns the share of the capacity
@@ -200,7 +245,8 @@ mod tests {
             {
                 queue.pop_front();
                 let latency: Duration = done - began;
-                state.end(Some(latency), done);
+                state.end();
+                state.observe(latency, done);
                 good += u32::from(latency <= Duration::from_secs(1));
             }
             if state.begin() || !limit {
@@ -242,10 +288,11 @@ mod tests {
             for _ in 0..rounds {
                 let accepted = (0..2_000).filter(|_| state.begin()).count();
                 for _ in 0..accepted {
-                    state.end(Some(latency), now);
+                    state.end();
+                    state.observe(latency, now);
                 }
                 now += WINDOW;
-                state.end(Some(latency), now);
+                state.observe(latency, now);
             }
             state.limit
         };
@@ -255,13 +302,90 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_request_gives_its_place_back_and_is_no_sample() {
-        let mut state = State::default();
-        while state.begin() {}
-        for _ in 0..1_000 {
-            state.end(None, Instant::now());
+    fn a_burst_finds_room_and_slow_responses_of_a_few_requests_leave_it() {
+        let (mut state, mut now) = (State::default(), Instant::now());
+        for _ in 0..100 {
+            assert!((0..31).all(|_| state.begin()));
+            for _ in 0..31 {
+                state.end();
+                state.observe(Duration::from_secs(2), now);
+            }
+            now += WINDOW;
         }
+        assert!((0..300).all(|_| state.begin()));
+    }
+
+    #[test]
+    fn the_room_for_a_burst_returns_when_responses_are_quick_again() {
+        let (mut state, mut now) = (State { limit: MIN, ..State::default() }, Instant::now());
+        for _ in 0..1_000 {
+            assert!(state.begin());
+            state.end();
+            state.observe(Duration::from_millis(5), now);
+            now += WINDOW / 10;
+        }
+        assert!((0..300).all(|_| state.begin()));
+    }
+
+    #[test]
+    fn a_cancelled_request_gives_its_place_back_and_is_no_sample() {
+        let pool = Arc::new(Pool::default());
+        let held: Vec<_> = std::iter::from_fn(|| pool.accept()).collect();
+        drop(held);
+        let state = pool.state();
         assert_eq!((state.in_flight, state.samples), (0, 0));
+    }
+
+    #[actix_web::test]
+    async fn some_hundred_requests_at_once_are_all_answered() {
+        let limits = LoadLimit::default();
+        let ok = || async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            HttpResponse::Ok().finish()
+        };
+        let scope = web::scope("")
+            .app_data(Data::new(limits))
+            .wrap(from_fn(limit_load))
+            .default_service(web::to(ok));
+        let app = init_service(App::new().service(scope)).await;
+        let requests = (0..400).map(|_| call_service(&app, TestRequest::get().to_request()));
+        for response in join_all(requests).await {
+            assert_eq!(response.status(), 200);
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_handler_has_its_place_until_it_has_ended() {
+        for limit in [Some(Duration::from_millis(20)), None] {
+            let (limits, release) = (LoadLimit::default(), Arc::new(Notify::new()));
+            let released = Arc::clone(&release);
+            let wait = move || {
+                let released = Arc::clone(&released);
+                async move {
+                    released.notified().await;
+                    HttpResponse::Ok().finish()
+                }
+            };
+            let scope = web::scope("")
+                .app_data(Data::new(limits.clone()))
+                .app_data(TimeLimit(limit))
+                .wrap(from_fn(limit_load))
+                .service(route("/wait").get(wait).build());
+            let app = init_service(App::new().service(scope)).await;
+            let mut response = Box::pin(app.call(TestRequest::with_uri("/wait").to_request()));
+            // With a time limit, the request is answered in time; without, its client leaves.
+            if limit.is_some() {
+                assert_eq!((&mut response).await.unwrap().status(), 503);
+            } else {
+                assert!((&mut response).now_or_never().is_none());
+            }
+            drop(response);
+            assert_eq!(limits.readers.state().in_flight, 1, "{limit:?}");
+            release.notify_one();
+            while limits.readers.state().in_flight > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     #[actix_web::test]

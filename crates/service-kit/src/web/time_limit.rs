@@ -22,7 +22,7 @@ use actix_web::{
 use models::ErrorCode;
 use tracing::Instrument;
 
-use super::error::ApiError;
+use super::{error::ApiError, overload::Place};
 
 /// The number of seconds after which a client should repeat a request that was not answered in time: as
 /// long as a replica set takes to elect a primary.
@@ -70,7 +70,12 @@ pub(crate) async fn limit_time(
     let counts_from = CountsFrom(Rc::new(Cell::new(Some(Instant::now()))));
     request.extensions_mut().insert(counts_from.clone());
     let (kept, method) = (request.request().clone(), request.method().clone());
-    let handler = rt::spawn(next.call(request).in_current_span());
+    let place = request.extensions().get::<Place>().cloned();
+    let handled = next.call(request).in_current_span();
+    let handler = rt::spawn(async move {
+        let _place = place;
+        handled.await
+    });
     let error = tokio::select! {
         biased;
         ended = handler => match ended {

@@ -130,12 +130,18 @@ impl Connections {
         let held = &self.0.held_bytes;
         let has_room = |before: usize| (before + bytes <= MAX_HELD_BYTES).then_some(before + bytes);
         let is_reserved = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_ok();
-        if !is_reserved {
-            self.open().close_longest_stalled()?;
-            // Its memory is given back by its own task, in a moment.
-            held.fetch_add(bytes, Ordering::Relaxed);
+        if is_reserved || bytes == 0 {
+            return Some(HeldMemory { connections: self.clone(), bytes });
         }
-        Some(HeldMemory { connections: self.clone(), bytes })
+        self.open().close_longest_stalled()?;
+        // Its memory is given back by its own task, in a moment.
+        Some(self.hold_anyway(bytes))
+    }
+
+    /// Reserves memory for a response that has to be sent, without a limit.
+    pub(crate) fn hold_anyway(&self, bytes: usize) -> HeldMemory {
+        self.0.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        HeldMemory { connections: self.clone(), bytes }
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -321,6 +327,9 @@ mod tests {
         let half = MAX_HELD_BYTES / 2;
         let held = [connections.hold(half).unwrap(), connections.hold(half).unwrap()];
         assert!(connections.hold(1).is_none(), "all readers read");
+        assert!(connections.hold(0).is_some());
+        drop(connections.hold_anyway(1));
+        assert!(connections.hold(0).is_some() && connections.hold(1).is_none());
         drop(held);
         let _held = [connections.hold(half).unwrap(), connections.hold(half).unwrap()];
         reader.connection.activity().stalled_since = Instant::now().checked_sub(STALLED_AFTER);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpRequest,
     body::{BodySize, BoxBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
     error::PayloadError,
@@ -24,7 +24,7 @@ use models::ErrorCode;
 use tokio::time::{Instant, timeout_at};
 
 use super::limits::{Connection, Connections, HeldMemory};
-use crate::web::error::ApiError;
+use crate::web::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited};
 
 /// The memory that responses hold until they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Drop for InFlight {
 struct TrackedBody {
     body: BoxBody,
     _in_flight: Option<InFlight>,
-    _memory: Option<HeldMemory>,
+    _memory: HeldMemory,
 }
 
 impl MessageBody for TrackedBody {
@@ -119,16 +119,17 @@ pub(crate) async fn track(
         });
     }
     let response = next.call(request).await?.map_into_boxed_body();
-    let (mut response, memory) =
-        match connections.hold(held.bytes(response.response().body().size())) {
-            Some(memory) => (response, Some(memory)),
-            None => {
-                let detail =
-                    "Too many responses wait for clients that do not read. Try again in a moment.";
-                let error = ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(1);
-                (response.error_response(error), None)
-            }
-        };
+    let bytes = held.bytes(response.response().body().size());
+    let (mut response, memory) = match connections.hold(bytes) {
+        Some(memory) => (response, memory),
+        None if !is_replaceable(response.request()) => (response, connections.hold_anyway(bytes)),
+        None => {
+            let detail =
+                "Too many responses wait for clients that do not read. Try again in a moment.";
+            let error = ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(1);
+            (response.error_response(error), connections.hold_anyway(0))
+        }
+    };
     let is_incomplete =
         connection.is_some_and(|connection| connection.is_body_pending.load(Ordering::Relaxed));
     if response.status().is_client_error() && is_incomplete {
@@ -136,6 +137,14 @@ pub(crate) async fn track(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response.map_body(|_, body| TrackedBody { body, _in_flight: in_flight, _memory: memory }))
+}
+
+/// Returns `true` if the response to a request may be replaced by an error that says that nothing was
+/// done: not that of a write, which may have been made, nor those by which processes watch each other.
+fn is_replaceable(request: &HttpRequest) -> bool {
+    request.method().is_safe()
+        && !is_unlimited(request.path())
+        && !request.extensions().contains::<IsInternal>()
 }
 
 /// Returns `true` if the request has a body (RFC 9112 §6.3).
@@ -168,4 +177,69 @@ fn limited(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App, HttpResponse,
+        http::Method,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service},
+        web,
+    };
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::{
+        runtime::settings,
+        web::{
+            connection::Timeouts,
+            origin::{NetworkPosition, TrustedProxies},
+        },
+    };
+
+    #[actix_web::test]
+    async fn without_memory_only_responses_of_reads_are_replaced() {
+        let server: settings::Server = from_value(json!({})).unwrap();
+        let proxies = TrustedProxies::new(&server, NetworkPosition::Edge);
+        let connections = Connections::new(1, proxies, Timeouts::default());
+        let mut held = Vec::new();
+        while let Some(memory) = connections.hold(1024 * 1024) {
+            held.push(memory);
+        }
+        let answer = |request: HttpRequest| async move {
+            match request.path() {
+                "/empty" => HttpResponse::NoContent().finish(),
+                _ => HttpResponse::Created().body("done"),
+            }
+        };
+        let tracked = connections.clone();
+        let app = init_service(
+            App::new()
+                .wrap(from_fn(move |request, next: Next<BoxBody>| {
+                    track(tracked.clone(), Held::Whole, request, next)
+                }))
+                .default_service(web::to(answer)),
+        )
+        .await;
+        for (method, path, is_internal, status) in [
+            (Method::POST, "/stories", false, 201),
+            (Method::DELETE, "/stories/x", false, 201),
+            (Method::GET, "/stories", false, 503),
+            (Method::GET, "/internal/directory", true, 201),
+            (Method::GET, "/health/ready", false, 201),
+            (Method::GET, "/empty", false, 204),
+        ] {
+            let request = TestRequest::with_uri(path).method(method.clone()).to_request();
+            if is_internal {
+                request.extensions_mut().insert(IsInternal);
+            }
+            let response = call_service(&app, request).await;
+            assert_eq!(response.status(), status, "{method} {path}");
+        }
+        drop(held);
+        let request = TestRequest::with_uri("/stories").to_request();
+        assert_eq!(call_service(&app, request).await.status(), 201);
+    }
 }
