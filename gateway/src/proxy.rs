@@ -38,7 +38,7 @@ use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
     upload::{Upload, UploadError},
 };
-use crate::{routing, timeouts::Timeouts};
+use crate::{routing::path, timeouts::Timeouts};
 
 /// The value of `Retry-After` if no replica is available: replicas are probed every second.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -76,7 +76,7 @@ impl Proxy {
     }
 
     /// Forwards a request to a replica of the service. The path has passed
-    /// [`crate::routing::path::check`].
+    /// [`path::check`].
     pub(crate) async fn forward(
         &self,
         request: &HttpRequest,
@@ -93,7 +93,7 @@ impl Proxy {
         let upload = upload.map_err(UploadError::into_api_error)?;
         let is_safe = request.method().is_safe() && upload.is_empty();
         let is_keyed = outgoing.method == Method::POST
-            && routing::is_collection(outgoing.target.path())
+            && path::is_collection(outgoing.target.path())
             && outgoing.headers.contains_key(IDEMPOTENCY_KEY);
         let policy = Policy {
             is_held: upload.is_held(),

@@ -27,7 +27,7 @@ use service_kit::web::{
     upstream::Upstream,
 };
 
-use self::cors::CorsPolicy;
+use self::{cors::CorsPolicy, path::SECTIONS};
 use crate::{
     aggregate::integrity,
     docs,
@@ -35,21 +35,11 @@ use crate::{
     timeouts::Timeouts,
 };
 
-/// The first segments that sections-service owns.
-const SECTIONS: [&str; 1] = ["sections"];
-
 /// The first segments that content-service owns, besides those of the kinds of content.
 const CONTENT: [&str; 2] = ["content", "resolve"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";
-
-/// Returns `true` if a `POST` to this path creates something. The services honour `Idempotency-Key`
-/// for these requests, and for no others.
-pub(crate) fn is_collection(path: &str) -> bool {
-    let mut collections = ContentType::ALL.into_iter().map(ContentType::collection).chain(SECTIONS);
-    path.strip_prefix('/').is_some_and(|path| collections.any(|one| one == path))
-}
 
 /// Returns the first segments that content-service owns.
 fn content_segments() -> impl Iterator<Item = &'static str> {

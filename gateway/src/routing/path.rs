@@ -35,8 +35,18 @@ pub(crate) enum InvalidPath {
     NotEncoded,
 }
 
+/// The first segments that sections-service owns.
+pub(super) const SECTIONS: [&str; 1] = ["sections"];
+
 /// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
+
+/// Returns `true` if a `POST` to this path creates something. The services honour `Idempotency-Key`
+/// for these requests, and for no others.
+pub(crate) fn is_collection(path: &str) -> bool {
+    let mut collections = ContentType::ALL.into_iter().map(ContentType::collection).chain(SECTIONS);
+    path.strip_prefix('/').is_some_and(|path| collections.any(|one| one == path))
+}
 
 /// Checks the path of a request as it is in the request line, without the query.
 pub(crate) fn check(path: &str) -> Result<(), InvalidPath> {

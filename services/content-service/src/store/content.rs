@@ -19,9 +19,8 @@ use super::{
     collections::SERVICE,
     filters::odd_references,
     kind::Kind,
-    list::LIST_TOLERANCE,
     slugs::{Locks, SlugQueue},
-    survey::{ListWatch, Survey},
+    survey::{LIST_TOLERANCE, ListWatch, Survey},
 };
 use crate::domain::list::Filter;
 

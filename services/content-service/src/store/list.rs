@@ -1,6 +1,6 @@
 //! Lists: a page of items, and how many there are.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::TryStreamExt;
 use mongo_kit::{Cached, Stamp, document::readable};
@@ -15,17 +15,13 @@ use super::{
     filters::{Oddities, listed, odd_dated},
     indexes::{self, is_missing_index},
     kind::{Kind, Reading},
-    survey::{ListWatch, Survey, survey},
+    survey::{LIST_TOLERANCE, ListWatch, Survey, survey},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
     list::{Filter, Limit},
     pagination::{OddDated, Position, Start, merge, plain, window},
 };
-
-/// The time after a change for which what was found out about a list before it may be used. The
-/// promise is a second; counting a million documents takes about half of one.
-pub(super) const LIST_TOLERANCE: Duration = Duration::from_millis(800);
 
 /// The most bytes of items that a page has, as they are answered.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -26,6 +26,10 @@ use crate::domain::{
 /// the dates, as MongoDB sorts them.
 pub(crate) const MAX_ODD_DATED: i64 = 1_000;
 
+/// The time after a change for which what was found out about a list before it may be used. The
+/// promise is a second; counting a million documents takes about half of one.
+pub(super) const LIST_TOLERANCE: Duration = Duration::from_millis(800);
+
 /// The size and the unusual items of a whole list. It holds until another item belongs to the list,
 /// or an item gets another place in it.
 #[derive(Debug)]
