@@ -48,7 +48,7 @@ pub enum SendError<E> {
 /// The result of an attempt.
 type Outcome<E> = Result<Response, AttemptError<E>>;
 
-/// What to do after an attempt.
+/// The step after an attempt.
 enum Next {
     /// Return its outcome.
     Finish,
@@ -99,8 +99,8 @@ impl Upstream {
             Some(replica)
         };
         let start = |replica: Arc<Replica>| {
-            let (started, attempted) = (Instant::now(), attempt(Arc::clone(&replica)));
-            async move { (replica, started, attempted.await) }
+            let attempted = attempt(Arc::clone(&replica));
+            async move { (replica, attempted.await) }
         };
 
         let Some(first) = pick(&mut tried, Rank::Unreachable) else {
@@ -115,7 +115,7 @@ impl Upstream {
             let may_hedge = policy.is_safe && retries > 0;
             tokio::select! {
                 biased;
-                Some((replica, _, outcome)) = running.next() => {
+                Some((replica, outcome)) = running.next() => {
                     waiting.retain(|(other, _)| !Arc::ptr_eq(other, &replica));
                     let next = match self.judge(policy, &replica, &outcome) {
                         Next::Finish if is_good(&outcome) || running.is_empty() => {
