@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,7 @@ use crate::{
     embedded::EmbeddedMongod,
     error::Error,
     lines::Lines,
+    output::Output,
     progress, prompt,
 };
 
@@ -164,6 +166,22 @@ impl Database {
             _ = writeln!(text, "{title}");
         }
         text
+    }
+
+    /// Runs a command and prints its results, also those that precede an error. Closes the database.
+    pub(crate) async fn run(
+        self,
+        title: Option<&str>,
+        is_json: bool,
+        command: impl AsyncFnOnce(&Self, &mut Output) -> Result<(), Error>,
+    ) -> Result<ExitCode, Error> {
+        let mut output = Output::new(self.heading(title));
+        let result = command(&self, &mut output).await;
+        output.print(is_json);
+        let closed = self.close().await;
+        result?;
+        closed?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Describes the ways to load an import although this database has content.

@@ -40,13 +40,10 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
-    let mut output = Output::new(database.heading(Some("Problems in the data")));
-    let result = with_database(arguments, &database, &mut output, &shutdown).await;
-    output.print(arguments.json);
-    let closed = database.close().await;
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    let command = async |database: &Database, output: &mut Output| {
+        with_database(arguments, database, output, &shutdown).await
+    };
+    database.run(Some("Problems in the data"), arguments.json, command).await
 }
 
 async fn with_database(

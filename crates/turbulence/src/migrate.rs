@@ -34,14 +34,10 @@ pub(crate) async fn run(
     if arguments.is_unlimited() {
         database.settings.migrations.documents_per_second = None;
     }
-    let mut output = Output::new(database.heading(arguments.action.title()));
-    let result = with_database(&database, arguments, &mut output, &shutdown).await;
-    // Results that precede an error are printed, too.
-    output.print(arguments.options.json);
-    let closed = database.close().await;
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    let command = async |database: &Database, output: &mut Output| {
+        with_database(database, arguments, output, &shutdown).await
+    };
+    database.run(arguments.action.title(), arguments.options.json, command).await
 }
 
 async fn with_database(

@@ -32,16 +32,14 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<ExitCode, Error> {
     let database = Database::open(&arguments.database, NewSite::Refuse, &shutdown).await?;
-    let mut output = Output::new(database.heading(Some(match arguments.yes {
+    let title = match arguments.yes {
         true => "Removal of Turbulence",
         false => "Changes of a removal of Turbulence",
-    })));
-    let result = with_database(arguments, &database, &mut output, &shutdown).await;
-    output.print(arguments.json);
-    let closed = database.close().await;
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    };
+    let command = async |database: &Database, output: &mut Output| {
+        with_database(arguments, database, output, &shutdown).await
+    };
+    database.run(Some(title), arguments.json, command).await
 }
 
 async fn with_database(
