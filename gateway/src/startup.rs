@@ -1,20 +1,14 @@
 //! Assembles the gateway.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use service_kit::{
     runtime::settings::Settings,
     web::{
         internal::InternalSecret,
-        origin::{NetworkPosition, TrustedProxies},
+        origin::NetworkPosition,
         rate_limit::RateLimit,
-        server::{BindError, Server, bind},
+        server::{BindError, Server},
         upstream::{ProbeTimes, Resolve, SystemResolver},
     },
 };
@@ -54,13 +48,9 @@ pub enum StartupError {
 /// A gateway with its port, ready to run.
 #[derive(Debug)]
 pub struct Gateway {
-    listener: TcpListener,
-    address: SocketAddr,
-    drain: Duration,
+    server: Server,
     cors: CorsPolicy,
     limits: RateLimit,
-    trusted_proxies: TrustedProxies,
-    max_connections: NonZeroUsize,
     secret: InternalSecret,
     upstreams: Upstreams,
     timeouts: Timeouts,
@@ -83,15 +73,11 @@ impl Gateway {
         timeouts: Timeouts,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, StartupError> {
-        let listener = bind(&settings.server)?;
+        let server = Server::bind(&settings.server, NetworkPosition::Edge)?;
         Ok(Self {
-            address: listener.local_addr()?,
-            listener,
-            drain: Duration::from_secs(settings.server.drain_seconds.into()),
+            server: server.forwarding(is_forwarded),
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
-            trusted_proxies: TrustedProxies::new(&settings.server, NetworkPosition::Edge),
-            max_connections: settings.server.max_connections,
             secret: InternalSecret::new(&settings.internal),
             upstreams: Upstreams::new(&settings.upstreams, &resolver),
             timeouts,
@@ -100,23 +86,12 @@ impl Gateway {
 
     /// Returns the address on which the gateway listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self {
-            listener,
-            address: _,
-            drain,
-            cors,
-            limits,
-            trusted_proxies,
-            max_connections,
-            secret,
-            upstreams,
-            timeouts,
-        } = self;
+        let Self { server, cors, limits, secret, upstreams, timeouts } = self;
         let health = health::gateway_health(&upstreams, timeouts);
         let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
         let probes = upstreams.all().map(|upstream| upstream.probe(times));
@@ -130,11 +105,7 @@ impl Gateway {
             upstreams,
         };
         let configure = move |config: &mut _| routes.configure(config);
-        let server = Server::new(listener, health, drain)
-            .trusting(trusted_proxies)
-            .max_connections(max_connections)
-            .forwarding(is_forwarded);
-        server.run(shutdown, configure).await?;
+        server.run(health, shutdown, configure).await?;
         drop(probes);
         Ok(())
     }

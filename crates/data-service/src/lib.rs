@@ -9,12 +9,7 @@ pub mod integrity;
 pub mod report;
 mod transaction;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{
     Error as ActixError,
@@ -44,11 +39,11 @@ use service_kit::{
         error::ApiError,
         health::{CheckResult, Health, HealthBuilder},
         internal::{InternalSecret, refuse_strangers},
-        origin::{NetworkPosition, TrustedProxies},
+        origin::NetworkPosition,
         overload::{LoadLimit, limit_load},
         rate_limit::{RateLimit, rate_limit},
         routing::read,
-        server::{BindError, Server, bind},
+        server::{BindError, Server},
         time_limit::{TimeLimit, outcome_unknown},
     },
 };
@@ -67,15 +62,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// A service with its port and its database.
 pub struct DataService {
-    listener: TcpListener,
-    address: SocketAddr,
-    drain: Duration,
+    server: Server,
     connection: Connection,
     collections: Collections,
     engine: Engine,
     limits: RateLimit,
-    trusted_proxies: TrustedProxies,
-    max_connections: NonZeroUsize,
     secret: InternalSecret,
     routes: Routes,
     health: HealthBuilder,
@@ -132,33 +123,17 @@ impl DataService {
         collections: Collections,
         parts: impl FnOnce(&Connection) -> Parts,
     ) -> Result<Self, StartupError> {
-        let listener = bind(&settings.server)?;
-        let address = listener.local_addr()?;
+        let server = Server::bind(&settings.server, NetworkPosition::BehindGateway)?;
         let connection = connect(&settings.mongodb, name).await?;
         let Parts { engine, routes, health } = parts(&connection);
-        let drain = Duration::from_secs(settings.server.drain_seconds.into());
         let limits = RateLimit::new(&settings.rate_limit);
-        let trusted_proxies = TrustedProxies::new(&settings.server, NetworkPosition::BehindGateway);
         let secret = InternalSecret::new(&settings.internal);
-        Ok(Self {
-            listener,
-            address,
-            drain,
-            connection,
-            collections,
-            engine,
-            limits,
-            trusted_proxies,
-            max_connections: settings.server.max_connections,
-            secret,
-            routes,
-            health,
-        })
+        Ok(Self { server, connection, collections, engine, limits, secret, routes, health })
     }
 
     /// Returns the address of the service.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Returns the statuses of the migrations, and their changes.
@@ -175,20 +150,7 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self {
-            listener,
-            address: _,
-            drain,
-            connection,
-            collections,
-            engine,
-            limits,
-            trusted_proxies,
-            max_connections,
-            secret,
-            routes,
-            health,
-        } = self;
+        let Self { server, connection, collections, engine, limits, secret, routes, health } = self;
         let statuses = engine.statuses();
         let health = with_checks(health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
@@ -228,10 +190,7 @@ impl DataService {
             }
             result
         };
-        let server = Server::new(listener, health, drain)
-            .trusting(trusted_proxies)
-            .max_connections(max_connections);
-        let serving = server.run(stop.clone(), routes);
+        let serving = server.run(health, stop.clone(), routes);
         let (migrated, served) = tokio::join!(migrating, serving);
         connection.close().await;
         migrated?;

@@ -29,7 +29,7 @@ use super::{
     connection::{Connections, GuardedStream, Held, Timeouts, track},
     health::Health,
     observe::observe,
-    origin::TrustedProxies,
+    origin::{NetworkPosition, TrustedProxies},
     routing::route_not_found,
 };
 use crate::runtime::settings;
@@ -80,11 +80,15 @@ pub enum BindError {
 
 /// Binds the port. A service does this first, so that the rest of its start cannot lose the port.
 pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
+    listen(&server.host, server.port).map_err(|source| refused(server, source))
+}
+
+fn refused(server: &settings::Server, source: io::Error) -> BindError {
     let (host, port) = (server.host.clone(), server.port);
-    listen(&host, port).map_err(|source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { host: host.clone(), port },
-        _ => BindError::Refused { host: host.clone(), port, source },
-    })
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { host, port },
+        _ => BindError::Refused { host, port, source },
+    }
 }
 
 /// Listens on the first address of the host that can be bound, as [`TcpListener::bind`] does.
@@ -116,7 +120,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    health: Health,
+    address: SocketAddr,
     drain: Duration,
     trusted_proxies: TrustedProxies,
     max_connections: NonZeroUsize,
@@ -125,35 +129,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns a server that handles its requests itself. It serves the routes of `health` too, and
-    /// accepts connections for the duration `drain` after the shutdown has begun.
+    /// Binds the port of a server that handles its requests itself. It accepts connections for the
+    /// configured time after the shutdown has begun.
     ///
     /// A handler is not cancelled if its client disconnects: it may be writing.
-    pub fn new(listener: TcpListener, health: Health, drain: Duration) -> Self {
-        let trusted_proxies = TrustedProxies::default();
-        let max_connections = settings::Server::default().max_connections;
-        let timeouts = Timeouts::default();
-        Self {
+    pub fn bind(settings: &settings::Server, position: NetworkPosition) -> Result<Self, BindError> {
+        let listener = bind(settings)?;
+        let address = listener.local_addr().map_err(|source| refused(settings, source))?;
+        Ok(Self {
             listener,
-            health,
-            drain,
-            trusted_proxies,
-            max_connections,
-            timeouts,
+            address,
+            drain: Duration::from_secs(settings.drain_seconds.into()),
+            trusted_proxies: TrustedProxies::new(settings, position),
+            max_connections: settings.max_connections,
+            timeouts: Timeouts::default(),
             is_forwarded: None,
-        }
+        })
     }
 
-    /// Makes the server believe what these proxies report about the origin of a request.
-    #[must_use]
-    pub fn trusting(self, trusted_proxies: TrustedProxies) -> Self {
-        Self { trusted_proxies, ..self }
-    }
-
-    /// Sets the largest number of connections.
-    #[must_use]
-    pub fn max_connections(self, max_connections: NonZeroUsize) -> Self {
-        Self { max_connections, ..self }
+    /// Returns the address on which the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Sets the times that clients have.
@@ -172,21 +168,26 @@ impl Server {
         Self { is_forwarded: Some(is_forwarded), ..self }
     }
 
-    /// Serves the routes until `shutdown` is cancelled and the requests in flight are finished.
-    pub async fn run<F>(self, shutdown: CancellationToken, routes: F) -> io::Result<()>
+    /// Serves the routes, and those of `health` unless it is the server of a proxy, until `shutdown`
+    /// is cancelled and the requests in flight are finished.
+    pub async fn run<F>(
+        self,
+        health: Health,
+        shutdown: CancellationToken,
+        routes: F,
+    ) -> io::Result<()>
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
         let Self {
             listener,
-            health,
+            address,
             drain,
             trusted_proxies,
             max_connections,
             timeouts,
             is_forwarded,
         } = self;
-        let address = listener.local_addr()?;
         let is_proxy = is_forwarded.is_some();
         let (served_health, drained_health) = (health.clone(), health.clone());
         let configure = move |config: &mut web::ServiceConfig| {

@@ -23,11 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Timeouts;
 use crate::{
     runtime::{clock::Clock, settings},
-    web::{
-        error::ApiError,
-        health::Health,
-        server::{Server, bind},
-    },
+    web::{error::ApiError, health::Health, origin::NetworkPosition, server::Server},
 };
 
 /// The longest time that a test waits for a condition.
@@ -73,18 +69,20 @@ struct TestServer {
 
 impl TestServer {
     fn start(timeouts: Timeouts, max_connections: usize, is_proxy: bool) -> Self {
-        let server = settings::Server { port: 0, ..settings::Server::default() };
-        let listener = bind(&server).unwrap();
-        let address = listener.local_addr().unwrap();
+        let settings = settings::Server {
+            port: 0,
+            drain_seconds: 0,
+            max_connections: NonZeroUsize::new(max_connections).unwrap(),
+            ..settings::Server::default()
+        };
+        let server = Server::bind(&settings, NetworkPosition::Edge).unwrap().timeouts(timeouts);
+        let address = server.address();
         let health = Health::builder().build(Clock::system());
         let running = Running::default();
         let counted = running.clone();
-        let server = Server::new(listener, health, Duration::ZERO)
-            .timeouts(timeouts)
-            .max_connections(NonZeroUsize::new(max_connections).unwrap());
         let server = if is_proxy { server.forwarding(|_| true) } else { server };
         let shutdown = CancellationToken::new();
-        actix_web::rt::spawn(server.run(shutdown.clone(), move |config| {
+        actix_web::rt::spawn(server.run(health, shutdown.clone(), move |config| {
             let waiting = counted.clone();
             let large = counted.clone();
             config
