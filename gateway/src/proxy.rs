@@ -13,12 +13,8 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_LENGTH},
     web,
 };
-use futures_util::{StreamExt, stream};
-use http::{
-    HeaderMap, HeaderValue, Method, Request,
-    header::{self, HOST},
-    uri::PathAndQuery,
-};
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use models::ErrorCode;
 use service_kit::{
     runtime::error_chain::one_line,
@@ -181,28 +177,38 @@ impl Proxy {
                 None => BoxBody::new(NoBody::new()),
             }
         } else {
-            match response.body {
+            let Response { head, body, replica } = response;
+            match body {
                 Held::Whole(bytes) => BoxBody::new(bytes),
-                Held::Part(..) => match length {
-                    Some(length) => sized(length, self.download(response, upstream)),
-                    None => BoxBody::new(BodyStream::new(self.download(response, upstream))),
-                },
+                Held::Part(first, rest) => {
+                    let span = head.extensions.get::<UpstreamSpan>();
+                    let span = span.map_or_else(Span::none, |UpstreamSpan(span)| span.clone());
+                    let source = stream::iter([Ok(first)]).chain(rest);
+                    let body = self.download(source, span, replica, Arc::clone(upstream));
+                    match length {
+                        Some(length) => sized(length, body),
+                        None => BoxBody::new(BodyStream::new(body)),
+                    }
+                }
             }
         };
         Ok(outgoing.set_body(body))
     }
 
     /// Starts to copy the body of a response. The copy ends when the client disconnects.
-    fn download(&self, response: Response, upstream: &Arc<Upstream>) -> BodyReceiver {
-        let Response { head, body, replica } = response;
+    fn download<E>(
+        &self,
+        source: impl Stream<Item = Result<web::Bytes, E>> + 'static,
+        span: Span,
+        replica: Arc<Replica>,
+        upstream: Arc<Upstream>,
+    ) -> BodyReceiver
+    where
+        E: std::error::Error + 'static,
+    {
         let (sender, receiver) = body_channel();
         let idle = self.timeouts.body_idle;
-        let upstream = Arc::clone(upstream);
         let copy = async move {
-            let source = match body {
-                Held::Whole(first) => stream::iter([Ok(first)]).boxed_local(),
-                Held::Part(first, rest) => stream::iter([Ok(first)]).chain(rest).boxed_local(),
-            };
             match copy_body(source, sender, idle).await {
                 Ok(()) => {}
                 Err(error @ (CopyError::ReceiverGone | CopyError::ReceiverIdle(_))) => {
@@ -216,8 +222,6 @@ impl Proxy {
                 }
             }
         };
-        let span = head.extensions.get::<UpstreamSpan>();
-        let span = span.map_or_else(Span::none, |UpstreamSpan(span)| span.clone());
         // On this thread, where the client's connection is, too.
         drop(tokio::task::spawn_local(copy.instrument(span)));
         receiver
@@ -267,12 +271,10 @@ fn build_request(
     replica: &Replica,
     span: &Span,
 ) -> Request<service_kit::web::upstream::RequestBody> {
-    let mut outgoing = Request::new(upload.body());
+    let mut outgoing =
+        replica.request(request.target.clone(), request.headers.clone(), upload.body());
     *outgoing.method_mut() = request.method.clone();
-    *outgoing.uri_mut() = replica.uri(request.target.clone());
     let headers = outgoing.headers_mut();
-    headers.clone_from(&request.headers);
-    headers.insert(HOST, replica.host().clone());
     inject_trace(span, headers);
     if !upload.is_empty() && !headers.contains_key(header::CONTENT_LENGTH) {
         // The client library would not send a body of unknown length with every method.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::{Request, StatusCode, header::HOST, response::Parts, uri::PathAndQuery};
+use http::{HeaderMap, Request, StatusCode, response::Parts, uri::PathAndQuery};
 use http_body_util::{BodyDataStream, BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::{
@@ -120,9 +120,7 @@ impl HttpClient {
         replica: &Arc<Replica>,
         target: PathAndQuery,
     ) -> Result<Response, AttemptError<E>> {
-        let mut request = Request::new(whole_body(Bytes::new()));
-        *request.uri_mut() = replica.uri(target);
-        request.headers_mut().insert(HOST, replica.host().clone());
+        let request = replica.request(target, HeaderMap::new(), whole_body(Bytes::new()));
         self.exchange(replica, request).await
     }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Uri,
+    HeaderMap, HeaderValue, Request, Uri,
+    header::HOST,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use serde_json::{Value, json};
@@ -112,13 +113,17 @@ impl Replica {
         self.socket
     }
 
-    /// Returns the value of the header `Host`: the configured name.
-    pub fn host(&self) -> &HeaderValue {
-        &self.host
+    /// Returns a `GET` request for this replica, with its header `Host`: the configured name. Path,
+    /// query and the other headers stay as they are.
+    pub fn request<B>(&self, target: PathAndQuery, headers: HeaderMap, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.uri_mut() = self.uri(target);
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(HOST, self.host.clone());
+        request
     }
 
-    /// Returns the address of a path and query at this replica; nothing in them is changed.
-    pub fn uri(&self, target: PathAndQuery) -> Uri {
+    fn uri(&self, target: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(self.authority.clone());

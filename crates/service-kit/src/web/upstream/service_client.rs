@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header::HOST, uri::PathAndQuery};
+use http::{HeaderMap, StatusCode, uri::PathAndQuery};
 use tokio::time::timeout;
 
 use super::{
@@ -79,10 +79,8 @@ impl ServiceClient {
         inject_trace(&span, &mut headers);
         self.secret.add_to(&mut headers);
         let attempt = |replica: Arc<super::Replica>| {
-            let mut request = Request::new(whole_body(Bytes::new()));
-            *request.uri_mut() = replica.uri(target.clone());
-            request.headers_mut().clone_from(&headers);
-            request.headers_mut().insert(HOST, replica.host().clone());
+            let body = whole_body(Bytes::new());
+            let request = replica.request(target.clone(), headers.clone(), body);
             let http = &self.http;
             async move {
                 let exchange = http.exchange::<std::convert::Infallible>(&replica, request);

@@ -174,9 +174,11 @@ async fn each_address_of_a_name_is_a_replica_and_those_that_stay_keep_their_stat
     upstream.refresh().await;
     let list = upstream.replicas();
     assert_eq!(list.iter().map(|one| number(one)).collect::<Vec<_>>(), [1, 2, 9]);
-    assert_eq!(list[0].host(), "content:5003");
-    assert_eq!(list[0].uri("/a?b".parse().unwrap()), "http://10.0.0.1:5003/a?b");
-    assert_eq!(list[2].host(), "10.0.0.9");
+    let request =
+        |replica: &Replica| replica.request("/a?b".parse().unwrap(), http::HeaderMap::new(), ());
+    assert_eq!(request(&list[0]).headers()["host"], "content:5003");
+    assert_eq!(*request(&list[0]).uri(), "http://10.0.0.1:5003/a?b");
+    assert_eq!(request(&list[2]).headers()["host"], "10.0.0.9");
 
     list[1].record_probe(ProbeResult::NotReady(None), Instant::now());
     names.set("content", &["10.0.0.2", "10.0.0.3"]);
