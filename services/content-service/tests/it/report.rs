@@ -146,11 +146,11 @@ async fn what_something_is_wrong_with_is_reported_and_the_migration_is_applied()
     let expected = [
         ("projects without is_published", 2),
         ("projects without slug", 2),
-        ("unreachable published stories", 1),
         ("stories of a user who does not exist", 1),
         ("stories unreadable", 2),
         ("stories with a field that cannot be read", 3),
         ("stories with a slug that others have", 2),
+        ("unreachable published stories", 1),
     ];
     assert_eq!(counts, expected);
     let (reason, _, examples) = &left["stories with a field that cannot be read"];
