@@ -96,7 +96,8 @@ fn encode(metrics: &ResourceMetrics) -> Result<String, fmt::Error> {
         write!(text, "# TYPE {name} {kind}\n{samples}")?;
     }
     let resource = Labels::default().with_all(metrics.resource().iter());
-    writeln!(text, "# TYPE target_info gauge\ntarget_info{resource} 1")?;
+    writeln!(text, "# HELP target_info The process\n# TYPE target_info gauge")?;
+    writeln!(text, "target_info{resource} 1")?;
     Ok(text)
 }
 
@@ -260,6 +261,7 @@ d_duration_seconds_bucket{route="/x",le="1"} 3
 d_duration_seconds_bucket{route="/x",le="+Inf"} 4
 d_duration_seconds_sum{route="/x"} 5.251
 d_duration_seconds_count{route="/x"} 4
+# HELP target_info The process
 # TYPE target_info gauge
 target_info{service_name="the \"site\""} 1
 "#;

@@ -189,6 +189,7 @@ fn request_duration() -> &'static Histogram<f64> {
         global::meter("service-kit")
             .f64_histogram("http.server.request.duration")
             .with_unit("s")
+            .with_description("The time until the head of a response")
             .with_boundaries(vec![
                 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
             ])
