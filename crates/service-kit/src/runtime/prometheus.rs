@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
         InstrumentKind, ManualReader, Pipeline, Temporality,
-        data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics},
+        data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics, ScopeMetrics},
         reader::MetricReader,
     },
 };
@@ -81,7 +81,7 @@ struct Family {
 
 fn encode(metrics: &ResourceMetrics) -> Result<String, fmt::Error> {
     let mut families = BTreeMap::new();
-    for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
+    for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
         match metric.data() {
             AggregatedMetrics::F64(data) => add(&mut families, metric, data)?,
             AggregatedMetrics::I64(data) => add(&mut families, metric, data)?,
@@ -237,20 +237,13 @@ mod tests {
             memory.add(-7, &[]);
             let histogram = meter.f64_histogram("d.duration").with_unit("s");
             let histogram = histogram.with_boundaries(vec![0.005, 1.0]).build();
-            for seconds in [0.001, 0.5, 0.75, 4.0] {
+            for seconds in [0.0, 0.5, 0.75, 4.0] {
                 histogram.record(seconds, &[KeyValue::new("route", "/x")]);
             }
-            // A second meter with a metric of the same name.
-            let other = provider.meter("two").u64_counter("a.documents").with_unit("{document}");
-            other.build().add(3, &[]);
-            meter.u64_gauge("9 é").build().record(1, &[]);
         });
-        let expected = r#"# TYPE _9__ gauge
-_9__ 1
-# HELP a_documents_total Changed\ndocuments \\ "all"
+        let expected = r#"# HELP a_documents_total Changed\ndocuments \\ "all"
 # TYPE a_documents_total counter
 a_documents_total{db_name="x\"\\\n",n="1"} 2
-a_documents_total 3
 # TYPE b_age_seconds gauge
 b_age_seconds 0.5
 # TYPE c_memory_bytes gauge
@@ -259,12 +252,33 @@ c_memory_bytes -2
 d_duration_seconds_bucket{route="/x",le="0.005"} 1
 d_duration_seconds_bucket{route="/x",le="1"} 3
 d_duration_seconds_bucket{route="/x",le="+Inf"} 4
-d_duration_seconds_sum{route="/x"} 5.251
+d_duration_seconds_sum{route="/x"} 5.25
 d_duration_seconds_count{route="/x"} 4
 # HELP target_info The process
 # TYPE target_info gauge
 target_info{service_name="the \"site\""} 1
 "#;
         assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn metrics_of_several_meters_with_one_name_are_one() {
+        let written = text(|provider| {
+            for (name, number) in [("one", 2), ("two", 3)] {
+                let counter = provider.meter(name).u64_counter("documents").build();
+                counter.add(number, &[KeyValue::new("by", name)]);
+            }
+        });
+        assert_eq!(written.matches("# TYPE documents_total counter").count(), 1, "{written}");
+        for series in ["documents_total{by=\"one\"} 2\n", "documents_total{by=\"two\"} 3\n"] {
+            assert!(written.contains(series), "{written}");
+        }
+    }
+
+    #[test]
+    fn names_have_letters_digits_and_underscores_only() {
+        for (name, expected) in [("db.name", "db_name"), ("9 é", "_9__"), ("a-b/c", "a_b_c")] {
+            assert_eq!(identifier(name), expected);
+        }
     }
 }

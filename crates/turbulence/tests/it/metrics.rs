@@ -35,7 +35,7 @@ impl Metrics {
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(comment) = line.strip_prefix("# ") {
                 let mut words = comment.splitn(3, ' ');
-                let [keyword, name, rest] = [(); 3].map(|()| words.next().expect(line));
+                let [keyword, name, rest] = [(); 3].map(|()| words.next().unwrap());
                 if keyword == "TYPE" {
                     assert!(["counter", "gauge", "histogram"].contains(&rest), "{line}");
                     let is_new = metrics.types.insert(name.to_owned(), rest.to_owned()).is_none();
@@ -43,13 +43,13 @@ impl Metrics {
                 }
                 continue;
             }
-            let (series, value) = line.rsplit_once(' ').expect(line);
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
             let name = metrics.family(series);
             assert!(is_name(&name), "{line}");
             if let Some(labels) = series.strip_prefix(series.split('{').next().unwrap()) {
                 assert_labels(labels, line);
             }
-            let value = value.parse().expect(line);
+            let value = value.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
             assert!(metrics.samples.insert(series.to_owned(), value).is_none(), "twice: {line}");
         }
         metrics
@@ -59,9 +59,9 @@ impl Metrics {
     fn family(&self, series: &str) -> String {
         let name = series.split('{').next().unwrap();
         let ends = ["_bucket", "_sum", "_count"];
-        let of_histogram = ends.iter().filter_map(|end| name.strip_suffix(end));
+        let mut of_histogram = ends.iter().filter_map(|end| name.strip_suffix(end));
         let is_histogram = |name: &&str| self.types.get(*name).is_some_and(|is| is == "histogram");
-        let family = of_histogram.filter(is_histogram).next().unwrap_or(name);
+        let family = of_histogram.find(is_histogram).unwrap_or(name);
         assert!(self.types.contains_key(family), "no type before {series}");
         family.to_owned()
     }
@@ -90,13 +90,13 @@ fn assert_labels(labels: &str, line: &str) {
         return assert_eq!(labels, "", "{line}");
     };
     loop {
-        let (name, value) = rest.split_once("=\"").expect(line);
+        let (name, value) = rest.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
         assert!(is_name(name) && !name.contains(':'), "{line}");
         let mut characters = value.char_indices();
         let end = loop {
-            match characters.next().expect(line) {
+            match characters.next().unwrap_or_else(|| panic!("{line}")) {
                 (_, '\\') => {
-                    let (_, escaped) = characters.next().expect(line);
+                    let (_, escaped) = characters.next().unwrap_or_else(|| panic!("{line}"));
                     assert!(['\\', '"', 'n'].contains(&escaped), "{line}");
                 }
                 (end, '"') => break end,
