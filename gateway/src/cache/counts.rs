@@ -55,6 +55,7 @@ impl Counts {
         let counts = Arc::clone(self);
         meter
             .u64_observable_counter("turbulence.cache.requests")
+            .with_description("Reads by the way in which they were answered")
             .with_unit("{request}")
             .with_callback(move |observer| {
                 for (outcome, name) in OUTCOMES {
@@ -66,6 +67,7 @@ impl Counts {
         let counts = Arc::clone(self);
         meter
             .u64_observable_counter("turbulence.cache.evictions")
+            .with_description("Answers that made room for others")
             .with_unit("{entry}")
             .with_callback(move |observer| {
                 observer.observe(counts.evictions.load(Ordering::Relaxed), &[]);
@@ -74,12 +76,14 @@ impl Counts {
         let entries = store.clone();
         meter
             .u64_observable_gauge("turbulence.cache.entries")
+            .with_description("Answers that are kept")
             .with_unit("{entry}")
             .with_callback(move |observer| observer.observe(entries.entry_count(), &[]))
             .build();
         let store = store.clone();
         meter
             .u64_observable_gauge("turbulence.cache.size")
+            .with_description("Memory of the answers that are kept")
             .with_unit("By")
             .with_callback(move |observer| observer.observe(store.weighted_size(), &[]))
             .build();
