@@ -128,13 +128,18 @@ pub fn listen(
                 pause = pauses.build();
             } else {
                 failures += 1;
-                if failures == FAILURES_BEFORE_WARNING {
-                    tracing::warn!(
+                match &error {
+                    _ if failures != FAILURES_BEFORE_WARNING => {}
+                    // A service of a version without a feed, as during an upgrade.
+                    FeedError::Status(StatusCode::NOT_FOUND) => {
+                        tracing::info!(service, "the service does not report its changes");
+                    }
+                    _ => tracing::warn!(
                         service,
                         cause,
-                        "the changes of the service cannot be heard; until they can, nothing is \
-                         answered from memory without asking it"
-                    );
+                        "the changes of the service cannot be heard; until they can, what depends on \
+                         them is confirmed by the service"
+                    ),
                 }
             }
             tokio::time::sleep(pause.next().unwrap_or(max)).await;
