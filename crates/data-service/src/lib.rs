@@ -3,6 +3,7 @@
 //!
 //! A service passes its migrations and its routes to [`DataService::bind`].
 
+pub mod changes;
 mod collections;
 pub mod idempotency;
 pub mod integrity;
@@ -37,6 +38,7 @@ use service_kit::{
         settings::{self, DEFAULT_DATABASE, Settings},
     },
     web::{
+        changes::CHANGES_PATH,
         error::ApiError,
         health::{CheckResult, Health, HealthBuilder},
         internal::{InternalSecret, refuse_strangers},
@@ -48,9 +50,10 @@ use service_kit::{
         time_limit::{TimeLimit, outcome_unknown},
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use changes::{Changes, ChangesRoute, changes, describe_answers};
 pub use collections::Collections;
 pub use transaction::{Abort, transact};
 
@@ -66,6 +69,7 @@ pub struct DataService {
     server: Server,
     connection: Connection,
     collections: Collections,
+    changes: Changes,
     engine: Engine,
     limits: RateLimit,
     secret: InternalSecret,
@@ -122,14 +126,26 @@ impl DataService {
         settings: &Settings,
         name: &'static str,
         collections: Collections,
-        parts: impl FnOnce(&Connection) -> Parts,
+        changes: impl FnOnce(&Connection) -> Changes,
+        parts: impl FnOnce(&Connection, &Changes) -> Parts,
     ) -> Result<Self, StartupError> {
         let server = Server::bind(&settings.server, NetworkPosition::BehindGateway)?;
         let connection = connect(&settings.mongodb, name).await?;
-        let Parts { engine, routes, health } = parts(&connection);
+        let changes = changes(&connection);
+        let Parts { engine, routes, health } = parts(&connection, &changes);
         let limits = RateLimit::new(&settings.rate_limit);
         let secret = InternalSecret::new(&settings.internal);
-        Ok(Self { server, connection, collections, engine, limits, secret, routes, health })
+        Ok(Self {
+            server,
+            connection,
+            collections,
+            changes,
+            engine,
+            limits,
+            secret,
+            routes,
+            health,
+        })
     }
 
     /// Returns the address of the service.
@@ -151,12 +167,26 @@ impl DataService {
         migrate: Migrate,
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
-        let Self { server, connection, collections, engine, limits, secret, routes, health } = self;
+        let Self {
+            server,
+            connection,
+            collections,
+            changes: heard,
+            engine,
+            limits,
+            secret,
+            routes,
+            health,
+        } = self;
         let statuses = engine.statuses();
         let health = with_checks(health, &connection, &statuses, migrate);
         let reported = web::Data::new(engine.clone());
         let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
         let load_limit = web::Data::new(LoadLimit::default());
+        // A failed start stops the server.
+        let stop = shutdown.child_token();
+        let listeners = web::Data::new(ChangesRoute::new(heard.clone(), stop.clone()));
+        let described = web::Data::new(heard.clone());
         let routes = move |config: &mut web::ServiceConfig| {
             let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
             let gated = web::scope("")
@@ -164,6 +194,8 @@ impl DataService {
                 .app_data(limits.clone())
                 .app_data(load_limit.clone())
                 .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
+                .app_data(described.clone())
+                .wrap(from_fn(describe_answers))
                 .wrap(from_fn(refuse_until_ready))
                 .wrap(from_fn(limit_load))
                 .wrap(from_fn(rate_limit))
@@ -171,14 +203,15 @@ impl DataService {
             let all = web::scope("")
                 .app_data(reported.clone())
                 .app_data(secret.clone())
+                .app_data(listeners.clone())
                 .wrap(from_fn(refuse_strangers))
-                // Outside of the gate: operators need it while the gate is closed.
+                // Outside of the gate: operators need it while the gate is closed, and listeners need
+                // no time limit.
                 .service(read("/internal/migrations", progress))
+                .service(read(CHANGES_PATH, changes))
                 .service(gated);
             config.service(all);
         };
-        // A failed start stops the server.
-        let stop = shutdown.child_token();
         let migrating = async {
             let result = match migrate {
                 Migrate::AtStart => {
@@ -192,7 +225,11 @@ impl DataService {
             result
         };
         let serving = server.run(health, stop.clone(), routes);
+        // On a task of its own, which ends with this future.
+        let mut following = JoinSet::new();
+        following.spawn(async move { heard.follow().await });
         let (migrated, served) = tokio::join!(migrating, serving);
+        drop(following);
         connection.close().await;
         migrated?;
         Ok(served?)

@@ -87,7 +87,9 @@ pub async fn transact<T, E>(
     };
     let registration = writer.registration();
     let work = Registered { work, registration, began, result: PhantomData };
-    mongo_kit::transact(&mut writer.session, COMMIT_TIMEOUT, next_pause, work).await
+    let result = mongo_kit::transact(&mut writer.session, COMMIT_TIMEOUT, next_pause, work).await;
+    writers.record_commit(&writer.session);
+    result
 }
 
 /// The work of a transaction as an async closure, after its session is registered.

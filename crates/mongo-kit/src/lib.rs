@@ -1,6 +1,5 @@
 //! MongoDB for services: connections with clear errors, the classification of errors, transactions,
-//! lenient reading of documents that other programs wrote, and values that are cached until a
-//! collection changes.
+//! lenient reading of documents that other programs wrote, and the changes of collections.
 //!
 //! The crate is independent of Turbulence's entities and of HTTP.
 //!
@@ -23,20 +22,18 @@
 //! # Ok::<(), mongodb::bson::error::Error>(())
 //! ```
 
-mod cached;
 mod collections;
 mod connect;
 pub mod document;
 mod error;
+pub mod feed;
 pub mod lenient;
 mod server_clock;
 mod single_flight;
 mod time_limit;
 mod transaction;
-mod watch;
 mod writers;
 
-pub use cached::Cached;
 pub use collections::{
     UnsuitableCollection, UnsuitableCollections, UnsuitableKind, refuse_unsuitable,
     unsuitable_collections,
@@ -47,5 +44,4 @@ pub use server_clock::ServerClock;
 pub use single_flight::{Flight, SingleFlight};
 pub use time_limit::with_time_limit;
 pub use transaction::{TransactionError, Work, transact};
-pub use watch::{Stamp, Watch};
 pub use writers::{Registration, WRITERS, Writer, Writers, end_sessions};

@@ -13,7 +13,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,7 +30,7 @@ use tokio::{
     sync::{Mutex as AsyncMutex, OnceCell},
 };
 
-use crate::{DatabaseError, ServerClock, with_time_limit};
+use crate::{DatabaseError, ServerClock, feed::cluster_time, with_time_limit};
 
 /// The collection of registrations. The prefix keeps it apart from a site's own collections.
 pub const WRITERS: &str = "turbulence_writers";
@@ -75,6 +75,8 @@ struct Inner {
     activity: Mutex<Activity>,
     registered: AsyncMutex<Registered>,
     searched_at: AsyncMutex<Option<Instant>>,
+    /// The time of the newest transaction of this process, as in [`crate::feed`].
+    newest_commit: AtomicU64,
     /// Set once a warning was logged that sessions cannot be ended or registered.
     has_warned: AtomicBool,
     /// The runtime of the heartbeats: a thread that handles requests may be busy.
@@ -146,6 +148,7 @@ impl Writers {
             activity: Mutex::new(activity),
             registered: AsyncMutex::default(),
             searched_at: AsyncMutex::default(),
+            newest_commit: AtomicU64::new(0),
             has_warned: AtomicBool::new(false),
             runtime: Handle::current(),
         }))
@@ -161,6 +164,18 @@ impl Writers {
         };
         self.activity().open.insert(id);
         Ok(Writer { session, registration: Registration { session: id, writers: self.clone() } })
+    }
+
+    /// Records that a transaction of a session has ended.
+    pub fn record_commit(&self, session: &ClientSession) {
+        let time = session.operation_time().map(cluster_time).unwrap_or_default();
+        self.0.newest_commit.fetch_max(time, Ordering::AcqRel);
+    }
+
+    /// Returns a time at which all transactions of this process that have ended were committed, as in
+    /// [`crate::feed`].
+    pub fn newest_commit(&self) -> u64 {
+        self.0.newest_commit.load(Ordering::Acquire)
     }
 
     /// Ends the transactions of processes whose heartbeat has stopped. Does nothing if that was tried

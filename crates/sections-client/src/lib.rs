@@ -3,18 +3,20 @@
 //! It distinguishes the failures that callers treat differently: a section that does not exist, a
 //! service that cannot be reached for a moment, and a server that is no sections-service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use models::{ErrorCode, Problem, Section, SectionEntry};
+use models::{ErrorCode, Problem, Section, SectionEntry, changes::Revision};
 use serde::de::DeserializeOwned;
 use service_kit::{
     runtime::settings::url::Replicas,
     web::{
+        changes::{KeyClock, REVISIONS, Revisions},
         internal::InternalSecret,
-        upstream::{CallError, ServiceClient, StatusCode},
+        upstream::{CallError, HeaderMap, HeaderName, ServiceClient, StatusCode},
     },
 };
+use tokio::task::JoinSet;
 use url::{Position, Url};
 
 /// The name of the service in messages and traces.
@@ -91,26 +93,65 @@ impl SectionsClient {
 
     /// Returns all sections. Drafts and deleted ones are among them.
     pub async fn entries(&self) -> Result<Vec<SectionEntry>, Error> {
-        let entries = self.get(&["internal", "sections"]).await?;
-        entries.ok_or_else(|| self.not_sections_service("no such route".to_owned()))
+        self.entries_since(None).await.map(|(entries, _)| entries)
+    }
+
+    /// Returns all sections as they are in a known state or later, and their state. The state is `None`
+    /// if the service does not hear of its changes, or is an earlier version.
+    pub async fn entries_since(
+        &self,
+        known: Option<Revision>,
+    ) -> Result<(Vec<SectionEntry>, Option<Revision>), Error> {
+        let path = &["internal", "sections"];
+        let (entries, revisions) = self.get_since(path, known).await?;
+        let entries =
+            entries.ok_or_else(|| self.not_sections_service("no such route".to_owned()))?;
+        Ok((entries, revisions.sections))
+    }
+
+    /// Keeps a clock up to date by the changes that the service reports, until the returned set is
+    /// dropped.
+    pub fn listen(&self, clock: &Arc<KeyClock>) -> JoinSet<()> {
+        self.service.listen(clock)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+        self.get_since(path, None).await.map(|(found, _)| found)
+    }
+
+    async fn get_since<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        known: Option<Revision>,
+    ) -> Result<(Option<T>, Revisions), Error> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
             .with_max_times(MAX_RETRIES)
             .with_jitter();
-        (|| self.attempt(path)).retry(pauses).when(Error::is_transient).await
+        (|| self.attempt(path, known)).retry(pauses).when(Error::is_transient).await
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        known: Option<Revision>,
+    ) -> Result<(Option<T>, Revisions), Error> {
         let target = self.target(path);
-        let (status, body) = self
+        let mut headers = HeaderMap::new();
+        if known.is_some() {
+            let known = Revisions { sections: known, ..Revisions::default() };
+            if let Ok(known) = known.to_string().parse() {
+                headers.insert(HeaderName::from_static(REVISIONS), known);
+            }
+        }
+        let (head, body) = self
             .service
-            .get(&target, MAX_RESPONSE_BYTES)
+            .get_with_headers(&target, headers, MAX_RESPONSE_BYTES)
             .await
             .map_err(|source| Error::Unreachable { base: self.base.clone(), source })?;
-        self.read(status, &body)
+        let revisions =
+            head.headers.get(REVISIONS).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((self.read(head.status, &body)?, revisions.unwrap_or_default()))
     }
 
     /// Returns the path of a target. Each part is one segment: its slashes are encoded.

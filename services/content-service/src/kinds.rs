@@ -15,11 +15,15 @@ use std::{collections::HashSet, marker::PhantomData, sync::Arc};
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
-use data_service::{Abort, report::Unreachable};
+use data_service::{
+    Abort,
+    changes::{Changes, Family, Read, Source},
+    report::Unreachable,
+};
 use futures_util::future::LocalBoxFuture;
 use migrations::{Migration, Skipped};
-use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId};
-use mongo_kit::{Connection, Stamp};
+use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision};
+use mongo_kit::Connection;
 use mongodb::error::Result;
 use serde_json::value::RawValue;
 use service_kit::web::error::ApiError;
@@ -31,7 +35,7 @@ use crate::{
         content::MovedContent,
         list::{Filter, Limit},
     },
-    store::moves::MoveError,
+    store::{content::Changed, keys::ContentKeys, moves::MoveError},
 };
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
@@ -68,8 +72,14 @@ pub(crate) trait ContentKind: Sync {
     /// sites.
     fn index_migration(&self) -> Option<Arc<dyn Migration>>;
 
+    /// Returns the keys of the kind.
+    fn keys(&self) -> ContentKeys;
+
+    /// Returns the family of its keys.
+    fn family(&self) -> Family;
+
     /// Opens the collection of the kind.
-    fn open(&self, connection: &Connection) -> Arc<dyn ContentCollection>;
+    fn open(&self, connection: &Connection, changes: &Changes) -> Arc<dyn ContentCollection>;
 }
 
 /// The collection of a kind of content, for the code that treats all kinds alike.
@@ -81,14 +91,8 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Adds the routes of the kind.
     fn configure(self: Arc<Self>, config: &mut ServiceConfig);
 
-    /// Returns a stamp that tells whether the collection has changed since this call.
-    async fn stamp(&self) -> Result<Stamp>;
-
-    /// Returns the number of changes that this process has made.
-    fn writes(&self) -> u64;
-
     /// Returns the values of `section_id` that contain the digits of an id and more.
-    async fn odd_references(&self) -> Result<Arc<[String]>>;
+    async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
@@ -117,7 +121,7 @@ pub(crate) trait ContentCollection: Send + Sync {
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
-    ) -> LocalBoxFuture<'a, std::result::Result<u64, Abort<MoveError>>>;
+    ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>>;
 
     /// Returns everything that is wrong with the items.
     async fn check_integrity(
@@ -138,6 +142,8 @@ pub(crate) trait ContentCollection: Send + Sync {
 pub(crate) struct AnyItem {
     /// The item as the API answers it.
     pub(crate) json: Box<RawValue>,
+    /// The id.
+    pub(crate) id: String,
     /// The slug; empty if the kind has no slugs.
     pub(crate) slug: String,
     /// The id of its section.
@@ -148,8 +154,8 @@ pub(crate) struct AnyItem {
 pub(crate) struct AnyList {
     /// The page as the API answers it.
     pub(crate) json: Box<RawValue>,
-    /// The stamp of the total.
-    pub(crate) total_stamp: Stamp,
+    /// The state of the total.
+    pub(crate) revision: Revision,
 }
 
 /// The collections of all kinds of content.
@@ -158,8 +164,13 @@ pub(crate) struct Collections(Arc<[Arc<dyn ContentCollection>]>);
 
 impl Collections {
     /// Opens the collections.
-    pub(crate) fn open(connection: &Connection) -> Self {
-        Self(KINDS.iter().map(|kind| kind.open(connection)).collect())
+    pub(crate) fn open(connection: &Connection, changes: &Changes) -> Self {
+        Self(KINDS.iter().map(|kind| kind.open(connection, changes)).collect())
+    }
+
+    /// Opens the collections for a process that serves no requests.
+    pub(crate) fn open_alone(connection: &Connection) -> Self {
+        Self::open(connection, &Changes::unheard(Source::Content, connection))
     }
 
     /// Returns the collections in the order of the kinds.
@@ -176,9 +187,16 @@ impl Collections {
     }
 }
 
+/// Returns the changes of all kinds.
+pub(crate) fn changes(connection: &Connection) -> Changes {
+    let families = KINDS.iter().map(|kind| kind.family()).collect();
+    Changes::new(Source::Content, families, connection)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    pub(crate) use super::{page::Page, story::Story};
 
     #[test]
     fn each_content_type_has_its_kind() {

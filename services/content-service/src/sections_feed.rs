@@ -1,13 +1,14 @@
 //! The source of the sections of the site.
 //!
-//! [`SectionsFeed`] is all that the routes know of it. [`polling`] implements it with requests to
-//! sections-service; a feed that is pushed by sections-service would be a second implementation.
+//! [`SectionsFeed`] is all that the routes know of it. [`fetched`] implements it with requests to
+//! sections-service, which reports when they are needed.
 
-pub(crate) mod polling;
+pub(crate) mod fetched;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use models::changes::Revision;
 use sections_client::Error;
 use service_kit::web::health::CheckResult;
 
@@ -27,15 +28,24 @@ pub(crate) enum FetchError {
     Aborted,
 }
 
+/// Sections of the site.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownSections {
+    pub(crate) directory: Arc<Directory>,
+    /// The state of the database of sections-service that they include, if it is known.
+    pub(crate) revision: Option<Revision>,
+}
+
 /// A source of the sections of the site.
 #[async_trait]
 pub(crate) trait SectionsFeed: Send + Sync {
-    /// Returns the last known sections. They are at most a second old if sections-service responds.
-    /// Returns `None` if no sections were ever known.
-    async fn latest(&self) -> Option<Arc<Directory>>;
+    /// Returns the last known sections, which include a state that the caller knows. They are at most a
+    /// second old if sections-service responds. Returns `None` if no sections were ever known.
+    async fn latest(&self, known: Option<Revision>) -> Option<KnownSections>;
 
-    /// Returns the sections as they are at this call or later.
-    async fn fetch(&self) -> Result<Arc<Directory>, FetchError>;
+    /// Returns the sections as they are at this call or later, which include a state that the caller
+    /// knows.
+    async fn fetch(&self, known: Option<Revision>) -> Result<KnownSections, FetchError>;
 
     /// Returns the time since the last known sections were those of sections-service.
     fn age(&self) -> Option<Duration>;
@@ -48,7 +58,7 @@ pub(crate) trait SectionsFeed: Send + Sync {
 pub(crate) fn check(feed: &Arc<impl SectionsFeed + 'static>) -> CheckResult {
     let age = feed.age();
     let feed = feed.clone();
-    tokio::spawn(async move { feed.latest().await });
+    tokio::spawn(async move { feed.latest(None).await });
     let Some(age) = age else {
         return CheckResult::ok()
             .with("detail", "the sections are unknown: content of sections is hidden");

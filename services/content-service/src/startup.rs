@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     html::Sanitiser,
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
-    kinds::Collections,
+    kinds::{self, Collections},
     migrations::Context,
-    sections_feed::{self, polling::PolledSections},
+    sections_feed::{self, fetched::FetchedSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
         section_directory::DirectoryStore,
@@ -47,17 +47,17 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url, &settings.internal);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, COLLECTIONS, |connection| {
+    DataService::bind(settings, NAME, COLLECTIONS, kinds::changes, |connection, changes| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
             .with_users(users.clone())
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
-        let collections = Collections::open(connection);
+        let collections = Collections::open(connection, changes);
         let store = DirectoryStore::new(connection.database());
-        let feed = Arc::new(PolledSections::new(sections.clone(), store));
+        let feed = Arc::new(FetchedSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
-        let tags = web::Data::new(Tags::default());
+        let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
         let routes: Routes = Arc::new(move |config| {
@@ -89,7 +89,7 @@ pub fn engine(
     settings: &Settings,
     sections: &SectionsClient,
 ) -> Engine {
-    let collections = Collections::open(connection);
+    let collections = Collections::open_alone(connection);
     let migrations = |database: &Database| {
         let admin = &settings.admin;
         crate::migrations::all(&Context::new(database, clock, admin, sections, &collections))
@@ -100,7 +100,7 @@ pub fn engine(
 
 /// Returns the inspector of everything that the service has stored.
 pub fn inspector(connection: &Connection, sections: &SectionsClient) -> Arc<dyn Inspect> {
-    let collections = Collections::open(connection);
+    let collections = Collections::open_alone(connection);
     Arc::new(Inspector::new(connection.database(), collections, sections))
 }
 

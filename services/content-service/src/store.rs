@@ -9,6 +9,7 @@ mod find;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;
+pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;
 pub(crate) mod moves;

@@ -1,5 +1,6 @@
 //! The routes of sections-service.
 
+mod answers;
 mod error_sets;
 mod errors;
 mod integrity;

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
+use data_service::{
+    DataService, Migrate, Parts, Routes, StartupError,
+    changes::{Changes, Source},
+    integrity::Inspect,
+};
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
@@ -22,7 +26,7 @@ use crate::{
     http,
     migrations::Context,
     store::{
-        SectionStore,
+        self, SectionStore,
         collections::{COLLECTIONS, SERVICE},
     },
 };
@@ -73,8 +77,8 @@ async fn bind_with(
     let (authenticator, content) = (web::Data::new(authenticator), web::Data::new(content));
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
-    DataService::bind(settings, NAME, COLLECTIONS, |connection| {
-        let store = SectionStore::new(connection);
+    DataService::bind(settings, NAME, COLLECTIONS, store::changes, |connection, changes| {
+        let store = SectionStore::new(connection, changes);
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
         let store = web::Data::from(store);
@@ -96,7 +100,7 @@ async fn bind_with(
 
 /// Returns the inspector of the stored sections.
 pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
-    Arc::new(SectionStore::new(connection))
+    Arc::new(SectionStore::new(connection, &Changes::unheard(Source::Sections, connection)))
 }
 
 /// Returns the engine with the migrations of the service.

@@ -1,6 +1,5 @@
 //! The collections `sections` and `section_redirects`.
 
-mod cache;
 pub(crate) mod collections;
 mod document;
 mod integrity;
@@ -9,12 +8,16 @@ pub(crate) mod seed;
 pub(crate) mod snapshot;
 pub(crate) mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use data_service::{idempotency::Idempotency, server_clock};
+use data_service::{
+    changes::{Cached, Changes, Family, Read, Source},
+    idempotency::Idempotency,
+    server_clock,
+};
 use futures_util::TryStreamExt;
 use models::{Section, section_paths::Redirects};
-use mongo_kit::{Connection, Writers, document::readable};
+use mongo_kit::{Connection, Writers, document::readable, feed::WatchedCollection};
 use mongodb::{
     Collection,
     bson::{Document, RawDocumentBuf, doc, oid},
@@ -24,13 +27,25 @@ use service_kit::runtime::clock::Clock;
 use tokio::sync::Mutex;
 
 use self::{
-    cache::Cache,
     collections::{COLLECTION, REDIRECTS, REPAIRS, SERVICE, TREE},
     parse::{ParsedSections, parse_redirect, parse_sections},
     seed::initial_sections,
     snapshot::Snapshot,
 };
 use crate::domain::navigation::Navigation;
+
+/// The key of everything that depends on sections or redirects: a site has few, and each of its pages
+/// shows them.
+pub(crate) const FAMILY: &str = "sections";
+
+/// Returns the changes of the service.
+pub(crate) fn changes(connection: &Connection) -> Changes {
+    let collections = [COLLECTION, REDIRECTS].map(|name| WatchedCollection { name, fields: &[] });
+    let keys = |_: &_| vec![FAMILY.to_owned()];
+    let (collections, public) = (collections.to_vec(), vec![FAMILY.to_owned()]);
+    let family = Family { name: FAMILY, collections, keys, public };
+    Changes::new(Source::Sections, vec![family], connection)
+}
 
 /// Reads and changes sections. All of them are kept in memory until one changes: a site has few, and
 /// each of its pages shows them.
@@ -41,8 +56,9 @@ pub(crate) struct SectionStore {
     redirects: Collection<RawDocumentBuf>,
     tree: Collection<Document>,
     repairs: Collection<Document>,
-    cached_snapshot: Cache<Arc<Snapshot>>,
-    cached_redirects: Cache<Arc<Redirects>>,
+    changes: Changes,
+    cached_snapshot: Arc<Cached<Arc<Snapshot>>>,
+    cached_redirects: Arc<Cached<Arc<Redirects>>>,
     idempotency: Idempotency,
     /// The clock of the database server.
     clock: Clock,
@@ -53,15 +69,18 @@ pub(crate) struct SectionStore {
 }
 
 impl SectionStore {
-    pub(crate) fn new(connection: &Connection) -> Self {
+    pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
         let database = connection.database().clone();
+        let keys = || vec![FAMILY.to_owned()];
         Self {
             collection: database.collection(COLLECTION),
             redirects: database.collection(REDIRECTS),
             tree: database.collection(TREE),
             repairs: database.collection(REPAIRS),
-            cached_snapshot: Cache::new(&database, COLLECTION),
-            cached_redirects: Cache::new(&database, REDIRECTS),
+            changes: changes.clone(),
+            // No value is answered after its change is known: navigations are shown on every page.
+            cached_snapshot: Cached::new(changes, keys(), Duration::ZERO),
+            cached_redirects: Cached::new(changes, keys(), Duration::ZERO),
             idempotency: Idempotency::new(connection, SERVICE),
             write_lock: Mutex::new(()),
             fallback: Vec::new(),
@@ -82,7 +101,7 @@ impl SectionStore {
     }
 
     /// Returns all sections.
-    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn snapshot(&self) -> Result<Read<Arc<Snapshot>>> {
         let (collection, fallback) = (self.collection.clone(), self.fallback.clone());
         let load = async move {
             let parsed = parse_sections(&all_documents(&collection).await?);
@@ -92,7 +111,7 @@ impl SectionStore {
     }
 
     /// Returns all redirects.
-    pub(crate) async fn redirects(&self) -> Result<Arc<Redirects>> {
+    pub(crate) async fn redirects(&self) -> Result<Read<Arc<Redirects>>> {
         let redirects = self.redirects.clone();
         let load = async move {
             let documents = all_documents(&redirects).await?;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
+mod cached;
+mod changes;
 mod edge;
 mod writers;
 

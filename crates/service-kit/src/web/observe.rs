@@ -20,6 +20,7 @@ use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
+    changes::CHANGES_PATH,
     error::{ApiError, PROBLEM_JSON, wants_problem_json},
     origin::{RequestOrigin, TrustedProxies},
     request_id::{REQUEST_ID, RequestId},
@@ -132,7 +133,9 @@ impl ObservedRequest {
             Some(cause) => log!(warn, "request failed", cause),
             // Sent every second by every orchestrator, and by every content-service. During a start, 503
             // is the expected answer, and the reason is logged where it arises.
-            None if route.starts_with("/health") || route == "/internal/sections" => {
+            None if route.starts_with("/health")
+                || matches!(route, "/internal/sections" | CHANGES_PATH) =>
+            {
                 log!(debug, "request");
             }
             None if status.is_server_error() => log!(warn, "request failed"),

@@ -29,7 +29,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 use tower::retry::budget::TpsBudget;
 
-pub use http::StatusCode;
+pub use http::{HeaderMap, HeaderName, StatusCode};
 
 pub use self::{
     client::{

@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::site_path::slug_spellings;
 use service_kit::{
     auth::{caller::Caller, extract::Authenticated},
@@ -14,12 +14,13 @@ use service_kit::{
 use super::{
     errors::no_item,
     sections::{Sections, unknown},
-    tags::{Tags, stamp},
+    tags::Tags,
 };
 use crate::{
     domain::audience::Hidden,
     store::{
         content::ContentStore,
+        keys::ContentKeys,
         kind::{Address, Kind},
     },
 };
@@ -32,17 +33,19 @@ pub(super) async fn by_address<K: Kind>(
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     tags: Data<Tags>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let hidden = sections.public(&**store).await?;
-    let key = ItemKey { path: request.path(), hidden: &hidden, writes: store.writes() };
-    if let Some(response) = tags.not_modified(&request, &key) {
+    let hidden = sections.public(&**store, &answer).await?;
+    let name = ItemName { path: request.path(), hidden: &hidden };
+    if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let stamp = stamp(&request, &**store).await?;
     let spellings = match K::ADDRESS {
         Address::Slug { .. } => slug_spellings(&address),
         Address::Field { .. } => vec![address.into_inner()],
     };
+    let keys = ContentKeys::of::<K>();
+    answer.add_keys(keys.lookup(&spellings));
     let item = store.by_address(&spellings, &hidden).await.map_err(database_error)?;
     if item.is_none() && hidden == Hidden::AllOfSections {
         let in_any_section = store.by_address(&spellings, &Hidden::nothing()).await;
@@ -51,7 +54,8 @@ pub(super) async fn by_address<K: Kind>(
         }
     }
     let item = item.ok_or_else(|| ApiError::not_found(K::NAME))?;
-    tags.respond(&request, &key, stamp, &item)
+    answer.add_keys([keys.item(item.meta().id.as_str())]);
+    tags.respond(&request, &answer, &name, &item)
 }
 
 /// `GET /{kind}/{id}`: answers with the item with this id, drafts too, for callers with a token.
@@ -65,10 +69,9 @@ pub(super) async fn by_id<K: Kind>(
     json_response(&request, &item.map_err(no_item::<K>)?)
 }
 
-/// The key of an item's tag.
+/// The name of an item's tag.
 #[derive(Hash)]
-struct ItemKey<'a> {
+struct ItemName<'a> {
     path: &'a str,
     hidden: &'a Hidden,
-    writes: u64,
 }

@@ -4,11 +4,15 @@ use std::{collections::HashSet, sync::Arc};
 
 use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
-use data_service::{Abort, report::Unreachable};
+use data_service::{
+    Abort,
+    changes::{Changes, Family, Read},
+    report::Unreachable,
+};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
 use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members};
-use mongo_kit::{Connection, Stamp};
+use mongo_kit::Connection;
 use mongodb::error::{Error, Result};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -28,7 +32,13 @@ use crate::{
         pagination::Start,
     },
     kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Of},
-    store::{content::ContentStore, indexes, kind::Kind, moves::MoveError},
+    store::{
+        content::{Changed, ContentStore},
+        indexes,
+        keys::{self, ContentKeys},
+        kind::Kind,
+        moves::MoveError,
+    },
 };
 
 impl<K: Kind> ContentKind for Of<K> {
@@ -60,8 +70,16 @@ impl<K: Kind> ContentKind for Of<K> {
         K::INDEX_MIGRATION.map(indexes::of_kind::<K>)
     }
 
-    fn open(&self, connection: &Connection) -> Arc<dyn ContentCollection> {
-        Arc::new(ContentStore::<K>::new(connection))
+    fn keys(&self) -> ContentKeys {
+        ContentKeys::of::<K>()
+    }
+
+    fn family(&self) -> Family {
+        keys::family::<K>()
+    }
+
+    fn open(&self, connection: &Connection, changes: &Changes) -> Arc<dyn ContentCollection> {
+        Arc::new(ContentStore::<K>::new(connection, changes))
     }
 }
 
@@ -78,23 +96,15 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         }
     }
 
-    async fn stamp(&self) -> Result<Stamp> {
-        self.stamp().await
-    }
-
-    fn writes(&self) -> u64 {
-        self.writes()
-    }
-
-    async fn odd_references(&self) -> Result<Arc<[String]>> {
+    async fn odd_references(&self) -> Result<Read<Arc<[String]>>> {
         self.odd_references().await
     }
 
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
         let page = self.list(filter, &start, limit).await?;
-        let total_stamp = page.total_stamp.clone();
-        Ok(AnyList { json: raw(&into_list(page, &start, limit))?, total_stamp })
+        let revision = page.revision;
+        Ok(AnyList { json: raw(&into_list(page, &start, limit))?, revision })
     }
 
     async fn by_slug_in(
@@ -123,7 +133,7 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
-    ) -> LocalBoxFuture<'a, std::result::Result<u64, Abort<MoveError>>> {
+    ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>> {
         self.move_to(content, section, may).boxed_local()
     }
 
@@ -146,7 +156,7 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
 fn any_item<K: Kind>(item: &K) -> Result<AnyItem> {
     let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
-    Ok(AnyItem { json: raw(item)?, slug, section })
+    Ok(AnyItem { json: raw(item)?, id: item.meta().id.to_string(), slug, section })
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

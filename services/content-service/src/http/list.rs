@@ -1,7 +1,7 @@
 //! Lists.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::{FieldError, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 
 use super::{
     sections::{Sections, unknown},
-    tags::{Tags, stamp},
+    tags::Tags,
 };
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         list::{Filter, Limit, List, Offset},
         pagination::{Position, Start},
     },
-    store::{content::ContentStore, kind::Kind, list::ListPage},
+    store::{content::ContentStore, keys::ContentKeys, kind::Kind, list::ListPage},
 };
 
 /// The query of a list.
@@ -66,17 +66,19 @@ pub(super) async fn list<K: Kind>(
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     tags: Data<Tags>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Query(query) = query;
+    answer.add_keys([ContentKeys::of::<K>().list()]);
     let audience = if query.include_drafts {
         Caller::of(&request).await?;
         Audience::Editors
     } else {
-        Audience::Public(sections.public(&**store).await?)
+        Audience::Public(sections.public(&**store, &answer).await?)
     };
     let section = match (query.section_id, query.section) {
         (Some(_), Some(_)) => return Err(only_one_of("section", "section_id")),
-        (None, Some(slug)) => Some(sections.by_slug(&slug, &audience).await?),
+        (None, Some(slug)) => Some(sections.by_slug(&slug, &audience, &answer).await?),
         (id, None) => id,
     };
     if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
@@ -88,19 +90,13 @@ pub(super) async fn list<K: Kind>(
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
-    let key = ListKey {
-        path: request.path(),
-        query: request.query_string(),
-        filter: &filter,
-        writes: store.writes(),
-    };
-    if let Some(response) = tags.not_modified(&request, &key) {
+    let name = ListName { path: request.path(), query: request.query_string(), filter: &filter };
+    if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let stamp = stamp(&request, &**store).await?;
     let page = store.list(&filter, &start, query.limit).await.map_err(database_error)?;
-    let stamp = stamp.map(|stamp| stamp.and(page.total_stamp.clone()));
-    tags.respond(&request, &key, stamp, &into_list(page, &start, query.limit))
+    answer.limit(page.revision);
+    tags.respond(&request, &answer, &name, &into_list(page, &start, query.limit))
 }
 
 /// Converts a page of a list into its answer.
@@ -118,13 +114,12 @@ pub(super) fn into_list<T>(page: ListPage<T>, start: &Start, limit: Limit) -> Li
     }
 }
 
-/// The key of a list's tag.
+/// The name of a list's tag.
 #[derive(Hash)]
-struct ListKey<'a> {
+struct ListName<'a> {
     path: &'a str,
     query: &'a str,
     filter: &'a Filter,
-    writes: u64,
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {

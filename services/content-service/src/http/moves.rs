@@ -1,6 +1,7 @@
 //! Moving content between sections.
 
 use actix_web::web::{Data, Json};
+use data_service::changes::Answer;
 use models::{Body, ContentType, ObjectId};
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -57,6 +58,7 @@ pub(super) async fn move_content(
     signed: Authenticated<Caller, (JsonBody<ContentMove>, NoQuery)>,
     sections: Data<Sections>,
     collections: Data<Collections>,
+    answer: Answer,
 ) -> Result<Json<ContentMoved>, ApiError> {
     let Authenticated(caller, (JsonBody(body), NoQuery)) = signed;
     let collection = collections.of(body.content_type);
@@ -65,7 +67,9 @@ pub(super) async fn move_content(
     // An author moves their own items alone.
     let may = |owner: Option<&str>| caller.require_owner(owner);
     let moved = collection.move_to(&body.content, body.section_id, &may).await;
-    Ok(Json(ContentMoved { moved: moved.map_err(not_moved)? }))
+    let moved = moved.map_err(not_moved)?;
+    answer.add_keys(moved.keys);
+    Ok(Json(ContentMoved { moved: moved.value }))
 }
 
 /// Allows no other member than that of its variant in a value that names content: the derived schema

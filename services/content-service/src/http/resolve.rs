@@ -1,12 +1,11 @@
 //! The content at a path of the site, in one request.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::{
     DisplayType, FieldError, PathResolution, ResolvedPath,
     site_path::{canonical, join, slug_spellings},
 };
-use mongo_kit::Stamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use service_kit::web::{conditional::json_response, error::ApiError, extract::Query};
@@ -16,7 +15,7 @@ use super::{
     error_sets::LookUpErrors,
     resolution::{Resolution, Resolved},
     sections::{Sections, hidden},
-    tags::{Tags, stamp},
+    tags::Tags,
 };
 use crate::{
     domain::{
@@ -75,6 +74,7 @@ pub(super) async fn resolve(
     sections: Data<Sections>,
     tags: Data<Tags>,
     collections: Data<Collections>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Query(ResolveQuery { path, limit }) = query;
     let invalid = |message: String| ApiError::invalid(FieldError::invalid("path", message));
@@ -84,14 +84,20 @@ pub(super) async fn resolve(
     if path.len() > PATH_MAX_LENGTH {
         return Err(invalid(format!("must have at most {PATH_MAX_LENGTH} bytes")));
     }
-    let lookup =
-        Lookup { request: &request, path: &path, limit, tags: &tags, collections: &collections };
-    let latest = sections.latest().await?;
+    let lookup = Lookup {
+        request: &request,
+        answer: &answer,
+        path: &path,
+        limit,
+        tags: &tags,
+        collections: &collections,
+    };
+    let latest = sections.latest(&answer).await?;
     if let Some(response) = lookup.answer(&latest).await? {
         return Ok(response);
     }
     // A section may have been created, published or moved a moment ago.
-    let newest = sections.newest().await?;
+    let newest = sections.newest(&answer).await?;
     if newest.entries() != latest.entries()
         && let Some(response) = lookup.answer(&newest).await?
     {
@@ -103,6 +109,7 @@ pub(super) async fn resolve(
 /// A path to resolve, and the request for it.
 struct Lookup<'a> {
     request: &'a HttpRequest,
+    answer: &'a Answer,
     path: &'a str,
     limit: Limit,
     tags: &'a Tags,
@@ -119,14 +126,15 @@ impl Lookup<'_> {
         };
         if let Some(found) = &found {
             let collection = self.collections.of(found.section.content_type);
-            let hidden = hidden(sections, collection).await?;
-            let (request, tags, limit) = (self.request, self.tags, self.limit);
-            let context = ResolveContext { request, tags, found, limit };
+            let hidden = hidden(sections, collection, self.answer).await?;
+            let Self { request, answer, tags, limit, .. } = *self;
+            let context = ResolveContext { request, answer, tags, found, limit };
             if let Some(response) = context.answer(collection, hidden).await? {
                 return Ok(Some(response));
             }
         }
-        let relocation = Relocation { sections, collections: self.collections };
+        let Self { answer, collections, .. } = *self;
+        let relocation = Relocation { answer, sections, collections };
         let moved_to = match &found {
             Some(found) => relocation.below(found).await?,
             None => {
@@ -145,6 +153,7 @@ impl Lookup<'_> {
 
 /// The search for the new path of an item that was moved.
 struct Relocation<'a> {
+    answer: &'a Answer,
     sections: &'a Directory,
     collections: &'a Collections,
 }
@@ -185,9 +194,12 @@ impl Relocation<'_> {
         if !collection.kind().has_slugs() {
             return Ok(None);
         }
-        let hidden = hidden(self.sections, collection).await?;
+        let hidden = hidden(self.sections, collection, self.answer).await?;
+        let keys = collection.kind().keys();
+        self.answer.add_keys(keys.lookup(slugs));
         let item = collection.by_slug(slugs, &hidden).await.map_err(database_error)?;
         let Some(item) = item else { return Ok(None) };
+        self.answer.add_keys([keys.item(&item.id)]);
         let Some(section) = item.section else { return Ok(None) };
         Ok(self.sections.path(&section).map(|path| join(path, &item.slug)))
     }
@@ -204,18 +216,18 @@ fn slugs_at_end<S: AsRef<str>>(segments: &[S]) -> Vec<String> {
 /// A section at a path, and the request for it.
 struct ResolveContext<'a> {
     request: &'a HttpRequest,
+    answer: &'a Answer,
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
 }
 
-/// The key of a resolution's tag.
+/// The name of a resolution's tag.
 #[derive(Hash)]
-struct ResolutionKey<'a> {
+struct ResolutionName<'a> {
     found: &'a ResolvedPath,
     limit: u32,
     hidden: Hidden,
-    writes: u64,
 }
 
 /// The target of a path.
@@ -235,30 +247,25 @@ impl ResolveContext<'_> {
         collection: &dyn ContentCollection,
         hidden: Hidden,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let key = ResolutionKey {
-            found: self.found,
-            limit: self.limit.get(),
-            hidden: hidden.clone(),
-            writes: collection.writes(),
-        };
-        if let Some(response) = self.tags.not_modified(self.request, &key) {
+        let (limit, hidden_then) = (self.limit.get(), hidden.clone());
+        let name = ResolutionName { found: self.found, limit, hidden: hidden_then };
+        if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
-        let stamp = stamp(self.request, collection).await?;
-        let (resolution, stamp) = match self.target(collection, &hidden).await? {
+        let resolution = match self.target(collection, &hidden).await? {
             ResolveTarget::Nothing => return Ok(None),
-            ResolveTarget::Item(item, path) => (Resolution::Item(self.resolved(path, item)), stamp),
+            ResolveTarget::Item(item, path) => Resolution::Item(self.resolved(path, item)),
             ResolveTarget::Section => {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
                 let page = collection.first_page(&filter, self.limit);
                 let page = page.await.map_err(database_error)?;
-                let section = self.resolved(self.found.path.clone(), page.json);
-                let stamp = stamp.map(|stamp: Stamp| stamp.and(page.total_stamp));
-                (Resolution::Section(section), stamp)
+                self.answer.add_keys([collection.kind().keys().list()]);
+                self.answer.limit(page.revision);
+                Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
         };
-        self.tags.respond(self.request, &key, stamp, &resolution).map(Some)
+        self.tags.respond(self.request, self.answer, &name, &resolution).map(Some)
     }
 
     async fn target(
@@ -267,9 +274,12 @@ impl ResolveContext<'_> {
         hidden: &Hidden,
     ) -> Result<ResolveTarget, ApiError> {
         let ResolvedPath { section, path, rest, .. } = self.found;
+        let keys = collection.kind().keys();
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
                 let item = collection.first_in(section.id, hidden).await.map_err(database_error)?;
+                // Any other may be the first one next.
+                self.answer.add_keys([keys.list()]);
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
                     ResolveTarget::Item(item.json, path.clone())
@@ -280,6 +290,8 @@ impl ResolveContext<'_> {
                 let slugs = slug_spellings(&rest.join("/"));
                 let item = collection.by_slug_in(section.id, &slugs, hidden);
                 let item = item.await.map_err(database_error)?;
+                self.answer.add_keys(keys.lookup(&slugs));
+                self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
                     let own_path = join(path, &item.slug);
                     ResolveTarget::Item(item.json, own_path)

@@ -2,14 +2,14 @@
 
 use std::{fmt::Display, sync::Arc};
 
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::{ErrorCode, FieldError, ObjectId};
 use service_kit::web::error::ApiError;
 
 use crate::{
-    domain::audience::{Audience, Directory, Hidden},
+    domain::audience::{Audience, Directory, Hidden, SECTIONS_KEY},
     kinds::ContentCollection,
-    sections_feed::{SectionsFeed, polling::READ_TIMEOUT},
+    sections_feed::{SectionsFeed, fetched::READ_TIMEOUT},
 };
 
 /// The value of `Retry-After` while sections-service does not respond.
@@ -28,11 +28,19 @@ impl Sections {
     pub(super) async fn public(
         &self,
         collection: &dyn ContentCollection,
+        answer: &Answer,
     ) -> Result<Hidden, ApiError> {
-        match self.0.latest().await {
-            Some(directory) => hidden(&directory, collection).await,
+        match self.last_known(answer).await {
+            Some(directory) => hidden(&directory, collection, answer).await,
             None => Ok(Hidden::AllOfSections),
         }
+    }
+
+    async fn last_known(&self, answer: &Answer) -> Option<Arc<Directory>> {
+        let known = self.0.latest(answer.known_sections()).await;
+        answer.add_keys([SECTIONS_KEY.to_owned()]);
+        answer.limit_sections(known.as_ref().and_then(|known| known.revision));
+        known.map(|known| known.directory)
     }
 
     /// Returns the id of the section with this slug, if the audience sees it.
@@ -40,32 +48,38 @@ impl Sections {
         &self,
         slug: &str,
         audience: &Audience,
+        answer: &Answer,
     ) -> Result<ObjectId, ApiError> {
         let find = |directory: &Directory| Some(directory.by_slug(slug, audience)?.section.id);
-        if let Some(id) = self.0.latest().await.as_deref().and_then(find) {
+        if let Some(id) = self.last_known(answer).await.as_deref().and_then(find) {
             return Ok(id);
         }
         // It may have been created or published a moment ago.
-        find(&*self.newest().await?).ok_or_else(|| ApiError::not_found("Section"))
+        find(&*self.newest(answer).await?).ok_or_else(|| ApiError::not_found("Section"))
     }
 
     /// Returns the last known sections, at most a second old if sections-service responds.
-    pub(super) async fn latest(&self) -> Result<Arc<Directory>, ApiError> {
-        self.0.latest().await.ok_or_else(unknown)
+    pub(super) async fn latest(&self, answer: &Answer) -> Result<Arc<Directory>, ApiError> {
+        self.last_known(answer).await.ok_or_else(unknown)
     }
 
     /// Returns the sections as they are now, or the last known ones if sections-service does not
     /// respond.
-    pub(super) async fn newest(&self) -> Result<Arc<Directory>, ApiError> {
-        match tokio::time::timeout(READ_TIMEOUT, self.0.fetch()).await {
-            Ok(Ok(directory)) => Ok(directory),
-            Ok(Err(_)) | Err(_) => self.latest().await,
+    pub(super) async fn newest(&self, answer: &Answer) -> Result<Arc<Directory>, ApiError> {
+        match tokio::time::timeout(READ_TIMEOUT, self.0.fetch(answer.known_sections())).await {
+            Ok(Ok(known)) => {
+                answer.add_keys([SECTIONS_KEY.to_owned()]);
+                answer.limit_sections(known.revision);
+                Ok(known.directory)
+            }
+            Ok(Err(_)) | Err(_) => self.latest(answer).await,
         }
     }
 
     /// Returns the sections as they are now, for writes that name a section.
     pub(super) async fn now(&self) -> Result<Arc<Directory>, ApiError> {
-        self.0.fetch().await.map_err(unavailable)
+        let known = self.0.fetch(None).await.map_err(unavailable)?;
+        Ok(known.directory)
     }
 }
 
@@ -73,12 +87,14 @@ impl Sections {
 pub(super) async fn hidden(
     directory: &Directory,
     collection: &dyn ContentCollection,
+    answer: &Answer,
 ) -> Result<Hidden, ApiError> {
     if !directory.hides_sections() {
         return Ok(Hidden::nothing());
     }
     let odd_references = collection.odd_references().await.map_err(database_error)?;
-    Ok(directory.hidden(&odd_references))
+    answer.limit(odd_references.revision);
+    Ok(directory.hidden(&odd_references.value))
 }
 
 /// Refuses to answer for content of sections while it is unknown which sections are public.

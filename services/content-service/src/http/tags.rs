@@ -1,52 +1,40 @@
-//! Entity tags of responses, cached until the content behind them changes.
+//! Entity tags of responses, kept until the content behind them changes.
 //!
-//! A tag is made from the response, so that all replicas return the same one. It is cached together
-//! with the stamp of the content: as long as the content has not changed since, a client that has the
-//! response gets 304 without any read.
+//! A tag is made from the response, so that all replicas return the same one. As long as the content has
+//! not changed since, a client that has the response gets 304 without any read.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    sync::Arc,
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::IF_NONE_MATCH};
-use data_service::database_error;
+use data_service::changes::{Answer, Changes, Knowledge, Validity};
 use moka::sync::Cache;
-use mongo_kit::Stamp;
 use serde::Serialize;
 use service_kit::web::{
     conditional::{ETag, json_response, not_modified, tagged_json_response},
     error::ApiError,
 };
 
-use crate::kinds::ContentCollection;
-
-/// The number of responses whose tag is cached.
+/// The number of responses whose tag is kept.
 const CAPACITY: u64 = 10_000;
 
 /// The tags of a process.
 ///
-/// The key of a response is everything that determines it besides the content: the route, its
-/// parameters, the audience, and the number of writes by this process. Only its hash is stored. A
-/// collision does no harm: the client's tag is compared with the cached one, which is made from the
-/// response.
+/// The name of a response is everything that determines it besides the content: the route, its
+/// parameters and the audience. Only its hash is stored. A collision does no harm: the client's tag is
+/// compared with the kept one, which is made from the response.
 pub(crate) struct Tags {
-    cache: Cache<u64, (Stamp, ETag)>,
+    cache: Cache<u64, Arc<Tagged>>,
     hasher: RandomState,
+    changes: Changes,
 }
 
-impl Default for Tags {
-    fn default() -> Self {
-        Self { cache: Cache::new(CAPACITY), hasher: RandomState::new() }
-    }
-}
-
-/// Returns the stamp of a collection, for conditional requests alone.
-pub(super) async fn stamp(
-    request: &HttpRequest,
-    collection: &dyn ContentCollection,
-) -> Result<Option<Stamp>, ApiError> {
-    if !is_conditional(request) {
-        return Ok(None);
-    }
-    collection.stamp().await.map(Some).map_err(database_error)
+struct Tagged {
+    keys: Vec<String>,
+    validity: Validity,
+    tag: ETag,
 }
 
 /// Returns `true` if the client has a response and wants to know if it is still current.
@@ -55,39 +43,54 @@ fn is_conditional(request: &HttpRequest) -> bool {
 }
 
 impl Tags {
-    /// Returns 304 if the cache shows, without a read, that the client has the current response.
+    pub(crate) fn new(changes: &Changes) -> Self {
+        let (cache, hasher) = (Cache::new(CAPACITY), RandomState::new());
+        Self { cache, hasher, changes: changes.clone() }
+    }
+
+    /// Returns 304 if it is known, without a read, that the client has the current response.
     pub(super) fn not_modified(
         &self,
         request: &HttpRequest,
-        key: &impl Hash,
+        answer: &Answer,
+        name: &impl Hash,
     ) -> Option<HttpResponse> {
         if !is_conditional(request) {
             return None;
         }
-        let key = self.hasher.hash_one(key);
-        let (stamp, tag) = self.cache.get(&key)?;
-        if stamp.changed_at().is_some() {
-            self.cache.invalidate(&key);
-            return None;
+        let name = self.hasher.hash_one(name);
+        let tagged = self.cache.get(&name)?;
+        match self.changes.knowledge(&tagged.validity) {
+            Knowledge::Current(revision) => {
+                let response = not_modified(request, &tagged.tag)?;
+                answer.add_keys(tagged.keys.iter().cloned());
+                answer.limit(revision);
+                Some(response)
+            }
+            Knowledge::Changed => {
+                self.cache.invalidate(&name);
+                None
+            }
+            Knowledge::Unknown => None,
         }
-        not_modified(request, &tag)
     }
 
-    /// Responds with a value that was read after the stamp was taken.
+    /// Responds with a value that depends on the keys of the answer.
     pub(super) fn respond(
         &self,
         request: &HttpRequest,
-        key: &impl Hash,
-        stamp: Option<Stamp>,
+        answer: &Answer,
+        name: &impl Hash,
         value: &impl Serialize,
     ) -> Result<HttpResponse, ApiError> {
-        let Some(stamp) = stamp.filter(|_| is_conditional(request)) else {
+        if !is_conditional(request) {
             return json_response(request, value);
-        };
+        }
         let tag = ETag::of_json(value)?;
         let response = tagged_json_response(request, &tag, value);
-        if stamp.changed_at().is_none() {
-            self.cache.insert(self.hasher.hash_one(key), (stamp, tag));
+        if let Some((keys, validity)) = answer.validity(&self.changes) {
+            let tagged = Arc::new(Tagged { keys, validity, tag });
+            self.cache.insert(self.hasher.hash_one(name), tagged);
         }
         response
     }

@@ -6,7 +6,10 @@ use actix_web::{
     web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use data_service::idempotency::{Created, IdempotencyKey};
+use data_service::{
+    changes::Answer,
+    idempotency::{Created, IdempotencyKey},
+};
 use models::{Body, FieldError, ObjectId, Patch};
 use serde::Serialize;
 use service_kit::{
@@ -30,7 +33,7 @@ use crate::{
     html::{Removed, Sanitiser},
     kinds::ContentCollection,
     store::{
-        content::ContentStore,
+        content::{Changed, ContentStore},
         kind::{Changes, Kind},
         write::NewItem,
     },
@@ -48,6 +51,7 @@ pub(super) async fn create<K: Kind>(
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     sanitiser: Data<Sanitiser>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(caller, (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
@@ -76,7 +80,8 @@ pub(super) async fn create<K: Kind>(
         Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
     };
     let created = store.create(new, keyed.as_ref(), respond).await.map_err(not_written::<K>)?;
-    created.try_into()
+    answer.add_keys(created.keys);
+    created.value.try_into()
 }
 
 /// The answer to a write.
@@ -110,8 +115,9 @@ pub(super) async fn replace<K: Kind>(
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     sanitiser: Data<Sanitiser>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections, &sanitiser).await
+    change(signed, &id, &store, &sections, &sanitiser, &answer).await
 }
 
 /// `PATCH /{kind}/{id}`: changes some fields of an item.
@@ -121,8 +127,9 @@ pub(super) async fn patch<K: Kind>(
     store: Data<ContentStore<K>>,
     sections: Data<Sections>,
     sanitiser: Data<Sanitiser>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &sections, &sanitiser).await
+    change(signed, &id, &store, &sections, &sanitiser, &answer).await
 }
 
 async fn change<K: Kind, T: Body + Into<K::Patch>>(
@@ -131,6 +138,7 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     store: &ContentStore<K>,
     sections: &Sections,
     sanitiser: &Sanitiser,
+    answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
     let guard = guard::<K>(&caller, &if_match);
     // Once, however often the transaction is repeated, and only if the text is another one.
@@ -143,7 +151,9 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         }
         Ok(changes)
     };
-    let item = store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
+    let Changed { value: item, keys } =
+        store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
+    answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
     Written { item: &item, sanitized }.answer(StatusCode::OK)
 }
@@ -181,9 +191,11 @@ pub(super) async fn delete<K: Kind>(
     Authenticated(caller, (if_match, NoQuery)): Authenticated<Caller, (IfMatch, NoQuery)>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let guard = guard::<K>(&caller, &if_match);
-    store.delete(&id, &guard).await.map_err(not_written::<K>)?;
+    let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
+    answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -193,9 +205,12 @@ pub(super) async fn restore<K: Kind>(
     Authenticated(caller, NoQuery): Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let guard = |item: &K| caller.require_owner(item.meta().user_id.as_deref());
-    let item = store.restore(&id, &guard).await.map_err(not_written::<K>)?;
+    let Changed { value: item, keys } =
+        store.restore(&id, &guard).await.map_err(not_written::<K>)?;
+    answer.add_keys(keys);
     Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
@@ -237,7 +252,8 @@ async fn section(
         }
         (Patch::Absent, None) => Ok(Patch::Absent),
         (Patch::Absent, Some(slug)) => {
-            let directory = sections.newest().await?;
+            // The answer to a write has the keys that it changed alone.
+            let directory = sections.newest(&Answer::default()).await?;
             let default = directory.default(slug, collection.kind().content_type());
             Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
         }

@@ -1,26 +1,26 @@
 //! The collection of one kind of content.
 
-use std::{
-    marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{marker::PhantomData, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use data_service::{idempotency::Idempotency, server_clock};
+use data_service::{
+    Abort,
+    changes::{Cached, Changes, Read},
+    idempotency::Idempotency,
+    server_clock,
+};
 use moka::sync::Cache;
-use mongo_kit::{Cached, Connection, Stamp, Watch, Writers};
+use mongo_kit::{Connection, Writers, feed::Change};
 use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
     collections::SERVICE,
     filters::odd_references,
+    keys::{ContentKeys, changed},
     kind::Kind,
     slugs::{Locks, SlugQueue},
-    survey::{LIST_TOLERANCE, ListWatch, Survey},
+    survey::{LIST_TOLERANCE, ListShapes, Survey},
 };
 use crate::domain::list::Filter;
 
@@ -28,22 +28,11 @@ use crate::domain::list::Filter;
 /// id.
 const MAX_CACHED_TOTALS: u64 = 500;
 
-/// The fields that decide which items lists have and in which order. A write of any other field does
-/// not make a list be counted again.
-const LISTED_BY: &[&str] =
-    &["is_published", "deleted", "createdDate", "status", "draft", "published", "visibility"];
-
-/// The same of lists to which the section matters.
-const LISTED_BY_IN_SECTIONS: &[&str] = &[
-    "is_published",
-    "deleted",
-    "createdDate",
-    "status",
-    "draft",
-    "published",
-    "visibility",
-    "section_id",
-];
+/// The result of a change, and the keys that it concerns.
+pub(crate) struct Changed<T> {
+    pub(crate) value: T,
+    pub(crate) keys: Vec<String>,
+}
 
 /// Reads and writes one kind of content.
 pub(crate) struct ContentStore<K> {
@@ -51,57 +40,59 @@ pub(crate) struct ContentStore<K> {
     pub(super) collection: Collection<RawDocumentBuf>,
     /// The clock of the database server.
     pub(super) clock: Clock,
-    watch: Watch,
-    /// Changes that matter to lists of the whole kind.
-    pub(super) lists: ListWatch,
-    /// Changes that matter to lists of a section.
-    pub(super) lists_in_sections: ListWatch,
+    pub(super) changes: Changes,
+    /// The shapes of the documents, for lists of the whole kind.
+    pub(super) lists: ListShapes,
+    /// The same for lists of a section.
+    pub(super) lists_in_sections: ListShapes,
     pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
-    /// The number of changes that this process has made in the collection.
-    writes: AtomicU64,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(connection: &Connection) -> Self {
+    pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
-        let lists_in_sections = ListWatch::new(database, name, LISTED_BY_IN_SECTIONS);
+        let keys = ContentKeys::of::<K>();
+        let lists = |in_sections| ListShapes::new(database, name, changes, keys.total(in_sections));
         Self {
             writers: connection.writers().clone(),
             collection: database.collection(name),
             surveys: Cache::new(MAX_CACHED_TOTALS),
-            watch: Watch::new(database, name),
-            lists: ListWatch::new(database, name, LISTED_BY),
-            odd_references: Cached::new(lists_in_sections.watch.clone(), LIST_TOLERANCE),
-            lists_in_sections,
+            changes: changes.clone(),
+            lists: lists(false),
+            lists_in_sections: lists(true),
+            odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
             clock: server_clock(connection),
-            writes: AtomicU64::new(0),
             kind: PhantomData,
         }
     }
 
-    /// Returns a stamp that tells whether the collection has changed since this call.
-    pub(crate) async fn stamp(&self) -> mongodb::error::Result<Stamp> {
-        self.watch.stamp().await
+    /// Records a change of an item by this process, and returns the keys that it concerns.
+    pub(super) fn record<T, E>(
+        &self,
+        change: &Change,
+        result: &Result<T, Abort<E>>,
+    ) -> Vec<String> {
+        let keys = changed::<K>(change);
+        self.record_keys(&keys, result);
+        keys
     }
 
-    /// Returns the number of changes that this process has made: it grows before a [`Stamp`] shows
-    /// the change.
-    pub(crate) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Acquire)
-    }
-
-    /// Counts a change of this process, or the attempt of one.
-    pub(super) fn count_write(&self) {
-        self.writes.fetch_add(1, Ordering::AcqRel);
+    /// Records that this process has changed what these keys name, unless the change was refused.
+    pub(super) fn record_keys<T, E>(&self, keys: &[String], result: &Result<T, Abort<E>>) {
+        match result {
+            Ok(_) => self.changes.record(keys),
+            Err(Abort::Database(_)) => self.changes.record_unknown(),
+            Err(Abort::Refused(_)) => {}
+        }
     }
 
     /// Returns the present time.
@@ -111,7 +102,7 @@ impl<K: Kind> ContentStore<K> {
 
     /// Returns the values of `section_id` that contain the digits of an id and more, such as white
     /// space around it.
-    pub(crate) async fn odd_references(&self) -> mongodb::error::Result<Arc<[String]>> {
+    pub(crate) async fn odd_references(&self) -> mongodb::error::Result<Read<Arc<[String]>>> {
         self.odd_references.get(odd_references(self.collection.clone())).await
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use data_service::changes::{Cached, Read};
 use futures_util::TryStreamExt;
-use mongo_kit::{Cached, Stamp, document::readable};
+use models::changes::Revision;
+use mongo_kit::document::readable;
 use mongodb::{
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
     options::Hint,
@@ -15,7 +17,7 @@ use super::{
     filters::{Oddities, listed, odd_dated},
     indexes::{self, is_missing_index},
     kind::{Kind, Reading},
-    survey::{LIST_TOLERANCE, ListWatch, Survey, survey},
+    survey::{LIST_TOLERANCE, ListShapes, Survey, survey},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
@@ -42,8 +44,8 @@ pub(crate) struct ListPage<T> {
     pub(crate) total: u64,
     /// The start of the next page; `None` on the last one.
     pub(crate) next: Option<Position>,
-    /// Since when the total has been the same.
-    pub(crate) total_stamp: Stamp,
+    /// The state of the total.
+    pub(crate) revision: Revision,
 }
 
 /// The items of a page, as they are read one after the other.
@@ -117,7 +119,7 @@ impl<K: Kind> ContentStore<K> {
         limit: Limit,
     ) -> mongodb::error::Result<ListPage<K::Card>> {
         // Remembered as a rule, and it decides how the page is found.
-        let survey = self.survey(filter).await?;
+        let Read { value: survey, revision } = self.survey(filter).await?;
         let mut page = PageReader::<K>::new(limit);
         if survey.odd_dated.is_empty() {
             self.find_page(filter, start, survey.oddities, &mut page).await?;
@@ -125,12 +127,7 @@ impl<K: Kind> ContentStore<K> {
             self.find_merged_page(filter, start, &survey, &mut page).await?;
         }
         let next = page.last.filter(|_| page.has_more);
-        Ok(ListPage {
-            items: page.items,
-            total: survey.total,
-            next,
-            total_stamp: survey.stamp.clone(),
-        })
+        Ok(ListPage { items: page.items, total: survey.total, next, revision })
     }
 
     async fn find_page(
@@ -213,15 +210,15 @@ impl<K: Kind> ContentStore<K> {
         Ok(())
     }
 
-    async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
-        let (lists, filter) = (self.watch_of(filter).clone(), filter.clone());
-        let cached = self
-            .surveys
-            .get_with_by_ref(&filter, || Cached::new(lists.watch.clone(), LIST_TOLERANCE));
+    async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Read<Arc<Survey>>> {
+        let (lists, filter) = (self.shapes_of(filter).clone(), filter.clone());
+        let cached = self.surveys.get_with_by_ref(&filter, || {
+            Cached::new(&self.changes, vec![lists.key.clone()], LIST_TOLERANCE)
+        });
         cached.get(async move { survey::<K>(&lists, &filter).await.map(Arc::new) }).await
     }
 
-    fn watch_of(&self, filter: &Filter) -> &ListWatch {
+    fn shapes_of(&self, filter: &Filter) -> &ListShapes {
         match (&filter.section, &filter.audience) {
             (None, Audience::Editors) => &self.lists,
             (None, Audience::Public(Hidden::Of(hidden))) if hidden.ids.is_empty() => &self.lists,

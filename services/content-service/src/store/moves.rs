@@ -11,9 +11,10 @@ use mongodb::{
 use service_kit::web::error::ApiError;
 
 use super::{
-    content::ContentStore,
+    content::{Changed, ContentStore},
     filters::references,
     ids::ById,
+    keys::ContentKeys,
     kind::{Kind, stored_date},
 };
 use crate::domain::content::{ContentId, ContentIds, MovedContent};
@@ -67,7 +68,7 @@ impl<K: Kind> ContentStore<K> {
         content: &MovedContent,
         section: ObjectId,
         may: &(dyn Fn(Option<&str>) -> Result<(), ApiError> + Sync),
-    ) -> Result<u64, Abort<MoveError>> {
+    ) -> Result<Changed<u64>, Abort<MoveError>> {
         let moved = transact(&self.writers, async |session: &mut ClientSession| {
             let now = stored_date(self.clock.now());
             let found = self.candidates(content, session).await?;
@@ -84,8 +85,10 @@ impl<K: Kind> ContentStore<K> {
             Ok(result.matched_count)
         })
         .await;
-        self.count_write();
-        moved
+        // As for any number of items.
+        let keys = ContentKeys::of::<K>().all();
+        self.record_keys(&keys, &moved);
+        Ok(Changed { value: moved?, keys })
     }
 
     /// Returns the items that are to be moved, if all of them are there.

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use data_service::changes::{Cached, Changes};
 use futures_util::TryStreamExt;
-use mongo_kit::{Cached, Stamp, Watch, lenient};
+use mongo_kit::lenient;
 use mongodb::{
     Collection, Database,
     bson::{Bson, Document, RawDocumentBuf, doc},
@@ -37,29 +38,27 @@ pub(crate) struct Survey {
     pub(super) total: u64,
     pub(super) odd_dated: OddDated,
     pub(super) oddities: Oddities,
-    pub(super) stamp: Stamp,
 }
 
-/// The changes that matter to some lists, and the unusual shapes of their collection until the next of
-/// these changes.
+/// The unusual shapes of a collection, until a change that matters to some of its lists.
 #[derive(Clone)]
-pub(super) struct ListWatch {
-    pub(super) watch: Watch,
+pub(super) struct ListShapes {
+    /// The key of these changes.
+    pub(super) key: String,
     collection: Collection<RawDocumentBuf>,
     oddities: Arc<Cached<Oddities>>,
 }
 
-impl ListWatch {
-    /// Watches the changes that insert or delete a document or change one of these fields.
+impl ListShapes {
     pub(super) fn new(
         database: &Database,
         collection: &'static str,
-        fields: &'static [&'static str],
+        changes: &Changes,
+        key: String,
     ) -> Self {
-        let watch = Watch::of_fields(database, collection, fields);
         // A survey is kept as long as its oddities hold, so that it must not begin with stale ones.
-        let oddities = Cached::new(watch.clone(), Duration::ZERO);
-        Self { watch, collection: database.collection(collection), oddities }
+        let oddities = Cached::new(changes, vec![key.clone()], Duration::ZERO);
+        Self { key, collection: database.collection(collection), oddities }
     }
 
     /// Returns the shapes that a query has to take into account.
@@ -68,18 +67,17 @@ impl ListWatch {
         match self.oddities.get(async move { oddities(&collection).await }).await {
             // All shapes are possible until the index is built, which is no change of the documents.
             Err(error) if is_missing_index(&error) => Ok(Oddities::ANY),
-            found => found,
+            found => found.map(|found| found.value),
         }
     }
 }
 
 /// Surveys a list.
 pub(super) async fn survey<K: Kind>(
-    lists: &ListWatch,
+    lists: &ListShapes,
     filter: &Filter,
 ) -> mongodb::error::Result<Survey> {
     let collection = &lists.collection;
-    let stamp = lists.watch.stamp().await?;
     let oddities = lists.oddities().await?;
     let total = total::<K>(collection, filter, oddities).await?;
     let odd_query = doc! { "$and": [listed::<K>(filter, oddities), odd_dated(oddities)] };
@@ -96,7 +94,7 @@ pub(super) async fn survey<K: Kind>(
         let date = date.and_then(|date| lenient::stored_date(date).date());
         Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
     });
-    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities, stamp })
+    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities })
 }
 
 /// Returns the unusual shapes of a collection. Fails if it lacks the index of lists.

@@ -13,6 +13,7 @@ use data_service::{
 use models::Patch;
 use mongo_kit::{
     document::readable,
+    feed::{Change, ChangeKind},
     lenient::{self, FieldReader},
 };
 use mongodb::{
@@ -23,7 +24,7 @@ use mongodb::{
 use service_kit::web::error::ApiError;
 
 use super::{
-    content::ContentStore,
+    content::{Changed, ContentStore},
     filters::{Oddities, not_deleted},
     ids::{NoItem, no_item},
     kind::{Address, Changes, Kind, Reading, stored_date},
@@ -82,7 +83,7 @@ impl<K: Kind> ContentStore<K> {
         new: NewItem,
         keyed: Option<&KeyedRequest>,
         respond: impl Fn(&K) -> Result<Created, ApiError>,
-    ) -> Result<Created, Abort<WriteError>> {
+    ) -> Result<Changed<Created>, Abort<WriteError>> {
         let title = new.changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = match K::ADDRESS {
             Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
@@ -95,6 +96,7 @@ impl<K: Kind> ContentStore<K> {
             Some(base) => self.slug_queue.wait_for(base).await,
             None => None,
         };
+        let mut inserted = None;
         let result = self
             .idempotency
             .once(&self.writers, keyed, async |session: &mut ClientSession| {
@@ -115,11 +117,18 @@ impl<K: Kind> ContentStore<K> {
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(session).await?;
-                Ok(respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?)
+                let created = respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?;
+                inserted = Some(raw);
+                Ok(created)
             })
             .await;
-        self.count_write();
-        result
+        // Nothing is inserted by a request that was sent before.
+        let keys = inserted.map(|document| {
+            let id = document.get("_id").ok().flatten();
+            let id = id.and_then(|id| lenient::stored_id_text(id).ok());
+            self.record(&change::<K>(id, ChangeKind::Inserted, Some(document)), &result)
+        });
+        Ok(Changed { value: result?, keys: keys.unwrap_or_default() })
     }
 
     /// Changes an item, to what follows from what it is. That is asked again where somebody else
@@ -129,7 +138,7 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
         changes: impl AsyncFn(&K) -> Result<Changes, ApiError>,
-    ) -> Result<K, Abort<WriteError>> {
+    ) -> Result<Changed<K>, Abort<WriteError>> {
         self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
     }
 
@@ -138,8 +147,8 @@ impl<K: Kind> ContentStore<K> {
         &self,
         id: &str,
         guard: Guard<'_, K>,
-    ) -> Result<(), Abort<WriteError>> {
-        self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await.map(drop)
+    ) -> Result<Changed<K>, Abort<WriteError>> {
+        self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -147,10 +156,12 @@ impl<K: Kind> ContentStore<K> {
         &self,
         id: &str,
         guard: Guard<'_, K>,
-    ) -> Result<K, Abort<WriteError>> {
+    ) -> Result<Changed<K>, Abort<WriteError>> {
+        let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
             guard(&reading.item).map_err(WriteError::Refused)?;
+            fields.clear();
             if !reading.item.meta().deleted {
                 return Ok(reading.item);
             }
@@ -158,11 +169,12 @@ impl<K: Kind> ContentStore<K> {
                 self.require_free_slug(reading.address.as_deref(), session).await?;
             }
             let now = stored_date(self.clock.now());
-            self.set(&found, doc! { "deleted": false, "updatedDate": now }, session).await
+            let set = doc! { "deleted": false, "updatedDate": now };
+            fields = set.keys().cloned().collect();
+            self.set(&found, set, session).await
         })
         .await;
-        self.count_write();
-        result
+        self.updated(fields, result)
     }
 
     async fn change(
@@ -170,7 +182,8 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K) -> Result<Document, ApiError>,
-    ) -> Result<K, Abort<WriteError>> {
+    ) -> Result<Changed<K>, Abort<WriteError>> {
+        let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
             let current = reading.item;
@@ -180,6 +193,7 @@ impl<K: Kind> ContentStore<K> {
             guard(&current).map_err(WriteError::Refused)?;
             let mut set = set(&current).await.map_err(WriteError::Refused)?;
             retain_changes(&mut set, &found);
+            fields = set.keys().cloned().collect();
             if set.is_empty() {
                 return Ok(current);
             }
@@ -187,8 +201,21 @@ impl<K: Kind> ContentStore<K> {
             self.set(&found, set, session).await
         })
         .await;
-        self.count_write();
-        result
+        self.updated(fields, result)
+    }
+
+    /// Records that fields of an item were changed, if there are any.
+    fn updated(
+        &self,
+        fields: Vec<String>,
+        result: Result<K, Abort<WriteError>>,
+    ) -> Result<Changed<K>, Abort<WriteError>> {
+        if fields.is_empty() {
+            return Ok(Changed { value: result?, keys: Vec::new() });
+        }
+        let id = result.as_ref().ok().map(|item| item.meta().id.to_string());
+        let keys = self.record(&change::<K>(id, ChangeKind::Updated { fields }, None), &result);
+        Ok(Changed { value: result?, keys })
     }
 
     /// Returns the document with this id, deleted or not, as it is stored and as it is read.
@@ -236,6 +263,15 @@ impl<K: Kind> ContentStore<K> {
         }
         Ok(())
     }
+}
+
+/// Returns a change that this process has made.
+fn change<K: Kind>(
+    id: Option<String>,
+    kind: ChangeKind,
+    document: Option<RawDocumentBuf>,
+) -> Change {
+    Change { at: 0, collection: K::TYPE.collection(), id, kind, document }
 }
 
 /// Removes the fields that a document has already with the same meaning: they stay as they are

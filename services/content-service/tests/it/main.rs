@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
 
 mod conditional;
+mod freshness;
 mod http;
 mod internal;
 mod kinds;

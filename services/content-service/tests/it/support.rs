@@ -4,10 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::TryStreamExt;
 use migrations::Status;
+use models::changes::Revision;
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
-use test_support::{Service, TOKEN, TestDatabase, settings};
+use service_kit::web::changes::{REVISIONS, Revisions};
+use test_support::{Api, Service, TOKEN, TestDatabase, eventually, settings};
 
 /// Both services on one database, migrated.
 pub(crate) struct Site {
@@ -268,4 +270,18 @@ pub(crate) async fn section(database: &TestDatabase, slug: &str, fields: Documen
     };
     database.insert("sections", [with(section, fields)]).await;
     id.to_hex()
+}
+
+/// Waits until content-service has heard of all changes of the database so far.
+pub(crate) async fn heard(database: &TestDatabase, service: &Service) {
+    let ping = database.database().run_command(doc! { "ping": 1 }).await.unwrap();
+    let time = ping.get_timestamp("operationTime").unwrap();
+    let now = Revision::new((u64::from(time.time) << 32) | u64::from(time.increment));
+    let api = Api::new(service.url.clone()).sent_by(None);
+    eventually("the changes are heard", async || {
+        let answer = api.get("/stories").await;
+        let revisions: Revisions = answer.header(REVISIONS).parse().unwrap_or_default();
+        revisions.content.is_some_and(|revision| revision >= now)
+    })
+    .await;
 }

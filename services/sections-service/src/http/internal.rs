@@ -1,7 +1,7 @@
 //! Routes for the other services.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use data_service::database_error;
+use data_service::changes::Answer;
 use models::{FieldError, PathResolution, SectionEntry};
 use serde::Deserialize;
 use service_kit::web::{
@@ -11,7 +11,10 @@ use service_kit::web::{
 };
 use utoipa::IntoParams;
 
-use super::error_sets::{EntryErrors, ResolveErrors};
+use super::{
+    answers::{redirects, snapshot},
+    error_sets::{EntryErrors, ResolveErrors},
+};
 use crate::store::SectionStore;
 
 /// Lists all sections.
@@ -33,9 +36,10 @@ pub(super) async fn entries(
     request: HttpRequest,
     _: NoQuery,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshot = store.snapshot().await.map_err(database_error)?;
-    let redirects = store.redirects().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
+    let redirects = redirects(&answer, &store).await?;
     json_response(&request, &snapshot.navigation.entries(&redirects))
 }
 
@@ -68,14 +72,15 @@ pub(super) async fn resolve(
     request: HttpRequest,
     query: Query<ResolveQuery>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let path = &query.0.path;
     if !path.starts_with('/') {
         let error = FieldError::invalid("path", "must begin with `/`");
         return Err(ApiError::invalid(error));
     }
-    let snapshot = store.snapshot().await.map_err(database_error)?;
-    let redirects = store.redirects().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
+    let redirects = redirects(&answer, &store).await?;
     match snapshot.navigation.resolve(path, &redirects) {
         Some(resolution) => json_response(&request, &resolution),
         None => Err(ApiError::not_found("Path")),

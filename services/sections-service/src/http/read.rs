@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-use data_service::database_error;
+use data_service::changes::Answer;
 use models::{ContentType, NavVisibility, ObjectId, Section, site_path::slug_spellings};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
@@ -18,6 +18,7 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
+    answers::snapshot,
     error_sets::{ListErrors, ReadErrors, SlugErrors},
     section_id::section_id,
 };
@@ -91,10 +92,11 @@ pub(super) async fn list(
     request: HttpRequest,
     filters: Query<ListQuery>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Query(filters) = filters;
     let audience = audience(&request, filters.include_drafts).await?;
-    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
@@ -131,9 +133,10 @@ pub(super) async fn tree(
     request: HttpRequest,
     drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
     let tag = list_tag(&request, audience, &snapshot);
     if let Some(response) = not_modified(&request, &tag) {
         return Ok(response);
@@ -169,9 +172,10 @@ pub(super) async fn by_slug(
     slug: Path<String>,
     drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
-    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
     for slug in slug_spellings(&slug) {
         if let Some(found) = find(&request, &snapshot, audience, |section| section.slug == slug)? {
             return Ok(found);
@@ -207,13 +211,14 @@ pub(super) async fn by_id(
     id: Path<String>,
     drafts: Query<DraftsQuery>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let audience = audience(&request, drafts.0.include_drafts).await?;
     let id = match audience {
         Audience::Public => object_id(&id, "Section")?,
         Audience::Editors => section_id(&id, &store).await?,
     };
-    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let snapshot = snapshot(&answer, &store).await?;
     let found = find(&request, &snapshot, audience, |section| section.id == id)?;
     found.ok_or_else(|| ApiError::not_found("Section"))
 }

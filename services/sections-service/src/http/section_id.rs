@@ -10,7 +10,7 @@ use crate::store::SectionStore;
 /// differently from an id that no document has.
 pub(super) async fn section_id(text: &str, store: &SectionStore) -> Result<ObjectId, ApiError> {
     match object_id(text, "Section") {
-        Err(_) if store.snapshot().await.map_err(database_error)?.is_unreadable(text) => {
+        Err(_) if store.snapshot().await.map_err(database_error)?.value.is_unreadable(text) => {
             let detail = "The stored section cannot be read. The log has the reason.";
             Err(ApiError::new(ErrorCode::UnreadableDocument, detail))
         }

@@ -9,6 +9,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use data_service::{
+    changes::Answer,
     database_error,
     idempotency::{Created, IdempotencyKey},
 };
@@ -27,6 +28,7 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
+    answers::changed,
     error_sets::{ChangeErrors, CreateErrors, DeleteErrors, OrderErrors, RestoreErrors},
     errors::count_phrase,
     section_id::section_id,
@@ -68,6 +70,7 @@ pub(super) async fn create(
     request: HttpRequest,
     signed: Authenticated<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
     let keyed = key.with(&caller, &request, &body)?;
@@ -75,7 +78,9 @@ pub(super) async fn create(
         let location = format!("/sections/{}", section.id);
         Created::new(section, &ETag::of_json(section)?, location)
     };
-    store.create::<ApiError>(keyed.as_ref(), &body, respond).await?.try_into()
+    let created = store.create::<ApiError>(keyed.as_ref(), &body, respond).await?;
+    changed(&answer);
+    created.try_into()
 }
 
 /// Replaces a section.
@@ -104,8 +109,9 @@ pub(super) async fn replace(
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &content).await
+    change(signed, &id, &store, &content, &answer).await
 }
 
 /// Changes some fields of a section.
@@ -134,8 +140,9 @@ pub(super) async fn patch(
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    change(signed, &id, &store, &content).await
+    change(signed, &id, &store, &content, &answer).await
 }
 
 /// A request of an admin to change a section.
@@ -146,6 +153,7 @@ async fn change<T: Body + Into<SectionPatch>>(
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
+    answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(id, store).await?;
     let section = change_sections(store, content, |tree, now| {
@@ -155,6 +163,7 @@ async fn change<T: Body + Into<SectionPatch>>(
         Ok(tree.change(id, &patch, now)?)
     })
     .await?;
+    changed(answer);
     write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
@@ -189,6 +198,7 @@ pub(super) async fn delete(
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(&id, &store).await?;
     let deletion = ObjectId::from_bytes(oid::ObjectId::new().bytes());
@@ -197,6 +207,7 @@ pub(super) async fn delete(
         Ok(tree.delete(id, query.0.on_children, deletion, now)?)
     })
     .await?;
+    changed(&answer);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -221,10 +232,12 @@ pub(super) async fn restore(
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(&id, &store).await?;
     let restored = change_sections(&store, &content, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
+    changed(&answer);
     write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
 }
 
@@ -246,12 +259,16 @@ pub(super) async fn restore(
 pub(super) async fn order(
     signed: Authenticated<Admin, (JsonBody<SectionOrder>, NoQuery)>,
     store: Data<SectionStore>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
     let empty = HashSet::new();
     let ordered = store.change(&empty, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
-        ChangeOutcome::Done(sections) => Ok(HttpResponse::Ok().json(sections)),
+        ChangeOutcome::Done(sections) => {
+            changed(&answer);
+            Ok(HttpResponse::Ok().json(sections))
+        }
         ChangeOutcome::NeedsEmpty(_) => Err(ApiError::internal("an order needs no empty section")),
     }
 }
@@ -296,7 +313,7 @@ async fn require_empty(
     if counts.is_empty() {
         return Ok(());
     }
-    let snapshot = store.snapshot().await.map_err(database_error)?;
+    let snapshot = store.snapshot().await.map_err(database_error)?.value;
     let mut each: Vec<_> = counts
         .iter()
         .map(|(id, count)| {

@@ -84,7 +84,7 @@ impl SectionStore {
                 _ => {}
             }
         }
-        self.cached_redirects.clear();
+        self.changes.record_unknown();
         Ok(repaired)
     }
 

@@ -25,7 +25,7 @@ use mongodb::{
 use tokio::sync::MutexGuard;
 
 use super::{
-    SectionStore, document,
+    FAMILY, SectionStore, document,
     parse::{ParsedSections, parse_sections},
 };
 use crate::domain::{
@@ -64,13 +64,6 @@ impl<E: From<KeyReused>> From<KeyReused> for AbortReason<E> {
     }
 }
 
-/// The collections that a transaction has written to.
-#[derive(Debug, Default, Clone, Copy)]
-struct WrittenCollections {
-    sections: bool,
-    redirects: bool,
-}
-
 impl SectionStore {
     /// Adds a section, and returns the response that `respond` makes of it. Repeated requests with
     /// the same key add it once.
@@ -84,16 +77,16 @@ impl SectionStore {
         let mut reserved_slugs = HashSet::new();
         let id = ObjectId::from_bytes(oid::ObjectId::new().bytes());
         loop {
-            let mut written = WrittenCollections::default();
+            let mut has_written = false;
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
                 let section = self
-                    .apply(session, &HashSet::new(), &reserved_slugs, &mut written, create)
+                    .apply(session, &HashSet::new(), &reserved_slugs, &mut has_written, create)
                     .await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.writers, keyed, work).await;
-            self.clear_caches(written, &result);
+            self.record(has_written, &result);
             match result {
                 Ok(created) => return Ok(created),
                 Err(Abort::Refused(AbortReason::SlugTaken(slug)))
@@ -118,12 +111,12 @@ impl SectionStore {
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<ChangeOutcome<T>, Abort<E>> {
         let _lock = self.lock_writes().await;
-        let mut written = WrittenCollections::default();
+        let mut has_written = false;
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            self.apply(session, empty, &HashSet::new(), &mut written, &mut work).await
+            self.apply(session, empty, &HashSet::new(), &mut has_written, &mut work).await
         })
         .await;
-        self.clear_caches(written, &result);
+        self.record(has_written, &result);
         match result {
             Ok(output) => Ok(ChangeOutcome::Done(output)),
             Err(abort) => into_outcome(abort),
@@ -134,16 +127,12 @@ impl SectionStore {
         tokio::time::timeout(MAX_LOCK_WAIT, self.write_lock.lock()).await.ok()
     }
 
-    /// Clears the caches of the collections, also if it is not known whether the commit succeeded.
-    fn clear_caches<T, E>(&self, written: WrittenCollections, result: &Result<T, Abort<E>>) {
-        if matches!(result, Err(Abort::Refused(_))) {
-            return;
-        }
-        if written.sections {
-            self.cached_snapshot.clear();
-        }
-        if written.redirects {
-            self.cached_redirects.clear();
+    /// Records a change, also if it is not known whether the commit succeeded.
+    fn record<T, E>(&self, has_written: bool, result: &Result<T, Abort<E>>) {
+        match result {
+            Ok(_) if has_written => self.changes.record(&[FAMILY.to_owned()]),
+            Err(Abort::Database(_)) if has_written => self.changes.record_unknown(),
+            _ => {}
         }
     }
 
@@ -153,7 +142,7 @@ impl SectionStore {
         session: &mut ClientSession,
         empty: &HashSet<ObjectId>,
         reserved_slugs: &HashSet<String>,
-        written: &mut WrittenCollections,
+        has_written: &mut bool,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<T, Abort<AbortReason<E>>> {
         self.touch_tree(session).await?;
@@ -176,9 +165,9 @@ impl SectionStore {
         for after in tree.all() {
             let id = stored_ids.get(after.section.id);
             let before = before.get(&after.section.id);
-            written.sections |= self.write(session, id, before, after).await?;
+            *has_written |= self.write(session, id, before, after).await?;
         }
-        written.redirects |= self.write_redirects(session, &tree, now).await?;
+        *has_written |= self.write_redirects(session, &tree, now).await?;
         Ok(output)
     }
 

@@ -3,15 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, uri::PathAndQuery};
-use tokio::time::timeout;
+use http::{HeaderMap, StatusCode, response::Parts, uri::PathAndQuery};
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     AttemptError, BoxError, HttpClient, Options, Policy, SendError, Upstream, client::whole_body,
 };
 use crate::{
     runtime::settings::url::Replicas,
-    web::{http_client::inject_trace, internal::InternalSecret},
+    web::{
+        changes::{KeyClock, listen},
+        http_client::inject_trace,
+        internal::InternalSecret,
+    },
 };
 
 /// The longest time for the head of a response. The services answer such calls from memory or an index.
@@ -62,12 +66,29 @@ impl ServiceClient {
         &self.upstream
     }
 
+    /// Keeps a clock up to date by the changes that the service reports, until the returned set is
+    /// dropped.
+    pub fn listen(&self, clock: &Arc<KeyClock>) -> JoinSet<()> {
+        listen(&self.upstream, self.secret.clone(), clock)
+    }
+
     /// Sends `GET` with a path and query. Returns the status and the body, of at most `max_bytes`.
     pub async fn get(
         &self,
         target: &str,
         max_bytes: usize,
     ) -> Result<(StatusCode, Bytes), CallError> {
+        let (head, body) = self.get_with_headers(target, HeaderMap::new(), max_bytes).await?;
+        Ok((head.status, body))
+    }
+
+    /// Like [`get`](Self::get), with headers of the request and of the response.
+    pub async fn get_with_headers(
+        &self,
+        target: &str,
+        mut headers: HeaderMap,
+        max_bytes: usize,
+    ) -> Result<(Parts, Bytes), CallError> {
         let target: PathAndQuery = target.parse()?;
         let span = tracing::info_span!(
             "call",
@@ -75,7 +96,6 @@ impl ServiceClient {
             otel.kind = "client",
             url.path = target.path()
         );
-        let mut headers = HeaderMap::new();
         inject_trace(&span, &mut headers);
         self.secret.add_to(&mut headers);
         let attempt = |replica: Arc<super::Replica>| {
@@ -89,9 +109,9 @@ impl ServiceClient {
         };
         let call = async {
             let response = self.upstream.send(Policy::SAFE, attempt).await?;
-            let status = response.status();
+            let head = response.head.clone();
             let body = timeout(BODY_TIMEOUT, response.bytes(max_bytes, HEAD_TIMEOUT)).await;
-            Ok((status, body.map_err(|_| CallError::Timeout)?.map_err(CallError::Broken)?))
+            Ok((head, body.map_err(|_| CallError::Timeout)?.map_err(CallError::Broken)?))
         };
         tracing::Instrument::instrument(call, span).await
     }
