@@ -185,6 +185,24 @@ async fn a_commit_whose_connection_was_cut_counts_once() {
 }
 
 #[tokio::test]
+async fn a_commit_that_another_process_interrupts_is_repeated() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 2_500).await;
+    let client = client_called(database.name()).await;
+    // `Interrupted`, as after `killSessions`.
+    let interrupt = doc! {
+        "failCommands": ["commitTransaction"], "appName": database.name(), "errorCode": 11_601,
+    };
+    let mode = doc! { "times": 1 };
+    let interrupting = FailCommand::set(&database, mode, interrupt).await;
+    let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
+    command(&engine).await.unwrap();
+    interrupting.off().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2_500);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
+}
+
+#[tokio::test]
 async fn a_command_waits_for_a_database_that_is_unavailable_for_a_moment() {
     let database = TestDatabase::new().await;
     insert_items(&database, 10).await;

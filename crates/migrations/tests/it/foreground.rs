@@ -157,9 +157,9 @@ async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
         }
     });
     command(&gentle(&database, [used]).await).await.unwrap();
-    let records = database.collection("test_migration_journal").find(doc! {});
-    let records: Vec<Document> =
-        records.sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap();
+    let journal = database.collection("test_migration_journal");
+    let records = journal.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    let records: Vec<Document> = records.try_collect().await.unwrap();
     let counts = records.iter().map(|record| record.get_i64("count").unwrap());
     let expected = std::iter::once(1).chain(std::iter::repeat_n(100, 13));
     assert_eq!(counts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
