@@ -90,8 +90,9 @@ impl Engine {
             }
         };
         let claim = self.shared.ledger.claim(registered, fence, fields).await?;
-        if self.shared.options.throttle.is_gentle() {
-            // A fill soon compares its numbers with these.
+        let has_fill = steps.iter().any(|step| step.as_fill().is_some());
+        if has_fill && self.shared.options.throttle.is_gentle() {
+            // The fill soon compares its numbers with these.
             self.shared.foreground.observe().await;
         }
         self.set_status(id, |status| {

@@ -184,22 +184,23 @@ async fn a_commit_whose_connection_was_cut_counts_once() {
     assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
 }
 
+/// `Interrupted`: the session was ended by another process.
+const INTERRUPTED: i32 = 11_601;
+
 #[tokio::test]
-async fn a_commit_that_another_process_interrupts_is_repeated() {
+async fn a_run_whose_session_another_process_ended_is_repeated() {
     let database = TestDatabase::new().await;
-    insert_items(&database, 2_500).await;
-    let client = client_called(database.name()).await;
-    // `Interrupted`, as after `killSessions`.
-    let interrupt = doc! {
-        "failCommands": ["commitTransaction"], "appName": database.name(), "errorCode": 11_601,
-    };
-    let mode = doc! { "times": 1 };
-    let interrupting = FailCommand::set(&database, mode, interrupt).await;
-    let engine = engine_of(&client, &database, &[Given::steps([count_up()])], fast());
-    command(&engine).await.unwrap();
+    insert_items(&database, 10).await;
+    // The claim, two batches, the step, `verifying`; then the end of the run.
+    let interrupt = failing(&database, &["update"], LEDGER, INTERRUPTED);
+    let interrupting = FailCommand::set(&database, doc! { "skip": 5 }, interrupt).await;
+    let engine = engine(&database, &[Given::steps([count_up()])]);
+    let service = Service::start(&engine);
+    service.comes_to(ID, State::FailedRetryable).await;
     interrupting.off().await;
-    assert_eq!(database.count("items", doc! { "n": 1 }).await, 2_500);
-    assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 10)]);
 }
 
 #[tokio::test]

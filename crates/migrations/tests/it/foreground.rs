@@ -161,8 +161,9 @@ async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
     let records = journal.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
     let records: Vec<Document> = records.try_collect().await.unwrap();
     let counts = records.iter().map(|record| record.get_i64("count").unwrap());
-    let expected = std::iter::once(1).chain(std::iter::repeat_n(100, 13));
-    assert_eq!(counts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    let counts: Vec<_> = counts.collect();
+    assert_eq!((counts.iter().sum::<i64>(), counts[0]), (1_301, 1));
+    assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
 }
 
 /// Runs the migration to its end, and says whether it left room for others at any time.
