@@ -2,6 +2,7 @@
 //! the clients.
 
 pub mod body;
+pub mod changes;
 pub mod conditional;
 mod connection;
 pub mod error;
@@ -10,6 +11,7 @@ mod field_error;
 pub mod health;
 pub mod http_client;
 pub mod internal;
+pub(crate) mod metrics;
 mod observe;
 pub mod openapi;
 pub mod origin;
