@@ -1,16 +1,29 @@
 //! Work that would block an async worker, on threads of its own.
 
-use std::sync::Arc;
+use std::{io, sync::Arc, thread};
 
-use tokio::{
-    sync::Semaphore,
-    task::{JoinError, spawn_blocking},
-};
+use tokio::sync::{Semaphore, oneshot};
 
-/// Runs work off the async workers, a limited number at once. The others wait in the order of their
-/// arrival. Clones share the limit.
+/// The amount by which the priority of such work is lower than that of requests (nice(2)): it gets a
+/// tenth of a core that both need, and a request that arrives does not wait until its turn ends.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Runs work off the async workers and with a low priority, a limited number at once. The others wait in
+/// the order of their arrival. Clones share the limit.
 #[derive(Debug, Clone)]
 pub struct Offload(Arc<Semaphore>);
+
+/// The work has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum OffloadError {
+    /// No thread could be started.
+    #[error("no thread can be started")]
+    Start(#[source] io::Error),
+    /// The work panicked.
+    #[error("the work panicked")]
+    Panic,
+}
 
 impl Offload {
     /// Returns a limit of so many at once.
@@ -22,18 +35,34 @@ impl Offload {
     ///
     /// # Errors
     ///
-    /// If the work panics or the process ends.
+    /// If the work panics, or no thread can be started.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, JoinError> {
+    ) -> Result<T, OffloadError> {
         // The semaphore is never closed.
         let permit = self.0.clone().acquire_owned().await.ok();
-        spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        })
-        .await
+        let (sender, receiver) = oneshot::channel();
+        // A thread of its own, since a low priority cannot be raised again. It costs less than a
+        // thousandth of the work.
+        let thread = thread::Builder::new().name("offload".to_owned()).spawn(move || {
+            lower_priority();
+            let result = work();
+            drop(permit);
+            // The caller may have left.
+            let _ = sender.send(result);
+        });
+        thread.map_err(OffloadError::Start)?;
+        receiver.await.map_err(|_| OffloadError::Panic)
+    }
+}
+
+/// Lowers the priority of this thread.
+fn lower_priority() {
+    // Elsewhere, the priority is that of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }
 
@@ -66,5 +95,28 @@ mod tests {
         let results: Vec<usize> = join_all(all).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(results, (0..10).collect::<Vec<_>>());
         assert_eq!(most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_gives_its_place_back() {
+        let offload = Offload::new(1);
+        let panicked = offload.run(|| panic!("work that panics")).await;
+        assert!(matches!(panicked, Err::<(), _>(OffloadError::Panic)));
+        assert_eq!(offload.run(|| 1).await.unwrap(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_priority_is_lower_than_that_of_requests() {
+        // The nineteenth field of proc(5), `/proc/[pid]/stat`.
+        let niceness = || -> i32 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, fields) = stat.rsplit_once(')').unwrap();
+            fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+        };
+        let before = niceness();
+        let inside = Offload::new(1).run(niceness).await.unwrap();
+        assert_eq!(inside, (before + NICENESS).min(19));
+        assert_eq!(niceness(), before);
     }
 }
