@@ -53,8 +53,8 @@ impl Target {
         join_all((0..clients).map(|client| async move {
             loop {
                 match act(client).await {
-                    Ok(status) => self.outcomes.add(status),
-                    Err(_) => self.outcomes.add("closed"),
+                    Ok(status) => self.outcomes.add(&status),
+                    Err(_) => self.outcomes.add(&"closed"),
                 }
                 // Otherwise clients that are refused at once would be a test of speed.
                 tokio::time::sleep(PAUSE).await;
@@ -83,13 +83,13 @@ impl Target {
                 let request = request(&client, number.fetch_add(1, Ordering::Relaxed));
                 match read(request).await {
                     Ok(status) => {
-                        self.outcomes.add(status);
+                        self.outcomes.add(&status);
                         if matches!(status, 429 | 503) {
                             tokio::time::sleep(PAUSE / 10).await;
                         }
                     }
                     Err(_) => {
-                        self.outcomes.add("closed");
+                        self.outcomes.add(&"closed");
                         tokio::time::sleep(PAUSE / 10).await;
                     }
                 }
@@ -230,7 +230,7 @@ impl Target {
                 connection.send(bytes).await?;
                 io::Result::Ok(connection)
             };
-            self.outcomes.add(if opened.await.is_ok() { "unread" } else { "closed" });
+            self.outcomes.add(&if opened.await.is_ok() { "unread" } else { "closed" });
             std::future::pending::<()>().await;
         }))
         .await;

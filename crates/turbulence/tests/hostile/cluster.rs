@@ -38,7 +38,6 @@ pub(crate) struct Process {
     name: &'static str,
     turbulence: Turbulence,
     url: String,
-    is_limited: bool,
     _group: Option<MemoryGroup>,
 }
 
@@ -138,11 +137,6 @@ impl Cluster {
         true
     }
 
-    /// Returns `true` if the kernel limits the memory of every process.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.processes.iter().all(|process| process.is_limited)
-    }
-
     pub(crate) fn reset_peaks(&self) {
         for process in &self.processes {
             reset_peak(process.turbulence.pid());
@@ -193,7 +187,7 @@ impl Process {
         let log = turbulence.log();
         let line = log.iter().find(|line| line["message"] == "listening").unwrap();
         let url = format!("http://{}", line["address"].as_str().unwrap());
-        Self { name, turbulence, url, is_limited: group.is_some(), _group: group }
+        Self { name, turbulence, url, _group: group }
     }
 }
 

@@ -13,7 +13,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use service_kit::web::http_client::service_client;
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use service_kit::{runtime::error_chain::one_line, web::http_client::service_client};
 
 use crate::cluster::EDITORS;
 
@@ -25,6 +27,9 @@ const PAGES: [&str; 3] = ["/stories?limit=10", "/sections", "/resolve?path=/blog
 /// second, of which the processes can answer several times as many.
 const READERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause of an editor between two sign-ins.
+const EDITORS_PAUSE: Duration = Duration::from_millis(500);
 
 /// The time after which a reader has left.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,25 +102,36 @@ impl Readers {
                 None => request,
             };
             let began = Instant::now();
-            let response = async { request.send().await?.error_for_status()?.bytes().await };
-            match response.await {
-                Ok(_) => reading.times.push(began.elapsed()),
-                Err(error) => {
-                    let what = match error.status() {
-                        Some(status) => status.as_u16().to_string(),
-                        None => service_kit::runtime::error_chain::one_line(&error).to_string(),
-                    };
+            match failure(request).await {
+                None => reading.times.push(began.elapsed()),
+                Some(failure) => {
                     reading.failed += 1;
-                    *reading.failures.entry(what).or_default() += 1;
+                    *reading.failures.entry(failure).or_default() += 1;
                 }
             }
             if Instant::now() >= end {
                 break;
             }
-            let pause = if self == Self::Public { PAUSE } else { PAUSE * 20 };
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(if self == Self::Public { PAUSE } else { EDITORS_PAUSE }).await;
         }
         reading
+    }
+}
+
+/// Sends a request. Returns the reason if it is not answered as it should be.
+async fn failure(request: RequestBuilder) -> Option<String> {
+    let read = async {
+        let response = request.send().await?;
+        let status = response.status();
+        Ok::<_, reqwest::Error>((status, response.bytes().await?))
+    };
+    match read.await {
+        Ok((status, _)) if status.is_success() => None,
+        Ok((status, body)) => {
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            Some(format!("{} {}", status.as_u16(), body["code"]))
+        }
+        Err(error) => Some(one_line(&error)),
     }
 }
 
@@ -124,7 +140,7 @@ impl Readers {
 pub(crate) struct Outcomes(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Outcomes {
-    pub(crate) fn add(&self, outcome: impl ToString) {
+    pub(crate) fn add(&self, outcome: &impl ToString) {
         *self.0.lock().unwrap().entry(outcome.to_string()).or_default() += 1;
     }
 }
@@ -134,7 +150,7 @@ impl std::fmt::Display for Outcomes {
         let outcomes = self.0.lock().unwrap();
         let shown: Vec<_> =
             outcomes.iter().map(|(outcome, count)| format!("{count} × {outcome}")).collect();
-        f.write_str(if shown.is_empty() { "none" } else { "" })?;
+        f.write_str(if shown.is_empty() { "none was answered" } else { "" })?;
         f.write_str(&shown.join(", "))
     }
 }

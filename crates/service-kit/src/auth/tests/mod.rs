@@ -576,7 +576,7 @@ async fn made_up_tokens_of_one_address_do_not_keep_others_from_signing_in() {
     }
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn made_up_tokens_of_many_addresses_do_not_keep_known_addresses_from_signing_in() {
     let provider = Provider::start();
     let authenticator = google(&provider);
