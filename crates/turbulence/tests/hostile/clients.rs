@@ -159,7 +159,7 @@ pub(crate) async fn bodies_of_long_lists(target: Target) {
 }
 
 pub(crate) async fn bodies_of_much_markup(target: Target) {
-    let markup = "<b><i a=b>".repeat(450_000 / 10);
+    let markup = "<b><i a=b>".repeat(99_000 / 10);
     let body = format!("{{\"title\":\"Markup\",\"content\":\"{markup}\"}}");
     target.repeat_bytes(50, post_with("/stories", "", &body)).await;
 }

@@ -38,7 +38,7 @@ pub(crate) struct Process {
     name: &'static str,
     turbulence: Turbulence,
     url: String,
-    _group: Option<MemoryGroup>,
+    group: Option<MemoryGroup>,
 }
 
 /// The processes of a site behind one gateway, with content and editors.
@@ -137,6 +137,11 @@ impl Cluster {
         true
     }
 
+    /// Returns `true` if the kernel limits the memory of every process.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.processes.iter().all(|process| process.group.is_some())
+    }
+
     pub(crate) fn reset_peaks(&self) {
         for process in &self.processes {
             reset_peak(process.turbulence.pid());
@@ -187,7 +192,7 @@ impl Process {
         let log = turbulence.log();
         let line = log.iter().find(|line| line["message"] == "listening").unwrap();
         let url = format!("http://{}", line["address"].as_str().unwrap());
-        Self { name, turbulence, url, _group: group }
+        Self { name, turbulence, url, group }
     }
 }
 
