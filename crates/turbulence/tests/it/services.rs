@@ -25,7 +25,7 @@ impl Process {
         let mut command = folder.command(arguments);
         command.envs(environment.iter().copied());
         let turbulence = Turbulence::spawn(command);
-        turbulence.logged("listening").await;
+        turbulence.logged("\"message\":\"listening\"").await;
         let log = turbulence.log();
         let line = log.iter().find(|line| line["message"] == "listening").unwrap();
         let url = format!("http://{}", line["address"].as_str().unwrap());
