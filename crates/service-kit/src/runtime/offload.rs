@@ -4,15 +4,18 @@ use std::{io, sync::Arc, thread};
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// The amount by which the priority of such work is lower than that of requests (nice(2)): it gets a
-/// tenth of a core that both need, and a request that arrives does not wait until its turn ends.
+/// The amount by which a low priority is lower than that of requests (nice(2)): the work gets a tenth of
+/// a core that both need, and a request that arrives does not wait until its turn ends.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Runs work off the async workers and with a low priority, a limited number at once. The others wait in
-/// the order of their arrival. Clones share the limit.
+/// Runs work off the async workers, a limited number at once. The others wait in the order of their
+/// arrival. Clones share the limit.
 #[derive(Debug, Clone)]
-pub struct Offload(Arc<Semaphore>);
+pub struct Offload {
+    permits: Arc<Semaphore>,
+    has_low_priority: bool,
+}
 
 /// The work has no result.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +31,14 @@ pub enum OffloadError {
 impl Offload {
     /// Returns a limit of so many at once.
     pub fn new(max_concurrent: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max_concurrent)))
+        Self { permits: Arc::new(Semaphore::new(max_concurrent)), has_low_priority: false }
+    }
+
+    /// Gives the work a lower priority than requests. Where it differs from that of a process, on
+    /// Linux.
+    #[must_use]
+    pub fn with_low_priority(self) -> Self {
+        Self { has_low_priority: true, ..self }
     }
 
     /// Runs the work and returns its result. Once started, it runs to its end even if the caller leaves.
@@ -41,12 +51,15 @@ impl Offload {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, OffloadError> {
         // The semaphore is never closed.
-        let permit = self.0.clone().acquire_owned().await.ok();
+        let permit = self.permits.clone().acquire_owned().await.ok();
+        let has_low_priority = self.has_low_priority;
         let (sender, receiver) = oneshot::channel();
-        // A thread of its own, since a low priority cannot be raised again. It costs less than a
-        // thousandth of the work.
+        // A thread of its own, since a low priority cannot be raised again. It costs some ten
+        // microseconds.
         let thread = thread::Builder::new().name("offload".to_owned()).spawn(move || {
-            lower_priority();
+            if has_low_priority {
+                lower_priority();
+            }
             let result = work();
             drop(permit);
             // The caller may have left.
@@ -107,7 +120,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn the_priority_is_lower_than_that_of_requests() {
+    async fn a_low_priority_is_that_of_the_work_alone() {
         // The nineteenth field of proc(5), `/proc/[pid]/stat`.
         let niceness = || -> i32 {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
@@ -115,8 +128,9 @@ mod tests {
             fields.split_whitespace().nth(16).unwrap().parse().unwrap()
         };
         let before = niceness();
-        let inside = Offload::new(1).run(niceness).await.unwrap();
-        assert_eq!(inside, (before + NICENESS).min(19));
+        assert_eq!(Offload::new(1).run(niceness).await.unwrap(), before);
+        let low = Offload::new(1).with_low_priority().run(niceness).await.unwrap();
+        assert_eq!(low, (before + NICENESS).min(19));
         assert_eq!(niceness(), before);
     }
 }

@@ -227,52 +227,79 @@ fn run(row: &Row, site: &mut Site, table: &Table) -> Result<(), Failed> {
         Some((true, running)) => running,
         _ => runtime.block_on(Cluster::start()),
     };
-    let (time, is_long) = duration();
-    let url = running.url().to_owned();
-    runtime.block_on(running.answers());
-    let calm = runtime.block_on(row.readers.read(&url, if is_long { time } else { time / 2 }));
-    running.reset_peaks();
-    let outcomes = Outcomes::default();
-    let target = Target { socket: running.socket(), outcomes: outcomes.clone() };
-    let client = row.client;
-    let hostile = run_hostile(time, move || client(target));
-    let beside = runtime.block_on(row.readers.read(&url, time));
-    hostile.join().unwrap();
-    let recovered = runtime.block_on(running.recovers());
-    let is_limited = running.is_limited();
-    let (peaks, killed) = (running.peaks(), running.killed());
-    if recovered {
+    let observed = Observation::make(row, runtime, &mut running);
+    if observed.has_recovered {
         *cluster = Some(running);
     }
-
-    let slower = beside.p99().as_secs_f64() / calm.p99().as_secs_f64();
-    let mebibytes = |bytes: Option<u64>| match bytes {
-        Some(bytes) => format!("{} MiB", bytes / 1024 / 1024),
-        None => "–".to_owned(),
-    };
-    let [gateway, sections, content] = peaks.map(mebibytes);
-    let killed_names = if killed.is_empty() { "no".to_owned() } else { killed.join(", ") };
-    let times = format!("{:.1?} → {:.1?}", calm.p99(), beside.p99());
-    let cells = [
-        row.does.to_owned(),
-        outcomes.to_string(),
-        format!("{gateway}, {sections}, {content}"),
-        killed_names,
-        beside.requests().to_string(),
-        beside.failed.to_string(),
-        times,
-        format!("{slower:.1}"),
-        row.limit.to_string(),
-    ];
+    let cells = observed.cells(row);
     let line = cells.join(" | ");
     table.lock().unwrap().push(cells);
-
-    // The peak includes what the kernel can take back, as the program itself.
-    let is_within = is_limited || peaks.into_iter().flatten().all(|peak| peak <= LIMIT_BYTES);
-    let is_noticed = is_long && !row.limit.allows(&calm, &beside);
-    if killed.is_empty() && recovered && is_within && !is_noticed {
+    if observed.is_within_limits(row) {
         return Ok(());
     }
-    let failures = &beside.failures;
-    Err(Failed::from(format!("{line}; recovered: {recovered}; failures of readers: {failures:?}")))
+    let Observation { has_recovered, beside, .. } = observed;
+    let failures = beside.failures;
+    Err(Failed::from(format!("{line}; recovered: {has_recovered}; failed readers: {failures:?}")))
+}
+
+/// The site while a client acted.
+struct Observation {
+    outcomes: Outcomes,
+    /// The readers without the client, and beside it.
+    calm: Reading,
+    beside: Reading,
+    /// The most memory of each process; `None` for one that was killed.
+    peaks: [Option<u64>; 3],
+    killed: Vec<&'static str>,
+    is_limited: bool,
+    has_recovered: bool,
+}
+
+impl Observation {
+    fn make(row: &Row, runtime: &Runtime, site: &mut Cluster) -> Self {
+        let (time, is_long) = duration();
+        let url = site.url().to_owned();
+        runtime.block_on(site.answers());
+        let calm_time = if is_long { time } else { time / 2 };
+        let calm = runtime.block_on(row.readers.read(&url, calm_time));
+        site.reset_peaks();
+        let outcomes = Outcomes::default();
+        let target = Target { socket: site.socket(), outcomes: outcomes.clone() };
+        let client = row.client;
+        let hostile = run_hostile(time, is_long, move || client(target));
+        let beside = runtime.block_on(row.readers.read(&url, time));
+        hostile.join().unwrap();
+        let has_recovered = runtime.block_on(site.recovers());
+        let (peaks, killed) = (site.peaks(), site.killed());
+        let is_limited = site.is_limited();
+        Self { outcomes, calm, beside, peaks, killed, is_limited, has_recovered }
+    }
+
+    fn cells(&self, row: &Row) -> [String; COLUMNS.len()] {
+        let (calm, beside) = (self.calm.p99(), self.beside.p99());
+        let peaks = self.peaks.map(|peak| match peak {
+            Some(bytes) => format!("{} MiB", bytes / 1024 / 1024),
+            None => "–".to_owned(),
+        });
+        [
+            row.does.to_owned(),
+            self.outcomes.to_string(),
+            peaks.join(", "),
+            if self.killed.is_empty() { "no".to_owned() } else { self.killed.join(", ") },
+            self.beside.requests().to_string(),
+            self.beside.failed.to_string(),
+            format!("{calm:.1?} → {beside:.1?}"),
+            format!("{:.1}", beside.as_secs_f64() / calm.as_secs_f64()),
+            row.limit.to_string(),
+        ]
+    }
+
+    fn is_within_limits(&self, row: &Row) -> bool {
+        let mut peaks = self.peaks.into_iter().flatten();
+        // The peak includes what the kernel can take back, such as the program itself.
+        let has_memory = self.is_limited || peaks.all(|peak| peak <= LIMIT_BYTES);
+        let is_measured = duration().1;
+        let is_noticed = is_measured && !row.limit.allows(&self.calm, &self.beside);
+        self.killed.is_empty() && self.has_recovered && has_memory && !is_noticed
+    }
 }

@@ -29,7 +29,10 @@ impl MemoryGroup {
     fn v1(root: &Path, name: &str) -> io::Result<Self> {
         let group = Self::at(root.join(name))?;
         group.set("memory.limit_in_bytes", LIMIT_BYTES)?;
-        group.set("memory.memsw.limit_in_bytes", LIMIT_BYTES)?;
+        // Without accounts of swap, it is not used as long as there is other memory.
+        group
+            .set("memory.memsw.limit_in_bytes", LIMIT_BYTES)
+            .or_else(|_| group.set("memory.swappiness", 0))?;
         Ok(group)
     }
 

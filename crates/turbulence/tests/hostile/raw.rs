@@ -1,6 +1,11 @@
-//! Connections on which anything can be sent.
+//! Connections on which anything can be sent, as fast as over a network.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,6 +17,26 @@ use crate::cluster::TOKEN;
 /// The longest head of a response.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// The bytes in a second of the link that all hostile clients share: one gigabit. Without a network
+/// between them, they would send several times as much, and the copies alone would take both cores.
+const LINK_BYTES_PER_SECOND: usize = 125_000_000;
+
+/// The bytes that are sent at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Waits until the link is free for so many bytes.
+async fn link(bytes: usize) {
+    static FREE_FROM: Mutex<Option<Instant>> = Mutex::new(None);
+    let nanoseconds = bytes as u64 * 1_000_000_000 / LINK_BYTES_PER_SECOND as u64;
+    let start = {
+        let (mut free_from, now) = (FREE_FROM.lock().unwrap(), Instant::now());
+        let start = free_from.map_or(now, |free_from| free_from.max(now));
+        *free_from = Some(start + Duration::from_nanos(nanoseconds));
+        start
+    };
+    tokio::time::sleep_until(start.into()).await;
+}
+
 /// A connection to the gateway.
 pub(crate) struct Connection(TcpStream);
 
@@ -22,7 +47,11 @@ impl Connection {
 
     /// Sends bytes, whatever they are.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.0.write_all(bytes.as_ref()).await
+        for chunk in bytes.as_ref().chunks(CHUNK_BYTES) {
+            link(chunk.len()).await;
+            self.0.write_all(chunk).await?;
+        }
+        Ok(())
     }
 
     /// Reads the head of a response and returns its status. What follows is not read.

@@ -155,24 +155,25 @@ impl std::fmt::Display for Outcomes {
     }
 }
 
-/// Runs hostile clients for a time, on a thread of their own. The thread has the lowest priority: on
-/// other machines, hostile clients would not take processor time from the site, or from its readers.
+/// Runs hostile clients for a time, on a thread of their own. If the times of readers are measured, the
+/// thread has the lowest priority: on other machines, hostile clients would not take processor time from
+/// the site, or from its readers.
 pub(crate) fn run_hostile<F>(
     time: Duration,
+    is_measured: bool,
     clients: impl FnOnce() -> F + Send + 'static,
 ) -> thread::JoinHandle<()>
 where
     F: Future<Output = ()>,
 {
     thread::spawn(move || {
-        let thread = fs::read_link("/proc/thread-self").unwrap();
-        let thread = thread.file_name().unwrap().to_owned();
-        // Without it, the readers wait a little longer.
-        let _ = Command::new("renice")
-            .args(["-n", "19", "-p"])
-            .arg(thread)
-            .stdout(Stdio::null())
-            .status();
+        if is_measured {
+            let thread = fs::read_link("/proc/thread-self").unwrap();
+            let mut renice = Command::new("renice");
+            renice.args(["-n", "19", "-p"]).arg(thread.file_name().unwrap());
+            // Without it, the readers wait a little longer.
+            let _ = renice.stdout(Stdio::null()).status();
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _ = runtime.block_on(async { tokio::time::timeout(time, clients()).await });
     })
