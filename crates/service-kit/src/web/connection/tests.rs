@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use models::ErrorCode;
 use tokio::{
@@ -26,7 +26,7 @@ use crate::{
     web::{
         error::ApiError,
         health::Health,
-        origin::NetworkPosition,
+        origin::{NetworkPosition, RequestOrigin},
         server::Server,
         tls::{Tls, tests::TestCertificate},
     },
@@ -110,6 +110,13 @@ impl TestServer {
             let large = counted.clone();
             config
                 .route("/small", web::get().to(|| async { HttpResponse::Ok().body("small") }))
+                .route(
+                    "/scheme",
+                    web::get().to(|request: HttpRequest| async move {
+                        let origin = request.extensions().get::<RequestOrigin>().cloned();
+                        HttpResponse::Ok().body(origin.unwrap_or_default().scheme)
+                    }),
+                )
                 .route(
                     "/large",
                     web::get().to(move || {
@@ -257,26 +264,23 @@ async fn the_head_of_every_request_has_a_limit_of_time() {
 
 #[actix_web::test]
 async fn a_whole_head_and_a_body_are_no_half_of_a_head() {
-    for has_tls in PLAIN_AND_TLS {
-        let server = TestServer::start(short_heads(), 100, false, has_tls);
-        let mut clients = Vec::new();
-        for body in ["", "x", "{\"a\":1}\n"] {
-            let length = body.len();
-            let head =
-                format!("POST /body HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");
-            let mut client = server.connect().await;
-            client.send(&format!("{head}{body}")).await;
-            client.read_to(&format!("\r\n\r\n{length}")).await;
-            clients.push(client);
-        }
-        // This one is closed, after the time in which the others would be.
-        let mut half = server.connect().await;
-        half.send(&format!("{GET}GET")).await;
-        half.read_to_end().await;
-        for mut client in clients {
-            client.send(GET).await;
-            client.read_to("small").await;
-        }
+    let server = TestServer::start(short_heads(), 100, false, false);
+    let mut clients = Vec::new();
+    for body in ["", "x", "{\"a\":1}\n"] {
+        let length = body.len();
+        let head = format!("POST /body HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");
+        let mut client = server.connect().await;
+        client.send(&format!("{head}{body}")).await;
+        client.read_to(&format!("\r\n\r\n{length}")).await;
+        clients.push(client);
+    }
+    // This one is closed, after the time in which the others would be.
+    let mut half = server.connect().await;
+    half.send(&format!("{GET}GET")).await;
+    half.read_to_end().await;
+    for mut client in clients {
+        client.send(GET).await;
+        client.read_to("small").await;
     }
 }
 
@@ -329,31 +333,26 @@ async fn a_client_that_does_not_read_is_cut() {
 
 #[actix_web::test]
 async fn a_body_that_is_broken_short_or_late_is_answered_with_400() {
-    for has_tls in PLAIN_AND_TLS {
-        let timeouts = Timeouts { body: HEAD, ..Timeouts::default() };
-        for is_proxy in [false, true] {
-            let server = TestServer::start(timeouts, 100, is_proxy, has_tls);
-            let head = "POST /body HTTP/1.1\r\nhost: h\r\n";
-            for (what, rest, closes) in [
-                ("a broken chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", false),
-                ("a cut chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhel", true),
-                ("a missing last chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", true),
-                ("a short body", "content-length: 10\r\n\r\nhello", true),
-                ("a late body", "content-length: 10\r\n\r\nhello", false),
-                ("a late chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
-            ] {
-                let mut client = server.connect().await;
-                client.send(&format!("{head}{rest}")).await;
-                if closes {
-                    client.0.shutdown().await.unwrap();
-                }
-                let answer = client.read_to_end().await;
-                assert!(answer.starts_with("HTTP/1.1 400"), "{what}, {is_proxy}: {answer:?}");
-                assert!(
-                    answer.contains("\"code\":\"bad_request\""),
-                    "{what}, {is_proxy}: {answer:?}"
-                );
+    let timeouts = Timeouts { body: HEAD, ..Timeouts::default() };
+    for (is_proxy, has_tls) in [(false, false), (true, false), (true, true)] {
+        let server = TestServer::start(timeouts, 100, is_proxy, has_tls);
+        let head = "POST /body HTTP/1.1\r\nhost: h\r\n";
+        for (what, rest, closes) in [
+            ("a broken chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", false),
+            ("a cut chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhel", true),
+            ("a missing last chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", true),
+            ("a short body", "content-length: 10\r\n\r\nhello", true),
+            ("a late body", "content-length: 10\r\n\r\nhello", false),
+            ("a late chunk", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
+        ] {
+            let mut client = server.connect().await;
+            client.send(&format!("{head}{rest}")).await;
+            if closes {
+                client.0.shutdown().await.unwrap();
             }
+            let answer = client.read_to_end().await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{what}, {is_proxy}: {answer:?}");
+            assert!(answer.contains("\"code\":\"bad_request\""), "{what}, {is_proxy}: {answer:?}");
         }
     }
 }

@@ -124,6 +124,8 @@ async fn both_versions_and_only_http_1_are_spoken() {
             let mut client = Client::new(stream);
             client.send(GET).await;
             assert!(client.read_to("small").await.starts_with("HTTP/1.1 200"));
+            client.send(&GET.replace("small", "scheme")).await;
+            client.read_to("\r\n\r\nhttps").await;
         }
     }
     let refused = certificate.connect_with(tcp(&server).await, &[&TLS13], &["h2"]).await;
