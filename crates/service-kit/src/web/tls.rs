@@ -178,15 +178,14 @@ impl Certificate {
 /// Reports the state of the certificate as metrics, until it is dropped.
 fn report(state: &Arc<State>) {
     let meter = global::meter("service-kit");
-    let weak = Arc::downgrade(state);
-    let of_state = move |weak: &Weak<State>| weak.upgrade();
-    let (one, two) = (weak.clone(), weak);
+    let state: Weak<State> = Arc::downgrade(state);
+    let of_certificate = state.clone();
     meter
         .f64_observable_gauge("turbulence.tls.certificate.remaining")
         .with_unit("s")
         .with_description("The time until the certificate expires")
         .with_callback(move |remaining| {
-            if let Some(state) = of_state(&one) {
+            if let Some(state) = of_certificate.upgrade() {
                 let left = state.current().remaining(state.clock.now());
                 remaining.observe(left.as_seconds_f64(), &[]);
             }
@@ -196,7 +195,7 @@ fn report(state: &Arc<State>) {
         .u64_observable_gauge("turbulence.tls.certificate.unusable")
         .with_description("1 if the files of the certificate cannot be used, and 0 otherwise")
         .with_callback(move |unusable| {
-            if let Some(state) = of_state(&two) {
+            if let Some(state) = state.upgrade() {
                 let checks = state.checks.lock().unwrap_or_else(PoisonError::into_inner);
                 unusable.observe(checks.problem.is_some().into(), &[]);
             }
