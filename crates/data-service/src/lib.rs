@@ -35,6 +35,7 @@ use service_kit::{
     runtime::{
         clock::Clock,
         listen::BindError,
+        process::ServiceError,
         settings::{self, DEFAULT_DATABASE, Settings},
     },
     web::{
@@ -119,6 +120,8 @@ pub enum StartupError {
     #[error("the HTTP server stopped")]
     Serve(#[from] std::io::Error),
 }
+
+impl ServiceError for StartupError {}
 
 impl DataService {
     /// Binds the port and creates the client of the database, without connecting.
@@ -464,5 +467,6 @@ pub fn engine(
     };
     let options = Options { lease: settings.lease_seconds.duration(), throttle, operations };
     let (client, database) = (connection.client(), connection.database());
-    Engine::new(client, database, service, app_version, migrations(database), options)
+    let (writers, migrations) = (connection.writers(), migrations(database));
+    Engine::new(client, database, writers, service, app_version, migrations, options)
 }

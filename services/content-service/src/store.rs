@@ -13,6 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;
 pub(crate) mod moves;
+pub(crate) mod page_memory;
 mod report;
 pub(crate) mod section_directory;
 pub(crate) mod slugs;

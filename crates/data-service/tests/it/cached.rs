@@ -8,13 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_service::changes::{Cached, Changes, Family, Knowledge, Source};
+use data_service::{
+    Abort,
+    changes::{Cached, Changes, Family, Knowledge, Source},
+    transact,
+};
 use local_mongod::{DataDir, LocalMongod, Options};
 use mongo_kit::{
     Connection,
     feed::{Change, WatchedCollection},
 };
 use mongodb::{Collection, bson::Document, bson::doc};
+use service_kit::web::error::ApiError;
 use test_support::{TestDatabase, eventually};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
@@ -142,12 +147,11 @@ async fn own_changes_are_known_at_once() {
     for _ in 0..20 {
         let validity = things.changes.validity([KEY]);
         let writers = database.connection().writers();
-        let mut writer = writers.start_session().await.unwrap();
         let thing = database.collection("things");
-        writer.session.start_transaction().await.unwrap();
-        thing.insert_one(doc! {}).session(&mut writer.session).await.unwrap();
-        writer.session.commit_transaction().await.unwrap();
-        writers.record_commit(&writer.session);
+        let inserted = transact(writers, async |session| {
+            Ok::<_, Abort<ApiError>>(thing.insert_one(doc! {}).session(session).await?)
+        });
+        inserted.await.unwrap();
         things.changes.record(&[KEY.to_owned()]);
         assert_eq!(things.changes.knowledge(&validity), Knowledge::Changed);
         let later = things.changes.validity([KEY]);

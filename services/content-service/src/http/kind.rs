@@ -104,7 +104,8 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         let start = Start::Offset(Offset::default());
         let page = self.list(filter, &start, limit).await?;
         let revision = page.revision;
-        Ok(AnyList { json: raw(&into_list(page, &start, limit))?, revision })
+        let (list, _memory) = into_list(page, &start, limit);
+        Ok(AnyList { json: raw(&list)?, revision })
     }
 
     async fn by_slug_in(

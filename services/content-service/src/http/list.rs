@@ -1,7 +1,7 @@
 //! Lists.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use data_service::{changes::Answer, database_error};
+use data_service::changes::Answer;
 use models::{FieldError, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
@@ -11,6 +11,7 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
+    errors::list_error,
     sections::{Sections, unknown},
     tags::Tags,
 };
@@ -20,7 +21,10 @@ use crate::{
         list::{Filter, Limit, List, Offset},
         pagination::{Position, Start},
     },
-    store::{content::ContentStore, keys::ContentKeys, kind::Kind, list::ListPage},
+    store::{
+        content::ContentStore, keys::ContentKeys, kind::Kind, list::ListPage,
+        page_memory::PageMemory,
+    },
 };
 
 /// The query of a list.
@@ -94,24 +98,30 @@ pub(super) async fn list<K: Kind>(
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let page = store.list(&filter, &start, query.limit).await.map_err(database_error)?;
+    let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
     answer.limit(page.revision);
-    tags.respond(&request, &answer, &name, &into_list(page, &start, query.limit))
+    let (list, _memory) = into_list(page, &start, query.limit);
+    tags.respond(&request, &answer, &name, &list)
 }
 
-/// Converts a page of a list into its answer.
-pub(super) fn into_list<T>(page: ListPage<T>, start: &Start, limit: Limit) -> List<T> {
+/// Converts a page of a list into its answer, and the memory that it takes.
+pub(super) fn into_list<T>(
+    page: ListPage<T>,
+    start: &Start,
+    limit: Limit,
+) -> (List<T>, PageMemory) {
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
         Start::After(_) => 0,
     };
-    List {
+    let list = List {
         items: page.items,
         total: page.total,
         limit: limit.get(),
         offset,
         next_cursor: page.next.as_ref().and_then(Position::to_cursor),
-    }
+    };
+    (list, page.memory)
 }
 
 /// The name of a list's tag.

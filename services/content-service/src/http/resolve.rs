@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::{
     error_sets::LookUpErrors,
+    errors::list_error,
     resolution::{Resolution, Resolved},
     sections::{Sections, hidden},
     tags::Tags,
@@ -259,7 +260,7 @@ impl ResolveContext<'_> {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
                 let page = collection.first_page(&filter, self.limit);
-                let page = page.await.map_err(database_error)?;
+                let page = page.await.map_err(list_error)?;
                 self.answer.add_keys([collection.kind().keys().list()]);
                 self.answer.limit(page.revision);
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))

@@ -19,14 +19,14 @@ use super::{
     filters::odd_references,
     keys::{ContentKeys, changed},
     kind::Kind,
+    list::ListState,
     slugs::{Locks, SlugQueue},
-    survey::{LIST_TOLERANCE, ListShapes, Survey},
+    survey::{LIST_TOLERANCE, ListShapes},
 };
 use crate::domain::list::Filter;
 
-/// Maximum number of filters whose total is cached: sections are few, but a request may contain any
-/// id.
-const MAX_CACHED_TOTALS: u64 = 500;
+/// The most lists whose total is cached: sections are few, but a request may contain any id.
+const MAX_LIST_STATES: u64 = 500;
 
 /// The result of a change, and the keys that it concerns.
 pub(crate) struct Changed<T> {
@@ -45,7 +45,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) lists: ListShapes,
     /// The same for lists of a section.
     pub(super) lists_in_sections: ListShapes,
-    pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
+    pub(super) list_states: Cache<Filter, Arc<ListState>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
@@ -62,7 +62,7 @@ impl<K: Kind> ContentStore<K> {
         Self {
             writers: connection.writers().clone(),
             collection: database.collection(name),
-            surveys: Cache::new(MAX_CACHED_TOTALS),
+            list_states: Cache::new(MAX_LIST_STATES),
             changes: changes.clone(),
             lists: lists(false),
             lists_in_sections: lists(true),
