@@ -87,7 +87,9 @@ impl Proxy {
     fn outgoing(&self, request: &HttpRequest) -> Result<UpstreamRequest, ApiError> {
         let mut headers = headers_to_service(request);
         if let Some(cache) = &self.cache {
-            let newest = cache.clocks.newest().to_string();
+            // Not the newest states: a replica that has not heard of those yet would be waited for,
+            // although it has missed nothing.
+            let newest = cache.clocks.newest_changes().to_string();
             if let Ok(newest) = HeaderValue::try_from(newest)
                 && !newest.is_empty()
             {

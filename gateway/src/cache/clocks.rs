@@ -43,10 +43,11 @@ impl Clocks {
         Generations { content, sections }
     }
 
-    /// Returns the newest states that are known.
-    pub(crate) fn newest(&self) -> Revisions {
-        let known =
-            |clock: &KeyClock| Some(clock.newest()).filter(|newest| *newest > Revision::ZERO);
+    /// Returns the states of the newest changes that are known.
+    pub(crate) fn newest_changes(&self) -> Revisions {
+        let known = |clock: &KeyClock| {
+            Some(clock.newest_change()).filter(|newest| *newest > Revision::ZERO)
+        };
         Revisions { content: known(&self.content), sections: known(&self.sections) }
     }
 

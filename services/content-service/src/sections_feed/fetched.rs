@@ -308,9 +308,9 @@ async fn fetch_after_changes(sections: Weak<Inner>) {
     }
 }
 
-/// Returns the newest state that sections-service has reported.
+/// Returns the state of the newest change that sections-service has reported.
 fn newest_heard(clock: &KeyClock) -> Option<StateOfSections> {
-    Some(clock.newest()).filter(|newest| *newest != StateOfSections::ZERO)
+    Some(clock.newest_change()).filter(|newest| *newest != StateOfSections::ZERO)
 }
 
 /// Reports the age of the last known sections as a metric, until they are dropped.

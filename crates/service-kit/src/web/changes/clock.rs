@@ -42,6 +42,8 @@ pub struct KeyClock {
     families: Mutex<HashMap<String, Arc<Family>>>,
     /// The newest revision known, from the feed or from a write.
     newest: AtomicU64,
+    /// The newest revision of a change.
+    newest_change: AtomicU64,
     /// The highest revision that the feed has named.
     heard: AtomicU64,
     /// The revision up to which the feed has sent all changes.
@@ -95,6 +97,7 @@ impl Default for KeyClock {
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             families: Mutex::default(),
             newest: AtomicU64::new(0),
+            newest_change: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             watermark: AtomicU64::new(0),
             live_until: AtomicU64::new(0),
@@ -108,6 +111,12 @@ impl KeyClock {
     /// Returns the newest revision that is known.
     pub fn newest(&self) -> Revision {
         Revision::new(self.newest.load(Ordering::Acquire))
+    }
+
+    /// Returns the revision of the newest change that is known, zero for none. What was true at it or
+    /// later includes all changes that this process knows of.
+    pub fn newest_change(&self) -> Revision {
+        Revision::new(self.newest_change.load(Ordering::Acquire))
     }
 
     /// Returns the revision up to which the feed has reported all changes. What is read afterwards was
@@ -182,7 +191,7 @@ impl KeyClock {
             let slot = usize::from(self.slot(key));
             self.slots[slot].fetch_max(revision.number(), Ordering::AcqRel);
         }
-        self.newest.fetch_max(revision.number(), Ordering::AcqRel);
+        self.record_change(revision);
         self.changed.send_replace(());
     }
 
@@ -219,7 +228,7 @@ impl KeyClock {
                     family.reset_to(*revision);
                 }
                 drop(known);
-                self.newest.fetch_max(revision.number(), Ordering::AcqRel);
+                self.record_change(*revision);
                 self.heard.fetch_max(revision.number(), Ordering::AcqRel);
                 self.changed.send_replace(());
             }
@@ -261,6 +270,7 @@ impl KeyClock {
                 family.is_suspended.store(true, Ordering::Release);
             } else if is_gap || family.is_suspended.load(Ordering::Acquire) {
                 family.reset_to(revision);
+                self.record_change(revision);
             }
         }
         drop(known);
@@ -280,11 +290,18 @@ impl KeyClock {
             family.is_suspended.store(true, Ordering::Release);
             family.reset.store(0, Ordering::Release);
         }
-        for known in self.slots.iter().chain([&self.newest, &self.heard, &self.watermark]) {
+        let known = [&self.newest, &self.newest_change, &self.heard, &self.watermark];
+        for known in self.slots.iter().chain(known) {
             known.store(0, Ordering::Release);
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.changed.send_replace(());
+    }
+
+    fn record_change(&self, revision: Revision) {
+        for newest in [&self.newest, &self.newest_change] {
+            newest.fetch_max(revision.number(), Ordering::AcqRel);
+        }
     }
 
     /// Refuses a revision that is far behind those before it, and forgets these.
@@ -456,10 +473,24 @@ mod tests {
         assert!(!clock.is_current(&late, revision(1_000)));
         let new = keys(&clock, &["stories/a"]);
         assert!(clock.is_current(&new, revision(900)));
-        assert_eq!(clock.newest(), revision(900));
+        assert_eq!((clock.newest(), clock.newest_change()), (revision(900), revision(900)));
         // A new connection says so at its beginning.
         apply(&clock, &[hello(100), watermark(100)]);
         assert!(!clock.is_current(&new, revision(900)));
+    }
+
+    #[test]
+    fn the_newest_change_is_not_later_than_a_change() {
+        let clock = clock(&[hello(10), watermark(20)]);
+        assert_eq!((clock.newest_change(), clock.newest()), (revision(10), revision(20)));
+        apply(&clock, &[changed(21, &["stories"]), watermark(30), hello(30)]);
+        assert_eq!((clock.newest_change(), clock.newest()), (revision(21), revision(30)));
+        apply(&clock, &[reset(31, "pages"), suspended("stories"), watermark(40)]);
+        assert_eq!(clock.newest_change(), revision(31));
+        apply(&clock, &[hello(40)]);
+        assert_eq!(clock.newest_change(), revision(40), "the feed was suspended");
+        clock.raise(["stories/a"], revision(41));
+        assert_eq!(clock.newest_change(), revision(41));
     }
 
     #[test]
