@@ -11,12 +11,14 @@
 
 mod accounts;
 mod clocks;
+mod cluster;
 mod databases;
 mod documents;
 mod kills;
 mod ledgers;
 mod networks;
 mod primaries;
+mod replicas;
 mod sections;
 mod servers;
 mod sites;
@@ -241,6 +243,48 @@ fn faults() -> Vec<Fault> {
             20,
             databases::a_wrong_clock_neither_forgets_a_key_nor_dates_a_story,
             "the clock of a replica 25 h slow, 40 days ahead"
+        ),
+        fault!(
+            21,
+            replicas::no_request_fails_during_a_rolling_update_behind_one_name,
+            "rolling update of both services behind one name each",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            21,
+            replicas::no_request_fails_during_a_rolling_update_of_listed_addresses,
+            "rolling update of both services, addresses listed",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            22,
+            replicas::no_request_fails_when_one_of_two_replicas_is_killed,
+            "kill -9 of one of two replicas",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            23,
+            replicas::reads_leave_a_replica_that_is_stopped,
+            "SIGSTOP of one of two replicas, SIGCONT; reads",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            23,
+            replicas::a_post_with_a_key_leaves_a_replica_that_is_stopped_and_is_done_once,
+            "SIGSTOP of one of two replicas, SIGCONT; writes with a key",
+            Limit::new(0, 5)
+        ),
+        fault!(
+            24,
+            replicas::a_replica_that_fails_half_of_its_requests_is_left,
+            "one of two replicas answers 500, resets or truncates half of the time",
+            Limit::new(1, 3)
+        ),
+        fault!(
+            25,
+            replicas::a_post_with_a_key_survives_connections_that_close_and_is_done_once,
+            "connections close as writes with a key arrive",
+            Limit::new(0, 3)
         ),
     ]
 }
