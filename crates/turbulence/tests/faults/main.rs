@@ -15,8 +15,12 @@ mod cluster;
 mod databases;
 mod documents;
 mod kills;
+#[path = "../it/legacy.rs"]
+mod legacy;
 mod ledgers;
+mod load;
 mod networks;
+mod overload;
 mod primaries;
 mod replicas;
 mod sections;
@@ -28,6 +32,7 @@ mod stops;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 mod traffic;
+mod upgrade;
 mod writers;
 
 use std::{
@@ -53,7 +58,23 @@ pub(crate) struct Fault {
     happens: &'static str,
     /// The limit for the requests of clients during the fault.
     limit: Limit,
+    /// `true` if no other test may run at the same time, because it measures.
+    is_alone: bool,
+    /// `true` if the test needs the program of an earlier version.
+    needs_earlier_program: bool,
     test: fn() -> LocalBoxFuture<'static, Tally>,
+}
+
+impl Fault {
+    /// The same fault, whose test is ignored without the program of an earlier version.
+    fn with_earlier_program(self) -> Self {
+        Self { needs_earlier_program: true, ..self }
+    }
+
+    /// The same fault, whose test measures and so runs alone, after the others.
+    fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
+    }
 }
 
 /// A numbered fault, with the name of its test, its description in the table, and the limit for the
@@ -65,6 +86,8 @@ macro_rules! fault {
     ($number:literal, $module:ident::$rule:ident, $happens:literal, $limit:expr) => {
         Fault {
             limit: $limit,
+            is_alone: false,
+            needs_earlier_program: false,
             number: $number,
             rule: stringify!($rule),
             happens: $happens,
@@ -286,8 +309,37 @@ fn faults() -> Vec<Fault> {
             "connections close as writes with a key arrive",
             Limit::new(0, 3)
         ),
+        fault!(
+            26,
+            databases::requests_that_are_torn_off_leave_no_work_behind,
+            "100, 300 and 600 requests are reset while the database is slow; reads afterwards",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            27,
+            overload::at_twice_the_capacity_nearly_all_of_it_is_of_use,
+            "twice the capacity, at a constant rate",
+            Limit::new(1, 1)
+        )
+        .alone(),
+        fault!(
+            28,
+            upgrade::a_database_serves_the_next_version_and_the_earlier_one_again,
+            "upgrade from the last version, back, and again"
+        )
+        .with_earlier_program(),
+        fault!(
+            28,
+            upgrade::no_read_fails_while_replicas_of_two_versions_serve,
+            "rolling update from the last version, and back",
+            Limit::new(0, 3)
+        )
+        .with_earlier_program(),
     ]
 }
+
+/// The exit code if a test fails, as that of `libtest`.
+const FAILED: u8 = 101;
 
 /// Default number of concurrent tests, which wait for leases most of the time.
 const THREADS: usize = 4;
@@ -302,17 +354,25 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let table = Table::default();
-    let faults = faults().into_iter().enumerate();
-    let trials = faults.map(|(order, fault)| trial(order, &fault, table.clone())).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let (alone, together): (Vec<_>, Vec<_>) =
+        faults().into_iter().enumerate().partition(|(_, fault)| fault.is_alone);
+    let run = |faults: Vec<(usize, Fault)>, arguments: &Arguments| {
+        let faults = faults.into_iter();
+        let trials = faults.map(|(order, fault)| trial(order, &fault, table.clone())).collect();
+        libtest_mimic::run(arguments, trials).has_failed()
+    };
+    let mut has_failed = run(together, &arguments);
+    arguments.test_threads = Some(1);
+    has_failed |= run(alone, &arguments);
     // Nobody reads it where that fails.
     let _ = std::io::stdout().write_all(markdown(&table.lock().unwrap()).as_bytes());
-    conclusion.exit_code()
+    ExitCode::from(if has_failed { FAILED } else { 0 })
 }
 
 fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
-    let Fault { number, rule, happens, limit, test } = *fault;
-    Trial::test(format!("{number:02}::{rule}"), move || {
+    let Fault { number, rule, happens, limit, test, needs_earlier_program, .. } = *fault;
+    let is_ignored = needs_earlier_program && upgrade::earlier_program().is_none();
+    let trial = Trial::test(format!("{number:02}::{rule}"), move || {
         let place = (number, order, happens);
         // Until it is over it has failed: a panic leaves it so.
         table.lock().unwrap().insert(place, (limit, None));
@@ -324,7 +384,8 @@ fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
         } else {
             Err(Failed::from(format!("{tally}; the limit: {limit}")))
         }
-    })
+    });
+    trial.with_ignored_flag(is_ignored)
 }
 
 fn markdown(table: &BTreeMap<Place, (Limit, Option<Tally>)>) -> String {

@@ -23,7 +23,7 @@ async fn rolling_update(cluster: &mut Cluster, gateway: &Gateway) -> Traffic {
     let readers = gateway.read();
     readers.answered(REQUESTS).await;
     for _ in 0..2 {
-        cluster.replace_one().await;
+        cluster.replace(&Kind::BOTH).await;
         readers.answered(REQUESTS).await;
     }
     readers.stop().await
