@@ -1,8 +1,8 @@
 //! A typed client of sections-service.
 //!
 //! It distinguishes the failures that callers treat differently: a section that does not exist, a
-//! service that cannot be reached for a moment, and a server that is no sections-service. A call that
-//! fails at one replica is repeated once by [`ServiceClient`]; callers that can wait longer repeat it.
+//! service that cannot be reached for a moment, and a server that is no sections-service. Repetitions
+//! of a call are those of [`ServiceClient`]; callers that can wait longer repeat it.
 
 use models::{ErrorCode, Problem, Section, SectionEntry};
 use serde::de::DeserializeOwned;

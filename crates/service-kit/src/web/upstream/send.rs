@@ -178,10 +178,14 @@ impl Upstream {
                 Next::Continue
             }
             // The replica was killed, or closed an idle connection as the request arrived. The request
-            // may have arrived (RFC 9110 §9.2.2). Nothing of a truncated response was passed on.
-            Err(AttemptError::Broken(_) | AttemptError::Truncated(_)) => {
+            // may have arrived (RFC 9110 §9.2.2).
+            Err(AttemptError::Broken(_)) => {
                 self.record_failure_at(replica, now);
                 if policy.is_repeatable { Next::Retry { same: true } } else { Next::Finish }
+            }
+            Err(AttemptError::Truncated(_)) => {
+                self.record_failure_at(replica, now);
+                if policy.is_repeatable { Next::Retry { same: false } } else { Next::Finish }
             }
             Err(AttemptError::Timeout) => {
                 self.record_failure_at(replica, now);
