@@ -6,6 +6,9 @@ compose := env("COMPOSE", "docker compose")
 # Declared by a macro, so that `cargo fmt` does not find them.
 migrations := "services/*/src/migrations/*.rs"
 
+# The commit of the last version that may run anywhere: `upgrade` starts from it.
+earlier := "8b0a067"
+
 # List the commands
 default:
     @{{ just_executable() }} --list --unsorted
@@ -31,9 +34,14 @@ lint:
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
     .ci/dependencies
 
-# Kill, pause and disconnect processes while they migrate, in more rounds than `test` does
+# Kill, pause, replace and overload processes, in more rounds than `test` does; exact limits from 3 rounds on
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
+
+# Replace the processes of an earlier commit by those of this one, and back, on one database
+upgrade reference=earlier:
+    program="$(.ci/earlier {{ reference }})" && \
+        TURBULENCE_EARLIER_PROGRAM="$program" cargo test --package turbulence --test faults -- 28::
 
 # Run the HTML sanitiser against random documents, with limits of time and memory
 fuzz-html seconds="60":
@@ -61,7 +69,7 @@ manifests:
     .ci/manifests
 
 # Run everything that a change has to pass
-ci: lint manifests test faults typescript schemathesis
+ci: lint manifests test faults upgrade typescript schemathesis
 
 # Run the benchmarks
 bench *arguments:
