@@ -19,7 +19,7 @@ pub fn from_integrity(
     });
     let unreachable = unreachable.into_iter().filter(|found| !found.ids.is_empty());
     let unreachable = unreachable.map(|found| Skipped {
-        step: format!("published {} that nobody finds", found.collection).into(),
+        step: format!("unreachable published {}", found.collection).into(),
         reason: "no list and no look-up has them; the other findings say why".to_owned(),
         count: i64::try_from(found.ids.len()).unwrap_or(i64::MAX),
         examples: examples(found.ids),

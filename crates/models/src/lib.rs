@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod bounded;
+pub mod changes;
 mod content_type;
 mod id;
 pub mod ids;

@@ -2,6 +2,7 @@
 //! the clients.
 
 pub mod body;
+pub mod changes;
 pub mod conditional;
 mod connection;
 pub mod error;

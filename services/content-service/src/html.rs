@@ -1,11 +1,12 @@
-//! HTML from editors, made safe before it is stored.
+//! Sanitises HTML from editors before it is stored.
 //!
-//! The HTML that a text needs survives. HTML that executes, loads foreign code or changes the page
-//! around the text does not (docs/reference/html.md).
+//! HTML that formats a text is kept. HTML that executes, loads foreign code or changes the page around
+//! the text is removed (docs/reference/html.md).
 //!
-//! The parser is html5ever. [`tree`] builds a tree within [`limits`]; [`clean`] writes what
-//! [`policy`] keeps of it. That is repeated until the result stays as it is: what is stored is read
-//! by every parser as the tree that was checked. `address`, `style` and `names` judge values.
+//! The parser is html5ever. [`tree`] builds a tree within [`limits`]; [`clean`] serializes
+//! the part that [`policy`] allows. Both are repeated until the result does not change, so that every
+//! parser reads the stored text as the tree that was checked. `address`, `style` and `names` check
+//! values.
 
 mod address;
 mod clean;
@@ -30,17 +31,17 @@ use self::{
 
 pub(crate) use removed::Removed;
 
-/// The most passes until a text has to stay as it is. What an editor makes does after one; elements
-/// nested against the rules move when they are read again, a level each time.
+/// The maximum number of passes until a text must not change any more. A text of an editor does not
+/// change after the first one; elements that are nested against the rules move by a level in each pass.
 const MAX_PASSES: usize = 10;
 
-/// The most texts that are sanitised at once. Each may take a core for a moment, and some memory.
+/// The maximum number of texts that are sanitised at once. Each occupies a core and some memory.
 const MAX_CONCURRENT: usize = 4;
 
-/// A text cannot be made safe, or only at too high a cost. The message is for the client.
+/// A text that cannot be sanitised, or only at too high a cost. The message is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HtmlError {
-    /// Too many elements in one another.
+    /// Elements are nested too deeply.
     #[error("must not have more than {MAX_DEPTH} elements in one another")]
     TooDeep,
     /// The parser makes more elements than the text has tags for.
@@ -64,7 +65,7 @@ pub(crate) enum HtmlError {
     /// The result is longer than any content may be.
     #[error("is too long when it is written as valid HTML")]
     TooLong,
-    /// It means something else each time it is read.
+    /// The result changes each time it is sanitised.
     #[error("must not have elements nested against the rules of HTML")]
     Unstable,
 }
@@ -78,7 +79,7 @@ pub(crate) struct Sanitized {
     pub(crate) removed: Vec<Removed>,
 }
 
-/// Makes HTML safe. Clones share one limit of texts at once.
+/// Sanitises HTML. Clones share the limit of concurrent texts.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitiser {
     settings: Arc<settings::html::Html>,
@@ -86,14 +87,14 @@ pub(crate) struct Sanitiser {
 }
 
 impl Sanitiser {
-    /// Makes a sanitiser for the whole process.
+    /// Returns a sanitiser for the whole process.
     pub(crate) fn new(settings: &settings::html::Html) -> Self {
         Self { settings: Arc::new(settings.clone()), offload: Offload::new(MAX_CONCURRENT) }
     }
 
-    /// Sanitises a text off the async workers: a long one takes as long as many requests.
+    /// Sanitises a text outside of the async workers, because a long text takes as long as many requests.
     ///
-    /// Waits while too many others are sanitised. The outer error tells that the process ends.
+    /// Waits while too many others are sanitised. Returns the outer error if the process ends.
     pub(crate) async fn run(
         &self,
         html: String,
@@ -102,8 +103,7 @@ impl Sanitiser {
         self.offload.run(move || sanitiser.sanitise(&html)).await
     }
 
-    /// Removes what may do harm. The result is what every reader of it sees, not something that is
-    /// read differently the next time.
+    /// Removes everything that is not allowed, in as many passes as the result takes to become stable.
     pub(crate) fn sanitise(&self, html: &str) -> Result<Sanitized, HtmlError> {
         let limits = Limits::new(html.len());
         let (mut current, mut removed) = self.pass(html, &limits)?;

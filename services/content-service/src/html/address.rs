@@ -25,7 +25,7 @@ pub(super) const STEPS: u64 = 500;
 /// The raster formats that a `data:` image may have. Others (SVG) may have scripts.
 const RASTER_TYPES: [&str; 6] = ["png", "jpeg", "jpg", "gif", "webp", "avif"];
 
-/// Decodes base64 as browsers do, which mind neither missing padding nor odd last bits.
+/// Decodes base64 as browsers do, which accept missing padding and unused last bits that are set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -46,8 +46,7 @@ pub(super) fn link(text: &str) -> Option<String> {
     }
 }
 
-/// Returns the address of something that is loaded, or that a text refers to: `http`, `https` or
-/// relative.
+/// Returns the address of a resource that is loaded or cited: `http`, `https` or relative.
 pub(super) fn resource(text: &str) -> Option<String> {
     let text = cleaned(text);
     if text.is_empty() {
@@ -56,8 +55,8 @@ pub(super) fn resource(text: &str) -> Option<String> {
     web(&text, &BASE.join(&text).ok()?)
 }
 
-/// Returns the address of an image: as [`resource`], or a raster image in a `data:` address of at
-/// most so many bytes.
+/// Returns the address of an image: that of a [`resource`], or a raster image in a `data:` address
+/// of limited length in bytes.
 pub(super) fn image(text: &str, max_data_bytes: usize) -> Option<String> {
     let text = cleaned(text);
     if !text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
@@ -89,11 +88,10 @@ pub(super) fn embed(text: &str, hosts: &EmbedHosts) -> Option<String> {
     (is_plain && hosts.contain(url.host_str()?, url.path())).then(|| url.into())
 }
 
-/// Returns a list of images for different screens, or `None` if there is none in it (HTML,
-/// §4.8.4.2.3). The second value tells whether an image was left out. Stops where a limit is
-/// exceeded.
+/// Returns a list of images for different screens, or `None` if it has no valid image (HTML,
+/// §4.8.4.2.3). The second value is `true` if an image was removed. Stops if a limit is exceeded.
 pub(super) fn srcset(text: &str, max_data_bytes: usize, limits: &Limits) -> (Option<String>, bool) {
-    /// The most images of a list. Plugins make a dozen.
+    /// The maximum number of images in a list. Plugins write about twelve.
     const MAX_CANDIDATES: usize = 64;
     let is_separator = |c: char| c.is_ascii_whitespace() || c == ',';
     let mut kept = Vec::new();
@@ -156,8 +154,8 @@ fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// Returns an `http(s)` address as it is to be written: relative where it is relative. The result
-/// leads where `url` leads.
+/// Returns the normalised form of an `http(s)` address: relative if it was relative. The result
+/// resolves to the same page as `url`.
 fn web(text: &str, url: &Url) -> Option<String> {
     if !matches!(url.scheme(), "http" | "https") {
         return None;
@@ -175,7 +173,7 @@ fn web(text: &str, url: &Url) -> Option<String> {
     leads_to(written, url).then(|| written.to_owned())
 }
 
-/// Returns an address within the site: with the beginning that its author chose.
+/// Returns an address within the site, with the prefix (`/`, `./`, `../`) that its author chose.
 fn relative(text: &str, url: &Url) -> Option<String> {
     let after_path = &url[url::Position::AfterPath..];
     let written = match text.chars().next()? {
@@ -195,7 +193,7 @@ fn relative(text: &str, url: &Url) -> Option<String> {
     [format!("./{written}"), written].into_iter().rev().find(|written| leads_to(written, url))
 }
 
-/// Returns whether a browser goes to `url` from any page, whether or not it came by https.
+/// Returns `true` if `written` resolves to `url` from every page of a site, with http and https.
 fn leads_to(written: &str, url: &Url) -> bool {
     let is_same = |base: &Url| {
         base.join(written).is_ok_and(|other| {

@@ -1,4 +1,4 @@
-//! Writes the part of a tree that is kept.
+//! Serializes the allowed part of a tree.
 
 use std::{
     borrow::Cow,
@@ -22,7 +22,7 @@ use super::{
     tree::{Data, Element, Node},
 };
 
-/// Writes the kept part of the tree below `root`, and counts the rest.
+/// Serializes the allowed part of the tree below `root`, and counts what is removed.
 pub(super) fn write<'t>(
     root: &'t Node<'t>,
     settings: &'t Html,
@@ -67,20 +67,20 @@ fn names<'t>(root: &'t Node<'t>) -> Names<'t> {
     names
 }
 
-/// The most bytes of a text that are escaped at once. The serializer looks through all of the rest
-/// for each character that it escapes.
+/// The maximum number of bytes of a text that are escaped in one call. The serializer scans the whole
+/// rest of its input for each character that it escapes.
 const MAX_TEXT_PIECE: usize = 512;
 
-/// The bytes that the serializer looks through in a step of work.
+/// The number of bytes that the serializer scans in one step.
 const BYTES_A_STEP: u64 = 32;
 
-/// Returns the end of the piece of a text that is written next, between two characters.
+/// Returns the end of the next piece of a text to write, which is a character boundary.
 fn piece_end(text: &str) -> usize {
     let end = text.len().min(MAX_TEXT_PIECE);
     (end..text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len())
 }
 
-/// Returns the steps that it takes to escape the value of an attribute, which is written at once.
+/// Returns the number of steps to escape the value of an attribute, which is written in one call.
 fn escaping_steps(value: &str) -> u64 {
     let is_escaped = |byte: &&u8| matches!(byte, b'&' | b'"' | b'<' | b'>' | 0xC2);
     let escaped = value.as_bytes().iter().filter(is_escaped).count();
@@ -122,8 +122,7 @@ struct Cleaner<'t, 'r> {
     removed: &'r mut RemovedCounts,
     names: Names<'t>,
     serializer: HtmlSerializer<Output>,
-    /// `true` if a line break that is written now would be the first character of a `pre`, which
-    /// parsers leave out.
+    /// `true` if the next character is the first one of a `pre`, where parsers ignore a line break.
     is_at_start_of_pre: bool,
 }
 
@@ -158,8 +157,8 @@ impl<'t> Cleaner<'t, '_> {
         Ok(())
     }
 
-    /// Writes the start of an element, if it is kept; returns the frame of its children if they
-    /// are to be written.
+    /// Writes the start tag of an element if it is allowed. Returns the frame of its children unless
+    /// they are removed too.
     fn element(
         &mut self,
         node: &'t Node<'t>,
@@ -229,14 +228,14 @@ impl<'t> Cleaner<'t, '_> {
         Ok(())
     }
 
-    /// Counts an element that is not written.
+    /// Counts a removed element.
     fn count_removed(&mut self, element: &Element<'_>) {
         if element.has_tag.get() {
             self.removed.add_element(&element.name.local);
         }
     }
 
-    /// Counts the elements from a node on that are not written.
+    /// Counts the removed elements of a subtree.
     fn count_dropped(&mut self, node: &'t Node<'t>) {
         let mut nodes = vec![node];
         while let Some(node) = nodes.pop() {
@@ -249,8 +248,8 @@ impl<'t> Cleaner<'t, '_> {
         }
     }
 
-    /// Returns whether an element with these attributes shows anything: without an address that
-    /// may stay, some do not. A text that a browser shows in its place is none of the author's.
+    /// Returns `true` if an element with these attributes displays anything. Images and embeds without
+    /// an allowed address do not.
     fn shows_anything(
         &self,
         node: &Node<'_>,
@@ -284,7 +283,7 @@ impl<'t> Cleaner<'t, '_> {
 /// The attributes of an element that is kept.
 struct Attributes<'t> {
     kept: Vec<(QualName, Cow<'t, str>)>,
-    /// The names of those that were removed, or lost a part of their value.
+    /// The names of the attributes that were removed or shortened.
     removed: Vec<&'t LocalName>,
 }
 
@@ -316,7 +315,7 @@ impl<'t> Cleaner<'t, '_> {
         attributes
     }
 
-    /// Returns what is kept of a value, and whether a part of it was removed.
+    /// Returns the allowed part of a value, and `true` if a part of it was removed.
     fn value(&self, kind: Value, value: &'t str) -> (Option<Cow<'t, str>>, bool) {
         let whole = |kept: Option<Cow<'t, str>>| {
             let is_removed = kept.is_none();
@@ -368,7 +367,7 @@ impl<'t> Cleaner<'t, '_> {
         }
     }
 
-    /// Returns the address of a link. One to an id of the text follows the id.
+    /// Returns the address of a link. If it refers to an id of the text that is renamed, so is it.
     fn link(&self, value: &'t str) -> Option<Cow<'t, str>> {
         let address = address::link(value)?;
         match address.strip_prefix('#') {
@@ -392,7 +391,7 @@ fn encoded_fragment(id: &str) -> String {
     utf8_percent_encode(id, ENCODED).to_string()
 }
 
-/// Keeps parts of a list; as its author wrote it if all are kept.
+/// Returns the allowed items of a list, or the list as its author wrote it if all are allowed.
 fn filter_list<'v>(
     value: &'v str,
     separator: char,
@@ -409,8 +408,7 @@ fn filter_list<'v>(
     ((!joined.is_empty()).then(|| joined.into()), true)
 }
 
-/// Keeps a page that opens in a new window from reaching the window of the site. Links within the
-/// site stay as they are.
+/// Adds `noopener` to links that open a new window, except to those within the site.
 fn add_noopener(attributes: &mut Vec<(QualName, Cow<'_, str>)>) {
     let find = |name: &str| attributes.iter().position(|(known, _)| &*known.local == name);
     let opens_window = find("target")
@@ -437,7 +435,7 @@ fn add_noopener(attributes: &mut Vec<(QualName, Cow<'_, str>)>) {
     }
 }
 
-/// A checkbox shows a state; the text is no form.
+/// Disables a checkbox, because it belongs to no form.
 fn add_disabled(attributes: &mut Vec<(QualName, Cow<'_, str>)>) {
     if !attributes.iter().any(|(name, _)| name.local == local_name!("disabled")) {
         attributes.push((QualName::new(None, ns!(), local_name!("disabled")), "".into()));

@@ -1,34 +1,34 @@
-//! The limits of what a text may cost, as counts: the same on every machine.
+//! Limits of the cost of a text. They count nodes and steps, so that they are the same on every machine.
 
 use std::cell::Cell;
 
 use super::HtmlError;
 use crate::domain::html_content::HtmlContent;
 
-/// The most elements in one another. Browsers stop at 512; texts have a dozen.
+/// The maximum depth of nested elements. Browsers stop at 512; texts of real sites have about twelve.
 pub(super) const MAX_DEPTH: u32 = 500;
 
-/// The most attributes of one tag.
+/// The maximum number of attributes of a tag.
 pub(super) const MAX_TAG_ATTRIBUTES: usize = 100;
 
-/// The nodes that any text may have; a node more for each byte of it. A tag has at least three
-/// bytes, so only elements that the parser repeats reach this.
+/// The number of nodes that every text may have, in addition to one for each byte of it. A tag has at
+/// least three bytes, so only elements that the parser repeats can exceed the limit.
 const MIN_NODES: usize = 1_000;
 
-/// The attributes that any text may have; one more for each two bytes of it.
+/// The number of attributes that every text may have, in addition to one for each two bytes of it.
 const MIN_ATTRIBUTES: usize = 1_000;
 
-/// The steps of the parser that any text may take, in all passes together.
+/// The number of steps that every text may take, in all passes together.
 const MIN_STEPS: u64 = 4_000_000;
 
-/// The steps for each byte more. Texts take about ten a byte in each of two passes; a step takes
-/// a few nanoseconds.
+/// The number of additional steps for each byte. Texts take about ten steps a byte in each of two
+/// passes; a step takes a few nanoseconds.
 const STEPS_PER_BYTE: u64 = 100;
 
-/// The longest result, in bytes. Longer than any content may be.
+/// The maximum length of a result in bytes: more than any content may have.
 pub(super) const MAX_OUTPUT_BYTES: usize = 4 * HtmlContent::MAX_LENGTH;
 
-/// Counts what a text costs. Whoever works on the text looks at [`Limits::check`] between pieces.
+/// Counts the cost of a text. Code that works on the text calls [`Limits::check`] between pieces.
 pub(super) struct Limits {
     max_nodes: usize,
     max_attributes: usize,
@@ -40,7 +40,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Returns the limits for a text of so many bytes.
+    /// Returns the limits for a text of this length in bytes.
     pub(super) fn new(bytes: usize) -> Self {
         let steps = MIN_STEPS + STEPS_PER_BYTE * bytes as u64;
         Self {
@@ -54,18 +54,19 @@ impl Limits {
         }
     }
 
-    /// Forgets the nodes and attributes of the last pass. The steps of all passes count.
+    /// Sets the numbers of nodes and attributes to zero for the next pass. Steps are counted over all
+    /// passes.
     pub(super) fn begin_pass(&self) {
         self.nodes.set(0);
         self.attributes.set(0);
         self.steps_left_before_pass.set(self.steps_left.get());
     }
 
-    /// Returns an error if a text of so many bytes may not cost what the last pass cost, twice: the
-    /// one that changes nothing, and the one that finds that.
+    /// Returns an error if a text of this length in bytes may not cost twice the cost of the last pass:
+    /// one pass sanitises it, a second one confirms that nothing changes.
     ///
-    /// A result is shorter than its text and has less to spend. What is stored must be accepted when
-    /// it is sent back.
+    /// A result is shorter than its text and has lower limits. A stored text must be accepted if it is
+    /// sent again.
     pub(super) fn check_twice(&self, bytes: usize) -> Result<(), HtmlError> {
         let limits = Self::new(bytes);
         limits.add_nodes(self.nodes.get(), self.attributes.get());
@@ -73,7 +74,7 @@ impl Limits {
         limits.check()
     }
 
-    /// Counts a node with so many attributes.
+    /// Counts a node with this number of attributes.
     pub(super) fn add_node(&self, attributes: usize) {
         self.add_nodes(1, attributes);
     }

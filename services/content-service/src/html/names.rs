@@ -1,13 +1,13 @@
-//! Ids that scripts of the page could take for something else.
+//! Ids that scripts of the page could confuse with variables (DOM clobbering).
 //!
 //! A browser gives each element with an id a property of `window`, and of the form that it is in
-//! (HTML, §7.2.2.3 and §4.10.3): `<a id="config">` is `window.config`. An id that a script could
-//! mean gets a prefix, together with the links to it; every other one, such as `fn-1`,
-//! `chapter-2` or `introduction`, stays as it is.
+//! (HTML, §7.2.2.3 and §4.10.3): `<a id="config">` is `window.config`. An id that could be the
+//! name of a variable gets a prefix, and so do the links to it. Any other id, such as `fn-1`,
+//! `chapter-2` or `introduction`, is unchanged.
 
 use std::{borrow::Cow, collections::HashSet, sync::LazyLock};
 
-/// The prefix of an id that a script could mean.
+/// The prefix of an id that could be the name of a variable.
 const PREFIX: &str = "content-";
 
 /// The names in lower case of properties and methods that documents, windows, elements and forms
@@ -50,8 +50,8 @@ nuxt process require root session settings state store token user
 static CLOBBERING: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| NAMES.split_ascii_whitespace().collect());
 
-/// Returns whether a script could mean the name: it is in [`NAMES`], or it is written as
-/// variables are: beginning with `_` or `$`, `likeThis`, or `LIKE_THIS`.
+/// Returns `true` if the name could be that of a variable: it is in [`NAMES`], begins with `_` or `$`,
+/// or is written `likeThis` or `LIKE_THIS`.
 fn clobbers(name: &str) -> bool {
     if CLOBBERING.contains(name) || name.starts_with(['_', '$']) {
         return true;
@@ -65,7 +65,7 @@ fn clobbers(name: &str) -> bool {
     is_identifier && (is_camel_case() || is_constant())
 }
 
-/// The ids of a text, as its author wrote them.
+/// The ids of a text, before any is renamed.
 #[derive(Default)]
 pub(super) struct Names<'t>(HashSet<&'t str>);
 
@@ -75,7 +75,7 @@ impl<'t> Names<'t> {
         self.0.insert(name);
     }
 
-    /// Returns whether an element of the text has the id.
+    /// Returns `true` if an element of the text has the id.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains(name) || self.0.contains(&*Self::prefixed(name))
     }
@@ -85,8 +85,8 @@ impl<'t> Names<'t> {
         if clobbers(name) { Self::prefixed(name) } else { Cow::Borrowed(name) }
     }
 
-    /// Returns the id that a reference leads to. Those to elements of the page around the text,
-    /// such as `#top`, stay as they are.
+    /// Returns the new id for a reference. References to elements of the page around the text, such as
+    /// `#top`, are unchanged.
     pub(super) fn reference<'n>(&self, name: &'n str) -> Cow<'n, str> {
         if clobbers(name) && self.has(name) { Self::prefixed(name) } else { Cow::Borrowed(name) }
     }

@@ -1,4 +1,4 @@
-//! The elements and attributes of a text that are kept. To allow more, extend the lists here; the
+//! The allowed elements and attributes. To allow more, extend the lists here; the
 //! tests hold what must never pass.
 
 use html5ever::{QualName, local_name, ns};
@@ -11,30 +11,30 @@ pub(super) enum Treatment {
     /// The element is kept under the name `pre`, which looks the same and has no other rules of
     /// parsing.
     KeepAsPre,
-    /// The element goes, what is in it stays: its content is for readers.
+    /// The element is removed and its content is kept, because it is for readers.
     Unwrap,
-    /// The element goes with all that is in it: its content is source, or a text for browsers
-    /// without the element.
+    /// The element is removed with its content, which is source code, or a fallback for browsers that
+    /// do not support the element.
     Drop,
 }
 
-/// The place of an element: the kept element around it decides what may be in it.
+/// The context of an element, which determines the elements that are allowed in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Text with HTML.
     Html,
     /// In a `picture`.
     Picture,
-    /// In a `video` or `audio`: anything but its sources and tracks is for browsers without it.
+    /// In a `video` or `audio`: everything but sources and tracks is a fallback.
     Media,
-    /// In MathML, where more MathML may be.
+    /// In MathML that has further MathML.
     Math,
-    /// In an element of MathML that has text. HTML may be there too, and is what parsers can be
-    /// confused with: only text stays.
+    /// In an element of MathML that has text. HTML would be valid there, but parsers differ in reading it:
+    /// only text is kept.
     MathText,
 }
 
-/// Elements of HTML that are kept wherever they are.
+/// Elements of HTML that are kept in every context.
 const ELEMENTS: [&str; 96] = [
     "a",
     "abbr",
@@ -134,7 +134,7 @@ const ELEMENTS: [&str; 96] = [
     "dir",
 ];
 
-/// Elements of HTML that go with their content.
+/// Elements of HTML that are removed with their content.
 const DROPPED: [&str; 34] = [
     "applet",
     "base",
@@ -210,7 +210,7 @@ const MATH_ELEMENTS: [&str; 30] = [
 /// Elements of MathML that have text.
 const MATH_TEXT_ELEMENTS: [&str; 6] = ["annotation", "mi", "mn", "mo", "ms", "mtext"];
 
-/// Returns the treatment of an element and, if it is kept, the place that it makes.
+/// Returns the treatment of an element and the context of its content if it is kept.
 pub(super) fn treat(name: &QualName, place: Place) -> (Treatment, Place) {
     let local = &*name.local;
     match (&name.ns, place) {
@@ -245,7 +245,7 @@ pub(super) fn treat(name: &QualName, place: Place) -> (Treatment, Place) {
     }
 }
 
-/// Returns whether the element has no content and no end tag (HTML, §13.1.2).
+/// Returns `true` if the element has neither content nor an end tag (HTML, §13.1.2).
 pub(super) fn is_void(name: &QualName) -> bool {
     name.ns == ns!(html)
         && matches!(
@@ -267,7 +267,7 @@ pub(super) fn is_void(name: &QualName) -> bool {
 pub(super) enum Value {
     /// Text or a number, without effect beyond the element.
     Plain,
-    /// One of these, whatever the case.
+    /// One of these, in any case.
     OneOf(&'static [&'static str]),
     /// Some of these, separated by semicolons.
     Features(&'static [&'static str]),

@@ -19,10 +19,10 @@ pub(crate) struct Removed {
 }
 
 impl Removed {
-    /// The most entries of a list; what does not fit is counted in one entry, [`Self::OTHERS`].
+    /// The maximum number of entries of a list. The others are counted in one entry, [`Self::OTHERS`].
     pub(crate) const MAX_ENTRIES: usize = 50;
 
-    /// The most characters of a name; longer names are cut.
+    /// The maximum number of characters of a name; longer names are truncated.
     pub(crate) const MAX_NAME_LENGTH: usize = 40;
 
     /// The name of the entry that counts all that are not listed by name.
@@ -39,7 +39,7 @@ impl RemovedCounts {
         self.add(element, None, 1);
     }
 
-    /// Counts an attribute that was removed, or lost a part of its value.
+    /// Counts an attribute that was removed or shortened.
     pub(super) fn add_attribute(&mut self, element: &str, attribute: &str) {
         self.add(element, Some(attribute), 1);
     }
@@ -52,7 +52,7 @@ impl RemovedCounts {
         *self.0.entry(key).or_default() += count;
     }
 
-    /// Returns whether nothing was removed.
+    /// Returns `true` if nothing was removed.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,8 +1,8 @@
-//! The `style` attribute: declarations that give a text its look, and none that leave its place.
+//! The `style` attribute: declarations of appearance are allowed, those of position are not.
 
 use cssparser::{Delimiter, ParseError, Parser, Token};
 
-/// The properties that are kept. None of them moves an element over another one or loads anything.
+/// The allowed properties. None of them moves an element over another one or loads a resource.
 const PROPERTIES: [&str; 77] = [
     "aspect-ratio",
     "background-color",
@@ -83,7 +83,7 @@ const PROPERTIES: [&str; 77] = [
     "word-wrap",
 ];
 
-/// The functions that a value may call: colours and sizes. Not `url`, not `attr`.
+/// The allowed functions of values: colours and sizes, but neither `url` nor `attr`.
 const FUNCTIONS: [&str; 15] = [
     "calc",
     "clamp",
@@ -102,18 +102,18 @@ const FUNCTIONS: [&str; 15] = [
     "rgba",
 ];
 
-/// The most functions in one another.
+/// The maximum depth of nested functions.
 const MAX_NESTING: usize = 4;
 
-/// A style without what may not be in it.
+/// A sanitised style.
 pub(super) struct Style {
-    /// The declarations that are kept; as their author wrote them if all are.
+    /// The allowed declarations, or the attribute as its author wrote it if all are allowed.
     pub(super) kept: String,
-    /// `true` if a declaration was left out.
+    /// `true` if a declaration was removed.
     pub(super) has_removed: bool,
 }
 
-/// Keeps the declarations of [`PROPERTIES`].
+/// Returns the declarations of [`PROPERTIES`].
 pub(super) fn filter(style: &str) -> Style {
     let mut kept: Vec<&str> = Vec::new();
     let mut has_removed = false;
@@ -138,8 +138,8 @@ pub(super) fn filter(style: &str) -> Style {
     Style { kept, has_removed }
 }
 
-/// Returns whether a declaration is of a known property and has a value that is not more than a
-/// value.
+/// Returns `true` if a declaration has an allowed property, and its value consists of allowed tokens
+/// only.
 fn is_declaration(parser: &mut Parser<'_>) -> bool {
     let Ok(property) = parser.expect_ident().map(|name| name.to_ascii_lowercase()) else {
         return false;

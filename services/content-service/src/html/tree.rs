@@ -1,7 +1,6 @@
 //! The tree of a text, built by html5ever within [`Limits`].
 //!
-//! The text is fed in pieces, and the parser is left as soon as a limit is exceeded: nothing is
-//! paid for that is refused in the end.
+//! The text is parsed in pieces, and parsing stops as soon as a limit is exceeded.
 
 use std::{
     borrow::Cow,
@@ -50,7 +49,7 @@ pub(super) enum Data<'a> {
     Text(RefCell<StrTendril>),
     /// An element.
     Element(Element<'a>),
-    /// A comment, a document type, or a processing instruction: no part of the tree.
+    /// A comment, a document type, or a processing instruction, which are not part of the tree.
     Ignored,
 }
 
@@ -60,7 +59,7 @@ pub(super) struct Element<'a> {
     pub(super) attributes: Vec<Attribute>,
     /// The content of a `template`.
     pub(super) contents: Option<&'a Node<'a>>,
-    /// Set if a start tag in the text made this element; the parser makes others on its own.
+    /// `true` if the element has a start tag in the text; the parser adds elements without one.
     pub(super) has_tag: Cell<bool>,
     is_integration_point: bool,
 }
@@ -194,7 +193,7 @@ pub(super) fn parse<'a>(
     Ok(document.first_child().unwrap_or(document))
 }
 
-/// The most bytes that are fed at once.
+/// The maximum number of bytes that are parsed in one call.
 const MAX_PIECE_BYTES: usize = 4_096;
 
 /// Splits a text before each `<`, and where a piece would be too long.
@@ -213,8 +212,8 @@ fn pieces(html: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The most characters of one tag after which an attribute can begin. The tokenizer compares the
-/// name of each attribute with all names before it, and shows a tag only when it is complete.
+/// The maximum number of characters of a tag after which an attribute can begin. The tokenizer compares
+/// the name of each attribute with all earlier ones, and emits a tag only when it is complete.
 const MAX_TAG_SEPARATORS: usize = 8_192;
 
 /// The state of a tag that is longer than a piece.
@@ -226,8 +225,8 @@ struct UnfinishedTag {
 }
 
 impl UnfinishedTag {
-    /// Takes in a piece that was fed. Only a piece that begins with `<` begins a tag or a comment;
-    /// it is complete when it makes a token.
+    /// Updates the state with a piece that was parsed. Only a piece that begins with `<` begins a tag or
+    /// a comment; it is complete once the tokenizer emits a token.
     fn add(&mut self, piece: &str, has_tokens: bool, limits: &Limits) {
         let begins = !self.is_open && piece.starts_with('<');
         if begins {
@@ -248,26 +247,26 @@ impl UnfinishedTag {
     }
 }
 
-/// Stands between tokenizer and tree builder: counts what neither of them counts.
+/// A token sink between tokenizer and tree builder, which counts what neither of them counts.
 struct Guard<'a> {
     builder: TreeBuilder<&'a Node<'a>, Sink<'a>>,
     limits: &'a Limits,
     tokens: Cell<u64>,
     formatting: RefCell<FormattingElements>,
-    /// The names of start tags that made no element.
+    /// The names of start tags that the tree builder ignored.
     removed: RefCell<Vec<LocalName>>,
 }
 
-/// The elements that the parser would open again, by name: for each a hash of its attributes.
+/// The active formatting elements by name, each as a hash of its attributes.
 ///
-/// The parser compares the attributes of a new one with those of each other of its name, and keeps
-/// three that are equal (HTML, §13.2.4.3, the "Noah's Ark clause"). Its list cannot be seen from
-/// here; this one is as long or longer.
+/// The parser compares the attributes of a new element with those of all others of the same name, and
+/// keeps three equal ones at most (HTML, §13.2.4.3, "Noah's Ark clause"). Its list is not accessible;
+/// this one has at least as many elements.
 #[derive(Default)]
 struct FormattingElements(HashMap<LocalName, Vec<u64>>);
 
 impl FormattingElements {
-    /// Takes in a tag; returns the steps that the parser needs to compare it.
+    /// Adds a tag. Returns the number of steps that the parser needs to compare it.
     fn add(&mut self, tag: &Tag) -> u64 {
         const STEPS_PER_COMPARISON: u64 = 16;
         const MAX_EQUAL: usize = 3;
@@ -353,7 +352,7 @@ impl<'a> TokenSink for Guard<'a> {
     }
 }
 
-/// Makes the tree.
+/// Builds the tree.
 struct Sink<'a> {
     nodes: &'a Nodes<'a>,
     limits: &'a Limits,
@@ -373,7 +372,8 @@ impl<'a> Sink<'a> {
         self.new_node(Data::Text(RefCell::new(text)), 0)
     }
 
-    /// Notes how deep a node is. The parser moves elements later on; the writer looks again.
+    /// Records the depth of a node. The parser may move elements later, so the serializer checks the
+    /// depth again.
     fn set_depth(&self, node: &Node<'a>) {
         let depth = node.parent.get().map_or(0, |parent| parent.depth.get() + 1);
         node.depth.set(depth);
@@ -383,7 +383,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Appends to a text node; returns the text if the node is none.
+/// Appends text to a text node. Returns the text if the node is not a text node.
 fn append_text(node: Option<&Node<'_>>, text: StrTendril) -> Option<StrTendril> {
     match node.map(|node| &node.data) {
         Some(Data::Text(before)) => {
@@ -505,7 +505,7 @@ impl<'a> TreeSink for Sink<'a> {
         self.set_depth(child);
     }
 
-    /// Of `html` and `body`, which are not part of the text.
+    /// Ignores the attributes of `html` and `body`, which are not part of the text.
     fn add_attrs_if_missing(&self, _: &Self::Handle, _: Vec<Attribute>) {}
 
     fn remove_from_parent(&self, target: &Self::Handle) {

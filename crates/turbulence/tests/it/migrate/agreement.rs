@@ -118,8 +118,8 @@ async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
             ("projects with section_id null", 5),
             ("projects without is_published", 2),
             ("projects without slug", 1),
-            ("published sections that nobody finds", 1),
-            ("published stories that nobody finds", 3),
+            ("unreachable published sections", 1),
+            ("unreachable published stories", 3),
             ("sections below a section that does not exist", 1),
             ("sections with a field that cannot be read", 1),
             ("stories in a deleted section", 2),
@@ -158,8 +158,8 @@ async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
     assert_eq!(
         counts(lost),
         BTreeMap::from([
-            ("published sections that nobody finds".to_owned(), 1),
-            ("published stories that nobody finds".to_owned(), 3),
+            ("unreachable published sections".to_owned(), 1),
+            ("unreachable published stories".to_owned(), 3),
         ])
     );
     for one in migrations(&verified) {
@@ -229,7 +229,7 @@ async fn the_summary_of_a_start_lists_the_problems() {
         "stories with a field that cannot be read: 2 (content: object (1), ",
         "stories unreadable: 1 (",
         "stories with a slug that others have: 3 (",
-        "published stories that nobody finds: 3 (",
+        "unreachable published stories: 3 (",
     ] {
         assert!(summary.text.contains(line), "{line}: {}", summary.text);
     }
@@ -251,7 +251,7 @@ async fn the_next_run_no_longer_reports_corrected_problems_and_verify_succeeds()
     site.migrate(&["verify"]).await.success();
     site.migrate(&["up"]).await.success();
     let text = site.migrate(&["status"]).await.stdout;
-    assert!(!text.contains("that nobody finds"), "{text}");
+    assert!(!text.contains("unreachable published"), "{text}");
     assert!(text.contains("stories with a field that cannot be read: 2"), "{text}");
     let before = site.database.hash().await;
     site.migrate(&["up"]).await.success();
