@@ -3,12 +3,12 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use service_kit::{
-    runtime::settings::Settings,
+    runtime::{listen::BindError, settings::Settings},
     web::{
         internal::InternalSecret,
         origin::NetworkPosition,
         rate_limit::RateLimit,
-        server::{BindError, Server},
+        server::Server,
         upstream::{ProbeTimes, Resolve, SystemResolver},
     },
 };

@@ -33,6 +33,7 @@ use serde_json::{Value, json};
 use service_kit::{
     runtime::{
         clock::Clock,
+        listen::BindError,
         settings::{self, DEFAULT_DATABASE, Settings},
     },
     web::{
@@ -43,7 +44,7 @@ use service_kit::{
         overload::{LoadLimit, limit_load},
         rate_limit::{RateLimit, rate_limit},
         routing::read,
-        server::{BindError, Server},
+        server::Server,
         time_limit::{TimeLimit, outcome_unknown},
     },
 };

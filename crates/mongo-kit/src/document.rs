@@ -103,6 +103,7 @@ fn unreadable_documents() -> &'static Counter<u64> {
         global::meter("mongo-kit")
             .u64_counter("turbulence.documents.unreadable")
             .with_unit("{document}")
+            .with_description("Documents that answers lack because they cannot be read")
             .build()
     })
 }
@@ -114,6 +115,7 @@ fn unreadable_fields() -> &'static Counter<u64> {
         global::meter("mongo-kit")
             .u64_counter("turbulence.fields.unreadable")
             .with_unit("{field}")
+            .with_description("Fields of documents that answers lack because they cannot be read")
             .build()
     })
 }

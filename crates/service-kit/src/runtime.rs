@@ -2,8 +2,11 @@
 
 pub mod clock;
 pub mod error_chain;
+pub mod listen;
 pub mod offload;
 pub mod printable;
 pub mod process;
+pub(crate) mod prometheus;
+pub mod resources;
 pub mod settings;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use migrations::Status;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use service_kit::runtime::{
-    settings::{ENVIRONMENT_PREFIX, Settings, Sources, url::local_url},
+    settings::{ENVIRONMENT_PREFIX, Metrics, Settings, Sources, url::local_url},
     telemetry::Telemetry,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -45,7 +45,7 @@ pub fn settings(database: &TestDatabase, others: &[(&str, &str)]) -> Settings {
 /// unless `RUST_LOG` is set.
 fn start_telemetry() {
     static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
-    TELEMETRY.get_or_init(|| Telemetry::start("test", "off").unwrap());
+    TELEMETRY.get_or_init(|| Telemetry::start("test", "off", &Metrics::default()).unwrap());
 }
 
 /// A running service. It is stopped at the end of the test.

@@ -3,7 +3,10 @@
 use std::{io::IsTerminal, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use service_kit::runtime::{process::ServiceOptions, settings::Sources};
+use service_kit::runtime::{
+    process::ServiceOptions,
+    settings::{Settings, SettingsError, Sources},
+};
 
 /// The content backend of a site whose navigation is data.
 ///
@@ -346,6 +349,11 @@ impl Migrate {
 }
 
 impl Up {
+    /// Loads the settings of the gateway and of the process.
+    pub(crate) fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::load(gateway::DEFAULT_PORT, &self.sources())
+    }
+
     /// Returns the sources of the settings, including the options of the command line.
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = self.database.sources();

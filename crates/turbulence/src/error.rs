@@ -13,6 +13,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Settings(#[from] service_kit::runtime::settings::SettingsError),
     #[error(transparent)]
+    Telemetry(#[from] service_kit::runtime::telemetry::TelemetryError),
+    #[error(transparent)]
     Mongod(#[from] local_mongod::Error),
     #[error(transparent)]
     Connect(#[from] mongo_kit::ConnectError),
@@ -21,7 +23,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Collections(#[from] mongo_kit::UnsuitableCollections),
     #[error(transparent)]
-    Bind(#[from] service_kit::web::server::BindError),
+    Bind(#[from] service_kit::runtime::listen::BindError),
     #[error(transparent)]
     Service(#[from] data_service::StartupError),
     #[error(transparent)]

@@ -28,12 +28,14 @@ use std::process::ExitCode;
 use service_kit::runtime::{
     error_chain::error_chain,
     process::{Signals, fail, parse_arguments},
-    settings::Sources,
+    resources::raise_descriptor_limit,
+    settings::{Metrics, Sources},
     telemetry::Telemetry,
 };
 use tokio::runtime::Runtime;
 
 use cli::{Cli, Command, OperatorCommand};
+use error::Error;
 use lines::Lines;
 
 fn main() -> ExitCode {
@@ -59,10 +61,11 @@ async fn run(command: Command) -> ExitCode {
 }
 
 async fn run_operator(command: OperatorCommand) -> ExitCode {
-    let telemetry = match Telemetry::start("turbulence", command.default_log_filter()) {
+    let telemetry = match start_telemetry(&command) {
         Ok(telemetry) => telemetry,
-        Err(error) => return fail("turbulence", &error),
+        Err(error) => return print_error(&error),
     };
+    raise_descriptor_limit();
     for warning in Sources::from_environment().unknown_variables() {
         lines::warn(format_args!("{warning}"));
     }
@@ -76,11 +79,22 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
         OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,
         OperatorCommand::Uninstall(arguments) => uninstall::run(arguments, shutdown).await,
     };
-    let exit_code = result.unwrap_or_else(|error| {
-        let error_line = error_chain(&error);
-        Lines::from(format_args!("turbulence: {error_line}")).print_error();
-        error.exit_code()
-    });
+    let exit_code = result.unwrap_or_else(|error| print_error(&error));
     telemetry.flush().await;
     exit_code
+}
+
+/// Starts the telemetry of a command. Only `up` runs for so long that its metrics are served.
+fn start_telemetry(command: &OperatorCommand) -> Result<Telemetry, Error> {
+    let metrics = match command {
+        OperatorCommand::Up(arguments) => arguments.settings()?.metrics,
+        _ => Metrics::default(),
+    };
+    Ok(Telemetry::start("turbulence", command.default_log_filter(), &metrics)?)
+}
+
+fn print_error(error: &Error) -> ExitCode {
+    let error_line = error_chain(error);
+    Lines::from(format_args!("turbulence: {error_line}")).print_error();
+    error.exit_code()
 }

@@ -6,10 +6,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use service_kit::{
-    runtime::{process::Signals, settings::Settings},
-    web::server,
-};
+use service_kit::runtime::{listen::Endpoint, process::Signals};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,7 +24,7 @@ pub(crate) async fn run(arguments: &cli::Up, signals: &Signals) -> Result<ExitCo
     let shutdown = signals.shutdown.clone();
     let sources = arguments.sources();
     // A port that is in use is reported before anything is started.
-    drop(server::bind(&Settings::load(gateway::DEFAULT_PORT, &sources)?.server)?);
+    drop(Endpoint::of_server(&arguments.settings()?.server).bind()?);
     let result = async {
         let database =
             Database::open_with(&arguments.database, sources, NewSite::Ask, &shutdown).await?;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     error_chain::error_chain,
     printable::{is_unprintable, printable},
+    resources::raise_descriptor_limit,
     settings::{Settings, SettingsError, Sources},
     telemetry::Telemetry,
 };
@@ -81,10 +82,11 @@ where
         Ok(settings) => settings,
         Err(error) => return refuse(name, &error),
     };
-    let telemetry = match Telemetry::start(name, "info") {
+    let telemetry = match Telemetry::start(name, "info", &settings.metrics) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(name, &error),
     };
+    raise_descriptor_limit();
     for warning in sources.unknown_variables() {
         tracing::warn!("{warning}");
     }

@@ -98,6 +98,8 @@ pub struct Settings {
     pub auth: Auth,
     /// The requests between the processes.
     pub internal: Internal,
+    /// The metrics for Prometheus.
+    pub metrics: Metrics,
     /// The HTML of content.
     pub html: Html,
     /// The first user, created by a migration.
@@ -261,6 +263,18 @@ pub struct Internal {
     /// The secret that all processes of an installation share. Without one, the internal routes
     /// answer to this machine only.
     pub secret: Option<Secret>,
+}
+
+/// The metrics for Prometheus, on a port of their own.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// The host name or IP address to listen on. Metrics are not for clients of the API.
+    #[default = "127.0.0.1"]
+    pub host: String,
+    /// The TCP port to listen on; 0 takes a free one. Without one, metrics are not served. Exporters
+    /// of OpenTelemetry use 9464 (Prometheus, "Default port allocations").
+    pub port: Option<u16>,
 }
 
 /// The first user, created by a migration.

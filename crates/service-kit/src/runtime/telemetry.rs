@@ -2,20 +2,27 @@
 //!
 //! Logs go to standard error: JSON lines, or readable text on a terminal. Traces and metrics go to
 //! an OTLP collector if the standard `OTEL_EXPORTER_OTLP_ENDPOINT` names one. A separate thread with a
-//! bounded queue exports them, so that requests do not wait for a collector that is down.
+//! bounded queue exports them, so that requests do not wait for a collector that is down. The same
+//! metrics are served to Prometheus if the setting `metrics.port` is set.
 
-use std::{env, fmt, io::IsTerminal, thread, time::Duration};
+use std::{
+    env, fmt,
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    thread,
+    time::Duration,
+};
 
 use opentelemetry::{
-    Context, global,
+    Context, KeyValue, global,
     trace::{TraceContextExt, TracerProvider},
 };
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
     metrics::SdkMeterProvider,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 use tokio::sync::oneshot;
 use tracing::field::Field;
@@ -28,7 +35,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::runtime::printable::{JsonLog, printable_field};
+use super::{
+    listen::{BindError, Endpoint},
+    printable::{JsonLog, printable_field},
+    prometheus::PrometheusReader,
+    resources::report_resources,
+    settings,
+};
+use crate::web::metrics::serve_metrics;
 
 /// The longest time for exporting the last spans and metrics at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,54 +69,34 @@ pub enum TelemetryError {
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// The exporter cannot be set up.
     #[error("wrong setting: `OTEL_EXPORTER_OTLP_*`: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    Exporter(#[from] ExporterBuildError),
+    /// The port of the metrics cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The metrics cannot be served.
+    #[error("the metrics cannot be served")]
+    Serve(#[from] io::Error),
 }
 
 impl Telemetry {
     /// Starts the telemetry of this process. `default_filter` applies if `RUST_LOG` is not set.
-    pub fn start(service: &'static str, default_filter: &str) -> Result<Self, TelemetryError> {
+    pub fn start(
+        service: &'static str,
+        default_filter: &str,
+        metrics: &settings::Metrics,
+    ) -> Result<Self, TelemetryError> {
         let directives = env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
         let directives = directives.as_deref().unwrap_or(default_filter);
         let filter = EnvFilter::try_new(format!("{directives},{QUIET_TARGETS}"))?;
-
+        let resource = resource(service);
+        let traces = traces(resource.clone())?;
+        let (metrics, address) = start_metrics(resource, metrics)?;
         global::set_text_map_propagator(TraceContextPropagator::new());
-        let is_named = env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty());
-        let resource = Resource::builder();
-        let resource = if is_named { resource } else { resource.with_service_name(service) };
-        let resource = resource.build();
-        let (traces, metrics) = if is_exporting() {
-            let traces = SdkTracerProvider::builder()
-                .with_resource(resource.clone())
-                .with_batch_exporter(SpanExporter::builder().with_http().build()?)
-                .build();
-            let metrics = SdkMeterProvider::builder()
-                .with_resource(resource)
-                .with_periodic_exporter(MetricExporter::builder().with_http().build()?)
-                .build();
-            global::set_meter_provider(metrics.clone());
-            (traces, Some(metrics))
-        } else {
-            // Trace ids are still created and propagated: logs and errors contain them.
-            let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
-            let traces = SdkTracerProvider::builder().with_sampler(sampler);
-            (traces.with_resource(resource).build(), None)
-        };
         global::set_tracer_provider(traces.clone());
-
-        let format = tracing_subscriber::fmt::layer();
-        let format = if std::io::stderr().is_terminal() {
-            let format = format.with_writer(std::io::stderr).with_target(false);
-            format.fmt_fields(debug_fn(write_field).delimited(" ")).boxed()
-        } else {
-            let format = format.with_writer(JsonLog).json();
-            format.flatten_event(true).with_current_span(false).boxed()
-        };
-        // The filter applies to logs only: a trace has all its spans.
-        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer(service));
-        tracing_subscriber::registry()
-            .with(format.with_filter(filter))
-            .with(spans.with_filter(LevelFilter::INFO))
-            .init();
+        write_logs(filter, traces.tracer(service));
+        if let Some(address) = address {
+            tracing::info!(%address, "serving metrics");
+        }
         Ok(Self { traces, metrics })
     }
 
@@ -120,6 +114,71 @@ impl Telemetry {
         });
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, is_flushed).await;
     }
+}
+
+/// Returns the description of this process, which all its telemetry has.
+fn resource(service: &'static str) -> Resource {
+    let is_named = env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty());
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let resource = Resource::builder().with_attribute(version);
+    let resource = if is_named { resource } else { resource.with_service_name(service) };
+    resource.build()
+}
+
+fn traces(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let traces = SdkTracerProvider::builder().with_resource(resource);
+    let traces = if is_exporting() {
+        traces.with_batch_exporter(SpanExporter::builder().with_http().build()?)
+    } else {
+        // Trace ids are still created and propagated: logs and errors contain them.
+        traces.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+    };
+    Ok(traces.build())
+}
+
+/// Starts the metrics if a collector or Prometheus reads them. Returns the address for Prometheus.
+fn start_metrics(
+    resource: Resource,
+    settings: &settings::Metrics,
+) -> Result<(Option<SdkMeterProvider>, Option<SocketAddr>), TelemetryError> {
+    let endpoint = Endpoint::of_metrics(settings).map(Endpoint::bind).transpose()?;
+    let mut metrics = SdkMeterProvider::builder().with_resource(resource);
+    if is_exporting() {
+        metrics = metrics.with_periodic_exporter(MetricExporter::builder().with_http().build()?);
+    } else if endpoint.is_none() {
+        return Ok((None, None));
+    }
+    let reader = PrometheusReader::new();
+    if endpoint.is_some() {
+        metrics = metrics.with_reader(reader.clone());
+    }
+    let metrics = metrics.build();
+    global::set_meter_provider(metrics.clone());
+    report_resources();
+    let mut address = None;
+    if let Some((listener, bound)) = endpoint {
+        serve_metrics(listener, reader)?;
+        address = Some(bound);
+    }
+    Ok((Some(metrics), address))
+}
+
+/// Writes log lines to standard error, and makes spans parts of traces.
+fn write_logs(filter: EnvFilter, tracer: SdkTracer) {
+    let format = tracing_subscriber::fmt::layer();
+    let format = if std::io::stderr().is_terminal() {
+        let format = format.with_writer(std::io::stderr).with_target(false);
+        format.fmt_fields(debug_fn(write_field).delimited(" ")).boxed()
+    } else {
+        let format = format.with_writer(JsonLog).json();
+        format.flatten_event(true).with_current_span(false).boxed()
+    };
+    // The filter applies to logs only: a trace has all its spans.
+    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+    tracing_subscriber::registry()
+        .with(format.with_filter(filter))
+        .with(spans.with_filter(LevelFilter::INFO))
+        .init();
 }
 
 /// Writes a field of a log line on a terminal.

@@ -28,6 +28,9 @@ use super::{
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The name of all methods that HTTP does not define.
+const OTHER_METHOD: &str = "_OTHER";
+
 /// Observes a request and completes its response.
 pub(crate) async fn observe(
     proxies: TrustedProxies,
@@ -65,12 +68,13 @@ impl ObservedRequest {
         let (method, headers) = (request.method().clone(), request.headers());
         let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
         let id = RequestId::of(headers);
+        let method_name = known_method(&method);
         let span = tracing::info_span!(
             "request",
-            otel.name = format!("{method} {route}"),
+            otel.name = format!("{} {route}", if method_name == OTHER_METHOD { "HTTP" } else { method_name }),
             otel.kind = "server",
             otel.status_code = Empty,
-            http.request.method = %method,
+            http.request.method = method_name,
             http.route = %route,
             http.response.status_code = Empty,
             url.path = request.path(),
@@ -146,7 +150,7 @@ impl ObservedRequest {
         request_duration().record(
             self.started_at.elapsed().as_secs_f64(),
             &[
-                KeyValue::new("http.request.method", self.method.to_string()),
+                KeyValue::new("http.request.method", known_method(&self.method)),
                 KeyValue::new("http.route", self.route),
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
@@ -165,6 +169,14 @@ fn continue_trace(span: &Span, headers: &HeaderMap) -> String {
     trace_id
 }
 
+/// Returns the name of a method in traces and metrics. Clients can invent methods, and each would be a
+/// metric of its own (OpenTelemetry semantic conventions, `http.request.method`).
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
+}
+
 fn api_error<B>(response: &ServiceResponse<B>) -> Option<&ApiError> {
     response.response().error().and_then(|error| error.as_error::<ApiError>())
 }
@@ -177,6 +189,7 @@ fn request_duration() -> &'static Histogram<f64> {
         global::meter("service-kit")
             .f64_histogram("http.server.request.duration")
             .with_unit("s")
+            .with_description("The time until the head of a response")
             .with_boundaries(vec![
                 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
             ])

@@ -2,14 +2,17 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
 
 use actix_http::{HttpService, Request, error::DispatchError};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_server::GracefulShutdownSignal;
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
 use actix_web::{
     App, Error,
     body::MessageBody,
@@ -21,7 +24,6 @@ use actix_web::{
     middleware::{Condition, Next, NormalizePath, from_fn},
     web,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -32,15 +34,14 @@ use super::{
     origin::{NetworkPosition, TrustedProxies},
     routing::route_not_found,
 };
-use crate::runtime::settings;
+use crate::runtime::{
+    listen::{BindError, Endpoint},
+    settings,
+};
 
 /// The time for which a connection without a request is kept. Clients between the services close
 /// theirs much earlier ([`crate::web::http_client::IDLE_TIMEOUT`]).
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// The number of connections that the operating system accepts before the server does. Linux limits
-/// it to `net.core.somaxconn`, 4,096 by default; std's 128 refuses a burst of new connections.
-const LISTEN_QUEUE_LENGTH: i32 = 1_024;
 
 /// The memory of a forwarded response, in bytes, however long it is: the queue of its body, the buffer
 /// of the client of the service, and that of the socket.
@@ -51,67 +52,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest time that requests in flight may take after the shutdown has begun.
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 20;
-
-/// A port that cannot be bound.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Another process listens on the port.
-    #[error(
-        "port {port} on {host} is in use: stop what listens there, or choose another port with \
-         --port or TURBULENCE__SERVER__PORT"
-    )]
-    InUse {
-        /// The configured host.
-        host: String,
-        /// The configured port.
-        port: u16,
-    },
-    /// The address is not one of this machine's, or the port needs privileges.
-    #[error("cannot listen on {host} port {port} (`server.host`, `server.port`)")]
-    Refused {
-        /// The configured host.
-        host: String,
-        /// The configured port.
-        port: u16,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-}
-
-/// Binds the port. A service does this first, so that the rest of its start cannot lose the port.
-pub fn bind(server: &settings::Server) -> Result<TcpListener, BindError> {
-    listen(&server.host, server.port).map_err(|source| refused(server, source))
-}
-
-fn refused(server: &settings::Server, source: io::Error) -> BindError {
-    let (host, port) = (server.host.clone(), server.port);
-    match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { host, port },
-        _ => BindError::Refused { host, port, source },
-    }
-}
-
-/// Listens on the first address of the host that can be bound, as [`TcpListener::bind`] does.
-fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
-    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-    for address in (host, port).to_socket_addrs()? {
-        result = listen_on(address);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart need not wait until the connections of the process before are forgotten.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_QUEUE_LENGTH)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// An HTTP server with a port.
 ///
@@ -134,8 +74,7 @@ impl Server {
     ///
     /// A handler is not cancelled if its client disconnects: it may be writing.
     pub fn bind(settings: &settings::Server, position: NetworkPosition) -> Result<Self, BindError> {
-        let listener = bind(settings)?;
-        let address = listener.local_addr().map_err(|source| refused(settings, source))?;
+        let (listener, address) = Endpoint::of_server(settings).bind()?;
         Ok(Self {
             listener,
             address,
@@ -179,49 +118,17 @@ impl Server {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let Self {
-            listener,
-            address,
-            drain,
-            trusted_proxies,
-            max_connections,
-            timeouts,
-            is_forwarded,
-        } = self;
-        let is_proxy = is_forwarded.is_some();
-        let (served_health, drained_health) = (health.clone(), health.clone());
-        let configure = move |config: &mut web::ServiceConfig| {
-            if !is_proxy {
-                served_health.routes(config);
-            }
-            routes(config);
-        };
+        let Self { listener, address, drain, trusted_proxies, max_connections, .. } = self;
         let connections =
-            Connections::new(max_connections.get(), trusted_proxies.clone(), timeouts);
-        let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
-        let tracked = connections.clone();
-        let app = move || {
-            let health = drained_health.clone();
-            let (proxies, tracked) = (trusted_proxies.clone(), tracked.clone());
-            App::new()
-                // Also merges repeated slashes, which must not happen to a forwarded path.
-                .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
-                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                    let is_forwarded = is_forwarded.is_some_and(|test| test(request.path()));
-                    let request = if is_forwarded { request } else { without_final_slash(request) };
-                    next.call(request)
-                }))
-                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                    track(tracked.clone(), held, request, next)
-                }))
-                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                    observe(proxies.clone(), request, next)
-                }))
-                .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                    close_while_draining(health.clone(), request, next)
-                }))
-                .configure(configure.clone())
-                .default_service(web::to(route_not_found))
+            Connections::new(max_connections.get(), trusted_proxies.clone(), self.timeouts);
+        let worker = Worker {
+            address,
+            connections,
+            trusted_proxies,
+            timeouts: self.timeouts,
+            is_forwarded: self.is_forwarded,
+            health: health.clone(),
+            routes,
         };
         let builder = actix_server::Server::build()
             .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
@@ -229,38 +136,9 @@ impl Server {
         let shutdown_begins = builder.graceful_shutdown_signal();
         // As `actix_web::HttpServer` does, with a socket of ours.
         let server = builder.listen(address.to_string(), listener, move || {
-            let shutdown_begins = shutdown_begins.clone();
-            let connections = connections.clone();
-            let app = IntoServiceFactory::<_, Request>::into_factory(app());
-            let app = app.map_err(|error: actix_web::Error| error.error_response());
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let shutdown_begins = shutdown_begins.clone();
-                    async move { shutdown_begins.notified().await }
-                })
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(timeouts.head)
-                .client_disconnect_timeout(CLOSE_TIMEOUT)
-                .local_addr(address)
-                .on_connect_ext(|stream: &GuardedStream, data| {
-                    data.insert(Arc::clone(stream.connection()));
-                })
-                .h1(map_config(app, |_| AppConfig::default()));
-            fn_service(move |stream: TcpStream| {
-                // Otherwise the body of a response waits until the client has acknowledged its head,
-                // which may take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
-                let is_set = stream.set_nodelay(true);
-                let guarded = is_set.and_then(|()| {
-                    GuardedStream::new(stream, &connections, is_proxy)
-                        .ok_or_else(|| io::Error::other("there are too many connections"))
-                });
-                let guarded = guarded.map_err(DispatchError::Io);
-                std::future::ready(guarded.map(|stream| {
-                    let peer = stream.peer_addr();
-                    (stream, peer)
-                }))
-            })
-            .and_then(http)
+            let accepting = worker.clone();
+            fn_service(move |stream| std::future::ready(accepting.accept(stream)))
+                .and_then(worker.http(shutdown_begins.clone()))
         })?;
         let server = server.run();
         tracing::info!(%address, "listening");
@@ -275,6 +153,107 @@ impl Server {
         let (served, ()) = tokio::join!(server, stop);
         tracing::info!(%address, "stopped");
         served
+    }
+}
+
+/// The parts of a server that each of its threads has.
+#[derive(Clone)]
+struct Worker<F> {
+    address: SocketAddr,
+    connections: Connections,
+    trusted_proxies: TrustedProxies,
+    timeouts: Timeouts,
+    is_forwarded: Option<fn(&str) -> bool>,
+    health: Health,
+    routes: F,
+}
+
+impl<F> Worker<F>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + 'static,
+{
+    /// Returns the socket of a new connection, unless there are too many.
+    fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(GuardedStream, Option<SocketAddr>), DispatchError> {
+        // Otherwise the body of a response waits until the client has acknowledged its head, which may
+        // take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
+        stream.set_nodelay(true)?;
+        let stream = GuardedStream::new(stream, &self.connections, self.is_forwarded.is_some())
+            .ok_or_else(|| io::Error::other("there are too many connections"))?;
+        let peer = stream.peer_addr();
+        Ok((stream, peer))
+    }
+
+    /// Returns the service that reads requests from connections and answers them.
+    fn http(
+        &self,
+        shutdown_begins: GracefulShutdownSignal,
+    ) -> impl ServiceFactory<
+        (GuardedStream, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    > + use<F> {
+        let app = IntoServiceFactory::<_, Request>::into_factory(self.app());
+        let app = app.map_err(|error: actix_web::Error| error.error_response());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let shutdown_begins = shutdown_begins.clone();
+                async move { shutdown_begins.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(self.timeouts.head)
+            .client_disconnect_timeout(CLOSE_TIMEOUT)
+            .local_addr(self.address)
+            .on_connect_ext(|stream: &GuardedStream, data| {
+                data.insert(Arc::clone(stream.connection()));
+            })
+            .h1(map_config(app, |_| AppConfig::default()))
+    }
+
+    /// Returns the routes, with what surrounds every request.
+    fn app(
+        &self,
+    ) -> App<
+        impl ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<impl MessageBody + use<F>>,
+            Error = Error,
+            InitError = (),
+        > + use<F>,
+    > {
+        let Self { connections, trusted_proxies, is_forwarded, health, routes, .. } = self.clone();
+        let is_proxy = is_forwarded.is_some();
+        let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
+        let drained = health.clone();
+        App::new()
+            // Also merges repeated slashes, which must not happen to a forwarded path.
+            .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                let is_forwarded = is_forwarded.is_some_and(|test| test(request.path()));
+                let request = if is_forwarded { request } else { without_final_slash(request) };
+                next.call(request)
+            }))
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                track(connections.clone(), held, request, next)
+            }))
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                observe(trusted_proxies.clone(), request, next)
+            }))
+            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                close_while_draining(drained.clone(), request, next)
+            }))
+            .configure(move |config| {
+                if !is_proxy {
+                    health.routes(config);
+                }
+                routes(config);
+            })
+            .default_service(web::to(route_not_found))
     }
 }
 

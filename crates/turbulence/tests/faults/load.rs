@@ -44,11 +44,8 @@ impl Load {
     /// Creates a load of requests for a path of a site, by readers or by an editor.
     pub(crate) fn new(url: &str, path: &str, is_editor: bool) -> Arc<Self> {
         let address = url.trim_start_matches("http://");
-        let token = if is_editor {
-            format!("authorization: Bearer {TOKEN}\r\n")
-        } else {
-            String::new()
-        };
+        let token =
+            if is_editor { format!("authorization: Bearer {TOKEN}\r\n") } else { String::new() };
         let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{token}\r\n").into_bytes();
         let address = address.parse().unwrap();
         Arc::new(Self { address, request, idle: Mutex::default() })

@@ -111,8 +111,7 @@ pub(crate) async fn a_post_with_a_key_leaves_a_replica_that_is_stopped_and_is_do
 pub(crate) async fn a_replica_that_fails_half_of_its_requests_is_left() -> Tally {
     let cluster = Cluster::start().await;
     let well = cluster.replica(Kind::Content).url();
-    let faults =
-        [Fault::Answers("500 Internal Server Error", "oops"), Fault::Resets, Fault::IsCut];
+    let faults = [Fault::Answers("500 Internal Server Error", "oops"), Fault::Resets, Fault::IsCut];
     let mut tally = Tally::default();
     for _ in rounds(1) {
         for fault in faults {

@@ -4,7 +4,10 @@
 //! `just upgrade` builds the earlier version and names it in `TURBULENCE_EARLIER_PROGRAM`. Without it,
 //! these tests are ignored.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use futures_util::TryStreamExt;
 use mongo_kit::WRITERS;
@@ -73,8 +76,7 @@ async fn contents(database: &TestDatabase) -> BTreeMap<String, Contents> {
             let id = format!("{:?}", document.get("_id").unwrap().unwrap());
             contents.documents.insert(id, document.as_bytes().to_vec());
         }
-        let indexes: Vec<_> =
-            collection.list_indexes().await.unwrap().try_collect().await.unwrap();
+        let indexes: Vec<_> = collection.list_indexes().await.unwrap().try_collect().await.unwrap();
         for index in indexes {
             let name = index.options.clone().and_then(|options| options.name).unwrap();
             contents.indexes.insert(name, format!("{index:?}"));
@@ -85,7 +87,11 @@ async fn contents(database: &TestDatabase) -> BTreeMap<String, Contents> {
 }
 
 /// Fails unless everything is there that was there before, as it was. A later version may add more.
-fn assert_kept(before: &BTreeMap<String, Contents>, after: &BTreeMap<String, Contents>, step: &str) {
+fn assert_kept(
+    before: &BTreeMap<String, Contents>,
+    after: &BTreeMap<String, Contents>,
+    step: &str,
+) {
     for (name, was) in before {
         let is = after.get(name).unwrap_or_else(|| panic!("{step}: {name} is gone"));
         for (id, document) in &was.documents {
@@ -115,7 +121,7 @@ fn includes(later: &Value, earlier: &Value) -> bool {
 /// Runs a version of the program on a database until all migrations are applied. Returns the public
 /// answers, and what is in the database afterwards.
 async fn run(
-    program: &PathBuf,
+    program: &Path,
     arguments: &[&str],
     folder: &Folder,
     database: &TestDatabase,

@@ -1,10 +1,21 @@
 //! Limits and permissions that apply across the processes of a site.
 
-use std::time::Duration;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
+use service_kit::runtime::resources::raise_descriptor_limit;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::{legacy, support::Site};
+use crate::{
+    legacy,
+    support::{Folder, Site, Turbulence},
+};
 
 #[tokio::test]
 async fn too_many_requests_are_refused() {
@@ -41,6 +52,48 @@ async fn the_default_limits_allow_the_requests_of_a_frontend_build() {
             assert_eq!(answer.unwrap().status(), 200);
         }
     }
+    turbulence.stop().await;
+}
+
+/// Opens a connection and sends a request. Returns the connection, and the time until its answer.
+async fn first_answer(address: &str) -> (TcpStream, Duration) {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\"live\"}") {
+        let read = stream.read_buf(&mut answer).await.unwrap();
+        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    (stream, began.elapsed())
+}
+
+#[tokio::test]
+async fn three_thousand_connections_at_once_are_answered() {
+    const CONNECTIONS: usize = 3_000;
+    if raise_descriptor_limit().is_some_and(|limit| limit < 8_192) {
+        return println!("not tested: this machine allows fewer than 8,192 file descriptors");
+    }
+    let folder = Folder::new();
+    let gateway = folder.command(&["gateway", "--port", "0"]);
+    // As a shell or a service manager starts it: with a limit that it may raise.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""]);
+    command.arg(gateway.get_program()).args(gateway.get_args()).current_dir(folder.path(""));
+    let turbulence = Turbulence::spawn(command);
+    turbulence.logged("\"message\":\"listening\"").await;
+    let log = turbulence.log();
+    let line = log.iter().find(|line| line["message"] == "listening").unwrap();
+    let address = line["address"].as_str().unwrap();
+    // All stay open, so that each needs a descriptor.
+    let answers = (0..CONNECTIONS).map(|_| first_answer(address));
+    let answers = futures_util::future::join_all(answers).await;
+    let took = answers.iter().map(|(_, took)| took).max().unwrap();
+    println!("the longest wait was {took:?}");
+    // A connection that the listen queue does not take is tried again after 1, 3 and 7 seconds.
+    assert!(*took < Duration::from_secs(10), "one waited {took:?}");
+    drop(answers);
     turbulence.stop().await;
 }
 

@@ -289,7 +289,7 @@ impl Turbulence {
 
     /// Waits until a service listens. Returns its address.
     pub(crate) async fn listens(&self) -> String {
-        self.logged("listening").await;
+        self.logged("\"message\":\"listening\"").await;
         let log = self.log();
         let line = log.iter().find(|line| line["message"] == "listening").unwrap();
         format!("http://{}", line["address"].as_str().unwrap())
