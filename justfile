@@ -6,9 +6,6 @@ compose := env("COMPOSE", "docker compose")
 # Declared by a macro, so that `cargo fmt` does not find them.
 migrations := "services/*/src/migrations/*.rs"
 
-# The commit of the last version that may run anywhere: `upgrade` starts from it.
-earlier := "8b0a067"
-
 # List the commands
 default:
     @{{ just_executable() }} --list --unsorted
@@ -38,11 +35,6 @@ lint:
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 
-# Replace the processes of an earlier commit by those of this one, and back, on one database
-upgrade reference=earlier:
-    program="$(.ci/earlier {{ reference }})" && \
-        TURBULENCE_EARLIER_PROGRAM="$program" cargo test --package turbulence --test faults -- 28::
-
 # Run the HTML sanitiser against random documents, with limits of time and memory
 fuzz-html seconds="60":
     TURBULENCE_FUZZ_SECONDS={{ seconds }} cargo test --release --package content-service --lib \
@@ -69,7 +61,7 @@ manifests:
     .ci/manifests
 
 # Run everything that a change has to pass
-ci: lint manifests test faults upgrade typescript schemathesis
+ci: lint manifests test faults typescript schemathesis
 
 # Run the benchmarks
 bench *arguments:

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
-    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     accounts::{Tally, signed},
-    support::{Folder, PROGRAM, Turbulence},
+    support::{Folder, Turbulence},
     traffic::Clients,
 };
 
@@ -104,8 +103,6 @@ impl Replica {
 pub(crate) struct Cluster {
     pub(crate) database: TestDatabase,
     folder: Folder,
-    /// The program of the next process.
-    program: PathBuf,
     /// The port of each service, which is the same on all addresses.
     ports: [u16; 2],
     names: Names,
@@ -115,11 +112,6 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the services and waits until the site is migrated.
     pub(crate) async fn start() -> Self {
-        Self::start_with(PathBuf::from(PROGRAM)).await
-    }
-
-    /// Starts the services of another version of the program.
-    pub(crate) async fn start_with(program: PathBuf) -> Self {
         // Reserved together, so that they differ. They are free on the other addresses, too.
         let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
@@ -127,7 +119,7 @@ impl Cluster {
         let story = doc! { "title": "Old", "content": "", "is_published": true };
         database.insert("stories", [story]).await;
         let (folder, names, replicas) = (Folder::new(), Names::default(), Vec::new());
-        let mut cluster = Self { database, folder, program, ports, names, replicas };
+        let mut cluster = Self { database, folder, ports, names, replicas };
         for kind in Kind::BOTH {
             for last in ADDRESSES {
                 cluster.add(kind, last).await;
@@ -154,7 +146,7 @@ impl Cluster {
     /// name when it is ready.
     async fn add(&mut self, kind: Kind, last: u8) {
         let address = SocketAddr::from(([127, 0, 0, last], self.port(kind)));
-        let mut command = self.folder.command_of(&self.program, &[kind.command()]);
+        let mut command = self.folder.command(&[kind.command()]);
         command
             .env_remove("TURBULENCE__SERVER__DRAIN_SECONDS")
             .env("TURBULENCE__MONGODB__URI", mongodb_uri())
@@ -186,11 +178,6 @@ impl Cluster {
     fn take(&mut self, kind: Kind) -> Replica {
         let place = self.replicas.iter().position(|replica| replica.kind == kind).unwrap();
         self.replicas.remove(place)
-    }
-
-    /// Sets the program of the processes that are started from now on.
-    pub(crate) fn use_program(&mut self, program: PathBuf) {
-        self.program = program;
     }
 
     /// Replaces one replica of each of these services at the same time, as a rolling update does. The
@@ -250,7 +237,7 @@ impl Cluster {
 
     /// Starts a gateway process with other addresses of content-service.
     pub(crate) async fn gateway_to(&self, content: &str) -> Gateway {
-        let mut command = self.folder.command_of(&self.program, &["gateway", "--port", "0"]);
+        let mut command = self.folder.command(&["gateway", "--port", "0"]);
         command
             .env("TURBULENCE__UPSTREAMS__SECTIONS", self.urls(Kind::Sections))
             .env("TURBULENCE__UPSTREAMS__CONTENT", content)

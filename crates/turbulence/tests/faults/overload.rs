@@ -30,9 +30,11 @@ const EDITORS_RATE: f64 = 5.0;
 const MIN_GOODPUT: f64 = 0.9;
 const MIN_GOODPUT_OF_SHORT_RUN: f64 = 0.6;
 
-/// The time within which 99 of 100 refusals have to be sent.
-const MAX_REFUSAL: Duration = Duration::from_millis(50);
-const MAX_REFUSAL_OF_SHORT_RUN: Duration = Duration::from_millis(500);
+/// The time within which half of the refusals have to be sent, and 99 of 100. The site, its database and
+/// its clients compete for the same processors, and so a tenth of a second passes now and then.
+const MAX_REFUSAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+const MAX_REFUSAL_OF_SHORT_RUN: [Duration; 2] =
+    [Duration::from_millis(500), Duration::from_secs(1)];
 
 pub(crate) async fn at_twice_the_capacity_nearly_all_of_it_is_of_use() -> Tally {
     let cluster = Cluster::start().await;
@@ -58,7 +60,7 @@ pub(crate) async fn at_twice_the_capacity_nearly_all_of_it_is_of_use() -> Tally 
         );
         #[expect(clippy::cast_precision_loss, reason = "some thousands")]
         let goodput = readers.good() as f64 / time.as_secs_f64() / capacity;
-        let refused_within = readers.refused_within(0.99);
+        let refused_within = [0.5, 0.99].map(|share| readers.refused_within(share));
         eprintln!(
             "overload: a capacity of {capacity:.0}/s; of {} requests in {time:?}, {} were answered \
              within 1 s ({:.0} % of the capacity; half of them within {:.0?}, 99 % within {:.0?}) \
@@ -71,8 +73,8 @@ pub(crate) async fn at_twice_the_capacity_nearly_all_of_it_is_of_use() -> Tally 
             readers.answered_within(0.5),
             readers.answered_within(0.99),
             readers.failed(),
-            readers.refused_within(0.5),
-            refused_within,
+            refused_within[0],
+            refused_within[1],
             editors.count(),
             editors.good(),
             editors.answered_within(0.99),
@@ -81,7 +83,9 @@ pub(crate) async fn at_twice_the_capacity_nearly_all_of_it_is_of_use() -> Tally 
             probes.answered_within(0.99),
         );
         assert!(goodput >= min_goodput, "{goodput}");
-        assert!(refused_within <= max_refusal, "{refused_within:?}");
+        for (time, max) in refused_within.iter().zip(max_refusal) {
+            assert!(*time <= max, "{refused_within:?}");
+        }
         assert_eq!((editors.failed(), probes.failed()), (0, 0));
         assert_eq!((editors.good(), probes.good()), (editors.count(), probes.count()));
         // Both replicas are in use.
