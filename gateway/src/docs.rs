@@ -72,6 +72,11 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// Returns the description of the API.
+pub(crate) fn description() -> &'static [u8] {
+    DOCUMENT.body
+}
+
 impl File {
     fn respond(&self, request: &HttpRequest) -> HttpResponse {
         static_response(request, &self.tag, self.content_type, self.body)

@@ -1,6 +1,7 @@
 //! Forwards one request to a replica of a service, and returns its response.
 
 pub(crate) mod body;
+pub(crate) mod cached;
 mod headers;
 mod upload;
 pub(crate) mod upstream;
@@ -14,11 +15,12 @@ use actix_web::{
     web,
 };
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use models::ErrorCode;
 use service_kit::{
     runtime::error_chain::one_line,
     web::{
+        changes::REVISIONS,
         error::ApiError,
         http_client::inject_trace,
         internal::InternalSecret,
@@ -34,7 +36,7 @@ use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
     upload::{Upload, UploadError},
 };
-use crate::{routing::path, timeouts::Timeouts};
+use crate::{cache::Cache, routing::path, timeouts::Timeouts};
 
 /// The value of `Retry-After` if no replica is available: replicas are probed every second.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -51,9 +53,14 @@ pub(crate) struct Proxy {
     /// The secret for internal routes of the services.
     secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
+    /// The answers that are kept; `None` if that is turned off.
+    cache: Option<Arc<Cache>>,
+    /// `true` if answers name the content that they depend on.
+    surrogate_keys: bool,
 }
 
 /// A request to a service.
+#[derive(Debug)]
 struct UpstreamRequest {
     method: Method,
     target: PathAndQuery,
@@ -67,24 +74,42 @@ struct UpstreamSpan(Span);
 type Attempt = Result<Response, AttemptError<UploadError>>;
 
 impl Proxy {
-    pub(crate) fn new(secret: InternalSecret, timeouts: Timeouts) -> Self {
-        Self { client: HttpClient::local(), secret, timeouts }
+    pub(crate) fn new(
+        secret: InternalSecret,
+        timeouts: Timeouts,
+        cache: Option<Arc<Cache>>,
+        surrogate_keys: bool,
+    ) -> Self {
+        Self { client: HttpClient::local(), secret, timeouts, cache, surrogate_keys }
     }
 
-    /// Forwards a request to a replica of the service. The path has passed
-    /// [`path::check`].
-    pub(crate) async fn forward(
+    /// Returns the request to a service for a client's.
+    fn outgoing(&self, request: &HttpRequest) -> Result<UpstreamRequest, ApiError> {
+        let mut headers = headers_to_service(request);
+        if let Some(cache) = &self.cache {
+            let newest = cache.clocks.newest().to_string();
+            if let Ok(newest) = HeaderValue::try_from(newest)
+                && !newest.is_empty()
+            {
+                headers.insert(HeaderName::from_static(REVISIONS), newest);
+            }
+        }
+        Ok(UpstreamRequest {
+            method: Method::from_bytes(request.method().as_str().as_bytes())
+                .map_err(ApiError::internal)?,
+            target: target(request)?,
+            headers,
+        })
+    }
+
+    /// Sends a client's request with its body.
+    async fn pass_on(
         &self,
         request: &HttpRequest,
         payload: web::Payload,
         upstream: &Arc<Upstream>,
-    ) -> Result<HttpResponse, ApiError> {
-        let outgoing = UpstreamRequest {
-            method: Method::from_bytes(request.method().as_str().as_bytes())
-                .map_err(ApiError::internal)?,
-            target: target(request)?,
-            headers: headers_to_service(request),
-        };
+    ) -> Result<Response, ApiError> {
+        let outgoing = self.outgoing(request)?;
         let upload = Upload::start(request, payload, self.timeouts.body_idle).await;
         let upload = upload.map_err(UploadError::into_api_error)?;
         let is_safe = request.method().is_safe() && upload.is_empty();
@@ -96,8 +121,7 @@ impl Proxy {
             is_repeatable: is_safe || is_keyed && upload.is_held(),
             is_safe,
         };
-        let response = self.send(&outgoing, &upload, policy, upstream).await?;
-        self.respond(request, response, upstream)
+        self.send(&outgoing, &upload, policy, upstream).await
     }
 
     /// Fetches a path of the service on behalf of a client, with the client's token and ids.
@@ -164,7 +188,7 @@ impl Proxy {
             StatusCode::from_u16(response.status().as_u16()).map_err(ApiError::internal)?;
         let length = content_length(&response.head.headers);
         let mut outgoing = HttpResponse::new(status);
-        *outgoing.headers_mut() = headers::to_client(&response.head.headers);
+        *outgoing.headers_mut() = headers::to_client(&response.head.headers, self.surrogate_keys);
 
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             // The length, if there is one, is that of another response (RFC 9110 §8.6).

@@ -30,8 +30,9 @@ use service_kit::web::{
 use self::{cors::CorsPolicy, path::SECTIONS};
 use crate::{
     aggregate::integrity,
+    cache::Cache,
     docs,
-    proxy::{Proxy, upstream::Upstreams},
+    proxy::{Proxy, cached::forward, upstream::Upstreams},
     timeouts::Timeouts,
 };
 
@@ -88,12 +89,15 @@ pub(crate) struct Routes {
     pub(crate) secret: InternalSecret,
     pub(crate) timeouts: Timeouts,
     pub(crate) upstreams: Upstreams,
+    pub(crate) cache: Option<Arc<Cache>>,
+    pub(crate) surrogate_keys: bool,
 }
 
 impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
-        let proxy = Arc::new(Proxy::new(self.secret.clone(), self.timeouts));
+        let (secret, cache) = (self.secret.clone(), self.cache.clone());
+        let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
         let Upstreams { sections, content } = &self.upstreams;
         let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
         let of_content = content_segments().map(|segment| (segment, content));
@@ -133,7 +137,7 @@ fn route(segment: &'static str, proxy: &Arc<Proxy>, upstream: &Arc<Upstream>) ->
         }))
         .to(move |request: HttpRequest, payload: web::Payload| {
             let (proxy, upstream) = (Arc::clone(&proxy), Arc::clone(&upstream));
-            async move { proxy.forward(&request, payload, &upstream).await }
+            async move { forward(&proxy, &request, payload, &upstream).await }
         })
 }
 

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use service_kit::{
     runtime::{listen::BindError, settings::Settings},
     web::{
+        changes::listen,
         internal::InternalSecret,
         origin::NetworkPosition,
         rate_limit::RateLimit,
@@ -16,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregate::health,
+    cache::{Cache, Clocks, ReadRoutes},
+    docs,
     proxy::upstream::Upstreams,
     routing::{
         LoadLimits, Routes,
         cors::{CorsPolicy, InvalidCors},
-        is_forwarded,
+        is_forwarded, is_routed,
     },
     timeouts::Timeouts,
 };
@@ -54,6 +57,8 @@ pub struct Gateway {
     secret: InternalSecret,
     upstreams: Upstreams,
     timeouts: Timeouts,
+    cache: Option<Arc<Cache>>,
+    surrogate_keys: bool,
 }
 
 impl Gateway {
@@ -74,13 +79,18 @@ impl Gateway {
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, StartupError> {
         let server = Server::bind(&settings.server, NetworkPosition::Edge)?;
+        let upstreams = Upstreams::new(&settings.upstreams, &resolver);
+        let routes = ReadRoutes::of_description(docs::description(), is_routed);
+        let cache = Cache::new(&settings.cache, routes, Arc::clone(&upstreams.sections));
         Ok(Self {
             server: server.forwarding(is_forwarded),
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
             secret: InternalSecret::new(&settings.internal),
-            upstreams: Upstreams::new(&settings.upstreams, &resolver),
+            upstreams,
             timeouts,
+            cache,
+            surrogate_keys: settings.cache.surrogate_keys,
         })
     }
 
@@ -91,10 +101,16 @@ impl Gateway {
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
-        let Self { server, cors, limits, secret, upstreams, timeouts } = self;
+        let Self { server, cors, limits, secret, upstreams, timeouts, cache, surrogate_keys } =
+            self;
         let health = health::gateway_health(&upstreams, timeouts);
         let times = ProbeTimes { timeout: timeouts.probe, interval: timeouts.probe_interval };
         let probes = upstreams.all().map(|upstream| upstream.probe(times));
+        let feeds = cache.as_ref().map(|cache| {
+            let Clocks { content, sections } = &cache.clocks;
+            [(&upstreams.content, content), (&upstreams.sections, sections)]
+                .map(|(upstream, clock)| listen(upstream, secret.clone(), clock))
+        });
         let routes = Routes {
             health: health.clone(),
             cors,
@@ -103,10 +119,12 @@ impl Gateway {
             secret,
             timeouts,
             upstreams,
+            cache,
+            surrogate_keys,
         };
         let configure = move |config: &mut _| routes.configure(config);
         server.run(health, shutdown, configure).await?;
-        drop(probes);
+        drop((probes, feeds));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use actix_web::http::{
 };
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, VARY};
 use service_kit::web::{
+    changes::SURROGATE_KEY,
     internal::INTERNAL_SECRET,
     origin::RequestOrigin,
     request_id::{REQUEST_ID, RequestId},
@@ -33,8 +34,14 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// The headers of a request that the gateway consumes or sets itself. `Expect` is answered on origin.
-const OVERWRITTEN_REQUEST_HEADERS: [&str; 5] =
-    ["expect", "forwarded", "host", INTERNAL_SECRET, REQUEST_ID];
+const OVERWRITTEN_REQUEST_HEADERS: [&str; 6] =
+    ["expect", "forwarded", "host", INTERNAL_SECRET, REQUEST_ID, SURROGATE_KEY];
+
+/// The prefix of headers between the processes, in both directions.
+const OWN_PREFIX: &str = "x-turbulence-";
+
+/// The header with the keys of an answer for CDNs that separate them by commas (Cloudflare).
+const CACHE_TAG: ServerHeaderName = ServerHeaderName::from_static("cache-tag");
 
 /// The prefix of request headers that the gateway sets itself.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
@@ -60,6 +67,7 @@ pub(crate) fn to_service(
         if is_hop_by_hop(text, &named)
             || OVERWRITTEN_REQUEST_HEADERS.contains(&text)
             || text.starts_with(FORWARDED_PREFIX)
+            || text.starts_with(OWN_PREFIX)
         {
             continue;
         }
@@ -97,8 +105,9 @@ pub(crate) fn caller_headers(mut headers: HeaderMap) -> HeaderMap {
 }
 
 /// Returns the headers of a service's response for the client. They include the length, which applies
-/// only to some bodies.
-pub(crate) fn to_client(headers: &HeaderMap) -> ServerHeaders {
+/// only to some bodies. The keys of the content that it depends on are for the gateway, and with
+/// `surrogate_keys` for a CDN before it.
+pub(crate) fn to_client(headers: &HeaderMap, surrogate_keys: bool) -> ServerHeaders {
     let named = named_by_connection(headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes));
     let mut kept = ServerHeaders::with_capacity(headers.len());
     // Several lines of `Vary` are joined (RFC 9110 §5.3): the CORS middleware extends the first one and
@@ -107,8 +116,19 @@ pub(crate) fn to_client(headers: &HeaderMap) -> ServerHeaders {
     let vary = vary.join(&b", "[..]);
     for (name, value) in headers {
         let text = name.as_str();
-        if is_hop_by_hop(text, &named) || text.starts_with(CORS_PREFIX) {
+        if is_hop_by_hop(text, &named)
+            || text.starts_with(CORS_PREFIX)
+            || text.starts_with(OWN_PREFIX)
+            || text == SURROGATE_KEY && !surrogate_keys
+        {
             continue;
+        }
+        if text == SURROGATE_KEY {
+            let tags = value.to_str().unwrap_or_default().split_ascii_whitespace();
+            let tags = ServerHeaderValue::from_str(&tags.collect::<Vec<_>>().join(","));
+            if let Ok(tags) = tags {
+                kept.append(CACHE_TAG, tags);
+            }
         }
         let value = if name == VARY { &vary[..] } else { value.as_bytes() };
         if let (Ok(name), Ok(value)) =
@@ -160,7 +180,8 @@ mod tests {
             ("x-two", "2"),
             ("x-three", "3"),
         ]);
-        let kept: Vec<_> = to_client(&headers).iter().map(|(name, _)| name.to_string()).collect();
+        let kept: Vec<_> =
+            to_client(&headers, false).iter().map(|(name, _)| name.to_string()).collect();
         assert_eq!(kept, ["x-three"]);
     }
 
@@ -190,13 +211,41 @@ mod tests {
     }
 
     #[test]
+    fn headers_between_the_processes_stay_between_them() {
+        let all = [
+            ("surrogate-key", "stories stories/1"),
+            ("surrogate-key", "sections"),
+            ("x-turbulence-revisions", "content=1"),
+            ("x-turbulence-valid-ms", "5"),
+            ("etag", "\"a\""),
+        ];
+        let names = |headers: ServerHeaders| {
+            let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(to_client(&map(&all), false)), ["etag"]);
+        let headers = to_client(&map(&all), true);
+        let tags: Vec<_> = headers.get_all("cache-tag").collect();
+        assert_eq!(tags, ["stories,stories/1", "sections"]);
+        assert_eq!(names(headers), ["cache-tag", "etag", "surrogate-key"]);
+        let (uri, origin) = (Uri::from_static("/sections"), RequestOrigin::default());
+        let sent = to_service(&server_map(&all), &uri, &origin, None);
+        let sent: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
+        assert_eq!(sent, ["etag", "x-forwarded-proto"]);
+    }
+
+    #[test]
     fn vary_is_joined_and_other_repeated_headers_are_not() {
-        let headers = to_client(&map(&[
-            ("vary", "accept-encoding"),
-            ("vary", "authorization"),
-            ("set-cookie", "a=1"),
-            ("set-cookie", "b=2"),
-        ]));
+        let headers = to_client(
+            &map(&[
+                ("vary", "accept-encoding"),
+                ("vary", "authorization"),
+                ("set-cookie", "a=1"),
+                ("set-cookie", "b=2"),
+            ]),
+            false,
+        );
         let all = |name| headers.get_all(name).map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("vary"), ["accept-encoding, authorization"]);
         assert_eq!(all("set-cookie"), ["a=1", "b=2"]);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod bodies;
+mod cache;
 mod cors;
 mod docs;
 mod errors;

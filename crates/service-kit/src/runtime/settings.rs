@@ -88,6 +88,8 @@ pub struct Settings {
     pub content: Content,
     /// The replicas of the services, for the gateway.
     pub upstreams: Upstreams,
+    /// The answers that the gateway keeps.
+    pub cache: Cache,
     /// The pace of migrations.
     pub migrations: Migrations,
     /// The browsers that may call the gateway.
@@ -181,6 +183,23 @@ pub struct Upstreams {
     /// request that ends its replica ends two at most.
     #[default = 1]
     pub max_retries: u32,
+}
+
+/// The answers that the gateway keeps.
+#[derive(Debug, Clone, Copy, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Cache {
+    /// The largest memory of all answers, in bytes; 0 to keep none. By default, those of a site with
+    /// several thousand pages.
+    #[default(64 * 1024 * 1024)]
+    pub max_bytes: u64,
+    /// The time in seconds for which an answer is used after it was last true, while its service does
+    /// not answer. Five minutes are a restart of a service and of its database.
+    #[default = 300]
+    pub stale_if_error_seconds: u32,
+    /// `true` if answers name the content that they depend on, for a CDN that is told to forget it.
+    #[default = false]
+    pub surrogate_keys: bool,
 }
 
 /// The pace of migrations.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
+    FromRequest, HttpMessage, HttpRequest, HttpResponse,
     body::MessageBody,
     dev::Payload,
     http::{
@@ -64,6 +64,31 @@ impl ETag {
     /// is not another state of the resource.
     fn is_named_by(&self, sent: &EntityTag) -> bool {
         sent.tag().strip_prefix(self.0.tag()).is_some_and(is_coding_suffix)
+    }
+
+    /// Returns the tag that a service sent, if it is a strong one.
+    pub fn from_header(value: &str) -> Option<Self> {
+        let tag: EntityTag = value.parse().ok()?;
+        (!tag.weak).then_some(Self(tag))
+    }
+
+    /// Returns the tag of a coding of the representation, such as `gzip`. A client may send it back in
+    /// place of this one.
+    pub fn of_coding(&self, coding: &str) -> String {
+        format!("\"{}-{coding}\"", self.0.tag())
+    }
+
+    /// Returns `true` if `If-None-Match` of a request names the tag, also as a weak one (RFC 9110
+    /// §13.1.2) or as proxies change it.
+    pub fn is_known(&self, request: &impl HttpMessage) -> bool {
+        if !request.headers().contains_key(header::IF_NONE_MATCH) {
+            return false;
+        }
+        match IfNoneMatch::parse(request) {
+            Ok(IfNoneMatch::Any) => true,
+            Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| self.is_named_by(known)),
+            Err(_) => false,
+        }
     }
 
     /// Returns the tag of a value's JSON.
@@ -142,17 +167,9 @@ pub fn static_response(
     })
 }
 
-/// Returns 304 if `If-None-Match` names the tag, also as a weak one (RFC 9110 §13.1.2) or as proxies
-/// change it.
+/// Returns 304 if the client [knows](ETag::is_known) the tag.
 pub fn not_modified(request: &HttpRequest, tag: &ETag) -> Option<HttpResponse> {
-    if !request.headers().contains_key(header::IF_NONE_MATCH) {
-        return None;
-    }
-    let is_known = match IfNoneMatch::parse(request).ok()? {
-        IfNoneMatch::Any => true,
-        IfNoneMatch::Items(tags) => tags.iter().any(|known| tag.is_named_by(known)),
-    };
-    is_known.then(|| {
+    tag.is_known(request).then(|| {
         let mut response = HttpResponse::NotModified();
         response.insert_header((ETAG, tag.to_string()));
         response.insert_header(REVALIDATE).insert_header(PER_CALLER).finish()

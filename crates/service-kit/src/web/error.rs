@@ -6,12 +6,15 @@ use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ACCEPT, ALLOW, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use models::{ErrorCode, FieldError, Problem};
 
 use crate::runtime::{error_chain::one_line, telemetry};
+
+/// The media type of errors for clients that accept it by name.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The message of an internal error. It contains nothing that helps an attacker.
 const INTERNAL_DETAIL: &str = "Something went wrong on our side. The trace id leads to the log.";
@@ -157,4 +160,24 @@ impl ResponseError for ApiError {
         let trace_id = telemetry::current_trace_id();
         response.json(Problem { trace_id, ..(*self.problem).clone() })
     }
+}
+
+/// Returns `true` if the client accepts the media type of RFC 9457 by name. Others get
+/// `application/json`, which existing frontends test for.
+pub fn wants_problem_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
+            // RFC 9110 §12.4.2: a weight of zero is "not acceptable".
+            let is_refused = parameters.split(';').any(|parameter| {
+                let weight = parameter.trim().strip_prefix("q=");
+                weight
+                    .and_then(|weight| weight.parse().ok())
+                    .is_some_and(|weight: f32| weight <= 0.0)
+            });
+            media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON) && !is_refused
+        })
 }

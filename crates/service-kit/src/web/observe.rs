@@ -9,7 +9,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
-        header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+        header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
 };
@@ -20,13 +20,11 @@ use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    error::ApiError,
+    error::{ApiError, PROBLEM_JSON, wants_problem_json},
     origin::{RequestOrigin, TrustedProxies},
     request_id::{REQUEST_ID, RequestId},
     security_headers,
 };
-
-const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The name of all methods that HTTP does not define.
 const OTHER_METHOD: &str = "_OTHER";
@@ -197,26 +195,6 @@ fn request_duration() -> &'static Histogram<f64> {
     })
 }
 
-/// Returns `true` if the client accepts the media type of RFC 9457 by name. Others get
-/// `application/json`, which existing frontends test for.
-fn wants_problem_json(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
-            // RFC 9110 §12.4.2: a weight of zero is "not acceptable".
-            let is_refused = parameters.split(';').any(|parameter| {
-                let weight = parameter.trim().strip_prefix("q=");
-                weight
-                    .and_then(|weight| weight.parse().ok())
-                    .is_some_and(|weight: f32| weight <= 0.0)
-            });
-            media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON) && !is_refused
-        })
-}
-
 struct TraceHeaders<'a>(&'a HeaderMap);
 
 impl Extractor for TraceHeaders<'_> {
@@ -233,7 +211,7 @@ impl Extractor for TraceHeaders<'_> {
 mod tests {
     use actix_web::{
         App, HttpResponse,
-        http::header::CACHE_CONTROL,
+        http::header::{ACCEPT, CACHE_CONTROL},
         middleware::from_fn,
         test::{TestRequest, call_service, init_service},
         web,

@@ -141,6 +141,12 @@ impl Upstream {
         self.replicas.borrow().clone()
     }
 
+    /// Returns the best replica for a connection that is no request, in turn among equals.
+    pub(super) fn best(self: &Arc<Self>, turn: usize) -> Option<Arc<Replica>> {
+        self.ensure_resolving();
+        self.pick(turn, &[], Instant::now()).map(|(_, replica)| replica)
+    }
+
     /// Selects the best replica except those that were tried, in turn among equals. Returns it with its
     /// rank.
     fn pick(

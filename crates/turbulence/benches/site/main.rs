@@ -1,5 +1,5 @@
 //! Benchmarks of the system, as ratios within one run: `just bench`. Only the API: `just bench api`,
-//! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
+//! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the gateway: `just bench gateway`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
@@ -8,6 +8,7 @@
 
 mod api;
 mod backfill;
+mod gateway;
 mod lists;
 mod memory;
 mod starts;
@@ -43,6 +44,8 @@ async fn main() {
         let connection = connect(&uri, &format!("site_{count}")).await;
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
+    } else if is_asked("gateway") {
+        gateway::gateway(&uri, &mut table).await;
     } else if is_asked("migrations") {
         starts::first_start(&uri, &mut table).await;
         backfill::backfill(&uri, &mut table).await;
@@ -72,6 +75,7 @@ async fn everything(uri: &str, table: &mut Table) {
         many / few >= 0.8,
     );
     api::api(uri, MANY, table).await;
+    gateway::gateway(uri, table).await;
     starts::second_start(uri, table).await;
     backfill::foreground(uri, table).await;
     starts::takeover(uri, table).await;

@@ -15,6 +15,16 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn start(uri: &str, database: &str, arguments: &[&str]) -> Self {
+        Self::start_with(uri, database, arguments, &[("RUST_LOG", "off")])
+    }
+
+    /// Like [`Self::start`], with these environment variables. A log that they turn on is discarded.
+    pub(crate) fn start_with(
+        uri: &str,
+        database: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(env!("CARGO_BIN_EXE_turbulence"))
@@ -23,9 +33,14 @@ impl Up {
             .arg("--data-dir")
             .arg(data_dir.path())
             .args(arguments)
-            .env("RUST_LOG", "off")
             .env("TURBULENCE__RATE_LIMIT__REQUESTS_PER_SECOND", "0")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(if environment.contains(&("RUST_LOG", "off")) {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .spawn()
             .unwrap();
         let output = std::sync::Mutex::new(BufReader::new(child.stdout.take().unwrap()));

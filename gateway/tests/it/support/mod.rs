@@ -1,5 +1,6 @@
 //! The shared parts of the tests: a gateway, servers behind it, and clients that send exact bytes.
 
+mod feed;
 mod raw;
 mod upstream;
 
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 
+pub(crate) use feed::Feed;
 pub(crate) use raw::{Answer, Connection, Head};
 pub(crate) use upstream::{Exchange, Upstream, ok};
 

@@ -90,6 +90,11 @@ impl Connection {
         within_deadline(self.0.write_all(bytes)).await.unwrap();
     }
 
+    /// Writes bytes unless the peer has closed the connection.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        within_deadline(self.0.write_all(bytes)).await.is_ok()
+    }
+
     /// Writes as many bytes as the peer takes without delay.
     pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.write(bytes).await

@@ -11,11 +11,15 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::raw::{Connection, Head};
+use super::{
+    feed::{self, Feed},
+    raw::{Connection, Head},
+};
 
 /// A server. It stops when it is dropped.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
+    pub(crate) feed: Arc<Feed>,
     heads: Arc<Mutex<Vec<Head>>>,
     ready_status: Arc<AtomicU16>,
     _accepting: AbortOnDropHandle<()>,
@@ -45,7 +49,7 @@ impl Exchange {
 }
 
 impl Upstream {
-    /// Starts a server that passes every request except those to `/health/ready` to `handle`. A
+    /// Starts a server that passes every request except those to `/health/ready` and for its feed to `handle`. A
     /// connection that `handle` does not return is closed.
     pub(crate) async fn start<F, R>(handle: F) -> Self
     where
@@ -66,6 +70,8 @@ impl Upstream {
         let ready_status = Arc::new(AtomicU16::new(200));
         let (seen, status, handle) =
             (Arc::clone(&heads), Arc::clone(&ready_status), Arc::new(handle));
+        let changes = Arc::<Feed>::default();
+        let feed = Arc::clone(&changes);
         let accepting: JoinHandle<()> = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
@@ -73,9 +79,13 @@ impl Upstream {
                 // Sends without delay, as the services do.
                 stream.set_nodelay(true).unwrap();
                 let (seen, status, handle) = (seen.clone(), status.clone(), handle.clone());
+                let changes = Arc::clone(&changes);
                 connections.spawn(async move {
                     let mut connection = Connection::of(stream);
                     while let Some(head) = connection.head().await {
+                        if head.target() == feed::PATH {
+                            return changes.serve(connection).await;
+                        }
                         let exchange = Exchange { head, connection };
                         let answered = if exchange.head.target() == "/health/ready" {
                             let answer = ready_answer(status.load(Ordering::Relaxed));
@@ -91,7 +101,7 @@ impl Upstream {
             }
         });
         let _accepting = AbortOnDropHandle::new(accepting);
-        Self { address, heads, ready_status, _accepting }
+        Self { address, feed, heads, ready_status, _accepting }
     }
 
     /// Starts a server that answers every request with these bytes.
@@ -107,7 +117,7 @@ impl Upstream {
         .await
     }
 
-    /// Returns the requests that arrived, except those to `/health/ready`.
+    /// Returns the requests that arrived, except those to `/health/ready` and for the feed.
     pub(crate) fn heads(&self) -> Vec<Head> {
         self.heads.lock().unwrap().clone()
     }

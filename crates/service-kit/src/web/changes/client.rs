@@ -22,7 +22,7 @@ use crate::{
     runtime::error_chain::one_line,
     web::{
         internal::InternalSecret,
-        upstream::{AttemptError, BoxError, Held, HttpClient, Policy, Upstream, whole_body},
+        upstream::{AttemptError, BoxError, Held, HttpClient, Upstream, whole_body},
     },
 };
 
@@ -49,7 +49,9 @@ const FAILURES_BEFORE_WARNING: u32 = 8;
 /// The reason why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum FeedError {
-    #[error("no replica can be connected")]
+    #[error("no address of the service is known")]
+    NoReplica,
+    #[error("there is no answer")]
     NotConnected(#[source] BoxError),
     #[error("the service answered {0}")]
     Status(StatusCode),
@@ -67,6 +69,18 @@ enum FeedError {
     TooLarge(#[from] TooLarge),
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
+}
+
+impl From<AttemptError<Infallible>> for FeedError {
+    fn from(error: AttemptError<Infallible>) -> Self {
+        match error {
+            AttemptError::NotConnected(error)
+            | AttemptError::Broken(error)
+            | AttemptError::Truncated(error) => Self::NotConnected(error),
+            AttemptError::Timeout => Self::Silent,
+            AttemptError::Other(never) => match never {},
+        }
+    }
 }
 
 /// A message of a version that may know more types.
@@ -102,9 +116,10 @@ pub fn listen(
             .with_jitter();
         let mut pause = pauses.build();
         let mut failures = 0_u32;
-        loop {
+        // The next replica follows one whose feed ended.
+        for turn in 0_usize.. {
             let mut has_begun = false;
-            let ended = follow(&client, &upstream, &secret, &clock, &mut has_begun).await;
+            let ended = follow(&client, (&upstream, turn), &secret, &clock, &mut has_begun).await;
             let Err(error) = ended;
             let (service, cause) = (upstream.name(), one_line(&error));
             tracing::debug!(service, cause, "the feed of changes ended");
@@ -113,13 +128,18 @@ pub fn listen(
                 pause = pauses.build();
             } else {
                 failures += 1;
-                if failures == FAILURES_BEFORE_WARNING {
-                    tracing::warn!(
+                match &error {
+                    _ if failures != FAILURES_BEFORE_WARNING => {}
+                    // A service of a version without a feed, as during an upgrade.
+                    FeedError::Status(StatusCode::NOT_FOUND) => {
+                        tracing::info!(service, "the service does not report its changes");
+                    }
+                    _ => tracing::warn!(
                         service,
                         cause,
-                        "the changes of the service cannot be heard; until they can, nothing is \
-                         answered from memory without asking it"
-                    );
+                        "the changes of the service cannot be heard; until they can, what depends on \
+                         them is confirmed by the service"
+                    ),
                 }
             }
             tokio::time::sleep(pause.next().unwrap_or(max)).await;
@@ -131,7 +151,7 @@ pub fn listen(
 /// Follows the feed of one replica to its end.
 async fn follow(
     client: &HttpClient,
-    upstream: &Arc<Upstream>,
+    (upstream, turn): (&Arc<Upstream>, usize),
     secret: &InternalSecret,
     clock: &KeyClock,
     has_begun: &mut bool,
@@ -144,19 +164,13 @@ async fn follow(
     if last != Revision::ZERO {
         headers.insert(LAST_EVENT_ID, HeaderValue::from(last.number()));
     }
-    let attempt = |replica: Arc<crate::web::upstream::Replica>| {
-        let target = PathAndQuery::from_static(CHANGES_PATH);
-        let request = replica.request(target, headers.clone(), whole_body(Bytes::new()));
-        async move {
-            let exchange = client.exchange::<BoxError>(&replica, request);
-            timeout(HEAD_TIMEOUT, exchange).await.unwrap_or(Err(AttemptError::Timeout))
-        }
-    };
+    let replica = upstream.best(turn).ok_or(FeedError::NoReplica)?;
+    let target = PathAndQuery::from_static(CHANGES_PATH);
+    let request = replica.request(target, headers, whole_body(Bytes::new()));
     // The first messages may wait until the answer is passed on: their age counts from here.
     let mut asked = Some(Instant::now());
-    let response = upstream.send(Policy::SAFE, attempt).await;
-    let response =
-        response.map_err(|error| FeedError::NotConnected(format!("{error:?}").into()))?;
+    let response = timeout(HEAD_TIMEOUT, client.exchange::<Infallible>(&replica, request)).await;
+    let response = response.map_err(|_| FeedError::Silent)??;
     if response.status() != StatusCode::OK {
         return Err(FeedError::Status(response.status()));
     }

@@ -166,6 +166,33 @@ impl Response {
         self.head.status
     }
 
+    /// Returns `true` if the service refused the request without doing any of it.
+    pub fn is_refusal(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// Reads the rest of the body if it is at most `max_bytes` long, with `idle` as the longest time
+    /// between two parts. The part of a longer one stays before the rest.
+    pub async fn hold_rest(self, max_bytes: usize, idle: Duration) -> Result<Self, BoxError> {
+        let Self { head, body, replica } = self;
+        let body = match body {
+            Held::Whole(bytes) => Held::Whole(bytes),
+            Held::Part(first, mut rest) => {
+                let mut all = BytesMut::from(first.as_ref());
+                loop {
+                    if all.len() > max_bytes {
+                        break Held::Part(all.freeze(), rest);
+                    }
+                    match timeout(idle, rest.next()).await? {
+                        Some(chunk) => all.extend_from_slice(&chunk?),
+                        None => break Held::Whole(all.freeze()),
+                    }
+                }
+            }
+        };
+        Ok(Self { head, body, replica })
+    }
+
     /// Returns the state of the service that made it refuse the request.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         /// The members that name the state. In a problem, `status` is a number.
