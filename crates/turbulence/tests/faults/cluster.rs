@@ -219,6 +219,7 @@ impl Cluster {
                 ("upstreams.sections", &sections),
                 ("upstreams.content", &content),
                 ("rate_limit.requests_per_second", "0"),
+                ("cache.max_bytes", "0"),
             ],
         );
         let resolver = Arc::new(self.names.clone());
@@ -241,6 +242,8 @@ impl Cluster {
         command
             .env("TURBULENCE__UPSTREAMS__SECTIONS", self.urls(Kind::Sections))
             .env("TURBULENCE__UPSTREAMS__CONTENT", content)
+            // All requests reach the services.
+            .env("TURBULENCE__CACHE__MAX_BYTES", "0")
             .env("TURBULENCE__RATE_LIMIT__REQUESTS_PER_SECOND", "0");
         let turbulence = Turbulence::spawn(command);
         let url = turbulence.listens().await;

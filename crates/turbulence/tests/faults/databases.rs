@@ -40,6 +40,8 @@ impl Replica {
     async fn start(site: &Site, uri: &str, environment: &[(&'static str, String)]) -> Self {
         let mut command = site.command_at(uri, &["up", "--port", "0"]);
         command.env("TURBULENCE__AUTH__STATIC_TOKEN", TOKEN);
+        // All requests reach the services.
+        command.env("TURBULENCE__CACHE__MAX_BYTES", "0");
         command.envs(environment.iter().map(|(name, value)| (*name, value)));
         let process = Turbulence::spawn(command);
         let address = process.ready().await.address;
