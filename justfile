@@ -35,6 +35,10 @@ lint:
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 
+# Send what hostile clients send to a site under a limit of memory, with readers beside them
+hostile seconds="6":
+    TURBULENCE_HOSTILE_SECONDS={{ seconds }} cargo test --release --package turbulence --test hostile
+
 # Run the HTML sanitiser against random documents, with limits of time and memory
 fuzz-html seconds="60":
     TURBULENCE_FUZZ_SECONDS={{ seconds }} cargo test --release --package content-service --lib \

@@ -3,13 +3,14 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use service_kit::{
-    runtime::{listen::BindError, settings::Settings},
+    runtime::{listen::BindError, process::ServiceError, settings::Settings},
     web::{
         changes::listen,
         internal::InternalSecret,
         origin::NetworkPosition,
         rate_limit::RateLimit,
         server::Server,
+        tls::{Tls, TlsError},
         upstream::{ProbeTimes, Resolve, SystemResolver},
     },
 };
@@ -40,12 +41,21 @@ pub enum StartupError {
     /// The port cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A setting of CORS is wrong.
     #[error(transparent)]
     Cors(#[from] InvalidCors),
     /// The server cannot run.
     #[error("the server cannot run")]
     Serve(#[from] io::Error),
+}
+
+impl ServiceError for StartupError {
+    fn is_wrong_setting(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Cors(_))
+    }
 }
 
 /// A gateway with its port, ready to run.
@@ -78,12 +88,13 @@ impl Gateway {
         timeouts: Timeouts,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, StartupError> {
+        let tls = Tls::load(&settings.server.tls)?;
         let server = Server::bind(&settings.server, NetworkPosition::Edge)?;
         let upstreams = Upstreams::new(&settings.upstreams, &resolver);
         let routes = ReadRoutes::of_description(docs::description(), is_routed);
         let cache = Cache::new(&settings.cache, routes, Arc::clone(&upstreams.sections));
         Ok(Self {
-            server: server.forwarding(is_forwarded),
+            server: server.forwarding(is_forwarded).with_tls(tls),
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
             secret: InternalSecret::new(&settings.internal),
@@ -97,6 +108,11 @@ impl Gateway {
     /// Returns the address on which the gateway listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Returns the address at which clients on this machine reach the gateway.
+    pub fn local_url(&self) -> String {
+        self.server.local_url()
     }
 
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.

@@ -34,6 +34,7 @@ use service_kit::{
     runtime::{
         clock::Clock,
         listen::BindError,
+        process::ServiceError,
         settings::{self, DEFAULT_DATABASE, Settings},
     },
     web::{
@@ -115,6 +116,8 @@ pub enum StartupError {
     #[error("the HTTP server stopped")]
     Serve(#[from] std::io::Error),
 }
+
+impl ServiceError for StartupError {}
 
 impl DataService {
     /// Binds the port and creates the client of the database, without connecting.

@@ -22,4 +22,5 @@ pub mod routing;
 mod security_headers;
 pub mod server;
 pub mod time_limit;
+pub mod tls;
 pub mod upstream;

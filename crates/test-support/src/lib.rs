@@ -10,6 +10,7 @@ mod link;
 mod migration_ids;
 mod provider;
 mod service;
+mod table;
 mod unreliable;
 
 pub use api::{Answer, Api};
@@ -19,6 +20,7 @@ pub use link::Link;
 pub use migration_ids::migration_id;
 pub use provider::Provider;
 pub use service::{Service, TOKEN, get, settings};
+pub use table::markdown_table;
 pub use unreliable::{Fault, Unreliable};
 
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use migrations::{OperateError, RunError, RunErrorKind};
 use models::ErrorCode;
+use service_kit::runtime::process::ServiceError;
 
 use crate::import::error::ImportError;
 
@@ -24,6 +25,8 @@ pub(crate) enum Error {
     Collections(#[from] mongo_kit::UnsuitableCollections),
     #[error(transparent)]
     Bind(#[from] service_kit::runtime::listen::BindError),
+    #[error(transparent)]
+    Tls(#[from] service_kit::web::tls::TlsError),
     #[error(transparent)]
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
@@ -116,7 +119,8 @@ impl Error {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Connect(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Connect(_) | Self::Tls(_) => 2,
+            Self::Gateway(error) if error.is_wrong_setting() => 2,
             Self::Pending(_) => 3,
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,

@@ -6,7 +6,10 @@ mod token;
 
 use std::process::ExitCode;
 
-use service_kit::runtime::{listen::Endpoint, process::Signals};
+use service_kit::{
+    runtime::{listen::Endpoint, process::Signals},
+    web::tls::Tls,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,8 +26,10 @@ use token::Token;
 pub(crate) async fn run(arguments: &cli::Up, signals: &Signals) -> Result<ExitCode, Error> {
     let shutdown = signals.shutdown.clone();
     let sources = arguments.sources();
-    // A port that is in use is reported before anything is started.
-    drop(Endpoint::of_server(&arguments.settings()?.server).bind()?);
+    // A port that is in use and a wrong certificate are reported before anything is started.
+    let server = arguments.settings()?.server;
+    drop(Endpoint::of_server(&server).bind()?);
+    drop(Tls::load(&server.tls)?);
     let result = async {
         let database =
             Database::open_with(&arguments.database, sources, NewSite::Ask, &shutdown).await?;

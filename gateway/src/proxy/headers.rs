@@ -92,8 +92,7 @@ pub(crate) fn to_service(
     let client = origin.client.map(|client| client.to_string());
     set("x-forwarded-for", client.as_deref().map(str::as_bytes));
     set("x-forwarded-host", host);
-    // The gateway itself serves plain HTTP only.
-    set("x-forwarded-proto", Some(origin.scheme.unwrap_or("http").as_bytes()));
+    set("x-forwarded-proto", Some(origin.scheme.as_bytes()));
     set(REQUEST_ID, request_id.map(|id| id.as_str().as_bytes()));
     kept
 }

@@ -21,8 +21,10 @@ mod tree;
 
 use std::sync::Arc;
 
-use service_kit::runtime::{offload::Offload, settings};
-use tokio::task::JoinError;
+use service_kit::runtime::{
+    offload::{Offload, OffloadError},
+    settings,
+};
 
 use self::{
     limits::{Limits, MAX_DEPTH, MAX_TAG_ATTRIBUTES},
@@ -98,7 +100,7 @@ impl Sanitiser {
     pub(crate) async fn run(
         &self,
         html: String,
-    ) -> Result<Result<Sanitized, HtmlError>, JoinError> {
+    ) -> Result<Result<Sanitized, HtmlError>, OffloadError> {
         let sanitiser = self.clone();
         self.offload.run(move || sanitiser.sanitise(&html)).await
     }

@@ -12,6 +12,7 @@ mod integrity;
 pub(crate) mod kind;
 pub(crate) mod list;
 pub(crate) mod moves;
+pub(crate) mod page_memory;
 mod report;
 pub(crate) mod section_directory;
 pub(crate) mod slugs;

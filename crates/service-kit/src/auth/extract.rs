@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use models::ErrorCode;
 
 use super::{authenticator::Authenticator, caller::Caller};
-use crate::web::{error::ApiError, origin::RequestOrigin};
+use crate::web::{error::ApiError, origin::RequestOrigin, overload::TokenVerified};
 
 impl Caller {
     /// Checks the token of a request. Further calls for the same request return the same result.
@@ -19,6 +19,7 @@ impl Caller {
         let client = request.extensions().get::<RequestOrigin>().and_then(RequestOrigin::network);
         let caller = authenticator.caller(bearer_token(request)?, client).await?;
         request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(TokenVerified);
         Ok(caller)
     }
 

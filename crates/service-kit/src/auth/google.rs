@@ -28,8 +28,16 @@ use crate::{
 /// The largest response of the tokeninfo endpoint that is read, in bytes; they have some 500.
 const TOKENINFO_MAX_BYTES: usize = 64 * 1024;
 
-/// The number of concurrent requests to the tokeninfo endpoint: tokens come from strangers.
-const MAX_CONCURRENT_REQUESTS: usize = 8;
+/// The number of concurrent requests to the tokeninfo endpoint for tokens of addresses from which a
+/// good token has come, and for those of strangers: made-up tokens of many addresses must not keep
+/// editors from signing in.
+const MAX_CONCURRENT_REQUESTS: usize = 4;
+
+/// The time for which an address is known after a good token: editors sign in every day.
+const KNOWN_ADDRESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The number of known addresses. Those of editors are some hundreds.
+const KNOWN_ADDRESSES_CAPACITY: u64 = 10_000;
 
 /// The longest time that a check waits before its request to the tokeninfo endpoint.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,7 +65,10 @@ pub(super) struct Google {
     client: reqwest::Result<Client>,
     tokeninfo: Url,
     audience: Vec<String>,
-    permits: Semaphore,
+    permits_of_known: Semaphore,
+    permits_of_strangers: Semaphore,
+    /// The addresses from which a good token has come.
+    known_addresses: Cache<IpAddr, ()>,
     /// By address: made-up tokens of one address must not use up the requests for all others.
     budget: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
     /// By the digest of the token: no token is stored.
@@ -84,7 +95,12 @@ impl Google {
             client: http_client::provider_client(),
             tokeninfo: settings.tokeninfo_url.url().clone(),
             audience: settings.audience.0.clone(),
-            permits: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            permits_of_known: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            permits_of_strangers: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            known_addresses: Cache::builder()
+                .max_capacity(KNOWN_ADDRESSES_CAPACITY)
+                .time_to_live(KNOWN_ADDRESS_TTL)
+                .build(),
             budget: RateLimiter::hashmap(
                 Quota::per_second(UNKNOWN_TOKENS_PER_SECOND).allow_burst(UNKNOWN_TOKENS_BURST),
             ),
@@ -113,9 +129,15 @@ impl Google {
             return Err(TokenError::Invalid("Google refused it less than a minute ago"));
         }
         self.check_budget(client)?;
-        let result = self.fetch(token).await.and_then(|info| self.validate(info, now));
-        if matches!(result, Err(TokenError::Invalid(_))) {
-            self.refused.insert(key, ()).await;
+        let known = client.filter(|client| self.known_addresses.contains_key(client));
+        let permits =
+            if known.is_some() { &self.permits_of_known } else { &self.permits_of_strangers };
+        let info = self.fetch(token, permits).await;
+        let result = info.and_then(|info| self.validate(info, now));
+        match (&result, client) {
+            (Ok(_), Some(client)) => self.known_addresses.insert(client, ()).await,
+            (Err(TokenError::Invalid(_)), _) => self.refused.insert(key, ()).await,
+            _ => {}
         }
         result
     }
@@ -131,10 +153,10 @@ impl Google {
         })
     }
 
-    async fn fetch(&self, token: &str) -> Result<TokenInfo, TokenError> {
+    async fn fetch(&self, token: &str, permits: &Semaphore) -> Result<TokenInfo, TokenError> {
         let client =
             self.client.as_ref().map_err(|error| TokenError::unavailable(error.to_string()))?;
-        let permit = tokio::time::timeout(QUEUE_TIMEOUT, self.permits.acquire()).await;
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, permits.acquire()).await;
         let _permit = permit.map_err(TokenError::unavailable)?.map_err(TokenError::unavailable)?;
         let request = client.get(self.tokeninfo.clone()).query(&[("access_token", token)]);
         // The address contains the token.

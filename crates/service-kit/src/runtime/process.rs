@@ -50,12 +50,20 @@ pub struct ServiceOptions {
     port: Option<u16>,
 }
 
+/// An error that ends a service.
+pub trait ServiceError: Error {
+    /// Returns `true` if a setting is wrong, which has an exit code of its own.
+    fn is_wrong_setting(&self) -> bool {
+        false
+    }
+}
+
 /// Parses the command line and runs a service: the whole `main` of its binary. See [`serve`].
 pub async fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
 where
     F: FnOnce(Settings, CancellationToken) -> R,
     R: Future<Output = Result<(), E>>,
-    E: Error,
+    E: ServiceError,
 {
     let Arguments { options } = parse(&Arguments::command().name(name));
     serve(name, default_port, options, service).await
@@ -72,7 +80,7 @@ pub async fn serve<F, R, E>(
 where
     F: FnOnce(Settings, CancellationToken) -> R,
     R: Future<Output = Result<(), E>>,
-    E: Error,
+    E: ServiceError,
 {
     let ServiceOptions { config, host, port } = options;
     let mut sources = Sources { file: config, ..Sources::from_environment() };
@@ -92,6 +100,7 @@ where
     }
     let exit_code = match service(settings, Signals::handle().shutdown).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_wrong_setting() => refuse(name, &error),
         Err(error) => fail(name, &error),
     };
     telemetry.flush().await;

@@ -137,6 +137,18 @@ pub struct Server {
     /// read.
     #[default = false]
     pub require_if_match: bool,
+    /// The certificate of the gateway.
+    pub tls: Tls,
+}
+
+/// TLS of the gateway. Without files, it speaks plain HTTP.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    /// The file with the certificate and those that lead to a known authority, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// The file with the private key of the certificate, in PEM.
+    pub key: Option<PathBuf>,
 }
 
 /// The database.

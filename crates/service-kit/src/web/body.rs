@@ -61,11 +61,11 @@ const BODIES_MAX_BYTES: usize = 8 * settings::MAX_BODY_BYTES;
 const PARSED_AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// The most large bodies that are parsed at once. Each takes a core for up to some tenths of a second
-/// (4 MiB of short names), and reads need the others.
+/// (4 MiB of short names), at a low priority, since reads need all of them.
 const MAX_PARSED: usize = 1;
 
 /// The parsing of large bodies of the process.
-static PARSING: LazyLock<Offload> = LazyLock::new(|| Offload::new(MAX_PARSED));
+static PARSING: LazyLock<Offload> = LazyLock::new(|| Offload::new(MAX_PARSED).with_low_priority());
 
 /// The largest size of a body, in bytes. Part of the data of an app; without it, the default of the
 /// settings applies.

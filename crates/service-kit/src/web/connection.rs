@@ -2,6 +2,7 @@
 //!
 //! - [`Connections`] limits their number, in all and for each address. At a limit, the connection that
 //!   has been idle for the longest time is closed; if none is idle, the new one is.
+//! - [`Transport`] is TCP with or without TLS.
 //! - [`GuardedStream`] is the socket of a connection. It ends a connection whose next head stays
 //!   incomplete, or whose client does not read.
 //! - [`track`] is the middleware that tells the socket of requests in flight. It limits the time of the
@@ -10,11 +11,13 @@
 mod limits;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timeouts;
 mod track;
+mod transport;
 
 pub(crate) use limits::Connections;
 pub(crate) use stream::GuardedStream;
 pub(crate) use timeouts::Timeouts;
 pub(crate) use track::{Held, track};
+pub(crate) use transport::Transport;

@@ -31,6 +31,14 @@ pub fn service_client(read_timeout: Duration) -> reqwest::Result<Client> {
     builder().read_timeout(read_timeout).build()
 }
 
+/// Returns a client for calls to the gateway of the same process, like [`service_client`].
+///
+/// It accepts any certificate: that of the gateway is for the name of the site, not for the address of
+/// this machine, and no other process can listen on the port.
+pub fn own_gateway_client(read_timeout: Duration) -> reqwest::Result<Client> {
+    builder().read_timeout(read_timeout).danger_accept_invalid_certs(true).build()
+}
+
 /// Returns a client for calls to a third-party service, such as an identity provider.
 pub fn provider_client() -> reqwest::Result<Client> {
     builder().connect_timeout(PROVIDER_CONNECT_TIMEOUT).timeout(PROVIDER_TIMEOUT).build()

@@ -32,10 +32,11 @@ const OTHER_METHOD: &str = "_OTHER";
 /// Observes a request and completes its response.
 pub(crate) async fn observe(
     proxies: TrustedProxies,
+    has_tls: bool,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let origin = RequestOrigin::of(request.request().head(), &proxies);
+    let origin = RequestOrigin::of(request.request().head(), has_tls, &proxies);
     let observed = ObservedRequest::start(&request, origin.client);
     let span = observed.span.clone();
     request.extensions_mut().insert(observed.id.clone());
@@ -230,7 +231,7 @@ mod tests {
 
     async fn headers(path: &str, header: (HeaderName, &str)) -> HeaderMap {
         let app = App::new()
-            .wrap(from_fn(|request, next| observe(TrustedProxies::default(), request, next)))
+            .wrap(from_fn(|request, next| observe(TrustedProxies::default(), false, request, next)))
             .route("/fine", web::get().to(fine))
             .route("/broken", web::get().to(broken));
         let app = init_service(app).await;

@@ -19,7 +19,12 @@ use actix_web::{
     },
 };
 
+use smart_default::SmartDefault;
+
 use crate::runtime::settings::{self, networks::Networks};
+
+const HTTP: &str = "http";
+const HTTPS: &str = "https";
 
 /// The position of a process in the network, which determines the proxies that it trusts by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,25 +56,23 @@ impl TrustedProxies {
 }
 
 /// The origin of a request. It is among the request's extensions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, SmartDefault, PartialEq, Eq)]
 pub struct RequestOrigin {
     /// The address of the client. `None` if the connection has none, as in some tests.
     pub client: Option<IpAddr>,
-    /// The scheme that a trusted proxy reports: `http` or `https`.
-    pub scheme: Option<&'static str>,
+    /// The scheme that the client used: the one that a trusted proxy reports, or that of the connection.
+    #[default(HTTP)]
+    pub scheme: &'static str,
     /// The host that a trusted proxy reports.
     pub host: Option<HeaderValue>,
 }
 
 impl RequestOrigin {
-    /// Returns the origin of a request.
-    pub(crate) fn of(request: &RequestHead, proxies: &TrustedProxies) -> Self {
-        let Some(peer) = request.peer_addr.map(|peer| peer.ip().to_canonical()) else {
-            return Self::default();
-        };
-        if !proxies.contains(peer) {
-            return Self { client: Some(peer), ..Self::default() };
-        }
+    /// Returns the origin of a request on a connection with or without TLS.
+    pub(crate) fn of(request: &RequestHead, has_tls: bool, proxies: &TrustedProxies) -> Self {
+        let peer = request.peer_addr.map(|peer| peer.ip().to_canonical());
+        let direct = Self { client: peer, scheme: if has_tls { HTTPS } else { HTTP }, host: None };
+        let Some(peer) = peer.filter(|peer| proxies.contains(*peer)) else { return direct };
         let headers = &request.headers;
         let forwarded = forwarded(headers);
         let by_forwarded = client(peer, forwarded.iter().map(|hop| hop.address), proxies);
@@ -83,12 +86,12 @@ impl RequestOrigin {
         let scheme = last(headers, &X_FORWARDED_PROTO).map(Cow::Borrowed).or(nearest.scheme);
         let host = headers.get_all(X_FORWARDED_HOST).last().cloned();
         let scheme = scheme.and_then(|scheme| {
-            ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
+            [HTTP, HTTPS].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
         });
         let host_in_forwarded = || HeaderValue::from_str(&nearest.host?).ok();
         Self {
             client: Some(address.unwrap_or(peer)),
-            scheme,
+            scheme: scheme.unwrap_or(direct.scheme),
             host: host.or_else(host_in_forwarded),
         }
     }
@@ -247,7 +250,7 @@ mod tests {
                 request.append_header(*header)
             })
             .to_http_request();
-        RequestOrigin::of(request.head(), &TrustedProxies(Arc::new(trusted)))
+        RequestOrigin::of(request.head(), false, &TrustedProxies(Arc::new(trusted)))
     }
 
     fn client_of(peer: &str, headers: &[(&'static str, &str)]) -> String {
@@ -317,14 +320,17 @@ mod tests {
     fn scheme_and_host_are_those_of_a_trusted_proxy() {
         let headers = [("x-forwarded-proto", "HTTPS"), ("x-forwarded-host", "site.example")];
         let trusted = origin("10.0.0.1", &headers);
-        assert_eq!(trusted.scheme, Some("https"));
+        assert_eq!(trusted.scheme, "https");
         assert_eq!(trusted.host.unwrap(), "site.example");
         let stranger = origin("203.0.113.5", &headers);
-        assert_eq!((stranger.scheme, stranger.host), (None, None));
+        assert_eq!((stranger.scheme, stranger.host), ("http", None));
         let standard = origin("10.0.0.1", &[("forwarded", "proto=https;host=\"a.example:8443\"")]);
-        assert_eq!(standard.scheme, Some("https"));
+        assert_eq!(standard.scheme, "https");
         assert_eq!(standard.host.unwrap(), "a.example:8443");
-        assert_eq!(origin("10.0.0.1", &[("x-forwarded-proto", "gopher")]).scheme, None);
+        assert_eq!(origin("10.0.0.1", &[("x-forwarded-proto", "gopher")]).scheme, "http");
+        let head = TestRequest::default().peer_addr(([10, 0, 0, 1], 1).into()).to_http_request();
+        let proxies = TrustedProxies::default();
+        assert_eq!(RequestOrigin::of(head.head(), true, &proxies).scheme, "https");
     }
 
     #[test]

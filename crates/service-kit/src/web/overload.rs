@@ -11,10 +11,13 @@
 //! A request has its place until its handler has ended, even if it was answered before: handlers
 //! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).
 //!
-//! Requests with a token have a limit of their own, so that readers do not keep editors out. The health
-//! routes and requests between the processes have none.
+//! Readers, editors and strangers have a limit each. A request with a token is an editor's if it comes
+//! from an address whose token was verified before, else a stranger's: neither readers nor clients that
+//! invent tokens keep editors out. A service tells the gateway by a header that it has verified a token.
+//! The health routes and requests between the processes have no limit.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,13 +26,16 @@ use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::AUTHORIZATION,
+    http::header::{AUTHORIZATION, HeaderName, HeaderValue},
     middleware::Next,
     web::Data,
 };
 use models::ErrorCode;
+use moka::sync::Cache;
 
-use super::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited};
+use super::{
+    error::ApiError, internal::IsInternal, origin::RequestOrigin, rate_limit::is_unlimited,
+};
 
 /// The latency that the limit aims at: a quarter of the second within which a reader expects a page.
 const TARGET: Duration = Duration::from_millis(250);
@@ -78,17 +84,50 @@ const DECREASE: f64 = 0.9;
 /// The value of `Retry-After`. The limit itself reacts within a second.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// The header of a response by which a service tells the gateway that the token is good.
+const TOKEN_VERIFIED: HeaderName = HeaderName::from_static("x-token-verified");
+
+/// The time for which an address counts as one of an editor after a token was verified, and the number
+/// of such addresses: editors are some hundreds, and sign in every day.
+const EDITOR_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_EDITORS: u64 = 10_000;
+
 /// The limits of a process. Created once, shared by all its workers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LoadLimit {
     readers: Arc<Pool>,
     editors: Arc<Pool>,
+    strangers: Arc<Pool>,
+    /// The addresses whose tokens were verified.
+    addresses: Cache<IpAddr, ()>,
+}
+
+/// The token of a request is good. Among the extensions of the request.
+pub(crate) struct TokenVerified;
+
+impl Default for LoadLimit {
+    fn default() -> Self {
+        let addresses = Cache::builder().max_capacity(MAX_EDITORS).time_to_live(EDITOR_TTL).build();
+        let [readers, editors, strangers] = std::array::from_fn(|_| Arc::default());
+        Self { readers, editors, strangers, addresses }
+    }
 }
 
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.readers, &other.readers)
+    }
+
+    /// Returns the limit for a request from this address.
+    fn pool(&self, request: &ServiceRequest, address: Option<IpAddr>) -> &Arc<Pool> {
+        if !request.headers().contains_key(AUTHORIZATION) {
+            return &self.readers;
+        }
+        match address {
+            Some(address) if self.addresses.contains_key(&address) => &self.editors,
+            _ => &self.strangers,
+        }
     }
 }
 
@@ -225,7 +264,12 @@ pub async fn limit_load(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let limits = request.app_data::<Data<LoadLimit>>().map(|limits| (***limits).clone());
-    limit_load_to(limits, request, next).await
+    let mut response = limit_load_to(limits, request, next).await?;
+    let is_verified = response.request().extensions().contains::<TokenVerified>();
+    if is_verified {
+        response.headers_mut().insert(TOKEN_VERIFIED, HeaderValue::from_static("1"));
+    }
+    Ok(response)
 }
 
 /// Like [`limit_load`], with these limits, or none.
@@ -237,10 +281,8 @@ pub async fn limit_load_to(
     // One service calls another for a request that was accepted already.
     let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
     let limits = limits.as_ref().filter(|_| !is_exempt);
-    let pool = limits.map(|limits| match request.headers().contains_key(AUTHORIZATION) {
-        true => &limits.editors,
-        false => &limits.readers,
-    });
+    let address = request.extensions().get::<RequestOrigin>().and_then(RequestOrigin::network);
+    let pool = limits.map(|limits| limits.pool(&request, address));
     let accepted = match pool.map(Pool::accept) {
         None => None,
         Some(Some(accepted)) => Some(Arc::new(accepted)),
@@ -254,7 +296,12 @@ pub async fn limit_load_to(
     if let Some(accepted) = &accepted {
         request.extensions_mut().insert(Place(Arc::clone(accepted)));
     }
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
+        || response.request().extensions().contains::<TokenVerified>();
+    if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
+        limits.addresses.insert(address, ());
+    }
     if let Some(accepted) = accepted {
         accepted.answered();
         // The request lives until its response is sent, its place until it is answered.
@@ -268,7 +315,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use actix_web::{
-        App, HttpResponse,
+        App, HttpRequest, HttpResponse,
         dev::Service,
         middleware::from_fn,
         test::{TestRequest, call_service, init_service},
@@ -461,26 +508,55 @@ mod tests {
     #[actix_web::test]
     async fn editors_and_health_have_room_of_their_own() {
         let limits = LoadLimit::default();
-        let held: Vec<_> = std::iter::from_fn(|| limits.readers.accept()).collect();
-        let ok = || async { HttpResponse::Ok().finish() };
+        // As a service does, and as the gateway gets it.
+        let ok = |request: HttpRequest| async move {
+            let is = |token| request.headers().get(AUTHORIZATION).is_some_and(|it| it == token);
+            if is("Bearer verified-here") {
+                request.extensions_mut().insert(TokenVerified);
+            }
+            let mut response = HttpResponse::Ok();
+            if is("Bearer verified-there") {
+                response.insert_header((TOKEN_VERIFIED, "1"));
+            }
+            response.finish()
+        };
         let scope = web::scope("")
             .app_data(Data::new(limits.clone()))
             .wrap(from_fn(limit_load))
             .default_service(web::to(ok));
         let app = init_service(App::new().service(scope)).await;
-        for (path, token, status) in [
-            ("/stories", None, 503),
-            ("/stories", Some("Bearer x"), 200),
-            ("/health/ready", None, 200),
-            ("/warmup", None, 200),
-            ("/healthy", None, 503),
-        ] {
+        let get = |path: &str, address: u8, token: Option<&str>| {
             let mut request = TestRequest::with_uri(path);
             if let Some(token) = token {
-                request = request.insert_header((AUTHORIZATION, token));
+                request = request.insert_header((AUTHORIZATION, format!("Bearer {token}")));
             }
-            let response = call_service(&app, request.to_request()).await;
-            assert_eq!(response.status(), status, "{path}");
+            let request = request.to_request();
+            let client = Some([192, 0, 2, address].into());
+            request.extensions_mut().insert(RequestOrigin { client, ..RequestOrigin::default() });
+            request
+        };
+        for (address, token, is_verified) in
+            [(1, "verified-here", true), (2, "verified-there", false), (3, "made-up", false)]
+        {
+            let response = call_service(&app, get("/stories", address, Some(token))).await;
+            assert_eq!(response.status(), 200, "{token}");
+            // The header goes no further than to the next process.
+            assert_eq!(response.headers().contains_key(TOKEN_VERIFIED), is_verified, "{token}");
+        }
+        let fill = |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept()).collect::<Vec<_>>();
+        let held = [fill(&limits.readers), fill(&limits.strangers)];
+        for (path, address, token, status) in [
+            ("/stories", 1, None, 503),
+            ("/stories", 1, Some("new"), 200),
+            ("/stories", 2, Some("new"), 200),
+            ("/stories", 3, Some("made-up"), 503),
+            ("/stories", 4, Some("verified-here"), 503),
+            ("/health/ready", 4, None, 200),
+            ("/warmup", 4, None, 200),
+            ("/healthy", 4, None, 503),
+        ] {
+            let response = call_service(&app, get(path, address, token)).await;
+            assert_eq!(response.status(), status, "{path} {address} {token:?}");
             assert_eq!(response.headers().contains_key("retry-after"), status == 503);
         }
         let internal = TestRequest::with_uri("/internal/resolve").to_request();

@@ -28,15 +28,16 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{Connections, GuardedStream, Held, Timeouts, track},
+    connection::{Connections, GuardedStream, Held, Timeouts, Transport, track},
     health::Health,
     observe::observe,
     origin::{NetworkPosition, TrustedProxies},
     routing::route_not_found,
+    tls::Tls,
 };
 use crate::runtime::{
     listen::{BindError, Endpoint},
-    settings,
+    settings::{self, url::local_url},
 };
 
 /// The time for which a connection without a request is kept. Clients between the services close
@@ -66,6 +67,7 @@ pub struct Server {
     max_connections: NonZeroUsize,
     timeouts: Timeouts,
     is_forwarded: Option<fn(&str) -> bool>,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -83,12 +85,25 @@ impl Server {
             max_connections: settings.max_connections,
             timeouts: Timeouts::default(),
             is_forwarded: None,
+            tls: None,
         })
     }
 
     /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the address at which clients on this machine reach the server.
+    pub fn local_url(&self) -> String {
+        let url = local_url(self.address);
+        if self.tls.is_some() { url.replacen("http:", "https:", 1) } else { url }
+    }
+
+    /// Makes clients use TLS, unless it is `None`.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Sets the times that clients have.
@@ -118,7 +133,7 @@ impl Server {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let Self { listener, address, drain, trusted_proxies, max_connections, .. } = self;
+        let Self { listener, address, drain, trusted_proxies, max_connections, tls, .. } = self;
         let connections =
             Connections::new(max_connections.get(), trusted_proxies.clone(), self.timeouts);
         let worker = Worker {
@@ -129,6 +144,7 @@ impl Server {
             is_forwarded: self.is_forwarded,
             health: health.clone(),
             routes,
+            tls: tls.clone(),
         };
         let builder = actix_server::Server::build()
             .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
@@ -137,7 +153,8 @@ impl Server {
         // As `actix_web::HttpServer` does, with a socket of ours.
         let server = builder.listen(address.to_string(), listener, move || {
             let accepting = worker.clone();
-            fn_service(move |stream| std::future::ready(accepting.accept(stream)))
+            let stops = shutdown_begins.clone();
+            fn_service(move |stream| accepting.clone().accept(stream, stops.clone()))
                 .and_then(worker.http(shutdown_begins.clone()))
         })?;
         let server = server.run();
@@ -150,7 +167,14 @@ impl Server {
             tokio::time::sleep(drain).await;
             handle.stop(true).await;
         };
-        let (served, ()) = tokio::join!(server, stop);
+        let serving = async { tokio::join!(server, stop) };
+        let (served, ()) = match tls {
+            None => serving.await,
+            Some(tls) => tokio::select! {
+                ended = serving => ended,
+                never = tls.keep_current() => never,
+            },
+        };
         tracing::info!(%address, "stopped");
         served
     }
@@ -166,24 +190,38 @@ struct Worker<F> {
     is_forwarded: Option<fn(&str) -> bool>,
     health: Health,
     routes: F,
+    tls: Option<Tls>,
 }
 
 impl<F> Worker<F>
 where
     F: Fn(&mut web::ServiceConfig) + Clone + 'static,
 {
-    /// Returns the socket of a new connection, unless there are too many.
-    fn accept(
-        &self,
+    /// Returns the socket of a new connection. Fails if there are too many, or its client does not
+    /// perform the handshake of TLS.
+    async fn accept(
+        self,
         stream: TcpStream,
+        shutdown_begins: GracefulShutdownSignal,
     ) -> Result<(GuardedStream, Option<SocketAddr>), DispatchError> {
         // Otherwise the body of a response waits until the client has acknowledged its head, which may
         // take 40 ms (RFC 1122 §4.2.3.2, §4.2.3.4).
         stream.set_nodelay(true)?;
-        let stream = GuardedStream::new(stream, &self.connections, self.is_forwarded.is_some())
-            .ok_or_else(|| io::Error::other("there are too many connections"))?;
-        let peer = stream.peer_addr();
-        Ok((stream, peer))
+        let peer = stream.peer_addr().ok();
+        let place = self.connections.add(peer.map(|peer| peer.ip()));
+        let place = place.ok_or_else(|| io::Error::other("there are too many connections"))?;
+        let transport = match &self.tls {
+            None => Transport::Plain(stream),
+            Some(tls) => tokio::select! {
+                secured = place.during_handshake(tls.accept(stream)) => {
+                    Transport::Tls(Box::new(secured?))
+                }
+                () = shutdown_begins.notified() => {
+                    return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+                }
+            },
+        };
+        Ok((GuardedStream::new(transport, place, self.is_forwarded.is_some()), peer))
     }
 
     /// Returns the service that reads requests from connections and answers them.
@@ -227,6 +265,7 @@ where
         > + use<F>,
     > {
         let Self { connections, trusted_proxies, is_forwarded, health, routes, .. } = self.clone();
+        let has_tls = self.tls.is_some();
         let is_proxy = is_forwarded.is_some();
         let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
         let drained = health.clone();
@@ -242,7 +281,7 @@ where
                 track(connections.clone(), held, request, next)
             }))
             .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                observe(trusted_proxies.clone(), request, next)
+                observe(trusted_proxies.clone(), has_tls, request, next)
             }))
             .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                 close_while_draining(drained.clone(), request, next)

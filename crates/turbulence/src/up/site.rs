@@ -6,7 +6,7 @@ use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
 use service_kit::{
-    runtime::settings::{Settings, secret::Secret, url::local_url},
+    runtime::settings::{Settings, secret::Secret},
     web::http_client,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -58,7 +58,7 @@ impl Site {
         let gateway = Gateway::bind(&settings).await?;
 
         let services = [("sections", sections.statuses()), ("content", content.statuses())];
-        let address = local_url(gateway.address());
+        let address = gateway.local_url();
         let mut tasks = JoinSet::new();
         let [one, two, three] = [(); 3].map(|()| shutdown.clone());
         tasks.spawn(async { Ok(sections.run(Migrate::AtStart, one).await?) });
@@ -71,7 +71,7 @@ impl Site {
 /// Waits until the gateway is ready, which does not require that all migrations are complete. Returns
 /// `false` if a migration on which the readiness depends is stuck, or the gateway fails to notice.
 pub(super) async fn wait_until_serving(address: &str, services: &Services) -> bool {
-    let Ok(client) = http_client::service_client(GATEWAY_TIMEOUT) else { return false };
+    let Ok(client) = http_client::own_gateway_client(GATEWAY_TIMEOUT) else { return false };
     let url = format!("{address}/health/ready");
     let serving = async {
         while !client.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {

@@ -102,7 +102,7 @@ fn title<'a>(statuses: impl Iterator<Item = &'a Status>) -> &'static str {
 /// Returns the numbers of sections and items, as the frontend sees them.
 async fn content(address: &str, token: &Token) -> Lines {
     let mut text = Lines::default();
-    let Ok(client) = http_client::service_client(REQUEST_TIMEOUT) else { return text };
+    let Ok(client) = http_client::own_gateway_client(REQUEST_TIMEOUT) else { return text };
     let get = async |path: &str| -> Option<Value> {
         let url = format!("{address}{path}");
         let request = match &token.secret {

@@ -28,5 +28,6 @@ mod statuses;
 mod support;
 mod telemetry;
 mod terminal;
+mod tls;
 mod uninstall;
 mod up;

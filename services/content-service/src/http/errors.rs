@@ -6,7 +6,10 @@ use service_kit::web::error::ApiError;
 
 use crate::{
     domain::content::ContentIds,
-    store::{ids::NoItem, kind::Kind, moves::MoveError, write::WriteError},
+    store::{
+        ids::NoItem, kind::Kind, moves::MoveError, page_memory::TooManyLargePages,
+        write::WriteError,
+    },
 };
 
 /// The largest number of ids that a message names.
@@ -21,6 +24,15 @@ pub(super) fn no_item<K: Kind>(reason: NoItem) -> ApiError {
             ApiError::new(ErrorCode::InvalidId, detail)
         }
     }
+}
+
+/// Answers a list that cannot be read.
+pub(super) fn list_error(error: mongodb::error::Error) -> ApiError {
+    if error.get_custom::<TooManyLargePages>().is_some() {
+        let detail = "Too many large pages are read at the same time. Try again in a second.";
+        return ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(1);
+    }
+    database_error(error)
 }
 
 pub(super) fn not_written<K: Kind>(abort: Abort<WriteError>) -> ApiError {

@@ -94,7 +94,8 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         let start = Start::Offset(Offset::default());
         let page = self.list(filter, &start, limit).await?;
         let total_stamp = page.total_stamp.clone();
-        Ok(AnyList { json: raw(&into_list(page, &start, limit))?, total_stamp })
+        let (list, _memory) = into_list(page, &start, limit);
+        Ok(AnyList { json: raw(&list)?, total_stamp })
     }
 
     async fn by_slug_in(

@@ -1,7 +1,6 @@
 //! Lists.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use data_service::database_error;
 use models::{FieldError, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
@@ -11,6 +10,7 @@ use service_kit::{
 use utoipa::IntoParams;
 
 use super::{
+    errors::list_error,
     sections::{Sections, unknown},
     tags::{Tags, stamp},
 };
@@ -20,7 +20,7 @@ use crate::{
         list::{Filter, Limit, List, Offset},
         pagination::{Position, Start},
     },
-    store::{content::ContentStore, kind::Kind, list::ListPage},
+    store::{content::ContentStore, kind::Kind, list::ListPage, page_memory::PageMemory},
 };
 
 /// The query of a list.
@@ -98,24 +98,30 @@ pub(super) async fn list<K: Kind>(
         return Ok(response);
     }
     let stamp = stamp(&request, &**store).await?;
-    let page = store.list(&filter, &start, query.limit).await.map_err(database_error)?;
+    let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
     let stamp = stamp.map(|stamp| stamp.and(page.total_stamp.clone()));
-    tags.respond(&request, &key, stamp, &into_list(page, &start, query.limit))
+    let (list, _memory) = into_list(page, &start, query.limit);
+    tags.respond(&request, &key, stamp, &list)
 }
 
-/// Converts a page of a list into its answer.
-pub(super) fn into_list<T>(page: ListPage<T>, start: &Start, limit: Limit) -> List<T> {
+/// Converts a page of a list into its answer, and the memory that it takes.
+pub(super) fn into_list<T>(
+    page: ListPage<T>,
+    start: &Start,
+    limit: Limit,
+) -> (List<T>, PageMemory) {
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
         Start::After(_) => 0,
     };
-    List {
+    let list = List {
         items: page.items,
         total: page.total,
         limit: limit.get(),
         offset,
         next_cursor: page.next.as_ref().and_then(Position::to_cursor),
-    }
+    };
+    (list, page.memory)
 }
 
 /// The key of a list's tag.

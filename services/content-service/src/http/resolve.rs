@@ -14,6 +14,7 @@ use utoipa::IntoParams;
 
 use super::{
     error_sets::LookUpErrors,
+    errors::list_error,
     resolution::{Resolution, Resolved},
     sections::{Sections, hidden},
     tags::{Tags, stamp},
@@ -252,7 +253,7 @@ impl ResolveContext<'_> {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
                 let page = collection.first_page(&filter, self.limit);
-                let page = page.await.map_err(database_error)?;
+                let page = page.await.map_err(list_error)?;
                 let section = self.resolved(self.found.path.clone(), page.json);
                 let stamp = stamp.map(|stamp: Stamp| stamp.and(page.total_stamp));
                 (Resolution::Section(section), stamp)

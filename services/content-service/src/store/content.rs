@@ -19,14 +19,14 @@ use super::{
     collections::SERVICE,
     filters::odd_references,
     kind::Kind,
+    list::ListState,
     slugs::{Locks, SlugQueue},
-    survey::{LIST_TOLERANCE, ListWatch, Survey},
+    survey::{LIST_TOLERANCE, ListWatch},
 };
 use crate::domain::list::Filter;
 
-/// Maximum number of filters whose total is cached: sections are few, but a request may contain any
-/// id.
-const MAX_CACHED_TOTALS: u64 = 500;
+/// The most lists whose total is cached: sections are few, but a request may contain any id.
+const MAX_LIST_STATES: u64 = 500;
 
 /// The fields that decide which items lists have and in which order. A write of any other field does
 /// not make a list be counted again.
@@ -56,7 +56,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) lists: ListWatch,
     /// Changes that matter to lists of a section.
     pub(super) lists_in_sections: ListWatch,
-    pub(super) surveys: Cache<Filter, Arc<Cached<Arc<Survey>>>>,
+    pub(super) list_states: Cache<Filter, Arc<ListState>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
@@ -74,7 +74,7 @@ impl<K: Kind> ContentStore<K> {
         Self {
             writers: connection.writers().clone(),
             collection: database.collection(name),
-            surveys: Cache::new(MAX_CACHED_TOTALS),
+            list_states: Cache::new(MAX_LIST_STATES),
             watch: Watch::new(database, name),
             lists: ListWatch::new(database, name, LISTED_BY),
             odd_references: Cached::new(lists_in_sections.watch.clone(), LIST_TOLERANCE),

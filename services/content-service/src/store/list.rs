@@ -15,6 +15,7 @@ use super::{
     filters::{Oddities, listed, odd_dated},
     indexes::{self, is_missing_index},
     kind::{Kind, Reading},
+    page_memory::{ItemSizes, PageMemory},
     survey::{LIST_TOLERANCE, ListWatch, Survey, survey},
 };
 use crate::domain::{
@@ -44,6 +45,14 @@ pub(crate) struct ListPage<T> {
     pub(crate) next: Option<Position>,
     /// Since when the total has been the same.
     pub(crate) total_stamp: Stamp,
+    /// To be kept until the response is made.
+    pub(crate) memory: PageMemory,
+}
+
+/// The knowledge of a list that does not depend on its pages.
+pub(super) struct ListState {
+    survey: Arc<Cached<Arc<Survey>>>,
+    item_sizes: ItemSizes,
 }
 
 /// The items of a page, as they are read one after the other.
@@ -54,6 +63,8 @@ struct PageReader<K: Kind> {
     /// The number of documents that were looked at.
     seen: usize,
     limit: usize,
+    /// The size of these documents, in bytes.
+    stored_bytes: usize,
     /// The most bytes that the items can have in the answer.
     bytes: usize,
     /// `true` if `bytes` was measured, which costs as much as the answer itself.
@@ -66,7 +77,16 @@ impl<K: Kind> PageReader<K> {
     fn new(limit: Limit) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
-        Self { items, last: None, seen: 0, limit, bytes: 0, is_measured: false, has_more: false }
+        Self {
+            items,
+            last: None,
+            seen: 0,
+            limit,
+            stored_bytes: 0,
+            bytes: 0,
+            is_measured: false,
+            has_more: false,
+        }
     }
 
     /// Adds the next item, unless the page is full: then this returns `false`.
@@ -75,6 +95,7 @@ impl<K: Kind> PageReader<K> {
             self.has_more = true;
             return false;
         }
+        self.stored_bytes += document.as_bytes().len();
         let Some(card) =
             readable(Reading::<K>::with_warnings(document)).map(|reading| reading.item.into_card())
         else {
@@ -117,19 +138,24 @@ impl<K: Kind> ContentStore<K> {
         limit: Limit,
     ) -> mongodb::error::Result<ListPage<K::Card>> {
         // Remembered as a rule, and it decides how the page is found.
-        let survey = self.survey(filter).await?;
+        let state = self.list_state(filter);
+        let survey = self.survey(filter, &state).await?;
         let mut page = PageReader::<K>::new(limit);
+        let memory = state.item_sizes.reserve(page.limit + 1).await?;
         if survey.odd_dated.is_empty() {
-            self.find_page(filter, start, survey.oddities, &mut page).await?;
+            let batch_size = memory.batch_size();
+            self.find_page(filter, start, survey.oddities, batch_size, &mut page).await?;
         } else {
             self.find_merged_page(filter, start, &survey, &mut page).await?;
         }
+        state.item_sizes.observe(page.stored_bytes, page.seen);
         let next = page.last.filter(|_| page.has_more);
         Ok(ListPage {
             items: page.items,
             total: survey.total,
             next,
             total_stamp: survey.stamp.clone(),
+            memory,
         })
     }
 
@@ -138,18 +164,24 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         oddities: Oddities,
+        batch_size: Option<u32>,
         page: &mut PageReader<K>,
     ) -> mongodb::error::Result<()> {
         // One more than asked for tells whether there is another page.
         let (skip, length) = window(start, page.limit + 1, &OddDated::default());
         let query = listed::<K>(filter, oddities);
         let find = |query: Document| {
-            self.collection
+            let found = self
+                .collection
                 .find(query)
                 .sort(order())
                 .skip(skip as u64)
                 .limit(i64::try_from(length).unwrap_or(i64::MAX))
-                .projection(K::omitted_in_lists())
+                .projection(K::omitted_in_lists());
+            match batch_size {
+                Some(batch_size) => found.batch_size(batch_size),
+                None => found,
+            }
         };
         let from_start = || find(after(query.clone(), start));
         let mut documents = match entry(filter, start) {
@@ -213,12 +245,21 @@ impl<K: Kind> ContentStore<K> {
         Ok(())
     }
 
-    async fn survey(&self, filter: &Filter) -> mongodb::error::Result<Arc<Survey>> {
+    fn list_state(&self, filter: &Filter) -> Arc<ListState> {
+        self.list_states.get_with_by_ref(filter, || {
+            let survey = Cached::new(self.watch_of(filter).watch.clone(), LIST_TOLERANCE);
+            Arc::new(ListState { survey, item_sizes: ItemSizes::default() })
+        })
+    }
+
+    async fn survey(
+        &self,
+        filter: &Filter,
+        state: &ListState,
+    ) -> mongodb::error::Result<Arc<Survey>> {
         let (lists, filter) = (self.watch_of(filter).clone(), filter.clone());
-        let cached = self
-            .surveys
-            .get_with_by_ref(&filter, || Cached::new(lists.watch.clone(), LIST_TOLERANCE));
-        cached.get(async move { survey::<K>(&lists, &filter).await.map(Arc::new) }).await
+        let survey = async move { survey::<K>(&lists, &filter).await.map(Arc::new) };
+        state.survey.get(survey).await
     }
 
     fn watch_of(&self, filter: &Filter) -> &ListWatch {

@@ -575,3 +575,39 @@ async fn made_up_tokens_of_one_address_do_not_keep_others_from_signing_in() {
         assert!(authenticator.caller(&token, attacker).await.is_ok());
     }
 }
+
+#[actix_web::test]
+async fn made_up_tokens_of_many_addresses_do_not_keep_known_addresses_from_signing_in() {
+    let provider = Provider::start();
+    let authenticator = google(&provider);
+    let editor = Some([198, 51, 100, 1].into());
+    let tokens = ["ya29.today", "ya29.tomorrow"];
+    for token in tokens {
+        provider.change(|state| state.tokens.insert(token.to_owned(), info()));
+    }
+    assert!(authenticator.caller(tokens[0], editor).await.is_ok());
+
+    // Checks that do not end, as many as wait in the time of one.
+    provider.change(|state| state.is_silent_about_unknown_tokens = true);
+    let before = provider.change(|state| state.tokeninfo_requests);
+    let made_up = (0..100_u8).map(|n| {
+        let authenticator = &authenticator;
+        async move {
+            let token = format!("ya29.made-up-{n}");
+            authenticator.caller(&token, Some([192, 0, 2, n].into())).await
+        }
+    });
+    let mut made_up = Box::pin(join_all(made_up));
+    while provider.change(|state| state.tokeninfo_requests) == before {
+        tokio::select! {
+            biased;
+            _ = &mut made_up => panic!("they do not wait"),
+            () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
+        }
+    }
+    tokio::select! {
+        biased;
+        _ = &mut made_up => panic!("they were answered first"),
+        caller = authenticator.caller(tokens[1], editor) => assert!(caller.is_ok()),
+    }
+}

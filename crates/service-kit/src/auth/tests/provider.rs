@@ -28,6 +28,7 @@ pub(super) struct State {
     /// The description of each access token.
     pub(super) tokens: HashMap<String, Value>,
     pub(super) is_down: bool,
+    pub(super) is_silent_about_unknown_tokens: bool,
     pub(super) keys_requests: usize,
     pub(super) tokeninfo_requests: usize,
 }
@@ -78,11 +79,18 @@ async fn tokeninfo(
     state: web::Data<Mutex<State>>,
     query: web::Query<HashMap<String, String>>,
 ) -> HttpResponse {
-    let mut state = state.lock().unwrap();
-    state.tokeninfo_requests += 1;
-    match state.tokens.get(&query["access_token"]) {
-        Some(info) => answer(&state, info.clone()),
-        None => HttpResponse::BadRequest().json(json!({ "error": "invalid_token" })),
+    let response = {
+        let mut state = state.lock().unwrap();
+        state.tokeninfo_requests += 1;
+        match state.tokens.get(&query["access_token"]) {
+            Some(info) => Some(answer(&state, info.clone())),
+            None if state.is_silent_about_unknown_tokens => None,
+            None => Some(HttpResponse::BadRequest().json(json!({ "error": "invalid_token" }))),
+        }
+    };
+    match response {
+        Some(response) => response,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    io,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
+use tokio::time::timeout;
 
 use super::timeouts::Timeouts;
 use crate::web::origin::{TrustedProxies, network};
@@ -238,6 +242,29 @@ impl Connection {
 
     fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Waits for a handshake with its limit of time. Fails if the place is needed for another
+    /// connection.
+    pub(crate) async fn during_handshake<T>(
+        &self,
+        handshake: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let closed = poll_fn(|context| {
+            self.connection.waker.register(context.waker());
+            match self.connection.is_closing.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            result = timeout(self.connections.timeouts().handshake, handshake) => {
+                result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = closed => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 }
 

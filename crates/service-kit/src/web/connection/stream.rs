@@ -2,27 +2,26 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
 use super::{
-    limits::{Connection, Connections, Place},
+    limits::{Connection, Place},
     timeouts::MIN_PROGRESS_BYTES,
+    transport::Transport,
 };
 
 /// The socket of a connection.
 #[derive(Debug)]
 pub(crate) struct GuardedStream {
-    stream: TcpStream,
+    transport: Transport,
     place: Place,
     /// `true` if a client that closes its side gets no response any more.
     closes_with_client: bool,
@@ -43,27 +42,17 @@ struct Stall {
 }
 
 impl GuardedStream {
-    /// Returns the socket, or `None` if there are too many connections.
-    pub(crate) fn new(
-        stream: TcpStream,
-        connections: &Connections,
-        closes_with_client: bool,
-    ) -> Option<Self> {
-        let peer = stream.peer_addr().ok().map(|peer: SocketAddr| -> IpAddr { peer.ip() });
-        let place = connections.add(peer)?;
-        Some(Self {
-            stream,
+    /// Returns the socket of a connection that has a place.
+    pub(crate) fn new(transport: Transport, place: Place, closes_with_client: bool) -> Self {
+        Self {
+            transport,
             place,
             closes_with_client,
             seen_requests: 0,
             head_deadline: None,
             tail: Vec::new(),
             stall: None,
-        })
-    }
-
-    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        }
     }
 
     /// Returns the state that requests share with this socket.
@@ -150,7 +139,7 @@ impl AsyncRead for GuardedStream {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
-        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(context, buffer) else {
+        let Poll::Ready(result) = Pin::new(&mut this.transport).poll_read(context, buffer) else {
             return this.poll_head_deadline(context).map(Err);
         };
         let bytes = buffer.filled().get(before..).unwrap_or_default();
@@ -176,7 +165,7 @@ impl AsyncWrite for GuardedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+        match Pin::new(&mut this.transport).poll_write(context, bytes) {
             Poll::Ready(written) => Poll::Ready(this.note_written(written)),
             Poll::Pending => this.poll_stalled(context).map(Err),
         }
@@ -188,25 +177,29 @@ impl AsyncWrite for GuardedStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_write_vectored(context, slices) {
+        match Pin::new(&mut this.transport).poll_write_vectored(context, slices) {
             Poll::Ready(written) => Poll::Ready(this.note_written(written)),
             Poll::Pending => this.poll_stalled(context).map(Err),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
-        // Called once everything is written.
-        this.end_stall();
+        match Pin::new(&mut this.transport).poll_flush(context) {
+            // Called once everything is written.
+            Poll::Ready(Ok(())) => this.end_stall(),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // TLS keeps the end of a response until the client has taken what is before.
+            Poll::Pending => return this.poll_stalled(context).map(Err),
+        }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(context)
     }
 }

@@ -8,6 +8,8 @@ pub(super) const MIN_PROGRESS_BYTES: usize = 64 * 1024;
 /// The times that a client has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
+    /// For the handshake of TLS.
+    pub(crate) handshake: Duration,
     /// For the head of a request.
     pub(crate) head: Duration,
     /// For the body of a request.
@@ -19,6 +21,8 @@ pub(crate) struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            // Three round trips, and a signature.
+            handshake: Duration::from_secs(10),
             // Heads have a few hundred bytes.
             head: Duration::from_secs(10),
             // The largest body, 4 MiB, at 280 kbit/s.
