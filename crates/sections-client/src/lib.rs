@@ -1,9 +1,11 @@
 //! A typed client of sections-service.
 //!
 //! It distinguishes the failures that callers treat differently: a section that does not exist, a
-//! service that cannot be reached for a moment, and a server that is no sections-service. Repetitions
-//! of a call are those of [`ServiceClient`]; callers that can wait longer repeat it.
+//! service that cannot be reached for a moment, and a server that is no sections-service.
 
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
 use models::{ErrorCode, Problem, Section, SectionEntry};
 use serde::de::DeserializeOwned;
 use service_kit::{
@@ -20,6 +22,12 @@ const SERVICE: &str = "sections-service";
 
 /// Maximum size of a response in bytes: a thousand times the sections of an ordinary site.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The pause before the second attempt. Each further pause is twice as long; all have jitter.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Maximum number of retries of a call. Callers that can wait longer repeat the call.
+const MAX_RETRIES: usize = 2;
 
 /// A client of sections-service. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -59,6 +67,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns `true` if a further attempt may succeed without a change of the configuration.
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. })
+    }
+}
+
 impl SectionsClient {
     /// Creates a client of the service at these addresses, which has the same secret.
     pub fn new(base: Replicas, secret: InternalSecret) -> Self {
@@ -81,6 +96,14 @@ impl SectionsClient {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_times(MAX_RETRIES)
+            .with_jitter();
+        (|| self.attempt(path)).retry(pauses).when(Error::is_transient).await
+    }
+
+    async fn attempt<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Error> {
         let target = self.target(path);
         let (status, body) = self
             .service
