@@ -450,5 +450,6 @@ pub fn engine(
     };
     let options = Options { lease: settings.lease_seconds.duration(), throttle, operations };
     let (client, database) = (connection.client(), connection.database());
-    Engine::new(client, database, service, app_version, migrations(database), options)
+    let (writers, migrations) = (connection.writers(), migrations(database));
+    Engine::new(client, database, writers, service, app_version, migrations, options)
 }

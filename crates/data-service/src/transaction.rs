@@ -6,7 +6,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use mongo_kit::{Registration, TransactionError, Work, Writers};
+use mongo_kit::{TransactionError, Work, Writers};
 use mongodb::{
     ClientSession,
     error::{Error, ErrorKind},
@@ -18,10 +18,6 @@ use crate::database_error;
 /// The time after which a transaction is not repeated any more: a client waits for the answer.
 /// Within this time, others can be found to have been killed.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// The time after which a transaction that is kept from writing looks for processes that were killed
-/// in the middle of theirs: longer than a busy document takes.
-const LOOKS_FOR_STOPPED_AFTER: Duration = Duration::from_millis(300);
 
 /// The time for which a commit of unknown outcome is repeated. The driver looks for a primary for 3 s
 /// at each attempt.
@@ -85,20 +81,16 @@ pub async fn transact<T, E>(
         let is_over = is_selection || began.elapsed() >= RETRY_TIMEOUT;
         if is_over { None } else { pauses.next() }
     };
-    let registration = writer.registration();
-    let work = Registered { work, registration, began, result: PhantomData };
-    mongo_kit::transact(&mut writer.session, COMMIT_TIMEOUT, next_pause, work).await
+    writer.transact(COMMIT_TIMEOUT, next_pause, Closure { work, result: PhantomData }).await
 }
 
-/// The work of a transaction as an async closure, after its session is registered.
-struct Registered<F, T, E> {
+/// The work of a transaction as an async closure.
+struct Closure<F, T, E> {
     work: F,
-    registration: Registration,
-    began: Instant,
     result: PhantomData<fn() -> (T, E)>,
 }
 
-impl<F, T, E> Work for Registered<F, T, E>
+impl<F, T, E> Work for Closure<F, T, E>
 where
     F: AsyncFnMut(&mut ClientSession) -> Result<T, Abort<E>>,
 {
@@ -106,10 +98,6 @@ where
     type Error = Abort<E>;
 
     async fn run(&mut self, session: &mut ClientSession) -> Result<T, Abort<E>> {
-        if self.began.elapsed() >= LOOKS_FOR_STOPPED_AFTER {
-            self.registration.writers().end_stopped_processes().await;
-        }
-        self.registration.renew().await?;
         (self.work)(session).await
     }
 }

@@ -12,7 +12,8 @@ use migrations::{
     Definition, Engine, Fill, FixedMigration, Index, LedgerReport, Migration, MigrationKind,
     Options, WaitPolicy,
 };
-use mongodb::{Client, bson::doc, options::IndexOptions};
+use mongo_kit::Connection;
+use mongodb::{bson::doc, options::IndexOptions};
 use tokio_util::sync::CancellationToken;
 
 /// Sets the language of articles that have none to English.
@@ -36,11 +37,12 @@ fn article_language() -> FixedMigration {
 
 /// Applies the migrations to a database and returns their states.
 pub(crate) async fn migrate(uri: &str, database: &str) -> Result<LedgerReport, Box<dyn Error>> {
-    let client = Client::with_uri_str(uri).await?;
+    let connection = Connection::new(uri, database, "articles").await?;
     let migrations: Vec<Arc<dyn Migration>> = vec![Arc::new(article_language())];
     let engine = Engine::new(
-        &client,
-        &client.database(database),
+        connection.client(),
+        connection.database(),
+        connection.writers(),
         "articles",
         env!("CARGO_PKG_VERSION"),
         migrations,
@@ -49,7 +51,9 @@ pub(crate) async fn migrate(uri: &str, database: &str) -> Result<LedgerReport, B
     // If it is cancelled, the run stops after the present batch, and the next run continues there.
     let shutdown = CancellationToken::new();
     engine.run(WaitPolicy::Bounded, &shutdown).await?;
-    Ok(engine.report().await?)
+    let report = engine.report().await?;
+    connection.close().await;
+    Ok(report)
 }
 
 /// Prints a report in a few lines.

@@ -11,6 +11,7 @@ mod status;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use mongo_kit::Writers;
 use mongodb::{Client, Database};
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
@@ -104,11 +105,13 @@ pub enum WaitPolicy {
 impl Engine {
     /// Returns an engine for the migrations of a service, in the order in which they run.
     ///
-    /// `service` is the prefix of the ledger (`<service>_migrations`), the lease
+    /// `writers` are those of this process, which register its sessions: if it is killed, others end
+    /// its transaction. `service` is the prefix of the ledger (`<service>_migrations`), the lease
     /// (`<service>_migration_lock`) and the journal (`<service>_migration_journal`).
     pub fn new(
         client: &Client,
         database: &Database,
+        writers: &Writers,
         service: &'static str,
         app_version: &'static str,
         migrations: Vec<Arc<dyn Migration>>,
@@ -122,7 +125,7 @@ impl Engine {
         let shared = Shared {
             database: database.clone(),
             service,
-            ledger: Ledger::new(client, database, service, &owner, app_version),
+            ledger: Ledger::new(client, database, writers, service, &owner, app_version),
             journal: Journal::new(database, service),
             owner,
             foreground: Arc::new(ForegroundProbe::new(database, options.operations.clone())),

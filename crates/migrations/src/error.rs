@@ -185,6 +185,10 @@ pub enum RunErrorKind {
     TakenOver,
 }
 
+/// The error code of a command whose session another process ended (MongoDB manual, "Error Codes":
+/// `Interrupted`), because this one was suspended.
+const INTERRUPTED: i32 = 11_601;
+
 impl RunErrorKind {
     /// Returns the error of this migration.
     pub(crate) fn of(self, migration: &'static str) -> RunError {
@@ -201,6 +205,8 @@ impl RunErrorKind {
     /// Returns `true` if the error can disappear without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
+            // The ledger tells whether an interrupted commit has taken place.
+            Self::Database(source) if server_code(&source.0) == Some(INTERRUPTED) => true,
             Self::Database(source) | Self::Index { source, .. } => {
                 mongo_kit::is_transient(&source.0)
             }

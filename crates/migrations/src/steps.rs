@@ -13,8 +13,9 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
+use mongo_kit::Writer;
 use mongodb::{
-    ClientSession, Database,
+    Database,
     bson::{Bson, Document, doc},
     error::Result as MongoResult,
 };
@@ -85,11 +86,7 @@ pub trait Step: fmt::Debug + Send + Sync {
     }
 
     /// Makes the condition hold. Returns the number of changes.
-    async fn apply(
-        &self,
-        _context: StepContext,
-        _: &mut ClientSession,
-    ) -> Result<i64, RunErrorKind> {
+    async fn apply(&self, _context: StepContext, _: &mut Writer) -> Result<i64, RunErrorKind> {
         Ok(0)
     }
 

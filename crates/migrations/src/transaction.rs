@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use mongo_kit::Work;
+use mongo_kit::{Work, Writer};
 use mongodb::{
     ClientSession, Database,
     bson::{self, Document, RawDocumentBuf, doc},
@@ -38,7 +38,7 @@ const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024 - 64 * 1024;
 /// Does `work` in a transaction, and returns when the majority of the replica set has it. Begins no
 /// further attempt after `stop`.
 pub(crate) async fn transact<W: Work<Error = Error>>(
-    session: &mut ClientSession,
+    writer: &mut Writer,
     stop: &CancellationToken,
     work: W,
 ) -> Result<W::Output> {
@@ -47,8 +47,7 @@ pub(crate) async fn transact<W: Work<Error = Error>>(
         .with_max_times(MAX_RETRIES)
         .build();
     let next_pause = |_: &Error| if stop.is_cancelled() { None } else { pauses.next() };
-    let work = WithFailpoints(work);
-    let output = mongo_kit::transact(session, COMMIT_TIMEOUT, next_pause, work).await?;
+    let output = writer.transact(COMMIT_TIMEOUT, next_pause, WithFailpoints(work)).await?;
     failpoint::at("transaction_after_commit").await;
     Ok(output)
 }

@@ -46,6 +46,6 @@ pub use error::{DatabaseError, is_duplicate_key, is_transient, is_unknown_commit
 pub use server_clock::ServerClock;
 pub use single_flight::{Flight, SingleFlight};
 pub use time_limit::with_time_limit;
-pub use transaction::{TransactionError, Work, transact};
+pub use transaction::{TransactionError, Work};
 pub use watch::{Stamp, Watch};
-pub use writers::{Registration, WRITERS, Writer, Writers, end_sessions};
+pub use writers::{WRITERS, Writer, Writers, end_sessions};

@@ -51,18 +51,8 @@ pub trait Work {
     ) -> impl Future<Output = Result<Self::Output, Self::Error>>;
 }
 
-/// Does `work` in a transaction of the session, and returns when the majority of the replica set has
-/// committed it.
-///
-/// `next_pause` returns the pause before the next attempt after a transient error, such as a
-/// conflict with another writer or an election, or `None` to give up. A commit whose outcome is unknown
-/// is repeated, which is harmless, until `commit_timeout` has passed since it was first tried.
-///
-/// # Errors
-///
-/// The error of the last attempt. For a commit whose outcome remained unknown,
-/// [`is_unknown_commit`](crate::is_unknown_commit) returns `true`.
-pub async fn transact<W: Work>(
+/// Does `work` in a transaction of the session: see [`Writer::transact`](crate::Writer::transact).
+pub(crate) async fn transact<W: Work>(
     session: &mut ClientSession,
     commit_timeout: Duration,
     mut next_pause: impl FnMut(&Error) -> Option<Duration>,

@@ -30,7 +30,11 @@ use tokio::{
     sync::{Mutex as AsyncMutex, OnceCell},
 };
 
-use crate::{DatabaseError, ServerClock, with_time_limit};
+use crate::{
+    DatabaseError, ServerClock,
+    transaction::{self, Work},
+    with_time_limit,
+};
 
 /// The collection of registrations. The prefix keeps it apart from a site's own collections.
 pub const WRITERS: &str = "turbulence_writers";
@@ -52,6 +56,10 @@ const IDLE_AFTER: Duration = Duration::from_secs(5);
 /// The time limit of a command about registrations. A write that has to wait longer continues without.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The time after which a transaction that is kept from writing looks for processes that were killed
+/// in the middle of theirs: longer than a busy document takes.
+const LOOKS_FOR_STOPPED_AFTER: Duration = Duration::from_millis(300);
+
 /// The shortest time between two searches for stopped processes, however many writes wait.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -66,6 +74,7 @@ pub struct Writers(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    database: Database,
     registrations: Collection<Document>,
     /// The `_id` of the registration.
     process: ObjectId,
@@ -98,31 +107,77 @@ struct Registered {
 
 /// A session for transactions, which others end if this process is killed.
 pub struct Writer {
-    /// The session.
-    pub session: ClientSession,
-    registration: Registration,
-}
-
-/// The registration of one session.
-#[derive(Debug, Clone)]
-pub struct Registration {
-    session: bson::Uuid,
+    session: ClientSession,
+    id: bson::Uuid,
     writers: Writers,
 }
 
+/// The work of a transaction, after its session is registered.
+struct RegisteredWork<W> {
+    work: W,
+    session: bson::Uuid,
+    writers: Writers,
+    began: Instant,
+}
+
 impl Writer {
-    /// Returns the registration of the session.
-    pub fn registration(&self) -> Registration {
-        self.registration.clone()
+    /// Returns the id of the session, for [`end_sessions`].
+    pub fn session_id(&self) -> Bson {
+        self.id.into()
+    }
+
+    /// Does `work` in a transaction of the session, and returns when the majority of the replica set
+    /// has committed it. While other transactions keep it from writing, it ends those of processes
+    /// that were killed.
+    ///
+    /// `next_pause` returns the pause before the next attempt after a transient error, such as a
+    /// conflict with another writer or an election, or `None` to give up. A commit whose outcome is
+    /// unknown is repeated, which is harmless, until `commit_timeout` has passed since it was first
+    /// tried.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last attempt. For a commit whose outcome remained unknown,
+    /// [`is_unknown_commit`](crate::is_unknown_commit) returns `true`.
+    pub async fn transact<W: Work>(
+        &mut self,
+        commit_timeout: Duration,
+        next_pause: impl FnMut(&Error) -> Option<Duration>,
+        work: W,
+    ) -> std::result::Result<W::Output, W::Error> {
+        let (session, writers) = (self.id, self.writers.clone());
+        let work = RegisteredWork { work, session, writers, began: Instant::now() };
+        transaction::transact(&mut self.session, commit_timeout, next_pause, work).await
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let Registration { session, writers } = &self.registration;
-        let mut activity = writers.activity();
-        activity.open.remove(session);
+        let mut activity = self.writers.activity();
+        activity.open.remove(&self.id);
         activity.last_used_at = Instant::now();
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<W: Work> Work for RegisteredWork<W> {
+    type Output = W::Output;
+    type Error = W::Error;
+
+    async fn run(
+        &mut self,
+        session: &mut ClientSession,
+    ) -> std::result::Result<W::Output, W::Error> {
+        if self.began.elapsed() >= LOOKS_FOR_STOPPED_AFTER {
+            self.writers.end_stopped_processes().await;
+        }
+        self.writers.register(self.session).await?;
+        self.work.run(session).await
     }
 }
 
@@ -139,6 +194,7 @@ impl Writers {
         let activity = Activity { open: HashSet::new(), last_used_at: Instant::now() };
         Self(Arc::new(Inner {
             client: client.clone(),
+            database: database.clone(),
             registrations: database.collection(WRITERS),
             process: ObjectId::new(),
             users: OnceCell::new(),
@@ -151,16 +207,21 @@ impl Writers {
         }))
     }
 
-    /// Starts a session for transactions. [`Registration::renew`] must be called before each of
-    /// them.
+    /// Starts a session for transactions.
     pub async fn start_session(&self) -> Result<Writer> {
-        let session = self.0.client.start_session().await?;
+        self.start_session_of(&self.0.client).await
+    }
+
+    /// Starts a session for transactions of another client of this process, which has the same
+    /// database user.
+    pub async fn start_session_of(&self, client: &Client) -> Result<Writer> {
+        let session = client.start_session().await?;
         let id = match session.id().get("id") {
             Some(Bson::Binary(id)) => id.to_uuid().map_err(Error::custom)?,
             _ => return Err(Error::custom("the session has no id")),
         };
         self.activity().open.insert(id);
-        Ok(Writer { session, registration: Registration { session: id, writers: self.clone() } })
+        Ok(Writer { session, id, writers: self.clone() })
     }
 
     /// Ends the transactions of processes whose heartbeat has stopped. Does nothing if that was tried
@@ -197,8 +258,7 @@ impl Writers {
         let stopped = |one: &Document| first.iter().any(|other| is_same(one, other));
         for registration in second.into_iter().filter(stopped) {
             let sessions = registration.get_array("sessions").into_iter().flatten().cloned();
-            let database = self.0.client.database(&registrations.namespace().db);
-            end_sessions(&database, sessions).await?;
+            end_sessions(&self.0.database, sessions).await?;
             tracing::warn!(
                 process = ?registration.get("_id"),
                 "the transactions of a process that does not answer any more were ended"
@@ -226,8 +286,7 @@ impl Writers {
     /// Returns the users of the database as whom this process is authenticated.
     async fn users(&self) -> Result<Bson> {
         let users = self.0.users.get_or_try_init(|| async {
-            let database = self.0.client.database(&self.0.registrations.namespace().db);
-            let status = database.run_command(doc! { "connectionStatus": 1 }).await?;
+            let status = self.0.database.run_command(doc! { "connectionStatus": 1 }).await?;
             let users = status.get_document("authInfo").ok();
             let users = users.and_then(|info| info.get("authenticatedUsers").cloned());
             Ok::<_, Error>(users.unwrap_or_else(|| Bson::Array(Vec::new())))
@@ -249,8 +308,24 @@ impl Writers {
         Ok(self.0.registrations.find_one(live).await?.is_some())
     }
 
-    /// Registers the session and renews the heartbeat if necessary.
+    /// Registers the session before a transaction, and renews a heartbeat that is not recent.
+    ///
+    /// # Errors
+    ///
+    /// Only that there is no primary. Without a registration a transaction is as good as before, but
+    /// its locks remain longer if this process is killed.
     async fn register(&self, session: bson::Uuid) -> Result<()> {
+        match self.renew(session).await {
+            Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => Err(error),
+            Err(error) => {
+                self.warn("the sessions of this process cannot be registered", error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn renew(&self, session: bson::Uuid) -> Result<()> {
         let mut registered = self.0.registered.lock().await;
         let is_recent = registered.written_at.is_some_and(|at| at.elapsed() < RENEWED_AFTER);
         if !is_recent || !registered.sessions.contains(&session) {
@@ -290,7 +365,7 @@ impl Writers {
     pub(crate) async fn unregister(&self) {
         let mut registered = self.0.registered.lock().await;
         let sessions = registered.sessions.iter().map(|id| Bson::from(*id)).collect::<Vec<_>>();
-        let database = self.0.client.database(&self.0.registrations.namespace().db);
+        let database = self.0.database.clone();
         let ended = async move { end_sessions(&database, sessions).await };
         match with_time_limit(COMMAND_TIMEOUT, ended).await {
             Ok(()) => self.remove(&mut registered).await,
@@ -355,31 +430,6 @@ impl Writers {
             tracing::debug!(%error, message);
         } else {
             tracing::warn!(%error, message);
-        }
-    }
-}
-
-impl Registration {
-    /// Returns the writers of the process.
-    pub fn writers(&self) -> &Writers {
-        &self.writers
-    }
-
-    /// Registers the session if it is not registered, and renews a heartbeat that is not recent. Must be
-    /// called before each transaction.
-    ///
-    /// # Errors
-    ///
-    /// Only that there is no primary. Without a registration a transaction is as good as before, but
-    /// its locks remain longer if this process is killed.
-    pub async fn renew(&self) -> Result<()> {
-        match self.writers.register(self.session).await {
-            Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => Err(error),
-            Err(error) => {
-                self.writers.warn("the sessions of this process cannot be registered", error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
         }
     }
 }

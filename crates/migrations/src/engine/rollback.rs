@@ -1,9 +1,7 @@
 //! Roll-backs: undoing exactly the changes of the engine.
 
-use mongodb::{
-    ClientSession,
-    bson::{Bson, doc},
-};
+use mongo_kit::Writer;
+use mongodb::bson::{Bson, doc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -183,16 +181,14 @@ impl Engine {
         }
         let Shared { ledger, .. } = &*self.shared;
         let (id, fence) = (registered.id(), lease.fence());
-        let mut session = ledger.client().start_session().await?;
-        let others = doc! {
-            "state": State::RollingBack, "session": session.id().get("id").cloned(),
-        };
+        let mut writer = ledger.start_session().await?;
+        let others = doc! { "state": State::RollingBack, "session": writer.session_id() };
         let claim = ledger.claim(registered, fence, others).await?;
         self.set_status(id, |status| status.state = State::RollingBack);
         tracing::info!(migration = id, fence, "roll-back started");
 
         let mut rolled_back = RolledBack { id, undone: 0, kept: 0 };
-        let result = self.undo(&claim, &mut rolled_back, lease, &mut session, shutdown).await;
+        let result = self.undo(&claim, &mut rolled_back, lease, &mut writer, shutdown).await;
         let RolledBack { undone, kept, .. } = rolled_back;
         match result {
             Ok(()) => {}
@@ -221,7 +217,7 @@ impl Engine {
         claim: &Claim,
         rolled_back: &mut RolledBack,
         lease: &Lease,
-        session: &mut ClientSession,
+        writer: &mut Writer,
         shutdown: &CancellationToken,
     ) -> Result<(), RunErrorKind> {
         let Shared { journal, .. } = &*self.shared;
@@ -239,7 +235,7 @@ impl Engine {
             };
             let undo = Undo { journal, claim, record: &record };
             let dropped = undo.prepare().await?;
-            let undone = claim.transact(session, lease.lost(), undo).await? + dropped;
+            let undone = claim.transact(writer, lease.lost(), undo).await? + dropped;
             rolled_back.undone += undone;
             rolled_back.kept += record.count - undone;
         }

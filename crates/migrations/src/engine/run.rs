@@ -7,8 +7,8 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
+use mongo_kit::Writer;
 use mongodb::{
-    ClientSession,
     bson::{Bson, Document, doc},
     error::{Error, Result as MongoResult},
 };
@@ -71,8 +71,8 @@ impl Engine {
         if let Some(session) = predecessor {
             self.end_session(session).await;
         }
-        let session = self.shared.ledger.client().start_session().await?;
-        let mut fields = doc! { "session": session.id().get("id").cloned() };
+        let writer = self.shared.ledger.start_session().await?;
+        let mut fields = doc! { "session": writer.session_id() };
         // Quarantined documents stay so until an operator's `retry`.
         let keeps_quarantined = entry
             .as_ref()
@@ -90,6 +90,11 @@ impl Engine {
             }
         };
         let claim = self.shared.ledger.claim(registered, fence, fields).await?;
+        let has_fill = steps.iter().any(|step| step.as_fill().is_some());
+        if has_fill && self.shared.options.throttle.is_gentle() {
+            // The fill soon compares its numbers with these.
+            self.shared.foreground.observe().await;
+        }
         self.set_status(id, |status| {
             status.state = State::Running;
             status.message = None;
@@ -101,7 +106,7 @@ impl Engine {
             lease,
             shutdown,
             claim,
-            session: Arc::new(Mutex::new(session)),
+            writer: Arc::new(Mutex::new(writer)),
             steps,
             interrupted,
             parts,
@@ -126,7 +131,7 @@ struct MigrationRun<'a> {
     lease: &'a Lease,
     shutdown: &'a CancellationToken,
     claim: Claim,
-    session: Arc<Mutex<ClientSession>>,
+    writer: Arc<Mutex<Writer>>,
     steps: Steps,
     /// The progress of the step that was interrupted.
     interrupted: Option<Progress>,
@@ -182,8 +187,8 @@ impl MigrationRun<'_> {
         let interrupted = self.interrupted.take_if(|progress| progress.step == key);
         let stop = CancellationToken::new();
         let context = self.context(interrupted, stop.clone());
-        let session = self.session.clone();
-        let work = async move { step.apply(context, &mut *session.lock().await).await };
+        let writer = self.writer.clone();
+        let work = async move { step.apply(context, &mut *writer.lock().await).await };
         let modified = self.supervise(work, &stop).await?;
         if modified > 0 {
             self.add(part_key, modified);

@@ -4,7 +4,7 @@
 //! a process that lost its lease, or whose migration was paused, match nothing.
 
 use futures_util::TryStreamExt;
-use mongo_kit::Work;
+use mongo_kit::{Work, Writer, Writers};
 use mongodb::{
     Client, ClientSession, Collection, Database,
     bson::{self, Bson, Document, RawDocumentBuf, doc},
@@ -58,6 +58,7 @@ pub enum Problem {
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     client: Client,
+    writers: Writers,
     entries: Collection<Document>,
     owner: String,
     app_version: &'static str,
@@ -71,16 +72,19 @@ impl Ledger {
     pub(crate) fn new(
         client: &Client,
         database: &Database,
+        writers: &Writers,
         service: &str,
         owner: &str,
         app_version: &'static str,
     ) -> Self {
         let entries = database.collection(&super::ledger_name(service));
-        Self { client: client.clone(), entries, owner: owner.to_owned(), app_version }
+        let (client, writers) = (client.clone(), writers.clone());
+        Self { client, writers, entries, owner: owner.to_owned(), app_version }
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// Starts a session for the transactions of a run.
+    pub(crate) async fn start_session(&self) -> MongoResult<Writer> {
+        self.writers.start_session_of(&self.client).await
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -284,11 +288,11 @@ impl Claim {
     /// Does work in a transaction.
     pub(crate) async fn transact<W: Work<Error = Error>>(
         &self,
-        session: &mut ClientSession,
+        writer: &mut Writer,
         stop: &CancellationToken,
         work: W,
     ) -> Result<W::Output, RunErrorKind> {
-        match transact(session, stop, work).await {
+        match transact(writer, stop, work).await {
             Ok(output) => Ok(output),
             Err(error) => Err(self.classify_error(error).await),
         }

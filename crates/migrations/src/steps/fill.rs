@@ -17,6 +17,7 @@ pub(crate) mod throttle;
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
+use mongo_kit::Writer;
 use mongodb::{
     ClientSession, Database,
     bson::{Bson, Document, doc},
@@ -161,12 +162,8 @@ impl Step for Fill {
         exists(data.database, self.collection, self.pending(data.quarantined)).await
     }
 
-    async fn apply(
-        &self,
-        context: StepContext,
-        session: &mut ClientSession,
-    ) -> Result<i64, RunErrorKind> {
-        run::run(self, context, session).await
+    async fn apply(&self, context: StepContext, writer: &mut Writer) -> Result<i64, RunErrorKind> {
+        run::run(self, context, writer).await
     }
 
     async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {

@@ -4,8 +4,9 @@ mod build;
 mod obstacles;
 
 use async_trait::async_trait;
+use mongo_kit::Writer;
 use mongodb::{
-    ClientSession, Database, IndexModel,
+    Database, IndexModel,
     bson::{Bson, Document, doc},
     error::Result as MongoResult,
     options::IndexOptions,
@@ -91,12 +92,8 @@ impl Step for Index {
         Ok((!self.exists(data.database).await?).into())
     }
 
-    async fn apply(
-        &self,
-        context: StepContext,
-        session: &mut ClientSession,
-    ) -> Result<i64, RunErrorKind> {
-        self.build(&context, session).await
+    async fn apply(&self, context: StepContext, writer: &mut Writer) -> Result<i64, RunErrorKind> {
+        self.build(&context, writer).await
     }
 
     async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {

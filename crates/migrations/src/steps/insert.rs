@@ -1,7 +1,7 @@
 //! Documents that are inserted once, all or none.
 
 use async_trait::async_trait;
-use mongo_kit::Work;
+use mongo_kit::{Work, Writer};
 use mongodb::{
     ClientSession,
     bson::{Document, doc, oid::ObjectId},
@@ -100,13 +100,9 @@ impl Step for Insert {
         Ok(!exists(data.database, self.collection, self.unless.clone()).await?)
     }
 
-    async fn apply(
-        &self,
-        context: StepContext,
-        session: &mut ClientSession,
-    ) -> Result<i64, RunErrorKind> {
+    async fn apply(&self, context: StepContext, writer: &mut Writer) -> Result<i64, RunErrorKind> {
         let insertion = Insertion { insert: self, context: &context };
-        context.claim.transact(session, &context.stop, insertion).await
+        context.claim.transact(writer, &context.stop, insertion).await
     }
 
     async fn plan(&self, context: PlanContext<'_>) -> Result<Vec<PlannedStep>, StepsError> {

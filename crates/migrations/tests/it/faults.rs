@@ -3,16 +3,18 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use migrations::{Assign, Fill, Insert, State};
+use mongo_kit::{Connection, Work};
 use mongodb::{
-    Client,
+    Client, ClientSession, Collection,
     bson::{Document, doc},
     options::ClientOptions,
 };
 use test_support::{TestDatabase, eventually, mongodb_uri};
+use tokio::sync::Notify;
 
 use crate::support::{
     Commands, FailCommand, Given, ID, LEDGER, Service, arc, assert_has, command, count_up, each,
@@ -182,6 +184,25 @@ async fn a_commit_whose_connection_was_cut_counts_once() {
     assert_eq!(parts(&database).await, [("items counted".to_owned(), 2_500)]);
 }
 
+/// `Interrupted`: the session was ended by another process.
+const INTERRUPTED: i32 = 11_601;
+
+#[tokio::test]
+async fn a_run_whose_session_another_process_ended_is_repeated() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 10).await;
+    // The claim, two batches, the step, `verifying`; then the end of the run.
+    let interrupt = failing(&database, &["update"], LEDGER, INTERRUPTED);
+    let interrupting = FailCommand::set(&database, doc! { "skip": 5 }, interrupt).await;
+    let engine = engine(&database, &[Given::steps([count_up()])]);
+    let service = Service::start(&engine);
+    service.comes_to(ID, State::FailedRetryable).await;
+    interrupting.off().await;
+    service.ends().await;
+    assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+    assert_eq!(parts(&database).await, [("items counted".to_owned(), 10)]);
+}
+
 #[tokio::test]
 async fn a_command_waits_for_a_database_that_is_unavailable_for_a_moment() {
     let database = TestDatabase::new().await;
@@ -237,4 +258,56 @@ async fn a_run_ends_in_time_although_the_database_does_not_answer() {
     // Whatever becomes of what it sent, the next run does what is left.
     command(&engine_of(&client, &database, &[Given::steps([count_up()])], fast())).await.unwrap();
     assert_eq!(database.count("items", doc! { "n": 1 }).await, 10);
+}
+
+/// A transaction that changes an item and never ends.
+struct Hold<'a> {
+    items: Collection<Document>,
+    has_written: &'a Notify,
+}
+
+impl Work for Hold<'_> {
+    type Output = ();
+    type Error = mongodb::error::Error;
+
+    async fn run(&mut self, session: &mut ClientSession) -> mongodb::error::Result<()> {
+        let change = doc! { "$set": { "locked": true } };
+        self.items.update_one(doc! { "_id": 700 }, change).session(session).await?;
+        self.has_written.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// Changes an item in the transaction of a process that is killed then.
+fn lock_and_be_killed(name: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = Connection::new(mongodb_uri(), name, "test").await.unwrap();
+        let mut writer = connection.writers().start_session().await.unwrap();
+        let has_written = Notify::new();
+        let items = connection.database().collection("items");
+        let hold = Hold { items, has_written: &has_written };
+        let held = writer.transact(Duration::ZERO, |_| None, hold);
+        tokio::select! {
+            _ = Box::pin(held) => unreachable!("it never ends"),
+            () = has_written.notified() => {}
+        }
+        // As with a process that is killed, nothing is told to the server.
+        std::mem::forget((writer, connection));
+    });
+    runtime.shutdown_background();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locks_of_a_killed_process_do_not_stop_a_run() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 1_300).await;
+    let name = database.name().to_owned();
+    std::thread::spawn(move || lock_and_be_killed(&name)).join().unwrap();
+    let began = Instant::now();
+    run(&database, [set_by("us")]).await.unwrap();
+    // Otherwise the server would keep the locks for a minute.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(database.count("items", doc! { "by": "us" }).await, 1_300);
+    assert_eq!(database.count("items", doc! { "locked": true }).await, 0);
 }

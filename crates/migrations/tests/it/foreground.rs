@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use migrations::{
-    Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Throttle, ThrottledBy,
+    Assign, Engine, Fill, Index, OperationCounter, Options, Progress, Skip, Steps, Throttle,
+    ThrottledBy,
 };
 use mongo_kit::Watch;
 use mongodb::{
@@ -28,11 +30,19 @@ async fn counted() -> (Client, OperationCounter) {
 }
 
 /// An engine as a service has it: gentle by default, with operations that are counted.
-async fn gentle(database: &TestDatabase, step: Step) -> Engine {
+async fn gentle(database: &TestDatabase, steps: impl Into<Steps>) -> Engine {
     let (client, counter) = counted().await;
     let options =
         Options { throttle: Throttle::GENTLE, operations: Some(counter), ..Options::default() };
-    engine_of(&client, database, &[Given::steps([step])], options)
+    engine_of(&client, database, &[Given::steps(steps)], options)
+}
+
+/// Inserts documents of which a first step takes long enough to tell that the database is idle.
+async fn step_until_known_to_be_idle(database: &TestDatabase) -> Step {
+    let others = (0..600).map(|id| doc! { "_id": id });
+    database.collection("others").insert_many(others).await.unwrap();
+    let missing = doc! { "by": { "$exists": false } };
+    arc(Fill::set("others set", "others", missing, doc! { "by": "us" }))
 }
 
 /// The reads and writes on `items` that the server has counted.
@@ -46,9 +56,10 @@ async fn served(database: &TestDatabase) -> i64 {
     count("reads") + count("writes")
 }
 
-/// The progress of a run.
+/// The progress of a run with `items`.
 fn shown(engine: &Engine) -> Option<Progress> {
-    engine.statuses().borrow()[0].progress.clone()
+    let progress = engine.statuses().borrow()[0].progress.clone();
+    progress.filter(|progress| progress.step.as_str().starts_with("items"))
 }
 
 fn throttled_by(engine: &Engine) -> Option<ThrottledBy> {
@@ -107,7 +118,8 @@ async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_aft
     insert_items(&database, 20_000).await;
     let gate = Gate::default();
     // The batches are one document, then a thousand, then up to two thousand.
-    let engine = gentle(&database, each_with_gate("us", &gate, 3)).await;
+    let steps = [step_until_known_to_be_idle(&database).await, each_with_gate("us", &gate, 3)];
+    let engine = gentle(&database, steps).await;
     let service = Service::start(&engine);
     gate.reached().await;
     let before = shown(&engine).unwrap();
@@ -129,6 +141,29 @@ async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_aft
     .await;
     service.ends().await;
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 20_000);
+}
+
+#[tokio::test]
+async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
+    let database = TestDatabase::new().await;
+    insert_items(&database, 1_301).await;
+    let items = database.collection("items");
+    let used = each(doc! { "by": "us" }, move |_| {
+        let items = items.clone();
+        async move {
+            for _ in 0..50 {
+                items.find_one(doc! { "_id": 1 }).await.unwrap();
+            }
+        }
+    });
+    command(&gentle(&database, [used]).await).await.unwrap();
+    let journal = database.collection("test_migration_journal");
+    let records = journal.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    let records: Vec<Document> = records.try_collect().await.unwrap();
+    let counts = records.iter().map(|record| record.get_i64("count").unwrap());
+    let counts: Vec<_> = counts.collect();
+    assert_eq!((counts.iter().sum::<i64>(), counts[0]), (1_301, 1));
+    assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
 }
 
 /// Runs the migration to its end, and says whether it left room for others at any time.
@@ -154,7 +189,8 @@ async fn replicas_that_watch_and_wait_are_no_reason_to_slow_down() {
     // The operations of an unused service: it waits for changes, and reads the progress of others.
     let watch = Watch::of_fields(database.database(), "items", &["title"]);
     let stamp = watch.stamp().await.unwrap();
-    let engine = gentle(&database, set_by("us")).await;
+    let steps = [step_until_known_to_be_idle(&database).await, set_by("us")];
+    let engine = gentle(&database, steps).await;
     let replica = crate::support::engine(&database, &[Given::steps([set_by("us")])]);
     let polling = tokio::spawn(async move {
         loop {
@@ -178,7 +214,7 @@ async fn a_run_leaves_room_where_the_server_does_not_say_who_uses_it() {
         "namespace": format!("{}.items", database.name()),
     };
     let refusing = FailCommand::set(&database, doc! { "times": 1 }, refused).await;
-    let engine = gentle(&database, count_up()).await;
+    let engine = gentle(&database, [count_up()]).await;
     assert!(was_ever_gentle(&engine).await);
     refusing.off().await;
 }

@@ -15,6 +15,7 @@ use migrations::{
     Assign, Definition, EachDocument, Engine, Fill, Migration, MigrationKind, Options, RunError,
     RunErrorKind, State, Steps, StepsError, Throttle, WaitPolicy,
 };
+use mongo_kit::Connection;
 use mongodb::{
     Client, ClientSession, Collection, Database,
     bson::{Bson, DateTime, Document, doc},
@@ -146,13 +147,19 @@ pub(crate) fn engine_of(
     migrations: &[Given],
     options: Options,
 ) -> Engine {
-    new_engine(client, database.name(), migrations, options)
+    new_engine(client, database.connection(), migrations, options)
 }
 
-fn new_engine(client: &Client, database: &str, migrations: &[Given], options: Options) -> Engine {
+fn new_engine(
+    client: &Client,
+    connection: &Connection,
+    migrations: &[Given],
+    options: Options,
+) -> Engine {
     let shared = |migration: &Given| Arc::new(migration.clone()) as Arc<dyn Migration>;
     let migrations = migrations.iter().map(shared).collect();
-    Engine::new(client, &client.database(database), "test", "1.2.3", migrations, options)
+    let database = client.database(connection.database().name());
+    Engine::new(client, &database, connection.writers(), "test", "1.2.3", migrations, options)
 }
 
 /// Runs migrations as a command does.
@@ -223,8 +230,8 @@ impl Process {
         let runtime = threads.unwrap();
         let (database, migrations) = (database.name().to_owned(), migrations.to_vec());
         runtime.spawn(async move {
-            let client = monitored(|_| {}).await;
-            let engine = new_engine(&client, &database, &migrations, options);
+            let connection = Connection::new(mongodb_uri(), &database, "test").await.unwrap();
+            let engine = new_engine(connection.client(), &connection, &migrations, options);
             engine.run(WaitPolicy::Forever, &CancellationToken::new()).await
         });
         Self(runtime)

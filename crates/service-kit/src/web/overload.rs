@@ -3,10 +3,10 @@
 //! A process that accepts more than it can process answers everything late. This one accepts as many
 //! requests at a time as it answers within 100 ms, or up to 64 as it answers within 250 ms, and refuses
 //! the others at once with 503. If requests take long without load, they may take three times as long
-//! with it. The limit grows a little while all of it is used and responses are quick, and shrinks by a share while they
-//! are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP and Netflix's
-//! concurrency-limits do. It starts high, so that a burst finds room in an idle process, and shrinks
-//! from the number that was in flight, so that a lasting overload does not fill it first.
+//! with it. The limit grows a little while all of it is used and responses are quick, and shrinks by a
+//! share while they are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP
+//! and Netflix's concurrency-limits do. It starts high, so that a burst finds room in an idle process,
+//! and shrinks from the number that was in flight, so that a lasting overload does not fill it first.
 //!
 //! A request has its place until its handler has ended, even if it was answered before: handlers
 //! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).

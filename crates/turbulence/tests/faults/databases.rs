@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::{
     accounts::{Tally, is_long_run, rounds},
     servers::{FailPoints, own_mongod},
-    sites::{Site, stories},
+    sites::{Site, slowly, stories},
     support::Turbulence,
     traffic::{Clients, Traffic},
 };
@@ -173,6 +173,38 @@ pub(crate) async fn the_locks_of_a_killed_process_are_released() -> Tally {
     for _ in rounds(1) {
         tally += kill(Killed::WhileItAddsAStory).await;
         tally += kill(Killed::WhileItChangesASection).await;
+    }
+    tally
+}
+
+/// Duration of a lease that still holds when a request would have been given up.
+const LONG_LEASE: Duration = Duration::from_secs(15);
+
+pub(crate) async fn the_locks_of_a_killed_migration_are_released() -> Tally {
+    let count = 300;
+    let mut tally = Tally::default();
+    for _ in rounds(1) {
+        let site = Site::new().await.with_lease(LONG_LEASE);
+        let survivor = Replica::start(&site, &site.uri, &[]).await;
+        site.collection("stories").insert_many(stories(0..count)).await.unwrap();
+        let held = site.start_held(&slowly("400"), "transaction_before_commit", 3);
+        held.logged("\"failpoint\":").await;
+        let unlinked = doc! { "section_id": { "$exists": false } };
+        let locked = site.collection("stories").find_one(unlinked).sort(doc! { "_id": 1 }).await;
+        let locked = locked.unwrap().unwrap().get_object_id("_id").unwrap();
+        held.signal("KILL");
+        held.ended().await;
+
+        let path = format!("/stories/{locked}");
+        let save = survivor.api.call("PATCH", &path, json!({ "title": "Saved" }));
+        let (traffic, _) = timed(200, save).await;
+        // No successor has ended the transaction.
+        let holder = site.holder().await.unwrap();
+        assert!(holder.remaining_ms > 0, "{holder:?}");
+        let saved = site.count("stories", doc! { "_id": locked, "title": "Saved" }).await;
+        site.run(&slowly("4000")).await.success();
+        let linked = site.account(count.into()).await;
+        tally += linked.beside(Tally::counted(1, saved)).with_traffic(traffic);
     }
     tally
 }

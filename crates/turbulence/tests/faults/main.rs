@@ -234,6 +234,12 @@ fn faults() -> Vec<Fault> {
             Limit::new(0, 4)
         ),
         fault!(
+            16,
+            databases::the_locks_of_a_killed_migration_are_released,
+            "kill -9 of a migration in the middle of a batch; an editor saves a story of it",
+            Limit::new(0, 4)
+        ),
+        fault!(
             17,
             databases::while_the_primary_is_frozen_no_request_waits_longer_than_the_limit,
             "SIGSTOP of the primary under reads",

@@ -32,8 +32,16 @@ const MIN_OPERATIONS: f64 = 2.0;
 /// few requests a second does not make the pace change with each of them.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The time between two observations.
-pub(super) const INTERVAL: Duration = Duration::from_millis(200);
+/// The time that the first observation covers. Until then it is unknown whether the database is idle.
+/// A small fill waits for it about as long as for its commits.
+const FIRST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The time between two observations at full speed, at which requests are slower. An observation
+/// takes about a hundredth of it.
+pub(super) const INTERVAL: Duration = Duration::from_millis(50);
+
+/// The time between two observations during foreground work, which costs the requests time, too.
+const INTERVAL_IF_PRESENT: Duration = Duration::from_millis(200);
 
 /// The time between two observations if the server refuses the command.
 const INTERVAL_IF_REFUSED: Duration = Duration::from_secs(60);
@@ -45,7 +53,8 @@ pub(crate) enum Foreground {
     Absent,
     /// Other clients use them.
     Present,
-    /// The server does not report it, or the operations of the engine are not counted.
+    /// It is not observed yet, the server does not report it, or the operations of the engine are not
+    /// counted.
     Unknown,
 }
 
@@ -192,6 +201,8 @@ pub(crate) struct ForegroundProbe {
 #[derive(Debug)]
 struct ProbeState {
     foreground: Foreground,
+    /// `true` if the server refuses the command.
+    is_refused: bool,
     detector: Detector,
     /// The time of the last observation, whether or not it succeeded.
     observed_at: Option<Instant>,
@@ -209,20 +220,8 @@ struct Operations {
 
 impl ForegroundProbe {
     pub(crate) fn new(database: &Database, counter: Option<OperationCounter>) -> Self {
-        // Until there is a second number to compare with, the database counts as idle.
-        let foreground = if counter.is_some() { Foreground::Absent } else { Foreground::Unknown };
-        Self {
-            database: database.clone(),
-            counter,
-            collections: Mutex::default(),
-            state: tokio::sync::Mutex::new(ProbeState {
-                foreground,
-                detector: Detector::default(),
-                observed_at: None,
-                counted_at: None,
-                counted: HashMap::new(),
-            }),
-        }
+        let state = tokio::sync::Mutex::new(ProbeState::new());
+        Self { database: database.clone(), counter, collections: Mutex::default(), state }
     }
 
     /// Returns `true` if operations of the engine can be distinguished from those of others.
@@ -300,10 +299,23 @@ impl ForegroundProbe {
 }
 
 impl ProbeState {
+    fn new() -> Self {
+        Self {
+            foreground: Foreground::Unknown,
+            is_refused: false,
+            detector: Detector::default(),
+            observed_at: None,
+            counted_at: None,
+            counted: HashMap::new(),
+        }
+    }
+
     fn is_recent(&self) -> bool {
         let interval = match self.foreground {
-            Foreground::Unknown => INTERVAL_IF_REFUSED,
-            Foreground::Absent | Foreground::Present => INTERVAL,
+            Foreground::Unknown if self.is_refused => INTERVAL_IF_REFUSED,
+            Foreground::Unknown => FIRST_INTERVAL,
+            Foreground::Absent => INTERVAL,
+            Foreground::Present => INTERVAL_IF_PRESENT,
         };
         self.observed_at.is_some_and(|observed| observed.elapsed() < interval)
     }
@@ -317,23 +329,28 @@ impl ProbeState {
         });
         let foreign = foreign.sum();
         self.counted = counted;
-        let Some(before) = self.counted_at.replace(now) else {
-            self.foreground = Foreground::Absent;
-            return;
-        };
+        self.is_refused = false;
+        // The first numbers have nothing to be compared with.
+        let Some(before) = self.counted_at.replace(now) else { return };
         let is_present = self.detector.observe(now, now.duration_since(before), foreign);
-        let (found, message) = if is_present {
-            (Foreground::Present, "the site is in use: migrations leave room for it")
-        } else {
-            (Foreground::Absent, "the site is idle: migrations run at full speed")
-        };
-        if std::mem::replace(&mut self.foreground, found) != found {
-            tracing::info!(operations = foreign, "{message}");
+        let found = if is_present { Foreground::Present } else { Foreground::Absent };
+        match (std::mem::replace(&mut self.foreground, found), found) {
+            (Foreground::Absent | Foreground::Unknown, Foreground::Present) => {
+                tracing::info!(
+                    operations = foreign,
+                    "the site is in use: migrations leave room for it"
+                );
+            }
+            (Foreground::Present, Foreground::Absent) => {
+                tracing::info!("the site is idle: migrations run at full speed");
+            }
+            _ => {}
         }
     }
 
     fn refused(&mut self, error: &Error) {
-        if std::mem::replace(&mut self.foreground, Foreground::Unknown) != Foreground::Unknown {
+        self.foreground = Foreground::Unknown;
+        if !std::mem::replace(&mut self.is_refused, true) {
             tracing::info!(
                 error = error as &dyn std::error::Error,
                 "the server does not report whether the site is in use: migrations leave room for it"
@@ -387,6 +404,54 @@ mod tests {
         assert_eq!(observed(&observations), [true, true, true, true, true, false]);
         let again = [(200, 2), (1_100, 5), (1_300, 0), (2_000, 0), (2_100, 0)];
         assert_eq!(observed(&again), [true, true, true, true, false]);
+    }
+
+    /// Returns the state after these numbers of operations on one collection, all and own, observed
+    /// at these times in milliseconds.
+    fn state_after(observations: &[(u32, i64, i64)]) -> ProbeState {
+        let (began, mut state) = (Instant::now(), ProbeState::new());
+        for (at, all, own) in observations {
+            let counted = Operations { all: *all, own: *own };
+            state.update(HashMap::from([("items", counted)]), began + MILLI * *at);
+        }
+        state
+    }
+
+    #[test]
+    fn a_database_is_idle_only_after_a_time_without_operations_of_others() {
+        let foreground = |observations: &[_]| state_after(observations).foreground;
+        assert_eq!(ProbeState::new().foreground, Foreground::Unknown);
+        assert_eq!(foreground(&[(0, 9_000, 0)]), Foreground::Unknown);
+        assert_eq!(foreground(&[(0, 9_000, 0), (100, 9_003, 3)]), Foreground::Absent);
+        assert_eq!(foreground(&[(0, 9_000, 0), (100, 9_005, 3)]), Foreground::Present);
+        let (idle, used) = ((150, 9_010, 10), (200, 9_022, 20));
+        assert_eq!(foreground(&[(0, 9_000, 0), (100, 9_003, 3), idle]), Foreground::Absent);
+        assert_eq!(foreground(&[(0, 9_000, 0), (100, 9_003, 3), idle, used]), Foreground::Present);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_of_others_is_looked_for_most_often_at_full_speed() {
+        let intervals = [
+            (&[][..], FIRST_INTERVAL),
+            (&[(0, 0, 0)], FIRST_INTERVAL),
+            (&[(0, 0, 0), (100, 0, 0)], INTERVAL),
+            (&[(0, 0, 0), (100, 9, 0)], INTERVAL_IF_PRESENT),
+        ];
+        for (observations, interval) in intervals {
+            let mut state = state_after(observations);
+            assert!(!state.is_recent());
+            state.observed_at = Some(Instant::now());
+            tokio::time::advance(interval - MILLI).await;
+            assert!(state.is_recent(), "{observations:?}");
+            tokio::time::advance(MILLI).await;
+            assert!(!state.is_recent(), "{observations:?}");
+        }
+        let mut state = state_after(&[(0, 0, 0), (100, 0, 0)]);
+        state.refused(&Error::custom("not authorized"));
+        assert_eq!(state.foreground, Foreground::Unknown);
+        state.observed_at = Some(Instant::now());
+        tokio::time::advance(INTERVAL_IF_REFUSED - MILLI).await;
+        assert!(state.is_recent());
     }
 
     #[test]

@@ -101,15 +101,18 @@ impl Pacer {
         size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Changes the pace from the next batch on. Returns `true` if it is another one.
-    pub(super) fn set_pace(&mut self, pace: Pace) -> bool {
-        let has_changed = self.pace != pace;
-        if has_changed {
+    /// Changes the pace from the next batch on.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        if self.pace != pace {
             self.pace = pace;
             self.batch_size = pace.batch_size(self.max_batch_size);
             self.command_size = pace.command_size();
         }
-        has_changed
+    }
+
+    /// Returns `true` if the work leaves time to other clients.
+    pub(super) fn is_gentle(&self) -> bool {
+        self.pace == Pace::Gentle
     }
 
     /// Returns the documents a second of the last batches.
@@ -171,7 +174,7 @@ impl Pacer {
             tokio::join!(wait_for(self.rate_limit.as_ref(), documents, stop), sleep(idle, stop));
         if rate_limited > idle {
             throttled_by = Some(ThrottledBy::RateLimit);
-        } else if self.pace == Pace::Gentle {
+        } else if self.is_gentle() {
             throttled_by = Some(ThrottledBy::DutyCycle);
         }
         if let Some(flow_control) = &mut self.flow_control
@@ -297,9 +300,11 @@ mod tests {
         assert_eq!(sizes, [2_000, 4_000, 4_000, 4_000, 2_000, 1_000]);
         pacer.halve_batches();
         assert_eq!(pacer.batch_size(), 500);
-        assert!(pacer.set_pace(Pace::Gentle));
+        pacer.set_pace(Pace::Gentle);
         assert_eq!(pacer.batch_size(), 100);
-        assert!(!pacer.set_pace(Pace::Gentle));
+        pacer.halve_batches();
+        pacer.set_pace(Pace::Gentle);
+        assert_eq!(pacer.batch_size(), 50, "the pace is the same");
     }
 
     #[tokio::test(start_paused = true)]
@@ -331,22 +336,22 @@ mod tests {
     #[test]
     fn a_command_gets_as_many_documents_as_its_time_allows() {
         let mut gentle = pacer(Throttle::GENTLE, Pace::Gentle);
-        assert_eq!(gentle.command_size(), 4);
+        assert_eq!(gentle.command_size(), 8);
         for _ in 0..3 {
             // All commands of a batch have the size that applied at its beginning.
-            gentle.observe_command(4, MILLI / 10);
+            gentle.observe_command(8, MILLI / 10);
         }
-        assert_eq!(gentle.command_size(), 8);
-        gentle.observe_command(8, MILLI / 10);
-        gentle.observe_command(16, MILLI / 2);
         assert_eq!(gentle.command_size(), 16);
+        gentle.observe_command(16, MILLI / 10);
+        gentle.observe_command(32, MILLI / 2);
+        assert_eq!(gentle.command_size(), 32);
         gentle.observe_command(3, MILLI / 10);
-        assert_eq!(gentle.command_size(), 16, "the last one of a batch has fewer documents");
-        gentle.observe_command(16, 2 * MILLI);
-        assert_eq!(gentle.command_size(), 8);
+        assert_eq!(gentle.command_size(), 32, "the last one of a batch has fewer documents");
+        gentle.observe_command(32, 2 * MILLI);
+        assert_eq!(gentle.command_size(), 16);
+        gentle.observe_command(16, 50 * MILLI);
         gentle.observe_command(8, 50 * MILLI);
-        gentle.observe_command(4, 50 * MILLI);
-        assert_eq!(gentle.command_size(), 4);
+        assert_eq!(gentle.command_size(), 8);
         let mut at_full_speed = pacer(Throttle::OFF, Pace::Unthrottled);
         at_full_speed.observe_command(4_000, 500 * MILLI);
         assert_eq!(at_full_speed.command_size(), usize::MAX);
@@ -360,7 +365,7 @@ mod tests {
             pacer.pause_between_commands(taken, &stop).await;
             began.elapsed()
         };
-        assert_eq!(pause(&mut pacer, MILLI).await, 9 * MILLI);
+        assert_eq!(pause(&mut pacer, MILLI).await, 19 * MILLI);
         assert_eq!(pause(&mut pacer, 10 * MILLI).await, MAX_PAUSE_BETWEEN_COMMANDS);
         for _ in 0..20 {
             pause(&mut pacer, 10 * MILLI).await;
@@ -369,8 +374,8 @@ mod tests {
         assert_eq!(pause(&mut pacer, 10 * MILLI).await, Duration::ZERO);
         let began = tokio::time::Instant::now();
         let throttled_by = pacer.pause_after_batch(100, 400 * MILLI, &stop).await;
-        // 100 ms of work make 900 ms of pauses, 300 ms of which are over.
-        assert_eq!((began.elapsed(), throttled_by), (600 * MILLI, Some(ThrottledBy::DutyCycle)));
+        // 100 ms of work make 1,900 ms of pauses, 300 ms of which are over.
+        assert_eq!((began.elapsed(), throttled_by), (1_600 * MILLI, Some(ThrottledBy::DutyCycle)));
         assert_eq!(pause(&mut pacer, 10 * MILLI).await, MAX_PAUSE_BETWEEN_COMMANDS);
         stop.cancel();
         assert_eq!(pause(&mut pacer, 10 * MILLI).await, Duration::ZERO);

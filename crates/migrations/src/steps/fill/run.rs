@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mongo_kit::Work;
+use mongo_kit::{Work, Writer};
 use mongodb::{
     ClientSession, Collection,
     bson::{Bson, Document, RawDocumentBuf, doc},
@@ -72,7 +72,7 @@ struct Refusal {
 pub(super) async fn run(
     fill: &Fill,
     mut context: StepContext,
-    session: &mut ClientSession,
+    writer: &mut Writer,
 ) -> Result<i64, RunErrorKind> {
     let max_batch_size = match fill.assign {
         Assign::Each(_) => MAX_BATCH_SIZE_OF_EACH,
@@ -94,10 +94,10 @@ pub(super) async fn run(
         Some(progress) => run.resume(progress).await?,
         None => {
             let Some((first, last)) = run.bounds().await? else { return Ok(0) };
-            run.begin(first, last, session).await?;
+            run.begin(first, last, writer).await?;
         }
     }
-    run.pass(session).await?;
+    run.pass(writer).await?;
     Ok(run.progress.modified)
 }
 
@@ -117,7 +117,7 @@ impl FillRun<'_> {
         &mut self,
         first: Bson,
         last: Bson,
-        session: &mut ClientSession,
+        writer: &mut Writer,
     ) -> Result<(), RunErrorKind> {
         self.progress.upper_id = last;
         let mut total = self.count(0).await?;
@@ -129,7 +129,7 @@ impl FillRun<'_> {
         let range = doc! { "_id": { "$eq": first.clone() } };
         let documents = self.reader().find(&range).await?;
         let batch = Batch { documents, range, end: first };
-        self.settle(batch, session).await
+        self.settle(batch, writer).await
     }
 
     /// Counts the documents to change at this moment, in addition to those changed before, while
@@ -168,31 +168,40 @@ impl FillRun<'_> {
     }
 
     /// Changes the documents from the cursor to the end of the pass.
-    async fn pass(&mut self, session: &mut ClientSession) -> Result<(), RunErrorKind> {
+    async fn pass(&mut self, writer: &mut Writer) -> Result<(), RunErrorKind> {
         let upper = self.progress.upper_id.clone();
         if is_same(&self.progress.cursor, &upper) {
             return Ok(());
         }
+        let mut started = Instant::now();
         let mut batch = read(self.start_reading(self.progress.cursor.clone())).await?;
         loop {
             let (end, documents) = (batch.end.clone(), batch.documents.len());
-            let started = Instant::now();
             if let Some(counted) = self.total.take_if(|total| total.is_finished()) {
                 self.progress.total = counted.await.unwrap_or_default();
             }
             let is_last = is_same(&end, &upper);
-            // The next batch is read while this one commits.
-            let next = (!is_last).then(|| self.start_reading(end.clone()));
-            self.settle(batch, session).await?;
+            // At full speed, the next batch is read while this one commits.
+            let reads_ahead = !is_last && !self.pacer.is_gentle();
+            let next = reads_ahead.then(|| self.start_reading(end.clone()));
+            self.settle(batch, writer).await?;
             self.pause(documents, started.elapsed()).await;
-            let Some(next) = next else { return Ok(()) };
-            batch = read(next).await?;
-            // No command of this run is under way now, so that the foreground can be observed.
-            let pace = pace(&self.context).await;
-            if self.pacer.set_pace(pace) && pace == Pace::Gentle {
-                // The batch was read for full speed, and would take seconds now.
-                batch = read(self.start_reading(end)).await?;
+            if is_last {
+                return Ok(());
             }
+            let next = match next {
+                Some(next) => Some(read(next).await?),
+                None => None,
+            };
+            // No command of this run is under way now, so that the foreground can be observed.
+            self.pacer.set_pace(pace(&self.context).await);
+            started = Instant::now();
+            // A batch that was read for full speed would take seconds at a gentle pace.
+            batch = match next.filter(|_| !self.pacer.is_gentle()) {
+                Some(next) => next,
+                None => read(self.start_reading(end)).await?,
+            };
+            self.pacer.pause_between_commands(started.elapsed(), &self.context.stop).await;
         }
     }
 
@@ -219,17 +228,13 @@ impl FillRun<'_> {
 
     /// Commits a batch, in halves if it is too much for one transaction or if the server refuses a
     /// document in it. That document is found by halving and quarantined.
-    async fn settle(
-        &mut self,
-        batch: Batch,
-        session: &mut ClientSession,
-    ) -> Result<(), RunErrorKind> {
+    async fn settle(&mut self, batch: Batch, writer: &mut Writer) -> Result<(), RunErrorKind> {
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
             if self.context.stop.is_cancelled() {
                 return Err(RunErrorKind::Interrupted);
             }
-            let Err(error) = self.commit(&batch, session).await else { continue };
+            let Err(error) = self.commit(&batch, writer).await else { continue };
             let refusal = self.refusal(error).await?;
             if refusal.is_too_much {
                 self.pacer.halve_batches();
@@ -265,14 +270,14 @@ impl FillRun<'_> {
     }
 
     /// Changes the documents of a batch in one transaction.
-    async fn commit(&mut self, batch: &Batch, session: &mut ClientSession) -> MongoResult<()> {
+    async fn commit(&mut self, batch: &Batch, writer: &mut Writer) -> MongoResult<()> {
         let started = Instant::now();
         let stop = self.context.stop.clone();
         let write = Write { run: self, batch, reads_again: false };
-        let mut done = transact(session, &stop, write).await;
+        let mut done = transact(writer, &stop, write).await;
         if done.as_ref().is_err_and(|error| error.get_custom::<Stale>().is_some()) {
             let write = Write { run: self, batch, reads_again: true };
-            done = transact(session, &stop, write).await;
+            done = transact(writer, &stop, write).await;
         }
         let done = done?;
         let modified = done.modified - self.progress.modified;

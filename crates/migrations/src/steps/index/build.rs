@@ -1,6 +1,6 @@
 //! Builds an index and records in the journal that the engine built it.
 
-use mongo_kit::Work;
+use mongo_kit::{Work, Writer};
 use mongodb::{
     ClientSession,
     bson::Document,
@@ -24,15 +24,15 @@ impl Index {
     pub(super) async fn build(
         &self,
         context: &StepContext,
-        session: &mut ClientSession,
+        writer: &mut Writer,
     ) -> Result<i64, RunErrorKind> {
-        self.adopt(context, session).await?;
+        self.adopt(context, writer).await?;
         if self.exists(&context.database).await? {
             return Ok(0);
         }
         // Written before the index is built: after a kill between the two, the journal would not
         // tell whose index it is.
-        let record = self.announce(context, session).await?;
+        let record = self.announce(context, writer).await?;
         failpoint::at("index_before_build").await;
         let error = match self.create(context).await {
             Ok(()) if self.exists(&context.database).await? => return Ok(1),
@@ -47,7 +47,7 @@ impl Index {
         if server_code(&error).is_some() || error.get_custom::<&str>().is_some() {
             // The index was not built: one that another program builds in its place is not ours.
             let undo = Undo { journal: &context.journal, claim: &context.claim, record: &record };
-            context.claim.transact(session, &context.stop, undo).await?;
+            context.claim.transact(writer, &context.stop, undo).await?;
         }
         let obstacles = self.obstacles(&context.database, &[]).await.unwrap_or_default();
         Err(RunErrorKind::Index {
@@ -68,28 +68,24 @@ impl Index {
     async fn announce(
         &self,
         context: &StepContext,
-        session: &mut ClientSession,
+        writer: &mut Writer,
     ) -> Result<Record, RunErrorKind> {
         let change = Change::Built(IndexSpec::from(&self.model));
         let step = format!("index {}", self.name());
         let record = Record::new(&context.claim, step, self.collection, 1, change);
         let announcement = Announcement { context, record: &record };
-        context.claim.transact(session, &context.stop, announcement).await
+        context.claim.transact(writer, &context.stop, announcement).await
     }
 
     /// Takes the journal's record of the index over from a later migration that built it, or was
     /// about to, because its earlier revision declared the index. Otherwise rolling back the later
     /// migration would drop an index that this one needs.
-    async fn adopt(
-        &self,
-        context: &StepContext,
-        session: &mut ClientSession,
-    ) -> Result<(), RunErrorKind> {
+    async fn adopt(&self, context: &StepContext, writer: &mut Writer) -> Result<(), RunErrorKind> {
         let change = Change::Built(IndexSpec::from(&self.model));
         let found = context.journal.find_of(&context.later, self.collection, &change).await?;
         let Some(record) = found else { return Ok(()) };
         let adoption = Adoption { context, record: &record };
-        context.claim.transact(session, &context.stop, adoption).await?;
+        context.claim.transact(writer, &context.stop, adoption).await?;
         let (migration, from) = (context.claim.id, &record.migration);
         tracing::info!(
             migration,
