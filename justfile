@@ -31,7 +31,7 @@ lint:
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
     .ci/dependencies
 
-# Kill, pause and disconnect processes while they migrate, in more rounds than `test` does
+# Kill, pause, replace and overload processes, in more rounds than `test` does; exact limits from 3 rounds on
 faults rounds="2":
     TURBULENCE_FAULT_ROUNDS={{ rounds }} cargo test --package turbulence --test faults
 

@@ -183,38 +183,19 @@ impl DataService {
         } = self;
         let statuses = engine.statuses();
         let health = with_checks(health, &connection, &statuses, migrate);
-        let reported = web::Data::new(engine.clone());
-        let (limits, secret) = (web::Data::new(limits), web::Data::new(secret));
-        let load_limit = web::Data::new(LoadLimit::default());
         // A failed start stops the server.
         let stop = shutdown.child_token();
-        let listeners = web::Data::new(ChangesRoute::new(heard.clone(), stop.clone()));
-        let described = web::Data::new(heard.clone());
-        let routes = move |config: &mut web::ServiceConfig| {
-            let statuses = web::Data::new(Gate { statuses: statuses.clone(), migrate });
-            let gated = web::scope("")
-                .app_data(statuses)
-                .app_data(limits.clone())
-                .app_data(load_limit.clone())
-                .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
-                .app_data(described.clone())
-                .wrap(from_fn(describe_answers))
-                .wrap(from_fn(refuse_until_ready))
-                .wrap(from_fn(limit_load))
-                .wrap(from_fn(rate_limit))
-                .configure(|config| routes(config));
-            let all = web::scope("")
-                .app_data(reported.clone())
-                .app_data(secret.clone())
-                .app_data(listeners.clone())
-                .wrap(from_fn(refuse_strangers))
-                // Outside of the gate: operators need it while the gate is closed, and listeners need
-                // no time limit.
-                .service(read("/internal/migrations", progress))
-                .service(read(CHANGES_PATH, changes))
-                .service(gated);
-            config.service(all);
+        let guarded = GuardedRoutes {
+            engine: web::Data::new(engine.clone()),
+            secret: web::Data::new(secret),
+            changes: web::Data::new(heard.clone()),
+            listeners: web::Data::new(ChangesRoute::new(heard.clone(), stop.clone())),
+            gate: web::Data::new(Gate { statuses, migrate }),
+            limits: web::Data::new(limits),
+            load_limit: web::Data::new(LoadLimit::default()),
+            routes,
         };
+        let routes = move |config: &mut web::ServiceConfig| guarded.configure(config);
         let migrating = async {
             let result = match migrate {
                 Migrate::AtStart => {
@@ -236,6 +217,47 @@ impl DataService {
         connection.close().await;
         migrated?;
         Ok(served?)
+    }
+}
+
+/// The routes of a service behind the middleware that all services have, shared by its workers.
+#[derive(Clone)]
+struct GuardedRoutes {
+    engine: web::Data<Engine>,
+    secret: web::Data<InternalSecret>,
+    changes: web::Data<Changes>,
+    listeners: web::Data<ChangesRoute>,
+    gate: web::Data<Gate>,
+    limits: web::Data<RateLimit>,
+    load_limit: web::Data<LoadLimit>,
+    routes: Routes,
+}
+
+impl GuardedRoutes {
+    /// Adds the routes to a worker of the server.
+    fn configure(&self, config: &mut web::ServiceConfig) {
+        let gated = web::scope("")
+            .app_data(self.gate.clone())
+            .app_data(self.limits.clone())
+            .app_data(self.load_limit.clone())
+            .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
+            .app_data(self.changes.clone())
+            .wrap(from_fn(describe_answers))
+            .wrap(from_fn(refuse_until_ready))
+            .wrap(from_fn(limit_load))
+            .wrap(from_fn(rate_limit))
+            .configure(|config| (self.routes)(config));
+        let all = web::scope("")
+            .app_data(self.engine.clone())
+            .app_data(self.secret.clone())
+            .app_data(self.listeners.clone())
+            .wrap(from_fn(refuse_strangers))
+            // Outside of the gate: operators need it while the gate is closed, and listeners need no
+            // time limit.
+            .service(read("/internal/migrations", progress))
+            .service(read(CHANGES_PATH, changes))
+            .service(gated);
+        config.service(all);
     }
 }
 

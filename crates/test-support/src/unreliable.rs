@@ -1,4 +1,4 @@
-//! A proxy of sections-service that fails on request.
+//! A proxy of a service that fails on request.
 
 use std::sync::{
     Arc,
@@ -19,11 +19,13 @@ pub enum Fault {
     Answers(&'static str, &'static str),
     /// It closes the connection in the middle of a response.
     IsCut,
+    /// It resets the connection before it answers.
+    Resets,
     /// It accepts requests and sends no response.
     IsSilent,
 }
 
-/// A proxy of sections-service that has a fault until it is healed.
+/// A proxy of a service that has a fault until it is healed. It serves one request per connection.
 pub struct Unreliable {
     /// The address of the proxy.
     pub url: String,
@@ -33,29 +35,43 @@ pub struct Unreliable {
 
 impl Unreliable {
     /// Starts a proxy that forwards the first requests and has a fault from then on.
-    pub async fn after(well: usize, fault: Fault, sections_url: &str) -> Self {
+    pub async fn after(well: usize, fault: Fault, url: &str) -> Self {
+        Self::with(fault, url, move |number| number >= well).await
+    }
+
+    /// Starts a proxy that has a fault from the first request on.
+    pub async fn start(fault: Fault, url: &str) -> Self {
+        Self::after(0, fault, url).await
+    }
+
+    /// Starts a proxy that has a fault at every second request.
+    pub async fn half_the_time(fault: Fault, url: &str) -> Self {
+        Self::with(fault, url, |number| number % 2 == 1).await
+    }
+
+    /// Starts a proxy that has a fault at the requests with these numbers, from 0 on.
+    async fn with(
+        fault: Fault,
+        service_url: &str,
+        is_met: impl Fn(usize) -> bool + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (is_healed, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let this = Self { url, is_healed: is_healed.clone(), faults: faults.clone() };
-        let sections_url = sections_url.to_owned();
+        let service_url = service_url.to_owned();
         tokio::spawn(async move {
-            let mut answered = 0;
-            while let Ok((connection, _)) = listener.accept().await {
-                answered += 1;
-                let fault = (answered > well && !is_healed.load(Ordering::SeqCst)).then_some(fault);
-                if fault.is_some() {
+            for number in 0.. {
+                let Ok((connection, _)) = listener.accept().await else { return };
+                let has_fault = is_met(number) && !is_healed.load(Ordering::SeqCst);
+                if has_fault {
                     faults.fetch_add(1, Ordering::SeqCst);
                 }
-                tokio::spawn(answer(connection, fault, sections_url.clone()));
+                let fault = has_fault.then_some(fault);
+                tokio::spawn(answer(connection, fault, service_url.clone()));
             }
         });
         this
-    }
-
-    /// Starts a proxy that has a fault from the first request on.
-    pub async fn start(fault: Fault, sections_url: &str) -> Self {
-        Self::after(0, fault, sections_url).await
     }
 
     /// Returns the number of requests that met the fault.
@@ -70,7 +86,7 @@ impl Unreliable {
 }
 
 /// Answers one request on a connection.
-async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: String) {
+async fn answer(mut connection: TcpStream, fault: Option<Fault>, service_url: String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match connection.read_u8().await {
@@ -82,7 +98,7 @@ async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: S
         None => {
             let head = String::from_utf8(head).unwrap();
             let path = head.split(' ').nth(1).unwrap();
-            let (status, body) = get(&format!("{sections_url}{path}"), None).await;
+            let (status, body) = get(&format!("{service_url}{path}"), None).await;
             (status.to_string(), body.to_string())
         }
         Some(Fault::Answers(status, body)) => (status.to_owned(), body.to_owned()),
@@ -90,6 +106,7 @@ async fn answer(mut connection: TcpStream, fault: Option<Fault>, sections_url: S
             let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n[{").await;
             return;
         }
+        Some(Fault::Resets) => return connection.set_zero_linger().unwrap_or_default(),
         Some(Fault::IsSilent) => return std::future::pending().await,
     };
     let length = body.len();

@@ -1,11 +1,12 @@
 //! The limit of requests in flight, which follows their latency.
 //!
 //! A process that accepts more than it can process answers everything late. This one accepts as many
-//! requests at a time as it answers within 250 ms, and refuses the others at once with 503. The limit
-//! grows a little while all of it is used and responses are quick, and shrinks by a share while they
-//! are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP and Netflix's
-//! concurrency-limits do. It starts high, so that a burst finds room in an idle process, and shrinks
-//! from the number that was in flight, so that a lasting overload does not fill it first.
+//! requests at a time as it answers within 100 ms, or up to 64 as it answers within 250 ms, and refuses
+//! the others at once with 503. If requests take long without load, they may take three times as long
+//! with it. The limit grows a little while all of it is used and responses are quick, and shrinks by a
+//! share while they are slow (additive increase, multiplicative decrease; Chiu and Jain 1989), as TCP
+//! and Netflix's concurrency-limits do. It starts high, so that a burst finds room in an idle process,
+//! and shrinks from the number that was in flight, so that a lasting overload does not fill it first.
 //!
 //! A request has its place until its handler has ended, even if it was answered before: handlers
 //! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).
@@ -39,6 +40,24 @@ use super::{
 /// The latency that the limit aims at: a quarter of the second within which a reader expects a page.
 const TARGET: Duration = Duration::from_millis(250);
 
+/// The same for more than [`FEW`] requests in flight: the more of them compete for the processors, the
+/// later others are refused.
+const TARGET_OF_MANY: Duration = Duration::from_millis(100);
+
+/// The number of requests that one frontend may send at a time when it builds its pages.
+const FEW: usize = 64;
+
+/// The factor by which latencies may exceed those without load, if these are long: a database that is
+/// far away is no overload.
+const MAX_SLOWDOWN: u32 = 3;
+
+/// The longest latency that the limit aims at: half of that second.
+const MAX_TARGET: Duration = Duration::from_millis(500);
+
+/// The number of requests in flight up to which a process has no load: few enough for the processors
+/// of a small server.
+const MAX_WITHOUT_LOAD: usize = 16;
+
 /// The share of slow responses from which the limit shrinks: some routes are slow by nature.
 const MAX_SLOW_SHARE: f64 = 0.1;
 
@@ -54,6 +73,9 @@ const MIN_SAMPLES: usize = 10;
 const INITIAL: f64 = 512.0;
 const MIN: f64 = 32.0;
 const MAX: f64 = 1_024.0;
+
+/// The weight of a window in the average latency without load: it follows a change within seconds.
+const BASE_WEIGHT: f64 = 0.1;
 
 /// The growth of the limit in a window, as a share of it, and its change if responses are slow.
 const INCREASE: f64 = 0.05;
@@ -120,7 +142,11 @@ struct State {
     window_began: Option<Instant>,
     samples: usize,
     slow: usize,
+    /// The sum of the latencies.
+    total: Duration,
     max_in_flight: usize,
+    /// The average latency without load, once it is known.
+    base: Option<Duration>,
 }
 
 /// A place of a request that was accepted. It is given back when this is dropped.
@@ -137,8 +163,16 @@ pub(crate) struct Place(Arc<Accepted>);
 
 impl Default for State {
     fn default() -> Self {
-        let (window_began, samples, slow, max_in_flight) = (None, 0, 0, 0);
-        Self { limit: INITIAL, in_flight: 0, window_began, samples, slow, max_in_flight }
+        Self {
+            limit: INITIAL,
+            in_flight: 0,
+            window_began: None,
+            samples: 0,
+            slow: 0,
+            total: Duration::ZERO,
+            max_in_flight: 0,
+            base: None,
+        }
     }
 }
 
@@ -162,14 +196,16 @@ impl State {
     /// Observes the latency of a response.
     fn observe(&mut self, latency: Duration, now: Instant) {
         self.samples += 1;
-        self.slow += usize::from(latency > TARGET);
+        self.slow += usize::from(latency > self.target());
+        self.total += latency;
         let began = *self.window_began.get_or_insert(now);
         if self.samples < MIN_SAMPLES || now.duration_since(began) < WINDOW {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "some thousands at most")]
-        let (slow_share, used) =
-            (self.slow as f64 / self.samples as f64, self.max_in_flight as f64);
+        let [samples, slow, used] =
+            [self.samples, self.slow, self.max_in_flight].map(|count| count as f64);
+        let slow_share = slow / samples;
         // Fewer in flight than the smallest limit are slow for another reason.
         if slow_share > MAX_SLOW_SHARE && used >= MIN {
             self.limit = (self.limit.min(used) * DECREASE).max(MIN);
@@ -178,8 +214,21 @@ impl State {
         {
             self.limit = (self.limit * (1.0 + INCREASE)).min(MAX);
         }
+        if self.max_in_flight <= MAX_WITHOUT_LOAD {
+            let average = self.total.div_f64(samples);
+            let before = self.base.unwrap_or(average);
+            self.base = Some(before.mul_f64(1.0 - BASE_WEIGHT) + average.mul_f64(BASE_WEIGHT));
+        }
         (self.window_began, self.samples, self.slow) = (Some(now), 0, 0);
+        self.total = Duration::ZERO;
         self.max_in_flight = self.in_flight;
+    }
+
+    /// Returns the latency above which a response is slow.
+    fn target(&self) -> Duration {
+        let without_load = self.base.unwrap_or_default();
+        let shortest = if self.max_in_flight > FEW { TARGET_OF_MANY } else { TARGET };
+        (without_load * MAX_SLOWDOWN).clamp(shortest, MAX_TARGET)
     }
 }
 
@@ -360,6 +409,27 @@ mod tests {
             now += WINDOW;
         }
         assert!((0..300).all(|_| state.begin()));
+    }
+
+    #[test]
+    fn a_database_that_is_far_away_is_no_overload() {
+        let latency = Duration::from_millis(120);
+        let (mut state, mut now) = (State::default(), Instant::now());
+        let mut run = |state: &mut State, in_flight: usize| {
+            for _ in 0..100 {
+                let accepted = (0..in_flight).filter(|_| state.begin()).count();
+                for _ in 0..accepted {
+                    state.end();
+                    state.observe(latency, now);
+                }
+                now += WINDOW;
+            }
+            state.limit
+        };
+        run(&mut state, 10);
+        assert!(run(&mut state, 400) >= INITIAL);
+        // Without a time without load, the same latencies are those of an overload.
+        assert!(run(&mut State::default(), 400) < INITIAL / 2.0);
     }
 
     #[test]

@@ -81,9 +81,21 @@ impl fmt::Display for Tally {
 
 /// Returns a number of repetitions: `count`, and more in a longer run.
 pub(crate) fn rounds(count: u32) -> std::ops::Range<u32> {
+    0..count * factor()
+}
+
+/// The number of rounds from which limits of time are exact. Shorter runs share their machine with
+/// other tests.
+const LONG_RUN: u32 = 3;
+
+/// Returns `true` if limits of time are exact.
+pub(crate) fn is_long_run() -> bool {
+    factor() >= LONG_RUN
+}
+
+fn factor() -> u32 {
     let factor = std::env::var("TURBULENCE_FAULT_ROUNDS").ok();
-    let factor = factor.map_or(1, |factor| factor.parse().unwrap());
-    0..count * factor
+    factor.map_or(1, |factor| factor.parse().unwrap())
 }
 
 /// Converts a number of documents of the driver.

@@ -11,12 +11,16 @@
 
 mod accounts;
 mod clocks;
+mod cluster;
 mod databases;
 mod documents;
 mod kills;
 mod ledgers;
+mod load;
 mod networks;
+mod overload;
 mod primaries;
+mod replicas;
 mod sections;
 mod servers;
 mod sites;
@@ -51,7 +55,16 @@ pub(crate) struct Fault {
     happens: &'static str,
     /// The limit for the requests of clients during the fault.
     limit: Limit,
+    /// `true` if no other test may run at the same time, because it measures.
+    is_alone: bool,
     test: fn() -> LocalBoxFuture<'static, Tally>,
+}
+
+impl Fault {
+    /// The same fault, whose test measures and so runs alone, after the others.
+    fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
+    }
 }
 
 /// A numbered fault, with the name of its test, its description in the table, and the limit for the
@@ -63,6 +76,7 @@ macro_rules! fault {
     ($number:literal, $module:ident::$rule:ident, $happens:literal, $limit:expr) => {
         Fault {
             limit: $limit,
+            is_alone: false,
             number: $number,
             rule: stringify!($rule),
             happens: $happens,
@@ -234,7 +248,7 @@ fn faults() -> Vec<Fault> {
         fault!(
             18,
             databases::without_a_primary_sections_are_answered_from_memory,
-            "the primary is killed and none is elected; reads of sections",
+            "the primary is killed and none is elected; reads of sections through the gateway",
             Limit::new(0, 2)
         ),
         fault!(
@@ -248,8 +262,67 @@ fn faults() -> Vec<Fault> {
             databases::a_wrong_clock_neither_forgets_a_key_nor_dates_a_story,
             "the clock of a replica 25 h slow, 40 days ahead"
         ),
+        fault!(
+            21,
+            replicas::no_request_fails_during_a_rolling_update_behind_one_name,
+            "rolling update of both services behind one name each",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            21,
+            replicas::no_request_fails_during_a_rolling_update_of_listed_addresses,
+            "rolling update of both services, addresses listed",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            22,
+            replicas::no_request_fails_when_one_of_two_replicas_is_killed,
+            "kill -9 of one of two replicas",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            23,
+            replicas::reads_leave_a_replica_that_is_stopped,
+            "SIGSTOP of one of two replicas, SIGCONT; reads",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            23,
+            replicas::a_post_with_a_key_leaves_a_replica_that_is_stopped_and_is_done_once,
+            "SIGSTOP of one of two replicas, SIGCONT; writes with a key",
+            // The write in whose middle it is stopped waits for its locks.
+            Limit::new(2, 8)
+        ),
+        fault!(
+            24,
+            replicas::a_replica_that_fails_half_of_its_requests_is_left,
+            "one of two replicas answers 500, resets or truncates half of the time",
+            Limit::new(1, 3)
+        ),
+        fault!(
+            25,
+            replicas::a_post_with_a_key_survives_connections_that_close_and_is_done_once,
+            "connections close as writes with a key arrive",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            26,
+            databases::requests_that_are_torn_off_leave_no_work_behind,
+            "100, 300 and 600 requests are reset while the database is slow; reads afterwards",
+            Limit::new(0, 3)
+        ),
+        fault!(
+            27,
+            overload::at_twice_the_capacity_nearly_all_of_it_is_of_use,
+            "twice the capacity, at a constant rate",
+            Limit::new(1, 1)
+        )
+        .alone(),
     ]
 }
+
+/// The exit code if a test fails, as that of `libtest`.
+const FAILED: u8 = 101;
 
 /// Default number of concurrent tests, which wait for leases most of the time.
 const THREADS: usize = 4;
@@ -264,16 +337,23 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let table = Table::default();
-    let faults = faults().into_iter().enumerate();
-    let trials = faults.map(|(order, fault)| trial(order, &fault, table.clone())).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let (alone, together): (Vec<_>, Vec<_>) =
+        faults().into_iter().enumerate().partition(|(_, fault)| fault.is_alone);
+    let run = |faults: Vec<(usize, Fault)>, arguments: &Arguments| {
+        let faults = faults.into_iter();
+        let trials = faults.map(|(order, fault)| trial(order, &fault, table.clone())).collect();
+        libtest_mimic::run(arguments, trials).has_failed()
+    };
+    let mut has_failed = run(together, &arguments);
+    arguments.test_threads = Some(1);
+    has_failed |= run(alone, &arguments);
     // Nobody reads it where that fails.
     let _ = std::io::stdout().write_all(markdown(&table.lock().unwrap()).as_bytes());
-    conclusion.exit_code()
+    ExitCode::from(if has_failed { FAILED } else { 0 })
 }
 
 fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
-    let Fault { number, rule, happens, limit, test } = *fault;
+    let Fault { number, rule, happens, limit, test, .. } = *fault;
     Trial::test(format!("{number:02}::{rule}"), move || {
         let place = (number, order, happens);
         // Until it is over it has failed: a panic leaves it so.

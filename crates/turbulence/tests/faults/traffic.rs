@@ -4,12 +4,13 @@ use std::{
     fmt,
     ops::AddAssign,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use test_support::eventually;
 use tokio::task::JoinHandle;
 
 /// The requests of clients during a fault.
@@ -84,7 +85,8 @@ impl fmt::Display for Limit {
 /// Clients that send a request as soon as they have the response to the one before.
 pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Traffic>>,
+    traffic: Arc<Mutex<Traffic>>,
+    clients: Vec<JoinHandle<()>>,
 }
 
 impl Clients {
@@ -95,36 +97,48 @@ impl Clients {
         F: Fn() -> R + Clone + Send + 'static,
         R: Future<Output = bool> + Send + 'static,
     {
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients = (0..count).map(|_| tokio::spawn(client(stop.clone(), send.clone())));
-        Self { clients: clients.collect(), stop }
+        let (stop, traffic) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Traffic>>::default());
+        let clients = (0..count)
+            .map(|_| tokio::spawn(client(stop.clone(), traffic.clone(), send.clone())))
+            .collect();
+        Self { stop, traffic, clients }
+    }
+
+    /// Waits until so many more requests have a response.
+    pub(crate) async fn answered(&self, more: u64) {
+        let count = || self.traffic.lock().unwrap().requests;
+        let before = count();
+        eventually("requests are answered", || std::future::ready(count() >= before + more)).await;
     }
 
     /// Stops all clients and returns their requests.
     pub(crate) async fn stop(self) -> Traffic {
         self.stop.store(true, Ordering::SeqCst);
-        let mut all = Traffic::default();
         for client in self.clients {
-            all += client.await.unwrap();
+            client.await.unwrap();
         }
-        all
+        *self.traffic.lock().unwrap()
     }
 }
 
-async fn client<R: Future<Output = bool>>(stop: Arc<AtomicBool>, send: impl Fn() -> R) -> Traffic {
-    let mut traffic = Traffic::default();
+async fn client<R: Future<Output = bool>>(
+    stop: Arc<AtomicBool>,
+    traffic: Arc<Mutex<Traffic>>,
+    send: impl Fn() -> R,
+) {
     let mut last_success = Instant::now();
     while !stop.load(Ordering::SeqCst) {
         let is_success = send().await;
-        traffic.requests += 1;
-        traffic.longest_gap = traffic.longest_gap.max(last_success.elapsed());
+        *traffic.lock().unwrap() += Traffic {
+            requests: 1,
+            failed: u64::from(!is_success),
+            longest_gap: last_success.elapsed(),
+        };
         if is_success {
             last_success = Instant::now();
         } else {
-            traffic.failed += 1;
             // A failure at once is no reason to send thousands.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    traffic
 }

@@ -20,7 +20,6 @@ mod openapi;
 mod page_types;
 mod permalinks;
 mod printed;
-mod replicas;
 mod sections_away;
 mod services;
 mod shutdown;

@@ -25,10 +25,7 @@ impl Process {
         let mut command = folder.command(arguments);
         command.envs(environment.iter().copied());
         let turbulence = Turbulence::spawn(command);
-        turbulence.logged("\"message\":\"listening\"").await;
-        let log = turbulence.log();
-        let line = log.iter().find(|line| line["message"] == "listening").unwrap();
-        let url = format!("http://{}", line["address"].as_str().unwrap());
+        let url = turbulence.listens().await;
         Self { turbulence, url }
     }
 

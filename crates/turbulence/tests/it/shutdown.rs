@@ -5,10 +5,11 @@ use std::time::Duration;
 use mongodb::bson::doc;
 use reqwest::Response;
 use serde_json::Value;
-use test_support::eventually;
+use test_support::{TestDatabase, eventually};
 
 use crate::{
     legacy,
+    services::{Process, settings},
     support::{Folder, Site, Summary, Turbulence},
 };
 
@@ -114,4 +115,26 @@ async fn waiting_for_an_unreachable_database_can_be_interrupted() {
         assert!(ended.took < Duration::from_secs(10), "{ended:#?}");
         assert_eq!(ended.stdout, "");
     }
+}
+
+#[tokio::test]
+async fn a_process_that_drains_answers_and_closes_its_connections() {
+    let (folder, database) = (Folder::new(), TestDatabase::new().await);
+    let environment = [&settings(&database)[..], &[("TURBULENCE__SERVER__DRAIN_SECONDS", "5")]];
+    let arguments = ["content", "--port", "0"];
+    let process = Process::start(&folder, &arguments, &environment.concat()).await;
+    process.ready().await;
+    let client = service_kit::web::http_client::service_client(Duration::from_secs(10)).unwrap();
+    let connection = async |path: &str| {
+        let response = client.get(format!("{}{path}", process.url)).send().await.unwrap();
+        let header = response.headers().get("connection").map(|value| value.as_bytes().to_vec());
+        (response.status().as_u16(), header)
+    };
+    assert_eq!(connection("/stories").await, (200, None));
+    process.turbulence.signal("TERM");
+    eventually("the process drains", async || {
+        connection("/health/ready").await == (503, Some(b"close".to_vec()))
+    })
+    .await;
+    assert_eq!(connection("/stories").await, (200, Some(b"close".to_vec())));
 }

@@ -279,6 +279,14 @@ impl Turbulence {
         }
     }
 
+    /// Waits until a service listens. Returns its address.
+    pub(crate) async fn listens(&self) -> String {
+        self.logged("\"message\":\"listening\"").await;
+        let log = self.log();
+        let line = log.iter().find(|line| line["message"] == "listening").unwrap();
+        format!("http://{}", line["address"].as_str().unwrap())
+    }
+
     /// Returns the lines of the log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         log(&self.stderr.borrow())

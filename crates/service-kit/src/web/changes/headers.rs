@@ -7,7 +7,8 @@ use models::changes::Revision;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// The states of the databases at which an answer was computed: lower bounds, one for each service.
-/// On the answer to a write: the state after it. On a request: the newest states that the caller knows.
+/// On the answer to a write: the state after it. On a request: those of the newest changes that
+/// the caller knows.
 pub const REVISIONS: &str = "x-turbulence-revisions";
 
 /// The keys of the content that an answer depends on, separated by spaces. On the answer to a write:

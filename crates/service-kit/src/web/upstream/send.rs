@@ -24,7 +24,8 @@ pub struct Policy {
     /// `true` if the whole body is there for a further attempt: if a replica refuses the request
     /// because it is starting or draining, nothing was done, and the next one is tried.
     pub is_held: bool,
-    /// `true` if the request may be sent again although it may have arrived.
+    /// `true` if the request may be sent again although it may have arrived: also while the first
+    /// replica is silent.
     pub is_repeatable: bool,
     /// `true` if the request changes nothing (RFC 9110 §9.2.1): it may be processed twice at the same
     /// time, and again if the first response is an error.
@@ -61,6 +62,33 @@ enum Next {
     },
 }
 
+/// The step of a request after the end of one of its attempts.
+enum Step<E> {
+    /// Start an attempt at this replica.
+    Start(Arc<Replica>),
+    /// Wait for the other attempt.
+    Wait,
+    /// Return this result.
+    Return(Result<Response, SendError<E>>),
+}
+
+/// The attempts of a request.
+struct Attempts<'a, E> {
+    upstream: &'a Upstream,
+    policy: Policy,
+    /// The number of the request, for round robin.
+    turn: usize,
+    /// All replicas that got the request.
+    tried: Vec<Arc<Replica>>,
+    unreachable_attempts: usize,
+    /// The number of times that it may still be repeated.
+    retries: u32,
+    /// The replicas that have not answered yet, and the times of the attempts.
+    waiting: Vec<(Arc<Replica>, Instant)>,
+    /// The best of the bad outcomes.
+    bad: Option<Outcome<E>>,
+}
+
 impl Upstream {
     /// Sends a request to the best replica, and to others if `policy` permits: if a replica did
     /// nothing, if it failed, or if it is silent. `attempt` sends the request to one replica.
@@ -81,89 +109,28 @@ impl Upstream {
             self.await_addresses().await;
         }
         self.budget.deposit();
-        let turn = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut tried = Vec::with_capacity(1);
-        let mut unreachable_attempts = 0;
-        let mut pick = |tried: &mut Vec<Arc<Replica>>, worst: Rank| {
-            let (rank, replica) = self.pick(turn, tried, Instant::now())?;
-            if rank > worst {
-                return None;
-            }
-            if rank == Rank::Unreachable {
-                unreachable_attempts += 1;
-                if unreachable_attempts > MAX_UNREACHABLE_ATTEMPTS {
-                    return None;
-                }
-            }
-            tried.push(Arc::clone(&replica));
-            Some(replica)
-        };
         let start = |replica: Arc<Replica>| {
             let attempted = attempt(Arc::clone(&replica));
             async move { (replica, attempted.await) }
         };
-
-        let Some(first) = pick(&mut tried, Rank::Unreachable) else {
+        let mut attempts = Attempts::new(self, policy);
+        let Some(first) = attempts.pick(Rank::Unreachable) else {
             return Err(SendError::Unavailable(None));
         };
-        let mut retries = self.options.max_retries;
-        let mut waiting = vec![(Arc::clone(&first), Instant::now())];
         let mut running = FuturesUnordered::new();
         running.push(start(first));
-        let mut bad: Option<Outcome<E>> = None;
         loop {
-            let may_hedge = policy.is_safe && retries > 0;
             tokio::select! {
                 biased;
                 Some((replica, outcome)) = running.next() => {
-                    waiting.retain(|(other, _)| !Arc::ptr_eq(other, &replica));
-                    let next = match self.judge(policy, &replica, &outcome) {
-                        Next::Finish if is_good(&outcome) || running.is_empty() => {
-                            return finish(outcome);
-                        }
-                        // The other attempt may succeed.
-                        Next::Finish => None,
-                        Next::Continue => pick(&mut tried, Rank::Unreachable),
-                        Next::Retry { same } => {
-                            let may_retry = retries > 0 && self.budget.withdraw();
-                            if may_retry {
-                                retries -= 1;
-                            }
-                            let other = || pick(&mut tried, Rank::Ejected);
-                            may_retry.then(other).flatten().or((may_retry && same).then_some(replica))
-                        }
-                    };
-                    // A response says more than an error, and a break more than a refused connection.
-                    if severity(&outcome) <= bad.as_ref().map_or(u8::MAX, severity) {
-                        bad = Some(outcome);
-                    }
-                    match next {
-                        Some(next) => {
-                            waiting.push((Arc::clone(&next), Instant::now()));
-                            running.push(start(next));
-                        }
-                        None if running.is_empty() => {
-                            return bad.map_or(Err(SendError::Unavailable(None)), finish);
-                        }
-                        None => {}
+                    match attempts.ended(&replica, outcome) {
+                        Step::Start(next) => running.push(start(next)),
+                        Step::Wait => {}
+                        Step::Return(result) => return result,
                     }
                 }
-                () = tokio::time::sleep(self.options.hedge_after), if may_hedge => {
-                    if self.replicas.borrow().len() <= tried.len() {
-                        continue;
-                    }
-                    // Replicas that answer nothing at all are left without regard to the budget: the
-                    // request is moved rather than repeated.
-                    let now = Instant::now();
-                    let mut are_silent = true;
-                    for (replica, since) in &waiting {
-                        are_silent &= replica.record_silence(*since, now);
-                    }
-                    if (are_silent || self.budget.withdraw())
-                        && let Some(next) = pick(&mut tried, Rank::Usable)
-                    {
-                        retries -= 1;
-                        waiting.push((Arc::clone(&next), now));
+                () = tokio::time::sleep(self.options.hedge_after), if attempts.may_hedge() => {
+                    if let Some(next) = attempts.hedge() {
                         running.push(start(next));
                     }
                 }
@@ -226,6 +193,101 @@ impl Upstream {
             }
             Err(AttemptError::Other(_)) => Next::Finish,
         }
+    }
+}
+
+impl<'a, E> Attempts<'a, E> {
+    fn new(upstream: &'a Upstream, policy: Policy) -> Self {
+        Self {
+            upstream,
+            policy,
+            turn: upstream.requests.fetch_add(1, Ordering::Relaxed),
+            tried: Vec::with_capacity(1),
+            unreachable_attempts: 0,
+            retries: upstream.options.max_retries,
+            waiting: Vec::with_capacity(1),
+            bad: None,
+        }
+    }
+
+    /// Selects the best replica of those that were not tried, of this rank or a better one.
+    fn pick(&mut self, worst: Rank) -> Option<Arc<Replica>> {
+        let now = Instant::now();
+        let (rank, replica) = self.upstream.pick(self.turn, &self.tried, now)?;
+        if rank > worst {
+            return None;
+        }
+        if rank == Rank::Unreachable {
+            self.unreachable_attempts += 1;
+            if self.unreachable_attempts > MAX_UNREACHABLE_ATTEMPTS {
+                return None;
+            }
+        }
+        self.tried.push(Arc::clone(&replica));
+        self.waiting.push((Arc::clone(&replica), now));
+        Some(replica)
+    }
+
+    /// Decides about the request after the end of an attempt.
+    fn ended(&mut self, replica: &Arc<Replica>, outcome: Outcome<E>) -> Step<E> {
+        self.waiting.retain(|(other, _)| !Arc::ptr_eq(other, replica));
+        let next = match self.upstream.judge(self.policy, replica, &outcome) {
+            Next::Finish if is_good(&outcome) || self.waiting.is_empty() => {
+                return Step::Return(finish(outcome));
+            }
+            // The other attempt may succeed.
+            Next::Finish => None,
+            Next::Continue => self.pick(Rank::Unreachable),
+            Next::Retry { same } => self.retry(replica, same),
+        };
+        // A response says more than an error, and a break more than a refused connection.
+        if severity(&outcome) <= self.bad.as_ref().map_or(u8::MAX, severity) {
+            self.bad = Some(outcome);
+        }
+        match next {
+            Some(next) => Step::Start(next),
+            None if self.waiting.is_empty() => {
+                Step::Return(self.bad.take().map_or(Err(SendError::Unavailable(None)), finish))
+            }
+            None => Step::Wait,
+        }
+    }
+
+    /// Selects the replica of a repetition if the number of retries and the budget permit one: another
+    /// replica, or the same one if it may be and there is no other.
+    fn retry(&mut self, replica: &Arc<Replica>, same: bool) -> Option<Arc<Replica>> {
+        if self.retries == 0 || !self.upstream.budget.withdraw() {
+            return None;
+        }
+        self.retries -= 1;
+        let other = self.pick(Rank::Ejected);
+        if other.is_none() && same {
+            self.waiting.push((Arc::clone(replica), Instant::now()));
+            return Some(Arc::clone(replica));
+        }
+        other
+    }
+
+    fn may_hedge(&self) -> bool {
+        self.policy.is_repeatable && self.retries > 0
+    }
+
+    /// Selects a further replica for a request that waits for a long time.
+    fn hedge(&mut self) -> Option<Arc<Replica>> {
+        if self.upstream.replicas.borrow().len() <= self.tried.len() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut are_silent = true;
+        for (replica, since) in &self.waiting {
+            are_silent &= replica.record_silence(*since, now);
+        }
+        // Replicas that answer nothing at all are left without regard to the budget: the request is
+        // moved rather than repeated. Only a safe request is processed twice for speed.
+        let may_start = are_silent || self.policy.is_safe && self.upstream.budget.withdraw();
+        let next = may_start.then(|| self.pick(Rank::Usable)).flatten()?;
+        self.retries -= 1;
+        Some(next)
     }
 }
 

@@ -353,12 +353,34 @@ async fn requests_at_a_replica_that_is_silent_are_moved_without_a_budget() {
 #[tokio::test]
 async fn a_request_that_may_change_something_is_never_sent_twice_at_a_time() {
     let upstream = impatient(2);
-    for policy in [NOT_SAFE, WITH_KEY, STREAMED] {
+    for policy in [NOT_SAFE, STREAMED] {
         let sending = send(&upstream, policy, &[Plan::Hangs]);
         let sent = tokio::time::timeout(Duration::from_millis(200), sending).await;
         assert!(sent.is_err(), "{policy:?}");
     }
-    assert_eq!(upstream.requests.load(Ordering::Relaxed), 3);
+    assert_eq!(upstream.requests.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_leaves_a_replica_that_answers_nothing_and_is_not_hedged() {
+    let plans = [Plan::Hangs, Plan::Status(201)];
+    assert_eq!(send(&impatient(2), WITH_KEY, &plans).await, (Some(201), vec![0, 1]));
+    // The replica answers other requests.
+    let upstream = impatient(2);
+    let replicas = upstream.replicas();
+    let others = async {
+        loop {
+            replicas[0].record_answer(Instant::now());
+            tokio::task::yield_now().await;
+        }
+    };
+    let sent = async {
+        tokio::select! {
+            sent = send(&upstream, WITH_KEY, &[Plan::Hangs]) => Some(sent),
+            () = others => None,
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(200), sent).await.is_err());
 }
 
 #[tokio::test]
