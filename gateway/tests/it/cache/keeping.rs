@@ -197,6 +197,28 @@ async fn a_client_cannot_poison_what_others_get() {
 }
 
 #[tokio::test]
+async fn a_replica_is_not_made_to_wait_for_states_without_a_change() {
+    let site = Site::start().await;
+    let feed = &site.content.feed;
+    let change = feed.advance();
+    for _ in 0..5 {
+        feed.advance();
+    }
+    // The later state is known first.
+    feed.send(FeedMessage::Watermark { revision: Revision::new(feed.revision()), age_ms: 0 });
+    let keys = vec!["pages".to_owned()];
+    feed.send(FeedMessage::Changed { revision: Revision::new(change), keys });
+    let expected = format!("content={change},sections={}", site.sections.feed.revision());
+    eventually(async || {
+        site.send("GET", "/pages", "authorization: Bearer x\r\n").await;
+        let heads = site.content.heads();
+        let head = heads.iter().rfind(|head| head.target() == "/pages").unwrap();
+        (head.all("x-turbulence-revisions") == [expected.as_str()]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn other_media_types_of_errors_and_parts_are_not_answered_from_memory() {
     let site = Site::start().await;
     site.miss(PATH).await;
