@@ -187,7 +187,9 @@ async fn a_database_that_a_service_writes_to_is_left_as_it_is() {
     site.database.insert(mongo_kit::WRITERS, [writer]).await;
     let ended = site.run(&["uninstall", "--yes"]).await;
     assert!(ended.failure(1).contains("another process writes to the database"), "{ended:#?}");
-    site.database.collection(mongo_kit::WRITERS).drop().await.unwrap();
+    let registrations = site.database.collection(mongo_kit::WRITERS);
+    let removed = registrations.delete_one(doc! { "_id": 1 }).await.unwrap();
+    assert_eq!(removed.deleted_count, 1);
     assert_eq!(everything(&site).await, before);
 }
 
