@@ -17,7 +17,7 @@ use mongo_kit::{
     feed::{Change, ChangeKind, Feed, FeedEvent, WatchedCollection, cluster_time},
     is_transient,
 };
-use mongodb::bson::doc;
+use mongodb::bson::{self, doc};
 use serde::{Deserialize, Serialize};
 use service_kit::{runtime::clock::Clock, web::changes::LEASE};
 use tokio::time::{sleep, timeout};
@@ -241,6 +241,7 @@ impl Projector {
     }
 
     /// Returns the place after the changes that were returned, to be stored with them.
+    #[expect(dead_code, reason = "for webhooks")]
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let (position, directory) = &self.last;
         let sections = directory.as_ref().map(|directory| directory.entries().to_vec());
@@ -251,8 +252,8 @@ impl Projector {
     /// future is dropped.
     pub(crate) async fn next(&mut self) -> Vec<PublicChange> {
         loop {
-            let is_ready = |step: &Step| step.ready_at <= Instant::now();
-            if let Some(step) = self.steps.pop_front_if(|step| is_ready(step)) {
+            let is_ready = self.steps.front().is_some_and(|step| step.ready_at <= Instant::now());
+            if is_ready && let Some(step) = self.steps.pop_front() {
                 self.last = (step.position, step.directory);
                 self.state = step.state;
                 return step.changes;
@@ -485,7 +486,7 @@ impl Directories<'_> {
                     }
                 }
             };
-            match self.change(collection, item, former, present[item.place].get(item.id)) {
+            match self.change(collection, item, &former, present[item.place].get(item.id)) {
                 Told::Change(change) => facts.push(change),
                 Told::Something => {
                     changed_kinds.insert(item.place);
@@ -503,7 +504,7 @@ impl Directories<'_> {
         &self,
         collection: &dyn ContentCollection,
         item: &Item<'_>,
-        former: Former,
+        former: &Former,
         present: Option<&ItemState>,
     ) -> Told {
         let now = present.filter(|state| is_visible(state, self.after));
@@ -512,7 +513,7 @@ impl Directories<'_> {
         let is_unknown = |state: &ItemState| {
             state.section.is_some() && Revision::new(item.at) <= self.unknown_until
         };
-        let (before, is_known) = match &former {
+        let (before, is_known) = match former {
             Former::Known(None) => (None, true),
             Former::Known(Some(state)) if was_seen(state) => (Some(state), !is_unknown(state)),
             Former::Known(Some(_)) => (None, true),
@@ -525,7 +526,7 @@ impl Directories<'_> {
             (Some(_), None) if is_gone => PublicEvent::Deleted,
             (Some(_), None) => PublicEvent::Unpublished,
             (None, Some(_)) if item.is_new => PublicEvent::Created,
-            (None, Some(_)) => match &former {
+            (None, Some(_)) => match former {
                 Former::Known(None) => PublicEvent::Created,
                 Former::Known(Some(state)) if state.is_deleted => PublicEvent::Restored,
                 Former::Known(Some(_)) => PublicEvent::Published,
@@ -579,7 +580,7 @@ fn add<'a>(items: &mut Vec<Item<'a>>, count: &mut usize, place: usize, change: &
     }
     *count += 1;
     let seconds = i64::try_from(change.at >> 32).unwrap_or_default();
-    let wall_time = change.wall_time.map(|time| time.timestamp_millis());
+    let wall_time = change.wall_time.map(bson::DateTime::timestamp_millis);
     let time = match wall_time {
         Some(milliseconds) => DateTime::from_timestamp_millis(milliseconds),
         None => DateTime::from_timestamp(seconds, 0),

@@ -20,7 +20,7 @@ use tokio::{
         OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
     },
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
@@ -246,16 +246,26 @@ impl Listener {
                 self.state = ListenerState::Listening(known.later);
                 Some(text)
             }
-            ListenerState::Listening(later) => loop {
-                match timeout(HEARTBEAT, later.recv()).await {
-                    Ok(Ok(told)) if told.concerns(self.kinds.as_deref()) => {
-                        return Some(told.event.clone());
+            ListenerState::Listening(later) => {
+                let heartbeat = Instant::now() + HEARTBEAT;
+                loop {
+                    match timeout_at(heartbeat, later.recv()).await {
+                        Ok(Ok(told)) if told.concerns(self.kinds.as_deref()) => {
+                            return Some(told.event.clone());
+                        }
+                        Ok(Ok(_)) => {}
+                        Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
+                        Err(_) => {
+                            let position = self.hub.position();
+                            // The place must not be after changes that are still to be sent.
+                            let is_known = later.is_empty();
+                            let text =
+                                if is_known { place_event(&position) } else { ":\n\n".into() };
+                            return Some(text);
+                        }
                     }
-                    Ok(Ok(_)) => {}
-                    Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
-                    Err(_) => return Some(place_event(&self.hub.position())),
                 }
-            },
+            }
         }
     }
 }
