@@ -38,6 +38,9 @@ const MAX_ITEMS: usize = 50;
 /// looked at all the same.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// The longest slug and path that are told, in bytes. No browser opens longer ones reliably.
+const MAX_TEXT_BYTES: usize = 2_048;
+
 /// The pause after a failed read.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -119,17 +122,19 @@ pub(super) fn changed(kind: Option<PublicKind>) -> Facts {
 }
 
 impl Facts {
+    /// Gives the change its place. Its size is bounded, since many are kept.
     pub(super) fn at(self, position: &Position, now: DateTime<Utc>) -> PublicChange {
+        let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT_BYTES);
         PublicChange {
             kind: self.kind,
             event: self.event,
             id: self.id,
-            section_id: self.section_id,
-            slug: self.slug,
-            path: self.path,
-            previous_section_id: self.previous_section_id,
-            previous_slug: self.previous_slug,
-            previous_path: self.previous_path,
+            section_id: short(self.section_id),
+            slug: short(self.slug),
+            path: short(self.path),
+            previous_section_id: short(self.previous_section_id),
+            previous_slug: short(self.previous_slug),
+            previous_path: short(self.previous_path),
             cursor: position.to_string(),
             time: self.time.unwrap_or(now),
         }
@@ -574,6 +579,10 @@ enum Told {
 /// Adds the item of a change, once for each time. One without an id is never public.
 fn add<'a>(items: &mut Vec<Item<'a>>, count: &mut usize, place: usize, change: &'a Change) {
     let Some(id) = change.id.as_deref() else { return };
+    // Nothing can be told of it, and it is in no list of changes by its id.
+    if id.len() > MAX_TEXT_BYTES {
+        return;
+    }
     let is_same = |item: &Item<'_>| item.place == place && item.id == id && item.at == change.at;
     if items.iter().rev().take_while(|item| item.at == change.at).any(is_same) {
         return;
