@@ -7,7 +7,7 @@ compose := env("COMPOSE", "docker compose")
 migrations := "services/*/src/migrations/*.rs"
 
 # The commit of the last version that may run anywhere: `upgrade` starts from it.
-earlier := "8b0a0676922e049ea6aaffaab11734cae893a2a3"
+earlier := "0740c0e3f922a5dd2e5b027aabf6b3aab2f196e0"
 
 # List the commands
 default:
