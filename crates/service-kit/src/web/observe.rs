@@ -255,6 +255,7 @@ impl Extractor for TraceHeaders<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use actix_web::{
         App, HttpResponse,
         http::header::{ACCEPT, CACHE_CONTROL},
@@ -262,7 +263,6 @@ mod tests {
         test::{TestRequest, call_service, init_service},
         web,
     };
-    use super::*;
 
     async fn fine() -> HttpResponse {
         HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).finish()
