@@ -12,8 +12,8 @@ use std::{
 use futures_util::TryStreamExt;
 use mongo_kit::WRITERS;
 use mongodb::bson::{Document, doc};
-use serde_json::Value;
-use test_support::{Api, SECTION_DIRECTORY, TestDatabase, mongodb_uri};
+use serde_json::{Value, json};
+use test_support::{Api, SECTION_DIRECTORY, TOKEN, TestDatabase, mongodb_uri};
 
 use crate::{
     accounts::{Tally, rounds},
@@ -34,7 +34,7 @@ const PATHS: [&str; 12] = [
     "/sections/slug/blog",
     "/stories",
     "/stories?limit=2",
-    "/stories?section=blog&limit=100",
+    "/stories?section=blog&limit=50",
     "/stories/slug/rules",
     "/projects",
     "/pages",
@@ -118,23 +118,37 @@ fn includes(later: &Value, earlier: &Value) -> bool {
     }
 }
 
-/// Runs a version of the program on a database until all migrations are applied. Returns the public
-/// answers, and what is in the database afterwards.
+/// Starts a version of the program on a database, and waits until all migrations are applied. Returns
+/// its API for editors.
+async fn start(
+    program: &Path,
+    arguments: &[&str],
+    folder: &Folder,
+    database: &TestDatabase,
+) -> (Turbulence, Api) {
+    let command = |arguments: &[&str]| {
+        let mut command = folder.command_of(program, arguments);
+        command.args(["--mongodb-uri", mongodb_uri(), "--database", database.name(), "--create"]);
+        command.env("TURBULENCE__AUTH__STATIC_TOKEN", TOKEN);
+        command
+    };
+    let turbulence = Turbulence::spawn(command(&[&["up", "--port", "0"], arguments].concat()));
+    let api = Api::new(turbulence.ready().await.address);
+    let check = Turbulence::spawn(command(&["migrate", "status", "--check"])).ended().await;
+    check.success();
+    (turbulence, api)
+}
+
+/// Runs a version of the program on a database. Returns the public answers, and what is in the database
+/// afterwards.
 async fn run(
     program: &Path,
     arguments: &[&str],
     folder: &Folder,
     database: &TestDatabase,
 ) -> (Vec<Value>, BTreeMap<String, Contents>) {
-    let command = |arguments: &[&str]| {
-        let mut command = folder.command_of(program, arguments);
-        command.args(["--mongodb-uri", mongodb_uri(), "--database", database.name(), "--create"]);
-        command
-    };
-    let turbulence = Turbulence::spawn(command(&[&["up", "--port", "0"], arguments].concat()));
-    let api = Api::new(turbulence.ready().await.address).sent_by(None);
-    let check = Turbulence::spawn(command(&["migrate", "status", "--check"])).ended().await;
-    check.success();
+    let (turbulence, api) = start(program, arguments, folder, database).await;
+    let api = api.sent_by(None);
     let mut answers = Vec::new();
     for path in PATHS {
         let answer = api.get(path).await;
@@ -144,6 +158,29 @@ async fn run(
     turbulence.stop().await;
     database.leases_released().await;
     (answers, contents(database).await)
+}
+
+/// Lets each version read and change what the other one has written.
+async fn edit_in_turn(this: &Path, earlier: &Path, folder: &Folder, database: &TestDatabase) {
+    let mut last: Option<(String, Value)> = None;
+    for (number, program) in [this, earlier, this].into_iter().enumerate() {
+        let (turbulence, api) = start(program, &[], folder, database).await;
+        if let Some((path, written)) = last.take() {
+            let read = api.get(&path).await.body;
+            assert!(includes(&read, &written) || includes(&written, &read), "{written}, {read}");
+            let content = json!({ "content": "<p>Changed by another version.</p>" });
+            assert_eq!(api.call("PATCH", &path, content).await.status, 200, "{path}");
+        }
+        let story = json!({ "title": format!("Version {number}"), "content": "<p>New.</p>" });
+        let created = api.call("POST", "/stories", story).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        let path = format!("/stories/{}", created.id());
+        let written = api.get(&path).await.body;
+        last = Some((path, written));
+        turbulence.stop().await;
+    }
+    let changed = doc! { "content": "<p>Changed by another version.</p>" };
+    assert_eq!(database.count("stories", changed).await, 2);
 }
 
 pub(crate) async fn a_database_serves_the_next_version_and_the_earlier_one_again() -> Tally {
@@ -166,6 +203,7 @@ pub(crate) async fn a_database_serves_the_next_version_and_the_earlier_one_again
         let (again, at_the_end) = run(&this, &[], &folder, &database).await;
         assert_eq!(at_the_end, upgraded, "the second upgrade");
         assert_eq!(again, of_this);
+        edit_in_turn(&this, &earlier, &folder, &database).await;
         tally += Tally::round(0, 0);
     }
     tally
