@@ -1,7 +1,7 @@
 //! Random writes by anyone and random reads through two gateways: each answer was true at most a second
 //! before it was asked for, and none shows what was hidden.
 //!
-//! `TURBULENCE_TRUTH_SECONDS` makes it run longer, and `TURBULENCE_TRUTH_SEED` repeats a run.
+//! `TURBULENCE_TRUTH_SECONDS` makes it run for this time, and `TURBULENCE_TRUTH_SEED` repeats a run.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,9 @@ use crate::front::{Front, Gate};
 const MAX_AGE: Duration = Duration::from_secs(1);
 const MAX_AGE_WHEN_BUSY: Duration = Duration::from_secs(5);
 
-/// The time of a run, in seconds, and the number of readers of each gateway.
-const SECONDS: u64 = 10;
+/// The number of writes of a short run, of those before a migration, and of the readers of each gateway.
+const WRITES: usize = 60;
+const WRITES_BEFORE_MIGRATION: usize = 30;
 const READERS: usize = 2;
 
 /// A sequence of numbers that is the same for a seed (a linear congruential generator, by Knuth).
@@ -481,7 +482,7 @@ async fn each_answer_of_two_gateways_was_true_a_moment_ago() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let long = number("TURBULENCE_TRUTH_SECONDS");
     let max_age = if long.is_some() { MAX_AGE } else { MAX_AGE_WHEN_BUSY };
-    let until = Instant::now() + Duration::from_secs(long.unwrap_or(SECONDS));
+    let until = long.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let seed = number("TURBULENCE_TRUTH_SEED").unwrap_or(7);
     println!("TURBULENCE_TRUTH_SEED={seed}");
 
@@ -524,16 +525,17 @@ async fn each_answer_of_two_gateways_was_true_a_moment_ago() {
             readers.spawn(read(api, gateway, history.clone(), random, max_age));
         }
     }
-    let mut migrated_at = Instant::now();
     let writing = async {
-        while Instant::now() < until {
+        for number in 1.. {
             writer.change().await;
             // Between two writes answers become old enough to be kept.
             let pause = Duration::from_millis(writer.random.below(60) as u64);
             tokio::time::sleep(pause).await;
-            if migrated_at.elapsed() > Duration::from_secs(4) {
+            if number % WRITES == WRITES_BEFORE_MIGRATION {
                 writer.migrate(&sections_url).await;
-                migrated_at = Instant::now();
+            }
+            if until.map_or(number >= WRITES, |until| Instant::now() >= until) {
+                break;
             }
         }
     };
@@ -541,5 +543,48 @@ async fn each_answer_of_two_gateways_was_true_a_moment_ago() {
         () = writing => {}
         Some(fault) = readers.join_next() => panic!("seed {seed}: {}", fault.unwrap()),
     }
-    assert!(history.lock().unwrap().0.len() > 50, "there were too few writes");
+}
+
+#[test]
+fn an_answer_that_was_never_true_or_is_too_old_is_a_fault() {
+    let section = |is_published| {
+        let (id, slug) = ("1".to_owned(), "blog".to_owned());
+        Section { id, slug, parent: None, is_published }
+    };
+    let story = |title: &str, is_published| Story {
+        id: "2".to_owned(),
+        slug: "a".to_owned(),
+        title: title.to_owned(),
+        is_published,
+        is_deleted: false,
+        section: 0,
+    };
+    let now = Instant::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let version = |seconds, sections, stories, gateway| Version {
+        site: Site { sections: vec![sections], stories: vec![stories] },
+        began: at(seconds),
+        ended: Some(at(seconds)),
+        gateway,
+        write: String::new(),
+    };
+    let history = History(vec![
+        version(0, section(true), story("A", true), None),
+        version(10, section(true), story("B", true), Some(0)),
+        version(20, section(true), story("B", false), None),
+        version(30, section(false), story("C", true), None),
+    ]);
+    let slug = Question::Slug("a".to_owned());
+    let fault = |title: Value, gateway, asked| {
+        let times = (at(asked), at(asked));
+        history.fault(&slug, &[title], gateway, times, Duration::from_secs(1)).is_some()
+    };
+    // The second gateway may answer the former title for a second.
+    let (a, b, none) = (json!("A"), json!("B"), Value::Null);
+    assert!(!fault(a.clone(), 0, 5) && !fault(a.clone(), 1, 11) && !fault(b.clone(), 0, 11));
+    assert!(fault(a.clone(), 0, 11), "what was written through the same gateway is answered");
+    assert!(fault(a, 1, 12), "it is too old");
+    assert!(fault(b.clone(), 0, 5), "it is not true yet");
+    assert!(!fault(b.clone(), 0, 21) && fault(b, 0, 22), "a draft");
+    assert!(fault(json!("C"), 0, 31) && !fault(none, 0, 31), "its section is hidden");
 }
