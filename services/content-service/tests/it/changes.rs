@@ -412,6 +412,10 @@ async fn without_sections_service_and_with_an_earlier_version_of_it_changes_are_
     site.content.stop().await.unwrap();
 }
 
+fn client() -> reqwest::Client {
+    service_kit::web::http_client::service_client(Duration::from_secs(60)).unwrap()
+}
+
 /// Server-sent events, as a browser reads them.
 struct Events {
     response: reqwest::Response,
@@ -420,8 +424,7 @@ struct Events {
 
 impl Events {
     async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
-        let client = reqwest::Client::new();
-        let request = client.get(format!("{}/changes{query}", service.url));
+        let request = client().get(format!("{}/changes{query}", service.url));
         let request = request.header("accept", "text/event-stream");
         let request = match last {
             Some(last) => request.header("last-event-id", last),
@@ -497,7 +500,7 @@ async fn events_continue_after_the_last_one_and_end_with_the_service() {
         }
     }
     assert_eq!(of_pages.next().await.unwrap().0["slug"], "about");
-    let client = reqwest::Client::new();
+    let client = client();
     let url = format!("{}/changes", site.content.url);
     let wrong = client.get(&url).header("last-event-id", "x").send().await.unwrap();
     assert_eq!(wrong.status(), 422);
