@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 2] = ["content", "resolve"];
+const CONTENT: [&str; 3] = ["content", "resolve", "webhooks"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";

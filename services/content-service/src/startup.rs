@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
+use data_service::{
+    Background, DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect,
+};
 use migrations::Engine;
 use mongo_kit::Connection;
 use mongodb::Database;
@@ -14,11 +16,15 @@ use service_kit::{
         clock::Clock,
         settings::{self, Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
+    web::{
+        body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret,
+        outbound::OutboundClient,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    delivery::{NoChanges, Webhooks},
     html::Sanitiser,
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::{self, Collections},
@@ -47,6 +53,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url, &settings.internal);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
+    let outbound = OutboundClient::new(settings.webhooks.allow_private_networks);
     DataService::bind(settings, NAME, COLLECTIONS, kinds::changes, |connection, changes| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
@@ -60,6 +67,9 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
+        let source = Arc::new(NoChanges);
+        let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
+        let webhooks = web::Data::new(delivering.clone());
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(web::Data::new(collections.clone()))
@@ -68,6 +78,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(tags.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
+                .app_data(webhooks.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
                 .app_data(if_match)
@@ -77,7 +88,9 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             let result = sections_feed::check(&feed);
             async move { result }
         });
-        Parts { engine: engine(connection, Clock::system(), settings, &sections), routes, health }
+        let engine = engine(connection, Clock::system(), settings, &sections);
+        let background: Background = Box::new(|stop| Box::pin(delivering.run(stop)));
+        Parts { engine, routes, health, background: Some(background) }
     })
     .await
 }

@@ -3,6 +3,8 @@
 pub(crate) mod collections;
 pub(crate) mod content;
 pub(crate) mod counts;
+pub(crate) mod dates;
+pub(crate) mod deliveries;
 pub(crate) mod drafts;
 pub(crate) mod filters;
 mod find;
@@ -19,4 +21,5 @@ pub(crate) mod section_directory;
 pub(crate) mod slugs;
 pub(crate) mod survey;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 pub(crate) mod write;

@@ -1,0 +1,401 @@
+//! The delivery of webhooks.
+//!
+//! One process of the service delivers: the one that holds the lease, whose document also has the
+//! position up to which changes are queued. It queues each public change for the webhooks that are told
+//! of it ([`message`]), and each webhook has a queue of its own ([`lane`]). A message is sent at least
+//! once: it is in the database before the position moves on, and until an attempt is recorded.
+
+mod attempt;
+mod lane;
+mod message;
+mod schedule;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use data_service::server_clock;
+use futures_util::future::join_all;
+use models::{PublicChange, PublicEvent, PublicKind};
+use mongo_kit::{
+    Connection, DatabaseError,
+    lease::{Lease, LeaseDocument},
+};
+use mongodb::{
+    bson::{doc, oid::ObjectId},
+    error::Result,
+};
+use service_kit::{
+    runtime::{clock::Clock, settings},
+    web::outbound::OutboundClient,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::message::test_message;
+use self::{
+    lane::{Lane, Lanes},
+    message::message_of,
+    schedule::Schedule,
+};
+use crate::store::{
+    collections::DISPATCH,
+    deliveries::{DeliveryStore, MAX_PENDING, StoredDelivery},
+    webhooks::{StoredWebhook, WebhookStore},
+};
+
+/// The duration of the lease: after it, another process delivers in place of one that was killed.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// The interval at which a process looks for webhooks of which it was not told: those that another
+/// process has changed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The time between a change and the first attempt. Whoever keeps answers uses them for up to 100 ms
+/// after the changes were last heard (ADR 0032), and timers are late on a busy machine.
+const SETTLE: TimeDelta = TimeDelta::milliseconds(150);
+
+/// The longest time for which the position may be behind what is queued. Changes after it are queued
+/// again after a crash, and found to be there.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time that attempts have to end when the process ends: most targets answer within it. The others
+/// get the message again from the next process.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Public changes, and the position after them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChangeBatch {
+    pub(crate) changes: Vec<PublicChange>,
+    pub(crate) position: String,
+}
+
+/// The source of public changes.
+#[async_trait]
+pub(crate) trait ChangeSource: Send + Sync + 'static {
+    /// Returns the position of the present state.
+    async fn position(&self) -> Result<Option<String>>;
+
+    /// Returns the changes after a position, or from now on if there is none.
+    fn changes(&self, after: Option<String>) -> mpsc::Receiver<ChangeBatch>;
+}
+
+/// Webhooks with their deliveries, for requests and for the task that delivers.
+#[derive(Clone)]
+pub(crate) struct Webhooks {
+    pub(crate) webhooks: WebhookStore,
+    pub(crate) deliveries: DeliveryStore,
+    pub(crate) client: OutboundClient,
+    pub(crate) clock: Clock,
+    lease: LeaseDocument,
+    source: Arc<dyn ChangeSource>,
+    schedule: Schedule,
+    /// Notified by requests, so that this process does not wait until it looks again.
+    wake: Arc<Notify>,
+}
+
+impl Webhooks {
+    pub(crate) fn new(
+        connection: &Connection,
+        settings: &settings::Webhooks,
+        client: OutboundClient,
+        source: Arc<dyn ChangeSource>,
+    ) -> Self {
+        let database = connection.database();
+        Self {
+            webhooks: WebhookStore::new(database),
+            deliveries: DeliveryStore::new(database),
+            client,
+            clock: server_clock(connection),
+            lease: LeaseDocument::new(database.collection(DISPATCH)),
+            source,
+            schedule: Schedule { retry_for: settings.retry_for_seconds.duration() },
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Lets this process look for webhooks that have changed.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Records the present position, from which on changes are delivered. Called before the first
+    /// webhook is stored.
+    pub(crate) async fn begin(&self) -> Result<()> {
+        let position = doc! { POSITION: self.source.position().await? };
+        self.lease.create(0, position.clone()).await?;
+        self.lease.set(position).await
+    }
+
+    /// Delivers while this process holds the lease, until `shutdown` is cancelled.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let owner = ObjectId::new().to_hex();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = self.wake.notified() => {}
+            }
+            match self.acquire(&owner).await {
+                Ok(Some((lease, position))) => self.dispatch(lease, position, &shutdown).await,
+                Ok(None) => {}
+                Err(error) => {
+                    let error = DatabaseError::from(error);
+                    tracing::debug!(%error, "the lease of webhooks cannot be acquired");
+                }
+            }
+        }
+    }
+
+    /// Acquires the lease if there are webhooks. Returns it with the position up to which changes are
+    /// queued.
+    async fn acquire(&self, owner: &str) -> Result<Option<(Lease, Option<String>)>> {
+        if self.webhooks.all().await?.is_empty() {
+            return Ok(None);
+        }
+        // Someone may have removed it.
+        self.lease.create(0, doc! {}).await?;
+        let Some(lease) = self.lease.acquire(owner, LEASE, 0).await? else { return Ok(None) };
+        let document = self.lease.read().await?.unwrap_or_default();
+        let position = document.get_str(POSITION).ok().map(str::to_owned);
+        Ok(Some((lease, position)))
+    }
+
+    async fn dispatch(&self, lease: Lease, position: Option<String>, shutdown: &CancellationToken) {
+        tracing::info!(fence = lease.fence(), "delivering webhooks");
+        let stop = CancellationToken::new();
+        let lanes = Arc::new(Lanes {
+            webhooks: self.webhooks.clone(),
+            deliveries: self.deliveries.clone(),
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            schedule: self.schedule,
+            lost: lease.lost().child_token(),
+            stop: stop.clone(),
+        });
+        let mut dispatcher = Dispatcher {
+            webhooks: self,
+            lease,
+            lanes,
+            all: Vec::new(),
+            queues: HashMap::new(),
+            sequence: 0,
+            position,
+            saved: None,
+        };
+        let ended = dispatcher.run(shutdown).await;
+        stop.cancel();
+        if let Err(error) = ended {
+            let error = DatabaseError::from(error);
+            tracing::warn!(%error, "the delivery of webhooks begins again");
+        }
+        dispatcher.end().await;
+    }
+}
+
+/// The field of the lease with the position up to which changes are queued.
+const POSITION: &str = "position";
+
+/// The delivery of all webhooks while this process holds the lease.
+struct Dispatcher<'a> {
+    webhooks: &'a Webhooks,
+    lease: Lease,
+    lanes: Arc<Lanes>,
+    all: Vec<StoredWebhook>,
+    queues: HashMap<ObjectId, Lane>,
+    sequence: i64,
+    position: Option<String>,
+    saved: Option<tokio::time::Instant>,
+}
+
+impl Dispatcher<'_> {
+    /// Delivers until the lease is lost, the process ends, or there are no webhooks.
+    async fn run(&mut self, shutdown: &CancellationToken) -> Result<()> {
+        let lost = self.lease.lost().clone();
+        self.sequence = self.webhooks.deliveries.newest_sequence().await?;
+        self.look().await?;
+        let known: Vec<_> = self.all.iter().map(|webhook| webhook.id).collect();
+        self.webhooks.deliveries.delete_others(&known).await?;
+        let mut changes = self.webhooks.source.changes(self.position.clone());
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = lost.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = self.webhooks.wake.notified() => {}
+                batch = changes.recv() => match batch {
+                    Some(batch) => {
+                        if !batch.changes.is_empty() {
+                            // A webhook that was added before a change is told of it.
+                            self.look().await?;
+                            self.queue(&batch.changes).await?;
+                        }
+                        self.advance(batch.position).await?;
+                        continue;
+                    }
+                    None => return Ok(()),
+                }
+            }
+            self.look().await?;
+            if self.all.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the webhooks, and starts, renews and ends their queues.
+    async fn look(&mut self) -> Result<()> {
+        let all = self.webhooks.webhooks.all().await?;
+        for webhook in &all {
+            let before = self.all.iter().find(|before| before.id == webhook.id);
+            match self.queues.get(&webhook.id) {
+                None => {
+                    let lane = Lane::start(Arc::clone(&self.lanes), webhook.id);
+                    self.queues.insert(webhook.id, lane);
+                }
+                Some(lane) if before.is_some_and(|before| before.version != webhook.version) => {
+                    lane.reload();
+                }
+                Some(_) => {}
+            }
+        }
+        let removed: Vec<_> = self.queues.keys().copied().collect();
+        for id in removed.into_iter().filter(|id| !all.iter().any(|one| one.id == *id)) {
+            self.queues.remove(&id);
+            self.webhooks.deliveries.delete_of(id).await?;
+        }
+        self.all = all;
+        self.queue_missed().await
+    }
+
+    /// Queues changes for the webhooks that are told of them.
+    async fn queue(&mut self, changes: &[PublicChange]) -> Result<()> {
+        for webhook in self.all.clone() {
+            let told: Vec<_> = changes
+                .iter()
+                .filter(|change| webhook.is_told_of(change.kind, change.event))
+                .collect();
+            let Some(lane) = self.queues.get(&webhook.id).filter(|_| !told.is_empty()) else {
+                continue;
+            };
+            if webhook.failure.is_some() || lane.length() + told.len() > MAX_PENDING {
+                let mut missed: Vec<_> = told.iter().flat_map(|change| kinds(change)).collect();
+                missed.sort_unstable();
+                missed.dedup();
+                self.webhooks.webhooks.add_missed(webhook.id, &missed).await?;
+                continue;
+            }
+            self.send_to(webhook.id, &told).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_to(&mut self, webhook: ObjectId, changes: &[&PublicChange]) -> Result<()> {
+        let now = self.webhooks.clock.now();
+        let mut deliveries = Vec::with_capacity(changes.len());
+        for change in changes {
+            self.sequence += 1;
+            let message = message_of(change);
+            let delivery = StoredDelivery::new(webhook, message, self.sequence, now, now + SETTLE);
+            deliveries.push(delivery);
+        }
+        self.webhooks.deliveries.insert(&deliveries).await?;
+        if let Some(lane) = self.queues.get(&webhook) {
+            lane.add(deliveries.iter().map(StoredDelivery::waiting).collect());
+        }
+        Ok(())
+    }
+
+    /// Tells webhooks that continue of the kinds of which they were not told while they were failing.
+    async fn queue_missed(&mut self) -> Result<()> {
+        let now = self.webhooks.clock.now();
+        for webhook in self.all.clone() {
+            let has_room =
+                self.queues.get(&webhook.id).is_some_and(|lane| lane.length() < MAX_PENDING / 2);
+            if webhook.missed.is_empty() || !webhook.is_active() || !has_room {
+                continue;
+            }
+            // Before they are queued: a kind that is missed from now on is added again.
+            self.webhooks.webhooks.remove_missed(webhook.id, &webhook.missed).await?;
+            let changes: Vec<_> =
+                webhook.missed.iter().map(|kind| Self::everything(kind, now)).collect();
+            self.send_to(webhook.id, &changes.iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the change after which everything of a kind may be different.
+    fn everything(kind: &str, time: DateTime<Utc>) -> PublicChange {
+        PublicChange {
+            kind: kind.parse::<PublicKind>().ok(),
+            event: PublicEvent::Changed,
+            id: None,
+            section_id: None,
+            slug: None,
+            path: None,
+            previous_section_id: None,
+            previous_slug: None,
+            previous_path: None,
+            // Another one each time.
+            cursor: ObjectId::new().to_hex(),
+            time,
+        }
+    }
+
+    /// Records that the changes up to a position are queued.
+    async fn advance(&mut self, position: String) -> Result<()> {
+        self.position = Some(position);
+        if self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_INTERVAL) {
+            self.saved = Some(tokio::time::Instant::now());
+            self.lease.set(doc! { POSITION: &self.position }).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the attempts that have begun are recorded, and releases the lease.
+    async fn end(self) {
+        let abandon = self.lanes.lost.clone();
+        let ended = join_all(self.queues.into_values().map(|lane| lane.task));
+        tokio::select! {
+            _ = ended => {}
+            () = async {
+                tokio::time::sleep(END_TIMEOUT).await;
+                abandon.cancel();
+                std::future::pending().await
+            } => {}
+        }
+        let released = async {
+            if !self.all.is_empty() {
+                self.lease.set(doc! { POSITION: &self.position }).await?;
+            }
+            self.lease.release().await
+        };
+        if let Err(error) = released.await {
+            let error = DatabaseError::from(error);
+            tracing::debug!(%error, "the lease of webhooks is not released: it expires");
+        }
+    }
+}
+
+/// Returns the kinds that a change concerns.
+fn kinds(change: &PublicChange) -> Vec<&'static str> {
+    match change.kind {
+        Some(kind) => vec![kind.as_str()],
+        None => PublicKind::all().map(PublicKind::as_str).collect(),
+    }
+}
+
+pub(crate) struct NoChanges;
+
+#[async_trait]
+impl ChangeSource for NoChanges {
+    async fn position(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn changes(&self, _: Option<String>) -> mpsc::Receiver<ChangeBatch> {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move { sender.closed().await });
+        receiver
+    }
+}
