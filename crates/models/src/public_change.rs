@@ -1,7 +1,7 @@
 //! The changes that the public may know of.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::{
     ToSchema,
     openapi::{ObjectBuilder, Type},
@@ -107,7 +107,6 @@ impl PublicEvent {
 /// The kind of something that the public sees, named like its collection: `sections`, or the kind of
 /// content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
 pub struct PublicKind(&'static str);
 
 /// A text that names no kind.
@@ -143,23 +142,10 @@ impl std::str::FromStr for PublicKind {
     }
 }
 
+// Not derived, since the text would have to live as long as the program.
 impl<'de> Deserialize<'de> for PublicKind {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl TryFrom<String> for PublicKind {
-    type Error = InvalidPublicKind;
-
-    fn try_from(text: String) -> Result<Self, InvalidPublicKind> {
-        text.parse()
-    }
-}
-
-impl From<PublicKind> for String {
-    fn from(kind: PublicKind) -> Self {
-        kind.0.to_owned()
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(Error::custom)
     }
 }
 

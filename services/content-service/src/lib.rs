@@ -6,6 +6,7 @@
 
 mod delivery;
 mod domain;
+mod events;
 mod html;
 mod http;
 mod kinds;
