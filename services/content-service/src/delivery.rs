@@ -10,10 +10,13 @@ mod lane;
 mod message;
 mod schedule;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use data_service::server_clock;
 use futures_util::future::join_all;
 use models::{PublicChange, PublicEvent, PublicKind};
@@ -22,7 +25,7 @@ use mongo_kit::{
     lease::{Lease, LeaseDocument},
 };
 use mongodb::{
-    bson::{doc, oid::ObjectId},
+    bson::{Document, doc, oid::ObjectId},
     error::Result,
 };
 use service_kit::{
@@ -38,10 +41,13 @@ use self::{
     message::message_of,
     schedule::Schedule,
 };
-use crate::store::{
-    collections::DISPATCH,
-    deliveries::{DeliveryStore, MAX_PENDING, StoredDelivery},
-    webhooks::{StoredWebhook, WebhookStore},
+use crate::{
+    events::projector::{Checkpoint, Projector, Source},
+    store::{
+        collections::DISPATCH,
+        deliveries::{DeliveryStore, MAX_PENDING, StoredDelivery},
+        webhooks::{StoredWebhook, WebhookStore},
+    },
 };
 
 /// The duration of the lease: after it, another process delivers in place of one that was killed.
@@ -51,13 +57,8 @@ const LEASE: Duration = Duration::from_secs(10);
 /// process has changed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The time between a change and the first attempt. Whoever keeps answers uses them for up to 100 ms
-/// after the changes were last heard (ADR 0032), and timers are late on a busy machine.
-const SETTLE: TimeDelta = TimeDelta::milliseconds(150);
-
-/// The longest time for which the position may be behind what is queued. Changes after it are queued
-/// again after a crash, and found to be there.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval at which the position is recorded if there are no changes.
+const RECORD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time that attempts have to end when the process ends: most targets answer within it. The others
 /// get the message again from the next process.
@@ -65,19 +66,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Public changes, and the position after them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ChangeBatch {
-    pub(crate) changes: Vec<PublicChange>,
-    pub(crate) position: String,
-}
-
-/// The source of public changes.
-#[async_trait]
-pub(crate) trait ChangeSource: Send + Sync + 'static {
-    /// Returns the position of the present state.
-    async fn position(&self) -> Result<Option<String>>;
-
-    /// Returns the changes after a position, or from now on if there is none.
-    fn changes(&self, after: Option<String>) -> mpsc::Receiver<ChangeBatch>;
+struct ChangeBatch {
+    changes: Vec<PublicChange>,
+    position: Checkpoint,
 }
 
 /// Webhooks with their deliveries, for requests and for the task that delivers.
@@ -88,7 +79,7 @@ pub(crate) struct Webhooks {
     pub(crate) client: OutboundClient,
     pub(crate) clock: Clock,
     lease: LeaseDocument,
-    source: Arc<dyn ChangeSource>,
+    source: Source,
     schedule: Schedule,
     /// Notified by requests, so that this process does not wait until it looks again.
     wake: Arc<Notify>,
@@ -99,7 +90,7 @@ impl Webhooks {
         connection: &Connection,
         settings: &settings::Webhooks,
         client: OutboundClient,
-        source: Arc<dyn ChangeSource>,
+        source: Source,
     ) -> Self {
         let database = connection.database();
         Self {
@@ -122,7 +113,7 @@ impl Webhooks {
     /// Records the present position, from which on changes are delivered. Called before the first
     /// webhook is stored.
     pub(crate) async fn begin(&self) -> Result<()> {
-        let position = doc! { POSITION: self.source.position().await? };
+        let position = stored(&self.source.checkpoint().await?)?;
         self.lease.create(0, position.clone()).await?;
         self.lease.set(position).await
     }
@@ -149,7 +140,7 @@ impl Webhooks {
 
     /// Acquires the lease if there are webhooks. Returns it with the position up to which changes are
     /// queued.
-    async fn acquire(&self, owner: &str) -> Result<Option<(Lease, Option<String>)>> {
+    async fn acquire(&self, owner: &str) -> Result<Option<(Lease, Option<Checkpoint>)>> {
         if self.webhooks.all().await?.is_empty() {
             return Ok(None);
         }
@@ -157,11 +148,17 @@ impl Webhooks {
         self.lease.create(0, doc! {}).await?;
         let Some(lease) = self.lease.acquire(owner, LEASE, 0).await? else { return Ok(None) };
         let document = self.lease.read().await?.unwrap_or_default();
-        let position = document.get_str(POSITION).ok().map(str::to_owned);
+        let position = document.get_str(POSITION).ok();
+        let position = position.and_then(|position| serde_json::from_str(position).ok());
         Ok(Some((lease, position)))
     }
 
-    async fn dispatch(&self, lease: Lease, position: Option<String>, shutdown: &CancellationToken) {
+    async fn dispatch(
+        &self,
+        lease: Lease,
+        position: Option<Checkpoint>,
+        shutdown: &CancellationToken,
+    ) {
         tracing::info!(fence = lease.fence(), "delivering webhooks");
         let stop = CancellationToken::new();
         let lanes = Arc::new(Lanes {
@@ -181,7 +178,6 @@ impl Webhooks {
             queues: HashMap::new(),
             sequence: 0,
             position,
-            saved: None,
         };
         let ended = dispatcher.run(shutdown).await;
         stop.cancel();
@@ -204,8 +200,8 @@ struct Dispatcher<'a> {
     all: Vec<StoredWebhook>,
     queues: HashMap<ObjectId, Lane>,
     sequence: i64,
-    position: Option<String>,
-    saved: Option<tokio::time::Instant>,
+    /// The position up to which changes are queued.
+    position: Option<Checkpoint>,
 }
 
 impl Dispatcher<'_> {
@@ -216,7 +212,7 @@ impl Dispatcher<'_> {
         self.look().await?;
         let known: Vec<_> = self.all.iter().map(|webhook| webhook.id).collect();
         self.webhooks.deliveries.delete_others(&known).await?;
-        let mut changes = self.webhooks.source.changes(self.position.clone());
+        let mut changes = changes_after(self.webhooks.source.clone(), self.position.clone());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -230,7 +226,8 @@ impl Dispatcher<'_> {
                             self.look().await?;
                             self.queue(&batch.changes).await?;
                         }
-                        self.advance(batch.position).await?;
+                        self.position = Some(batch.position);
+                        self.record().await?;
                         continue;
                     }
                     None => return Ok(()),
@@ -296,7 +293,7 @@ impl Dispatcher<'_> {
         for change in changes {
             self.sequence += 1;
             let message = message_of(change);
-            let delivery = StoredDelivery::new(webhook, message, self.sequence, now, now + SETTLE);
+            let delivery = StoredDelivery::new(webhook, message, self.sequence, now);
             deliveries.push(delivery);
         }
         self.webhooks.deliveries.insert(&deliveries).await?;
@@ -342,35 +339,24 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Records that the changes up to a position are queued.
-    async fn advance(&mut self, position: String) -> Result<()> {
-        self.position = Some(position);
-        if self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_INTERVAL) {
-            self.saved = Some(tokio::time::Instant::now());
-            self.lease.set(doc! { POSITION: &self.position }).await?;
+    /// Records that the changes up to the position are queued.
+    async fn record(&self) -> Result<()> {
+        if let Some(position) = &self.position {
+            self.lease.set(stored(position)?).await?;
         }
         Ok(())
     }
 
     /// Waits until the attempts that have begun are recorded, and releases the lease.
-    async fn end(self) {
-        let abandon = self.lanes.lost.clone();
-        let ended = join_all(self.queues.into_values().map(|lane| lane.task));
-        tokio::select! {
-            _ = ended => {}
-            () = async {
-                tokio::time::sleep(END_TIMEOUT).await;
-                abandon.cancel();
-                std::future::pending().await
-            } => {}
+    async fn end(mut self) {
+        let lanes = std::mem::take(&mut self.queues).into_values();
+        let mut ended = join_all(lanes.map(|lane| lane.task));
+        if tokio::time::timeout(END_TIMEOUT, &mut ended).await.is_err() {
+            self.lanes.lost.cancel();
+            ended.await;
         }
-        let released = async {
-            if !self.all.is_empty() {
-                self.lease.set(doc! { POSITION: &self.position }).await?;
-            }
-            self.lease.release().await
-        };
-        if let Err(error) = released.await {
+        let recorded = if self.all.is_empty() { Ok(()) } else { self.record().await };
+        if let Err(error) = recorded.and(self.lease.release().await) {
             let error = DatabaseError::from(error);
             tracing::debug!(%error, "the lease of webhooks is not released: it expires");
         }
@@ -385,17 +371,33 @@ fn kinds(change: &PublicChange) -> Vec<&'static str> {
     }
 }
 
-pub(crate) struct NoChanges;
+/// Returns the fields of the lease with a position.
+fn stored(position: &Checkpoint) -> Result<Document> {
+    let position = serde_json::to_string(position).map_err(mongodb::error::Error::custom)?;
+    Ok(doc! { POSITION: position })
+}
 
-#[async_trait]
-impl ChangeSource for NoChanges {
-    async fn position(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    fn changes(&self, _: Option<String>) -> mpsc::Receiver<ChangeBatch> {
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move { sender.closed().await });
-        receiver
-    }
+/// Reads the changes after a position, or from now on, until the receiver is dropped.
+fn changes_after(source: Source, position: Option<Checkpoint>) -> mpsc::Receiver<ChangeBatch> {
+    // The next changes are read while the last ones are queued.
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut projector = Projector::new(source, position);
+        let mut sent = Instant::now();
+        loop {
+            let changes = tokio::select! {
+                changes = projector.next() => changes,
+                () = sender.closed() => return,
+            };
+            if changes.is_empty() && sent.elapsed() < RECORD_INTERVAL {
+                continue;
+            }
+            sent = Instant::now();
+            let batch = ChangeBatch { changes, position: projector.checkpoint() };
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }

@@ -12,7 +12,10 @@ mod project;
 mod story;
 
 use std::{
-    collections::{HashMap, HashSet}, marker::PhantomData, sync::Arc};
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;

@@ -24,7 +24,8 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{NoChanges, Webhooks},
+    delivery::Webhooks,
+    events::projector::Source,
     html::Sanitiser,
     http::{api, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::{self, Collections},
@@ -67,7 +68,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
-        let source = Arc::new(NoChanges);
+        let source = Source::new(connection, collections.clone(), feed.clone());
         let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
         let webhooks = web::Data::new(delivering.clone());
         let routes: Routes = Arc::new(move |config| {

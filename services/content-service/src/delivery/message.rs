@@ -1,9 +1,8 @@
 //! The messages that tell targets of changes.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat, Utc};
-use models::{ObjectId, PublicChange};
-use ring::digest::{SHA256, digest};
+use models::PublicChange;
+use mongodb::bson::oid::ObjectId;
 use serde_json::{Value, json};
 
 use crate::{domain::webhook::TEST_MESSAGE, store::deliveries::Message};
@@ -14,11 +13,7 @@ const ANYTHING: &str = "site";
 /// The members of a change that a message has elsewhere, or that only a reader of the feed needs.
 const NOT_IN_DATA: [&str; 2] = ["cursor", "time"];
 
-/// The number of bytes of the digest in the id of a message: no two changes share one by chance.
-const ID_BYTES: usize = 16;
-
-/// Returns the message about a change. The same change has the same id each time, so that it is queued
-/// once.
+/// Returns the message about a change.
 pub(super) fn message_of(change: &PublicChange) -> Message {
     let kind = change.kind.map_or(ANYTHING, |kind| kind.as_str());
     let message_type = format!("{kind}.{}", change.event.as_str());
@@ -27,22 +22,21 @@ pub(super) fn message_of(change: &PublicChange) -> Message {
         (None, Some(section)) => format!("{kind}/of/{section}"),
         (None, None) => kind.to_owned(),
     };
-    let name = format!("{} {message_type} {item}", change.cursor);
     let mut data = json!(change);
     if let Value::Object(members) = &mut data {
         members.retain(|name, _| !NOT_IN_DATA.contains(&name.as_str()));
     }
     let body = body(&message_type, change.time, &data);
-    Message { id: message_id(&name), item, message_type, body }
+    Message { id: message_id(), item, message_type, body }
 }
 
 /// Returns a message for a target that a person tests.
-pub(crate) fn test_message(webhook: ObjectId, id: ObjectId, now: DateTime<Utc>) -> Message {
+pub(crate) fn test_message(webhook: ObjectId, now: DateTime<Utc>) -> Message {
     Message {
-        id: message_id(&id.to_string()),
+        id: message_id(),
         item: TEST_MESSAGE.to_owned(),
         message_type: TEST_MESSAGE.to_owned(),
-        body: body(TEST_MESSAGE, now, &json!({ "webhook_id": webhook })),
+        body: body(TEST_MESSAGE, now, &json!({ "webhook_id": webhook.to_hex() })),
     }
 }
 
@@ -51,9 +45,8 @@ fn body(message_type: &str, time: DateTime<Utc>, data: &Value) -> String {
     json!({ "type": message_type, "timestamp": timestamp, "data": data }).to_string()
 }
 
-fn message_id(name: &str) -> String {
-    let digest = digest(&SHA256, name.as_bytes());
-    format!("msg_{}", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..ID_BYTES]))
+fn message_id() -> String {
+    format!("msg_{}", ObjectId::new())
 }
 
 #[cfg(test)]
@@ -103,11 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_one_id_and_another_change_another() {
-        let one = message_of(&change());
-        assert_eq!(message_of(&change()), one);
-        let later = PublicChange { cursor: "8.9".to_owned(), ..change() };
-        assert_ne!(message_of(&later).id, one.id);
+    fn each_message_has_its_own_id_and_those_about_an_item_have_the_item_in_common() {
+        let (one, later) = (message_of(&change()), message_of(&change()));
+        assert_ne!(later.id, one.id);
+        assert_eq!(later.item, one.item);
         let other = PublicChange { id: None, event: PublicEvent::Changed, ..change() };
         let other = message_of(&other);
         assert_ne!(other.id, one.id);

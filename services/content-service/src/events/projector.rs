@@ -71,6 +71,18 @@ impl Source {
         Ok(Revision::new(cluster_time(time)))
     }
 
+    /// Returns the present place, for a reader that begins later.
+    pub(crate) async fn checkpoint(&self) -> mongodb::error::Result<Checkpoint> {
+        // First: changes between the two reads are told twice rather than never.
+        let known = self.sections.latest(None).await;
+        let position = Position {
+            content: self.now().await?,
+            sections: known.as_ref().map(|known| revision(known, self)).unwrap_or_default(),
+        };
+        let sections = known.map(|known| known.directory.entries().to_vec());
+        Ok(Checkpoint { position, sections })
+    }
+
     /// Returns the present time by the clock of the database.
     pub(crate) fn time(&self) -> DateTime<Utc> {
         self.clock.now()

@@ -278,9 +278,8 @@ pub(super) async fn test(
 ) -> Result<HttpResponse, ApiError> {
     let webhook = existing(&webhooks, &id).await?;
     let now = webhooks.clock.now();
-    let webhook_id = ObjectId::from_bytes(webhook.id.bytes());
-    let message = test_message(webhook_id, ObjectId::from_bytes(oid::ObjectId::new().bytes()), now);
-    let mut delivery = StoredDelivery::new(webhook.id, message, 0, now, now);
+    let message = test_message(webhook.id, now);
+    let mut delivery = StoredDelivery::new(webhook.id, message, 0, now);
     (delivery.requested, delivery.once) = (true, true);
     let inserted = webhooks.deliveries.insert(std::slice::from_ref(&delivery)).await;
     inserted.map_err(database_error)?;

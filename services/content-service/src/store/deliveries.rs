@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use mongo_kit::{
-    document::{read, readable},
-    is_duplicate_key,
-};
+use mongo_kit::document::{read, readable};
 use mongodb::{
     Collection, Database, IndexModel,
     bson::{self, DateTime as BsonDate, Document, RawDocumentBuf, doc, oid::ObjectId},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     options::IndexOptions,
 };
 use serde::{Deserialize, Serialize};
@@ -33,10 +30,7 @@ const KEPT_FINISHED: u64 = 1_000;
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The number of attempts of a delivery that are kept.
-const KEPT_ATTEMPTS: i32 = 10;
-
-/// The code of an error for a document with a key that exists.
-const DUPLICATE_KEY: i32 = 11_000;
+const KEPT_ATTEMPTS: i32 = 5;
 
 /// Reads and writes deliveries.
 #[derive(Debug, Clone)]
@@ -114,13 +108,12 @@ pub(crate) enum AfterAttempt {
 }
 
 impl StoredDelivery {
-    /// Returns a new delivery of a message, which is due at a time.
+    /// Returns a new delivery of a message, which is due at once.
     pub(crate) fn new(
         webhook_id: ObjectId,
         message: Message,
         sequence: i64,
         now: DateTime<Utc>,
-        due: DateTime<Utc>,
     ) -> Self {
         Self {
             id: ObjectId::new(),
@@ -137,7 +130,7 @@ impl StoredDelivery {
             attempts: Vec::new(),
             tries: 0,
             failing_since: None,
-            next_attempt_at: Some(to_bson(due)),
+            next_attempt_at: Some(to_bson(now)),
             finished_at: None,
             created_date: to_bson(now),
         }
@@ -190,10 +183,8 @@ impl DeliveryStore {
             options.name = Some(name.to_owned());
             IndexModel::builder().keys(keys).options(options).build()
         };
-        let unique = IndexOptions::builder().unique(true).build();
         let expiring = IndexOptions::builder().expire_after(KEPT_FOR).build();
         let indexes = [
-            index(doc! { "webhook_id": 1, "message_id": 1 }, "webhook_id_1_message_id_1", unique),
             index(
                 doc! { "webhook_id": 1, "state": 1, "sequence": 1 },
                 "webhook_id_1_state_1_sequence_1",
@@ -211,17 +202,15 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// Adds deliveries. A message that is queued for a webhook already is left as it is.
+    /// Adds deliveries.
     pub(crate) async fn insert(&self, deliveries: &[StoredDelivery]) -> Result<()> {
         if deliveries.is_empty() {
             return Ok(());
         }
         let documents: std::result::Result<Vec<_>, _> =
             deliveries.iter().map(bson::serialize_to_raw_document_buf).collect();
-        match self.0.insert_many(documents?).ordered(false).await {
-            Err(error) if !is_only_duplicates(&error) => Err(error),
-            Ok(_) | Err(_) => Ok(()),
-        }
+        self.0.insert_many(documents?).await?;
+        Ok(())
     }
 
     /// Returns the deliveries of a webhook that wait, in the order of the queue.
@@ -360,19 +349,5 @@ impl DeliveryStore {
     pub(crate) async fn delete_others(&self, webhooks: &[ObjectId]) -> Result<()> {
         self.0.delete_many(doc! { "webhook_id": { "$nin": webhooks } }).await?;
         Ok(())
-    }
-}
-
-/// Returns `true` if some documents of an insertion exist, and all others were inserted.
-fn is_only_duplicates(error: &Error) -> bool {
-    match &*error.kind {
-        ErrorKind::InsertMany(failed) => {
-            failed.write_concern_error.is_none()
-                && failed
-                    .write_errors
-                    .as_ref()
-                    .is_some_and(|errors| errors.iter().all(|error| error.code == DUPLICATE_KEY))
-        }
-        _ => is_duplicate_key(error),
     }
 }

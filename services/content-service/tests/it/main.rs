@@ -20,4 +20,5 @@ mod resolve;
 mod sections_service;
 mod support;
 mod visibility;
+mod webhooks;
 mod write;
