@@ -26,6 +26,7 @@ use service_kit::web::{
     routing::route_not_found,
     upstream::Upstream,
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{cors::CorsPolicy, path::SECTIONS};
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 3] = ["content", "resolve", "webhooks"];
+const CONTENT: [&str; 4] = ["changes", "content", "resolve", "webhooks"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";
@@ -91,13 +92,14 @@ pub(crate) struct Routes {
     pub(crate) upstreams: Upstreams,
     pub(crate) cache: Option<Arc<Cache>>,
     pub(crate) surrogate_keys: bool,
+    /// Cancelled at the beginning of the shutdown.
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
-        let (secret, cache) = (self.secret.clone(), self.cache.clone());
-        let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
+        let proxy = Arc::new(Proxy::new(self));
         let Upstreams { sections, content } = &self.upstreams;
         let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
         let of_content = content_segments().map(|segment| (segment, content));
@@ -163,7 +165,7 @@ mod tests {
         let limits = LoadLimits::default();
         let has = |path: &str, of: &LoadLimit| limits.of(path).is_some_and(|one| one.is(of));
         assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
-        for path in ["/stories/x", "/content", "/resolve", "/integrity/"] {
+        for path in ["/stories/x", "/content", "/resolve", "/changes", "/integrity/"] {
             assert!(has(path, &limits.content), "{path}");
         }
         for path in ["/docs", "/openapi.json", "/elsewhere"] {

@@ -5,14 +5,15 @@
 //! time it has read: this is the watermark, which a stream of the driver does not show for answers that
 //! have events. So the batches of the server are read directly.
 //!
-//! A collection with very many changes is taken out of the stream for a while: it costs a back-fill
-//! more to report a million changes than anybody gains who would be told of each.
+//! A collection with very many changes is removed from the stream for a while: reporting each of a
+//! million changes would slow down a backfill, and listeners discard everything of the collection anyway.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
 use mongodb::{
     Database,
@@ -153,6 +154,15 @@ pub async fn report_changes(
     }
 }
 
+fn error_pauses() -> ExponentialBackoff {
+    let [first_pause, longest_pause] = ERROR_PAUSES;
+    ExponentialBuilder::default()
+        .with_min_delay(first_pause)
+        .with_max_delay(longest_pause)
+        .without_max_times()
+        .build()
+}
+
 /// The changes of collections of a database, which are read by [`next`](Self::next).
 pub struct Feed {
     database: Database,
@@ -164,8 +174,8 @@ pub struct Feed {
     reset: Vec<&'static str>,
     /// The stream, unless another one has to be opened.
     stream: Option<OpenStream>,
-    /// The pause after the next error.
-    pause: Duration,
+    /// The pauses after the next errors.
+    pauses: ExponentialBackoff,
 }
 
 /// A change stream of the server.
@@ -235,7 +245,7 @@ impl Feed {
             floods: HashMap::new(),
             reset: if since.is_none() { names.collect() } else { Vec::new() },
             stream: None,
-            pause: ERROR_PAUSES[0],
+            pauses: error_pauses(),
         }
     }
 
@@ -246,7 +256,7 @@ impl Feed {
             match self.read().await {
                 Ok(events) if events.is_empty() => continue,
                 Ok(events) => {
-                    self.pause = ERROR_PAUSES[0];
+                    self.pauses = error_pauses();
                     return events;
                 }
                 Err(error) if is_history_lost(&error) => {
@@ -260,8 +270,7 @@ impl Feed {
                     tracing::debug!(%error, "the changes of the database cannot be read");
                 }
             }
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(ERROR_PAUSES[1]);
+            tokio::time::sleep(self.pauses.next().unwrap_or(ERROR_PAUSES[1])).await;
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `position` | The place in the changes up to which a reader knows them |
 //! | `sections` | The changes between two states of the sections |
 //! | `projector` | The changes after a place, made of the change stream and the sections |
+//! | `hub` | The last changes of a process, for all who listen to it |
 //!
 //! A [`Projector`](projector::Projector) reads the change stream of the content, and compares the sections
 //! that sections-service has with those before. It needs nothing from the writers: an item before its
@@ -27,6 +28,7 @@
 //! Changes are returned when every gateway answers the new state or confirms what it has
 //! ([`LEASE`](service_kit::web::changes::LEASE)).
 
+pub(crate) mod hub;
 pub(crate) mod position;
 pub(crate) mod projector;
 mod sections;

@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::Webhooks,
-    events::projector::Source,
+    events::{hub::Hub, projector::Source},
     html::Sanitiser,
-    http::{api, integrity::Inspector, sections::Sections, tags::Tags},
+    http::{api, changes::Listeners, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::{self, Collections},
     migrations::Context,
     sections_feed::{self, fetched::FetchedSections},
@@ -65,10 +65,11 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let store = DirectoryStore::new(connection.database());
         let feed = Arc::new(FetchedSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
+        let source = Source::new(connection, collections.clone(), feed.clone());
+        let listeners = web::Data::new(Listeners::new(Hub::new(source.clone())));
         let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
-        let source = Source::new(connection, collections.clone(), feed.clone());
         let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
         let webhooks = web::Data::new(delivering.clone());
         let routes: Routes = Arc::new(move |config| {
@@ -76,6 +77,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(web::Data::new(collections.clone()))
                 .app_data(users.clone())
                 .app_data(known_sections.clone())
+                .app_data(listeners.clone())
                 .app_data(tags.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())

@@ -162,6 +162,8 @@ pub(crate) struct Projector {
     next: Position,
     /// The place after the changes that were returned, and the sections then.
     last: (Position, Option<Arc<Directory>>),
+    /// The states of the databases then.
+    state: Position,
     /// The state of the database up to which it is unknown which sections were public at a change.
     sections_unknown_until: Revision,
     /// The collections whose changes are not reported at the moment, and the place before.
@@ -192,6 +194,7 @@ struct Step {
     ready_at: Instant,
     changes: Vec<PublicChange>,
     position: Position,
+    state: Position,
     directory: Option<Arc<Directory>>,
 }
 
@@ -226,6 +229,7 @@ impl Projector {
             answers: VecDeque::new(),
             steps: VecDeque::new(),
             last: (position, directory.clone()),
+            state: position,
             directory,
             next: position,
             // Until the sections are known for the first time.
@@ -242,6 +246,12 @@ impl Projector {
         self.last.0
     }
 
+    /// Returns the states of the databases that the changes which were returned include. They are later
+    /// than [`position`](Self::position) while there are too many changes to be told.
+    pub(crate) fn state(&self) -> Position {
+        self.state
+    }
+
     /// Returns the place after the changes that were returned, to be stored with them.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let (position, directory) = &self.last;
@@ -256,6 +266,7 @@ impl Projector {
             let is_ready = |step: &Step| step.ready_at <= Instant::now();
             if let Some(step) = self.steps.pop_front_if(|step| is_ready(step)) {
                 self.last = (step.position, step.directory);
+                self.state = step.state;
                 return step.changes;
             }
             if !self.answers.front().is_some_and(Answer::is_due)
@@ -323,8 +334,8 @@ impl Projector {
         }
         let changes = self.place(facts, &position);
         self.next = position;
-        let told = self.told(position);
-        self.steps.push_back(Step { ready_at, changes, position: told, directory: after });
+        let (state, position) = (position, self.told(position));
+        self.steps.push_back(Step { ready_at, changes, position, state, directory: after });
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{internal, moves, resolve, webhooks};
+use super::{changes, internal, moves, resolve, webhooks};
 use crate::{
     domain::list::{Limit, Offset},
     kinds::{Collections, KINDS},
@@ -42,6 +42,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
                 .post(webhooks::redeliver)
                 .build(),
         )
+        .service(read("/changes", changes::changes))
         // For the other services and for operators; the gateway does not route these paths.
         .service(read("/internal/users", internal::user))
         .service(read("/internal/content/counts", internal::counts))
@@ -64,6 +65,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         webhooks::deliveries,
         webhooks::delivery,
         webhooks::redeliver,
+        changes::changes,
         internal::user,
         internal::counts,
         integrity::report,
