@@ -223,7 +223,11 @@ impl DataService {
             }
             result
         };
-        let serving = server.run(health, stop.clone(), routes);
+        let serving = async {
+            let served = server.run(health, stop.clone(), routes).await;
+            stop.cancel();
+            served
+        };
         // On a task of its own, which ends with this future.
         let mut following = JoinSet::new();
         following.spawn(async move { heard.follow().await });

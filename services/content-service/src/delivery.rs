@@ -28,6 +28,7 @@ use mongodb::{
     bson::{Document, doc, oid::ObjectId},
     error::Result,
 };
+use opentelemetry::{Context, context::FutureExt as _};
 use service_kit::{
     runtime::{clock::Clock, settings},
     web::outbound::OutboundClient,
@@ -120,6 +121,10 @@ impl Webhooks {
 
     /// Delivers while this process holds the lease, until `shutdown` is cancelled.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
+        self.deliver(shutdown).with_context(without_traces()).await;
+    }
+
+    async fn deliver(self, shutdown: CancellationToken) {
         let owner = ObjectId::new().to_hex();
         loop {
             tokio::select! {
@@ -363,6 +368,11 @@ impl Dispatcher<'_> {
     }
 }
 
+/// Returns a context without traces: looking for work twice a second would hide those of requests.
+fn without_traces() -> Context {
+    Context::new().with_telemetry_suppressed()
+}
+
 /// Returns the kinds that a change concerns.
 fn kinds(change: &PublicChange) -> Vec<&'static str> {
     match change.kind {
@@ -381,7 +391,7 @@ fn stored(position: &Checkpoint) -> Result<Document> {
 fn changes_after(source: Source, position: Option<Checkpoint>) -> mpsc::Receiver<ChangeBatch> {
     // The next changes are read while the last ones are queued.
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let reading = async move {
         let mut projector = Projector::new(source, position);
         let mut sent = Instant::now();
         loop {
@@ -398,6 +408,7 @@ fn changes_after(source: Source, position: Option<Checkpoint>) -> mpsc::Receiver
                 return;
             }
         }
-    });
+    };
+    tokio::spawn(reading.with_context(without_traces()));
     receiver
 }

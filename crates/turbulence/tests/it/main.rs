@@ -31,3 +31,4 @@ mod terminal;
 mod tls;
 mod uninstall;
 mod up;
+mod webhooks;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use mongodb::bson::{DateTime as BsonDate, oid::ObjectId};
+use opentelemetry::context::FutureExt as _;
 use service_kit::{runtime::clock::Clock, web::outbound::OutboundClient};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempt::{Outcome, attempt},
     schedule::Schedule,
+    without_traces,
 };
 use crate::store::{
     dates::from_bson,
@@ -80,7 +82,11 @@ impl Lane {
             reload_at: Some(Instant::now()),
             finished: 0,
         };
-        Self { messages, length, task: tokio::spawn(queue.run(receiver)) }
+        Self {
+            messages,
+            length,
+            task: tokio::spawn(queue.run(receiver).with_context(without_traces())),
+        }
     }
 
     /// Adds deliveries that are in the database.
@@ -241,13 +247,14 @@ impl Queue {
             let Some((key, _)) = item.next(self.is_active) else { continue };
             item.is_running = true;
             let (lanes, webhook) = (Arc::clone(&self.lanes), self.webhook);
-            self.running.spawn(async move {
+            let attempting = async move {
                 let outcome = attempt(&lanes, webhook, key.1).await.unwrap_or_else(|error| {
                     tracing::warn!(%error, "a delivery of a webhook cannot be recorded");
                     Outcome::Repeat(PAUSE_AFTER_ERROR)
                 });
                 Done { item: name, key, outcome }
-            });
+            };
+            self.running.spawn(attempting.with_context(without_traces()));
         }
     }
 
