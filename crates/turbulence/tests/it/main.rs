@@ -29,6 +29,7 @@ mod support;
 mod telemetry;
 mod terminal;
 mod tls;
+mod truth;
 mod uninstall;
 mod up;
 mod webhooks;

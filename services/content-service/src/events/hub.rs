@@ -31,8 +31,9 @@ const BEFORE_SECONDS: u64 = 300;
 /// The time for which it continues without listeners: as long.
 const LINGER: Duration = Duration::from_secs(BEFORE_SECONDS);
 
-/// The largest number of changes that are kept, some hundred bytes each.
+/// The largest number of changes that are kept, and their size as events. One has some hundred bytes.
 const MAX_CHANGES: usize = 4_096;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The number of changes that a listener may be behind: those of many seconds.
 const MAX_BEHIND: usize = 1_024;
@@ -58,10 +59,30 @@ struct State {
     is_running: bool,
     used_at: Instant,
     changes: VecDeque<Arc<Told>>,
+    bytes: usize,
     /// The place from which on all changes are kept, once it is known.
     complete_from: Option<Position>,
     /// The place after all changes.
     position: Position,
+}
+
+impl State {
+    fn keep(&mut self, told: Arc<Told>) {
+        self.bytes += told.event.len();
+        self.changes.push_back(told);
+        while self.changes.len() > MAX_CHANGES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.changes.pop_front() else { break };
+            self.bytes -= oldest.event.len();
+            if let Some(complete_from) = &mut self.complete_from {
+                *complete_from = oldest.state;
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.changes.clear();
+        self.bytes = 0;
+    }
 }
 
 /// A change, and the states of the databases that include it.
@@ -103,6 +124,7 @@ impl Hub {
             is_running: false,
             used_at: Instant::now(),
             changes: VecDeque::new(),
+            bytes: 0,
             complete_from: None,
             position: Position::default(),
         };
@@ -178,19 +200,13 @@ impl Hub {
             let mut state = self.state();
             if included.content < state.position.content {
                 // The database is an earlier state of itself.
-                state.changes.clear();
+                state.forget();
                 state.complete_from = state.complete_from.map(|_| included);
             }
             state.position = projector.position();
             for change in changes {
                 let told = Arc::new(Told::new(included, change));
-                if state.changes.len() >= MAX_CHANGES
-                    && let Some(oldest) = state.changes.pop_front()
-                    && let Some(complete_from) = &mut state.complete_from
-                {
-                    *complete_from = oldest.state;
-                }
-                state.changes.push_back(told.clone());
+                state.keep(told.clone());
                 // Fails if nobody listens.
                 let _ = self.0.readers.send(told);
             }
@@ -204,7 +220,7 @@ impl Hub {
                 self.0.is_ready.send_replace(false);
                 state.is_running = false;
                 state.complete_from = None;
-                state.changes.clear();
+                state.forget();
                 return;
             }
         }

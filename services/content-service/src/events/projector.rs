@@ -1,7 +1,7 @@
 //! The public changes after a place.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use mongo_kit::{
     feed::{Change, ChangeKind, Feed, FeedEvent, WatchedCollection, cluster_time},
     is_transient,
 };
-use mongodb::bson::doc;
+use mongodb::bson::{self, doc};
 use serde::{Deserialize, Serialize};
 use service_kit::{runtime::clock::Clock, web::changes::LEASE};
 use tokio::time::{sleep, timeout};
@@ -37,6 +37,13 @@ const MAX_ITEMS: usize = 50;
 /// The longest wait for an answer of the database, which comes every 25 ms, before the sections are
 /// looked at all the same.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest slug and path that are told, in bytes. No browser opens longer ones reliably.
+const MAX_TEXT_BYTES: usize = 2_048;
+
+/// The distance by which sections-service may be behind its other replicas, as a difference of revisions:
+/// a minute. States that are further behind are those of another database.
+const MAX_LAG: u64 = 60 << 32;
 
 /// The pause after a failed read.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -131,17 +138,19 @@ pub(super) fn changed(kind: Option<PublicKind>) -> Facts {
 }
 
 impl Facts {
+    /// Gives the change its place. Its size is bounded, since many are kept.
     pub(super) fn at(self, position: &Position, now: DateTime<Utc>) -> PublicChange {
+        let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT_BYTES);
         PublicChange {
             kind: self.kind,
             event: self.event,
             id: self.id,
-            section_id: self.section_id,
-            slug: self.slug,
-            path: self.path,
-            previous_section_id: self.previous_section_id,
-            previous_slug: self.previous_slug,
-            previous_path: self.previous_path,
+            section_id: short(self.section_id),
+            slug: short(self.slug),
+            path: short(self.path),
+            previous_section_id: short(self.previous_section_id),
+            previous_slug: short(self.previous_slug),
+            previous_path: short(self.previous_path),
             cursor: position.to_string(),
             time: self.time.unwrap_or(now),
         }
@@ -208,8 +217,9 @@ struct Item<'a> {
 }
 
 /// The knowledge about an item before its change.
-enum Former {
-    Known(Option<ItemState>),
+#[derive(Clone, Copy)]
+enum Former<'a> {
+    Known(Option<&'a ItemState>),
     Unknown,
 }
 
@@ -253,6 +263,7 @@ impl Projector {
     }
 
     /// Returns the place after the changes that were returned, to be stored with them.
+    #[expect(dead_code, reason = "for webhooks")]
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let (position, directory) = &self.last;
         let sections = directory.as_ref().map(|directory| directory.entries().to_vec());
@@ -263,8 +274,8 @@ impl Projector {
     /// future is dropped.
     pub(crate) async fn next(&mut self) -> Vec<PublicChange> {
         loop {
-            let is_ready = |step: &Step| step.ready_at <= Instant::now();
-            if let Some(step) = self.steps.pop_front_if(|step| is_ready(step)) {
+            let is_ready = self.steps.front().is_some_and(|step| step.ready_at <= Instant::now());
+            if is_ready && let Some(step) = self.steps.pop_front() {
                 self.last = (step.position, step.directory);
                 self.state = step.state;
                 return step.changes;
@@ -286,16 +297,24 @@ impl Projector {
     /// sections that are known when a lease has passed include all changes before the answer.
     async fn project(&mut self) -> mongodb::error::Result<()> {
         let is_due = self.answers.front().is_some_and(Answer::is_due);
-        let changes_items = self.answers.front().filter(|_| is_due).is_some_and(|answer| {
-            answer.events.iter().any(|event| matches!(event, FeedEvent::Changed(_)))
-        });
-        let sections = latest(&self.source, &mut self.no_fetch_until, changes_items).await;
+        let answer = self.answers.front().filter(|_| is_due);
+        let changed = match answer {
+            Some(answer) => Some(Changed::read(&self.source, &answer.events).await?),
+            None => None,
+        };
+        // After the items: their sections are among them.
+        let is_needed = changed.as_ref().is_some_and(|changed| !changed.items.is_empty());
+        let sections = latest(&self.source, &mut self.no_fetch_until, is_needed).await;
         let before = self.directory.clone();
         let mut position = self.next;
         let mut facts = Vec::new();
         if let Some(sections) = &sections {
             facts = self.changes_of_sections(before.as_deref(), &sections.directory, &position);
-            position.sections = position.sections.max(revision(sections, &self.source));
+            let revision = revision(sections, &self.source);
+            // The revisions begin again if the database is replaced.
+            let is_replaced = revision.number() + MAX_LAG < position.sections.number();
+            position.sections =
+                if is_replaced { revision } else { position.sections.max(revision) };
             if self.sections_unknown_until == Revision::new(u64::MAX) {
                 let is_same = before
                     .as_ref()
@@ -312,14 +331,13 @@ impl Projector {
             // Every gateway has heard of it then.
             false => Instant::now() + LEASE,
         };
-        if let Some(answer) = self.answers.front().filter(|_| is_due) {
+        if let Some(changed) = changed.filter(|_| !self.begins_now) {
             let directories = Directories {
                 before: before.as_deref(),
                 after: after.as_deref(),
                 unknown_until: self.sections_unknown_until,
-                begins_now: self.begins_now,
             };
-            facts.extend(directories.changes(&self.source, &answer.events).await?);
+            facts.extend(changed.facts(&directories));
         }
         // From here on nothing waits, so that the step is made as a whole.
         let answer = if is_due { self.answers.pop_front() } else { None };
@@ -429,23 +447,28 @@ struct Directories<'a> {
     after: Option<&'a Directory>,
     /// The state of the database before which others may have been public.
     unknown_until: Revision,
-    /// `true` for the first answer of a projector that begins now.
-    begins_now: bool,
 }
 
-impl Directories<'_> {
-    /// Returns the public changes of an answer.
-    async fn changes(
-        &self,
-        source: &Source,
-        events: &[FeedEvent],
-    ) -> mongodb::error::Result<Vec<Facts>> {
+/// The changes of an answer, with the items that they concern.
+struct Changed<'a> {
+    collections: Vec<&'a Arc<dyn ContentCollection>>,
+    items: Vec<Item<'a>>,
+    /// The kinds of which anything may have changed, by their places.
+    kinds: BTreeSet<usize>,
+    /// The items as they are now, by the place of their kind.
+    present: Vec<HashMap<String, ItemState>>,
+    /// The items as they were before a time, by the place of their kind; `None` if that is unknown.
+    former: HashMap<(usize, u64), Option<HashMap<String, ItemState>>>,
+}
+
+impl<'a> Changed<'a> {
+    async fn read(source: &'a Source, events: &'a [FeedEvent]) -> mongodb::error::Result<Self> {
         let collections: Vec<_> = source.collections.iter().collect();
         let names: Vec<_> = collections.iter().map(|one| watched(&***one).name).collect();
         let place = |name: &str| names.iter().position(|one| *one == name);
-        let mut items: Vec<Item<'_>> = Vec::new();
+        let mut items = Vec::new();
         let mut counts = vec![0; names.len()];
-        let mut changed_kinds = HashSet::new();
+        let mut reset = BTreeSet::new();
         let mut suspended = HashSet::new();
         for event in events {
             match event {
@@ -453,69 +476,71 @@ impl Directories<'_> {
                     let Some(place) = place(change.collection) else { continue };
                     add(&mut items, &mut counts[place], place, change);
                 }
-                FeedEvent::Reset { .. } if self.begins_now => {}
                 FeedEvent::Reset { collections, .. } => {
-                    changed_kinds.extend(collections.iter().filter_map(|name| place(name)));
+                    reset.extend(collections.iter().filter_map(|name| place(name)));
                 }
                 FeedEvent::Suspended { collection } => suspended.extend(place(collection)),
                 FeedEvent::Confirmed { .. } => {}
             }
         }
-        changed_kinds.extend((0..names.len()).filter(|place| counts[*place] > MAX_ITEMS));
-        // It is told when its changes are reported again.
-        changed_kinds.retain(|place| !suspended.contains(place));
-        items.retain(|item| {
-            !changed_kinds.contains(&item.place) && !suspended.contains(&item.place)
+        items.retain(|item: &Item<'_>| {
+            let place = item.place;
+            counts[place] <= MAX_ITEMS && !reset.contains(&place) && !suspended.contains(&place)
         });
+        // The changes of a suspended kind are told when its changes are reported again.
+        let many = (0..names.len()).filter(|place| counts[*place] > MAX_ITEMS);
+        let kinds = many.filter(|place| !suspended.contains(place)).chain(reset).collect();
         let mut present = vec![HashMap::new(); names.len()];
         for (place, collection) in collections.iter().enumerate() {
-            let ids: HashSet<_> =
-                items.iter().filter(|item| item.place == place).map(|item| item.id).collect();
+            let of_kind = items.iter().filter(|item| item.place == place);
+            let ids: Vec<_> =
+                of_kind.map(|item| item.id).collect::<HashSet<_>>().into_iter().collect();
             if !ids.is_empty() {
-                let ids: Vec<_> = ids.into_iter().collect();
                 present[place] = collection.states(&ids, None).await?;
             }
         }
-        let kind = |place: usize| PublicKind::of(collections[place].kind().content_type());
+        let mut former = HashMap::new();
+        // Those of a transaction have the same time.
+        let times: BTreeSet<_> =
+            items.iter().filter(|item| !item.is_new).map(|item| (item.place, item.at)).collect();
+        for (place, at) in times {
+            let same = |item: &&Item<'_>| (item.place, item.at) == (place, at);
+            let ids: Vec<_> = items.iter().filter(same).map(|item| item.id).collect();
+            former.insert((place, at), former_states(&**collections[place], &ids, at).await?);
+        }
+        Ok(Self { collections, items, kinds, present, former })
+    }
+
+    /// Returns the part of them that the public may know.
+    fn facts(mut self, directories: &Directories<'_>) -> Vec<Facts> {
         let mut facts = Vec::new();
-        let mut formers = HashMap::new();
-        for item in &items {
-            let collection = &**collections[item.place];
-            let (place, at) = (item.place, item.at);
-            let former = match item.is_new {
-                true => Former::Known(None),
-                false => {
-                    // Those of a transaction have the same time.
-                    if let Entry::Vacant(formers) = formers.entry((place, at)) {
-                        let same = |one: &&Item<'_>| (one.place, one.at) == (place, at);
-                        let ids: Vec<_> = items.iter().filter(same).map(|one| one.id).collect();
-                        formers.insert(former_states(collection, &ids, at).await?);
-                    }
-                    match &formers[&(place, at)] {
-                        Some(states) => Former::Known(states.get(item.id).cloned()),
-                        None => Former::Unknown,
-                    }
-                }
+        for item in &self.items {
+            let former = match self.former.get(&(item.place, item.at)) {
+                _ if item.is_new => Former::Known(None),
+                Some(Some(states)) => Former::Known(states.get(item.id)),
+                Some(None) | None => Former::Unknown,
             };
-            match self.change(collection, item, former, present[item.place].get(item.id)) {
+            let present = self.present[item.place].get(item.id);
+            match directories.change(&**self.collections[item.place], item, former, present) {
                 Told::Change(change) => facts.push(change),
                 Told::Something => {
-                    changed_kinds.insert(item.place);
+                    self.kinds.insert(item.place);
                 }
                 Told::Nothing => {}
             }
         }
-        let mut all: Vec<_> = changed_kinds.into_iter().collect();
-        all.sort_unstable();
-        let all = all.into_iter().map(|place| changed(Some(kind(place))));
-        Ok(all.chain(facts).collect())
+        let kind = |place: &usize| PublicKind::of(self.collections[*place].kind().content_type());
+        let kinds = self.kinds.iter().map(|place| changed(Some(kind(place))));
+        kinds.chain(facts).collect()
     }
+}
 
+impl Directories<'_> {
     fn change(
         &self,
         collection: &dyn ContentCollection,
         item: &Item<'_>,
-        former: Former,
+        former: Former<'_>,
         present: Option<&ItemState>,
     ) -> Told {
         let now = present.filter(|state| is_visible(state, self.after));
@@ -524,7 +549,7 @@ impl Directories<'_> {
         let is_unknown = |state: &ItemState| {
             state.section.is_some() && Revision::new(item.at) <= self.unknown_until
         };
-        let (before, is_known) = match &former {
+        let (before, is_known) = match former {
             Former::Known(None) => (None, true),
             Former::Known(Some(state)) if was_seen(state) => (Some(state), !is_unknown(state)),
             Former::Known(Some(_)) => (None, true),
@@ -537,7 +562,7 @@ impl Directories<'_> {
             (Some(_), None) if is_gone => PublicEvent::Deleted,
             (Some(_), None) => PublicEvent::Unpublished,
             (None, Some(_)) if item.is_new => PublicEvent::Created,
-            (None, Some(_)) => match &former {
+            (None, Some(_)) => match former {
                 Former::Known(None) => PublicEvent::Created,
                 Former::Known(Some(state)) if state.is_deleted => PublicEvent::Restored,
                 Former::Known(Some(_)) => PublicEvent::Published,
@@ -585,13 +610,17 @@ enum Told {
 /// Adds the item of a change, once for each time. One without an id is never public.
 fn add<'a>(items: &mut Vec<Item<'a>>, count: &mut usize, place: usize, change: &'a Change) {
     let Some(id) = change.id.as_deref() else { return };
+    // Nothing can be told of it, and it is in no list of changes by its id.
+    if id.len() > MAX_TEXT_BYTES {
+        return;
+    }
     let is_same = |item: &Item<'_>| item.place == place && item.id == id && item.at == change.at;
     if items.iter().rev().take_while(|item| item.at == change.at).any(is_same) {
         return;
     }
     *count += 1;
     let seconds = i64::try_from(change.at >> 32).unwrap_or_default();
-    let wall_time = change.wall_time.map(|time| time.timestamp_millis());
+    let wall_time = change.wall_time.map(bson::DateTime::timestamp_millis);
     let time = match wall_time {
         Some(milliseconds) => DateTime::from_timestamp_millis(milliseconds),
         None => DateTime::from_timestamp(seconds, 0),

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use data_service::Shutdown;
 use futures_util::{Stream, stream};
-use models::{ErrorCode, FieldError, PublicChange, PublicKind};
+use models::{ErrorCode, FieldError, PublicChange, PublicKind, schema::schema};
 use serde::{Deserialize, Serialize};
 use service_kit::web::{error::ApiError, extract::Query};
 use tokio::{
@@ -20,10 +20,13 @@ use tokio::{
         OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
     },
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
 
 use super::error_sets::ChangesErrors;
 use crate::events::{
@@ -69,13 +72,24 @@ impl Listeners {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ChangesQuery {
-    /// The `cursor` of the last answer or change. Empty: from now on.
-    #[param(value_type = Option<String>, nullable = false, pattern = "^([0-9]+-[0-9]+)?$")]
+    /// The `cursor` of the last answer or change. Without it, or if it is empty: from now on.
+    #[param(nullable = false, pattern = "^([0-9]{1,19}-[0-9]{1,19})?$")]
     cursor: Option<String>,
-    /// The kinds that are told, separated by commas; all without it.
-    #[param(value_type = Option<String>, nullable = false)]
+    /// The kinds that are told, separated by commas. Without it: all.
+    #[param(value_type = Option<KindList>, nullable = false)]
     kind: Option<String>,
 }
+
+/// Kinds, separated by commas.
+pub(super) struct KindList;
+
+schema!(KindList, {
+    let kinds = PublicKind::all().map(PublicKind::as_str).collect::<Vec<_>>().join("|");
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("Kinds of what the public sees, separated by commas."))
+        .pattern(Some(format!("^({kinds})(,({kinds}))*$")))
+});
 
 /// Changes of the site.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,11 +102,11 @@ pub(super) struct ChangesPage {
 
 /// The changes of the site, as far as the public may know them.
 ///
-/// With `Accept: text/event-stream`, as an `EventSource` of a browser sends it, or without `cursor`: an
-/// endless answer of server-sent events. The data of each event is a change, and its id a cursor. It
-/// continues after the event whose id is in `Last-Event-ID`, or after `cursor`.
+/// With `Accept: text/event-stream`, as an `EventSource` of a browser sends it: an endless answer of
+/// server-sent events. The data of each event is a change, and its id a cursor. It continues after the event
+/// whose id is in `Last-Event-ID`, or else after `cursor`.
 ///
-/// With `cursor` otherwise: the changes after it, at once. The first request has an empty one.
+/// Otherwise: the changes after `cursor`, at once. The first request has none.
 ///
 /// Each change is told at least once, when all gateways answer the new state. After a cursor of more than
 /// five minutes ago, or after a restart, one change without `kind` says that anything may have changed.
@@ -101,18 +115,14 @@ pub(super) struct ChangesPage {
     path = "/changes",
     tag = "content",
     operation_id = "changes",
-    params(
-        ChangesQuery,
-        ("Last-Event-ID" = Option<String>, Header, nullable = false,
-            description = "The id of the last event that was received.")
-    ),
+    params(ChangesQuery),
     responses(
-        (status = 200, description = "The changes.", content(
-            (ChangesPage = "application/json"),
-            (String = "text/event-stream")
-        )),
+        (status = 200, description = "The changes.", body = ChangesPage),
         ChangesErrors
-    )
+    ),
+    // For programs that must not wait for the end of the answer. As a second type of the answer, it would
+    // make clients that are generated distinguish a page from a text.
+    extensions(("x-event-stream" = json!(true)))
 )]
 pub(super) async fn changes(
     request: HttpRequest,
@@ -130,11 +140,11 @@ pub(super) async fn changes(
             .map_err(|error| ApiError::invalid(FieldError::invalid(field, error.to_string()))),
     };
     let since = place("cursor", cursor.as_deref().unwrap_or_default())?;
-    if cursor.is_some() && !accepts_events(&request) {
+    let last = request.headers().get(LAST_EVENT_ID);
+    let last = last.map_or(Ok(None), |last| place(LAST_EVENT_ID, last.to_str().unwrap_or("-")))?;
+    if last.is_none() && !accepts_events(&request) {
         return page(&listeners.hub, since, kinds.as_deref()).await;
     }
-    let last = request.headers().get(LAST_EVENT_ID);
-    let last = last.map(|last| place("Last-Event-ID", last.to_str().unwrap_or("-"))).transpose()?;
     let permit = listeners.places.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("At most {MAX_LISTENERS} clients can listen at a time. Poll instead.");
         ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(10)
@@ -150,7 +160,7 @@ pub(super) async fn changes(
     let listener = Listener {
         hub: listeners.hub.clone(),
         kinds,
-        state: ListenerState::New(last.flatten().or(since)),
+        state: ListenerState::New(last.or(since)),
         shutdown: shutdown.0.clone(),
         _place: permit,
     };
@@ -246,16 +256,26 @@ impl Listener {
                 self.state = ListenerState::Listening(known.later);
                 Some(text)
             }
-            ListenerState::Listening(later) => loop {
-                match timeout(HEARTBEAT, later.recv()).await {
-                    Ok(Ok(told)) if told.concerns(self.kinds.as_deref()) => {
-                        return Some(told.event.clone());
+            ListenerState::Listening(later) => {
+                let heartbeat = Instant::now() + HEARTBEAT;
+                loop {
+                    match timeout_at(heartbeat, later.recv()).await {
+                        Ok(Ok(told)) if told.concerns(self.kinds.as_deref()) => {
+                            return Some(told.event.clone());
+                        }
+                        Ok(Ok(_)) => {}
+                        Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
+                        Err(_) => {
+                            let position = self.hub.position();
+                            // The place must not be after changes that are still to be sent.
+                            let is_known = later.is_empty();
+                            let text =
+                                if is_known { place_event(&position) } else { ":\n\n".into() };
+                            return Some(text);
+                        }
                     }
-                    Ok(Ok(_)) => {}
-                    Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
-                    Err(_) => return Some(place_event(&self.hub.position())),
                 }
-            },
+            }
         }
     }
 }
