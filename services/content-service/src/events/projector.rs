@@ -263,7 +263,6 @@ impl Projector {
     }
 
     /// Returns the place after the changes that were returned, to be stored with them.
-    #[expect(dead_code, reason = "for webhooks")]
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let (position, directory) = &self.last;
         let sections = directory.as_ref().map(|directory| directory.entries().to_vec());

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, LOCATION},
+    http::header::LOCATION,
     web::{Data, Path},
 };
 use data_service::database_error;
@@ -106,7 +106,6 @@ pub(super) async fn create(
     let written = WrittenWebhook { webhook, secret: Some(secret.into()) };
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, location))
-        .insert_header((CACHE_CONTROL, "no-store"))
         .json(written))
 }
 
@@ -203,7 +202,7 @@ pub(super) async fn patch(
     webhooks.wake();
     let webhook = answered(&webhooks, &changed).await?;
     let written = WrittenWebhook { webhook, secret: new_secret.map(Into::into) };
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(written))
+    Ok(HttpResponse::Ok().json(written))
 }
 
 /// Returns the fields of the document that a body sets.
