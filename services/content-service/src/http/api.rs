@@ -71,7 +71,15 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         integrity::report,
         integrity::repair
     ),
-    components(schemas(ErrorCode, FieldError, Limit, ObjectId, Offset, Problem)),
+    components(schemas(
+        ErrorCode,
+        FieldError,
+        Limit,
+        ObjectId,
+        Offset,
+        Problem,
+        changes::KindList
+    )),
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "webhooks", description = "Messages about changes, for frontends."),

@@ -230,10 +230,8 @@ async fn nothing_of_drafts_is_told() {
         ] {
             stories.update_one(filter.clone(), doc! { "$set": set }).await.unwrap();
         }
-        stories
-            .replace_one(filter.clone(), with(secret(number), doc! { "deleted": true }))
-            .await
-            .unwrap();
+        let trash = with(draft, doc! { "deleted": true });
+        stories.replace_one(filter.clone(), trash).await.unwrap();
         stories.delete_one(filter).await.unwrap();
     }
     // A draft section, its life and its content.
