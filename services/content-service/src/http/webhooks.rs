@@ -104,9 +104,7 @@ pub(super) async fn create(
     let webhook = webhook.to_webhook(0);
     let location = format!("{}/{}", request.path(), webhook.id);
     let written = WrittenWebhook { webhook, secret: Some(secret.into()) };
-    Ok(HttpResponse::Created()
-        .insert_header((LOCATION, location))
-        .json(written))
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(written))
 }
 
 /// All webhooks, without their secrets.
