@@ -68,12 +68,19 @@ typescript:
     npm --prefix clients/typescript ci --no-audit --no-fund
     npm --prefix clients/typescript run check
 
+# Build the example of Next.js and test that its pages change with the content (needs Node.js with npm)
+nextjs:
+    cargo build --package turbulence
+    npm --prefix examples/nextjs ci --no-audit --no-fund
+    NEXT_TELEMETRY_DISABLED=1 npm --prefix examples/nextjs run build
+    npm --prefix examples/nextjs test -- "${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence"
+
 # Validate the manifests of Kubernetes (needs Python 3 with pip)
 manifests:
     .ci/manifests
 
 # Run everything that a change has to pass
-ci: lint manifests test faults typescript schemathesis
+ci: lint manifests test faults typescript nextjs schemathesis
 
 # Run the benchmarks
 bench *arguments:

@@ -3,7 +3,7 @@
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# Members whose validity depends on stored data, on another parameter, or on the time.
+# Members whose validity depends on stored data, on another parameter, on the time or on a network.
 REFERENCES = {
     "createdDate",
     "content.ids",
@@ -12,9 +12,11 @@ REFERENCES = {
     "parent_id",
     "section",
     "section_id",
+    # The address of a server, which has to be on the public internet.
+    "url",
 }
 # Codes of rules that depend on stored data.
-CODES = {"cycle", "idempotency_key_reused", "too_deep"}
+CODES = {"conflict", "cycle", "idempotency_key_reused", "too_deep"}
 
 
 def is_refused_for_the_data(response):

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 3] = ["changes", "content", "resolve"];
+const CONTENT: [&str; 4] = ["changes", "content", "resolve", "webhooks"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";

@@ -19,6 +19,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
+use futures_util::future::BoxFuture;
 use migrations::{
     Engine, Migration, OperationCounter, Options, RunError, RunErrorKind, State, Status, Throttle,
     WaitPolicy,
@@ -76,6 +77,7 @@ pub struct DataService {
     secret: InternalSecret,
     routes: Routes,
     health: HealthBuilder,
+    background: Option<Background>,
 }
 
 /// The parts of a service that use its database.
@@ -86,7 +88,12 @@ pub struct Parts {
     pub routes: Routes,
     /// The checks of its readiness, besides those of the database and the migrations.
     pub health: HealthBuilder,
+    /// The task that runs beside the requests, if any.
+    pub background: Option<Background>,
 }
+
+/// A task that runs until its token is cancelled, and then ends by itself.
+pub type Background = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
 
 /// Cancelled at the beginning of the shutdown, when answers without an end have to end. In the data of the
 /// routes.
@@ -140,7 +147,7 @@ impl DataService {
         let server = Server::bind(&settings.server, NetworkPosition::BehindGateway)?;
         let connection = connect(&settings.mongodb, name).await?;
         let changes = changes(&connection);
-        let Parts { engine, routes, health } = parts(&connection, &changes);
+        let Parts { engine, routes, health, background } = parts(&connection, &changes);
         let limits = RateLimit::new(&settings.rate_limit);
         let secret = InternalSecret::new(&settings.internal);
         Ok(Self {
@@ -153,6 +160,7 @@ impl DataService {
             secret,
             routes,
             health,
+            background,
         })
     }
 
@@ -185,6 +193,7 @@ impl DataService {
             secret,
             routes,
             health,
+            background,
         } = self;
         let statuses = engine.statuses();
         let health = with_checks(health, &connection, &statuses, migrate);
@@ -214,11 +223,21 @@ impl DataService {
             }
             result
         };
-        let serving = server.run(health, stop.clone(), routes);
+        let serving = async {
+            let served = server.run(health, stop.clone(), routes).await;
+            stop.cancel();
+            served
+        };
         // On a task of its own, which ends with this future.
         let mut following = JoinSet::new();
         following.spawn(async move { heard.follow().await });
-        let (migrated, served) = tokio::join!(migrating, serving);
+        let working = async {
+            if let Some(background) = background.filter(|_| migrate == Migrate::AtStart) {
+                // A task of its own, so that it gets a share of all threads.
+                let _ = tokio::spawn(background(stop.clone())).await;
+            }
+        };
+        let (migrated, served, ()) = tokio::join!(migrating, serving, working);
         drop(following);
         connection.close().await;
         migrated?;

@@ -2,13 +2,10 @@
 
 use std::{error::Error as StdError, fmt};
 
-use mongo_kit::DatabaseError;
+use mongo_kit::{DatabaseError, lease::EditedLease};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::{
-    state::{entry::StoredError, lease::EditedLease},
-    transaction::Rejected,
-};
+use crate::{state::entry::StoredError, transaction::Rejected};
 
 /// The reason why a run ended before all migrations were applied, or why a roll-back ended early.
 #[derive(Debug)]

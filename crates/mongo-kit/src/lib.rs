@@ -27,6 +27,7 @@ mod connect;
 pub mod document;
 mod error;
 pub mod feed;
+pub mod lease;
 pub mod lenient;
 mod server_clock;
 mod single_flight;

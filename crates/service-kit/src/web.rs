@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 mod observe;
 pub mod openapi;
 pub mod origin;
+pub mod outbound;
 pub mod overload;
 pub mod rate_limit;
 pub mod request_id;

@@ -19,6 +19,20 @@ pub(crate) struct Removed {
     pub(crate) documents: u64,
 }
 
+/// Returns those of the names that no collection had before the service. A site may have had a
+/// collection of another program with the name of one that the service creates.
+pub(crate) async fn without_earlier(
+    database: &Database,
+    collections: Collections,
+    names: Vec<String>,
+) -> Result<Vec<String>> {
+    let before = lease::collections_before(database, collections.service).await?;
+    let CollectionsBefore::Names(before) = before else { return Ok(names) };
+    let is_earlier =
+        |name: &String| collections.own.contains(&name.as_str()) && before.contains(name);
+    Ok(names.into_iter().filter(|name| !is_earlier(name)).collect())
+}
+
 /// Returns those of the collections that exist.
 pub(crate) async fn existing(database: &Database, names: Vec<String>) -> Result<Vec<Removed>> {
     let present = database.list_collection_names().await?;
@@ -55,9 +69,10 @@ pub(crate) async fn drop_created(
             empty.push(one.collection);
         }
     }
+    let created = without_earlier(database, collections, collections.created()).await?;
     let mut removed = drop_existing(database, empty).await?;
     removed.extend(drop_existing(database, load::staging_names()).await?);
-    removed.extend(drop_existing(database, collections.created()).await?);
+    removed.extend(drop_existing(database, created).await?);
     Ok(removed)
 }
 

@@ -75,7 +75,8 @@ async fn preview(database: &Database, engines: &Engines, output: &mut Output) ->
         let (mut removed, mut began) = (Vec::new(), Vec::new());
         for one in collections(Service::from_name(service)) {
             let database = database.connection.database();
-            removed.extend(removal::existing(database, one.created()).await?);
+            let names = removal::without_earlier(database, one, one.created()).await?;
+            removed.extend(removal::existing(database, names).await?);
             let names = removal::began(database, one).await?;
             began.extend(removal::existing(database, names).await?);
         }

@@ -7,3 +7,5 @@ pub(crate) mod html_content;
 pub(crate) mod list;
 pub(crate) mod pagination;
 pub(crate) mod web_url;
+pub(crate) mod webhook;
+pub(crate) mod webhook_secret;

@@ -16,4 +16,5 @@ mod resolution;
 mod resolve;
 pub(crate) mod sections;
 pub(crate) mod tags;
+pub(crate) mod webhooks;
 mod write;

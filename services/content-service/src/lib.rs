@@ -4,6 +4,7 @@
 //! `store` → `domain`; `startup` wires. Everything that is particular to one kind of content is in a
 //! file of `kinds`.
 
+mod delivery;
 mod domain;
 mod events;
 mod html;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
+use data_service::{
+    Background, DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect,
+};
 use migrations::Engine;
 use mongo_kit::Connection;
 use mongodb::Database;
@@ -14,11 +16,15 @@ use service_kit::{
         clock::Clock,
         settings::{self, Settings, url::Replicas},
     },
-    web::{body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret},
+    web::{
+        body::BodyLimit, conditional::RequireIfMatch, health::Health, internal::InternalSecret,
+        outbound::OutboundClient,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    delivery::Webhooks,
     events::{hub::Hub, projector::Source},
     html::Sanitiser,
     http::{api, changes::Listeners, integrity::Inspector, sections::Sections, tags::Tags},
@@ -48,6 +54,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
     let sections = sections_client(&settings.sections.url, &settings.internal);
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
+    let outbound = OutboundClient::new(settings.webhooks.allow_private_networks);
     DataService::bind(settings, NAME, COLLECTIONS, kinds::changes, |connection, changes| {
         let users = Arc::new(UserStore::new(connection.database()));
         let authenticator = Authenticator::new(&settings.auth)
@@ -59,10 +66,12 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let feed = Arc::new(FetchedSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
         let source = Source::new(connection, collections.clone(), feed.clone());
-        let listeners = web::Data::new(Listeners::new(Hub::new(source)));
+        let listeners = web::Data::new(Listeners::new(Hub::new(source.clone())));
         let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
+        let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
+        let webhooks = web::Data::new(delivering.clone());
         let routes: Routes = Arc::new(move |config| {
             config
                 .app_data(web::Data::new(collections.clone()))
@@ -72,6 +81,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(tags.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
+                .app_data(webhooks.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
                 .app_data(if_match)
@@ -81,7 +91,9 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             let result = sections_feed::check(&feed);
             async move { result }
         });
-        Parts { engine: engine(connection, Clock::system(), settings, &sections), routes, health }
+        let engine = engine(connection, Clock::system(), settings, &sections);
+        let background: Background = Box::new(|stop| Box::pin(delivering.run(stop)));
+        Parts { engine, routes, health, background: Some(background) }
     })
     .await
 }

@@ -3,6 +3,8 @@
 pub(crate) mod collections;
 pub(crate) mod content;
 pub(crate) mod counts;
+pub(crate) mod dates;
+pub(crate) mod deliveries;
 pub(crate) mod drafts;
 pub(crate) mod filters;
 mod find;
@@ -20,4 +22,5 @@ pub(crate) mod slugs;
 pub(crate) mod states;
 pub(crate) mod survey;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 pub(crate) mod write;

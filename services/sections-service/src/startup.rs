@@ -89,7 +89,7 @@ async fn bind_with(
                 .configure(http::routes);
         });
         let engine = engine(connection, Clock::system(), settings);
-        Parts { engine, routes, health: Health::builder() }
+        Parts { engine, routes, health: Health::builder(), background: None }
     })
     .await
 }

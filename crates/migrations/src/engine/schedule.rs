@@ -216,7 +216,7 @@ impl Engine {
         let began = Instant::now();
         let (mut is_first, mut was_pending) = (true, false);
         for pause in backoff(MAX_LEASE_PAUSE) {
-            if let Some(lease) = Lease::acquire(database, service, owner, options.lease).await? {
+            if let Some(lease) = lease::acquire(database, service, owner, options.lease).await? {
                 return Ok(Some(lease));
             }
             if policy == WaitPolicy::Bounded && began.elapsed() > COMMAND_TIMEOUT {

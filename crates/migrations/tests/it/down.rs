@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use migrations::{
     Assign, EachDocument, Engine, Fill, Index, Insert, RolledBack, RunError, RunErrorKind, State,
-    WaitPolicy, lease::Lease,
+    WaitPolicy, lease,
 };
 use mongodb::{
     ClientSession,
@@ -554,7 +554,7 @@ async fn a_roll_back_waits_for_the_lease_although_everything_is_applied() {
     apply(&database, &set_by("us")).await;
     // A process that was killed before it could give the lease back.
     let duration = Duration::from_secs(2);
-    let held = Lease::acquire(database.database(), "test", "killed", duration).await.unwrap();
+    let held = lease::acquire(database.database(), "test", "killed", duration).await.unwrap();
     drop(held.unwrap());
     assert_eq!(undo(&database, &set_by("us")).await, (10, 0));
     assert_eq!(database.count("items", doc! { "by": "us" }).await, 0);

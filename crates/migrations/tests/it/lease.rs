@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use migrations::{
     Options, RunError, RunErrorKind, State, Throttle,
-    lease::{DURATION, Lease, holder},
+    lease::{self, DURATION, Lease, holder},
 };
 use mongodb::bson::{Bson, DateTime, doc};
 use test_support::{TestDatabase, eventually};
@@ -20,7 +20,7 @@ async fn acquire(database: &TestDatabase, owner: &str) -> Option<Lease> {
 }
 
 async fn acquire_for(database: &TestDatabase, owner: &str, duration: Duration) -> Option<Lease> {
-    Lease::acquire(database.database(), "test", owner, duration).await.unwrap()
+    lease::acquire(database.database(), "test", owner, duration).await.unwrap()
 }
 
 async fn current(database: &TestDatabase) -> (Option<String>, i64) {
@@ -84,7 +84,7 @@ async fn who_lost_a_lease_cannot_give_it_away() {
 async fn services_have_leases_of_their_own() {
     let database = TestDatabase::new().await;
     let one = acquire(&database, "one").await;
-    let two = Lease::acquire(database.database(), "other", "two", DURATION).await.unwrap();
+    let two = lease::acquire(database.database(), "other", "two", DURATION).await.unwrap();
     assert!(one.is_some() && two.is_some());
 }
 

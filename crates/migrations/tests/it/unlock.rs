@@ -2,7 +2,7 @@
 
 use migrations::{
     Engine, OperateError, RunError, RunErrorKind, State,
-    lease::{DURATION, Lease, holder},
+    lease::{self, DURATION, holder},
 };
 use mongodb::bson::{Bson, Document, doc};
 use test_support::{TestDatabase, eventually};
@@ -141,7 +141,7 @@ async fn a_holder_without_its_lease_begins_no_other_migration() {
     gate.reached().await;
     engine(&database, &given).force_unlock(1, true).await.unwrap();
     // An operator takes the lease before the holder renews it.
-    let other = Lease::acquire(database.database(), "test", "other", DURATION).await;
+    let other = lease::acquire(database.database(), "test", "other", DURATION).await;
     let other = other.unwrap().unwrap();
     gate.open();
     let message = service.comes_to(ID, State::FailedRetryable).await.unwrap();

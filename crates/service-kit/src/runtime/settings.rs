@@ -104,6 +104,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// The HTML of content.
     pub html: Html,
+    /// The webhooks, for content-service.
+    pub webhooks: Webhooks,
     /// The first user, created by a migration.
     pub admin: Admin,
 }
@@ -306,6 +308,45 @@ pub struct Metrics {
     /// The TCP port to listen on; 0 takes a free one. Without one, metrics are not served. Exporters
     /// of OpenTelemetry use 9464 (Prometheus, "Default port allocations").
     pub port: Option<u16>,
+}
+
+/// The webhooks, for content-service.
+#[derive(Debug, Clone, Copy, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Webhooks {
+    /// `true` if the targets may be in private networks and on this machine, and may have addresses
+    /// that begin with `http://`. Otherwise everyone who may add a webhook could send requests to
+    /// servers that only this network reaches.
+    #[default = false]
+    pub allow_private_networks: bool,
+    /// The time in seconds for which a delivery is repeated. Two days are a weekend without anyone to
+    /// repair the target.
+    #[default(RetrySeconds(2 * 24 * 60 * 60))]
+    pub retry_for_seconds: RetrySeconds,
+}
+
+/// The time for which a delivery is repeated, in seconds: from 1 to 604,800, a week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct RetrySeconds(u32);
+
+impl RetrySeconds {
+    /// Returns the duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl TryFrom<u32> for RetrySeconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, Self::Error> {
+        if (1..=604_800).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(format!("{seconds} is not from 1 to 604800"))
+        }
+    }
 }
 
 /// The first user, created by a migration.

@@ -1,11 +1,11 @@
 //! HTTP clients with timeouts and without redirects or proxies, whose requests are part of the
 //! caller's trace.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{Context, global};
 use opentelemetry_http::HeaderInjector;
-use reqwest::{Client, ClientBuilder, Response, header::HeaderMap, redirect};
+use reqwest::{Client, ClientBuilder, Response, dns::Resolve, header::HeaderMap, redirect};
 use serde::de::DeserializeOwned;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -19,6 +19,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest time for opening a connection to a provider on the internet, with TLS.
 const PROVIDER_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest time for opening a connection to an address that a user of the API chose, with TLS.
+pub const OUTBOUND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time for a whole response of a provider: a client is waiting.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +45,22 @@ pub fn own_gateway_client(read_timeout: Duration) -> reqwest::Result<Client> {
 /// Returns a client for calls to a third-party service, such as an identity provider.
 pub fn provider_client() -> reqwest::Result<Client> {
     builder().connect_timeout(PROVIDER_CONNECT_TIMEOUT).timeout(PROVIDER_TIMEOUT).build()
+}
+
+/// Returns a client for addresses that users of the API choose. It connects to what `resolver` returns
+/// for a name. [`super::outbound`] checks the addresses.
+pub(super) fn outbound_client<R: Resolve + 'static>(
+    resolver: Arc<R>,
+    timeout: Duration,
+) -> reqwest::Result<Client> {
+    builder()
+        .connect_timeout(OUTBOUND_CONNECT_TIMEOUT)
+        .timeout(timeout)
+        // A connection for each target is kept during a burst.
+        .pool_max_idle_per_host(2)
+        .user_agent(concat!("Turbulence/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(resolver)
+        .build()
 }
 
 /// A response that cannot be used.

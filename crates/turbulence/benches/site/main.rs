@@ -16,6 +16,7 @@ mod steady;
 mod support;
 mod table;
 mod up;
+mod webhooks;
 mod wrk;
 
 use std::process::Command;
@@ -46,6 +47,8 @@ async fn main() {
         api::api(&uri, count, &mut table).await;
     } else if is_asked("gateway") {
         gateway::gateway(&uri, &mut table).await;
+    } else if is_asked("webhooks") {
+        webhooks::webhooks(&uri, &mut table).await;
     } else if is_asked("migrations") {
         starts::first_start(&uri, &mut table).await;
         backfill::backfill(&uri, &mut table).await;
@@ -76,6 +79,7 @@ async fn everything(uri: &str, table: &mut Table) {
     );
     api::api(uri, MANY, table).await;
     gateway::gateway(uri, table).await;
+    webhooks::webhooks(uri, table).await;
     starts::second_start(uri, table).await;
     backfill::foreground(uri, table).await;
     starts::takeover(uri, table).await;

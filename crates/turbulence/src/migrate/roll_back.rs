@@ -64,7 +64,8 @@ async fn remove_auxiliary(engines: &Engines, engine: &Engine) -> Result<Vec<Remo
     let mut removed = Vec::new();
     for one in collections(Service::from_name(engine.service())) {
         let database = engines.connection.database();
-        removed.extend(removal::drop_existing(database, one.auxiliary()).await?);
+        let names = removal::without_earlier(database, one, one.auxiliary()).await?;
+        removed.extend(removal::drop_existing(database, names).await?);
     }
     Ok(removed)
 }

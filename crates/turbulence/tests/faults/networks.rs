@@ -42,7 +42,7 @@ pub(crate) async fn cut_off_the_holder_stops_before_its_lease_ends() -> Tally {
         link.cut();
         let cut = Instant::now();
 
-        holder.logged("the migration lease is lost").await;
+        holder.logged("the lease is lost").await;
         assert!(cut.elapsed() < LEASE, "it took {:?}", cut.elapsed());
         let lease = site.holder().await.unwrap();
         assert!(lease.is_live() && lease.owner == owner, "it was lost already: {lease:#?}");

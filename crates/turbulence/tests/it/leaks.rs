@@ -27,6 +27,9 @@ const OPEN: u64 = 3;
 /// a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
+/// The id of a webhook, and of its delivery.
+const WEBHOOK: &str = "626e3e0035b0bc65bb5e1545";
+
 /// A site on which most things are hidden, in every way in which they can be.
 struct Hidden {
     database: TestDatabase,
@@ -55,7 +58,29 @@ impl Hidden {
         for (kind, collection) in KINDS {
             this.insert(kind, collection).await;
         }
+        this.insert_webhook().await;
         this
+    }
+
+    /// Adds a webhook that is disabled, and a delivery.
+    async fn insert_webhook(&self) {
+        let (id, now) = (ObjectId::parse_str(WEBHOOK).unwrap(), DateTime::now());
+        let webhook = doc! {
+            "_id": id, "url": format!("https://{SECRET}.example.com/"), "description": SECRET,
+            "kinds": null, "events": null, "secret": format!("whsec_{}", "A".repeat(32)),
+            "former_secret": null, "former_secret_until": null, "is_enabled": false,
+            "failure": null, "disabled_reason": null, "missed": [], "version": 1_i64,
+            "createdDate": now, "updatedDate": now,
+        };
+        self.database.insert("webhooks", [webhook]).await;
+        let delivery = doc! {
+            "_id": id, "webhook_id": id, "message_id": "msg_1", "sequence": 1_i64, "item": "stories",
+            "type": "stories.changed", "body": format!(r#"{{"data":"{SECRET}"}}"#),
+            "state": "delivered", "requested": false, "once": false, "attempt_count": 0_i64,
+            "attempts": [], "tries": 0_i64, "failing_since": null, "next_attempt_at": null,
+            "finished_at": now, "createdDate": now,
+        };
+        self.database.insert("webhook_deliveries", [delivery]).await;
     }
 
     async fn insert(&mut self, kind: &str, collection: &str) {
@@ -183,6 +208,11 @@ impl Values<'_> {
         let is_of_sections = route.path.starts_with("/sections");
         match (parameter.place.as_str(), parameter.name.as_str()) {
             ("path", "id") if is_of_sections => section_ids.clone(),
+            // For admins: the ids of stored ones.
+            ("path", "id" | "delivery_id") if route.path.starts_with("/webhooks") => {
+                own(&[WEBHOOK])
+            }
+            ("query", "state") => own(&["pending", "delivered", "failed"]),
             ("path", "id") => item_ids.clone(),
             ("path", "slug") if is_of_sections => section_slugs.clone(),
             ("path", "slug" | "page_type") => item_slugs.clone(),

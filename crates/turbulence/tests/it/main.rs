@@ -32,3 +32,4 @@ mod tls;
 mod truth;
 mod uninstall;
 mod up;
+mod webhooks;

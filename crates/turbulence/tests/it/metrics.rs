@@ -159,17 +159,33 @@ async fn damaged_site() -> Site {
 #[tokio::test]
 async fn every_documented_metric_is_served_on_a_port_of_its_own() {
     let site = damaged_site().await;
-    let turbulence = site.up_with(&[], &[("TURBULENCE__METRICS__PORT", "0")]);
+    let environment = [
+        ("TURBULENCE__METRICS__PORT", "0"),
+        ("TURBULENCE__WEBHOOKS__ALLOW_PRIVATE_NETWORKS", "true"),
+    ];
+    let turbulence = site.up_with(&[], &environment);
     let address = address(&turbulence).await;
     let summary = turbulence.ready().await;
     assert_eq!(summary.get("/stories").await.0, 200);
+    // A target that fails.
+    let send = async |path: &str| {
+        let request = client().post(format!("{}{path}", summary.address));
+        let body = serde_json::json!({ "url": "http://127.0.0.1:9/" });
+        let answer = request.bearer_auth(&summary.token).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    let webhook = send("/webhooks").await;
+    send(&format!("/webhooks/{}/test", webhook["id"].as_str().unwrap())).await;
+    let attempts = "turbulence_webhook_attempts_total{outcome=\"failed\"}";
     // An item without an address. At the start, it would keep the first sections from being created.
     site.database.insert("sections", [doc! { "_id": "odd", "title": "Odd" }]).await;
     let unreadable = "turbulence_documents_unreadable_total{db_collection_name=\"sections\"}";
     let (at, site_at) = (&address, &summary);
-    eventually("an unreadable item is counted", || async move {
+    eventually("an unreadable item and an attempt are counted", || async move {
         site_at.get("/sections").await;
-        scrape(at).await.samples.contains_key(unreadable)
+        let samples = scrape(at).await.samples;
+        samples.contains_key(unreadable) && samples.contains_key(attempts)
     })
     .await;
     // Both services and the gateway, in one process.

@@ -84,6 +84,8 @@ async fn use_everything(site: &Site) {
     let section = call(reqwest::Method::POST, "/sections", section).await;
     let renamed = json!({ "slug": "remarks" });
     call(reqwest::Method::PATCH, &format!("/sections/{section}"), renamed).await;
+    let webhook = json!({ "url": "https://8.8.8.8/", "is_enabled": false });
+    call(reqwest::Method::POST, "/webhooks", webhook).await;
     let story = json!({ "title": "New", "content": "" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
     turbulence.stop().await;

@@ -78,6 +78,18 @@ impl Source {
         Ok(Revision::new(cluster_time(time)))
     }
 
+    /// Returns the present place, for a reader that begins later.
+    pub(crate) async fn checkpoint(&self) -> mongodb::error::Result<Checkpoint> {
+        // First: changes between the two reads are told twice rather than never.
+        let known = self.sections.latest(None).await;
+        let position = Position {
+            content: self.now().await?,
+            sections: known.as_ref().map(|known| revision(known, self)).unwrap_or_default(),
+        };
+        let sections = known.map(|known| known.directory.entries().to_vec());
+        Ok(Checkpoint { position, sections })
+    }
+
     /// Returns the present time by the clock of the database.
     pub(crate) fn time(&self) -> DateTime<Utc> {
         self.clock.now()
@@ -251,7 +263,6 @@ impl Projector {
     }
 
     /// Returns the place after the changes that were returned, to be stored with them.
-    #[expect(dead_code, reason = "for webhooks")]
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let (position, directory) = &self.last;
         let sections = directory.as_ref().map(|directory| directory.entries().to_vec());

@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, internal, moves, resolve};
+use super::{changes, internal, moves, resolve, webhooks};
 use crate::{
     domain::list::{Limit, Offset},
     kinds::{Collections, KINDS},
@@ -26,6 +26,22 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
+        .service(
+            route("/webhooks/{id}")
+                .get(webhooks::by_id)
+                .patch(webhooks::patch)
+                .delete(webhooks::delete)
+                .build(),
+        )
+        .service(route("/webhooks/{id}/test").post(webhooks::test).build())
+        .service(read("/webhooks/{id}/deliveries", webhooks::deliveries))
+        .service(read("/webhooks/{id}/deliveries/{delivery_id}", webhooks::delivery))
+        .service(
+            route("/webhooks/{id}/deliveries/{delivery_id}/redeliver")
+                .post(webhooks::redeliver)
+                .build(),
+        )
         .service(read("/changes", changes::changes))
         // For the other services and for operators; the gateway does not route these paths.
         .service(read("/internal/users", internal::user))
@@ -40,6 +56,15 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        webhooks::create,
+        webhooks::list,
+        webhooks::by_id,
+        webhooks::patch,
+        webhooks::delete,
+        webhooks::test,
+        webhooks::deliveries,
+        webhooks::delivery,
+        webhooks::redeliver,
         changes::changes,
         internal::user,
         internal::counts,
@@ -57,6 +82,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     )),
     tags(
         (name = "content", description = "Content of every kind."),
+        (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")
     )
 )]

@@ -29,6 +29,18 @@ error_responses! {
     /// The errors of restoring an item.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of reading webhooks and their deliveries.
+    WebhookReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | AuthUnavailable;
+    /// The errors of adding a webhook.
+    WebhookCreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | Conflict
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;
+    /// The errors of changing a webhook.
+    WebhookChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden
+        | NotFound | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;
+    /// The errors of deleting and testing a webhook, and of sending a message again.
+    WebhookActionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | AuthUnavailable;
     /// The errors of moving items.
     MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
         | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;

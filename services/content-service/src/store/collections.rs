@@ -11,7 +11,7 @@ pub(crate) const USERS: &str = "users";
 pub const COLLECTIONS: Collections = Collections {
     service: SERVICE,
     site: SITE,
-    own: &[slugs::LOCKS, SECTION_DIRECTORY],
+    own: &[slugs::LOCKS, SECTION_DIRECTORY, WEBHOOKS, DELIVERIES, DISPATCH],
     copies: &[],
 };
 
@@ -29,6 +29,15 @@ pub(crate) const SITE: &[&str] = &{
 
 /// The collection of the last known sections of sections-service.
 pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
+
+/// The collection of webhooks.
+pub(crate) const WEBHOOKS: &str = "webhooks";
+
+/// The collection of messages to the targets of webhooks.
+pub(crate) const DELIVERIES: &str = "webhook_deliveries";
+
+/// The collection of the lease of the process that delivers them.
+pub(crate) const DISPATCH: &str = "webhook_dispatch";
 
 /// The name of the service in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";

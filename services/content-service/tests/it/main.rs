@@ -21,4 +21,5 @@ mod resolve;
 mod sections_service;
 mod support;
 mod visibility;
+mod webhooks;
 mod write;
