@@ -15,10 +15,11 @@
 //!
 //! Readers, editors and strangers have a limit each. A request with a token is an editor's if it comes
 //! from an address whose token was verified before, else a stranger's: neither readers nor clients that
-//! invent tokens keep editors out. A service tells the gateway by a header that it has verified a token.
+//! invent tokens keep editors out. One address may use three quarters of each. A service tells the gateway by a header that it has verified a token.
 //! The health routes and requests between the processes have no limit.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -83,6 +84,10 @@ const MAX: f64 = 1_024.0;
 /// The weight of a window in the average latency without load: it follows a change within seconds.
 const BASE_WEIGHT: f64 = 0.1;
 
+/// The share of the limit that one address may use: the others find room beside a client that sends as
+/// much as it can, and a frontend that is the only client has most of it.
+const MAX_SHARE_OF_ADDRESS: f64 = 0.75;
+
 /// The growth of the limit in a window, as a share of it, and its change if responses are slow.
 const INCREASE: f64 = 0.05;
 const DECREASE: f64 = 0.9;
@@ -124,7 +129,7 @@ impl LoadLimit {
         let pool = self.pool(request, address);
         // Others have to be known, or to send a body, while their handlers run.
         let is_read = Arc::ptr_eq(pool, &self.readers) && request.method().is_safe();
-        pool.accept(is_read.then(|| (Arc::clone(&self.turns), address)))
+        pool.accept(address, is_read.then(|| Arc::clone(&self.turns)))
     }
 
     /// Returns the limit for a request from this address.
@@ -147,6 +152,8 @@ struct Pool(Mutex<State>);
 struct State {
     limit: f64,
     in_flight: usize,
+    /// The same for each address.
+    of_address: HashMap<IpAddr, usize>,
     window_began: Option<Instant>,
     samples: usize,
     slow: usize,
@@ -161,8 +168,9 @@ struct State {
 struct Accepted {
     pool: Arc<Pool>,
     began: Instant,
-    /// The turns of handlers, and the address of the client. `None` if the handler waits for none.
-    turns: Option<(Arc<Turns>, Option<IpAddr>)>,
+    address: Option<IpAddr>,
+    /// The turns of handlers. `None` if the handler waits for none.
+    turns: Option<Arc<Turns>>,
 }
 
 /// The place of a request, among its extensions. A task that continues without the request keeps a
@@ -173,8 +181,8 @@ pub(crate) struct Place(Arc<Accepted>);
 impl Place {
     /// Waits for the turn of the handler. Returns `None` if it needs none.
     pub(crate) async fn turn(&self) -> Option<Turn> {
-        let (turns, address) = self.0.turns.as_ref()?;
-        Some(turns.take(*address).await)
+        let turns = self.0.turns.as_ref()?;
+        Some(turns.take(self.0.address?).await)
     }
 }
 
@@ -189,6 +197,7 @@ impl Default for State {
         Self {
             limit: INITIAL,
             in_flight: 0,
+            of_address: HashMap::new(),
             window_began: None,
             samples: 0,
             slow: 0,
@@ -200,20 +209,34 @@ impl Default for State {
 }
 
 impl State {
-    /// Returns `true` if a request is accepted.
-    fn begin(&mut self) -> bool {
+    /// Returns `true` if a request from this address is accepted.
+    fn begin(&mut self, address: Option<IpAddr>) -> bool {
+        let of_address = address.and_then(|address| self.of_address.get(&address));
         #[expect(clippy::cast_precision_loss, reason = "a thousand at most")]
-        let has_room = (self.in_flight as f64) < self.limit;
+        let [in_flight, of_address] =
+            [self.in_flight, of_address.copied().unwrap_or_default()].map(|count| count as f64);
+        let has_room = in_flight < self.limit && of_address < self.limit * MAX_SHARE_OF_ADDRESS;
         if has_room {
             self.in_flight += 1;
+            if let Some(address) = address {
+                *self.of_address.entry(address).or_default() += 1;
+            }
             self.max_in_flight = self.max_in_flight.max(self.in_flight);
         }
         has_room
     }
 
-    /// Ends a request.
-    fn end(&mut self) {
+    /// Ends a request from this address.
+    fn end(&mut self, address: Option<IpAddr>) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(address) = address
+            && let Some(count) = self.of_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_address.remove(&address);
+            }
+        }
     }
 
     /// Observes the latency of a response.
@@ -256,9 +279,14 @@ impl State {
 }
 
 impl Pool {
-    fn accept(self: &Arc<Self>, turns: Option<(Arc<Turns>, Option<IpAddr>)>) -> Option<Accepted> {
-        let is_accepted = self.state().begin();
-        is_accepted.then(|| Accepted { pool: Arc::clone(self), began: Instant::now(), turns })
+    fn accept(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        turns: Option<Arc<Turns>>,
+    ) -> Option<Accepted> {
+        let is_accepted = self.state().begin(address);
+        let began = Instant::now();
+        is_accepted.then(|| Accepted { pool: Arc::clone(self), began, address, turns })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -276,7 +304,7 @@ impl Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        self.pool.state().end();
+        self.pool.state().end(self.address);
     }
 }
 
@@ -360,11 +388,11 @@ mod tests {
             {
                 queue.pop_front();
                 let latency: Duration = done - began;
-                state.end();
+                state.end(None);
                 state.observe(latency, done);
                 good += u32::from(latency <= Duration::from_secs(1));
             }
-            if state.begin() || !limit {
+            if state.begin(None) || !limit {
                 free_at = free_at.max(now) + work;
                 queue.push_back((now, free_at));
             }
@@ -401,9 +429,9 @@ mod tests {
         let (mut state, mut now) = (State::default(), Instant::now());
         let mut run = |state: &mut State, latency: Duration, rounds: usize| {
             for _ in 0..rounds {
-                let accepted = (0..2_000).filter(|_| state.begin()).count();
+                let accepted = (0..2_000).filter(|_| state.begin(None)).count();
                 for _ in 0..accepted {
-                    state.end();
+                    state.end(None);
                     state.observe(latency, now);
                 }
                 now += WINDOW;
@@ -420,14 +448,14 @@ mod tests {
     fn a_burst_finds_room_and_slow_responses_of_a_few_requests_leave_it() {
         let (mut state, mut now) = (State::default(), Instant::now());
         for _ in 0..100 {
-            assert!((0..31).all(|_| state.begin()));
+            assert!((0..31).all(|_| state.begin(None)));
             for _ in 0..31 {
-                state.end();
+                state.end(None);
                 state.observe(Duration::from_secs(2), now);
             }
             now += WINDOW;
         }
-        assert!((0..300).all(|_| state.begin()));
+        assert!((0..300).all(|_| state.begin(None)));
     }
 
     #[test]
@@ -436,9 +464,9 @@ mod tests {
         let (mut state, mut now) = (State::default(), Instant::now());
         let mut run = |state: &mut State, in_flight: usize| {
             for _ in 0..100 {
-                let accepted = (0..in_flight).filter(|_| state.begin()).count();
+                let accepted = (0..in_flight).filter(|_| state.begin(None)).count();
                 for _ in 0..accepted {
-                    state.end();
+                    state.end(None);
                     state.observe(latency, now);
                 }
                 now += WINDOW;
@@ -455,21 +483,36 @@ mod tests {
     fn the_room_for_a_burst_returns_when_responses_are_quick_again() {
         let (mut state, mut now) = (State { limit: MIN, ..State::default() }, Instant::now());
         for _ in 0..1_000 {
-            assert!(state.begin());
-            state.end();
+            assert!(state.begin(None));
+            state.end(None);
             state.observe(Duration::from_millis(5), now);
             now += WINDOW / 10;
         }
-        assert!((0..300).all(|_| state.begin()));
+        assert!((0..300).all(|_| state.begin(None)));
     }
 
     #[test]
     fn a_cancelled_request_gives_its_place_back_and_is_no_sample() {
         let pool = Arc::new(Pool::default());
-        let held: Vec<_> = std::iter::from_fn(|| pool.accept(None)).collect();
+        let held: Vec<_> = std::iter::from_fn(|| pool.accept(None, None)).collect();
         drop(held);
         let state = pool.state();
         assert_eq!((state.in_flight, state.samples), (0, 0));
+    }
+
+    #[test]
+    fn one_address_leaves_room_for_others() {
+        let pool = Arc::new(Pool::default());
+        let [one, other] = [1, 2].map(|number| Some(IpAddr::from([192, 0, 2, number])));
+        let fill = |address| std::iter::from_fn(|| pool.accept(address, None)).collect::<Vec<_>>();
+        let held = fill(one);
+        assert!(held.len() >= 384, "{}", held.len());
+        let of_other = fill(other);
+        assert!(of_other.len() >= 128, "{}", of_other.len());
+        drop(held);
+        assert_eq!(fill(one).len(), 384);
+        drop(of_other);
+        assert!(pool.state().of_address.is_empty());
     }
 
     #[actix_web::test]
@@ -562,7 +605,8 @@ mod tests {
             // The header goes no further than to the next process.
             assert_eq!(response.headers().contains_key(TOKEN_VERIFIED), is_verified, "{token}");
         }
-        let fill = |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept(None)).collect::<Vec<_>>();
+        let fill =
+            |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept(None, None)).collect::<Vec<_>>();
         let held = [fill(&limits.readers), fill(&limits.strangers)];
         for (path, address, token, status) in [
             ("/stories", 1, None, 503),

@@ -162,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::web::{
+        origin::RequestOrigin,
         overload::{LoadLimit, limit_load},
         routing::route,
     };
@@ -244,6 +245,13 @@ mod tests {
         }
     }
 
+    fn from_one_address(request: TestRequest) -> actix_http::Request {
+        let request = request.uri("/wait").to_request();
+        let client = Some([192, 0, 2, 1].into());
+        request.extensions_mut().insert(RequestOrigin { client, ..RequestOrigin::default() });
+        request
+    }
+
     #[actix_web::test]
     async fn a_read_whose_client_leaves_before_its_turn_is_never_begun() {
         const TURNS: usize = 3;
@@ -258,7 +266,7 @@ mod tests {
         )
         .await;
         let begin = |request: TestRequest| {
-            let mut response = Box::pin(app.call(request.uri("/wait").to_request()));
+            let mut response = Box::pin(app.call(from_one_address(request)));
             assert!((&mut response).now_or_never().is_none());
             response
         };
@@ -299,7 +307,7 @@ mod tests {
                 .service(route("/wait").get(wait).build()),
         )
         .await;
-        let response = app.call(TestRequest::with_uri("/wait").to_request()).await.unwrap();
+        let response = app.call(from_one_address(TestRequest::get())).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key("retry-after"));
         let body: Value = read_body_json(response).await;

@@ -248,17 +248,26 @@ impl Target {
 }
 
 pub(crate) async fn lists_that_are_read_byte_by_byte(target: Target) {
-    let socket = target.socket;
-    target
-        .repeat(300, |_| async move {
+    target.byte_by_byte(get("/stories?limit=50")).await;
+}
+
+pub(crate) async fn lists_of_the_service_that_are_read_byte_by_byte(target: Target) {
+    target.byte_by_byte(get_from_service("/stories?limit=50")).await;
+}
+
+impl Target {
+    async fn byte_by_byte(&self, request: String) {
+        let (socket, request) = (self.socket, &request);
+        self.repeat(300, |_| async move {
             let mut connection = Connection::open(socket).await?;
-            connection.send(get_from_service("/stories?limit=50")).await?;
+            connection.send(request).await?;
             while connection.read_little().await? {
                 tokio::time::sleep(PAUSE / 10).await;
             }
             Err(io::ErrorKind::ConnectionAborted.into())
         })
         .await;
+    }
 }
 
 pub(crate) async fn large_pages(target: Target) {

@@ -140,6 +140,12 @@ fn rows() -> Vec<Row> {
             Public,
             TWICE
         ),
+        row!(
+            lists_of_the_service_that_are_read_byte_by_byte,
+            "the same, each from the service",
+            Public,
+            BUSY
+        ),
         row!(large_pages, "40 readers of a page with 50 stories of 480 kB", Public, BUSY),
         row!(offsets, "40 clients with offsets up to 10,000 and of 2147483647", Public, BUSY),
         row!(
