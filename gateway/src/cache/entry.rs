@@ -19,7 +19,7 @@ use actix_web::{
 };
 use futures_util::stream;
 use service_kit::{
-    runtime::{offload::Offload, telemetry},
+    runtime::{offload::Offload, trace::current_trace_id},
     web::{conditional::ETag, request_id::REQUEST_ID},
 };
 
@@ -148,7 +148,7 @@ impl Content {
 
     /// Returns the body of an error with the trace id of this request.
     fn with_trace_id(&self) -> Bytes {
-        let (Some(at), Some(id)) = (self.trace_id_at, telemetry::current_trace_id()) else {
+        let (Some(at), Some(id)) = (self.trace_id_at, current_trace_id()) else {
             return self.body.clone();
         };
         let mut body = self.body.to_vec();
@@ -288,6 +288,6 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 /// Returns the place of the id of the present trace.
 fn trace_id_in(body: &[u8]) -> Option<usize> {
-    let id = telemetry::current_trace_id()?;
+    let id = current_trace_id()?;
     body.windows(id.len()).position(|part| part == id.as_bytes())
 }

@@ -93,8 +93,11 @@ const EDITOR_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_EDITORS: u64 = 10_000;
 
 /// The limits of a process. Created once, shared by all its workers.
-#[derive(Debug, Clone)]
-pub struct LoadLimit {
+#[derive(Debug, Clone, Default)]
+pub struct LoadLimit(Arc<Pools>);
+
+#[derive(Debug)]
+struct Pools {
     readers: Arc<Pool>,
     editors: Arc<Pool>,
     strangers: Arc<Pool>,
@@ -105,7 +108,7 @@ pub struct LoadLimit {
 /// The token of a request is good. Among the extensions of the request.
 pub(crate) struct TokenVerified;
 
-impl Default for LoadLimit {
+impl Default for Pools {
     fn default() -> Self {
         let addresses = Cache::builder().max_capacity(MAX_EDITORS).time_to_live(EDITOR_TTL).build();
         let [readers, editors, strangers] = std::array::from_fn(|_| Arc::default());
@@ -116,17 +119,17 @@ impl Default for LoadLimit {
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.readers, &other.readers)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Returns the limit for a request from this address.
     fn pool(&self, request: &ServiceRequest, address: Option<IpAddr>) -> &Arc<Pool> {
         if !request.headers().contains_key(AUTHORIZATION) {
-            return &self.readers;
+            return &self.0.readers;
         }
         match address {
-            Some(address) if self.addresses.contains_key(&address) => &self.editors,
-            _ => &self.strangers,
+            Some(address) if self.0.addresses.contains_key(&address) => &self.0.editors,
+            _ => &self.0.strangers,
         }
     }
 }
@@ -300,7 +303,7 @@ pub async fn limit_load_to(
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
-        limits.addresses.insert(address, ());
+        limits.0.addresses.insert(address, ());
     }
     if let Some(accepted) = accepted {
         accepted.answered();
@@ -497,9 +500,9 @@ mod tests {
                 assert!((&mut response).now_or_never().is_none());
             }
             drop(response);
-            assert_eq!(limits.readers.state().in_flight, 1, "{limit:?}");
+            assert_eq!(limits.0.readers.state().in_flight, 1, "{limit:?}");
             release.notify_one();
-            while limits.readers.state().in_flight > 0 {
+            while limits.0.readers.state().in_flight > 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -544,7 +547,7 @@ mod tests {
             assert_eq!(response.headers().contains_key(TOKEN_VERIFIED), is_verified, "{token}");
         }
         let fill = |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept()).collect::<Vec<_>>();
-        let held = [fill(&limits.readers), fill(&limits.strangers)];
+        let held = [fill(&limits.0.readers), fill(&limits.strangers)];
         for (path, address, token, status) in [
             ("/stories", 1, None, 503),
             ("/stories", 1, Some("new"), 200),
@@ -565,6 +568,6 @@ mod tests {
         drop(held);
         let request = TestRequest::with_uri("/stories").to_request();
         assert_eq!(call_service(&app, request).await.status(), 200);
-        assert_eq!(limits.readers.state().in_flight, 0);
+        assert_eq!(limits.0.readers.state().in_flight, 0);
     }
 }

@@ -20,9 +20,9 @@ use actix_web::{
     rt,
 };
 use models::ErrorCode;
-use tracing::Instrument;
 
 use super::{error::ApiError, overload::Place};
+use crate::runtime::trace::in_current_trace;
 
 /// The number of seconds after which a client should repeat a request that was not answered in time: as
 /// long as a replica set takes to elect a primary.
@@ -71,7 +71,7 @@ pub(crate) async fn limit_time(
     request.extensions_mut().insert(counts_from.clone());
     let (kept, method) = (request.request().clone(), request.method().clone());
     let place = request.extensions().get::<Place>().cloned();
-    let handled = next.call(request).in_current_span();
+    let handled = in_current_trace(next.call(request));
     let handler = rt::spawn(async move {
         let _place = place;
         handled.await
