@@ -22,7 +22,7 @@ use service_kit::web::{
     health::Health,
     internal::InternalSecret,
     overload::{LoadLimit, limit_load_to},
-    rate_limit::{RateLimit, rate_limit},
+    rate_limit::RateLimit,
     routing::route_not_found,
 };
 
@@ -58,8 +58,10 @@ struct ForwardedPaths {
 static FORWARDED: LazyLock<Vec<ForwardedPaths>> = LazyLock::new(|| {
     let of_sections = SECTIONS.into_iter().map(|segment| (segment, true));
     let of_content = content_segments().map(|segment| (segment, false));
-    let paths = of_sections.chain(of_content).map(|(segment, is_of_sections)| {
-        ForwardedPaths { segment, route: format!("/{segment}/{{rest}}*"), is_of_sections }
+    let paths = of_sections.chain(of_content).map(|(segment, is_of_sections)| ForwardedPaths {
+        segment,
+        route: format!("/{segment}/{{rest}}*"),
+        is_of_sections,
     });
     paths.collect()
 });
@@ -123,16 +125,13 @@ impl Routes {
         let (secret, cache) = (self.secret.clone(), self.cache.clone());
         let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
         let policy = Arc::new(self.cors.clone());
-        let load_limits = self.load_limits.clone();
+        let (limits, load_limits) = (self.limits.clone(), self.load_limits.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
         // that scripts in a browser can read the refusals.
         let scope = web::scope("")
-            .app_data(web::Data::new(self.limits.clone()))
-            .wrap(from_fn(refuse_invalid_paths))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                limit_load_to(load_limits.of(request.uri().path()), request, next)
+            .wrap(from_fn(move |request, next: Next<_>| {
+                admit(limits.clone(), load_limits.clone(), request, next)
             }))
-            .wrap(from_fn(rate_limit))
             .wrap(self.cors.middleware())
             .wrap(from_fn(move |request, next: Next<_>| {
                 cors::explain_refusals(Arc::clone(&policy), request, next)
@@ -165,17 +164,23 @@ impl Routes {
     }
 }
 
-async fn refuse_invalid_paths(
+/// Passes on a request whose path is valid, within the limits.
+async fn admit(
+    limits: RateLimit,
+    load_limits: LoadLimits,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    match path::check(request.uri().path()) {
-        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        Err(reason) => {
-            let error = ApiError::new(ErrorCode::InvalidPath, format!("{reason}."));
-            Ok(request.error_response(error).map_into_right_body())
-        }
+    let path = request.uri().path();
+    let checked = limits.check(&request).and_then(|()| {
+        path::check(path)
+            .map_err(|reason| ApiError::new(ErrorCode::InvalidPath, format!("{reason}.")))
+    });
+    if let Err(error) = checked {
+        return Ok(request.error_response(error).map_into_right_body());
     }
+    let load_limit = load_limits.of(path);
+    Ok(limit_load_to(load_limit, request, |request| next.call(request)).await?.map_into_left_body())
 }
 
 #[cfg(test)]

@@ -134,11 +134,7 @@ impl Members<'_, '_> {
         self.result = self.result.and(written);
     }
 
-    fn text(
-        &mut self,
-        field: &Field,
-        write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result,
-    ) {
+    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
         self.member(field, |writer| {
             writer.write_char('"')?;
             write(&mut Escaped(writer))?;
@@ -264,7 +260,16 @@ mod tests {
             let _outer = outer.enter();
             inner.in_scope(|| {
                 let (cause, none) = (Some("broken"), None::<&str>);
-                tracing::warn!(count = 3, less = -1, share = 0.5, is_so = true, cause, none, "it {}", 1);
+                tracing::warn!(
+                    count = 3,
+                    less = -1,
+                    share = 0.5,
+                    is_so = true,
+                    cause,
+                    none,
+                    "it {}",
+                    1
+                );
             });
             tracing::info!(parent: None, r#type = %"x", nan = f64::NAN);
         });

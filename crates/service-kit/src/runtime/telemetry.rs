@@ -173,9 +173,8 @@ fn write_logs(filter: EnvFilter, tracer: Option<SdkTracer>) {
     let of_traces = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(TRACE_TARGET, LevelFilter::DEBUG);
-    let spans = tracer.map(|tracer| {
-        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(of_traces)
-    });
+    let spans = tracer
+        .map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(of_traces));
     tracing_subscriber::registry().with(format.with_filter(filter)).with(spans).init();
 }
 

@@ -6,8 +6,7 @@
 
 use http::HeaderMap;
 use opentelemetry::{
-    Context,
-    global,
+    Context, global,
     propagation::Extractor,
     trace::{FutureExt, SpanContext, TraceContextExt, TraceId},
 };

@@ -5,13 +5,11 @@ use std::{borrow::Cow, net::IpAddr, sync::OnceLock, time::Instant};
 
 use actix_web::{
     Error, HttpMessage,
-    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     },
-    middleware::Next,
 };
 use opentelemetry::{
     Context, KeyValue, StringValue, global,
@@ -38,19 +36,19 @@ const UNMATCHED: &str = "unmatched";
 
 /// Observes a request and completes its response. `forwarded` is the name of the route if the request
 /// is forwarded to another process.
-pub(crate) async fn observe(
-    proxies: TrustedProxies,
+pub(crate) async fn observe<B>(
+    proxies: &TrustedProxies,
     has_tls: bool,
     forwarded: Option<&'static str>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let origin = RequestOrigin::of(request.request().head(), has_tls, &proxies);
+    next: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<B>, Error> {
+    let origin = RequestOrigin::of(request.request().head(), has_tls, proxies);
     let (observed, context) = ObservedRequest::start(&request, origin.client, forwarded);
     let span = observed.span.clone();
     request.extensions_mut().insert(observed.id.clone());
     request.extensions_mut().insert(origin);
-    let mut response = next.call(request).instrument(span).with_context(context).await?;
+    let mut response = next(request).instrument(span).with_context(context).await?;
     observed.complete_headers(&mut response);
     observed.log(&response);
     observed.record(response.status());
@@ -228,8 +226,9 @@ impl Extractor for TraceHeaders<'_> {
 mod tests {
     use actix_web::{
         App, HttpResponse,
+        body::MessageBody,
         http::header::{ACCEPT, CACHE_CONTROL},
-        middleware::from_fn,
+        middleware::{Next, from_fn},
         test::{TestRequest, call_service, init_service},
         web,
     };
@@ -241,7 +240,8 @@ mod tests {
         request: ServiceRequest,
         next: Next<impl MessageBody>,
     ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-        observe(TrustedProxies::default(), false, None, request, next).await
+        observe(&TrustedProxies::default(), false, None, request, |request| next.call(request))
+            .await
     }
 
     async fn fine() -> HttpResponse {

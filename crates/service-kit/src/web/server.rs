@@ -267,29 +267,20 @@ where
             InitError = (),
         > + use<F>,
     > {
-        let Self { connections, trusted_proxies, forwarded_route, health, routes, .. } = self.clone();
-        let has_tls = self.tls.is_some();
+        let Self { forwarded_route, health, routes, .. } = self.clone();
         let is_proxy = forwarded_route.is_some();
-        let forwarded = move |request: &ServiceRequest| forwarded_route?(request.path());
-        let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
-        let drained = health.clone();
+        let surroundings = Arc::new(Surroundings {
+            connections: self.connections.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            has_tls: self.tls.is_some(),
+            forwarded_route,
+            health: health.clone(),
+        });
         App::new()
             // Also merges repeated slashes, which must not happen to a forwarded path.
             .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
             .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                let is_forwarded = forwarded(&request).is_some();
-                let request = if is_forwarded { request } else { without_final_slash(request) };
-                next.call(request)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                track(connections.clone(), held, request, next)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                let forwarded = forwarded(&request);
-                observe(trusted_proxies.clone(), has_tls, forwarded, request, next)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                close_while_draining(drained.clone(), request, next)
+                surround(Arc::clone(&surroundings), request, next)
             }))
             .configure(move |config| {
                 if !is_proxy {
@@ -301,15 +292,37 @@ where
     }
 }
 
-/// Closes connections after their response once the shutdown has begun, so that clients open new ones
-/// elsewhere instead of losing a request with the connection.
-async fn close_while_draining(
+/// The parts of a server that surround every request.
+struct Surroundings {
+    connections: Connections,
+    trusted_proxies: TrustedProxies,
+    has_tls: bool,
+    forwarded_route: Option<ForwardedRoute>,
     health: Health,
+}
+
+/// The middleware around every request. It is one, because each middleware of actix-web moves the
+/// request and its response to the heap twice.
+async fn surround(
+    surroundings: Arc<Surroundings>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let mut response = next.call(request).await?;
+    let Surroundings { connections, trusted_proxies, has_tls, forwarded_route, health } =
+        &*surroundings;
+    let forwarded = forwarded_route.and_then(|route| route(request.path()));
+    let held = match forwarded_route {
+        Some(_) => Held::AtMost(FORWARDED_BODY_BYTES),
+        None => Held::Whole,
+    };
+    let handle = async |request| {
+        let request = if forwarded.is_some() { request } else { without_final_slash(request) };
+        next.call(request).await
+    };
+    let tracked = async |request| track(connections, held, request, handle).await;
+    let mut response = observe(trusted_proxies, *has_tls, forwarded, request, tracked).await?;
     if health.is_draining() {
+        // Clients open new connections elsewhere instead of losing a request with this one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)

@@ -50,7 +50,8 @@ impl Connection {
         } else {
             format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
         };
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}\r\n{body}");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}\r\n{body}");
         self.stream.get_mut().write_all(head.as_bytes()).unwrap();
         self.receive()
     }
@@ -58,7 +59,10 @@ impl Connection {
     fn receive(&mut self) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            assert!(self.stream.read_line(&mut head).unwrap() > 0, "the connection ended: {head:?}");
+            assert!(
+                self.stream.read_line(&mut head).unwrap() > 0,
+                "the connection ended: {head:?}"
+            );
         }
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect(&head);
         let mut answer = Answer { status, head, body: Vec::new() };

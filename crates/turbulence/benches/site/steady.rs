@@ -69,7 +69,13 @@ pub(crate) async fn latencies(address: &str, path: &str, load: Load) -> Latencie
 }
 
 /// Sends the requests of one connection.
-fn send(mut connection: Connection, path: &str, load: Load, first: u32, began: Instant) -> Latencies {
+fn send(
+    mut connection: Connection,
+    path: &str,
+    load: Load,
+    first: u32,
+    began: Instant,
+) -> Latencies {
     let mut latencies = Latencies::new();
     for number in (first..load.per_second * load.seconds).step_by(CONNECTIONS as usize) {
         let due = began + Duration::from_secs(1) * number / load.per_second;

@@ -14,7 +14,12 @@ use super::{
     DATABASE, SECRET, SLUG, json as read, service_address, start,
     writer::{item_path, write},
 };
-use crate::{connection::{Answer, Connection}, steady::Latencies, support::settings, table::Table};
+use crate::{
+    connection::{Answer, Connection},
+    steady::Latencies,
+    support::settings,
+    table::Table,
+};
 
 /// The editors that write at the same time and read what they have written, and their rounds.
 const EDITORS: usize = 10;

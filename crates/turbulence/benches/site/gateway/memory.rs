@@ -62,10 +62,5 @@ pub(super) fn memory(uri: &str, table: &mut Table) {
         resident <= most,
     );
     let rate = hits.into_inner() as f64 / asked.into_inner() as f64;
-    table.row(
-        "hits of a thousand hot URLs among them",
-        format!("{rate:.3}"),
-        "> 0.9",
-        rate > 0.9,
-    );
+    table.row("hits of a thousand hot URLs among them", format!("{rate:.3}"), "> 0.9", rate > 0.9);
 }

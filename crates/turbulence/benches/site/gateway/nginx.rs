@@ -10,7 +10,8 @@ use std::{
 use crate::connection::Connection;
 
 /// Answers that are kept for the time of a measurement.
-const CACHE: &str = "proxy_ignore_headers Cache-Control; proxy_cache answers; proxy_cache_valid 200 10m;";
+const CACHE: &str =
+    "proxy_ignore_headers Cache-Control; proxy_cache answers; proxy_cache_valid 200 10m;";
 
 /// nginx before a server, ended with this value.
 pub(super) struct Nginx {

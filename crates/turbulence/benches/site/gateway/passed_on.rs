@@ -50,7 +50,9 @@ pub(super) async fn passed_on(uri: &str, table: &mut Table) {
         for (percent, most) in ADDED {
             let [direct, through] = [&mut direct, &mut through].map(|all| all.percentile(percent));
             table.row(
-                &format!("p{percent} of {path} at 1,000 requests/s through the gateway − at the service"),
+                &format!(
+                    "p{percent} of {path} at 1,000 requests/s through the gateway − at the service"
+                ),
                 format!("{:.2} ms ({through:.2} ms − {direct:.2} ms)", through - direct),
                 &format!("≤ {most} ms"),
                 through - direct <= most,
