@@ -15,7 +15,7 @@ use actix_web::{
     web,
 };
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use models::ErrorCode;
 use service_kit::{
     runtime::{
@@ -23,7 +23,6 @@ use service_kit::{
         trace::{TRACE_TARGET, inject_trace},
     },
     web::{
-        changes::REVISIONS,
         error::ApiError,
         internal::InternalSecret,
         origin::RequestOrigin,
@@ -91,12 +90,7 @@ impl Proxy {
         if let Some(cache) = &self.cache {
             // Not the newest states: a replica that has not heard of those yet would be waited for,
             // although it has missed nothing.
-            let newest = cache.clocks.newest_changes().to_string();
-            if let Ok(newest) = HeaderValue::try_from(newest)
-                && !newest.is_empty()
-            {
-                headers.insert(HeaderName::from_static(REVISIONS), newest);
-            }
+            cache.clocks.newest_changes().add_to(&mut headers);
         }
         Ok(UpstreamRequest {
             method: Method::from_bytes(request.method().as_str().as_bytes())
