@@ -254,11 +254,10 @@ mod tests {
                 status = tracing::field::Empty,
                 otel.status_code = tracing::field::Empty,
             );
-            let inner = tracing::info_span!("call");
             outer.record("status", 200);
             outer.record("otel.status_code", "ERROR");
             let _outer = outer.enter();
-            inner.in_scope(|| {
+            tracing::info_span!("call").in_scope(|| {
                 let (cause, none) = (Some("broken"), None::<&str>);
                 tracing::warn!(
                     count = 3,
