@@ -19,7 +19,7 @@ use actix_web::{
 };
 use futures_util::stream;
 use service_kit::{
-    runtime::{offload::Offload, telemetry},
+    runtime::{offload::Offload, trace::current_trace_id},
     web::{conditional::ETag, request_id::REQUEST_ID},
 };
 
@@ -110,6 +110,9 @@ impl Content {
         }
         let trace_id_at = status.is_client_error().then(|| trace_id_in(&body)).flatten();
         let headers: Vec<_> = headers.into_iter().collect();
+        // A copy of its own: these bytes are a part of the buffer of a connection, which is larger than
+        // most answers, and all of it would stay in memory with them.
+        let body = Bytes::copy_from_slice(&body);
         let encoded = Default::default();
         Self { status, headers: headers.into(), tag, body, is_compressible, trace_id_at, encoded }
     }
@@ -148,7 +151,7 @@ impl Content {
 
     /// Returns the body of an error with the trace id of this request.
     fn with_trace_id(&self) -> Bytes {
-        let (Some(at), Some(id)) = (self.trace_id_at, telemetry::current_trace_id()) else {
+        let (Some(at), Some(id)) = (self.trace_id_at, current_trace_id()) else {
             return self.body.clone();
         };
         let mut body = self.body.to_vec();
@@ -288,6 +291,19 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 /// Returns the place of the id of the present trace.
 fn trace_id_in(body: &[u8]) -> Option<usize> {
-    let id = telemetry::current_trace_id()?;
+    let id = current_trace_id()?;
     body.windows(id.len()).position(|part| part == id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_kept_does_not_keep_the_buffer_of_its_connection() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let content = Content::new(StatusCode::OK, HeaderMap::new(), buffer.slice(100..200));
+        assert_eq!(content.body, buffer[100..200]);
+        assert!(buffer.is_unique());
+    }
 }

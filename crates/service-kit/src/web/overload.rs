@@ -27,7 +27,7 @@ use std::{
 
 use actix_web::{
     Error, HttpMessage,
-    body::MessageBody,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{AUTHORIZATION, HeaderName, HeaderValue},
     middleware::Next,
@@ -100,7 +100,10 @@ const TOKEN_VERIFIED: HeaderName = HeaderName::from_static("x-token-verified");
 
 /// The limits of a process. Created once, shared by all its workers.
 #[derive(Debug, Clone, Default)]
-pub struct LoadLimit {
+pub struct LoadLimit(Arc<Pools>);
+
+#[derive(Debug, Default)]
+struct Pools {
     readers: Arc<Pool>,
     /// The turns of the handlers of readers.
     turns: Arc<Turns>,
@@ -115,31 +118,31 @@ pub(crate) struct TokenVerified;
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.readers, &other.readers)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sets the number of turns.
+    /// Returns limits with this number of turns.
     #[cfg(test)]
-    pub(super) fn with_turns(self, number: usize) -> Self {
-        Self { turns: Arc::new(Turns::new(number)), ..self }
+    pub(super) fn with_turns(number: usize) -> Self {
+        Self(Arc::new(Pools { turns: Arc::new(Turns::new(number)), ..Pools::default() }))
     }
 
     /// Returns a place for a request from this address, or `None` if there is none.
     fn accept(&self, request: &ServiceRequest, address: Option<IpAddr>) -> Option<Accepted> {
         let pool = self.pool(request, address);
         // Others have to be known, or to send a body, while their handlers run.
-        let is_read = Arc::ptr_eq(pool, &self.readers) && request.method().is_safe();
-        pool.accept(address, is_read.then(|| Arc::clone(&self.turns)))
+        let is_read = Arc::ptr_eq(pool, &self.0.readers) && request.method().is_safe();
+        pool.accept(address, is_read.then(|| Arc::clone(&self.0.turns)))
     }
 
     /// Returns the limit for a request from this address.
     fn pool(&self, request: &ServiceRequest, address: Option<IpAddr>) -> &Arc<Pool> {
         if !request.headers().contains_key(AUTHORIZATION) {
-            return &self.readers;
+            return &self.0.readers;
         }
         match address {
-            Some(address) if self.addresses.contains(&address) => &self.editors,
-            _ => &self.strangers,
+            Some(address) if self.0.addresses.contains(&address) => &self.0.editors,
+            _ => &self.0.strangers,
         }
     }
 }
@@ -315,7 +318,7 @@ pub async fn limit_load(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let limits = request.app_data::<Data<LoadLimit>>().map(|limits| (***limits).clone());
-    let mut response = limit_load_to(limits, request, next).await?;
+    let mut response = limit_load_to(limits, request, |request| next.call(request)).await?;
     let is_verified = response.request().extensions().contains::<TokenVerified>();
     if is_verified {
         response.headers_mut().insert(TOKEN_VERIFIED, HeaderValue::from_static("1"));
@@ -324,11 +327,11 @@ pub async fn limit_load(
 }
 
 /// Like [`limit_load`], with these limits, or none.
-pub async fn limit_load_to(
+pub async fn limit_load_to<B: MessageBody + 'static>(
     limits: Option<LoadLimit>,
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    next: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     // One service calls another for a request that was accepted already.
     let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
     let limits = limits.as_ref().filter(|_| !is_exempt);
@@ -343,11 +346,11 @@ pub async fn limit_load_to(
     if let Some(accepted) = &accepted {
         request.extensions_mut().insert(Place(Arc::clone(accepted)));
     }
-    let mut response = next.call(request).await?;
+    let mut response = next(request).await?;
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
-        limits.addresses.add(address);
+        limits.0.addresses.add(address);
     }
     if let Some(accepted) = accepted {
         accepted.answered();
@@ -559,9 +562,9 @@ mod tests {
                 assert!((&mut response).now_or_never().is_none());
             }
             drop(response);
-            assert_eq!(limits.readers.state().in_flight, 1, "{limit:?}");
+            assert_eq!(limits.0.readers.state().in_flight, 1, "{limit:?}");
             release.notify_one();
-            while limits.readers.state().in_flight > 0 {
+            while limits.0.readers.state().in_flight > 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -607,7 +610,7 @@ mod tests {
         }
         let fill =
             |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept(None, None)).collect::<Vec<_>>();
-        let held = [fill(&limits.readers), fill(&limits.strangers)];
+        let held = [fill(&limits.0.readers), fill(&limits.0.strangers)];
         for (path, address, token, status) in [
             ("/stories", 1, None, 503),
             ("/stories", 1, Some("new"), 200),
@@ -628,6 +631,6 @@ mod tests {
         drop(held);
         let request = TestRequest::with_uri("/stories").to_request();
         assert_eq!(call_service(&app, request).await.status(), 200);
-        assert_eq!(limits.readers.state().in_flight, 0);
+        assert_eq!(limits.0.readers.state().in_flight, 0);
     }
 }
