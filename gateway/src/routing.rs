@@ -27,7 +27,10 @@ use service_kit::web::{
     upstream::Upstream,
 };
 
-use self::{cors::CorsPolicy, path::SECTIONS};
+use self::{
+    cors::CorsPolicy,
+    path::{MEDIA, SECTIONS},
+};
 use crate::{
     aggregate::integrity,
     cache::Cache,
@@ -49,7 +52,9 @@ fn content_segments() -> impl Iterator<Item = &'static str> {
 
 /// Returns `true` if a service owns the paths with this first segment.
 pub(crate) fn is_routed(segment: &str) -> bool {
-    SECTIONS.contains(&segment) || content_segments().any(|one| one == segment)
+    SECTIONS.contains(&segment)
+        || MEDIA.contains(&segment)
+        || content_segments().any(|one| one == segment)
 }
 
 /// Returns `true` if a path has to stay as the client sent it: it is forwarded to a service, or it is
@@ -64,6 +69,7 @@ pub(crate) fn is_forwarded(path: &str) -> bool {
 pub(crate) struct LoadLimits {
     sections: LoadLimit,
     content: LoadLimit,
+    media: LoadLimit,
 }
 
 impl LoadLimits {
@@ -73,6 +79,9 @@ impl LoadLimits {
         let segment = path::first_segment(path)?;
         if SECTIONS.contains(&segment) {
             return Some(self.sections.clone());
+        }
+        if MEDIA.contains(&segment) {
+            return Some(self.media.clone());
         }
         let is_content = segment == INTEGRITY || content_segments().any(|one| one == segment);
         is_content.then(|| self.content.clone())
@@ -97,10 +106,14 @@ impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let (secret, cache) = (self.secret.clone(), self.cache.clone());
-        let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
-        let Upstreams { sections, content } = &self.upstreams;
-        let of_sections = SECTIONS.into_iter().map(|segment| (segment, sections));
-        let of_content = content_segments().map(|segment| (segment, content));
+        let timeouts = self.timeouts;
+        // Files are in the caches of browsers and CDNs, and would displace pages here.
+        let media_proxy = Arc::new(Proxy::new(secret.clone(), timeouts.of_media(), None, false));
+        let proxy = Arc::new(Proxy::new(secret, timeouts, cache, self.surrogate_keys));
+        let Upstreams { sections, content, media } = &self.upstreams;
+        let of_sections = SECTIONS.into_iter().map(|segment| (segment, &proxy, sections));
+        let of_content = content_segments().map(|segment| (segment, &proxy, content));
+        let of_media = MEDIA.into_iter().map(|segment| (segment, &media_proxy, media));
         let policy = Arc::new(self.cors.clone());
         let load_limits = self.load_limits.clone();
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
@@ -120,8 +133,8 @@ impl Routes {
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
-        for (segment, upstream) in of_sections.chain(of_content) {
-            scope = scope.service(route(segment, &proxy, upstream));
+        for (segment, proxy, upstream) in of_sections.chain(of_content).chain(of_media) {
+            scope = scope.service(route(segment, proxy, upstream));
         }
         config.service(scope);
     }
@@ -165,6 +178,9 @@ mod tests {
         assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
         for path in ["/stories/x", "/content", "/resolve", "/integrity/"] {
             assert!(has(path, &limits.content), "{path}");
+        }
+        for path in ["/uploads", "/uploads/x", "/media/x"] {
+            assert!(has(path, &limits.media), "{path}");
         }
         for path in ["/docs", "/openapi.json", "/elsewhere"] {
             assert!(limits.of(path).is_none(), "{path}");

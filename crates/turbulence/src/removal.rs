@@ -57,8 +57,22 @@ pub(crate) async fn drop_created(
     }
     let mut removed = drop_existing(database, empty).await?;
     removed.extend(drop_existing(database, load::staging_names()).await?);
-    removed.extend(drop_existing(database, collections.created()).await?);
+    removed.extend(drop_existing(database, created(database, collections).await?).await?);
     Ok(removed)
+}
+
+/// Returns the collections that a service created. One that existed before the service belongs to another
+/// program.
+pub(crate) async fn created(database: &Database, collections: Collections) -> Result<Vec<String>> {
+    let mut created = collections.created();
+    // Those of the engine are made before the record.
+    let own: Vec<_> = collections.own.iter().chain(collections.copies).collect();
+    if let CollectionsBefore::Names(before) =
+        lease::collections_before(database, collections.service).await?
+    {
+        created.retain(|name| !own.iter().any(|one| **one == name) || !before.contains(name));
+    }
+    Ok(created)
 }
 
 /// Returns the collections of a site that did not exist before the service. If an earlier release did

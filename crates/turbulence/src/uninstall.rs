@@ -75,7 +75,8 @@ async fn preview(database: &Database, engines: &Engines, output: &mut Output) ->
         let (mut removed, mut began) = (Vec::new(), Vec::new());
         for one in collections(Service::from_name(service)) {
             let database = database.connection.database();
-            removed.extend(removal::existing(database, one.created()).await?);
+            let created = removal::created(database, one).await?;
+            removed.extend(removal::existing(database, created).await?);
             let names = removal::began(database, one).await?;
             began.extend(removal::existing(database, names).await?);
         }
@@ -118,7 +119,7 @@ async fn remove(
         kept += done.iter().map(|one| one.kept).sum::<i64>();
         results.push((engine.service(), done));
     }
-    // Only after both roll-backs: the ledgers record how far they are.
+    // Only after all roll-backs: the ledgers record how far they are.
     for (service, done) in results {
         let mut removed = Vec::new();
         for one in collections(Service::from_name(service)) {

@@ -184,12 +184,16 @@ impl Values<'_> {
         match (parameter.place.as_str(), parameter.name.as_str()) {
             ("path", "id") if is_of_sections => section_ids.clone(),
             ("path", "id") => item_ids.clone(),
+            ("path", "path") => own(&["20241201_123456_abc12345.webp"]),
             ("path", "slug") if is_of_sections => section_slugs.clone(),
             ("path", "slug" | "page_type") => item_slugs.clone(),
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
+            ("query", "q") => own(&["open", SECRET]),
+            ("query", "size") => own(&["750"]),
+            ("query", "unused") => own(&["true"]),
             ("query", "section") => section_slugs.clone(),
             ("query", "section_id" | "parent_id") => section_ids.clone(),
             ("query", "content_type") => own(&["story", "project", "page"]),
@@ -197,7 +201,7 @@ impl Values<'_> {
             // Asked for by editors, and refused to everybody else.
             ("query", "include_drafts") => own(&["true", "false"]),
             // Every answer is asked for again with the tags that were given with it.
-            ("header", "If-None-Match") => Vec::new(),
+            ("header", "If-None-Match" | "Range") => Vec::new(),
             (place, name) => panic!(
                 "{} {} has the {place} parameter `{name}`: say here what it is to be set to",
                 route.method, route.path

@@ -29,6 +29,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         // For the other services and for operators; the gateway does not route these paths.
         .service(read("/internal/users", internal::user))
         .service(read("/internal/content/counts", internal::counts))
+        .service(read("/internal/content/media-places", internal::media_places))
         .service(read("/internal/openapi.json", document))
         .configure(integrity::routes);
 }
@@ -41,6 +42,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         resolve::resolve,
         internal::user,
         internal::counts,
+        internal::media_places,
         integrity::report,
         integrity::repair
     ),
