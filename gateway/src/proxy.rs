@@ -15,12 +15,11 @@ use actix_web::{
     web,
 };
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use models::ErrorCode;
 use service_kit::{
     runtime::error_chain::one_line,
     web::{
-        changes::REVISIONS,
         error::ApiError,
         http_client::inject_trace,
         internal::InternalSecret,
@@ -89,12 +88,7 @@ impl Proxy {
         if let Some(cache) = &self.cache {
             // Not the newest states: a replica that has not heard of those yet would be waited for,
             // although it has missed nothing.
-            let newest = cache.clocks.newest_changes().to_string();
-            if let Ok(newest) = HeaderValue::try_from(newest)
-                && !newest.is_empty()
-            {
-                headers.insert(HeaderName::from_static(REVISIONS), newest);
-            }
+            cache.clocks.newest_changes().add_to(&mut headers);
         }
         Ok(UpstreamRequest {
             method: Method::from_bytes(request.method().as_str().as_bytes())

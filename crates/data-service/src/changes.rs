@@ -12,7 +12,7 @@ mod stream;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -33,7 +33,7 @@ pub(crate) use self::{
     answer::describe_answers,
     stream::{ChangesRoute, changes},
 };
-use crate::server_clock;
+use crate::{Abort, server_clock};
 
 /// The longest time that a request waits for the changes that its caller knows already. They arrive
 /// every 25 ms.
@@ -228,10 +228,17 @@ impl Changes {
         }
     }
 
-    /// Records that this process has changed something, after its transaction has ended.
-    pub fn record(&self, keys: &[String]) {
-        let revision = Revision::new(self.0.connection.writers().newest_commit());
-        self.0.clock.raise(keys.iter().map(String::as_str), revision);
+    /// Records that a transaction of this process has changed what these keys name, unless it was
+    /// refused. If its outcome is unknown, anything may have changed.
+    pub fn record<T, E>(&self, keys: &[String], result: &Result<T, Abort<E>>) {
+        match result {
+            Ok(_) => {
+                let revision = Revision::new(self.0.connection.writers().newest_commit());
+                self.0.clock.raise(keys.iter().map(String::as_str), revision);
+            }
+            Err(Abort::Database(_)) => self.record_unknown(),
+            Err(Abort::Refused(_)) => {}
+        }
     }
 
     /// Records that this process may have changed something.
@@ -260,8 +267,13 @@ impl Changes {
         revision.number() >> 32 > u64::try_from(now).unwrap_or_default() + MAX_AHEAD_SECONDS
     }
 
-    fn names(&self) -> Vec<String> {
-        self.0.families.iter().map(|family| family.name.to_owned()).collect()
+    fn suspended(&self) -> MutexGuard<'_, HashSet<&'static str>> {
+        self.0.suspended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn suspended_families(&self) -> Vec<String> {
+        let suspended: Vec<_> = self.suspended().iter().copied().collect();
+        names(self.families_of(&suspended))
     }
 
     fn families_of(&self, collections: &[&'static str]) -> Vec<&Family> {
@@ -283,31 +295,19 @@ impl Changes {
                 if families.len() == self.0.families.len() {
                     self.begin(revision);
                 }
-                let names = families.iter().map(|family| family.name.to_owned()).collect();
-                self.publish(&FeedMessage::Reset { revision, families: names });
-                let mut suspended = self.0.suspended.lock().unwrap_or_else(PoisonError::into_inner);
-                suspended.retain(|collection| !collections.contains(collection));
-                let suspended: Vec<_> = suspended.iter().copied().collect();
+                self.publish(&FeedMessage::Reset { revision, families: names(families) });
+                self.suspended().retain(|collection| !collections.contains(collection));
                 // A family may have another collection.
-                for family in self.families_of(&suspended) {
-                    self.publish(&FeedMessage::Suspended {
-                        families: vec![family.name.to_owned()],
-                    });
+                let families = self.suspended_families();
+                if !families.is_empty() {
+                    self.publish(&FeedMessage::Suspended { families });
                 }
             }
             FeedEvent::Suspended { collection } => {
-                let mut suspended = self.0.suspended.lock().unwrap_or_else(PoisonError::into_inner);
-                suspended.insert(collection);
-                drop(suspended);
-                for family in self.families_of(&[collection]) {
-                    tracing::debug!(
-                        collection,
-                        "too many changes: they are not reported for a moment"
-                    );
-                    self.publish(&FeedMessage::Suspended {
-                        families: vec![family.name.to_owned()],
-                    });
-                }
+                tracing::debug!(collection, "too many changes: they are not reported for a moment");
+                self.suspended().insert(collection);
+                let families = names(self.families_of(&[collection]));
+                self.publish(&FeedMessage::Suspended { families });
             }
             FeedEvent::Confirmed { at, since } => {
                 let revision = Revision::new(at);
@@ -323,7 +323,7 @@ impl Changes {
     /// Begins, also again: the database may have been replaced by an earlier state of itself.
     fn begin(&self, revision: Revision) {
         let service = self.0.source.name().to_owned();
-        let hello = FeedMessage::Hello { service, families: self.names(), revision };
+        let hello = FeedMessage::Hello { service, families: names(&self.0.families), revision };
         // A greeting is never out of order.
         let _ = self.0.clock.apply(&hello, Instant::now());
         self.history().begin(revision);
@@ -337,7 +337,7 @@ impl Changes {
         self.history().add(message);
     }
 
-    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+    fn history(&self) -> MutexGuard<'_, History> {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -346,6 +346,10 @@ impl std::fmt::Debug for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Changes").field("source", &self.0.source).finish_non_exhaustive()
     }
+}
+
+fn names<'a>(families: impl IntoIterator<Item = &'a Family>) -> Vec<String> {
+    families.into_iter().map(|family| family.name.to_owned()).collect()
 }
 
 /// Returns the key that changes if this process is behind what its callers know of a family.

@@ -66,6 +66,10 @@ impl From<Revision> for String {
     }
 }
 
+/// The key of everything that depends on sections or redirects, and its family: a site has few sections,
+/// and each of its pages shows them.
+pub const SECTIONS_KEY: &str = "sections";
+
 /// Returns the family of a key: its first segment. The key of a whole family changes all of its keys.
 pub fn key_family(key: &str) -> &str {
     key.split_once('/').map_or(key, |(family, _)| family)

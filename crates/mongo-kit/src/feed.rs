@@ -5,14 +5,15 @@
 //! time it has read: this is the watermark, which a stream of the driver does not show for answers that
 //! have events. So the batches of the server are read directly.
 //!
-//! A collection with very many changes is taken out of the stream for a while: it costs a back-fill
-//! more to report a million changes than anybody gains who would be told of each.
+//! A collection with very many changes is removed from the stream for a while: reporting each of a
+//! million changes would slow down a backfill, and listeners discard everything of the collection anyway.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
 use mongodb::{
     Database,
@@ -152,12 +153,16 @@ pub async fn report_changes(
         reset: collections.iter().map(|collection| collection.name).collect(),
     };
     let [first_pause, longest_pause] = ERROR_PAUSES;
-    let mut pause = first_pause;
+    let all_pauses = ExponentialBuilder::default()
+        .with_min_delay(first_pause)
+        .with_max_delay(longest_pause)
+        .without_max_times();
+    let mut pauses = all_pauses.build();
     loop {
         let mut has_answered = false;
         let ended = feed.follow(&mut report, &mut has_answered).await;
         if has_answered {
-            pause = first_pause;
+            pauses = all_pauses.build();
         }
         match ended {
             Ok(()) => continue,
@@ -172,8 +177,7 @@ pub async fn report_changes(
                 tracing::debug!(%error, "the changes of the database cannot be read");
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(longest_pause);
+        tokio::time::sleep(pauses.next().unwrap_or(longest_pause)).await;
     }
 }
 

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use service_kit::{
     runtime::settings::url::Replicas,
     web::{
-        changes::{KeyClock, REVISIONS, Revisions},
+        changes::{KeyClock, Revisions},
         internal::InternalSecret,
-        upstream::{CallError, HeaderMap, HeaderName, ServiceClient, StatusCode},
+        upstream::{CallError, HeaderMap, ServiceClient, StatusCode},
     },
 };
 use tokio::task::JoinSet;
@@ -138,20 +138,14 @@ impl SectionsClient {
     ) -> Result<(Option<T>, Revisions), Error> {
         let target = self.target(path);
         let mut headers = HeaderMap::new();
-        if known.is_some() {
-            let known = Revisions { sections: known, ..Revisions::default() };
-            if let Ok(known) = known.to_string().parse() {
-                headers.insert(HeaderName::from_static(REVISIONS), known);
-            }
-        }
+        Revisions { sections: known, ..Revisions::default() }.add_to(&mut headers);
         let (head, body) = self
             .service
             .get_with_headers(&target, headers, MAX_RESPONSE_BYTES)
             .await
             .map_err(|source| Error::Unreachable { base: self.base.clone(), source })?;
-        let revisions =
-            head.headers.get(REVISIONS).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok((self.read(head.status, &body)?, revisions.unwrap_or_default()))
+        let revisions = Revisions::of_headers(&head.headers).unwrap_or_default();
+        Ok((self.read(head.status, &body)?, revisions))
     }
 
     /// Returns the path of a target. Each part is one segment: its slashes are encoded.

@@ -11,6 +11,7 @@ mod field_error;
 pub mod health;
 pub mod http_client;
 pub mod internal;
+pub(crate) mod known_addresses;
 pub(crate) mod metrics;
 mod observe;
 pub mod openapi;

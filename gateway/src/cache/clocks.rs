@@ -45,10 +45,8 @@ impl Clocks {
 
     /// Returns the states of the newest changes that are known.
     pub(crate) fn newest_changes(&self) -> Revisions {
-        let known = |clock: &KeyClock| {
-            Some(clock.newest_change()).filter(|newest| *newest > Revision::ZERO)
-        };
-        Revisions { content: known(&self.content), sections: known(&self.sections) }
+        let (content, sections) = (self.content.newest_change(), self.sections.newest_change());
+        Revisions { content, sections }
     }
 
     /// Returns `true` if the changes of both services are heard.

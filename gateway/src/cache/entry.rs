@@ -80,7 +80,7 @@ impl Default for Variants {
     }
 }
 
-/// What an answer says about its way through the cache.
+/// The facts that an answer reports about its way through the cache.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Labels<'a> {
     /// The value of `Cache-Status`.

@@ -23,7 +23,7 @@ use http::{
 };
 use models::ErrorCode;
 use service_kit::web::{
-    changes::{REVISIONS, Revisions, SURROGATE_KEY, VALID_MS},
+    changes::{Revisions, SURROGATE_KEY, VALID_MS},
     conditional::ETag,
     error::{ApiError, wants_problem_json},
     upstream::{Held, Policy, Response, Upstream},
@@ -387,7 +387,7 @@ fn keepable(response: &Response) -> Option<Keepable> {
     if !is_kept || is_personal || !is_small || headers.contains_key(CONTENT_ENCODING) {
         return None;
     }
-    let revisions = headers.get(REVISIONS)?.to_str().ok()?.parse().ok()?;
+    let revisions = Revisions::of_headers(headers)?;
     let validity = match headers.get(VALID_MS) {
         Some(value) => Some(Duration::from_millis(value.to_str().ok()?.parse().ok()?)),
         None => None,
@@ -419,9 +419,7 @@ fn learn_write(
     let is_known = match result {
         Ok(response) if response.status().is_success() => {
             let headers = &response.head.headers;
-            let revisions = headers.get(REVISIONS).and_then(|value| value.to_str().ok());
-            let revisions: Revisions =
-                revisions.and_then(|text| text.parse().ok()).unwrap_or_default();
+            let revisions = Revisions::of_headers(headers).unwrap_or_default();
             let own = if is_of_sections { revisions.sections } else { revisions.content };
             match (keys(headers), own) {
                 (Some(keys), Some(_)) => {

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use content_client::ContentClient;
-use data_service::{
-    DataService, Migrate, Parts, Routes, StartupError,
-    changes::{Changes, Source},
-    integrity::Inspect,
-};
+use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
 use service_kit::{
@@ -100,7 +96,7 @@ async fn bind_with(
 
 /// Returns the inspector of the stored sections.
 pub fn inspector(connection: &Connection) -> Arc<dyn Inspect> {
-    Arc::new(SectionStore::new(connection, &Changes::unheard(Source::Sections, connection)))
+    Arc::new(SectionStore::open_alone(connection))
 }
 
 /// Returns the engine with the migrations of the service.

@@ -16,7 +16,7 @@ use data_service::{
     server_clock,
 };
 use futures_util::TryStreamExt;
-use models::{Section, section_paths::Redirects};
+use models::{Section, changes::SECTIONS_KEY, section_paths::Redirects};
 use mongo_kit::{Connection, Writers, document::readable, feed::WatchedCollection};
 use mongodb::{
     Collection,
@@ -34,16 +34,12 @@ use self::{
 };
 use crate::domain::navigation::Navigation;
 
-/// The key of everything that depends on sections or redirects: a site has few, and each of its pages
-/// shows them.
-pub(crate) const FAMILY: &str = "sections";
-
 /// Returns the changes of the service.
 pub(crate) fn changes(connection: &Connection) -> Changes {
     let collections = [COLLECTION, REDIRECTS].map(|name| WatchedCollection { name, fields: &[] });
-    let keys = |_: &_| vec![FAMILY.to_owned()];
-    let (collections, public) = (collections.to_vec(), vec![FAMILY.to_owned()]);
-    let family = Family { name: FAMILY, collections, keys, public };
+    let keys = |_: &_| vec![SECTIONS_KEY.to_owned()];
+    let (collections, public) = (collections.to_vec(), vec![SECTIONS_KEY.to_owned()]);
+    let family = Family { name: SECTIONS_KEY, collections, keys, public };
     Changes::new(Source::Sections, vec![family], connection)
 }
 
@@ -71,7 +67,7 @@ pub(crate) struct SectionStore {
 impl SectionStore {
     pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
         let database = connection.database().clone();
-        let keys = || vec![FAMILY.to_owned()];
+        let keys = || vec![SECTIONS_KEY.to_owned()];
         Self {
             collection: database.collection(COLLECTION),
             redirects: database.collection(REDIRECTS),
@@ -87,6 +83,11 @@ impl SectionStore {
             writers: connection.writers().clone(),
             clock: server_clock(connection),
         }
+    }
+
+    /// Opens the store for a process that serves no requests.
+    pub(crate) fn open_alone(connection: &Connection) -> Self {
+        Self::new(connection, &Changes::unheard(Source::Sections, connection))
     }
 
     /// Answers as if the migrations had run: with the initial sections if there is none.

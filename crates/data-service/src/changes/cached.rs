@@ -115,7 +115,9 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
             if stored.taken >= STALE_WAIT && !refresh {
                 return Ok(stale);
             }
-            let fetched = self.clone().spawn_fetch(read, asked_at);
+            // On a task of its own, which continues if this caller no longer waits.
+            let this = self.clone();
+            let fetched = tokio::spawn(async move { this.fetch(read, asked_at).await });
             return match tokio::time::timeout(STALE_WAIT, fetched).await {
                 Ok(Ok(Ok(read))) => Ok(read),
                 Ok(Ok(Err(error))) if !is_transient(&error) => Err(error),
@@ -157,18 +159,6 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
             (result, _) => result,
         };
         result.map(|value| value.to_read())
-    }
-
-    /// Reads the value on a task of its own, so that a caller need not wait for it.
-    async fn spawn_fetch<F>(
-        self: Arc<Self>,
-        read: F,
-        asked_at: Instant,
-    ) -> Result<Result<Read<T>, Error>, tokio::task::JoinError>
-    where
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        tokio::spawn(async move { self.fetch(read, asked_at).await }).await
     }
 
     /// Returns the time that a caller should wait for a read although no change of the earlier value

@@ -16,7 +16,10 @@ use models::{
     ErrorCode,
     changes::{FeedMessage, Revision},
 };
-use service_kit::web::{changes::LEASE, error::ApiError};
+use service_kit::web::{
+    changes::{LAST_EVENT_ID, LEASE},
+    error::ApiError,
+};
 use tokio::sync::{
     OwnedSemaphorePermit, Semaphore,
     broadcast::{self, error::TryRecvError},
@@ -27,13 +30,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Changes, Confirmed,
     history::{Text, event},
+    names,
 };
 
 /// The largest number of processes that listen at a time: those of a large installation.
 const MAX_LISTENERS: usize = 64;
-
-/// The header with the state up to which the listener knows the changes (HTML standard, §9.2.4).
-const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The state of the route.
 pub(crate) struct ChangesRoute {
@@ -97,10 +98,11 @@ impl Changes {
             (None, _) => (present, false),
         };
         let service = self.0.source.name().to_owned();
-        let hello = FeedMessage::Hello { service, families: self.names(), revision: begins_at };
+        let families = names(&self.0.families);
+        let hello = FeedMessage::Hello { service, families: families.clone(), revision: begins_at };
         let mut first = event(begins_at, &hello).to_string();
         if resets {
-            let reset = FeedMessage::Reset { revision: present, families: self.names() };
+            let reset = FeedMessage::Reset { revision: present, families };
             first.push_str(&event(present, &reset));
         }
         // Before the repeated messages, which may end it.
@@ -112,13 +114,6 @@ impl Changes {
             missed => missed.iter().flatten().for_each(|text| first.push_str(text)),
         }
         (first.into(), history.subscribe())
-    }
-
-    fn suspended_families(&self) -> Vec<String> {
-        let suspended = self.0.suspended.lock();
-        let suspended = suspended.unwrap_or_else(std::sync::PoisonError::into_inner);
-        let suspended: Vec<_> = suspended.iter().copied().collect();
-        self.families_of(&suspended).iter().map(|family| family.name.to_owned()).collect()
     }
 }
 

@@ -151,8 +151,9 @@ async fn own_changes_are_known_at_once() {
         let inserted = transact(writers, async |session| {
             Ok::<_, Abort<ApiError>>(thing.insert_one(doc! {}).session(session).await?)
         });
-        inserted.await.unwrap();
-        things.changes.record(&[KEY.to_owned()]);
+        let inserted = inserted.await;
+        things.changes.record(&[KEY.to_owned()], &inserted);
+        inserted.unwrap();
         assert_eq!(things.changes.knowledge(&validity), Knowledge::Changed);
         let later = things.changes.validity([KEY]);
         assert_ne!(things.changes.knowledge(&later), Knowledge::Changed);

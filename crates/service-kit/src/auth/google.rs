@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     runtime::settings::auth,
-    web::{http_client, rate_limit::retry_after_seconds},
+    web::{http_client, known_addresses::KnownAddresses, rate_limit::retry_after_seconds},
 };
 
 /// The largest response of the tokeninfo endpoint that is read, in bytes; they have some 500.
@@ -32,12 +32,6 @@ const TOKENINFO_MAX_BYTES: usize = 64 * 1024;
 /// good token has come, and for those of strangers: made-up tokens of many addresses must not keep
 /// editors from signing in.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
-
-/// The time for which an address is known after a good token: editors sign in every day.
-const KNOWN_ADDRESS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The number of known addresses. Those of editors are some hundreds.
-const KNOWN_ADDRESSES_CAPACITY: u64 = 10_000;
 
 /// The longest time that a check waits before its request to the tokeninfo endpoint.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,8 +61,7 @@ pub(super) struct Google {
     audience: Vec<String>,
     permits_of_known: Semaphore,
     permits_of_strangers: Semaphore,
-    /// The addresses from which a good token has come.
-    known_addresses: Cache<IpAddr, ()>,
+    known_addresses: KnownAddresses,
     /// By address: made-up tokens of one address must not use up the requests for all others.
     budget: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
     /// By the digest of the token: no token is stored.
@@ -97,10 +90,7 @@ impl Google {
             audience: settings.audience.0.clone(),
             permits_of_known: Semaphore::new(MAX_CONCURRENT_REQUESTS),
             permits_of_strangers: Semaphore::new(MAX_CONCURRENT_REQUESTS),
-            known_addresses: Cache::builder()
-                .max_capacity(KNOWN_ADDRESSES_CAPACITY)
-                .time_to_live(KNOWN_ADDRESS_TTL)
-                .build(),
+            known_addresses: KnownAddresses::default(),
             budget: RateLimiter::hashmap(
                 Quota::per_second(UNKNOWN_TOKENS_PER_SECOND).allow_burst(UNKNOWN_TOKENS_BURST),
             ),
@@ -129,13 +119,12 @@ impl Google {
             return Err(TokenError::Invalid("Google refused it less than a minute ago"));
         }
         self.check_budget(client)?;
-        let known = client.filter(|client| self.known_addresses.contains_key(client));
-        let permits =
-            if known.is_some() { &self.permits_of_known } else { &self.permits_of_strangers };
+        let is_known = client.is_some_and(|client| self.known_addresses.contains(&client));
+        let permits = if is_known { &self.permits_of_known } else { &self.permits_of_strangers };
         let info = self.fetch(token, permits).await;
         let result = info.and_then(|info| self.validate(info, now));
         match (&result, client) {
-            (Ok(_), Some(client)) => self.known_addresses.insert(client, ()).await,
+            (Ok(_), Some(client)) => self.known_addresses.add(client),
             (Err(TokenError::Invalid(_)), _) => self.refused.insert(key, ()).await,
             _ => {}
         }

@@ -40,26 +40,30 @@ pub(super) fn report_resources() {
         .with_description("The processor time of the process, of all its threads")
         .with_callback(|time| time.observe(cpu_time().as_secs_f64(), &[]))
         .build();
-    meter
-        .i64_observable_up_down_counter("process.memory.usage")
-        .with_unit("By")
-        .with_description("The memory of the process (resident set)")
-        .with_callback(|memory| {
-            if let Ok(bytes) = resident_bytes() {
-                memory.observe(bytes, &[]);
-            }
-        })
-        .build();
-    meter
-        .i64_observable_up_down_counter("process.unix.file_descriptor.count")
-        .with_unit("{file_descriptor}")
-        .with_description("The open file descriptors of the process")
-        .with_callback(|count| {
-            if let Ok(open) = open_descriptors() {
-                count.observe(open, &[]);
-            }
-        })
-        .build();
+    let report_amount = |name, unit, description, amount: fn() -> io::Result<i64>| {
+        meter
+            .i64_observable_up_down_counter(name)
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |observer| {
+                if let Ok(amount) = amount() {
+                    observer.observe(amount, &[]);
+                }
+            })
+            .build()
+    };
+    report_amount(
+        "process.memory.usage",
+        "By",
+        "The memory of the process (resident set)",
+        resident_bytes,
+    );
+    report_amount(
+        "process.unix.file_descriptor.count",
+        "{file_descriptor}",
+        "The open file descriptors of the process",
+        open_descriptors,
+    );
     meter
         .u64_observable_gauge("process.unix.file_descriptor.limit")
         .with_unit("{file_descriptor}")

@@ -13,7 +13,7 @@ mod events;
 mod headers;
 
 pub use self::{
-    client::{CHANGES_PATH, listen},
+    client::{CHANGES_PATH, LAST_EVENT_ID, listen},
     clock::{Generation, KeyClock, Keys, LEASE, OutOfOrder},
     headers::{REVISIONS, Revisions, SURROGATE_KEY, VALID_MS, key},
 };

@@ -31,10 +31,10 @@ use actix_web::{
     web::Data,
 };
 use models::ErrorCode;
-use moka::sync::Cache;
 
 use super::{
-    error::ApiError, internal::IsInternal, origin::RequestOrigin, rate_limit::is_unlimited,
+    error::ApiError, internal::IsInternal, known_addresses::KnownAddresses, origin::RequestOrigin,
+    rate_limit::is_unlimited,
 };
 
 /// The latency that the limit aims at: a quarter of the second within which a reader expects a page.
@@ -87,31 +87,17 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// The header of a response by which a service tells the gateway that the token is good.
 const TOKEN_VERIFIED: HeaderName = HeaderName::from_static("x-token-verified");
 
-/// The time for which an address counts as one of an editor after a token was verified, and the number
-/// of such addresses: editors are some hundreds, and sign in every day.
-const EDITOR_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-const MAX_EDITORS: u64 = 10_000;
-
 /// The limits of a process. Created once, shared by all its workers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadLimit {
     readers: Arc<Pool>,
     editors: Arc<Pool>,
     strangers: Arc<Pool>,
-    /// The addresses whose tokens were verified.
-    addresses: Cache<IpAddr, ()>,
+    addresses: KnownAddresses,
 }
 
 /// The token of a request is good. Among the extensions of the request.
 pub(crate) struct TokenVerified;
-
-impl Default for LoadLimit {
-    fn default() -> Self {
-        let addresses = Cache::builder().max_capacity(MAX_EDITORS).time_to_live(EDITOR_TTL).build();
-        let [readers, editors, strangers] = std::array::from_fn(|_| Arc::default());
-        Self { readers, editors, strangers, addresses }
-    }
-}
 
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
@@ -125,7 +111,7 @@ impl LoadLimit {
             return &self.readers;
         }
         match address {
-            Some(address) if self.addresses.contains_key(&address) => &self.editors,
+            Some(address) if self.addresses.contains(&address) => &self.editors,
             _ => &self.strangers,
         }
     }
@@ -300,7 +286,7 @@ pub async fn limit_load_to(
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
-        limits.addresses.insert(address, ());
+        limits.addresses.add(address);
     }
     if let Some(accepted) = accepted {
         accepted.answered();

@@ -6,7 +6,6 @@ use test_support::{Api, Fault, Link, Unreliable};
 use crate::{
     accounts::{Tally, rounds},
     cluster::{Cluster, Gateway, Kind},
-    traffic::Traffic,
 };
 
 /// The number of requests of which each phase of a test consists.
@@ -19,36 +18,30 @@ const WRITES: u64 = 40;
 const RESETS: usize = 15;
 
 /// Replaces all replicas under the requests of clients, one of each service after the other.
-async fn rolling_update(cluster: &mut Cluster, gateway: &Gateway) -> Traffic {
-    let readers = gateway.read();
-    readers.answered(REQUESTS).await;
-    for _ in 0..2 {
-        cluster.replace(&Kind::BOTH).await;
+async fn rolling_updates(cluster: &mut Cluster, gateway: &Gateway) -> Tally {
+    let mut tally = Tally::default();
+    for _ in rounds(1) {
+        let readers = gateway.read();
         readers.answered(REQUESTS).await;
+        for _ in 0..2 {
+            cluster.replace(&Kind::BOTH).await;
+            readers.answered(REQUESTS).await;
+        }
+        tally += Tally::round(0, 0).with_traffic(readers.stop().await);
     }
-    readers.stop().await
+    tally
 }
 
 pub(crate) async fn no_request_fails_during_a_rolling_update_behind_one_name() -> Tally {
     let mut cluster = Cluster::start().await;
     let gateway = cluster.gateway_by_name().await;
-    let mut tally = Tally::default();
-    for _ in rounds(1) {
-        let traffic = rolling_update(&mut cluster, &gateway).await;
-        tally += Tally::round(0, 0).with_traffic(traffic);
-    }
-    tally
+    rolling_updates(&mut cluster, &gateway).await
 }
 
 pub(crate) async fn no_request_fails_during_a_rolling_update_of_listed_addresses() -> Tally {
     let mut cluster = Cluster::start().await;
     let gateway = cluster.gateway().await;
-    let mut tally = Tally::default();
-    for _ in rounds(1) {
-        let traffic = rolling_update(&mut cluster, &gateway).await;
-        tally += Tally::round(0, 0).with_traffic(traffic);
-    }
-    tally
+    rolling_updates(&mut cluster, &gateway).await
 }
 
 pub(crate) async fn no_request_fails_when_one_of_two_replicas_is_killed() -> Tally {

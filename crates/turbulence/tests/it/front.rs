@@ -46,7 +46,8 @@ impl Front {
         let (sections, content) = Service::both_with(database, others).await;
         let files = tempfile::tempdir().unwrap();
         let store = files.path().display().to_string();
-        let of_media = [others, &[("media.store", &*store), ("content.url", &content.url)]].concat();
+        let of_media =
+            [others, &[("media.store", &*store), ("content.url", &content.url)]].concat();
         let media = Service::media(&settings(database, &of_media)).await;
         media.migrated().await;
         let upstreams = [

@@ -104,8 +104,16 @@ async fn a_content_service_that_starts_while_sections_are_away_answers_as_before
     let sections = pair.sections().await;
     let content = pair.content().await;
     let (sections_api, api) = (Api::new(&sections.url), Api::new(&content.url));
-    eventually("the content is linked", async || {
-        api.get("/stories?section=blog").await.body["total"] == 2
+    eventually("all content is linked", async || {
+        let mut linked = true;
+        for (list, total) in [
+            ("/stories?section=blog", 2),
+            ("/projects?section=projects", 1),
+            ("/pages?section=about", 1),
+        ] {
+            linked &= api.get(list).await.body["total"] == total;
+        }
+        linked
     })
     .await;
     let new = |title: &str| json!({ "title": title, "content_type": "story" });

@@ -8,9 +8,6 @@ use models::{
     site_path::slug_spellings,
 };
 
-/// The key of everything that depends on sections, as sections-service names it.
-pub(crate) const SECTIONS_KEY: &str = "sections";
-
 /// The audience of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Audience {

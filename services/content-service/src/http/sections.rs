@@ -3,11 +3,11 @@
 use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
-use models::{ErrorCode, FieldError, ObjectId};
+use models::{ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY};
 use service_kit::web::error::ApiError;
 
 use crate::{
-    domain::audience::{Audience, Directory, Hidden, SECTIONS_KEY},
+    domain::audience::{Audience, Directory, Hidden},
     kinds::ContentCollection,
     sections_feed::{SectionsFeed, fetched::READ_TIMEOUT},
 };
@@ -58,7 +58,8 @@ impl Sections {
         find(&*self.newest(answer).await?).ok_or_else(|| ApiError::not_found("Section"))
     }
 
-    /// Returns the last known sections, at most a second old if sections-service responds.
+    /// Returns the last known sections: the present ones while changes are heard, and else at most a
+    /// second old ones if sections-service responds.
     pub(super) async fn latest(&self, answer: &Answer) -> Result<Arc<Directory>, ApiError> {
         self.last_known(answer).await.ok_or_else(unknown)
     }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use models::{SectionEntry, changes::Revision as StateOfSections};
+use models::{
+    SectionEntry,
+    changes::{Revision as StateOfSections, SECTIONS_KEY},
+};
 use mongo_kit::{DatabaseError, Flight, SingleFlight};
 use opentelemetry::global;
 use sections_client::{Error, SectionsClient};
@@ -21,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::{FetchError, KnownSections, SectionsFeed};
 use crate::{
-    domain::audience::{Directory, SECTIONS_KEY},
+    domain::audience::Directory,
     store::section_directory::{DirectoryStore, Replaced, Revision},
 };
 
@@ -154,7 +157,7 @@ impl FetchedSections {
         let kept = self.kept().await;
         let since = Instant::now();
         let clock = &self.0.clock;
-        let (generation, known) = (clock.generation(), known.max(newest_heard(clock)));
+        let (generation, known) = (clock.generation(), known.max(clock.newest_change()));
         match self.0.client.entries_since(known).await {
             Ok((entries, revision)) => {
                 let mut known = Known::new(entries, Duration::ZERO, since);
@@ -306,11 +309,6 @@ async fn fetch_after_changes(sections: Weak<Inner>) {
             let _ = sections.fetch(None).await;
         }
     }
-}
-
-/// Returns the state of the newest change that sections-service has reported.
-fn newest_heard(clock: &KeyClock) -> Option<StateOfSections> {
-    Some(clock.newest_change()).filter(|newest| *newest != StateOfSections::ZERO)
 }
 
 /// Reports the age of the last known sections as a metric, until they are dropped.

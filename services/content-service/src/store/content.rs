@@ -82,17 +82,8 @@ impl<K: Kind> ContentStore<K> {
         result: &Result<T, Abort<E>>,
     ) -> Vec<String> {
         let keys = changed::<K>(change);
-        self.record_keys(&keys, result);
+        self.changes.record(&keys, result);
         keys
-    }
-
-    /// Records that this process has changed what these keys name, unless the change was refused.
-    pub(super) fn record_keys<T, E>(&self, keys: &[String], result: &Result<T, Abort<E>>) {
-        match result {
-            Ok(_) => self.changes.record(keys),
-            Err(Abort::Database(_)) => self.changes.record_unknown(),
-            Err(Abort::Refused(_)) => {}
-        }
     }
 
     /// Returns the present time.

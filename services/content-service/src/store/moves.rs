@@ -87,7 +87,7 @@ impl<K: Kind> ContentStore<K> {
         .await;
         // As for any number of items.
         let keys = ContentKeys::of::<K>().all();
-        self.record_keys(&keys, &moved);
+        self.changes.record(&keys, &moved);
         Ok(Changed { value: moved?, keys })
     }
 

@@ -6,10 +6,10 @@ use data_service::{
     changes::{Answer, Read},
     database_error,
 };
-use models::section_paths::Redirects;
+use models::{changes::SECTIONS_KEY, section_paths::Redirects};
 use service_kit::web::error::ApiError;
 
-use crate::store::{FAMILY, SectionStore, snapshot::Snapshot};
+use crate::store::{SectionStore, snapshot::Snapshot};
 
 /// Returns all sections.
 pub(super) async fn snapshot(
@@ -29,11 +29,11 @@ pub(super) async fn redirects(
 
 /// Records that a request has changed sections.
 pub(super) fn changed(answer: &Answer) {
-    answer.add_keys([FAMILY.to_owned()]);
+    answer.add_keys([SECTIONS_KEY.to_owned()]);
 }
 
 fn record<T>(answer: &Answer, Read { value, revision }: Read<T>) -> T {
-    answer.add_keys([FAMILY.to_owned()]);
+    answer.add_keys([SECTIONS_KEY.to_owned()]);
     answer.limit(revision);
     value
 }

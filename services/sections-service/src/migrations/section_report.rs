@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_service::{
-    changes::{Changes, Source},
-    report::from_integrity,
-};
+use data_service::report::from_integrity;
 use migrations::{
     Definition, FixedMigration, Inspect, Inspection, MigrationKind, Skipped, StepsError,
 };
@@ -27,10 +24,7 @@ pub(super) fn migration(context: &Context<'_>) -> FixedMigration {
         revision: 1,
         summary: "what is wrong with the sections is known",
     };
-    let store = SectionStore::new(
-        context.connection,
-        &Changes::unheard(Source::Sections, context.connection),
-    );
+    let store = SectionStore::open_alone(context.connection);
     let inspection = Inspection {
         key: "sections that something is wrong with".into(),
         collections: &[COLLECTION, REDIRECTS],

@@ -15,7 +15,7 @@ use data_service::{
     idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
-use models::{ObjectId, Section};
+use models::{ObjectId, Section, changes::SECTIONS_KEY};
 use mongo_kit::is_duplicate_key;
 use mongodb::{
     ClientSession,
@@ -25,7 +25,7 @@ use mongodb::{
 use tokio::sync::MutexGuard;
 
 use super::{
-    FAMILY, SectionStore, document,
+    SectionStore, document,
     parse::{ParsedSections, parse_sections},
 };
 use crate::domain::{
@@ -129,10 +129,8 @@ impl SectionStore {
 
     /// Records a change, also if it is not known whether the commit succeeded.
     fn record<T, E>(&self, has_written: bool, result: &Result<T, Abort<E>>) {
-        match result {
-            Ok(_) if has_written => self.changes.record(&[FAMILY.to_owned()]),
-            Err(Abort::Database(_)) if has_written => self.changes.record_unknown(),
-            _ => {}
+        if has_written {
+            self.changes.record(&[SECTIONS_KEY.to_owned()], result);
         }
     }
 

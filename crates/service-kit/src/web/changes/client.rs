@@ -30,7 +30,7 @@ use crate::{
 pub const CHANGES_PATH: &str = "/internal/changes";
 
 /// The header with the state up to which the listener knows the changes (HTML standard, §9.2.4).
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The longest time for the head of the answer: it needs nothing but the process.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -162,7 +162,7 @@ async fn follow(
     // The last state that is complete: several changes may have the same revision.
     let last = clock.watermark();
     if last != Revision::ZERO {
-        headers.insert(LAST_EVENT_ID, HeaderValue::from(last.number()));
+        headers.insert(HeaderName::from_static(LAST_EVENT_ID), HeaderValue::from(last.number()));
     }
     let replica = upstream.best(turn).ok_or(FeedError::NoReplica)?;
     let target = PathAndQuery::from_static(CHANGES_PATH);

@@ -113,10 +113,11 @@ impl KeyClock {
         Revision::new(self.newest.load(Ordering::Acquire))
     }
 
-    /// Returns the revision of the newest change that is known, zero for none. What was true at it or
+    /// Returns the revision of the newest change that is known, if there is one. What was true at it or
     /// later includes all changes that this process knows of.
-    pub fn newest_change(&self) -> Revision {
-        Revision::new(self.newest_change.load(Ordering::Acquire))
+    pub fn newest_change(&self) -> Option<Revision> {
+        let newest = Revision::new(self.newest_change.load(Ordering::Acquire));
+        (newest != Revision::ZERO).then_some(newest)
     }
 
     /// Returns the revision up to which the feed has reported all changes. What is read afterwards was
@@ -473,7 +474,7 @@ mod tests {
         assert!(!clock.is_current(&late, revision(1_000)));
         let new = keys(&clock, &["stories/a"]);
         assert!(clock.is_current(&new, revision(900)));
-        assert_eq!((clock.newest(), clock.newest_change()), (revision(900), revision(900)));
+        assert_eq!((clock.newest(), clock.newest_change()), (revision(900), Some(revision(900))));
         // A new connection says so at its beginning.
         apply(&clock, &[hello(100), watermark(100)]);
         assert!(!clock.is_current(&new, revision(900)));
@@ -482,15 +483,15 @@ mod tests {
     #[test]
     fn the_newest_change_is_not_later_than_a_change() {
         let clock = clock(&[hello(10), watermark(20)]);
-        assert_eq!((clock.newest_change(), clock.newest()), (revision(10), revision(20)));
+        assert_eq!((clock.newest_change(), clock.newest()), (Some(revision(10)), revision(20)));
         apply(&clock, &[changed(21, &["stories"]), watermark(30), hello(30)]);
-        assert_eq!((clock.newest_change(), clock.newest()), (revision(21), revision(30)));
+        assert_eq!((clock.newest_change(), clock.newest()), (Some(revision(21)), revision(30)));
         apply(&clock, &[reset(31, "pages"), suspended("stories"), watermark(40)]);
-        assert_eq!(clock.newest_change(), revision(31));
+        assert_eq!(clock.newest_change(), Some(revision(31)));
         apply(&clock, &[hello(40)]);
-        assert_eq!(clock.newest_change(), revision(40), "the feed was suspended");
+        assert_eq!(clock.newest_change(), Some(revision(40)), "the feed was suspended");
         clock.raise(["stories/a"], revision(41));
-        assert_eq!(clock.newest_change(), revision(41));
+        assert_eq!(clock.newest_change(), Some(revision(41)));
     }
 
     #[test]

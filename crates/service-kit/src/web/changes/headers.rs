@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use models::changes::Revision;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -51,6 +52,22 @@ pub struct Revisions {
     pub content: Option<Revision>,
     /// The state of the database of sections-service.
     pub sections: Option<Revision>,
+}
+
+impl Revisions {
+    /// Returns the revisions among the headers, or `None` if there are none that can be read.
+    pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
+        headers.get(REVISIONS)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Adds the revisions to the headers, unless there are none.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::try_from(self.to_string())
+            && !value.is_empty()
+        {
+            headers.insert(HeaderName::from_static(REVISIONS), value);
+        }
+    }
 }
 
 impl fmt::Display for Revisions {
