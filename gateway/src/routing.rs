@@ -27,7 +27,10 @@ use service_kit::web::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{cors::CorsPolicy, path::SECTIONS};
+use self::{
+    cors::CorsPolicy,
+    path::{MEDIA, SECTIONS},
+};
 use crate::{
     aggregate::integrity,
     cache::Cache,
@@ -47,22 +50,29 @@ fn content_segments() -> impl Iterator<Item = &'static str> {
     ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)
 }
 
+/// The service that owns a path.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    Sections,
+    Content,
+    Media,
+}
+
 /// The paths with a first segment, which a service owns.
 #[derive(Debug)]
 struct ForwardedPaths {
     segment: &'static str,
     /// The name of their route in logs, traces and metrics.
     route: String,
-    is_of_sections: bool,
+    owner: Owner,
 }
 
 static FORWARDED: LazyLock<Vec<ForwardedPaths>> = LazyLock::new(|| {
-    let of_sections = SECTIONS.into_iter().map(|segment| (segment, true));
-    let of_content = content_segments().map(|segment| (segment, false));
-    let paths = of_sections.chain(of_content).map(|(segment, is_of_sections)| ForwardedPaths {
-        segment,
-        route: format!("/{segment}/{{rest}}*"),
-        is_of_sections,
+    let of_sections = SECTIONS.into_iter().map(|segment| (segment, Owner::Sections));
+    let of_content = content_segments().map(|segment| (segment, Owner::Content));
+    let of_media = MEDIA.into_iter().map(|segment| (segment, Owner::Media));
+    let paths = of_sections.chain(of_content).chain(of_media).map(|(segment, owner)| {
+        ForwardedPaths { segment, route: format!("/{segment}/{{rest}}*"), owner }
     });
     paths.collect()
 });
@@ -91,18 +101,29 @@ pub(crate) fn forwarded_route(path: &str) -> Option<&'static str> {
 pub(crate) struct LoadLimits {
     sections: LoadLimit,
     content: LoadLimit,
+    media: LoadLimit,
 }
 
 impl LoadLimits {
+    fn of_owner(&self, owner: Owner) -> LoadLimit {
+        let limit = match owner {
+            Owner::Sections => &self.sections,
+            Owner::Content => &self.content,
+            Owner::Media => &self.media,
+        };
+        limit.clone()
+    }
+
     /// Returns the limit of a path. The paths that the gateway answers itself have none; the report of
     /// all services has the one of content-service.
     fn of(&self, path: &str) -> Option<LoadLimit> {
-        let is_of_sections = match forwarded(path) {
-            Some(paths) => paths.is_of_sections,
-            None if path::first_segment(path) == Some(INTEGRITY) => false,
-            None => return None,
-        };
-        Some(if is_of_sections { self.sections.clone() } else { self.content.clone() })
+        match forwarded(path) {
+            Some(paths) => Some(self.of_owner(paths.owner)),
+            None if path::first_segment(path) == Some(INTEGRITY) => {
+                Some(self.of_owner(Owner::Content))
+            }
+            None => None,
+        }
     }
 }
 
@@ -126,6 +147,14 @@ impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let proxy = Arc::new(Proxy::new(self));
+        // Files are in the caches of browsers and CDNs, and would displace pages here.
+        let of_media = Self {
+            cache: None,
+            surrogate_keys: false,
+            timeouts: self.timeouts.of_media(),
+            ..self.clone()
+        };
+        let media_proxy = Arc::new(Proxy::new(&of_media));
         let policy = Arc::new(self.cors.clone());
         let (limits, load_limits) = (self.limits.clone(), self.load_limits.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
@@ -139,7 +168,7 @@ impl Routes {
                 cors::explain_refusals(Arc::clone(&policy), request, next)
             }))
             // First, and without a pattern: most requests are forwarded.
-            .service(self.forwarding(&proxy))
+            .service(self.forwarding(&proxy, &media_proxy))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
@@ -149,18 +178,25 @@ impl Routes {
 
     /// Returns the routes of all paths that are forwarded. The guard compares the first segment as the
     /// client sent it, which patterns would see decoded.
-    fn forwarding(&self, proxy: &Arc<Proxy>) -> Scope {
-        let (proxy, upstreams) = (Arc::clone(proxy), self.upstreams.clone());
+    fn forwarding(&self, proxy: &Arc<Proxy>, media_proxy: &Arc<Proxy>) -> Scope {
+        let (proxy, media_proxy) = (Arc::clone(proxy), Arc::clone(media_proxy));
+        let upstreams = self.upstreams.clone();
         web::scope("")
             .guard(fn_guard(|context| forwarded(context.head().uri.path()).is_some()))
             .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-                let (proxy, upstreams) = (Arc::clone(&proxy), upstreams.clone());
+                let (proxy, media_proxy) = (Arc::clone(&proxy), Arc::clone(&media_proxy));
+                let upstreams = upstreams.clone();
                 async move {
-                    let paths = forwarded(request.uri().path());
-                    let is_of_sections = paths.is_some_and(|paths| paths.is_of_sections);
-                    let Upstreams { sections, content } = &upstreams;
-                    let upstream = if is_of_sections { sections } else { content };
-                    forward(&proxy, &request, payload, upstream).await
+                    let Some(paths) = forwarded(request.uri().path()) else {
+                        return route_not_found(request).await;
+                    };
+                    let Upstreams { sections, content, media } = &upstreams;
+                    let (proxy, upstream) = match paths.owner {
+                        Owner::Sections => (&proxy, sections),
+                        Owner::Content => (&proxy, content),
+                        Owner::Media => (&media_proxy, media),
+                    };
+                    forward(proxy, &request, payload, upstream).await
                 }
             }))
     }
@@ -196,6 +232,9 @@ mod tests {
         assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
         for path in ["/stories/x", "/content", "/resolve", "/changes", "/integrity/"] {
             assert!(has(path, &limits.content), "{path}");
+        }
+        for path in ["/uploads", "/uploads/x", "/media/x"] {
+            assert!(has(path, &limits.media), "{path}");
         }
         for path in ["/docs", "/openapi.json", "/elsewhere"] {
             assert!(limits.of(path).is_none(), "{path}");

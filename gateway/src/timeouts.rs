@@ -18,6 +18,14 @@ pub struct Timeouts {
     pub probe_interval: Duration,
 }
 
+impl Timeouts {
+    /// Returns the times for media-service, which first waits for others and then renders pictures, each
+    /// for less than a minute.
+    pub(crate) fn of_media(self) -> Self {
+        Self { response_head: 4 * self.response_head, body_idle: 4 * self.body_idle, ..self }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

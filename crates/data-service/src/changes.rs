@@ -52,6 +52,8 @@ pub enum Source {
     Content,
     /// sections-service.
     Sections,
+    /// media-service.
+    Media,
 }
 
 impl Source {
@@ -59,13 +61,17 @@ impl Source {
         match self {
             Self::Content => "content",
             Self::Sections => "sections",
+            Self::Media => "media",
         }
     }
 
-    fn of(self, revisions: &mut Revisions) -> &mut Option<Revision> {
+    /// Returns the state of this service. Answers of media-service depend on no state: the gateway
+    /// keeps none of them.
+    fn of(self, revisions: &mut Revisions) -> Option<&mut Option<Revision>> {
         match self {
-            Self::Content => &mut revisions.content,
-            Self::Sections => &mut revisions.sections,
+            Self::Content => Some(&mut revisions.content),
+            Self::Sections => Some(&mut revisions.sections),
+            Self::Media => None,
         }
     }
 }
@@ -165,6 +171,9 @@ impl Changes {
 
     /// Follows the changes for as long as the future is polled.
     pub async fn follow(&self) {
+        if self.0.families.is_empty() {
+            return std::future::pending().await;
+        }
         let database = self.0.connection.database().clone();
         let collections: Vec<_> =
             self.0.families.iter().flat_map(|family| family.collections.clone()).collect();

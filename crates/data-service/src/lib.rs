@@ -128,12 +128,24 @@ pub enum StartupError {
     /// The database has views or other kinds of collections in place of the service's collections.
     #[error(transparent)]
     Collections(#[from] UnsuitableCollections),
+    /// A setting of the service is wrong.
+    #[error("wrong setting: `{key}`: {cause}")]
+    Setting {
+        /// The key of the setting.
+        key: &'static str,
+        /// The reason, for a person.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The HTTP server failed.
     #[error("the HTTP server stopped")]
     Serve(#[from] std::io::Error),
 }
 
-impl ServiceError for StartupError {}
+impl ServiceError for StartupError {
+    fn is_wrong_setting(&self) -> bool {
+        matches!(self, Self::Setting { .. })
+    }
+}
 
 impl DataService {
     /// Binds the port and creates the client of the database, without connecting.

@@ -10,6 +10,7 @@ mod content_type;
 mod id;
 pub mod ids;
 mod integrity;
+pub mod media;
 mod moment;
 pub mod patch;
 mod problem;

@@ -1,4 +1,4 @@
-//! The ids of the migrations of both services, so that tests name a migration without its number.
+//! The ids of the migrations of all services, so that tests name a migration without its number.
 
 use std::{sync::OnceLock, thread};
 
@@ -15,7 +15,7 @@ pub fn migration_id(name: &str) -> &'static str {
     found.unwrap_or_else(|| panic!("no migration has the name {name}: {:?}", ids()))
 }
 
-/// Returns the ids of the engines of both services.
+/// Returns the ids of the engines of all services.
 fn ids() -> &'static [&'static str] {
     static IDS: OnceLock<Vec<&'static str>> = OnceLock::new();
     IDS.get_or_init(|| {
@@ -32,6 +32,7 @@ fn ids() -> &'static [&'static str] {
                 let engines = [
                     sections_service::engine(&connection, clock.clone(), &settings),
                     content_service::engine(&connection, clock, &settings, &sections),
+                    media_service::engine(&connection, &settings),
                 ];
                 engines.iter().flat_map(|engine| engine.ids().collect::<Vec<_>>()).collect()
             })

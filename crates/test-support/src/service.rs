@@ -68,6 +68,11 @@ impl Service {
         Self::start(content_service::bind(settings).await.unwrap())
     }
 
+    /// Starts media-service with these settings.
+    pub async fn media(settings: &Settings) -> Self {
+        Self::start(media_service::bind(settings).await.unwrap())
+    }
+
     fn start(service: DataService) -> Self {
         let (url, statuses) = (local_url(service.address()), service.statuses());
         let shutdown = CancellationToken::new();

@@ -32,13 +32,15 @@ pub(crate) enum Command {
     Sections(ServiceOptions),
     /// Run only content-service, as the program `content-service` does
     Content(ServiceOptions),
+    /// Run only media-service, as the program `media-service` does
+    Media(ServiceOptions),
     /// Run only the gateway, as the program `gateway` does
     Gateway(ServiceOptions),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
-    /// Start everything in one process: both services, the gateway and, without `--mongodb-uri`, a
+    /// Start everything in one process: all services, the gateway and, without `--mongodb-uri`, a
     /// MongoDB
     Up(Up),
     /// Load the collections of a site into an empty database
@@ -116,9 +118,9 @@ pub(crate) enum MigrateAction {
     },
     /// Show the changes that a run would make, without writing anything
     Plan,
-    /// Apply the pending migrations, first of sections, then of content
+    /// Apply the pending migrations, of sections, of content and of media, in this order
     Up(MigrateUp),
-    /// Undo the changes of migrations, first of content, then of sections, the last migration first;
+    /// Undo the changes of migrations, of media, of content and of sections, the last migration first;
     /// refused unless the journal proves every change
     Down(MigrateDown),
     /// Check that the data has the expected state; exit code 6 if it does not
@@ -155,7 +157,7 @@ pub(crate) struct MigrateDown {
     /// Roll back the migrations of the service that come after this one, which stays applied
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
-    /// Roll back all migrations, of both services or of the one that `--service` names (default)
+    /// Roll back all migrations, of all services or of the one that `--service` names (default)
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -179,7 +181,7 @@ pub(crate) struct ForceUnlock {
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateOptions {
-    /// Service whose migrations are meant [default: both]
+    /// Service whose migrations are meant [default: all]
     #[arg(long, value_name = "SERVICE", global = true)]
     pub(crate) service: Option<Service>,
     /// Print JSON
@@ -246,6 +248,8 @@ pub(crate) enum Service {
     Sections,
     /// content-service
     Content,
+    /// media-service
+    Media,
 }
 
 impl Service {
@@ -254,12 +258,14 @@ impl Service {
         match self {
             Self::Sections => "sections",
             Self::Content => "content",
+            Self::Media => "media",
         }
     }
 
     /// Returns the service with this name in its ledger.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Sections, Self::Content].into_iter().find(|service| service.name() == name)
+        let all = [Self::Sections, Self::Content, Self::Media];
+        all.into_iter().find(|service| service.name() == name)
     }
 }
 
@@ -273,7 +279,7 @@ pub(crate) struct Database {
     /// Name of the database [default: the one in the connection string, or else turbulence]
     #[arg(long, value_name = "NAME", global = true)]
     database: Option<String>,
-    /// Folder for the data of the MongoDB that is started, and for the token
+    /// Folder for the data of the MongoDB that is started, for uploaded files and for the token
     #[arg(long, value_name = "DIR", default_value = ".turbulence", global = true)]
     pub(crate) data_dir: PathBuf,
     /// Use a database without a site although other databases of the server contain sites

@@ -12,7 +12,12 @@ pub(crate) fn collections(only: Option<Service>) -> Vec<Collections> {
     match only {
         Some(Service::Sections) => vec![sections_service::COLLECTIONS],
         Some(Service::Content) => vec![content_service::COLLECTIONS],
-        None => vec![sections_service::COLLECTIONS, content_service::COLLECTIONS],
+        Some(Service::Media) => vec![media_service::COLLECTIONS],
+        None => vec![
+            sections_service::COLLECTIONS,
+            content_service::COLLECTIONS,
+            media_service::COLLECTIONS,
+        ],
     }
 }
 

@@ -45,6 +45,7 @@ async fn run(command: Command) -> ExitCode {
     match command {
         Command::Sections(options) => service::sections(options).await,
         Command::Content(options) => service::content(options).await,
+        Command::Media(options) => service::media(options).await,
         Command::Gateway(options) => service::gateway(options).await,
         Command::Operator(command) => run_operator(command).await,
     }

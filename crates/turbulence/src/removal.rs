@@ -28,8 +28,10 @@ pub(crate) async fn without_earlier(
 ) -> Result<Vec<String>> {
     let before = lease::collections_before(database, collections.service).await?;
     let CollectionsBefore::Names(before) = before else { return Ok(names) };
+    // Those of the engine are made before the record.
+    let ours: Vec<_> = collections.own.iter().chain(collections.copies).collect();
     let is_earlier =
-        |name: &String| collections.own.contains(&name.as_str()) && before.contains(name);
+        |name: &String| ours.iter().any(|one| **one == name.as_str()) && before.contains(name);
     Ok(names.into_iter().filter(|name| !is_earlier(name)).collect())
 }
 

@@ -1,4 +1,4 @@
-//! `turbulence sections`, `content` and `gateway`: one service in this process, exactly as its own
+//! `turbulence sections`, `content`, `media` and `gateway`: one service in this process, exactly as its own
 //! binary runs it.
 
 use std::process::ExitCode;
@@ -25,6 +25,12 @@ pub(crate) async fn content(options: ServiceOptions) -> ExitCode {
         content_service::run,
     )
     .await
+}
+
+/// Runs media-service until a signal stops it.
+pub(crate) async fn media(options: ServiceOptions) -> ExitCode {
+    process::serve(media_service::NAME, media_service::DEFAULT_PORT, options, media_service::run)
+        .await
 }
 
 /// Runs the gateway until a signal stops it.

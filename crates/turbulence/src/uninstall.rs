@@ -119,7 +119,7 @@ async fn remove(
         kept += done.iter().map(|one| one.kept).sum::<i64>();
         results.push((engine.service(), done));
     }
-    // Only after both roll-backs: the ledgers record how far they are.
+    // Only after all roll-backs: the ledgers record how far they are.
     for (service, done) in results {
         let mut removed = Vec::new();
         for one in collections(Service::from_name(service)) {

@@ -68,7 +68,10 @@ async fn with_database(
         () = shutdown.cancelled() => return Err(Error::Interrupted),
     };
     let token = Token::find(&database.settings, data_dir)?;
-    let mut site = Site::start(&database.settings, &token, shutdown).await?;
+    let mut settings = database.settings.clone();
+    let folder = || data_dir.join("media").display().to_string();
+    settings.media.store.get_or_insert_with(folder);
+    let mut site = Site::start(&settings, &token, shutdown).await?;
 
     let (address, services) = (site.address.clone(), site.services.clone());
     let report = async {

@@ -19,12 +19,17 @@ use crate::{proxy::upstream::Upstreams, timeouts::Timeouts};
 /// The path that makes a service connect to its database.
 const WARMUP: &str = "/warmup";
 
-/// Returns the health of the gateway: it is ready if each service has a ready replica.
+/// The state of a service that cannot answer.
+const NOT_HEALTHY: &str = "no replica is healthy";
+
+/// Returns the health of the gateway: it is ready if each essential service has a ready replica.
 pub(crate) fn gateway_health(upstreams: &Upstreams, timeouts: Timeouts) -> Health {
     let mut builder = Health::builder();
     for upstream in upstreams.all() {
         let checked = Arc::clone(upstream);
-        builder = builder.check(upstream.name(), move || std::future::ready(check(&checked)));
+        let is_essential = upstreams.essential().iter().any(|one| Arc::ptr_eq(one, upstream));
+        builder = builder
+            .check(upstream.name(), move || std::future::ready(check(&checked, is_essential)));
     }
     let upstreams = upstreams.clone();
     builder
@@ -32,12 +37,16 @@ pub(crate) fn gateway_health(upstreams: &Upstreams, timeouts: Timeouts) -> Healt
         .build(Clock::system())
 }
 
-/// Checks a service: it is ready if one of its replicas is.
-fn check(upstream: &Upstream) -> CheckResult {
+/// Checks a service: it is ready if one of its replicas is. The gateway does without one that is not
+/// essential.
+fn check(upstream: &Upstream, is_essential: bool) -> CheckResult {
     let replicas = upstream.replicas();
     let is_ready = replicas.iter().any(|replica| replica.is_ready());
-    let result =
-        if is_ready { CheckResult::ok() } else { CheckResult::failed("no replica is healthy") };
+    let result = match (is_ready, is_essential) {
+        (true, _) => CheckResult::ok(),
+        (false, true) => CheckResult::failed(NOT_HEALTHY),
+        (false, false) => CheckResult::ok().with("warning", NOT_HEALTHY),
+    };
     let replicas: Vec<_> = replicas.iter().map(|replica| replica.describe()).collect();
     let migrations = migrations::summary(replicas.iter().map(|replica| &replica["detail"]));
     let result = match migrations {
@@ -47,9 +56,9 @@ fn check(upstream: &Upstream) -> CheckResult {
     result.with("replicas", replicas)
 }
 
-/// Makes a replica of every service connect to its database.
+/// Makes a replica of every essential service connect to its database.
 async fn warm_up(upstreams: Upstreams, limit: Duration) -> CheckResult {
-    let warmed = upstreams.all().map(|upstream| is_warm(upstream, limit));
+    let warmed = upstreams.essential().map(|upstream| is_warm(upstream, limit));
     if join_all(warmed).await.into_iter().all(|is_warm| is_warm) {
         CheckResult::ok()
     } else {

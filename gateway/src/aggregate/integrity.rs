@@ -65,11 +65,12 @@ pub(crate) async fn report(
     proxy: Data<Proxy>,
     upstreams: Data<Upstreams>,
 ) -> Result<HttpResponse, ApiError> {
-    let fetched = upstreams.all().map(|upstream| proxy.fetch(&request, SERVICE_PATH, upstream));
+    let fetched =
+        upstreams.essential().map(|upstream| proxy.fetch(&request, SERVICE_PATH, upstream));
     // A service that is down is reported before an error of the other one, which may be its result.
     let responses = join_all(fetched).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut all = Report::default();
-    for (fetched, upstream) in responses.into_iter().zip(upstreams.all()) {
+    for (fetched, upstream) in responses.into_iter().zip(upstreams.essential()) {
         if fetched.status() != StatusCode::OK {
             return proxy.respond(&request, fetched, upstream);
         }

@@ -12,6 +12,7 @@ use service_kit::{
 pub(crate) struct Upstreams {
     pub(crate) sections: Arc<Upstream>,
     pub(crate) content: Arc<Upstream>,
+    pub(crate) media: Arc<Upstream>,
 }
 
 impl Upstreams {
@@ -27,10 +28,17 @@ impl Upstreams {
         Self {
             sections: upstream("sections-service", &settings.sections),
             content: upstream("content-service", &settings.content),
+            media: upstream("media-service", &settings.media),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Arc<Upstream>; 2] {
+    pub(crate) fn all(&self) -> [&Arc<Upstream>; 3] {
+        [&self.sections, &self.content, &self.media]
+    }
+
+    /// Returns the services without which there are no pages. Without the others the gateway is ready: a
+    /// site without pictures is better than none.
+    pub(crate) fn essential(&self) -> [&Arc<Upstream>; 2] {
         [&self.sections, &self.content]
     }
 }

@@ -38,6 +38,9 @@ pub(crate) enum InvalidPath {
 /// The first segments that sections-service owns.
 pub(super) const SECTIONS: [&str; 1] = ["sections"];
 
+/// The first segments that media-service owns.
+pub(super) const MEDIA: [&str; 2] = ["media", "uploads"];
+
 /// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
 

@@ -53,15 +53,16 @@ async fn readiness_lists_every_replica_of_every_service() {
     let (sections, content) = (Upstream::answering("").await, Upstream::answering("").await);
     let second = Upstream::answering("").await;
     second.set_ready_status(503);
-    let gateway = Setup::replicas(vec![sections.address], vec![content.address, second.address])
-        .start()
-        .await;
+    let replicas = Setup::replicas(vec![sections.address], vec![content.address, second.address]);
+    let gateway = Setup { media: vec![sections.address], ..replicas }.start().await;
     gateway.readiness(200).await;
     // Ready because of the first replica; the second one may not have been probed yet.
     let body = eventually(async || {
         let body = gateway.readiness(200).await;
         let replicas = &body["checks"]["content-service"]["replicas"];
-        (replicas[1]["status"] == "unhealthy").then_some(body)
+        let media = &body["checks"]["media-service"]["replicas"];
+        let is_probed = replicas[1]["status"] == "unhealthy" && media[0]["status"] == "healthy";
+        is_probed.then_some(body)
     })
     .await;
     let first = &body["checks"]["sections-service"]["replicas"][0];
@@ -90,6 +91,19 @@ async fn readiness_lists_every_replica_of_every_service() {
                   },
                   "reason": "not ready",
                   "status": "unhealthy"
+                }
+              ],
+              "status": "ok"
+            },
+            "media-service": {
+              "replicas": [
+                {
+                  "address": "[address]",
+                  "detail": {
+                    "status": "ready"
+                  },
+                  "reason": null,
+                  "status": "healthy"
                 }
               ],
               "status": "ok"
@@ -132,6 +146,28 @@ async fn readiness_fails_when_a_service_has_no_replica_left() {
         (&replica["status"], &replica["reason"]),
         (&"unhealthy".into(), &"unreachable".into())
     );
+}
+
+#[tokio::test]
+async fn without_media_service_the_gateway_is_ready_and_says_so() {
+    let upstream = Upstream::answering("").await;
+    let replicas = Setup::new(&upstream, &upstream);
+    let gateway = Setup { media: vec![nobody().await], ..replicas }.start().await;
+    let body = eventually(async || {
+        let body = gateway.readiness(200).await;
+        let check = &body["checks"]["media-service"];
+        (check["replicas"][0]["reason"] == "unreachable").then_some(body)
+    })
+    .await;
+    let check = &body["checks"]["media-service"];
+    assert_eq!(
+        (&check["status"], &check["warning"]),
+        (&"ok".into(), &"no replica is healthy".into())
+    );
+    let response = gateway.get("/uploads/x.webp").await;
+    assert_eq!(response.status(), 503);
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["code"], "upstream_unavailable");
 }
 
 /// Starts a service whose `/warmup` answers with this status.

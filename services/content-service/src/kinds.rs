@@ -26,7 +26,9 @@ use data_service::{
 };
 use futures_util::future::LocalBoxFuture;
 use migrations::{Migration, Skipped};
-use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision};
+use models::{
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision, media::MediaUses,
+};
 use mongo_kit::Connection;
 use mongodb::error::Result;
 use serde_json::value::RawValue;
@@ -117,6 +119,9 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
+
+    /// Adds the items that show these files, at most `limit` for each file.
+    async fn places_of(&self, names: &[String], limit: usize, uses: &mut MediaUses) -> Result<()>;
 
     /// Moves items to a section, all or none, and returns their number. `may` decides by the owner
     /// of an item whether the caller may move it.

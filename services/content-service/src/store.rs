@@ -14,6 +14,7 @@ mod integrity;
 pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;
+mod media;
 pub(crate) mod moves;
 pub(crate) mod page_memory;
 mod report;

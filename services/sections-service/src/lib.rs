@@ -3,7 +3,6 @@
 //! It owns the collections `sections` and `section_redirects` and their migrations. A request passes
 //! `http`, `store` and `domain` in this order; `startup` connects them.
 
-mod content_client;
 mod domain;
 mod http;
 mod migrations;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
+use content_client::ContentClient;
 use data_service::{DataService, Migrate, Parts, Routes, StartupError, integrity::Inspect};
 use migrations::Engine;
 use mongo_kit::Connection;
@@ -18,7 +19,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    content_client::ContentClient,
     http,
     migrations::Context,
     store::{

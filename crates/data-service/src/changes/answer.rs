@@ -106,7 +106,7 @@ pub(crate) async fn describe_answers(
         .headers()
         .get(REVISIONS)
         .and_then(|value| value.to_str().ok()?.parse::<Revisions>().ok());
-    if let Some(own) = known.as_mut().and_then(|known| *source.of(known)) {
+    if let Some(own) = known.as_mut().and_then(|known| *source.of(known)?) {
         changes.catch_up(own).await;
     }
     // The state before the first read.
@@ -143,7 +143,9 @@ fn add_headers(headers: &mut HeaderMap, source: Source, record: &Record) {
     };
     let sections = record.sections.flatten();
     let mut revisions = Revisions { sections, ..Revisions::default() };
-    *source.of(&mut revisions) = Some(own.revision);
+    if let Some(own_revision) = source.of(&mut revisions) {
+        *own_revision = Some(own.revision);
+    }
     let values = (HeaderValue::from_str(&keys), HeaderValue::from_str(&revisions.to_string()));
     if let (Ok(keys), Ok(revisions)) = values {
         headers.insert(HeaderName::from_static(SURROGATE_KEY), keys);

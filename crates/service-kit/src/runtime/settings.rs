@@ -16,7 +16,7 @@ use std::{
     fmt, fs,
     io::{self, Read as _},
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,7 +32,7 @@ use self::{
     html::Html,
     networks::Networks,
     secret::Secret,
-    url::{HttpUrl, Replicas},
+    url::{HttpUrl, Replicas, WebUrl},
 };
 
 /// The prefix of every environment variable; `__` stands between the levels.
@@ -52,6 +52,9 @@ const MAX_VALUE_FILE_BYTES: u64 = 64 * 1024;
 /// characters) fits even if each of its characters is sent as an escape of six bytes such as
 /// `\u00fc`, as some clients do for everything outside ASCII.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The folder of uploaded files unless one is configured. `turbulence up` uses the one in its data folder.
+pub const DEFAULT_MEDIA_FOLDER: &str = ".turbulence/media";
 
 /// The database if neither `mongodb.database` nor the connection string names one.
 pub const DEFAULT_DATABASE: &str = "turbulence";
@@ -106,6 +109,8 @@ pub struct Settings {
     pub html: Html,
     /// The webhooks, for content-service.
     pub webhooks: Webhooks,
+    /// Pictures and videos.
+    pub media: Media,
     /// The first user, created by a migration.
     pub admin: Admin,
 }
@@ -193,6 +198,9 @@ pub struct Upstreams {
     /// The replicas of content-service.
     #[default(loopback(5003).into())]
     pub content: Replicas,
+    /// The replicas of media-service.
+    #[default(loopback(5004).into())]
+    pub media: Replicas,
     /// The number of times that a request may be sent again after a replica failed it. One, so that a
     /// request that ends its replica ends two at most.
     #[default = 1]
@@ -347,6 +355,27 @@ impl TryFrom<u32> for RetrySeconds {
             Err(format!("{seconds} is not from 1 to 604800"))
         }
     }
+}
+
+/// Pictures and videos.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Media {
+    /// The folder of the files. The default is [`DEFAULT_MEDIA_FOLDER`].
+    pub store: Option<String>,
+    /// The largest picture that can be uploaded, in bytes: photographs of telephones have 2–4 MiB.
+    #[default(const { NonZeroU64::new(5 * 1024 * 1024).unwrap() })]
+    pub max_picture_bytes: NonZeroU64,
+    /// The largest video that can be uploaded, in bytes: some minutes in the quality of a page.
+    #[default(const { NonZeroU64::new(100 * 1024 * 1024).unwrap() })]
+    pub max_video_bytes: NonZeroU64,
+    /// The largest number of pixels of a picture that is decoded. Cameras have up to 24 million, which
+    /// take 96 of the 256 MiB of a process.
+    #[default(const { NonZeroU64::new(24_000_000).unwrap() })]
+    pub max_pixels: NonZeroU64,
+    /// The address below which files are looked for that are not in the store, such as the bucket of
+    /// the former site.
+    pub fallback_url: Option<WebUrl>,
 }
 
 /// The first user, created by a migration.

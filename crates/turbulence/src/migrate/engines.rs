@@ -41,6 +41,7 @@ impl Engines {
         let all = vec![
             sections_service::engine(connection, clock.clone(), settings),
             content_service::engine(connection, clock, settings, &client),
+            media_service::engine(connection, settings),
         ];
         Ok(Self { connection: connection.clone(), all, only })
     }

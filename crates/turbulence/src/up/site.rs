@@ -22,7 +22,7 @@ const GATEWAY_TIMEOUT: Duration = Duration::from_secs(10);
 const GATEWAY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The services whose migrations are shown, with the statuses of these migrations.
-pub(super) type Services = [(&'static str, watch::Receiver<Vec<Status>>); 2];
+pub(super) type Services = [(&'static str, watch::Receiver<Vec<Status>>); 3];
 
 /// The running parts of the system.
 pub(super) struct Site {
@@ -33,7 +33,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Starts both services on free loopback ports, and the gateway with its settings.
+    /// Starts the services on free loopback ports, and the gateway with its settings.
     pub(super) async fn start(
         settings: &Settings,
         token: &Token,
@@ -53,17 +53,25 @@ impl Site {
         inner.sections.url = sections.address().into();
         let content = content_service::bind(&inner).await?;
         content_url_sender.send_replace(content.address().into());
+        inner.content.url = content.address().into();
+        let media = media_service::bind(&inner).await?;
         settings.upstreams.sections = sections.address().into();
         settings.upstreams.content = content.address().into();
+        settings.upstreams.media = media.address().into();
         let gateway = Gateway::bind(&settings).await?;
 
-        let services = [("sections", sections.statuses()), ("content", content.statuses())];
+        let services = [
+            ("sections", sections.statuses()),
+            ("content", content.statuses()),
+            ("media", media.statuses()),
+        ];
         let address = gateway.local_url();
         let mut tasks = JoinSet::new();
-        let [one, two, three] = [(); 3].map(|()| shutdown.clone());
+        let [one, two, three, four] = [(); 4].map(|()| shutdown.clone());
         tasks.spawn(async { Ok(sections.run(Migrate::AtStart, one).await?) });
         tasks.spawn(async { Ok(content.run(Migrate::AtStart, two).await?) });
-        tasks.spawn(async { Ok(gateway.run(three).await?) });
+        tasks.spawn(async { Ok(media.run(Migrate::AtStart, three).await?) });
+        tasks.spawn(async { Ok(gateway.run(four).await?) });
         Ok(Self { services, address, tasks })
     }
 }

@@ -1,4 +1,4 @@
-//! A whole site in the process of the test: both services behind the gateway, and the routes of their
+//! A whole site in the process of the test: the services behind the gateway, and the routes of their
 //! descriptions.
 
 use std::ops::Deref;
@@ -6,6 +6,7 @@ use std::ops::Deref;
 use gateway::{Gateway, Timeouts};
 use serde_json::Value;
 use service_kit::runtime::settings::url::local_url;
+use tempfile::TempDir;
 use test_support::{Api, Service, TestDatabase, settings};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -13,7 +14,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) struct Front {
     pub(crate) sections: Service,
     pub(crate) content: Service,
+    media: Service,
     pub(crate) gate: Gate,
+    _files: TempDir,
 }
 
 /// A gateway with the client of an editor.
@@ -41,14 +44,25 @@ impl Deref for Front {
 impl Front {
     pub(crate) async fn start(database: &TestDatabase, others: &[(&str, &str)]) -> Self {
         let (sections, content) = Service::both_with(database, others).await;
-        let gate = Gate::start(database, &sections.url, &content.url, Timeouts::default()).await;
-        Self { sections, content, gate }
+        let files = tempfile::tempdir().unwrap();
+        let store = files.path().display().to_string();
+        let of_media =
+            [others, &[("media.store", &*store), ("content.url", &content.url)]].concat();
+        let media = Service::media(&settings(database, &of_media)).await;
+        media.migrated().await;
+        let upstreams = [
+            ("upstreams.sections", &*sections.url),
+            ("upstreams.content", &content.url),
+            ("upstreams.media", &media.url),
+        ];
+        let gate = Gate::before(database, &upstreams, Timeouts::default()).await;
+        Self { sections, content, media, gate, _files: files }
     }
 
     /// Returns all public routes that the services describe.
     pub(crate) async fn routes(&self) -> Vec<Route> {
         let mut routes = Vec::new();
-        for service in [&self.sections, &self.content] {
+        for service in [&self.sections, &self.content, &self.media] {
             let (status, document) = service.get("/internal/openapi.json").await;
             assert_eq!(status, 200);
             let paths = document["paths"].as_object().unwrap();
@@ -74,7 +88,15 @@ impl Gate {
         timeouts: Timeouts,
     ) -> Self {
         let upstreams = [("upstreams.sections", sections), ("upstreams.content", content)];
-        let gateway = Gateway::bind_with(&settings(database, &upstreams), timeouts).await.unwrap();
+        Self::before(database, &upstreams, timeouts).await
+    }
+
+    async fn before(
+        database: &TestDatabase,
+        upstreams: &[(&str, &str)],
+        timeouts: Timeouts,
+    ) -> Self {
+        let gateway = Gateway::bind_with(&settings(database, upstreams), timeouts).await.unwrap();
         let api = Api::new(local_url(gateway.address()));
         let shutdown = CancellationToken::new();
         tokio::spawn(gateway.run(shutdown.clone()));
@@ -90,7 +112,7 @@ pub(crate) struct Route {
     /// With `{parameters}`.
     pub(crate) path: String,
     pub(crate) parameters: Vec<Parameter>,
-    /// The members of its body, or `None` without a body.
+    /// The members of its JSON, or `None` without JSON.
     pub(crate) body: Option<Vec<String>>,
 }
 
@@ -110,12 +132,14 @@ impl Route {
             place: parameter["in"].as_str().unwrap().to_owned(),
             is_required: parameter["required"] == true,
         });
-        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let content = &operation["requestBody"]["content"];
+        let schema = &content["application/json"]["schema"];
         let body = schema["$ref"].as_str().map(|reference| {
             let schema = document.pointer(reference.trim_start_matches('#')).unwrap();
             schema["properties"].as_object().unwrap().keys().cloned().collect()
         });
-        assert_eq!(body.is_some(), operation["requestBody"].is_object(), "{method} {path}");
+        let is_form = content["multipart/form-data"].is_object();
+        assert_eq!(body.is_some() || is_form, content.is_object(), "{method} {path}");
         let method = method.to_uppercase();
         Self { method, path: path.to_owned(), parameters: parameters.collect(), body }
     }

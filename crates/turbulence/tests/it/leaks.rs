@@ -214,6 +214,7 @@ impl Values<'_> {
             }
             ("query", "state") => own(&["pending", "delivered", "failed"]),
             ("path", "id") => item_ids.clone(),
+            ("path", "path") => own(&["20241201_123456_abc12345.webp"]),
             ("path", "slug") if is_of_sections => section_slugs.clone(),
             ("path", "slug" | "page_type") => item_slugs.clone(),
             ("query", "path") => paths.clone(),
@@ -223,6 +224,9 @@ impl Values<'_> {
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),
             ("query", "kind") => own(&["sections", "stories,projects,pages"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
+            ("query", "q") => own(&["open", SECRET]),
+            ("query", "size") => own(&["750"]),
+            ("query", "unused") => own(&["true"]),
             ("query", "section") => section_slugs.clone(),
             ("query", "section_id" | "parent_id") => section_ids.clone(),
             ("query", "content_type") => own(&["story", "project", "page"]),
@@ -230,7 +234,7 @@ impl Values<'_> {
             // Asked for by editors, and refused to everybody else.
             ("query", "include_drafts") => own(&["true", "false"]),
             // Every answer is asked for again with the tags that were given with it.
-            ("header", "If-None-Match") => Vec::new(),
+            ("header", "If-None-Match" | "Range") => Vec::new(),
             (place, name) => panic!(
                 "{} {} has the {place} parameter `{name}`: say here what it is to be set to",
                 route.method, route.path

@@ -14,6 +14,7 @@ mod import;
 mod leaks;
 mod legacy;
 mod limits;
+mod media;
 mod metrics;
 mod migrate;
 mod openapi;

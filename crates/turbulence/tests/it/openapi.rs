@@ -43,12 +43,17 @@ fn every_reference_leads_somewhere_and_nothing_is_left_over() {
 
 #[test]
 fn what_services_describe_under_one_name_is_one_thing() {
-    let [sections, content] = [sections_service::openapi(), content_service::openapi()]
-        .map(|document| document.components.unwrap().schemas);
-    let both: Vec<_> = sections.keys().filter(|name| content.contains_key(*name)).collect();
-    assert!(both.len() > 5);
-    for name in both {
-        assert!(sections[name] == content[name], "two schemas are called {name}");
+    let [sections, content, media] =
+        [sections_service::openapi(), content_service::openapi(), media_service::openapi()]
+            .map(|document| document.components.unwrap().schemas);
+    for (one, other, least) in
+        [(&sections, &content, 6), (&sections, &media, 3), (&content, &media, 4)]
+    {
+        let both: Vec<_> = one.keys().filter(|name| other.contains_key(*name)).collect();
+        assert!(both.len() >= least, "{both:?}");
+        for name in both {
+            assert!(one[name] == other[name], "two schemas are called {name}");
+        }
     }
 }
 

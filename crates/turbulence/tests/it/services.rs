@@ -1,4 +1,4 @@
-//! `turbulence sections`, `content` and `gateway`: the services as processes of the one binary.
+//! `turbulence sections`, `content`, `media` and `gateway`: the services as processes of the one binary.
 
 use std::net::TcpListener;
 
@@ -49,7 +49,7 @@ pub(crate) fn settings(database: &TestDatabase) -> [(&'static str, &str); 3] {
 async fn each_service_answers_health_and_ends_with_code_0_on_sigterm() {
     let database = TestDatabase::new().await;
     let folder = Folder::new();
-    for service in ["sections", "content", "gateway"] {
+    for service in ["sections", "content", "media", "gateway"] {
         let arguments = [service, "--port", "0"];
         let process = Process::start(&folder, &arguments, &settings(&database)).await;
         for path in ["/health", "/health/live"] {
@@ -65,9 +65,12 @@ async fn an_error_at_the_start_is_one_line_with_the_name_of_the_service_and_code
     let folder = Folder::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    for (command, name) in
-        [("sections", "sections-service"), ("content", "content-service"), ("gateway", "gateway")]
-    {
+    for (command, name) in [
+        ("sections", "sections-service"),
+        ("content", "content-service"),
+        ("media", "media-service"),
+        ("gateway", "gateway"),
+    ] {
         let ended = folder.run(&[command, "--port", &port]).await;
         let line = ended.failure(1);
         assert!(line.starts_with(&format!("{name}: port {port} on 127.0.0.1 is in use")), "{line}");
@@ -75,7 +78,7 @@ async fn an_error_at_the_start_is_one_line_with_the_name_of_the_service_and_code
 }
 
 #[tokio::test]
-async fn a_site_of_three_processes_serves() {
+async fn a_site_of_four_processes_serves() {
     let database = TestDatabase::new().await;
     database
         .insert("stories", [doc! { "title": "Old", "content": "", "is_published": true }])
@@ -91,8 +94,11 @@ async fn a_site_of_three_processes_serves() {
     let environment = [&settings(&database)[..], &[("TURBULENCE__SECTIONS__URL", &sections.url)]];
     let content =
         Process::start(&folder, &["content", "--port", &port], &environment.concat()).await;
+    let environment = [&settings(&database)[..], &[("TURBULENCE__CONTENT__URL", &content_url)]];
+    let media = Process::start(&folder, &["media", "--port", "0"], &environment.concat()).await;
     let upstreams = [
         ("TURBULENCE__UPSTREAMS__SECTIONS", &*sections.url),
+        ("TURBULENCE__UPSTREAMS__MEDIA", &*media.url),
         ("TURBULENCE__UPSTREAMS__CONTENT", &*content.url),
     ];
     let gateway = Process::start(&folder, &["gateway", "--port", "0"], &upstreams).await;
@@ -113,7 +119,9 @@ async fn a_site_of_three_processes_serves() {
     assert_eq!(new.status, 201, "{new:?}");
     let found = api.get(&format!("/stories/{}", new.id())).await;
     assert_eq!(found.body["title"], "New", "{found:?}");
-    for process in [gateway, content, sections] {
+    media.ready().await;
+    assert_eq!(api.get("/uploads/20241201_123456_abc12345.webp").await.code(), (404, "not_found"));
+    for process in [gateway, media, content, sections] {
         process.turbulence.stop().await;
     }
 }

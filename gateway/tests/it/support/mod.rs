@@ -42,6 +42,8 @@ pub(crate) struct TestGateway {
 pub(crate) struct Setup {
     pub(crate) sections: Vec<SocketAddr>,
     pub(crate) content: Vec<SocketAddr>,
+    /// The replicas of content-service unless a test sets others.
+    pub(crate) media: Vec<SocketAddr>,
     pub(crate) allowed_origins: &'static str,
     /// The default if empty.
     pub(crate) allowed_headers: &'static str,
@@ -62,6 +64,7 @@ impl Setup {
         let timeouts = Timeouts::default();
         Self {
             sections,
+            media: content.clone(),
             content,
             allowed_origins: "",
             allowed_headers: "",
@@ -83,6 +86,7 @@ impl Setup {
             ("server.port", "0".to_owned()),
             ("upstreams.sections", urls(&self.sections)),
             ("upstreams.content", urls(&self.content)),
+            ("upstreams.media", urls(&self.media)),
             ("cors.allowed_origins", self.allowed_origins.to_owned()),
         ];
         if !self.allowed_headers.is_empty() {

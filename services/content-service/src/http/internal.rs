@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Json};
 use data_service::database_error;
-use models::{ContentCounts, FieldError, Ids, ObjectId, User};
+use models::{ContentCounts, FieldError, Ids, ObjectId, User, media::MediaUses};
 use serde::Deserialize;
 use service_kit::web::{error::ApiError, extract::Query};
 use utoipa::IntoParams;
@@ -67,6 +67,57 @@ pub(super) async fn counts(
         collection.count_in(&sections, &mut counts).await.map_err(database_error)?;
     }
     Ok(Json(counts))
+}
+
+/// The most files of a request.
+const MAX_FILES: usize = 50;
+
+/// The most items for each file.
+const MAX_PLACES: usize = 20;
+
+/// The query of the places of files.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PlacesQuery {
+    /// The names of files, separated by commas.
+    names: String,
+    /// The most items for each file, up to 20.
+    limit: usize,
+}
+
+/// The items that show files.
+///
+/// Items of every kind count, those in the trash too.
+#[utoipa::path(
+    get,
+    path = "/internal/content/media-places",
+    tag = "internal",
+    params(PlacesQuery),
+    responses((status = 200, description = "The items that show each file. Files that none shows are \
+        left out.", body = MediaUses), InternalErrors)
+)]
+pub(super) async fn media_places(
+    query: Query<PlacesQuery>,
+    collections: Data<Collections>,
+) -> Result<Json<MediaUses>, ApiError> {
+    let names: Vec<String> = query.0.names.split(',').map(str::to_owned).collect();
+    // They become part of a regular expression.
+    let is_name = |name: &String| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_allowed)
+    };
+    if names.len() > MAX_FILES || !names.iter().all(is_name) {
+        let message = format!("must be from 1 to {MAX_FILES} names of files, separated by commas");
+        return Err(ApiError::invalid(FieldError::invalid("names", message)));
+    }
+    let mut uses = MediaUses::new();
+    for collection in collections.iter() {
+        let limit = query.0.limit.min(MAX_PLACES);
+        let added = collection.places_of(&names, limit, &mut uses);
+        added.await.map_err(database_error)?;
+    }
+    Ok(Json(uses))
 }
 
 fn ids(text: &str) -> Result<Vec<ObjectId>, ApiError> {

@@ -14,7 +14,10 @@ use data_service::{
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
-use models::{ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members};
+use models::{
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members,
+    media::MediaUses,
+};
 use mongo_kit::Connection;
 use mongodb::error::{Error, Result};
 use serde::Serialize;
@@ -131,6 +134,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
         self.count_in(sections, counts).await
+    }
+
+    async fn places_of(&self, names: &[String], limit: usize, uses: &mut MediaUses) -> Result<()> {
+        self.places_of(names, limit, uses).await
     }
 
     fn move_to<'a>(

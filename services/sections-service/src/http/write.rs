@@ -8,6 +8,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use chrono::{DateTime, Utc};
+use content_client::ContentClient;
 use data_service::{
     changes::Answer,
     database_error,
@@ -34,7 +35,6 @@ use super::{
     section_id::section_id,
 };
 use crate::{
-    content_client::ContentClient,
     domain::{
         section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace},
         tree::{OnChildren, Tree},

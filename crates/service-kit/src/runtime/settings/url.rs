@@ -76,6 +76,36 @@ impl From<SocketAddr> for HttpUrl {
     }
 }
 
+/// An `http://` or `https://` address of any server, without query or user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebUrl(Url);
+
+impl FromStr for WebUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = parse(text)?;
+        let is_plain = url.query().is_none() && url.fragment().is_none() && !text.contains('@');
+        if matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain {
+            Ok(Self(url))
+        } else {
+            Err(format!("{} is not of the form https://host/path", shown(text)))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WebUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl From<WebUrl> for String {
+    fn from(url: WebUrl) -> Self {
+        url.0.into()
+    }
+}
+
 /// Returns the address at which clients on this machine reach a listener.
 pub fn local_url(address: SocketAddr) -> String {
     let ip = match address.ip() {

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_web::{
@@ -23,7 +24,10 @@ use models::ErrorCode;
 use tokio::time::{Instant, timeout_at};
 
 use super::limits::{Connection, Connections, HeldMemory};
-use crate::web::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited};
+use crate::{
+    runtime::settings::MAX_BODY_BYTES,
+    web::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited},
+};
 
 /// The memory that responses hold until they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,10 +119,10 @@ pub(crate) async fn track<B: MessageBody + 'static>(
     let has_body = has_body(&request);
     let in_flight = connection.clone().map(|connection| InFlight::begin(connection, has_body));
     if has_body {
-        let deadline = Instant::now() + connections.timeouts().body;
+        let time = connections.timeouts().body;
         let payload = request.take_payload();
         request.set_payload(Payload::Stream {
-            payload: Box::pin(limited(payload, deadline, connection.clone())),
+            payload: Box::pin(limited(payload, time, connection.clone())),
         });
     }
     let response = next(request).await?.map_into_boxed_body();
@@ -157,18 +161,24 @@ fn has_body(request: &ServiceRequest) -> bool {
         || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
-/// Returns the body of a request with a limit of time. Tells the connection when it has arrived.
+/// Returns the body of a request with a limit of time, which grows with the bytes that arrive: an upload of
+/// a hundred megabytes takes longer than a text. Tells the connection when the body has arrived.
 fn limited(
     payload: Payload,
-    deadline: Instant,
+    time: Duration,
     connection: Option<Arc<Connection>>,
 ) -> impl Stream<Item = Result<Bytes, PayloadError>> {
-    stream::unfold(Some(payload), move |payload| {
+    let begin = Some((payload, Instant::now() + time));
+    stream::unfold(begin, move |state| {
         let connection = connection.clone();
         async move {
-            let mut payload = payload?;
+            let (mut payload, deadline) = state?;
             match timeout_at(deadline, payload.next()).await {
-                Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(payload))),
+                Ok(Some(Ok(chunk))) => {
+                    let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                    let deadline = deadline + time * bytes / MAX_BODY_BYTES as u32;
+                    Some((Ok(chunk), Some((payload, deadline))))
+                }
                 Ok(Some(Err(error))) => Some((Err(error), None)),
                 Ok(None) => {
                     if let Some(connection) = connection {

@@ -96,7 +96,9 @@ fn counts<'a>(left: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, i64
 }
 
 fn migrations(answer: &Value) -> impl Iterator<Item = &Value> {
-    ["sections", "content"].into_iter().flat_map(|service| answer[service].as_array().unwrap())
+    ["sections", "content", "media"]
+        .into_iter()
+        .flat_map(|service| answer[service].as_array().unwrap())
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn before_the_first_run_everything_is_pending() {
         &[migration_id("seed_initial_sections"), BACKFILL]
     ));
     let status = site.answer(&["status"]).await;
-    for service in ["sections", "content"] {
+    for service in ["sections", "content", "media"] {
         assert_eq!(status[service]["lease"], Value::Null);
         let migrations = status[service]["migrations"].as_array().unwrap();
         assert!(!migrations.is_empty());
@@ -53,7 +53,7 @@ async fn status_after_a_run() {
         &[migration_id("seed_initial_sections"), migration_id("story_dates"), BACKFILL]
     ));
     let status = site.answer(&["status"]).await;
-    for service in ["sections", "content"] {
+    for service in ["sections", "content", "media"] {
         for one in status[service]["migrations"].as_array().unwrap() {
             assert_eq!(one["state"], "applied", "{one:#}");
             assert_eq!(one["entry"]["attempts"], 1, "{one:#}");

@@ -1,9 +1,9 @@
-//! The client of content-service: counts of the content of sections, and look-ups of users.
+//! The client of content-service: numbers of items, and look-ups of users.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use models::{ContentCounts, ErrorCode, ObjectId, Problem, User};
+use models::{ContentCounts, ErrorCode, ObjectId, Problem, User, media::MediaUses};
 use serde::de::DeserializeOwned;
 use service_kit::{
     auth::authenticator::Users,
@@ -31,7 +31,7 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// A client of content-service.
 #[derive(Debug, Clone)]
-pub(crate) struct ContentClient {
+pub struct ContentClient {
     service: ServiceClient,
     /// The addresses may become known later: two services in one process need each other's.
     addresses: watch::Receiver<Replicas>,
@@ -46,6 +46,8 @@ enum CallError {
     Refused { base: Replicas, status: StatusCode },
     #[error("the server at {base} is no content-service")]
     Unreadable { base: Replicas, source: serde_json::Error },
+    #[error("content-service does not answer which items show a file")]
+    MissingPlaces,
     #[error("content-service answers no count for section {0}")]
     MissingCount(ObjectId),
 }
@@ -60,21 +62,19 @@ impl From<CallError> for ApiError {
 }
 
 impl ContentClient {
-    pub(crate) fn new(addresses: watch::Receiver<Replicas>, secret: InternalSecret) -> Self {
+    /// Returns a client of the service at these addresses.
+    pub fn new(addresses: watch::Receiver<Replicas>, secret: InternalSecret) -> Self {
         let service = ServiceClient::new(SERVICE, addresses.borrow().clone(), secret);
         Self { service, addresses }
     }
 
     /// Returns the number of items of each of these sections. Sections without any are omitted.
-    pub(crate) async fn counts(
-        &self,
-        sections: &[ObjectId],
-    ) -> Result<HashMap<ObjectId, u64>, ApiError> {
+    pub async fn counts(&self, sections: &[ObjectId]) -> Result<HashMap<ObjectId, u64>, ApiError> {
         let mut counts = HashMap::new();
         for some in sections.chunks(MAX_SECTIONS_PER_REQUEST) {
             let ids: Vec<_> = some.iter().map(ToString::to_string).collect();
             let found: Option<ContentCounts> =
-                self.get("/internal/content/counts", ("section_ids", &ids.join(","))).await?;
+                self.get("/internal/content/counts", &[("section_ids", &ids.join(","))]).await?;
             let found = found.unwrap_or_default();
             for id in some {
                 // The answer of another server must not be taken for "no content".
@@ -87,14 +87,28 @@ impl ContentClient {
         Ok(counts)
     }
 
+    /// Returns the items that show these files, at most `limit` for each file. Files that no item shows
+    /// are omitted.
+    pub async fn media_uses<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        limit: usize,
+    ) -> Result<MediaUses, ApiError> {
+        let names = names.into_iter().collect::<Vec<_>>().join(",");
+        let query = [("names", &*names), ("limit", &*limit.to_string())];
+        let found: Option<MediaUses> = self.get("/internal/content/media-places", &query).await?;
+        // Another server must not be taken for one that knows no places.
+        Ok(found.ok_or(CallError::MissingPlaces)?)
+    }
+
     /// Returns `None` if the answer is `not_found`.
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
-        (name, value): (&str, &str),
+        query: &[(&str, &str)],
     ) -> Result<Option<T>, CallError> {
         let base = self.update_addresses();
-        let query = Serializer::new(String::new()).append_pair(name, value).finish();
+        let query = Serializer::new(String::new()).extend_pairs(query).finish();
         let target = format!("{path}?{query}");
         let (status, body) = self
             .service
@@ -128,7 +142,7 @@ impl ContentClient {
 #[async_trait]
 impl Users for ContentClient {
     async fn by_email(&self, email: &str) -> Result<Option<User>, ApiError> {
-        let user = self.get("/internal/users", ("email", email)).await;
+        let user = self.get("/internal/users", &[("email", email)]).await;
         user.map_err(|error| {
             let detail = "The user of the token cannot be looked up now. Try again in a moment.";
             ApiError::new(ErrorCode::AuthUnavailable, detail)
