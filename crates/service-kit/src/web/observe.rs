@@ -1,7 +1,14 @@
 //! The middleware around every request: its ids, its span, the headers that every response has, its
 //! line in the log, and its duration.
 
-use std::{net::IpAddr, sync::OnceLock, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage,
@@ -13,6 +20,7 @@ use actix_web::{
     },
     middleware::Next,
 };
+use models::ErrorCode;
 use opentelemetry::{
     KeyValue, global, metrics::Histogram, propagation::Extractor, trace::TraceContextExt,
 };
@@ -130,7 +138,14 @@ impl ObservedRequest {
                 )
             };
         }
-        match api_error(response).and_then(ApiError::causes) {
+        let error = api_error(response);
+        if error.is_some_and(|error| error.code() == ErrorCode::Overloaded) {
+            if let Some(refused) = REFUSALS.count(Instant::now()) {
+                log!(warn, "requests are refused: more arrive than can be answered", refused);
+            }
+            return;
+        }
+        match error.and_then(ApiError::causes) {
             Some(cause) => log!(warn, "request failed", cause),
             // Sent every second by every orchestrator, and by every content-service. During a start, 503
             // is the expected answer, and the reason is logged where it arises.
@@ -157,6 +172,33 @@ impl ObservedRequest {
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
         );
+    }
+}
+
+/// The refusals for want of capacity. A line for each would cost more than the refusal itself.
+static REFUSALS: Refusals = Refusals { count: AtomicU64::new(0), logged_at: Mutex::new(None) };
+
+/// The shortest time between two lines about refusals.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Refusals {
+    /// The number since the last line.
+    count: AtomicU64,
+    logged_at: Mutex<Option<Instant>>,
+}
+
+impl Refusals {
+    /// Counts a refusal. Returns the number since the last line if it is time for one.
+    fn count(&self, now: Instant) -> Option<u64> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        // Another worker is about to write the line.
+        let mut logged_at = self.logged_at.try_lock().ok()?;
+        if logged_at.is_some_and(|at| now.saturating_duration_since(at) < REFUSALS_INTERVAL) {
+            return None;
+        }
+        *logged_at = Some(now);
+        Some(self.count.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -213,6 +255,7 @@ impl Extractor for TraceHeaders<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use actix_web::{
         App, HttpResponse,
         http::header::{ACCEPT, CACHE_CONTROL},
@@ -220,9 +263,6 @@ mod tests {
         test::{TestRequest, call_service, init_service},
         web,
     };
-    use models::ErrorCode;
-
-    use super::*;
 
     async fn fine() -> HttpResponse {
         HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).finish()
@@ -240,6 +280,16 @@ mod tests {
         let app = init_service(app).await;
         let request = TestRequest::with_uri(path).insert_header(header).to_request();
         call_service(&app, request).await.headers().clone()
+    }
+
+    #[test]
+    fn refusals_have_one_line_in_a_second_with_their_number() {
+        let refusals = Refusals { count: AtomicU64::new(0), logged_at: Mutex::new(None) };
+        let start = Instant::now();
+        let lines: Vec<_> = (0..250_u64)
+            .filter_map(|number| refusals.count(start + Duration::from_millis(number * 10)))
+            .collect();
+        assert_eq!(lines, [1, 100, 100]);
     }
 
     #[actix_web::test]
