@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     service_kit::runtime::process::run(
         media_service::NAME,
         media_service::DEFAULT_PORT,
         media_service::run,
     )
-    .await
 }

@@ -49,6 +49,11 @@ async fn upload(summary: &Summary, body: Vec<u8>) -> (StatusCode, Value) {
     (response.status(), response.json().await.unwrap())
 }
 
+/// Uploads a picture.
+pub(crate) async fn upload_picture(summary: &Summary) -> (StatusCode, Value) {
+    upload(summary, form(&[("photograph.jpg", &photograph())])).await
+}
+
 async fn bytes(summary: &Summary, path: &str) -> Vec<u8> {
     let response = Client::new().get(format!("{}{path}", summary.address)).send().await.unwrap();
     assert_eq!(response.status(), 200, "{path}");

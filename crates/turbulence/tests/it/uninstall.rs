@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use service_kit::web::http_client::service_client;
 
 use crate::{
-    legacy,
+    legacy, media,
     support::{Site, Turbulence},
 };
 
@@ -88,6 +88,8 @@ async fn use_everything(site: &Site) {
     call(reqwest::Method::POST, "/webhooks", webhook).await;
     let story = json!({ "title": "New", "content": "" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
+    let (status, uploaded) = media::upload_picture(&summary).await;
+    assert_eq!(status, 200, "{uploaded}");
     turbulence.stop().await;
     for (collection, id) in [("sections", section), ("stories", story)] {
         let written = doc! { "_id": ObjectId::parse_str(id).unwrap() };
@@ -99,19 +101,39 @@ async fn use_everything(site: &Site) {
 }
 
 #[tokio::test]
+async fn a_collection_media_of_another_program_stays() {
+    let site = Site::new().await;
+    site.database.insert("media", [doc! { "title": "Theirs" }]).await;
+    let before = everything(&site).await;
+    let turbulence = site.up(&[]);
+    let summary = turbulence.ready().await;
+    let (status, uploaded) = media::upload_picture(&summary).await;
+    assert_eq!(status, 200, "{uploaded}");
+    turbulence.stop().await;
+    let ours = doc! { "name": { "$exists": true } };
+    let deleted = site.database.collection("media").delete_many(ours).await.unwrap();
+    assert_eq!(deleted.deleted_count, 1);
+    site.run(&["uninstall", "--yes"]).await.success();
+    let after = everything(&site).await;
+    assert_eq!(after["media"], before["media"]);
+    assert!(!after.keys().any(|name| name.starts_with("media_")), "{after:?}");
+}
+
+#[tokio::test]
 async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
     let site = legacy_site().await;
     let before = everything(&site).await;
     use_everything(&site).await;
 
     // Every collection is in the lists of the services, or the site had it before.
-    let listed = [sections_service::COLLECTIONS, content_service::COLLECTIONS];
+    let listed =
+        [sections_service::COLLECTIONS, content_service::COLLECTIONS, media_service::COLLECTIONS];
     let listed: Vec<_> = listed.iter().flat_map(Collections::all).collect();
     let used = everything(&site).await;
     for name in used.keys() {
         assert!(listed.contains(name) || before.contains_key(name), "{name}");
     }
-    for name in ["section_redirects", "section_repairs", "section_tree", "content_slugs"] {
+    for name in ["section_redirects", "section_repairs", "section_tree", "content_slugs", "media"] {
         assert!(used.contains_key(name), "{name}");
     }
 

@@ -19,8 +19,9 @@ use super::{media, serve, upload};
         media::delete
     ),
     components(schemas(
-        ErrorCode, FieldError, MediaPlace, Problem, media::MediaDetail, media::MediaItem,
-        media::MediaList, media::MediaPatch, upload::Dimensions, upload::UploadForm, upload::Uploaded
+        ErrorCode, FieldError, MediaPlace, Problem, media::MediaAlt, media::MediaDetail,
+        media::MediaItem, media::MediaList, media::MediaPatch, media::MediaTitle, media::PageLimit,
+        media::SearchText, upload::Dimensions, upload::UploadForm, upload::Uploaded
     )),
     tags((name = "media", description = "Pictures and videos.")),
     modifiers(&ReadOnlyMembers, &Bearer)

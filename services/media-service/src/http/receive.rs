@@ -2,7 +2,7 @@
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::Fuse};
 use models::{ErrorCode, FieldError};
 use mongodb::bson::oid;
 use service_kit::{runtime::printable::printable, web::error::ApiError};
@@ -43,7 +43,8 @@ pub(super) struct Upload<'a> {
 
 /// The content of a file of a form.
 struct Incoming<'a> {
-    field: &'a mut Field,
+    /// The library must not be asked for more after the end.
+    field: Fuse<&'a mut Field>,
     /// The name of the file in messages.
     shown: String,
     original_name: Option<String>,
@@ -56,7 +57,8 @@ impl<'a> Upload<'a> {
     }
 
     /// Stores all files of a form, or none.
-    pub(super) async fn store(mut self, mut form: Multipart) -> Result<Vec<StoredMedia>, ApiError> {
+    pub(super) async fn store(mut self, form: Multipart) -> Result<Vec<StoredMedia>, ApiError> {
+        let mut form = form.fuse();
         let result = match self.store_each(&mut form).await {
             Ok(()) => self.uploads.media.publish(&self.stored).await,
             Err(error) => Err(error),
@@ -65,11 +67,14 @@ impl<'a> Upload<'a> {
         for media in &self.stored {
             self.uploads.discard(media).await;
         }
-        drain(form).await;
+        // A form that cannot be read has no more parts.
+        if error.code() != ErrorCode::BadRequest {
+            drain(form).await;
+        }
         Err(error)
     }
 
-    async fn store_each(&mut self, form: &mut Multipart) -> Result<(), ApiError> {
+    async fn store_each(&mut self, form: &mut Fuse<Multipart>) -> Result<(), ApiError> {
         while let Some(field) = form.next().await {
             let mut field = field.map_err(|error| unreadable_form(&error))?;
             match field.name() {
@@ -235,7 +240,7 @@ impl<'a> Incoming<'a> {
             Some(name) => format!("`{}`", printable(name)),
             None => "The file".to_owned(),
         };
-        Self { field, shown, original_name: name, begin: BytesMut::new() }
+        Self { field: field.fuse(), shown, original_name: name, begin: BytesMut::new() }
     }
 
     /// Returns the next bytes, or `None` at the end of the file.
@@ -274,7 +279,7 @@ impl<'a> Incoming<'a> {
 }
 
 /// Reads what is left of a form, up to a limit.
-async fn drain(mut form: Multipart) {
+async fn drain(mut form: Fuse<Multipart>) {
     let mut left = MAX_DRAINED_BYTES;
     while let Some(Ok(mut field)) = form.next().await {
         while let Some(Ok(chunk)) = field.next().await {
