@@ -6,6 +6,9 @@ compose := env("COMPOSE", "docker compose")
 # Declared by a macro, so that `cargo fmt` does not find them.
 migrations := "services/*/src/migrations/*.rs"
 
+# The commit of the last version that may run anywhere: `upgrade` starts from it.
+earlier := "0740c0e3f922a5dd2e5b027aabf6b3aab2f196e0"
+
 # List the commands
 default:
     @{{ just_executable() }} --list --unsorted
@@ -38,6 +41,11 @@ faults rounds="2":
 # Send what hostile clients send to a site under a limit of memory, with readers beside them
 hostile seconds="6":
     TURBULENCE_HOSTILE_SECONDS={{ seconds }} cargo test --release --package turbulence --test hostile
+
+# Replace the processes of an earlier commit by those of this one, and back, on one database
+upgrade reference=earlier:
+    program="$(.ci/earlier {{ reference }})" && \
+        TURBULENCE_EARLIER_PROGRAM="$program" cargo test --package turbulence --test faults -- 28::
 
 # Run the HTML sanitiser against random documents, with limits of time and memory
 fuzz-html seconds="60":

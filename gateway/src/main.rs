@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    service_kit::runtime::process::run(gateway::NAME, gateway::DEFAULT_PORT, gateway::run).await
+fn main() -> ExitCode {
+    service_kit::runtime::process::run(gateway::NAME, gateway::DEFAULT_PORT, gateway::run)
 }

@@ -24,4 +24,5 @@ mod security_headers;
 pub mod server;
 pub mod time_limit;
 pub mod tls;
+pub(crate) mod turns;
 pub mod upstream;

@@ -25,30 +25,20 @@ mod wait;
 
 use std::process::ExitCode;
 
+use cli::{Cli, Command, OperatorCommand};
+use error::Error;
+use lines::Lines;
 use service_kit::runtime::{
     error_chain::error_chain,
-    process::{Signals, fail, parse_arguments},
+    process::{Signals, block_on, parse_arguments},
     resources::raise_descriptor_limit,
     settings::{Metrics, Sources},
     telemetry::Telemetry,
 };
-use tokio::runtime::Runtime;
-
-use cli::{Cli, Command, OperatorCommand};
-use error::Error;
-use lines::Lines;
 
 fn main() -> ExitCode {
     let Cli { command } = parse_arguments();
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail("turbulence", &error),
-    };
-    let exit_code = runtime.block_on(run(command));
-    // Dropping the runtime would drop its tasks one by one, and a task of the MongoDB driver panics
-    // if another one that it needs is gone. The end of the process drops all of them at once.
-    std::mem::forget(runtime);
-    exit_code
+    block_on("turbulence", run(command))
 }
 
 async fn run(command: Command) -> ExitCode {

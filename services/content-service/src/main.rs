@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     service_kit::runtime::process::run(
         content_service::NAME,
         content_service::DEFAULT_PORT,
         content_service::run,
     )
-    .await
 }

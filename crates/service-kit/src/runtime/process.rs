@@ -12,7 +12,10 @@ use std::{
 };
 
 use clap::{Args, Command, CommandFactory, Parser};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -58,15 +61,29 @@ pub trait ServiceError: Error {
     }
 }
 
+/// Runs the future of a whole process, on threads of its own. Called while the process has one thread.
+pub fn block_on(name: &str, process: impl Future<Output = ExitCode>) -> ExitCode {
+    allocator::limit_kept_memory();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(name, &error),
+    };
+    let exit_code = runtime.block_on(process);
+    // Dropping the runtime would drop its tasks one by one, and a task of the MongoDB driver panics
+    // if another one that it needs is gone. The end of the process drops all of them at once.
+    std::mem::forget(runtime);
+    exit_code
+}
+
 /// Parses the command line and runs a service: the whole `main` of its binary. See [`serve`].
-pub async fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
+pub fn run<F, R, E>(name: &'static str, default_port: u16, service: F) -> ExitCode
 where
     F: FnOnce(Settings, CancellationToken) -> R,
     R: Future<Output = Result<(), E>>,
     E: ServiceError,
 {
     let Arguments { options } = parse(&Arguments::command().name(name));
-    serve(name, default_port, options, service).await
+    block_on(name, serve(name, default_port, options, service))
 }
 
 /// Runs a service with the given options until SIGTERM or SIGINT cancels its token. A second signal

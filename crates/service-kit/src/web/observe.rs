@@ -1,7 +1,15 @@
 //! The middleware around every request: its ids, its span, the headers that every response has, its
 //! line in the log, and its duration.
 
-use std::{borrow::Cow, net::IpAddr, sync::OnceLock, time::Instant};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage,
@@ -11,6 +19,7 @@ use actix_web::{
         header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     },
 };
+use models::ErrorCode;
 use opentelemetry::{
     Context, KeyValue, StringValue, global,
     metrics::Histogram,
@@ -150,7 +159,14 @@ impl ObservedRequest {
                 )
             };
         }
-        match api_error(response).and_then(ApiError::causes) {
+        let error = api_error(response);
+        if error.is_some_and(|error| error.code() == ErrorCode::Overloaded) {
+            if let Some(refused) = REFUSALS.count(Instant::now()) {
+                log!(warn, "requests are refused: more arrive than can be answered", refused);
+            }
+            return;
+        }
+        match error.and_then(ApiError::causes) {
             Some(cause) => log!(warn, "request failed", cause),
             // Sent every second by every orchestrator, and by every content-service. During a start, 503
             // is the expected answer, and the reason is logged where it arises.
@@ -179,6 +195,33 @@ impl ObservedRequest {
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
         );
+    }
+}
+
+/// The refusals for want of capacity. A line for each would cost more than the refusal itself.
+static REFUSALS: Refusals = Refusals { count: AtomicU64::new(0), logged_at: Mutex::new(None) };
+
+/// The shortest time between two lines about refusals.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Refusals {
+    /// The number since the last line.
+    count: AtomicU64,
+    logged_at: Mutex<Option<Instant>>,
+}
+
+impl Refusals {
+    /// Counts a refusal. Returns the number since the last line if it is time for one.
+    fn count(&self, now: Instant) -> Option<u64> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        // Another worker is about to write the line.
+        let mut logged_at = self.logged_at.try_lock().ok()?;
+        if logged_at.is_some_and(|at| now.saturating_duration_since(at) < REFUSALS_INTERVAL) {
+            return None;
+        }
+        *logged_at = Some(now);
+        Some(self.count.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -232,7 +275,6 @@ mod tests {
         test::{TestRequest, call_service, init_service},
         web,
     };
-    use models::ErrorCode;
 
     use super::*;
 
@@ -260,6 +302,16 @@ mod tests {
         let app = init_service(app).await;
         let request = TestRequest::with_uri(path).insert_header(header).to_request();
         call_service(&app, request).await.headers().clone()
+    }
+
+    #[test]
+    fn refusals_have_one_line_in_a_second_with_their_number() {
+        let refusals = Refusals { count: AtomicU64::new(0), logged_at: Mutex::new(None) };
+        let start = Instant::now();
+        let lines: Vec<_> = (0..250_u64)
+            .filter_map(|number| refusals.count(start + Duration::from_millis(number * 10)))
+            .collect();
+        assert_eq!(lines, [1, 100, 100]);
     }
 
     #[actix_web::test]

@@ -11,6 +11,8 @@
 //! A request has its place until its handler has ended, even if it was answered before: handlers
 //! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).
 //!
+//! A request of a reader waits for its turn until its handler begins (see [`turns`](super::turns)).
+//!
 //! Readers, editors and strangers have a limit each. A request with a token is an editor's if it comes
 //! from an address whose token was verified before, else a stranger's: neither readers nor clients that
 //! invent tokens keep editors out. A service tells the gateway by a header that it has verified a token.
@@ -33,8 +35,12 @@ use actix_web::{
 use models::ErrorCode;
 
 use super::{
-    error::ApiError, internal::IsInternal, known_addresses::KnownAddresses, origin::RequestOrigin,
+    error::ApiError,
+    internal::IsInternal,
+    known_addresses::KnownAddresses,
+    origin::RequestOrigin,
     rate_limit::is_unlimited,
+    turns::{Turn, Turns},
 };
 
 /// The latency that the limit aims at: a quarter of the second within which a reader expects a page.
@@ -89,11 +95,10 @@ const TOKEN_VERIFIED: HeaderName = HeaderName::from_static("x-token-verified");
 
 /// The limits of a process. Created once, shared by all its workers.
 #[derive(Debug, Clone, Default)]
-pub struct LoadLimit(Arc<Pools>);
-
-#[derive(Debug, Default)]
-struct Pools {
+pub struct LoadLimit {
     readers: Arc<Pool>,
+    /// The turns of the handlers of readers.
+    turns: Arc<Turns>,
     editors: Arc<Pool>,
     strangers: Arc<Pool>,
     addresses: KnownAddresses,
@@ -105,17 +110,31 @@ pub(crate) struct TokenVerified;
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.readers, &other.readers)
+    }
+
+    /// Sets the number of turns.
+    #[cfg(test)]
+    pub(super) fn with_turns(self, number: usize) -> Self {
+        Self { turns: Arc::new(Turns::new(number)), ..self }
+    }
+
+    /// Returns a place for a request from this address, or `None` if there is none.
+    fn accept(&self, request: &ServiceRequest, address: Option<IpAddr>) -> Option<Accepted> {
+        let pool = self.pool(request, address);
+        // Others have to be known, or to send a body, while their handlers run.
+        let is_read = Arc::ptr_eq(pool, &self.readers) && request.method().is_safe();
+        pool.accept(is_read.then(|| (Arc::clone(&self.turns), address)))
     }
 
     /// Returns the limit for a request from this address.
     fn pool(&self, request: &ServiceRequest, address: Option<IpAddr>) -> &Arc<Pool> {
         if !request.headers().contains_key(AUTHORIZATION) {
-            return &self.0.readers;
+            return &self.readers;
         }
         match address {
-            Some(address) if self.0.addresses.contains(&address) => &self.0.editors,
-            _ => &self.0.strangers,
+            Some(address) if self.addresses.contains(&address) => &self.editors,
+            _ => &self.strangers,
         }
     }
 }
@@ -142,13 +161,28 @@ struct State {
 struct Accepted {
     pool: Arc<Pool>,
     began: Instant,
+    /// The turns of handlers, and the address of the client. `None` if the handler waits for none.
+    turns: Option<(Arc<Turns>, Option<IpAddr>)>,
 }
 
 /// The place of a request, among its extensions. A task that continues without the request keeps a
 /// clone of it.
 #[derive(Clone)]
-#[expect(dead_code, reason = "kept, not read")]
 pub(crate) struct Place(Arc<Accepted>);
+
+impl Place {
+    /// Waits for the turn of the handler. Returns `None` if it needs none.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        let (turns, address) = self.0.turns.as_ref()?;
+        Some(turns.take(*address).await)
+    }
+}
+
+/// Returns the refusal of a request.
+pub(crate) fn too_many_requests() -> ApiError {
+    let detail = "There are more requests than can be answered. Try again in a second.";
+    ApiError::new(ErrorCode::Overloaded, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
+}
 
 impl Default for State {
     fn default() -> Self {
@@ -222,9 +256,9 @@ impl State {
 }
 
 impl Pool {
-    fn accept(self: &Arc<Self>) -> Option<Accepted> {
+    fn accept(self: &Arc<Self>, turns: Option<(Arc<Turns>, Option<IpAddr>)>) -> Option<Accepted> {
         let is_accepted = self.state().begin();
-        is_accepted.then(|| Accepted { pool: Arc::clone(self), began: Instant::now() })
+        is_accepted.then(|| Accepted { pool: Arc::clone(self), began: Instant::now(), turns })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -271,15 +305,11 @@ pub async fn limit_load_to<B: MessageBody + 'static>(
     let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
     let limits = limits.as_ref().filter(|_| !is_exempt);
     let address = request.extensions().get::<RequestOrigin>().and_then(RequestOrigin::network);
-    let pool = limits.map(|limits| limits.pool(&request, address));
-    let accepted = match pool.map(Pool::accept) {
+    let accepted = match limits.map(|limits| limits.accept(&request, address)) {
         None => None,
         Some(Some(accepted)) => Some(Arc::new(accepted)),
         Some(None) => {
-            let detail = "There are more requests than can be answered. Try again in a second.";
-            let error = ApiError::new(ErrorCode::Overloaded, detail)
-                .retry_after_seconds(RETRY_AFTER_SECONDS);
-            return Ok(request.error_response(error).map_into_right_body());
+            return Ok(request.error_response(too_many_requests()).map_into_right_body());
         }
     };
     if let Some(accepted) = &accepted {
@@ -289,7 +319,7 @@ pub async fn limit_load_to<B: MessageBody + 'static>(
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
-        limits.0.addresses.add(address);
+        limits.addresses.add(address);
     }
     if let Some(accepted) = accepted {
         accepted.answered();
@@ -436,7 +466,7 @@ mod tests {
     #[test]
     fn a_cancelled_request_gives_its_place_back_and_is_no_sample() {
         let pool = Arc::new(Pool::default());
-        let held: Vec<_> = std::iter::from_fn(|| pool.accept()).collect();
+        let held: Vec<_> = std::iter::from_fn(|| pool.accept(None)).collect();
         drop(held);
         let state = pool.state();
         assert_eq!((state.in_flight, state.samples), (0, 0));
@@ -486,9 +516,9 @@ mod tests {
                 assert!((&mut response).now_or_never().is_none());
             }
             drop(response);
-            assert_eq!(limits.0.readers.state().in_flight, 1, "{limit:?}");
+            assert_eq!(limits.readers.state().in_flight, 1, "{limit:?}");
             release.notify_one();
-            while limits.0.readers.state().in_flight > 0 {
+            while limits.readers.state().in_flight > 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -532,8 +562,8 @@ mod tests {
             // The header goes no further than to the next process.
             assert_eq!(response.headers().contains_key(TOKEN_VERIFIED), is_verified, "{token}");
         }
-        let fill = |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept()).collect::<Vec<_>>();
-        let held = [fill(&limits.0.readers), fill(&limits.0.strangers)];
+        let fill = |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept(None)).collect::<Vec<_>>();
+        let held = [fill(&limits.readers), fill(&limits.strangers)];
         for (path, address, token, status) in [
             ("/stories", 1, None, 503),
             ("/stories", 1, Some("new"), 200),
@@ -554,6 +584,6 @@ mod tests {
         drop(held);
         let request = TestRequest::with_uri("/stories").to_request();
         assert_eq!(call_service(&app, request).await.status(), 200);
-        assert_eq!(limits.0.readers.state().in_flight, 0);
+        assert_eq!(limits.readers.state().in_flight, 0);
     }
 }

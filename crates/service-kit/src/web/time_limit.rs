@@ -2,7 +2,8 @@
 //!
 //! A handler that uses the database runs on a task of its own. If the client disconnects, or the time
 //! limit passes, the task continues: calls of the database driver must not be dropped half-way, and a
-//! write is not to be interrupted. The limit is set for a scope of routes, by a [`TimeLimit`] in its
+//! write is not to be interrupted. A handler that waits for its [turn](super::turns) has not begun, and
+//! does not if its client leaves. The limit is set for a scope of routes, by a [`TimeLimit`] in its
 //! data; routes without one are handled as usual.
 
 use std::{
@@ -21,7 +22,10 @@ use actix_web::{
 };
 use models::ErrorCode;
 
-use super::{error::ApiError, overload::Place};
+use super::{
+    error::ApiError,
+    overload::{Place, too_many_requests},
+};
 use crate::runtime::trace::in_current_trace;
 
 /// The number of seconds after which a client should repeat a request that was not answered in time: as
@@ -71,18 +75,38 @@ pub(crate) async fn limit_time(
     request.extensions_mut().insert(counts_from.clone());
     let (kept, method) = (request.request().clone(), request.method().clone());
     let place = request.extensions().get::<Place>().cloned();
-    let handled = in_current_trace(next.call(request));
-    let handler = rt::spawn(async move {
-        let _place = place;
-        handled.await
-    });
+    let turn = Rc::new(Cell::new(None));
+    let has_begun = Cell::new(false);
+    let handled = async {
+        // If the client leaves before that, the handler never begins.
+        let own_turn = match &place {
+            Some(place) => place.turn().await,
+            None => None,
+        };
+        turn.set(own_turn);
+        has_begun.set(true);
+        let handled = in_current_trace(next.call(request));
+        let kept = (place.clone(), turn.clone());
+        rt::spawn(async move {
+            let (_place, turn) = kept;
+            let response = handled.await;
+            drop(turn.take());
+            response
+        })
+        .await
+    };
     let error = tokio::select! {
         biased;
-        ended = handler => match ended {
+        ended = handled => match ended {
             Ok(response) => return Ok(response?.map_into_left_body()),
             Err(panic) => ApiError::internal(panic),
         },
-        limit = passed(limit, &counts_from) => timed_out(&method, limit),
+        limit = passed(limit, &counts_from) => {
+            // The handlers that wait for a database without a primary must not keep all others from
+            // one that is there again.
+            drop(turn.take());
+            if has_begun.get() { timed_out(&method, limit) } else { too_many_requests() }
+        }
     };
     Ok(ServiceResponse::from_err(error, kept).map_into_right_body())
 }
@@ -122,13 +146,14 @@ pub fn outcome_unknown() -> ApiError {
 mod tests {
     use std::sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     };
 
     use actix_web::{
         App, HttpResponse,
         dev::Service,
         http::StatusCode,
+        middleware::from_fn,
         test::{TestRequest, init_service, read_body_json},
         web,
     };
@@ -137,19 +162,24 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::web::routing::route;
+    use crate::web::{
+        overload::{LoadLimit, limit_load},
+        routing::route,
+    };
 
     const LIMIT: Duration = Duration::from_millis(50);
 
     /// A handler that waits, and notes that it has come to its end.
     #[derive(Clone, Default)]
     struct Waiting {
+        begun: Arc<AtomicUsize>,
         release: Arc<Notify>,
         ended: Arc<Notify>,
         has_ended: Arc<AtomicBool>,
     }
 
     async fn wait(waiting: web::Data<Waiting>) -> HttpResponse {
+        waiting.begun.fetch_add(1, Ordering::SeqCst);
         waiting.release.notified().await;
         waiting.has_ended.store(true, Ordering::SeqCst);
         waiting.ended.notify_one();
@@ -213,6 +243,69 @@ mod tests {
             waiting.release.notify_one();
             waiting.ended.notified().await;
         }
+    }
+
+    #[actix_web::test]
+    async fn a_read_whose_client_leaves_before_its_turn_is_never_begun() {
+        const TURNS: usize = 3;
+        let waiting = Waiting::default();
+        let app = init_service(
+            App::new()
+                .app_data(TimeLimit(Some(Duration::from_secs(60))))
+                .app_data(web::Data::new(LoadLimit::default().with_turns(TURNS)))
+                .app_data(web::Data::new(waiting.clone()))
+                .wrap(from_fn(limit_load))
+                .service(route("/wait").get(wait).post(wait).build()),
+        )
+        .await;
+        let begin = |request: TestRequest| {
+            let mut response = Box::pin(app.call(request.uri("/wait").to_request()));
+            assert!((&mut response).now_or_never().is_none());
+            response
+        };
+        let begun = async |count: usize| {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(waiting.begun.load(Ordering::SeqCst), count);
+        };
+        let mut responses: Vec<_> = (0..10).map(|_| begin(TestRequest::get())).collect();
+        begun(TURNS).await;
+        // Neither editors nor writes wait for readers.
+        let editor = TestRequest::get().insert_header(("authorization", "Bearer x"));
+        let others = [begin(editor), begin(TestRequest::post())];
+        begun(TURNS + 2).await;
+        // All leave but one, which is the next.
+        let mut last = responses.pop().unwrap();
+        drop((responses, others));
+        begun(TURNS + 2).await;
+        waiting.release.notify_waiters();
+        begun(TURNS + 2).await;
+        assert!((&mut last).now_or_never().is_none());
+        begun(TURNS + 3).await;
+        waiting.release.notify_waiters();
+        assert_eq!(last.await.unwrap().status(), StatusCode::OK);
+        begun(TURNS + 3).await;
+    }
+
+    #[actix_web::test]
+    async fn a_read_that_gets_no_turn_in_time_is_refused() {
+        let waiting = Waiting::default();
+        let app = init_service(
+            App::new()
+                .app_data(TimeLimit(Some(LIMIT)))
+                .app_data(web::Data::new(LoadLimit::default().with_turns(0)))
+                .app_data(web::Data::new(waiting.clone()))
+                .wrap(from_fn(limit_load))
+                .service(route("/wait").get(wait).build()),
+        )
+        .await;
+        let response = app.call(TestRequest::with_uri("/wait").to_request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key("retry-after"));
+        let body: Value = read_body_json(response).await;
+        assert_eq!(body["code"], "overloaded");
+        assert_eq!(waiting.begun.load(Ordering::SeqCst), 0);
     }
 
     #[actix_web::test]

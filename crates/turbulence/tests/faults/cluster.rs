@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     accounts::{Tally, signed},
-    support::{Folder, Turbulence},
+    support::{Folder, PROGRAM, Turbulence},
     traffic::Clients,
 };
 
@@ -103,6 +104,8 @@ impl Replica {
 pub(crate) struct Cluster {
     pub(crate) database: TestDatabase,
     folder: Folder,
+    /// The program of the next process.
+    program: PathBuf,
     /// The port of each service, which is the same on all addresses.
     ports: [u16; 2],
     names: Names,
@@ -112,6 +115,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the services and waits until the site is migrated.
     pub(crate) async fn start() -> Self {
+        Self::start_with(PathBuf::from(PROGRAM)).await
+    }
+
+    /// Starts the services of another version of the program.
+    pub(crate) async fn start_with(program: PathBuf) -> Self {
         // Reserved together, so that they differ. They are free on the other addresses, too.
         let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
@@ -119,7 +127,7 @@ impl Cluster {
         let story = doc! { "title": "Old", "content": "", "is_published": true };
         database.insert("stories", [story]).await;
         let (folder, names, replicas) = (Folder::new(), Names::default(), Vec::new());
-        let mut cluster = Self { database, folder, ports, names, replicas };
+        let mut cluster = Self { database, folder, program, ports, names, replicas };
         for kind in Kind::BOTH {
             for last in ADDRESSES {
                 cluster.add(kind, last).await;
@@ -146,7 +154,7 @@ impl Cluster {
     /// name when it is ready.
     async fn add(&mut self, kind: Kind, last: u8) {
         let address = SocketAddr::from(([127, 0, 0, last], self.port(kind)));
-        let mut command = self.folder.command(&[kind.command()]);
+        let mut command = self.folder.command_of(&self.program, &[kind.command()]);
         command
             .env_remove("TURBULENCE__SERVER__DRAIN_SECONDS")
             .env("TURBULENCE__MONGODB__URI", mongodb_uri())
@@ -178,6 +186,11 @@ impl Cluster {
     fn take(&mut self, kind: Kind) -> Replica {
         let place = self.replicas.iter().position(|replica| replica.kind == kind).unwrap();
         self.replicas.remove(place)
+    }
+
+    /// Sets the program of the processes that are started from now on.
+    pub(crate) fn use_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Replaces one replica of each of these services at the same time, as a rolling update does. The
@@ -238,7 +251,7 @@ impl Cluster {
 
     /// Starts a gateway process with other addresses of content-service.
     pub(crate) async fn gateway_to(&self, content: &str) -> Gateway {
-        let mut command = self.folder.command(&["gateway", "--port", "0"]);
+        let mut command = self.folder.command_of(&self.program, &["gateway", "--port", "0"]);
         command
             .env("TURBULENCE__UPSTREAMS__SECTIONS", self.urls(Kind::Sections))
             .env("TURBULENCE__UPSTREAMS__CONTENT", content)

@@ -16,6 +16,8 @@ mod databases;
 mod documents;
 mod kills;
 mod ledgers;
+#[path = "../it/legacy.rs"]
+mod legacy;
 mod load;
 mod networks;
 mod overload;
@@ -30,6 +32,7 @@ mod stops;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 mod traffic;
+mod upgrade;
 mod writers;
 
 use std::{
@@ -57,10 +60,17 @@ pub(crate) struct Fault {
     limit: Limit,
     /// `true` if no other test may run at the same time, because it measures.
     is_alone: bool,
+    /// `true` if the test needs the program of an earlier version.
+    needs_earlier_program: bool,
     test: fn() -> LocalBoxFuture<'static, Tally>,
 }
 
 impl Fault {
+    /// The same fault, whose test is ignored without the program of an earlier version.
+    fn with_earlier_program(self) -> Self {
+        Self { needs_earlier_program: true, ..self }
+    }
+
     /// The same fault, whose test measures and so runs alone, after the others.
     fn alone(self) -> Self {
         Self { is_alone: true, ..self }
@@ -77,6 +87,7 @@ macro_rules! fault {
         Fault {
             limit: $limit,
             is_alone: false,
+            needs_earlier_program: false,
             number: $number,
             rule: stringify!($rule),
             happens: $happens,
@@ -318,6 +329,19 @@ fn faults() -> Vec<Fault> {
             Limit::new(1, 1)
         )
         .alone(),
+        fault!(
+            28,
+            upgrade::a_database_serves_the_next_version_and_the_earlier_one_again,
+            "upgrade from the last version, back, and again"
+        )
+        .with_earlier_program(),
+        fault!(
+            28,
+            upgrade::no_read_fails_while_replicas_of_two_versions_serve,
+            "rolling update from the last version, and back",
+            Limit::new(0, 3)
+        )
+        .with_earlier_program(),
     ]
 }
 
@@ -353,8 +377,9 @@ fn main() -> ExitCode {
 }
 
 fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
-    let Fault { number, rule, happens, limit, test, .. } = *fault;
-    Trial::test(format!("{number:02}::{rule}"), move || {
+    let Fault { number, rule, happens, limit, test, needs_earlier_program, .. } = *fault;
+    let is_ignored = needs_earlier_program && upgrade::earlier_program().is_none();
+    let trial = Trial::test(format!("{number:02}::{rule}"), move || {
         let place = (number, order, happens);
         // Until it is over it has failed: a panic leaves it so.
         table.lock().unwrap().insert(place, (limit, None));
@@ -366,7 +391,8 @@ fn trial(order: usize, fault: &Fault, table: Table) -> Trial {
         } else {
             Err(Failed::from(format!("{tally}; the limit: {limit}")))
         }
-    })
+    });
+    trial.with_ignored_flag(is_ignored)
 }
 
 fn markdown(table: &BTreeMap<Place, (Limit, Option<Tally>)>) -> String {

@@ -18,7 +18,7 @@ use service_kit::web::http_client::service_client;
 
 use crate::{
     cluster::TOKEN,
-    raw::{Connection, get, post, post_with},
+    raw::{Connection, PAST_MEMORY, get, get_from_service, post, post_with},
     readers::Outcomes,
 };
 
@@ -118,6 +118,12 @@ async fn read(request: RequestBuilder) -> reqwest::Result<u16> {
     Ok(status)
 }
 
+/// Returns a request that reaches a service.
+fn from_service(request: RequestBuilder) -> RequestBuilder {
+    let (name, value) = PAST_MEMORY;
+    request.header(name, value)
+}
+
 /// Returns a number that looks random, the same for the same number.
 fn scattered(number: u64) -> u64 {
     // SplitMix64.
@@ -208,16 +214,20 @@ pub(crate) async fn heads_without_an_end(target: Target) {
 }
 
 pub(crate) async fn pipelined_requests_that_are_not_read(target: Target) {
-    let bytes = get("/stories?limit=50").repeat(30).into_bytes();
+    let bytes = get_from_service("/stories?limit=50").repeat(30).into_bytes();
     target.unread(150, bytes).await;
 }
 
 pub(crate) async fn lists_that_are_not_read(target: Target) {
+    target.unread(1_000, get_from_service("/stories?limit=50").into_bytes()).await;
+}
+
+pub(crate) async fn lists_from_memory_that_are_not_read(target: Target) {
     target.unread(1_000, get("/stories?limit=50").into_bytes()).await;
 }
 
 pub(crate) async fn large_pages_that_are_not_read(target: Target) {
-    target.unread(300, get("/stories?section=large&limit=50").into_bytes()).await;
+    target.unread(300, get_from_service("/stories?section=large&limit=50").into_bytes()).await;
 }
 
 impl Target {
@@ -242,7 +252,7 @@ pub(crate) async fn lists_that_are_read_byte_by_byte(target: Target) {
     target
         .repeat(300, |_| async move {
             let mut connection = Connection::open(socket).await?;
-            connection.send(get("/stories?limit=50")).await?;
+            connection.send(get_from_service("/stories?limit=50")).await?;
             while connection.read_little().await? {
                 tokio::time::sleep(PAUSE / 10).await;
             }
@@ -253,7 +263,7 @@ pub(crate) async fn lists_that_are_read_byte_by_byte(target: Target) {
 
 pub(crate) async fn large_pages(target: Target) {
     let url = target.url("/stories?section=large&limit=50");
-    target.requests(40, |client, _| client.get(&url)).await;
+    target.requests(40, |client, _| from_service(client.get(&url))).await;
 }
 
 pub(crate) async fn offsets(target: Target) {
@@ -261,7 +271,19 @@ pub(crate) async fn offsets(target: Target) {
     target
         .requests(40, |client, number| match number % 2 {
             0 => client.get(format!("{url}2147483647")),
-            _ => client.get(format!("{url}{}", scattered(number) % 10_000)),
+            _ => from_service(client.get(format!("{url}{}", scattered(number) % 10_000))),
+        })
+        .await;
+}
+
+/// Each answer is kept by the gateway, with the codings that clients have asked for.
+pub(crate) async fn lists_that_are_kept(target: Target) {
+    let url = target.url("/stories?limit=50&offset=");
+    target
+        .requests(40, |client, number| {
+            let coding = ["identity", "gzip", "br", "gzip, br"][(number % 4) as usize];
+            let request = client.get(format!("{url}{}", scattered(number) % 950));
+            request.header("accept-encoding", coding)
         })
         .await;
 }
@@ -329,7 +351,7 @@ pub(crate) async fn compressed_bodies(target: Target) {
 
 pub(crate) async fn connections_that_break(target: Target) {
     let socket = target.socket;
-    let request = get("/stories?limit=50");
+    let request = get_from_service("/stories?limit=50");
     let request = &request;
     target
         .repeat(500, |_| async move {

@@ -63,10 +63,6 @@ impl Cluster {
             ("TURBULENCE__ADMIN__EMAIL", "admin@example.org"),
             ("RUST_LOG", "warn,service_kit::web::server=info"),
             ("TURBULENCE__INTERNAL__SECRET", "a-secret-of-the-processes"),
-            // As in the image of the container.
-            ("MALLOC_ARENA_MAX", "2"),
-            ("MALLOC_MMAP_THRESHOLD_", "262144"),
-            ("MALLOC_TRIM_THRESHOLD_", "1048576"),
         ];
         // The two services need each other's address before they start.
         let reserved = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

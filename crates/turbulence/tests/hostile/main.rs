@@ -127,6 +127,12 @@ fn rows() -> Vec<Row> {
             BUSY
         ),
         row!(lists_that_are_not_read, "1,000 lists of 450 kB, nothing read", Public, BUSY),
+        row!(
+            lists_from_memory_that_are_not_read,
+            "the same from the memory of the gateway",
+            Public,
+            BUSY
+        ),
         row!(large_pages_that_are_not_read, "300 pages of 4 MiB, nothing read", Public, BUSY),
         row!(
             lists_that_are_read_byte_by_byte,
@@ -136,6 +142,12 @@ fn rows() -> Vec<Row> {
         ),
         row!(large_pages, "40 readers of a page with 50 stories of 480 kB", Public, BUSY),
         row!(offsets, "40 clients with offsets up to 10,000 and of 2147483647", Public, BUSY),
+        row!(
+            lists_that_are_kept,
+            "40 clients, each request for another list of 450 kB that the gateway keeps",
+            Public,
+            BUSY
+        ),
         row!(warmups, "64 clients of /warmup", Public, TWICE),
         row!(many_addresses_of_items, "40 clients, each request for another address", Public, BUSY),
         row!(

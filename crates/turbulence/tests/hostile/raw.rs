@@ -91,6 +91,15 @@ pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: site.example\r\n\r\n")
 }
 
+/// The header of requests that the gateway does not answer from memory.
+pub(crate) const PAST_MEMORY: (&str, &str) = ("range", "bytes=0-");
+
+/// Returns the head of a `GET` request that reaches a service.
+pub(crate) fn get_from_service(path: &str) -> String {
+    let (name, value) = PAST_MEMORY;
+    format!("GET {path} HTTP/1.1\r\nHost: site.example\r\n{name}: {value}\r\n\r\n")
+}
+
 /// Returns the head of a request of an editor with a JSON body, without the empty line at its end.
 pub(crate) fn post(path: &str) -> String {
     format!(

@@ -21,6 +21,9 @@ use tokio::sync::{
 /// Time after which a condition that does not hold fails the test.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_turbulence");
+
 /// The last line of what a start prints.
 pub(crate) const LAST_LINE: &str = "Ctrl-C stops everything.";
 
@@ -52,7 +55,12 @@ impl Folder {
 
     /// Returns the command of the program in this folder, without settings of the environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turbulence"));
+        self.command_of(Path::new(PROGRAM), arguments)
+    }
+
+    /// The same of another version of the program.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "0");
         for (name, _) in std::env::vars() {
             if name.starts_with("TURBULENCE__") || name.starts_with("OTEL_") || name == "RUST_LOG" {

@@ -23,8 +23,8 @@ use crate::web::origin::{TrustedProxies, network};
 /// server, on another machine, some dozens.
 const MAX_PER_ADDRESS: usize = 256;
 
-/// The memory of all responses that wait for their readers, in bytes: a part of the 256 MiB that the
-/// manifests give to a process.
+/// The memory of all responses that wait for their readers, and of long heads that are not complete, in
+/// bytes: a part of the 256 MiB that the manifests give to a process.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The time after which a client that reads nothing counts as stalled, if memory is short.
@@ -83,7 +83,7 @@ pub(crate) struct Place {
     pub(super) connection: Arc<Connection>,
 }
 
-/// Memory that a response holds until it is sent.
+/// Memory that a response holds until it is sent, or a long head until it is complete.
 #[derive(Debug)]
 pub(crate) struct HeldMemory {
     connections: Connections,
@@ -128,7 +128,7 @@ impl Connections {
         Some(Place { connections: self.clone(), connection })
     }
 
-    /// Reserves memory for a response. If there is not enough, the connection whose client has read
+    /// Reserves memory for a response or a long head. If there is not enough, the connection whose client has read
     /// nothing for the longest time is closed; if there is none, this returns `None`.
     pub(crate) fn hold(&self, bytes: usize) -> Option<HeldMemory> {
         let held = &self.0.held_bytes;
@@ -271,6 +271,13 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.connections.open().remove(&self.connection);
+    }
+}
+
+impl HeldMemory {
+    /// Returns the number of bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

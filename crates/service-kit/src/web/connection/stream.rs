@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use super::{
-    limits::{Connection, Place},
+    head::PartialHead,
+    limits::{Connection, HeldMemory, Place},
     timeouts::MIN_PROGRESS_BYTES,
     transport::Transport,
 };
@@ -29,8 +30,10 @@ pub(crate) struct GuardedStream {
     seen_requests: usize,
     /// The end of the time for the head of the next request.
     head_deadline: Option<Pin<Box<Sleep>>>,
-    /// The last bytes from the client.
-    tail: Vec<u8>,
+    /// The part of the next head that has arrived.
+    head: PartialHead,
+    /// The memory of a head that is longer than usual.
+    head_memory: Option<HeldMemory>,
     stall: Option<Stall>,
 }
 
@@ -50,7 +53,8 @@ impl GuardedStream {
             closes_with_client,
             seen_requests: 0,
             head_deadline: None,
-            tail: Vec::new(),
+            head: PartialHead::default(),
+            head_memory: None,
             stall: None,
         }
     }
@@ -60,12 +64,26 @@ impl GuardedStream {
         &self.place.connection
     }
 
-    fn note_read(&mut self, bytes: &[u8]) {
-        let kept = self.tail.len().min(3);
-        self.tail.drain(..self.tail.len() - kept);
-        self.tail.extend_from_slice(bytes.get(bytes.len().saturating_sub(4)..).unwrap_or(bytes));
-        let is_complete = self.tail.ends_with(b"\r\n\r\n") || self.tail.ends_with(b"\n\n");
-        self.connection().is_head_complete.store(is_complete, Ordering::Relaxed);
+    /// Notes what the client sent, the last bytes in the buffer. Keeps them if they are a part of a
+    /// head, and returns `true` if the parser gets them now.
+    fn note_read(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<bool> {
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        let connection = &self.place.connection;
+        let is_body = connection.is_body_pending.load(Ordering::Relaxed);
+        let is_now = self.head.arrived(bytes, is_body);
+        connection.is_head_complete.store(self.head.is_complete(), Ordering::Relaxed);
+        if !is_now {
+            buffer.set_filled(before);
+        }
+        match self.head.long_bytes() {
+            0 => self.head_memory = None,
+            bytes if self.head_memory.as_ref().is_none_or(|memory| memory.bytes() < bytes) => {
+                let memory = self.place.connections.hold(bytes);
+                self.head_memory = Some(memory.ok_or(io::ErrorKind::OutOfMemory)?);
+            }
+            _ => {}
+        }
+        Ok(is_now)
     }
 
     /// Limits the time for the head of the next request, from its first byte on. Those bytes may have
@@ -138,23 +156,34 @@ impl AsyncRead for GuardedStream {
         if this.connection().is_closing.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let before = buffer.filled().len();
-        let Poll::Ready(result) = Pin::new(&mut this.transport).poll_read(context, buffer) else {
-            return this.poll_head_deadline(context).map(Err);
-        };
-        let bytes = buffer.filled().get(before..).unwrap_or_default();
-        if result.is_ok() && bytes.is_empty() {
-            let connection = this.connection();
-            // While a body is missing, the request is answered with an error.
-            let is_gone = this.closes_with_client
-                && connection.is_in_flight()
-                && !connection.is_body_pending.load(Ordering::Relaxed);
-            if is_gone {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        loop {
+            let is_body = this.connection().is_body_pending.load(Ordering::Relaxed);
+            if this.head.give(buffer, is_body) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            let Poll::Ready(result) = Pin::new(&mut this.transport).poll_read(context, buffer)
+            else {
+                return this.poll_head_deadline(context).map(Err);
+            };
+            if result.is_ok() && buffer.filled().len() == before {
+                let connection = this.connection();
+                // While a body is missing, the request is answered with an error.
+                let is_gone = this.closes_with_client
+                    && connection.is_in_flight()
+                    && !connection.is_body_pending.load(Ordering::Relaxed);
+                if is_gone {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+                // The end follows once the parser has what came before it.
+                this.head.give_all();
+                this.head.give(buffer, is_body);
+                return Poll::Ready(Ok(()));
+            }
+            if result.is_err() || this.note_read(buffer, before)? {
+                return Poll::Ready(result);
             }
         }
-        this.note_read(bytes);
-        Poll::Ready(result)
     }
 }
 

@@ -59,6 +59,10 @@ impl InFlight {
     fn begin(connection: Arc<Connection>, has_body: bool) -> Self {
         connection.is_body_pending.store(has_body, Ordering::Relaxed);
         connection.begin_request();
+        if has_body {
+            // The socket may have kept the beginning of the body as that of a head.
+            connection.waker.wake();
+        }
         Self { connection, has_body }
     }
 }
