@@ -325,7 +325,7 @@ impl Proxy {
             ApiError::new(ErrorCode::UpstreamBroken, detail).because(error)
         })?;
         let body = match &response.body {
-            Held::Whole(body) if body.len() <= ENTRY_MAX_BYTES => body.clone(),
+            Held::Whole(body) if body.len() <= ENTRY_MAX_BYTES => body,
             _ => return Ok(Fetched::Other(Box::new(response))),
         };
         let status = ServerStatus::from_u16(response.status().as_u16());

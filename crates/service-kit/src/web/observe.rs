@@ -267,7 +267,6 @@ impl Extractor for TraceHeaders<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use actix_web::{
         App, HttpResponse,
         body::MessageBody,
@@ -276,6 +275,8 @@ mod tests {
         test::{TestRequest, call_service, init_service},
         web,
     };
+
+    use super::*;
 
     async fn observe_here(
         request: ServiceRequest,

@@ -100,10 +100,7 @@ const TOKEN_VERIFIED: HeaderName = HeaderName::from_static("x-token-verified");
 
 /// The limits of a process. Created once, shared by all its workers.
 #[derive(Debug, Clone, Default)]
-pub struct LoadLimit(Arc<Pools>);
-
-#[derive(Debug, Default)]
-struct Pools {
+pub struct LoadLimit {
     readers: Arc<Pool>,
     /// The turns of the handlers of readers.
     turns: Arc<Turns>,
@@ -118,31 +115,31 @@ pub(crate) struct TokenVerified;
 impl LoadLimit {
     /// Returns `true` if both count the same requests.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.readers, &other.readers)
     }
 
-    /// Returns limits with this number of turns.
+    /// Sets the number of turns.
     #[cfg(test)]
-    pub(super) fn with_turns(number: usize) -> Self {
-        Self(Arc::new(Pools { turns: Arc::new(Turns::new(number)), ..Pools::default() }))
+    pub(super) fn with_turns(self, number: usize) -> Self {
+        Self { turns: Arc::new(Turns::new(number)), ..self }
     }
 
     /// Returns a place for a request from this address, or `None` if there is none.
     fn accept(&self, request: &ServiceRequest, address: Option<IpAddr>) -> Option<Accepted> {
         let pool = self.pool(request, address);
         // Others have to be known, or to send a body, while their handlers run.
-        let is_read = Arc::ptr_eq(pool, &self.0.readers) && request.method().is_safe();
-        pool.accept(address, is_read.then(|| Arc::clone(&self.0.turns)))
+        let is_read = Arc::ptr_eq(pool, &self.readers) && request.method().is_safe();
+        pool.accept(address, is_read.then(|| Arc::clone(&self.turns)))
     }
 
     /// Returns the limit for a request from this address.
     fn pool(&self, request: &ServiceRequest, address: Option<IpAddr>) -> &Arc<Pool> {
         if !request.headers().contains_key(AUTHORIZATION) {
-            return &self.0.readers;
+            return &self.readers;
         }
         match address {
-            Some(address) if self.0.addresses.contains(&address) => &self.0.editors,
-            _ => &self.0.strangers,
+            Some(address) if self.addresses.contains(&address) => &self.editors,
+            _ => &self.strangers,
         }
     }
 }
@@ -350,7 +347,7 @@ pub async fn limit_load_to<B: MessageBody + 'static>(
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {
-        limits.0.addresses.add(address);
+        limits.addresses.add(address);
     }
     if let Some(accepted) = accepted {
         accepted.answered();
@@ -562,9 +559,9 @@ mod tests {
                 assert!((&mut response).now_or_never().is_none());
             }
             drop(response);
-            assert_eq!(limits.0.readers.state().in_flight, 1, "{limit:?}");
+            assert_eq!(limits.readers.state().in_flight, 1, "{limit:?}");
             release.notify_one();
-            while limits.0.readers.state().in_flight > 0 {
+            while limits.readers.state().in_flight > 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -610,7 +607,7 @@ mod tests {
         }
         let fill =
             |pool: &Arc<Pool>| std::iter::from_fn(|| pool.accept(None, None)).collect::<Vec<_>>();
-        let held = [fill(&limits.0.readers), fill(&limits.0.strangers)];
+        let held = [fill(&limits.readers), fill(&limits.strangers)];
         for (path, address, token, status) in [
             ("/stories", 1, None, 503),
             ("/stories", 1, Some("new"), 200),
@@ -631,6 +628,6 @@ mod tests {
         drop(held);
         let request = TestRequest::with_uri("/stories").to_request();
         assert_eq!(call_service(&app, request).await.status(), 200);
-        assert_eq!(limits.0.readers.state().in_flight, 0);
+        assert_eq!(limits.readers.state().in_flight, 0);
     }
 }

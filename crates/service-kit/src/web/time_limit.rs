@@ -85,7 +85,8 @@ pub(crate) async fn limit_time(
         };
         turn.set(own_turn);
         has_begun.set(true);
-        let (handled, kept) = (in_current_trace(next.call(request)), (place.clone(), turn.clone()));
+        let handled = in_current_trace(next.call(request));
+        let kept = (place.clone(), turn.clone());
         rt::spawn(async move {
             let (_place, turn) = kept;
             let response = handled.await;
@@ -259,7 +260,7 @@ mod tests {
         let app = init_service(
             App::new()
                 .app_data(TimeLimit(Some(Duration::from_secs(60))))
-                .app_data(web::Data::new(LoadLimit::with_turns(TURNS)))
+                .app_data(web::Data::new(LoadLimit::default().with_turns(TURNS)))
                 .app_data(web::Data::new(waiting.clone()))
                 .wrap(from_fn(limit_load))
                 .service(route("/wait").get(wait).post(wait).build()),
@@ -301,7 +302,7 @@ mod tests {
         let app = init_service(
             App::new()
                 .app_data(TimeLimit(Some(LIMIT)))
-                .app_data(web::Data::new(LoadLimit::with_turns(0)))
+                .app_data(web::Data::new(LoadLimit::default().with_turns(0)))
                 .app_data(web::Data::new(waiting.clone()))
                 .wrap(from_fn(limit_load))
                 .service(route("/wait").get(wait).build()),
