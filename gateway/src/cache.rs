@@ -162,8 +162,8 @@ mod tests {
         let now = Instant::now();
         let is_there = cache.find(key, now).is_some();
         if !is_there {
-            let body = vec![b'x'; bytes].into();
-            let content = Arc::new(Content::new(StatusCode::OK, HeaderMap::new(), body));
+            let body = vec![b'x'; bytes];
+            let content = Arc::new(Content::new(StatusCode::OK, HeaderMap::new(), &body));
             assert!(cache.keep(key, &Entry::new(content, None, now, None)));
         }
         is_there

@@ -18,10 +18,12 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use models::ErrorCode;
 use service_kit::{
-    runtime::error_chain::one_line,
+    runtime::{
+        error_chain::one_line,
+        trace::{TRACE_TARGET, inject_trace},
+    },
     web::{
         error::ApiError,
-        http_client::inject_trace,
         internal::InternalSecret,
         origin::RequestOrigin,
         upstream::{
@@ -236,8 +238,8 @@ impl Proxy {
                 }
                 Err(error) => {
                     Span::current().record("otel.status_code", "ERROR");
-                    let cause = one_line(&error);
-                    tracing::warn!(cause, "response truncated");
+                    let (cause, upstream_name) = (one_line(&error), upstream.name());
+                    tracing::warn!(cause, upstream = upstream_name, %replica, "response truncated");
                     upstream.record_failure(&replica);
                 }
             }
@@ -317,9 +319,10 @@ where
 /// Returns a span of OpenTelemetry's semantic conventions, "HTTP client span".
 fn client_span(request: &UpstreamRequest, name: &str, replica: &Replica) -> Span {
     let method = &request.method;
-    tracing::info_span!(
+    tracing::debug_span!(
+        target: TRACE_TARGET,
         "upstream",
-        otel.name = format!("{method} {name}"),
+        otel.name = format_args!("{method} {name}"),
         otel.kind = "client",
         otel.status_code = Empty,
         http.request.method = %method,

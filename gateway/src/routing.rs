@@ -6,10 +6,10 @@
 pub(crate) mod cors;
 pub(crate) mod path;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use actix_web::{
-    Error, HttpRequest, Resource,
+    Error, HttpRequest, Scope,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     guard::fn_guard,
@@ -22,9 +22,8 @@ use service_kit::web::{
     health::Health,
     internal::InternalSecret,
     overload::{LoadLimit, limit_load_to},
-    rate_limit::{RateLimit, rate_limit},
+    rate_limit::RateLimit,
     routing::route_not_found,
-    upstream::Upstream,
 };
 
 use self::{
@@ -50,17 +49,52 @@ fn content_segments() -> impl Iterator<Item = &'static str> {
     ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)
 }
 
-/// Returns `true` if a service owns the paths with this first segment.
-pub(crate) fn is_routed(segment: &str) -> bool {
-    SECTIONS.contains(&segment)
-        || MEDIA.contains(&segment)
-        || content_segments().any(|one| one == segment)
+/// A service behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Sections,
+    Content,
+    Media,
 }
 
-/// Returns `true` if a path has to stay as the client sent it: it is forwarded to a service, or it is
-/// `/docs/`, which redirects to the page at `/docs`, so that the page finds its files.
-pub(crate) fn is_forwarded(path: &str) -> bool {
-    path == "/docs/" || path::first_segment(path).is_some_and(is_routed)
+/// The paths with a first segment, which a service owns.
+#[derive(Debug)]
+struct ForwardedPaths {
+    segment: &'static str,
+    /// The name of their route in logs, traces and metrics.
+    route: String,
+    owner: Owner,
+}
+
+static FORWARDED: LazyLock<Vec<ForwardedPaths>> = LazyLock::new(|| {
+    let of_sections = SECTIONS.into_iter().map(|segment| (segment, Owner::Sections));
+    let of_content = content_segments().map(|segment| (segment, Owner::Content));
+    let of_media = MEDIA.into_iter().map(|segment| (segment, Owner::Media));
+    let all = of_sections.chain(of_content).chain(of_media);
+    let paths = all.map(|(segment, owner)| ForwardedPaths {
+        segment,
+        route: format!("/{segment}/{{rest}}*"),
+        owner,
+    });
+    paths.collect()
+});
+
+/// Returns the entry of a path that is forwarded to a service.
+fn forwarded(path: &str) -> Option<&'static ForwardedPaths> {
+    let segment = path::first_segment(path)?;
+    FORWARDED.iter().find(|paths| paths.segment == segment)
+}
+
+/// Returns `true` if a service owns the paths with this first segment.
+pub(crate) fn is_routed(segment: &str) -> bool {
+    FORWARDED.iter().any(|paths| paths.segment == segment)
+}
+
+/// Returns the name of the route if a path has to stay as the client sent it: it is forwarded to a
+/// service, or it is `/docs/`, which redirects to the page at `/docs`, so that the page finds its files.
+pub(crate) fn forwarded_route(path: &str) -> Option<&'static str> {
+    const DOCS: &str = "/docs/";
+    if path == DOCS { Some(DOCS) } else { forwarded(path).map(|paths| paths.route.as_str()) }
 }
 
 /// The limits of requests in flight: one for each service, so that a service that is slow does not
@@ -76,15 +110,17 @@ impl LoadLimits {
     /// Returns the limit of a path. The paths that the gateway answers itself have none; the report of
     /// all services has the one of content-service.
     fn of(&self, path: &str) -> Option<LoadLimit> {
-        let segment = path::first_segment(path)?;
-        if SECTIONS.contains(&segment) {
-            return Some(self.sections.clone());
-        }
-        if MEDIA.contains(&segment) {
-            return Some(self.media.clone());
-        }
-        let is_content = segment == INTEGRITY || content_segments().any(|one| one == segment);
-        is_content.then(|| self.content.clone())
+        let owner = match forwarded(path) {
+            Some(paths) => paths.owner,
+            None if path::first_segment(path) == Some(INTEGRITY) => Owner::Content,
+            None => return None,
+        };
+        let limit = match owner {
+            Owner::Sections => &self.sections,
+            Owner::Content => &self.content,
+            Owner::Media => &self.media,
+        };
+        Some(limit.clone())
     }
 }
 
@@ -106,65 +142,68 @@ impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let (secret, cache) = (self.secret.clone(), self.cache.clone());
-        let timeouts = self.timeouts;
-        // Files are in the caches of browsers and CDNs, and would displace pages here.
-        let media_proxy = Arc::new(Proxy::new(secret.clone(), timeouts.of_media(), None, false));
-        let proxy = Arc::new(Proxy::new(secret, timeouts, cache, self.surrogate_keys));
-        let Upstreams { sections, content, media } = &self.upstreams;
-        let of_sections = SECTIONS.into_iter().map(|segment| (segment, &proxy, sections));
-        let of_content = content_segments().map(|segment| (segment, &proxy, content));
-        let of_media = MEDIA.into_iter().map(|segment| (segment, &media_proxy, media));
+        let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
         let policy = Arc::new(self.cors.clone());
-        let load_limits = self.load_limits.clone();
+        let (limits, load_limits) = (self.limits.clone(), self.load_limits.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
         // that scripts in a browser can read the refusals.
-        let mut scope = web::scope("")
-            .app_data(web::Data::new(self.limits.clone()))
-            .wrap(from_fn(refuse_invalid_paths))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                limit_load_to(load_limits.of(request.uri().path()), request, next)
+        let scope = web::scope("")
+            .wrap(from_fn(move |request, next: Next<_>| {
+                admit(limits.clone(), load_limits.clone(), request, next)
             }))
-            .wrap(from_fn(rate_limit))
             .wrap(self.cors.middleware())
             .wrap(from_fn(move |request, next: Next<_>| {
                 cors::explain_refusals(Arc::clone(&policy), request, next)
             }))
+            // First, and without a pattern: most requests are forwarded.
+            .service(self.forwarding(&proxy))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
             .default_service(web::to(route_not_found));
-        for (segment, proxy, upstream) in of_sections.chain(of_content).chain(of_media) {
-            scope = scope.service(route(segment, proxy, upstream));
-        }
         config.service(scope);
+    }
+
+    /// Returns the routes of all paths that are forwarded. The guard compares the first segment as the
+    /// client sent it, which patterns would see decoded.
+    fn forwarding(&self, proxy: &Arc<Proxy>) -> Scope {
+        // Files are in the caches of browsers and CDNs, and would displace pages here.
+        let (secret, timeouts) = (self.secret.clone(), self.timeouts.of_media());
+        let media_proxy = Arc::new(Proxy::new(secret, timeouts, None, false));
+        let (proxy, upstreams) = (Arc::clone(proxy), self.upstreams.clone());
+        web::scope("")
+            .guard(fn_guard(|context| forwarded(context.head().uri.path()).is_some()))
+            .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+                let owner = forwarded(request.uri().path()).map(|paths| paths.owner);
+                let Upstreams { sections, content, media } = &upstreams;
+                let (proxy, upstream) = match owner {
+                    Some(Owner::Sections) => (&proxy, sections),
+                    Some(Owner::Media) => (&media_proxy, media),
+                    Some(Owner::Content) | None => (&proxy, content),
+                };
+                let (proxy, upstream) = (Arc::clone(proxy), Arc::clone(upstream));
+                async move { forward(&proxy, &request, payload, &upstream).await }
+            }))
     }
 }
 
-/// Returns the route of all paths with a first segment. The patterns name it in logs and traces; the
-/// guard compares the segment as the client sent it, which patterns see decoded.
-fn route(segment: &'static str, proxy: &Arc<Proxy>, upstream: &Arc<Upstream>) -> Resource {
-    let (proxy, upstream) = (Arc::clone(proxy), Arc::clone(upstream));
-    web::resource([format!("/{segment}/{{rest}}*"), format!("/{segment}")])
-        .guard(fn_guard(move |context| {
-            path::first_segment(context.head().uri.path()) == Some(segment)
-        }))
-        .to(move |request: HttpRequest, payload: web::Payload| {
-            let (proxy, upstream) = (Arc::clone(&proxy), Arc::clone(&upstream));
-            async move { forward(&proxy, &request, payload, &upstream).await }
-        })
-}
-
-async fn refuse_invalid_paths(
+/// Passes on a request whose path is valid, within the limits.
+async fn admit(
+    limits: RateLimit,
+    load_limits: LoadLimits,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    match path::check(request.uri().path()) {
-        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        Err(reason) => {
-            let error = ApiError::new(ErrorCode::InvalidPath, format!("{reason}."));
-            Ok(request.error_response(error).map_into_right_body())
-        }
+    let path = request.uri().path();
+    let checked = limits.check(&request).and_then(|()| {
+        path::check(path)
+            .map_err(|reason| ApiError::new(ErrorCode::InvalidPath, format!("{reason}.")))
+    });
+    if let Err(error) = checked {
+        return Ok(request.error_response(error).map_into_right_body());
     }
+    let load_limit = load_limits.of(path);
+    Ok(limit_load_to(load_limit, request, |request| next.call(request)).await?.map_into_left_body())
 }
 
 #[cfg(test)]

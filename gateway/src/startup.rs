@@ -24,7 +24,7 @@ use crate::{
     routing::{
         LoadLimits, Routes,
         cors::{CorsPolicy, InvalidCors},
-        is_forwarded, is_routed,
+        forwarded_route, is_routed,
     },
     timeouts::Timeouts,
 };
@@ -94,7 +94,7 @@ impl Gateway {
         let routes = ReadRoutes::of_description(docs::description(), is_routed);
         let cache = Cache::new(&settings.cache, routes, Arc::clone(&upstreams.sections));
         Ok(Self {
-            server: server.forwarding(is_forwarded).with_tls(tls),
+            server: server.forwarding(forwarded_route).with_tls(tls),
             cors: CorsPolicy::new(&settings.cors)?,
             limits: RateLimit::new(&settings.rate_limit),
             secret: InternalSecret::new(&settings.internal),

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod error_chain;
+pub(crate) mod json_log;
 pub mod listen;
 pub mod offload;
 pub mod printable;
@@ -10,3 +11,4 @@ pub(crate) mod prometheus;
 pub mod resources;
 pub mod settings;
 pub mod telemetry;
+pub mod trace;

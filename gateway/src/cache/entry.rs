@@ -19,7 +19,7 @@ use actix_web::{
 };
 use futures_util::stream;
 use service_kit::{
-    runtime::{offload::Offload, telemetry},
+    runtime::{offload::Offload, trace::current_trace_id},
     web::{conditional::ETag, request_id::REQUEST_ID},
 };
 
@@ -90,8 +90,9 @@ pub(crate) struct Labels<'a> {
 }
 
 impl Content {
-    /// Takes over an answer with these headers for clients.
-    pub(crate) fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
+    /// Takes over an answer with these headers for clients. The body is copied: it is a part of the
+    /// buffer of a connection, which is larger than most answers, and would stay in memory with it.
+    pub(crate) fn new(status: StatusCode, mut headers: HeaderMap, body: &[u8]) -> Self {
         let tag = headers
             .get(ETAG)
             .and_then(|value| Some((ETag::from_header(value.to_str().ok()?)?, value.clone())));
@@ -108,8 +109,9 @@ impl Content {
                 headers.insert(VARY, vary);
             }
         }
-        let trace_id_at = status.is_client_error().then(|| trace_id_in(&body)).flatten();
+        let trace_id_at = status.is_client_error().then(|| trace_id_in(body)).flatten();
         let headers: Vec<_> = headers.into_iter().collect();
+        let body = Bytes::copy_from_slice(body);
         let encoded = Default::default();
         Self { status, headers: headers.into(), tag, body, is_compressible, trace_id_at, encoded }
     }
@@ -148,7 +150,7 @@ impl Content {
 
     /// Returns the body of an error with the trace id of this request.
     fn with_trace_id(&self) -> Bytes {
-        let (Some(at), Some(id)) = (self.trace_id_at, telemetry::current_trace_id()) else {
+        let (Some(at), Some(id)) = (self.trace_id_at, current_trace_id()) else {
             return self.body.clone();
         };
         let mut body = self.body.to_vec();
@@ -288,6 +290,6 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 /// Returns the place of the id of the present trace.
 fn trace_id_in(body: &[u8]) -> Option<usize> {
-    let id = telemetry::current_trace_id()?;
+    let id = current_trace_id()?;
     body.windows(id.len()).position(|part| part == id.as_bytes())
 }

@@ -22,17 +22,19 @@ use http::{
     uri::PathAndQuery,
 };
 use models::ErrorCode;
-use service_kit::web::{
-    changes::{Revisions, SURROGATE_KEY, VALID_MS},
-    conditional::ETag,
-    error::{ApiError, wants_problem_json},
-    upstream::{Held, Policy, Response, Upstream},
+use service_kit::{
+    runtime::trace::in_current_trace,
+    web::{
+        changes::{Revisions, SURROGATE_KEY, VALID_MS},
+        conditional::ETag,
+        error::{ApiError, wants_problem_json},
+        upstream::{Held, Policy, Response, Upstream},
+    },
 };
 use tokio::{
     sync::{oneshot, watch},
     time::timeout,
 };
-use tracing::Instrument;
 
 use super::{Proxy, UpstreamRequest, content_length, headers, upload::Upload};
 use crate::{
@@ -204,7 +206,7 @@ impl Read<'_> {
             drop(sender.send(fetched));
         };
         // On this thread, where the connections to the services are.
-        let task = tokio::task::spawn_local(fetch.in_current_span());
+        let task = tokio::task::spawn_local(in_current_trace(fetch));
         flight.runs_as(task.abort_handle());
         receiver.await.map_err(ApiError::internal)?
     }
@@ -323,7 +325,7 @@ impl Proxy {
             ApiError::new(ErrorCode::UpstreamBroken, detail).because(error)
         })?;
         let body = match &response.body {
-            Held::Whole(body) if body.len() <= ENTRY_MAX_BYTES => body.clone(),
+            Held::Whole(body) if body.len() <= ENTRY_MAX_BYTES => body,
             _ => return Ok(Fetched::Other(Box::new(response))),
         };
         let status = ServerStatus::from_u16(response.status().as_u16());

@@ -1,13 +1,8 @@
 //! Makes text safe to print: data, file names and arguments must not control a terminal, forge a line,
 //! or hide or reorder the text around them.
 
-use std::{
-    borrow::Cow,
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::{borrow::Cow, fmt::Write};
 
-use tracing_subscriber::fmt::MakeWriter;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Returns `true` if a character must not be part of a line of text: control characters (`Cc`: ESC, BEL, line
@@ -68,33 +63,6 @@ fn push_json(text: &mut String, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {
         // Writing to a string does not fail.
         let _ = write!(text, "\\u{unit:04x}");
-    }
-}
-
-/// A writer of JSON log lines to standard error that makes them safe to print.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct JsonLog;
-
-impl<'a> MakeWriter<'a> for JsonLog {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        *self
-    }
-}
-
-impl Write for JsonLog {
-    /// Writes one log line.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match std::str::from_utf8(line) {
-            Ok(text) => io::stderr().write_all(printable_json(text).as_bytes())?,
-            Err(_) => io::stderr().write_all(line)?,
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
     }
 }
 

@@ -13,34 +13,33 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::{
-    Context, KeyValue, global,
-    trace::{TraceContextExt, TracerProvider},
-};
+use opentelemetry::{KeyValue, global, trace::TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
     metrics::SdkMeterProvider,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracer, SdkTracerProvider},
+    trace::{SdkTracer, SdkTracerProvider},
 };
 use tokio::sync::oneshot;
 use tracing::field::Field;
 use tracing_subscriber::{
     EnvFilter, Layer,
     field::MakeExt,
-    filter::LevelFilter,
+    filter::{LevelFilter, Targets},
     fmt::format::{Writer, debug_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
 use super::{
+    json_log::{JsonLines, JsonMembers},
     listen::{BindError, Endpoint},
-    printable::{JsonLog, printable_field},
+    printable::printable_field,
     prometheus::PrometheusReader,
     resources::report_resources,
     settings,
+    trace::TRACE_TARGET,
 };
 use crate::web::metrics::serve_metrics;
 
@@ -57,7 +56,7 @@ const QUIET_TARGETS: &str =
 #[derive(Debug)]
 #[must_use = "spans that are not flushed are lost"]
 pub struct Telemetry {
-    traces: SdkTracerProvider,
+    traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
 }
 
@@ -89,11 +88,13 @@ impl Telemetry {
         let directives = directives.as_deref().unwrap_or(default_filter);
         let filter = EnvFilter::try_new(format!("{directives},{QUIET_TARGETS}"))?;
         let resource = resource(service);
-        let traces = traces(resource.clone())?;
+        let traces = if is_exporting() { Some(traces(resource.clone())?) } else { None };
         let (metrics, address) = start_metrics(resource, metrics)?;
         global::set_text_map_propagator(TraceContextPropagator::new());
-        global::set_tracer_provider(traces.clone());
-        write_logs(filter, traces.tracer(service));
+        if let Some(traces) = &traces {
+            global::set_tracer_provider(traces.clone());
+        }
+        write_logs(filter, traces.as_ref().map(|traces| traces.tracer(service)));
         if let Some(address) = address {
             tracing::info!(%address, "serving metrics");
         }
@@ -108,7 +109,7 @@ impl Telemetry {
         // not keep its timeout if a collector accepts the connection and does not answer.
         thread::spawn(move || {
             // An error means that the collector is down; nothing can be done about it here.
-            let _ = traces.shutdown_with_timeout(FLUSH_TIMEOUT);
+            let _ = traces.map(|traces| traces.shutdown_with_timeout(FLUSH_TIMEOUT));
             let _ = metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
             let _ = sender.send(());
         });
@@ -126,14 +127,9 @@ fn resource(service: &'static str) -> Resource {
 }
 
 fn traces(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_http().build()?;
     let traces = SdkTracerProvider::builder().with_resource(resource);
-    let traces = if is_exporting() {
-        traces.with_batch_exporter(SpanExporter::builder().with_http().build()?)
-    } else {
-        // Trace ids are still created and propagated: logs and errors contain them.
-        traces.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-    };
-    Ok(traces.build())
+    Ok(traces.with_batch_exporter(exporter).build())
 }
 
 /// Starts the metrics if a collector or Prometheus reads them. Returns the address for Prometheus.
@@ -163,22 +159,23 @@ fn start_metrics(
     Ok((Some(metrics), address))
 }
 
-/// Writes log lines to standard error, and makes spans parts of traces.
-fn write_logs(filter: EnvFilter, tracer: SdkTracer) {
+/// Writes log lines to standard error, and exports spans by the tracer.
+fn write_logs(filter: EnvFilter, tracer: Option<SdkTracer>) {
     let format = tracing_subscriber::fmt::layer();
     let format = if std::io::stderr().is_terminal() {
         let format = format.with_writer(std::io::stderr).with_target(false);
         format.fmt_fields(debug_fn(write_field).delimited(" ")).boxed()
     } else {
-        let format = format.with_writer(JsonLog).json();
-        format.flatten_event(true).with_current_span(false).boxed()
+        let format = format.with_writer(std::io::stderr);
+        format.fmt_fields(JsonMembers).event_format(JsonLines).boxed()
     };
-    // The filter applies to logs only: a trace has all its spans.
-    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
-    tracing_subscriber::registry()
-        .with(format.with_filter(filter))
-        .with(spans.with_filter(LevelFilter::INFO))
-        .init();
+    // The filter of the log does not apply: a trace has all its spans, also those that no line needs.
+    let of_traces = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target(TRACE_TARGET, LevelFilter::DEBUG);
+    let spans = tracer
+        .map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(of_traces));
+    tracing_subscriber::registry().with(format.with_filter(filter)).with(spans).init();
 }
 
 /// Writes a field of a log line on a terminal.
@@ -198,13 +195,6 @@ fn is_exporting() -> bool {
     let is_disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true");
     !is_disabled
         && (is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-}
-
-/// Returns the id of the trace that the current task belongs to.
-pub fn current_trace_id() -> Option<String> {
-    let context = Context::current();
-    let span_context = context.span().span_context().clone();
-    span_context.is_valid().then(|| span_context.trace_id().to_string())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use models::{ErrorCode, FieldError, Problem};
 
-use crate::runtime::{error_chain::one_line, telemetry};
+use crate::runtime::{error_chain::one_line, trace::current_trace_id};
 
 /// The media type of errors for clients that accept it by name.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -157,7 +157,7 @@ impl ResponseError for ApiError {
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, &**allow));
         }
-        let trace_id = telemetry::current_trace_id();
+        let trace_id = current_trace_id();
         response.json(Problem { trace_id, ..(*self.problem).clone() })
     }
 }

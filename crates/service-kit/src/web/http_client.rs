@@ -1,13 +1,9 @@
-//! HTTP clients with timeouts and without redirects or proxies, whose requests are part of the
-//! caller's trace.
+//! HTTP clients with timeouts and without redirects or proxies.
 
 use std::time::Duration;
 
-use opentelemetry::{Context, global};
-use opentelemetry_http::HeaderInjector;
-use reqwest::{Client, ClientBuilder, Response, header::HeaderMap, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The longest time for opening a connection to a service. The services are on the same network;
 /// one that does not accept within a second is down.
@@ -73,14 +69,6 @@ pub async fn read_json<T: DeserializeOwned>(
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).map_err(ReadJsonError::Invalid)
-}
-
-/// Adds `traceparent` and `tracestate` (W3C Trace Context) of the span to the headers.
-pub fn inject_trace(span: &tracing::Span, headers: &mut HeaderMap) {
-    let context: Context = span.context();
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut HeaderInjector(headers));
-    });
 }
 
 fn builder() -> ClientBuilder {

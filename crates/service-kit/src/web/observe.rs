@@ -2,6 +2,7 @@
 //! line in the log, and its duration.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{
         Mutex, OnceLock,
@@ -12,20 +13,20 @@ use std::{
 
 use actix_web::{
     Error, HttpMessage,
-    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     },
-    middleware::Next,
 };
 use models::ErrorCode;
 use opentelemetry::{
-    KeyValue, global, metrics::Histogram, propagation::Extractor, trace::TraceContextExt,
+    Context, KeyValue, StringValue, global,
+    metrics::Histogram,
+    propagation::Extractor,
+    trace::{FutureExt, TraceId},
 };
 use tracing::{Instrument, Span, field::Empty};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     changes::CHANGES_PATH,
@@ -34,23 +35,29 @@ use super::{
     request_id::{REQUEST_ID, RequestId},
     security_headers,
 };
+use crate::runtime::trace::{RequestTrace, context_of_caller, continue_trace};
 
 /// The name of all methods that HTTP does not define.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// Observes a request and completes its response.
-pub(crate) async fn observe(
-    proxies: TrustedProxies,
+/// The name of all paths without a route.
+const UNMATCHED: &str = "unmatched";
+
+/// Observes a request and completes its response. `forwarded` is the name of the route if the request
+/// is forwarded to another process.
+pub(crate) async fn observe<B>(
+    proxies: &TrustedProxies,
     has_tls: bool,
+    forwarded: Option<&'static str>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let origin = RequestOrigin::of(request.request().head(), has_tls, &proxies);
-    let observed = ObservedRequest::start(&request, origin.client);
+    next: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<B>, Error> {
+    let origin = RequestOrigin::of(request.request().head(), has_tls, proxies);
+    let (observed, context) = ObservedRequest::start(&request, origin.client, forwarded);
     let span = observed.span.clone();
     request.extensions_mut().insert(observed.id.clone());
     request.extensions_mut().insert(origin);
-    let mut response = next.call(request).instrument(span).await?;
+    let mut response = next(request).instrument(span).with_context(context).await?;
     observed.complete_headers(&mut response);
     observed.log(&response);
     observed.record(response.status());
@@ -62,24 +69,34 @@ struct ObservedRequest {
     started_at: Instant,
     id: RequestId,
     client: Option<IpAddr>,
-    trace_id: String,
+    trace_id: TraceId,
+    /// `true` if the span is part of the trace.
+    has_span: bool,
     method: Method,
     /// The pattern of the route, not the path: a path would be a metric of its own.
-    route: String,
+    route: Cow<'static, str>,
     wants_problem_json: bool,
     has_token: bool,
     span: Span,
 }
 
 impl ObservedRequest {
-    fn start(request: &ServiceRequest, client: Option<IpAddr>) -> Self {
+    /// Returns the facts, and the context in which the request is handled.
+    fn start(
+        request: &ServiceRequest,
+        client: Option<IpAddr>,
+        forwarded: Option<&'static str>,
+    ) -> (Self, Context) {
         let (method, headers) = (request.method().clone(), request.headers());
-        let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+        let route = match forwarded {
+            Some(route) => Cow::Borrowed(route),
+            None => request.match_pattern().map_or(Cow::Borrowed(UNMATCHED), Cow::Owned),
+        };
         let id = RequestId::of(headers);
         let method_name = known_method(&method);
         let span = tracing::info_span!(
             "request",
-            otel.name = format!("{} {route}", if method_name == OTHER_METHOD { "HTTP" } else { method_name }),
+            otel.name = format_args!("{} {route}", if method_name == OTHER_METHOD { "HTTP" } else { method_name }),
             otel.kind = "server",
             otel.status_code = Empty,
             http.request.method = method_name,
@@ -89,18 +106,22 @@ impl ObservedRequest {
             request_id = id.as_str(),
             trace_id = Empty,
         );
-        let trace_id = continue_trace(&span, headers);
-        Self {
+        let trace = continue_trace(&span, context_of_caller(&TraceHeaders(headers)));
+        let RequestTrace { id: trace_id, context, has_span } = trace;
+        span.record("trace_id", tracing::field::display(trace_id));
+        let observed = Self {
             started_at: Instant::now(),
             id,
             client,
             trace_id,
+            has_span,
             method,
             route,
             wants_problem_json: wants_problem_json(headers),
             has_token: headers.contains_key(AUTHORIZATION),
             span,
-        }
+        };
+        (observed, context)
     }
 
     fn complete_headers<B>(&self, response: &mut ServiceResponse<B>) {
@@ -117,8 +138,8 @@ impl ObservedRequest {
     /// Writes the line of the request. Its fields are on the top level of the JSON object, not in a
     /// span, as they are what people search for.
     fn log<B>(&self, response: &ServiceResponse<B>) {
-        let (trace_id, request_id) = (self.trace_id.as_str(), self.id.as_str());
-        let (method, route) = (self.method.as_str(), self.route.as_str());
+        let (trace_id, request_id) = (tracing::field::display(self.trace_id), self.id.as_str());
+        let (method, route) = (self.method.as_str(), &*self.route);
         let client = self.client.map(tracing::field::display);
         let status = response.status();
         let duration_ms = self.started_at.elapsed().as_secs_f64() * 1000.0;
@@ -160,15 +181,17 @@ impl ObservedRequest {
     }
 
     fn record(self, status: StatusCode) {
-        self.span.record("http.response.status_code", status.as_u16());
-        if status.is_server_error() {
-            self.span.record("otel.status_code", "ERROR");
+        if self.has_span {
+            self.span.record("http.response.status_code", status.as_u16());
+            if status.is_server_error() {
+                self.span.record("otel.status_code", "ERROR");
+            }
         }
         request_duration().record(
             self.started_at.elapsed().as_secs_f64(),
             &[
                 KeyValue::new("http.request.method", known_method(&self.method)),
-                KeyValue::new("http.route", self.route),
+                KeyValue::new("http.route", StringValue::from(self.route)),
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
         );
@@ -200,17 +223,6 @@ impl Refusals {
         *logged_at = Some(now);
         Some(self.count.swap(0, Ordering::Relaxed))
     }
-}
-
-/// Makes the span part of the caller's trace, or of a new one. Returns the id of the trace.
-fn continue_trace(span: &Span, headers: &HeaderMap) -> String {
-    let parent =
-        global::get_text_map_propagator(|propagator| propagator.extract(&TraceHeaders(headers)));
-    // Fails only if no OpenTelemetry layer is installed, as in some tests.
-    let _ = span.set_parent(parent);
-    let trace_id = span.context().span().span_context().trace_id().to_string();
-    span.record("trace_id", &trace_id);
-    trace_id
 }
 
 /// Returns the name of a method in traces and metrics. Clients can invent methods, and each would be a
@@ -255,14 +267,24 @@ impl Extractor for TraceHeaders<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use actix_web::{
         App, HttpResponse,
+        body::MessageBody,
         http::header::{ACCEPT, CACHE_CONTROL},
-        middleware::from_fn,
+        middleware::{Next, from_fn},
         test::{TestRequest, call_service, init_service},
         web,
     };
+
+    use super::*;
+
+    async fn observe_here(
+        request: ServiceRequest,
+        next: Next<impl MessageBody>,
+    ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+        observe(&TrustedProxies::default(), false, None, request, |request| next.call(request))
+            .await
+    }
 
     async fn fine() -> HttpResponse {
         HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).finish()
@@ -274,7 +296,7 @@ mod tests {
 
     async fn headers(path: &str, header: (HeaderName, &str)) -> HeaderMap {
         let app = App::new()
-            .wrap(from_fn(|request, next| observe(TrustedProxies::default(), false, request, next)))
+            .wrap(from_fn(observe_here))
             .route("/fine", web::get().to(fine))
             .route("/broken", web::get().to(broken));
         let app = init_service(app).await;

@@ -26,7 +26,7 @@ use std::{
 
 use actix_web::{
     Error, HttpMessage,
-    body::MessageBody,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{AUTHORIZATION, HeaderName, HeaderValue},
     middleware::Next,
@@ -287,7 +287,7 @@ pub async fn limit_load(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let limits = request.app_data::<Data<LoadLimit>>().map(|limits| (***limits).clone());
-    let mut response = limit_load_to(limits, request, next).await?;
+    let mut response = limit_load_to(limits, request, |request| next.call(request)).await?;
     let is_verified = response.request().extensions().contains::<TokenVerified>();
     if is_verified {
         response.headers_mut().insert(TOKEN_VERIFIED, HeaderValue::from_static("1"));
@@ -296,11 +296,11 @@ pub async fn limit_load(
 }
 
 /// Like [`limit_load`], with these limits, or none.
-pub async fn limit_load_to(
+pub async fn limit_load_to<B: MessageBody + 'static>(
     limits: Option<LoadLimit>,
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    next: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     // One service calls another for a request that was accepted already.
     let is_exempt = is_unlimited(request.path()) || request.extensions().contains::<IsInternal>();
     let limits = limits.as_ref().filter(|_| !is_exempt);
@@ -315,7 +315,7 @@ pub async fn limit_load_to(
     if let Some(accepted) = &accepted {
         request.extensions_mut().insert(Place(Arc::clone(accepted)));
     }
-    let mut response = next.call(request).await?;
+    let mut response = next(request).await?;
     let is_verified = response.headers_mut().remove(TOKEN_VERIFIED).next().is_some()
         || response.request().extensions().contains::<TokenVerified>();
     if let (Some(limits), Some(address), true) = (limits, address, is_verified) {

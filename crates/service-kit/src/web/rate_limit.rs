@@ -67,7 +67,8 @@ impl RateLimit {
         Self(Some(Arc::new(Inner { limiter, checks: AtomicUsize::new(0) })))
     }
 
-    fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
+    /// Counts a request. Returns the error for one over the limit.
+    pub fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
         let Some(inner) = &self.0 else { return Ok(()) };
         // One service calls another on behalf of all its callers, from one address.
         let is_internal = request.extensions().contains::<IsInternal>();

@@ -54,6 +54,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time that requests in flight may take after the shutdown has begun.
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 20;
 
+/// Returns the name of the route if a proxy forwards requests for a path.
+pub type ForwardedRoute = fn(&str) -> Option<&'static str>;
+
 /// An HTTP server with a port.
 ///
 /// Every request gets its ids, its span and its line in the log, and every error has the one shape.
@@ -66,7 +69,7 @@ pub struct Server {
     trusted_proxies: TrustedProxies,
     max_connections: NonZeroUsize,
     timeouts: Timeouts,
-    is_forwarded: Option<fn(&str) -> bool>,
+    forwarded_route: Option<ForwardedRoute>,
     tls: Option<Tls>,
 }
 
@@ -84,7 +87,7 @@ impl Server {
             trusted_proxies: TrustedProxies::new(settings, position),
             max_connections: settings.max_connections,
             timeouts: Timeouts::default(),
-            is_forwarded: None,
+            forwarded_route: None,
             tls: None,
         })
     }
@@ -112,14 +115,14 @@ impl Server {
         Self { timeouts, ..self }
     }
 
-    /// Makes this the server of a proxy. `is_forwarded` decides by the path of a request if it is
+    /// Makes this the server of a proxy. `forwarded_route` decides by the path of a request if it is
     /// forwarded: such a path stays as the client sent it.
     ///
     /// A handler is cancelled if its client disconnects, so that what it waits for is cancelled too.
     /// The routes of the proxy include [`Health::routes`].
     #[must_use]
-    pub fn forwarding(self, is_forwarded: fn(&str) -> bool) -> Self {
-        Self { is_forwarded: Some(is_forwarded), ..self }
+    pub fn forwarding(self, forwarded_route: ForwardedRoute) -> Self {
+        Self { forwarded_route: Some(forwarded_route), ..self }
     }
 
     /// Serves the routes, and those of `health` unless it is the server of a proxy, until `shutdown`
@@ -141,7 +144,7 @@ impl Server {
             connections,
             trusted_proxies,
             timeouts: self.timeouts,
-            is_forwarded: self.is_forwarded,
+            forwarded_route: self.forwarded_route,
             health: health.clone(),
             routes,
             tls: tls.clone(),
@@ -187,7 +190,7 @@ struct Worker<F> {
     connections: Connections,
     trusted_proxies: TrustedProxies,
     timeouts: Timeouts,
-    is_forwarded: Option<fn(&str) -> bool>,
+    forwarded_route: Option<ForwardedRoute>,
     health: Health,
     routes: F,
     tls: Option<Tls>,
@@ -221,7 +224,7 @@ where
                 }
             },
         };
-        Ok((GuardedStream::new(transport, place, self.is_forwarded.is_some()), peer))
+        Ok((GuardedStream::new(transport, place, self.forwarded_route.is_some()), peer))
     }
 
     /// Returns the service that reads requests from connections and answers them.
@@ -264,27 +267,20 @@ where
             InitError = (),
         > + use<F>,
     > {
-        let Self { connections, trusted_proxies, is_forwarded, health, routes, .. } = self.clone();
-        let has_tls = self.tls.is_some();
-        let is_proxy = is_forwarded.is_some();
-        let held = if is_proxy { Held::AtMost(FORWARDED_BODY_BYTES) } else { Held::Whole };
-        let drained = health.clone();
+        let Self { forwarded_route, health, routes, .. } = self.clone();
+        let is_proxy = forwarded_route.is_some();
+        let surroundings = Arc::new(Surroundings {
+            connections: self.connections.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            has_tls: self.tls.is_some(),
+            forwarded_route,
+            health: health.clone(),
+        });
         App::new()
             // Also merges repeated slashes, which must not happen to a forwarded path.
             .wrap(Condition::new(!is_proxy, NormalizePath::trim()))
             .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                let is_forwarded = is_forwarded.is_some_and(|test| test(request.path()));
-                let request = if is_forwarded { request } else { without_final_slash(request) };
-                next.call(request)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                track(connections.clone(), held, request, next)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                observe(trusted_proxies.clone(), has_tls, request, next)
-            }))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                close_while_draining(drained.clone(), request, next)
+                surround(Arc::clone(&surroundings), request, next)
             }))
             .configure(move |config| {
                 if !is_proxy {
@@ -296,15 +292,37 @@ where
     }
 }
 
-/// Closes connections after their response once the shutdown has begun, so that clients open new ones
-/// elsewhere instead of losing a request with the connection.
-async fn close_while_draining(
+/// The parts of a server that surround every request.
+struct Surroundings {
+    connections: Connections,
+    trusted_proxies: TrustedProxies,
+    has_tls: bool,
+    forwarded_route: Option<ForwardedRoute>,
     health: Health,
+}
+
+/// The middleware around every request. It is one, because each middleware of actix-web moves the
+/// request and its response to the heap twice.
+async fn surround(
+    surroundings: Arc<Surroundings>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let mut response = next.call(request).await?;
+    let Surroundings { connections, trusted_proxies, has_tls, forwarded_route, health } =
+        &*surroundings;
+    let forwarded = forwarded_route.and_then(|route| route(request.path()));
+    let held = match forwarded_route {
+        Some(_) => Held::AtMost(FORWARDED_BODY_BYTES),
+        None => Held::Whole,
+    };
+    let handle = async |request| {
+        let request = if forwarded.is_some() { request } else { without_final_slash(request) };
+        next.call(request).await
+    };
+    let tracked = async |request| track(connections, held, request, handle).await;
+    let mut response = observe(trusted_proxies, *has_tls, forwarded, request, tracked).await?;
     if health.is_draining() {
+        // Clients open new connections elsewhere instead of losing a request with this one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)

@@ -21,12 +21,12 @@ use actix_web::{
     rt,
 };
 use models::ErrorCode;
-use tracing::Instrument;
 
 use super::{
     error::ApiError,
     overload::{Place, too_many_requests},
 };
+use crate::runtime::trace::in_current_trace;
 
 /// The number of seconds after which a client should repeat a request that was not answered in time: as
 /// long as a replica set takes to elect a primary.
@@ -85,7 +85,8 @@ pub(crate) async fn limit_time(
         };
         turn.set(own_turn);
         has_begun.set(true);
-        let (handled, kept) = (next.call(request).in_current_span(), (place.clone(), turn.clone()));
+        let handled = in_current_trace(next.call(request));
+        let kept = (place.clone(), turn.clone());
         rt::spawn(async move {
             let (_place, turn) = kept;
             let response = handled.await;

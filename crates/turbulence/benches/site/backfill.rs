@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use content_service::SECTION_BACKFILL as BACKFILL;
 
 use crate::{
-    steady::{Latencies, latencies},
+    steady::{Latencies, Load, latencies},
     support::{MANY, connect, insert_stories, resident_kib, settings, settled},
     table::Table,
     wrk::{self, median},
@@ -20,6 +20,10 @@ use crate::{
 
 /// Documents a second that a backfill changed beside a site in use before it adapted its pace.
 const RATE_BEFORE: f64 = 201.0;
+
+/// The requests of the site in use.
+const LIST: &str = "/stories?limit=10";
+const LOAD: Load = Load { per_second: 200, seconds: 8 };
 
 /// Number of measurements of requests with a throttled backfill and without one, in turn.
 const ROUNDS: usize = 5;
@@ -116,7 +120,8 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     settled(statuses).await;
     let settings = settings(uri, name, Some(&sections_url));
     let content = content_service::bind(&settings).await.unwrap();
-    let list = format!("{}/stories?limit=10", local_url(content.address()));
+    let address = local_url(content.address());
+    let list = format!("{address}{LIST}");
     tokio::spawn(content.run(Migrate::Never, shutdown.clone()));
     let client =
         content_service::sections_client(&sections_url.parse().unwrap(), &settings.internal);
@@ -126,15 +131,15 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
     let linked = doc! { "section_id": { "$exists": true } };
     let stories = connection.database().collection::<Document>("stories");
     let linked = async || stories.count_documents(linked.clone()).await.unwrap() as f64;
-    let (mut idle, mut busy) = (Latencies::default(), Latencies::default());
+    let (mut idle, mut busy) = (Latencies::new(), Latencies::new());
     let (mut changed, mut during) = (Vec::new(), Vec::new());
-    latencies(&list).await;
+    latencies(&address, LIST, LOAD).await;
     for _ in 0..ROUNDS {
-        idle.extend(latencies(&list).await);
+        idle.extend(latencies(&address, LIST, LOAD).await);
         // Requests begin before the backfill and continue, as on a site in use.
         let leading = tokio::spawn({
-            let list = list.clone();
-            async move { latencies(&list).await }
+            let address = address.clone();
+            async move { latencies(&address, LIST, LOAD).await }
         });
         let engine = engine();
         let stop = CancellationToken::new();
@@ -153,7 +158,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         }
         leading.await.unwrap();
         let (before, began) = (linked().await, Instant::now());
-        busy.extend(latencies(&list).await);
+        busy.extend(latencies(&address, LIST, LOAD).await);
         let elapsed = began.elapsed().as_secs_f64();
         assert!(!running.is_finished(), "the backfill was over before the measurement");
         changed.push((linked().await - before) / elapsed);
@@ -163,7 +168,7 @@ pub(crate) async fn foreground(uri: &str, table: &mut Table) {
         // The run is interrupted at a checkpoint and continues in the next round.
         running.await.unwrap().unwrap_err();
     }
-    let (idle, busy, rate) = (idle.p99(), busy.p99(), median(changed));
+    let (idle, busy, rate) = (idle.percentile(99), busy.percentile(99), median(changed));
     table.row(
         "p99 of 200 lists a second during a backfill, default settings ÷ that without one",
         format!("{:.2} ({busy:.2} ms ÷ {idle:.2} ms)", busy / idle),

@@ -1,5 +1,6 @@
 //! Benchmarks of the system, as ratios within one run: `just bench`. Only the API: `just bench api`,
-//! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the gateway: `just bench gateway`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
+//! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the gateway: `just bench gateway`,
+//! or parts of that: `just bench gateway cached`, `writes`, `passed-on`, `freshness`, `memory`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
@@ -8,6 +9,7 @@
 
 mod api;
 mod backfill;
+mod connection;
 mod gateway;
 mod lists;
 mod memory;
@@ -45,7 +47,7 @@ async fn main() {
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
     } else if is_asked("gateway") {
-        gateway::gateway(&uri, &mut table).await;
+        gateway::gateway(&uri, is_asked, &mut table).await;
     } else if is_asked("migrations") {
         starts::first_start(&uri, &mut table).await;
         backfill::backfill(&uri, &mut table).await;
@@ -55,6 +57,8 @@ async fn main() {
         starts::first_start(&uri, &mut table).await;
     } else if is_asked("foreground") {
         backfill::foreground(&uri, &mut table).await;
+    } else if is_asked("memory-of-site") {
+        memory::memory(&uri, &mut table);
     } else {
         everything(&uri, &mut table).await;
     }
@@ -63,7 +67,7 @@ async fn main() {
 }
 
 async fn everything(uri: &str, table: &mut Table) {
-    memory::memory(uri, table).await;
+    memory::memory(uri, table);
     starts::first_start(uri, table).await;
     let few = lists::lists(uri, FEW, table).await;
     backfill::backfill(uri, table).await;
@@ -75,7 +79,7 @@ async fn everything(uri: &str, table: &mut Table) {
         many / few >= 0.8,
     );
     api::api(uri, MANY, table).await;
-    gateway::gateway(uri, table).await;
+    gateway::gateway(uri, |_| false, table).await;
     starts::second_start(uri, table).await;
     backfill::foreground(uri, table).await;
     starts::takeover(uri, table).await;

@@ -1,24 +1,38 @@
 //! Requests at a steady rate, as a site in use receives them, independent of the response times.
 
-use std::time::Duration;
-
-use tokio::{
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+use std::{
+    thread,
+    time::{Duration, Instant},
 };
 
-const PER_SECOND: u32 = 200;
-const SECONDS: u32 = 8;
+use crate::connection::Connection;
+
+/// The number of connections: the requests that can be under way at a time.
+const CONNECTIONS: u32 = 64;
+
+/// Requests that are sent at a steady rate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) per_second: u32,
+    pub(crate) seconds: u32,
+}
 
 /// The durations of requests.
-#[derive(Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// The time in milliseconds that 99 of 100 requests keep to.
-    pub(crate) fn p99(&mut self) -> f64 {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The time in milliseconds that this share of the requests keeps to.
+    pub(crate) fn percentile(&mut self, percent: usize) -> f64 {
         self.0.sort_unstable();
-        self.0[self.0.len() * 99 / 100].as_secs_f64() * 1000.0
+        self.0[self.0.len() * percent / 100].as_secs_f64() * 1000.0
+    }
+
+    pub(crate) fn push(&mut self, duration: Duration) {
+        self.0.push(duration);
     }
 
     pub(crate) fn extend(&mut self, mut others: Self) {
@@ -26,33 +40,48 @@ impl Latencies {
     }
 }
 
-/// Measures requests that are sent at the steady rate.
+/// Measures requests for a path that are sent at the steady rate.
 ///
 /// It counts from the moment at which a request was to be sent, so that one which had to wait for
-/// the one before is slow, too (G. Tene, "How NOT to Measure Latency", 2013). The client has a
-/// thread of its own.
-pub(crate) async fn latencies(url: &str) -> Latencies {
-    let url = url.to_owned();
+/// the one before is slow, too (G. Tene, "How NOT to Measure Latency", 2013). Each connection has a
+/// thread of its own, which sleeps until its next request is due.
+pub(crate) async fn latencies(address: &str, path: &str, load: Load) -> Latencies {
+    let (address, path) = (address.to_owned(), path.to_owned());
     let measured = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(request(&url))
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::open(&address)).collect();
+        let began = Instant::now() + Duration::from_millis(100);
+        thread::scope(|scope| {
+            let senders: Vec<_> = (0..)
+                .zip(connections)
+                .map(|(first, connection)| {
+                    let path = &path;
+                    scope.spawn(move || send(connection, path, load, first, began))
+                })
+                .collect();
+            let mut latencies = Latencies::new();
+            for sender in senders {
+                latencies.extend(sender.join().unwrap());
+            }
+            latencies
+        })
     });
-    Latencies(measured.await.unwrap())
+    measured.await.unwrap()
 }
 
-async fn request(url: &str) -> Vec<Duration> {
-    let client = service_kit::web::http_client::service_client(Duration::from_secs(10)).unwrap();
-    let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut requests = JoinSet::new();
-    for _ in 0..PER_SECOND * SECONDS {
-        let due = ticks.tick().await;
-        let request = client.get(url);
-        requests.spawn(async move {
-            let answer = request.send().await.unwrap().error_for_status().unwrap();
-            answer.bytes().await.unwrap();
-            Instant::now() - due
-        });
+/// Sends the requests of one connection.
+fn send(
+    mut connection: Connection,
+    path: &str,
+    load: Load,
+    first: u32,
+    began: Instant,
+) -> Latencies {
+    let mut latencies = Latencies::new();
+    for number in (first..load.per_second * load.seconds).step_by(CONNECTIONS as usize) {
+        let due = began + Duration::from_secs(1) * number / load.per_second;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        assert_eq!(connection.get(path).status, 200, "{path}");
+        latencies.push(due.elapsed());
     }
-    requests.join_all().await
+    latencies
 }

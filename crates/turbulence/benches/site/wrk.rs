@@ -32,13 +32,13 @@ pub(crate) fn rates<const N: usize>(requests: [Get<'_>; N]) -> [f64; N] {
 }
 
 fn rate_of(get: Get<'_>) -> f64 {
-    rate_with(8, get)
+    rate_with(8, WRK_SECONDS, get)
 }
 
-/// Requests a second with this number of connections.
-pub(crate) fn rate_with(connections: u32, Get { url, header }: Get<'_>) -> f64 {
+/// Requests a second with this number of connections, measured for this time.
+pub(crate) fn rate_with(connections: u32, time: &str, Get { url, header }: Get<'_>) -> f64 {
     let mut wrk = Command::new("wrk");
-    wrk.args(["-t", "1", "-c", &connections.to_string(), "-d", WRK_SECONDS, url]);
+    wrk.args(["-t", "1", "-c", &connections.to_string(), "-d", time, url]);
     wrk.args(header.into_iter().flat_map(|header| ["-H", header]));
     let output = wrk.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

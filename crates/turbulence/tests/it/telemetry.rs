@@ -118,17 +118,20 @@ async fn a_request_is_one_trace_from_the_caller_to_the_database() {
 #[tokio::test]
 async fn an_error_names_the_trace_of_its_caller() {
     let collector = Collector::start();
-    let (_site, turbulence, summary) = started(&collector.endpoint).await;
-    // The first is the gateway's own answer, the others come from the services.
-    for path in ["/nope", "/stories/slug/nope", "/sections/slug/nope"] {
-        let trace_id = new_trace_id();
-        let response = get(&summary, path, &trace_id).await;
-        assert_eq!(response.status(), 404, "{path}");
-        assert_eq!(response.headers()["x-request-id"], *trace_id);
-        let body: Value = response.json().await.unwrap();
-        assert_eq!(body["trace_id"], *trace_id, "{path}: {body}");
+    // With an exporter and without one.
+    for endpoint in [collector.endpoint.as_str(), ""] {
+        let (_site, turbulence, summary) = started(endpoint).await;
+        // The first is the gateway's own answer, the others come from the services.
+        for path in ["/nope", "/stories/slug/nope", "/sections/slug/nope"] {
+            let trace_id = new_trace_id();
+            let response = get(&summary, path, &trace_id).await;
+            assert_eq!(response.status(), 404, "{path}");
+            assert_eq!(response.headers()["x-request-id"], *trace_id);
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["trace_id"], *trace_id, "{path}: {body}");
+        }
+        turbulence.stop().await;
     }
-    turbulence.stop().await;
 }
 
 async fn causes_no_delay(endpoint: &str) {

@@ -102,7 +102,7 @@ impl TestServer {
         let health = Health::builder().build(Clock::system());
         let running = Running::default();
         let counted = running.clone();
-        let server = if is_proxy { server.forwarding(|_| true) } else { server };
+        let server = if is_proxy { server.forwarding(|_| Some("/proxied")) } else { server };
         let server = server.with_tls(tls);
         let shutdown = CancellationToken::new();
         actix_web::rt::spawn(server.run(health, shutdown.clone(), move |config| {

@@ -17,7 +17,6 @@ use actix_web::{
         ConnectionType,
         header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     },
-    middleware::Next,
     web::Bytes,
 };
 use futures_util::{Stream, StreamExt, stream};
@@ -88,7 +87,7 @@ impl Drop for InFlight {
 }
 
 /// The body of a response, with what it occupies until it is sent.
-struct TrackedBody {
+pub(crate) struct TrackedBody {
     body: BoxBody,
     _in_flight: Option<InFlight>,
     _memory: HeldMemory,
@@ -110,12 +109,12 @@ impl MessageBody for TrackedBody {
 }
 
 /// Follows a request until its response is sent.
-pub(crate) async fn track(
-    connections: Connections,
+pub(crate) async fn track<B: MessageBody + 'static>(
+    connections: &Connections,
     held: Held,
     mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    next: impl AsyncFnOnce(ServiceRequest) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<TrackedBody>, Error> {
     let connection = request.conn_data::<Arc<Connection>>().cloned();
     let has_body = has_body(&request);
     let in_flight = connection.clone().map(|connection| InFlight::begin(connection, has_body));
@@ -126,7 +125,7 @@ pub(crate) async fn track(
             payload: Box::pin(limited(payload, time, connection.clone())),
         });
     }
-    let response = next.call(request).await?.map_into_boxed_body();
+    let response = next(request).await?.map_into_boxed_body();
     let bytes = held.bytes(response.response().body().size());
     let (mut response, memory) = match connections.hold(bytes) {
         Some(memory) => (response, memory),
@@ -198,7 +197,7 @@ mod tests {
     use actix_web::{
         App, HttpResponse,
         http::Method,
-        middleware::from_fn,
+        middleware::{Next, from_fn},
         test::{TestRequest, call_service, init_service},
         web,
     };
@@ -232,7 +231,10 @@ mod tests {
         let app = init_service(
             App::new()
                 .wrap(from_fn(move |request, next: Next<BoxBody>| {
-                    track(tracked.clone(), Held::Whole, request, next)
+                    let tracked = tracked.clone();
+                    async move {
+                        track(&tracked, Held::Whole, request, |request| next.call(request)).await
+                    }
                 }))
                 .default_service(web::to(answer)),
         )

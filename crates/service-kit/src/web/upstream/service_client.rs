@@ -10,10 +10,12 @@ use super::{
     AttemptError, BoxError, HttpClient, Options, Policy, SendError, Upstream, client::whole_body,
 };
 use crate::{
-    runtime::settings::url::Replicas,
+    runtime::{
+        settings::url::Replicas,
+        trace::{TRACE_TARGET, inject_trace},
+    },
     web::{
         changes::{KeyClock, listen},
-        http_client::inject_trace,
         internal::InternalSecret,
     },
 };
@@ -90,9 +92,10 @@ impl ServiceClient {
         max_bytes: usize,
     ) -> Result<(Parts, Bytes), CallError> {
         let target: PathAndQuery = target.parse()?;
-        let span = tracing::info_span!(
+        let span = tracing::debug_span!(
+            target: TRACE_TARGET,
             "call",
-            otel.name = format!("GET {}", self.upstream.name()),
+            otel.name = format_args!("GET {}", self.upstream.name()),
             otel.kind = "client",
             url.path = target.path()
         );
