@@ -50,8 +50,8 @@ fn content_segments() -> impl Iterator<Item = &'static str> {
     ContentType::ALL.into_iter().map(ContentType::collection).chain(CONTENT)
 }
 
-/// The service that owns a path.
-#[derive(Debug, Clone, Copy)]
+/// A service behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Sections,
     Content,
@@ -71,8 +71,11 @@ static FORWARDED: LazyLock<Vec<ForwardedPaths>> = LazyLock::new(|| {
     let of_sections = SECTIONS.into_iter().map(|segment| (segment, Owner::Sections));
     let of_content = content_segments().map(|segment| (segment, Owner::Content));
     let of_media = MEDIA.into_iter().map(|segment| (segment, Owner::Media));
-    let paths = of_sections.chain(of_content).chain(of_media).map(|(segment, owner)| {
-        ForwardedPaths { segment, route: format!("/{segment}/{{rest}}*"), owner }
+    let all = of_sections.chain(of_content).chain(of_media);
+    let paths = all.map(|(segment, owner)| ForwardedPaths {
+        segment,
+        route: format!("/{segment}/{{rest}}*"),
+        owner,
     });
     paths.collect()
 });
@@ -105,25 +108,20 @@ pub(crate) struct LoadLimits {
 }
 
 impl LoadLimits {
-    fn of_owner(&self, owner: Owner) -> LoadLimit {
+    /// Returns the limit of a path. The paths that the gateway answers itself have none; the report of
+    /// all services has the one of content-service.
+    fn of(&self, path: &str) -> Option<LoadLimit> {
+        let owner = match forwarded(path) {
+            Some(paths) => paths.owner,
+            None if path::first_segment(path) == Some(INTEGRITY) => Owner::Content,
+            None => return None,
+        };
         let limit = match owner {
             Owner::Sections => &self.sections,
             Owner::Content => &self.content,
             Owner::Media => &self.media,
         };
-        limit.clone()
-    }
-
-    /// Returns the limit of a path. The paths that the gateway answers itself have none; the report of
-    /// all services has the one of content-service.
-    fn of(&self, path: &str) -> Option<LoadLimit> {
-        match forwarded(path) {
-            Some(paths) => Some(self.of_owner(paths.owner)),
-            None if path::first_segment(path) == Some(INTEGRITY) => {
-                Some(self.of_owner(Owner::Content))
-            }
-            None => None,
-        }
+        Some(limit.clone())
     }
 }
 
@@ -147,14 +145,6 @@ impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
         let proxy = Arc::new(Proxy::new(self));
-        // Files are in the caches of browsers and CDNs, and would displace pages here.
-        let of_media = Self {
-            cache: None,
-            surrogate_keys: false,
-            timeouts: self.timeouts.of_media(),
-            ..self.clone()
-        };
-        let media_proxy = Arc::new(Proxy::new(&of_media));
         let policy = Arc::new(self.cors.clone());
         let (limits, load_limits) = (self.limits.clone(), self.load_limits.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
@@ -168,7 +158,7 @@ impl Routes {
                 cors::explain_refusals(Arc::clone(&policy), request, next)
             }))
             // First, and without a pattern: most requests are forwarded.
-            .service(self.forwarding(&proxy, &media_proxy))
+            .service(self.forwarding(&proxy))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
@@ -178,26 +168,24 @@ impl Routes {
 
     /// Returns the routes of all paths that are forwarded. The guard compares the first segment as the
     /// client sent it, which patterns would see decoded.
-    fn forwarding(&self, proxy: &Arc<Proxy>, media_proxy: &Arc<Proxy>) -> Scope {
-        let (proxy, media_proxy) = (Arc::clone(proxy), Arc::clone(media_proxy));
-        let upstreams = self.upstreams.clone();
+    fn forwarding(&self, proxy: &Arc<Proxy>) -> Scope {
+        // Files are in the caches of browsers and CDNs, and would displace pages here.
+        let timeouts = self.timeouts.of_media();
+        let of_media = Self { timeouts, cache: None, surrogate_keys: false, ..self.clone() };
+        let media_proxy = Arc::new(Proxy::new(&of_media));
+        let (proxy, upstreams) = (Arc::clone(proxy), self.upstreams.clone());
         web::scope("")
             .guard(fn_guard(|context| forwarded(context.head().uri.path()).is_some()))
             .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-                let (proxy, media_proxy) = (Arc::clone(&proxy), Arc::clone(&media_proxy));
-                let upstreams = upstreams.clone();
-                async move {
-                    let Some(paths) = forwarded(request.uri().path()) else {
-                        return route_not_found(request).await;
-                    };
-                    let Upstreams { sections, content, media } = &upstreams;
-                    let (proxy, upstream) = match paths.owner {
-                        Owner::Sections => (&proxy, sections),
-                        Owner::Content => (&proxy, content),
-                        Owner::Media => (&media_proxy, media),
-                    };
-                    forward(proxy, &request, payload, upstream).await
-                }
+                let owner = forwarded(request.uri().path()).map(|paths| paths.owner);
+                let Upstreams { sections, content, media } = &upstreams;
+                let (proxy, upstream) = match owner {
+                    Some(Owner::Sections) => (&proxy, sections),
+                    Some(Owner::Media) => (&media_proxy, media),
+                    Some(Owner::Content) | None => (&proxy, content),
+                };
+                let (proxy, upstream) = (Arc::clone(proxy), Arc::clone(upstream));
+                async move { forward(&proxy, &request, payload, &upstream).await }
             }))
     }
 }
