@@ -133,7 +133,16 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
     for name in used.keys() {
         assert!(listed.contains(name) || before.contains_key(name), "{name}");
     }
-    for name in ["section_redirects", "section_repairs", "section_tree", "content_slugs", "media"] {
+    for name in [
+        "section_redirects",
+        "section_repairs",
+        "section_tree",
+        "content_slugs",
+        "media",
+        "webhooks",
+        "webhook_deliveries",
+        "webhook_dispatch",
+    ] {
         assert!(used.contains_key(name), "{name}");
     }
 
