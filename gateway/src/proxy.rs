@@ -31,13 +31,18 @@ use service_kit::{
         },
     },
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field::Empty};
 
 use self::{
     body::{BodyReceiver, CopyError, Truncated, body_channel, copy_body},
     upload::{Upload, UploadError},
 };
-use crate::{cache::Cache, routing::path, timeouts::Timeouts};
+use crate::{
+    cache::Cache,
+    routing::{Routes, path},
+    timeouts::Timeouts,
+};
 
 /// The value of `Retry-After` if no replica is available: replicas are probed every second.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -58,6 +63,8 @@ pub(crate) struct Proxy {
     cache: Option<Arc<Cache>>,
     /// `true` if answers name the content that they depend on.
     surrogate_keys: bool,
+    /// Cancelled at the beginning of the shutdown, when events end.
+    shutdown: CancellationToken,
 }
 
 /// A request to a service.
@@ -75,13 +82,15 @@ struct UpstreamSpan(Span);
 type Attempt = Result<Response, AttemptError<UploadError>>;
 
 impl Proxy {
-    pub(crate) fn new(
-        secret: InternalSecret,
-        timeouts: Timeouts,
-        cache: Option<Arc<Cache>>,
-        surrogate_keys: bool,
-    ) -> Self {
-        Self { client: HttpClient::local(), secret, timeouts, cache, surrogate_keys }
+    pub(crate) fn new(routes: &Routes) -> Self {
+        Self {
+            client: HttpClient::local(),
+            secret: routes.secret.clone(),
+            timeouts: routes.timeouts,
+            cache: routes.cache.clone(),
+            surrogate_keys: routes.surrogate_keys,
+            shutdown: routes.shutdown.clone(),
+        }
     }
 
     /// Returns the request to a service for a client's.
@@ -205,7 +214,13 @@ impl Proxy {
                 Held::Part(first, rest) => {
                     let span = head.extensions.get::<UpstreamSpan>();
                     let span = span.map_or_else(Span::none, |UpstreamSpan(span)| span.clone());
+                    // Events have no end of their own.
+                    let shutdown = match is_event_stream(&head.headers) {
+                        true => self.shutdown.clone(),
+                        false => CancellationToken::new(),
+                    };
                     let source = stream::iter([Ok(first)]).chain(rest);
+                    let source = source.take_until(shutdown.cancelled_owned());
                     let body = self.download(source, span, replica, Arc::clone(upstream));
                     match length {
                         Some(length) => sized(length, body),
@@ -303,6 +318,10 @@ fn build_request(
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     outgoing
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -25,6 +25,7 @@ use service_kit::web::{
     rate_limit::RateLimit,
     routing::route_not_found,
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{
     cors::CorsPolicy,
@@ -39,7 +40,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 2] = ["content", "resolve"];
+const CONTENT: [&str; 3] = ["changes", "content", "resolve"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";
@@ -136,13 +137,14 @@ pub(crate) struct Routes {
     pub(crate) upstreams: Upstreams,
     pub(crate) cache: Option<Arc<Cache>>,
     pub(crate) surrogate_keys: bool,
+    /// Cancelled at the beginning of the shutdown.
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Routes {
     /// Adds the routes to a worker of the server.
     pub(crate) fn configure(&self, config: &mut web::ServiceConfig) {
-        let (secret, cache) = (self.secret.clone(), self.cache.clone());
-        let proxy = Arc::new(Proxy::new(secret, self.timeouts, cache, self.surrogate_keys));
+        let proxy = Arc::new(Proxy::new(self));
         let policy = Arc::new(self.cors.clone());
         let (limits, load_limits) = (self.limits.clone(), self.load_limits.clone());
         // The last middleware sees a request first. CORS comes before those that refuse requests, so
@@ -215,7 +217,7 @@ mod tests {
         let limits = LoadLimits::default();
         let has = |path: &str, of: &LoadLimit| limits.of(path).is_some_and(|one| one.is(of));
         assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
-        for path in ["/stories/x", "/content", "/resolve", "/integrity/"] {
+        for path in ["/stories/x", "/content", "/resolve", "/changes", "/integrity/"] {
             assert!(has(path, &limits.content), "{path}");
         }
         for path in ["/uploads", "/uploads/x", "/media/x"] {

@@ -137,6 +137,7 @@ impl Gateway {
             upstreams,
             cache,
             surrogate_keys,
+            shutdown: shutdown.clone(),
         };
         let configure = move |config: &mut _| routes.configure(config);
         server.run(health, shutdown, configure).await?;

@@ -63,6 +63,12 @@ export function turbulence(baseUrl: string, token?: string) {
       return found.kind === "moved" ? at(found.moved_to) : found;
     },
 
+    /** Returns the changes after a cursor, and the next one. Without a cursor there are none yet. */
+    async changes(cursor = "", kinds: Schemas["PublicKind"][] = []) {
+      const query = kinds.length === 0 ? { cursor } : { cursor, kind: kinds.join(",") };
+      return tagged(await client.GET("/changes", { params: { query } })).value;
+    },
+
     /** Creates a story. A second call with the same key creates nothing more. */
     async createStory(body: Schemas["StoryCreate"], key: string = crypto.randomUUID()) {
       const params = { header: { "Idempotency-Key": key } };

@@ -15,6 +15,12 @@ if (blog.kind === "section") {
   console.log(blog.breadcrumbs.map((crumb) => crumb.title).join(" > "), "at", blog.canonical_path);
 }
 
+const { cursor } = await api.changes();
+const { changes } = await api.changes(cursor, ["stories"]);
+for (const change of changes) {
+  console.log(change.event, change.path ?? change.previous_path ?? "several stories");
+}
+
 if (token !== undefined) {
   const created = await api.createStory({
     title: "Written from TypeScript",

@@ -88,6 +88,11 @@ pub struct Parts {
     pub health: HealthBuilder,
 }
 
+/// Cancelled at the beginning of the shutdown, when answers without an end have to end. In the data of the
+/// routes.
+#[derive(Debug, Clone)]
+pub struct Shutdown(pub CancellationToken);
+
 /// A function that adds the routes of a service and their state to a server. It is called once for
 /// each thread.
 pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
@@ -202,6 +207,7 @@ impl DataService {
             secret: web::Data::new(secret),
             changes: web::Data::new(heard.clone()),
             listeners: web::Data::new(ChangesRoute::new(heard.clone(), stop.clone())),
+            shutdown: web::Data::new(Shutdown(stop.clone())),
             gate: web::Data::new(Gate { statuses, migrate }),
             limits: web::Data::new(limits),
             load_limit: web::Data::new(LoadLimit::default()),
@@ -239,6 +245,7 @@ struct GuardedRoutes {
     secret: web::Data<InternalSecret>,
     changes: web::Data<Changes>,
     listeners: web::Data<ChangesRoute>,
+    shutdown: web::Data<Shutdown>,
     gate: web::Data<Gate>,
     limits: web::Data<RateLimit>,
     load_limit: web::Data<LoadLimit>,
@@ -254,6 +261,7 @@ impl GuardedRoutes {
             .app_data(self.load_limit.clone())
             .app_data(TimeLimit(Some(REQUEST_TIMEOUT)))
             .app_data(self.changes.clone())
+            .app_data(self.shutdown.clone())
             .wrap(from_fn(describe_answers))
             .wrap(from_fn(refuse_until_ready))
             .wrap(from_fn(limit_load))

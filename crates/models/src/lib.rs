@@ -14,6 +14,7 @@ pub mod media;
 mod moment;
 pub mod patch;
 mod problem;
+mod public_change;
 pub mod schema;
 mod section;
 pub mod section_paths;
@@ -30,6 +31,7 @@ pub use integrity::{IntegrityFinding, IntegrityKind, IntegrityRepair, IntegrityR
 pub use moment::{InvalidMoment, Moment};
 pub use patch::Patch;
 pub use problem::{ErrorCode, FieldError, Problem};
+pub use public_change::{InvalidPublicKind, PublicChange, PublicEvent, PublicKind};
 pub use section::{
     Breadcrumb, ContentCounts, DisplayType, NavVisibility, PathResolution, ResolvedPath, Section,
     SectionEntry,

@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
 use mongodb::{
     Database,
-    bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp, doc},
+    bson::{DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp, doc},
     error::{Error, ErrorKind, Result},
     options::ReadConcern,
     raw_batch_cursor::{RawBatch, RawBatchCursor},
@@ -73,7 +73,8 @@ pub fn cluster_time(time: Timestamp) -> u64 {
     (u64::from(time.time) << 32) | u64::from(time.increment)
 }
 
-fn timestamp(time: u64) -> Timestamp {
+/// Returns the time of the cluster that a number stands for.
+pub fn timestamp(time: u64) -> Timestamp {
     Timestamp { time: (time >> 32) as u32, increment: time as u32 }
 }
 
@@ -108,6 +109,8 @@ pub enum FeedEvent {
 pub struct Change {
     /// The time of the change.
     pub at: u64,
+    /// The same by the clock of the server, which tells it from MongoDB 6.0 on.
+    pub wall_time: Option<DateTime>,
     /// The name of the collection.
     pub collection: &'static str,
     /// The `_id` as the API shows it, or `None` for one without an address.
@@ -145,43 +148,23 @@ pub async fn report_changes(
     collections: &[WatchedCollection],
     mut report: impl FnMut(FeedEvent) + Send,
 ) {
-    let mut feed = Feed {
-        database,
-        collections: collections.to_vec(),
-        position: None,
-        floods: HashMap::new(),
-        reset: collections.iter().map(|collection| collection.name).collect(),
-    };
-    let [first_pause, longest_pause] = ERROR_PAUSES;
-    let all_pauses = ExponentialBuilder::default()
-        .with_min_delay(first_pause)
-        .with_max_delay(longest_pause)
-        .without_max_times();
-    let mut pauses = all_pauses.build();
+    let mut feed = Feed::new(database, collections, None);
     loop {
-        let mut has_answered = false;
-        let ended = feed.follow(&mut report, &mut has_answered).await;
-        if has_answered {
-            pauses = all_pauses.build();
-        }
-        match ended {
-            Ok(()) => continue,
-            Err(error) if is_history_lost(&error) => {
-                let error = DatabaseError::from(error);
-                tracing::warn!(%error, "changes of the database were missed");
-                feed.lose_position();
-            }
-            Err(error) => {
-                let error = DatabaseError::from(error);
-                // Requests log what it means for them.
-                tracing::debug!(%error, "the changes of the database cannot be read");
-            }
-        }
-        tokio::time::sleep(pauses.next().unwrap_or(longest_pause)).await;
+        feed.next().await.into_iter().for_each(&mut report);
     }
 }
 
-struct Feed {
+fn error_pauses() -> ExponentialBackoff {
+    let [first_pause, longest_pause] = ERROR_PAUSES;
+    ExponentialBuilder::default()
+        .with_min_delay(first_pause)
+        .with_max_delay(longest_pause)
+        .without_max_times()
+        .build()
+}
+
+/// The changes of collections of a database, which are read by [`next`](Self::next).
+pub struct Feed {
     database: Database,
     collections: Vec<WatchedCollection>,
     /// The time up to which all changes were reported.
@@ -189,6 +172,20 @@ struct Feed {
     floods: HashMap<&'static str, Flood>,
     /// The collections whose changes before the next stream are unknown.
     reset: Vec<&'static str>,
+    /// The stream, unless another one has to be opened.
+    stream: Option<OpenStream>,
+    /// The pauses after the next errors.
+    pauses: ExponentialBackoff,
+}
+
+/// A change stream of the server.
+struct OpenStream {
+    cursor: RawBatchCursor,
+    /// The time from which on it reports changes, once that is known.
+    start: Option<u64>,
+    /// The moment of the next request.
+    asked_at: Instant,
+    has_answered: bool,
 }
 
 /// The recent number of changes of a collection.
@@ -237,46 +234,85 @@ impl Flood {
 }
 
 impl Feed {
-    /// Opens a stream and reports its events until another one is needed.
-    async fn follow(
-        &mut self,
-        report: &mut (impl FnMut(FeedEvent) + Send),
-        has_answered: &mut bool,
-    ) -> Result<()> {
-        let mut asked_at = Instant::now();
-        self.resume_collections(asked_at);
-        // The time from which on this stream reports changes, once it is known.
-        let mut start = self.position;
-        let mut cursor = self.open().await?;
-        loop {
-            let (next, batch) = next_batch(cursor).await?;
-            cursor = next;
-            // The cursor has ended: the database was dropped.
-            let Some(batch) = batch else {
-                self.lose_position();
-                return Ok(());
-            };
-            let mut batch = Batch::read(&batch)?;
-            if !*has_answered && start.is_some_and(|start| batch.server_time < start) {
-                tracing::warn!("the database is an earlier state of itself");
-                self.lose_position();
-                return Ok(());
-            }
-            *has_answered = true;
-            // The token of a stream that has read nothing is that of its start: what happens at that
-            // time is still to come.
-            let start = *start.get_or_insert(batch.confirmed.unwrap_or(batch.server_time + 1));
-            let has_events = !batch.events.is_empty();
-            let is_read = |time: &u64| has_events || *time > start;
-            batch.confirmed = batch.confirmed.filter(is_read).or(start.checked_sub(1));
-            self.report(batch, asked_at, report);
-            let now = Instant::now();
-            let is_flooded = self.suspend_collections(now, report);
-            if is_flooded || self.has_ended_pauses(now) {
-                return Ok(());
-            }
-            asked_at = now;
+    /// Returns the changes after a time up to which the caller knows all of them, or those from now on:
+    /// then all collections are reset first.
+    pub fn new(database: Database, collections: &[WatchedCollection], since: Option<u64>) -> Self {
+        let names = collections.iter().map(|collection| collection.name);
+        Self {
+            database,
+            collections: collections.to_vec(),
+            position: since,
+            floods: HashMap::new(),
+            reset: if since.is_none() { names.collect() } else { Vec::new() },
+            stream: None,
+            pauses: error_pauses(),
         }
+    }
+
+    /// Waits for the next answer of the server, and returns its events. Nothing is lost if the future is
+    /// dropped.
+    pub async fn next(&mut self) -> Vec<FeedEvent> {
+        loop {
+            match self.read().await {
+                Ok(events) if events.is_empty() => continue,
+                Ok(events) => {
+                    self.pauses = error_pauses();
+                    return events;
+                }
+                Err(error) if is_history_lost(&error) => {
+                    let error = DatabaseError::from(error);
+                    tracing::warn!(%error, "changes of the database were missed");
+                    self.lose_position();
+                }
+                Err(error) => {
+                    let error = DatabaseError::from(error);
+                    // Requests log what it means for them.
+                    tracing::debug!(%error, "the changes of the database cannot be read");
+                }
+            }
+            tokio::time::sleep(self.pauses.next().unwrap_or(ERROR_PAUSES[1])).await;
+        }
+    }
+
+    /// Reads the next answer of the stream, or opens one. Returns no events if another one is needed.
+    async fn read(&mut self) -> Result<Vec<FeedEvent>> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let asked_at = Instant::now();
+                self.resume_collections(asked_at);
+                let (start, cursor) = (self.position, self.open().await?);
+                OpenStream { cursor, start, asked_at, has_answered: false }
+            }
+        };
+        let (cursor, batch) = next_batch(stream.cursor).await?;
+        stream.cursor = cursor;
+        // The cursor has ended: the database was dropped.
+        let Some(batch) = batch else {
+            self.lose_position();
+            return Ok(Vec::new());
+        };
+        let mut batch = Batch::read(&batch)?;
+        if !stream.has_answered && stream.start.is_some_and(|start| batch.server_time < start) {
+            tracing::warn!("the database is an earlier state of itself");
+            self.lose_position();
+            return Ok(Vec::new());
+        }
+        stream.has_answered = true;
+        // The token of a stream that has read nothing is that of its start: what happens at that
+        // time is still to come.
+        let start = *stream.start.get_or_insert(batch.confirmed.unwrap_or(batch.server_time + 1));
+        let has_events = !batch.events.is_empty();
+        let is_read = |time: &u64| has_events || *time > start;
+        batch.confirmed = batch.confirmed.filter(is_read).or(start.checked_sub(1));
+        let mut events = self.events(batch, stream.asked_at);
+        let now = Instant::now();
+        let suspended = self.suspend_collections(now);
+        let is_needed = suspended.is_empty() && !self.has_ended_pauses(now);
+        events.extend(suspended);
+        stream.asked_at = now;
+        self.stream = is_needed.then_some(stream);
+        Ok(events)
     }
 
     /// Forgets the position: changes may have been missed.
@@ -285,7 +321,8 @@ impl Feed {
         self.reset = self.collections.iter().map(|collection| collection.name).collect();
     }
 
-    async fn open(&self) -> Result<RawBatchCursor> {
+    /// Opens a stream. The future does not borrow the feed, whose stream no two threads may share.
+    fn open(&self) -> impl Future<Output = Result<RawBatchCursor>> + Send + use<> {
         let mut options = Document::new();
         if let Some(position) = self.position {
             // Changes of that time are reported again, which does no harm.
@@ -299,7 +336,7 @@ impl Feed {
             let stream = stream.max_await_time(MAX_AWAIT_TIME);
             stream.read_concern(ReadConcern::majority()).batch().await
         };
-        with_time_limit(READ_TIMEOUT, opened.with_context(without_telemetry())).await
+        with_time_limit(READ_TIMEOUT, opened.with_context(without_telemetry()))
     }
 
     /// Returns the collections whose changes are not suspended.
@@ -310,16 +347,13 @@ impl Feed {
         self.collections.iter().filter(is_watched).copied().collect()
     }
 
-    fn report(
-        &mut self,
-        batch: Batch,
-        asked_at: Instant,
-        report: &mut (impl FnMut(FeedEvent) + Send),
-    ) {
+    fn events(&mut self, batch: Batch, asked_at: Instant) -> Vec<FeedEvent> {
         let Batch { events, confirmed, server_time } = batch;
         let mut position = self.position.unwrap_or(confirmed.unwrap_or(server_time));
+        let mut reported = Vec::with_capacity(events.len() + 1);
         if !self.reset.is_empty() {
-            report(FeedEvent::Reset { at: position, collections: std::mem::take(&mut self.reset) });
+            let collections = std::mem::take(&mut self.reset);
+            reported.push(FeedEvent::Reset { at: position, collections });
         }
         for event in events {
             position = position.max(event.at.saturating_sub(1));
@@ -330,8 +364,9 @@ impl Feed {
                     let Some(collection) = collection.map(|one| one.name) else { continue };
                     let flood = self.floods.entry(collection);
                     flood.or_insert_with(|| Flood::new(asked_at)).count(asked_at);
-                    let change = Change { at: event.at, collection, id, kind, document };
-                    report(FeedEvent::Changed(change));
+                    let Event { at, wall_time, .. } = event;
+                    let change = Change { at, wall_time, collection, id, kind, document };
+                    reported.push(FeedEvent::Changed(change));
                 }
                 Content::Collection { other } => {
                     let is_named = |one: &&WatchedCollection| {
@@ -340,31 +375,27 @@ impl Feed {
                     let named = self.collections.iter().filter(is_named);
                     let collections: Vec<_> = named.map(|one| one.name).collect();
                     if !collections.is_empty() {
-                        report(FeedEvent::Reset { at: event.at, collections });
+                        reported.push(FeedEvent::Reset { at: event.at, collections });
                     }
                 }
             }
         }
         let position = position.max(confirmed.unwrap_or_default());
         self.position = Some(position);
-        report(FeedEvent::Confirmed { at: position, since: asked_at });
+        reported.push(FeedEvent::Confirmed { at: position, since: asked_at });
+        reported
     }
 
-    /// Suspends the collections with too many changes. Returns `true` if there is one.
-    fn suspend_collections(
-        &mut self,
-        now: Instant,
-        report: &mut (impl FnMut(FeedEvent) + Send),
-    ) -> bool {
-        let mut is_flooded = false;
+    /// Suspends the collections with too many changes, and returns the events that say so.
+    fn suspend_collections(&mut self, now: Instant) -> Vec<FeedEvent> {
+        let mut suspended = Vec::new();
         for (collection, flood) in &mut self.floods {
             if flood.is_flooded() && flood.suspended_until.is_none() {
                 flood.suspend(now);
-                report(FeedEvent::Suspended { collection });
-                is_flooded = true;
+                suspended.push(FeedEvent::Suspended { collection });
             }
         }
-        is_flooded
+        suspended
     }
 
     /// Returns `true` if a collection has been suspended for long enough.
@@ -397,7 +428,7 @@ fn stages(collections: &[WatchedCollection]) -> [Document; 2] {
         "in": "$$this.k",
     } };
     let mut shown = doc! {
-        "operationType": 1, "ns": 1, "to": 1, "documentKey._id": 1, "clusterTime": 1,
+        "operationType": 1, "ns": 1, "to": 1, "documentKey._id": 1, "clusterTime": 1, "wallTime": 1,
         "updated": names_of_fields,
         "updateDescription.removedFields": 1, "updateDescription.truncatedArrays.field": 1,
     };
@@ -436,6 +467,7 @@ struct Batch {
 
 struct Event {
     at: u64,
+    wall_time: Option<DateTime>,
     collection: String,
     content: Content,
 }
@@ -504,7 +536,8 @@ impl Event {
                 Content::Document(id.and_then(|id| stored_id_text(id).ok()), kind, document)
             }
         };
-        Some(Self { at, collection: name("ns")?, content })
+        let wall_time = event.get_datetime("wallTime").ok();
+        Some(Self { at, wall_time, collection: name("ns")?, content })
     }
 }
 

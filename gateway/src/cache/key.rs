@@ -38,7 +38,10 @@ impl ReadRoutes {
                     .split('/')
                     .map(|segment| (!segment.starts_with('{')).then(|| segment.to_owned()));
                 let segments: Vec<_> = segments.collect();
-                let is_kept = !needs_token && segments[0].as_deref().is_some_and(is_routed);
+                // Events follow each other for as long as the client listens.
+                let has_events = operation["x-event-stream"] == true;
+                let is_routed = segments[0].as_deref().is_some_and(is_routed);
+                let is_kept = !needs_token && !has_events && is_routed;
                 let parameters = operation["parameters"].as_array().into_iter().flatten();
                 let parameters = parameters
                     .filter(|parameter| parameter["in"] == "query")

@@ -7,6 +7,7 @@ mod cache;
 mod cors;
 mod docs;
 mod errors;
+mod events;
 mod headers;
 mod health;
 mod integrity;

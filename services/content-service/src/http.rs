@@ -1,6 +1,7 @@
 //! The routes of content-service.
 
 pub(crate) mod api;
+pub(crate) mod changes;
 mod describe;
 mod error_sets;
 mod errors;

@@ -11,7 +11,11 @@ mod page;
 mod project;
 mod story;
 
-use std::{collections::HashSet, marker::PhantomData, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
@@ -37,7 +41,7 @@ use crate::{
         content::MovedContent,
         list::{Filter, Limit},
     },
-    store::{content::Changed, keys::ContentKeys, moves::MoveError},
+    store::{content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
 };
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
@@ -137,6 +141,9 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns the published items that neither a list nor a look-up finds.
     async fn unreachable(&self, sections: &Directory) -> Result<Unreachable>;
+
+    /// Returns the items with these ids as they are, or as they were at a time of the cluster.
+    async fn states(&self, ids: &[&str], at: Option<u64>) -> Result<HashMap<String, ItemState>>;
 
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.

@@ -5,6 +5,7 @@
 //! file of `kinds`.
 
 mod domain;
+mod events;
 mod html;
 mod http;
 mod kinds;

@@ -19,8 +19,9 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    events::{hub::Hub, projector::Source},
     html::Sanitiser,
-    http::{api, integrity::Inspector, sections::Sections, tags::Tags},
+    http::{api, changes::Listeners, integrity::Inspector, sections::Sections, tags::Tags},
     kinds::{self, Collections},
     migrations::Context,
     sections_feed::{self, fetched::FetchedSections},
@@ -57,6 +58,8 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let store = DirectoryStore::new(connection.database());
         let feed = Arc::new(FetchedSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
+        let source = Source::new(connection, collections.clone(), feed.clone());
+        let listeners = web::Data::new(Listeners::new(Hub::new(source)));
         let tags = web::Data::new(Tags::new(changes));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
@@ -65,6 +68,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(web::Data::new(collections.clone()))
                 .app_data(users.clone())
                 .app_data(known_sections.clone())
+                .app_data(listeners.clone())
                 .app_data(tags.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())

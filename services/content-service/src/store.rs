@@ -18,6 +18,7 @@ pub(crate) mod page_memory;
 mod report;
 pub(crate) mod section_directory;
 pub(crate) mod slugs;
+pub(crate) mod states;
 pub(crate) mod survey;
 pub(crate) mod users;
 pub(crate) mod write;

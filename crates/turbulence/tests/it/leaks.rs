@@ -190,6 +190,9 @@ impl Values<'_> {
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
+            // Those of the changes: from now on, and from a place that is not remembered.
+            ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),
+            ("query", "kind") => own(&["sections", "stories,projects,pages"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
             ("query", "q") => own(&["open", SECRET]),
             ("query", "size") => own(&["750"]),

@@ -30,5 +30,6 @@ mod support;
 mod telemetry;
 mod terminal;
 mod tls;
+mod truth;
 mod uninstall;
 mod up;

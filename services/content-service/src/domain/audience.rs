@@ -77,15 +77,19 @@ impl Directory {
     ///
     /// `odd_references` are the values of `section_id` that are not exactly an id.
     pub(crate) fn hidden(&self, odd_references: &[String]) -> Hidden {
-        let is_hidden = |reference: &&String| {
-            let digits = reference.to_lowercase();
-            self.hidden.ids.iter().any(|id| digits.contains(&id.to_string()))
-        };
+        let is_hidden = |reference: &&String| self.hides(reference);
         let spellings: Vec<_> = odd_references.iter().filter(is_hidden).cloned().collect();
         if spellings.is_empty() {
             return Hidden::Of(self.hidden.clone());
         }
         Hidden::Of(Arc::new(HiddenSections { ids: self.hidden.ids.clone(), spellings }))
+    }
+
+    /// Returns `true` if content with this `section_id` is hidden: the text contains the id of a section
+    /// that the public does not see.
+    pub(crate) fn hides(&self, reference: &str) -> bool {
+        let digits = reference.to_lowercase();
+        self.hidden.ids.iter().any(|id| digits.contains(&id.to_string()))
     }
 
     /// Returns `true` if the public does not see all sections.

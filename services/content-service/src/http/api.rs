@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{internal, moves, resolve};
+use super::{changes, internal, moves, resolve};
 use crate::{
     domain::list::{Limit, Offset},
     kinds::{Collections, KINDS},
@@ -26,6 +26,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(read("/changes", changes::changes))
         // For the other services and for operators; the gateway does not route these paths.
         .service(read("/internal/users", internal::user))
         .service(read("/internal/content/counts", internal::counts))
@@ -40,13 +41,22 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        changes::changes,
         internal::user,
         internal::counts,
         internal::media_places,
         integrity::report,
         integrity::repair
     ),
-    components(schemas(ErrorCode, FieldError, Limit, ObjectId, Offset, Problem)),
+    components(schemas(
+        ErrorCode,
+        FieldError,
+        Limit,
+        ObjectId,
+        Offset,
+        Problem,
+        changes::KindList
+    )),
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "internal", description = "For the other services and for operators.")

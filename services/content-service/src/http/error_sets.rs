@@ -3,6 +3,8 @@
 use service_kit::error_responses;
 
 error_responses! {
+    /// The errors of the changes of the site.
+    ChangesErrors = ValidationFailed;
     /// The errors of the routes for other services and operators.
     InternalErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable;
     /// The errors of a list.

@@ -1,6 +1,9 @@
 //! The kinds of content for the code that treats all kinds alike.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
@@ -41,6 +44,7 @@ use crate::{
         keys::{self, ContentKeys},
         kind::Kind,
         moves::MoveError,
+        states::ItemState,
     },
 };
 
@@ -155,6 +159,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
     async fn unreachable(&self, sections: &Directory) -> Result<Unreachable> {
         self.unreachable(sections).await
+    }
+
+    async fn states(&self, ids: &[&str], at: Option<u64>) -> Result<HashMap<String, ItemState>> {
+        self.states(ids, at).await
     }
 
     async fn notes(&self) -> Result<Vec<Skipped>> {

@@ -139,7 +139,14 @@ mod tests {
 
     fn change(kind: ChangeKind, document: Option<mongodb::bson::Document>) -> Change {
         let document = document.map(|document| RawDocumentBuf::try_from(&document).unwrap());
-        Change { at: 1, collection: "stories", id: Some("1".to_owned()), kind, document }
+        Change {
+            at: 1,
+            wall_time: None,
+            collection: "stories",
+            id: Some("1".to_owned()),
+            kind,
+            document,
+        }
     }
 
     fn updated(fields: &[&str]) -> Change {

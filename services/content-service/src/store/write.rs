@@ -271,7 +271,8 @@ fn change<K: Kind>(
     kind: ChangeKind,
     document: Option<RawDocumentBuf>,
 ) -> Change {
-    Change { at: 0, collection: K::TYPE.collection(), id, kind, document }
+    let collection = K::TYPE.collection();
+    Change { at: 0, wall_time: None, collection, id, kind, document }
 }
 
 /// Removes the fields that a document has already with the same meaning: they stay as they are
