@@ -68,7 +68,12 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(if_match)
                 .configure(http::routes);
         });
-        Parts { engine: engine(connection, settings), routes, health: Health::builder() }
+        Parts {
+            engine: engine(connection, settings),
+            routes,
+            health: Health::builder(),
+            background: None,
+        }
     })
     .await
 }
