@@ -170,8 +170,8 @@ impl Routes {
     /// client sent it, which patterns would see decoded.
     fn forwarding(&self, proxy: &Arc<Proxy>) -> Scope {
         // Files are in the caches of browsers and CDNs, and would displace pages here.
-        let (secret, timeouts) = (self.secret.clone(), self.timeouts.of_media());
-        let media_proxy = Arc::new(Proxy::new(secret, timeouts, None, false));
+        let timeouts = self.timeouts.of_media();
+        let media_proxy = Arc::new(Proxy::new(&Self { timeouts, cache: None, ..self.clone() }));
         let (proxy, upstreams) = (Arc::clone(proxy), self.upstreams.clone());
         web::scope("")
             .guard(fn_guard(|context| forwarded(context.head().uri.path()).is_some()))
