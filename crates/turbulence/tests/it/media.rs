@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use service_kit::web::http_client::service_client;
 use test_support::{Api, eventually};
 use tokio::io::AsyncWriteExt;
 
@@ -41,8 +42,12 @@ fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
+fn client() -> Client {
+    service_client(Duration::from_secs(60)).unwrap()
+}
+
 async fn upload(summary: &Summary, body: Vec<u8>) -> (StatusCode, Value) {
-    let request = Client::new().post(format!("{}/uploads", summary.address));
+    let request = client().post(format!("{}/uploads", summary.address));
     let request =
         request.header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
     let response = request.bearer_auth(&summary.token).body(body).send().await.unwrap();
@@ -55,7 +60,7 @@ pub(crate) async fn upload_picture(summary: &Summary) -> (StatusCode, Value) {
 }
 
 async fn bytes(summary: &Summary, path: &str) -> Vec<u8> {
-    let response = Client::new().get(format!("{}{path}", summary.address)).send().await.unwrap();
+    let response = client().get(format!("{}{path}", summary.address)).send().await.unwrap();
     assert_eq!(response.status(), 200, "{path}");
     response.bytes().await.unwrap().to_vec()
 }
@@ -86,7 +91,7 @@ async fn a_picture_and_a_video_go_from_a_form_to_a_page_and_back() {
     let shown = bytes(&summary, &picture).await;
     assert!(shown.starts_with(b"RIFF") && !shown.windows(5).any(|part| part == b"PLACE"));
     assert!(bytes(&summary, &clip).await == sent);
-    let range = Client::new().get(format!("{}{clip}", summary.address));
+    let range = client().get(format!("{}{clip}", summary.address));
     let range = range.header("range", "bytes=-1000").send().await.unwrap();
     assert_eq!(range.status(), 206);
     assert!(range.bytes().await.unwrap() == sent[sent.len() - 1000..]);

@@ -130,8 +130,7 @@ async fn no_name_leads_out_of_the_folder() {
 #[tokio::test]
 async fn other_files_are_at_the_fallback() {
     let site = Site::with(&[("media.fallback_url", "https://old.example/bucket/")]).await;
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let client = client.build().unwrap();
+    let client = site.client.clone();
     for (path, location) in [
         (
             "20150101_000000_abcdefgh.jpg",

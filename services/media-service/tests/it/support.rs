@@ -41,7 +41,16 @@ impl Site {
         let service = Service::media(&settings(&database, &others)).await;
         service.migrated().await;
         let api = test_support::Api::new(&*service.url);
-        Self { database, service, api, client: reqwest::Client::new(), folder }
+        Self {
+            database,
+            service,
+            api,
+            client: service_kit::web::http_client::service_client(std::time::Duration::from_secs(
+                60,
+            ))
+            .unwrap(),
+            folder,
+        }
     }
 
     /// Uploads files.

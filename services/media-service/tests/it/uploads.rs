@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use test_support::{TOKEN, eventually};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{FORM, Site, form, picture, video};
+use crate::support::{FORM, File, Site, form, picture, video};
+
+/// A description, the files, and the expected status, code and words.
+type Case<'a> = (&'a str, Vec<File<'a>>, u16, &'a str, &'a [&'a str]);
 
 /// The limits of the settings, in bytes.
 const PICTURE_BYTES: usize = 5 * 1024 * 1024;
@@ -75,7 +78,7 @@ async fn each_invalid_upload_has_its_status_and_detail_and_leaves_nothing() {
     large.resize(PICTURE_BYTES + 1, 0);
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     let many = vec![("files", "a.png", &*png); 21];
-    let cases: Vec<(&str, Vec<(&str, &str, &[u8])>, u16, &str, &[&str])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("no file", vec![], 422, "validation_failed", &["`files`", "is missing"]),
         (
             "another field",
@@ -247,7 +250,7 @@ async fn a_hundred_uploads_at_once_are_stored() {
     let site = Site::new().await;
     // Small, since the tests of others run beside it.
     let file = picture(ImageFormat::Jpeg, 760, 60);
-    let files: [crate::support::File<'_>; 1] = [("files", "a.jpg", &file)];
+    let files: [File<'_>; 1] = [("files", "a.jpg", &file)];
     let answers = futures_util::future::join_all((0..100).map(|_| site.upload(&files))).await;
     let mut addresses: Vec<Value> = Vec::new();
     for answer in answers {
