@@ -489,7 +489,7 @@ async fn each_answer_of_two_gateways_was_true_a_moment_ago() {
     let database = TestDatabase::new().await;
     let front = Front::start(&database, &[]).await;
     let (sections_url, content_url) = (front.sections.url.clone(), front.content.url.clone());
-    let Front { gate, sections: _sections, content: _content } = front;
+    let Front { gate, sections: _sections, content: _content, .. } = front;
     let other = Gate::start(&database, &sections_url, &content_url, Timeouts::default()).await;
     let gates = vec![gate, other];
 
