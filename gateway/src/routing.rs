@@ -157,11 +157,11 @@ impl Routes {
             .wrap(from_fn(move |request, next: Next<_>| {
                 cors::explain_refusals(Arc::clone(&policy), request, next)
             }))
-            // First, and without a pattern: most requests are forwarded.
-            .service(self.forwarding(&proxy))
             .configure(|config| self.health.routes(config))
             .configure(docs::routes)
             .configure(|config| integrity::routes(config, &proxy, &self.upstreams))
+            // Last: the names of routes are looked up in this order, and this one matches every path.
+            .service(self.forwarding(&proxy))
             .default_service(web::to(route_not_found));
         config.service(scope);
     }
