@@ -215,8 +215,11 @@ impl Dispatcher<'_> {
         let lost = self.lease.lost().clone();
         self.sequence = self.webhooks.deliveries.newest_sequence().await?;
         self.look().await?;
-        let known: Vec<_> = self.all.iter().map(|webhook| webhook.id).collect();
-        self.webhooks.deliveries.delete_others(&known).await?;
+        let existing = self.webhooks.webhooks.ids().await?;
+        self.webhooks.deliveries.delete_others(&existing).await?;
+        if self.position.is_none() {
+            self.begin_without_position().await?;
+        }
         let mut changes = changes_after(self.webhooks.source.clone(), self.position.clone());
         loop {
             tokio::select! {
@@ -245,6 +248,22 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Tells the webhooks that anything may have changed: the position is missing, or was written by a
+    /// version of which this one cannot read it.
+    async fn begin_without_position(&self) -> Result<()> {
+        if self.all.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the position of webhooks cannot be read: each of them is told of all kinds"
+        );
+        let kinds: Vec<_> = PublicKind::all().map(PublicKind::as_str).collect();
+        for webhook in &self.all {
+            self.webhooks.webhooks.add_missed(webhook.id, &kinds).await?;
+        }
+        Ok(())
+    }
+
     /// Reads the webhooks, and starts, renews and ends their queues.
     async fn look(&mut self) -> Result<()> {
         let all = self.webhooks.webhooks.all().await?;
@@ -264,7 +283,10 @@ impl Dispatcher<'_> {
         let removed: Vec<_> = self.queues.keys().copied().collect();
         for id in removed.into_iter().filter(|id| !all.iter().any(|one| one.id == *id)) {
             self.queues.remove(&id);
-            self.webhooks.deliveries.delete_of(id).await?;
+            // One that this version cannot read keeps its deliveries.
+            if !self.webhooks.webhooks.ids().await?.contains(&id) {
+                self.webhooks.deliveries.delete_of(id).await?;
+            }
         }
         self.all = all;
         self.queue_missed().await
@@ -317,11 +339,12 @@ impl Dispatcher<'_> {
             if webhook.missed.is_empty() || !webhook.is_active() || !has_room {
                 continue;
             }
-            // Before they are queued: a kind that is missed from now on is added again.
-            self.webhooks.webhooks.remove_missed(webhook.id, &webhook.missed).await?;
             let changes: Vec<_> =
                 webhook.missed.iter().map(|kind| Self::everything(kind, now)).collect();
             self.send_to(webhook.id, &changes.iter().collect::<Vec<_>>()).await?;
+            // Afterwards: if the process ends in between, the message is sent twice, not never. Only this
+            // task adds kinds.
+            self.webhooks.webhooks.remove_missed(webhook.id, &webhook.missed).await?;
         }
         Ok(())
     }

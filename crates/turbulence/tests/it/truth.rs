@@ -374,7 +374,8 @@ impl Writer {
                 let what = format!("{} is deleted: {is_deleted}", story.slug);
                 self.write(what, |site| site.stories[at].is_deleted = is_deleted, made).await;
             }
-            9 => {
+            // The migration finds the first one by its slug.
+            9 if place > 0 => {
                 let slug = format!("s-{place}-{number}");
                 let made = match is_direct {
                     true => Made::Direct("sections", section.id, doc! { "slug": &slug }),

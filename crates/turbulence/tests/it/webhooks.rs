@@ -60,7 +60,9 @@ async fn another_process_delivers_what_a_killed_one_has_begun() {
     let path = format!("/webhooks/{}", added.id());
     eventually("nothing waits", async || api.get(&path).await.body["waiting"] == 0).await;
     let delivered = api.get(&format!("{path}/deliveries")).await.body;
-    assert_eq!(delivered["items"].as_array().unwrap().len(), 3);
+    // One that was queued and not recorded is queued again.
+    let delivered = delivered["items"].as_array().unwrap();
+    assert!((3..=4).contains(&delivered.len()), "{delivered:?}");
     // Neither the secret nor the address is in a log.
     let log = Value::from(second.turbulence.log()).to_string();
     assert!(!log.contains(&secret) && !log.contains("in-the-url"));

@@ -145,6 +145,11 @@ async fn conclude(
     let now = lanes.clock.now();
     let record = async |after| lanes.deliveries.record(delivery, &attempt, after, now).await;
     let (webhook_id, delivery_id) = (webhook.id.to_hex(), delivery.id.to_hex());
+    // A message that the target did not take waits until the webhook continues. A test does not.
+    let (given_up, paused) = match delivery.once {
+        true => (AfterAttempt::Failed, Outcome::FinishedAndPaused),
+        false => (AfterAttempt::Repeated { at: now }, Outcome::Paused),
+    };
     match verdict {
         Verdict::Delivered => {
             record(AfterAttempt::Delivered).await?;
@@ -157,11 +162,11 @@ async fn conclude(
             Ok(Outcome::Resumed)
         }
         Verdict::Gone => {
-            record(AfterAttempt::Failed).await?;
+            record(given_up).await?;
             tracing::warn!(webhook_id, "the webhook is disabled: its target answered 410");
             let reason = "The target answered 410 Gone: it wants no messages any more.";
             lanes.webhooks.disable(webhook, reason).await?;
-            Ok(Outcome::FinishedAndPaused)
+            Ok(paused)
         }
         Verdict::Failed { .. } if delivery.once => {
             record(AfterAttempt::Failed).await?;
@@ -172,13 +177,14 @@ async fn conclude(
             let pause = pause.max(retry_after.unwrap_or_default());
             let since = from_bson(delivery.failing_since.unwrap_or(attempt.at));
             let end = since + lanes.schedule.retry_for;
-            let next = now + pause;
-            if next <= end {
+            if now < end {
+                // The last attempt is at the end, also if the target asks for a longer pause.
+                let next = (now + pause).min(end);
                 record(AfterAttempt::Repeated { at: next }).await?;
                 tracing::debug!(webhook_id, delivery_id, reason, "a message was not delivered");
-                return Ok(Outcome::Repeat(pause));
+                return Ok(Outcome::Repeat((next - now).to_std().unwrap_or_default()));
             }
-            record(AfterAttempt::Failed).await?;
+            record(given_up).await?;
             tracing::warn!(webhook_id, delivery_id, reason, "the webhook is failing");
             let since = since.format("%Y-%m-%dT%H:%M:%SZ");
             let reason = format!(
@@ -186,7 +192,7 @@ async fn conclude(
                 delivery.item
             );
             lanes.webhooks.fail(webhook, &reason).await?;
-            Ok(Outcome::FinishedAndPaused)
+            Ok(paused)
         }
     }
 }

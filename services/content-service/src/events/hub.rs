@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     position::Position,
-    projector::{Checkpoint, Projector, Source, changed},
+    projector::{Checkpoint, MAX_LAG, Projector, Source, changed},
 };
 
 /// The time before its beginning of which the hub knows the changes: as long as MongoDB keeps former
@@ -151,7 +151,9 @@ impl Hub {
             let position = state.position;
             let changes = match place {
                 None => Vec::new(),
-                Some(place) if place.is_before(&complete_from) => {
+                Some(place)
+                    if place.is_before(&complete_from) || place.is_beyond(&position, MAX_LAG) =>
+                {
                     let anything = changed(None).at(&position, self.0.source.time());
                     vec![Arc::new(Told::new(position, anything))]
                 }

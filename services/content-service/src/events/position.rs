@@ -20,6 +20,16 @@ impl Position {
     pub(crate) fn is_before(&self, other: &Self) -> bool {
         self.content < other.content || self.sections < other.sections
     }
+
+    /// Returns `true` if this place is later by more than a replica can be behind, as after the database
+    /// was set back.
+    pub(crate) fn is_beyond(&self, other: &Self, lag: u64) -> bool {
+        // The state of a database that is not known yet is zero.
+        let is_beyond = |one: Revision, other: Revision| {
+            other != Revision::ZERO && one.number() > other.number().saturating_add(lag)
+        };
+        is_beyond(self.content, other.content) || is_beyond(self.sections, other.sections)
+    }
 }
 
 impl fmt::Display for Position {

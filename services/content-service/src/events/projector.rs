@@ -43,7 +43,7 @@ const MAX_TEXT_BYTES: usize = 2_048;
 
 /// The distance by which sections-service may be behind its other replicas, as a difference of revisions:
 /// a minute. States that are further behind are those of another database.
-const MAX_LAG: u64 = 60 << 32;
+pub(super) const MAX_LAG: u64 = 60 << 32;
 
 /// The pause after a failed read.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -551,6 +551,12 @@ impl Directories<'_> {
         let (before, is_known) = match former {
             Former::Known(None) => (None, true),
             Former::Known(Some(state)) if was_seen(state) => (Some(state), !is_unknown(state)),
+            // The sections were unknown before, and with them the visibility of the item.
+            Former::Known(Some(state))
+                if self.before.is_none() && state.section.is_some() && state.is_public =>
+            {
+                (None, false)
+            }
             Former::Known(Some(_)) => (None, true),
             Former::Unknown => (None, false),
         };

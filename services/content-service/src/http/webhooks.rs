@@ -107,7 +107,9 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(written))
 }
 
-/// All webhooks, without their secrets.
+/// Lists the webhooks.
+///
+/// There are at most 20, the oldest first. No answer has their secrets.
 #[utoipa::path(
     get,
     operation_id = "webhooks_list",
@@ -131,7 +133,9 @@ pub(super) async fn list(
     json_response(&request, &WebhookList { items })
 }
 
-/// A webhook, without its secret.
+/// Returns a webhook.
+///
+/// It has the number of messages that wait, and the last error, but not the secret.
 #[utoipa::path(
     get,
     operation_id = "webhooks_by_id",
@@ -227,7 +231,9 @@ fn set<T: Serialize>(fields: &mut Document, name: &str, value: &Patch<T>) -> Res
     Ok(())
 }
 
-/// Deletes a webhook with its deliveries.
+/// Deletes a webhook.
+///
+/// Its deliveries are deleted with it, and messages that wait are not sent.
 #[utoipa::path(
     delete,
     operation_id = "webhooks_delete",
@@ -312,7 +318,7 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// The deliveries of a webhook, newest first.
+/// Lists the deliveries of a webhook, newest first.
 ///
 /// Those that are finished are kept for a week, the newest thousand of each webhook.
 #[utoipa::path(
@@ -343,7 +349,9 @@ pub(super) async fn deliveries(
     json_response(&request, &DeliveryList { items, limit: limit.get(), next_cursor })
 }
 
-/// A delivery of a webhook.
+/// Returns a delivery of a webhook.
+///
+/// It has the message and its attempts.
 #[utoipa::path(
     get,
     operation_id = "webhooks_delivery",

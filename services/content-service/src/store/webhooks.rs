@@ -128,6 +128,12 @@ impl WebhookStore {
         Ok(found.iter().filter_map(|one| readable(read(WEBHOOKS, one))).collect())
     }
 
+    /// Returns the ids of all webhooks, those included that this version cannot read.
+    pub(crate) async fn ids(&self) -> Result<Vec<ObjectId>> {
+        let ids = self.0.distinct("_id", doc! { "_id": { "$type": "objectId" } }).await?;
+        Ok(ids.iter().filter_map(bson::Bson::as_object_id).collect())
+    }
+
     /// Returns the webhook with this id.
     pub(crate) async fn get(&self, id: ObjectId) -> Result<Option<StoredWebhook>> {
         let found = self.0.find_one(doc! { "_id": id }).await?;

@@ -88,11 +88,11 @@ async fn a_refusal_gives_the_reason_and_the_remedy() {
     insta::assert_snapshot!(redact(&lines.join("\n")));
     let ended = site.migrate(&["repair"]).await;
     ended.success();
-    insta::assert_snapshot!(ended.results(), @"Repair of the ledgers\n  sections nothing to repair\n  content  0003_story_slugs            checksum 0123456789ab replaced by that of this program\n  content  0006_backfill_section_id    started over: `state`: unknown variant `aplied`, expected one of `pending`, `running`, `paused`, `waiting_dependency`, `verifying`, `applied`, `failed_retryable`, `failed_fatal`, `rolling_back`, `rolled_back`");
+    insta::assert_snapshot!(ended.results(), @"Repair of the ledgers\n  sections nothing to repair\n  content  0003_story_slugs            checksum 0123456789ab replaced by that of this program\n  content  0006_backfill_section_id    started over: `state`: unknown variant `aplied`, expected one of `pending`, `running`, `paused`, `waiting_dependency`, `verifying`, `applied`, `failed_retryable`, `failed_fatal`, `rolling_back`, `rolled_back`\n  media    nothing to repair");
     // A second repair has nothing to do.
     let ended = site.migrate(&["repair"]).await;
     ended.success();
-    insta::assert_snapshot!(ended.results(), @"Repair of the ledgers\n  sections nothing to repair\n  content  nothing to repair");
+    insta::assert_snapshot!(ended.results(), @"Repair of the ledgers\n  sections nothing to repair\n  content  nothing to repair\n  media    nothing to repair");
     site.migrate(&["up"]).await.success();
     let repaired = site.entry(migration_id("story_slugs")).await;
     let from = repaired.get_document("repaired_from").unwrap();

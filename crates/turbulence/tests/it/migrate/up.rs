@@ -87,6 +87,7 @@ async fn without_sections_content_is_not_linked_and_it_is_once_they_exist() {
     assert_eq!(site.database.count("stories", linked()).await, 0);
     site.migrate(&["up", "--service", "content"]).await.success();
     assert_eq!(site.database.count("stories", linked()).await, 7);
+    site.migrate(&["up", "--service", "media"]).await.success();
     site.migrate(&["verify"]).await.success();
 }
 
