@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// Returns the text that is logged meanwhile.
+    /// Returns the text that is logged in the meantime.
     fn logged(log: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();

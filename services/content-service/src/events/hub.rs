@@ -209,7 +209,7 @@ impl Hub {
             for change in changes {
                 let told = Arc::new(Told::new(included, change));
                 state.keep(told.clone());
-                // Fails if nobody listens.
+                // Fails if there are no listeners.
                 let _ = self.0.readers.send(told);
             }
             if state.complete_from.is_none() && included.content >= now {

@@ -63,7 +63,7 @@ pub(crate) struct StoredWebhook {
 }
 
 impl StoredWebhook {
-    /// Returns `true` if messages that nobody has requested are sent.
+    /// Returns `true` if messages are sent without a request for them.
     pub(crate) fn is_active(&self) -> bool {
         self.is_enabled && self.failure.is_none()
     }

@@ -27,6 +27,7 @@ pub(super) fn migration(_: &Context) -> FixedMigration {
     );
     let pending =
         IndexOptions::builder().partial_filter_expression(doc! { IS_PENDING: true }).build();
-    let pending = Index::new(COLLECTION, "updatedDate_1_pending", doc! { "updatedDate": 1 }, pending);
+    let pending =
+        Index::new(COLLECTION, "updatedDate_1_pending", doc! { "updatedDate": 1 }, pending);
     FixedMigration::new(definition, vec![Arc::new(names), Arc::new(list), Arc::new(pending)])
 }
