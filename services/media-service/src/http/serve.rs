@@ -3,7 +3,7 @@
 use std::ops::Range as Bytes;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{
         Method, StatusCode,
         header::{
@@ -17,11 +17,14 @@ use actix_web::{
 use futures_util::stream;
 use models::media::UPLOADS;
 use serde::Deserialize;
-use service_kit::web::{conditional::ETag, error::ApiError, extract::Query};
+use service_kit::web::{HeldAtMost, conditional::ETag, error::ApiError, extract::Query};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{error_sets::FileErrors, upload::Uploads};
-use crate::{domain::name::FileName, store::files::Facts};
+use crate::{
+    domain::name::FileName,
+    store::files::{Facts, READ_BYTES},
+};
 
 /// The permissions of a file that a browser opens as a page: none, in an origin of its own.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -164,8 +167,11 @@ async fn respond(
     // A body of known length, which is not held in memory as a whole.
     response.no_chunking(range.end - range.start);
     if request.method() == Method::HEAD || range.is_empty() {
+        request.extensions_mut().insert(HeldAtMost(0));
         return Ok(response.streaming(stream::empty::<Result<_, std::io::Error>>()));
     }
+    // The part that is being sent, and the next one.
+    request.extensions_mut().insert(HeldAtMost(2 * READ_BYTES));
     let body = uploads.files.read(name, range).await.map_err(ApiError::internal)?;
     Ok(response.streaming(body))
 }

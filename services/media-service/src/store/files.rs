@@ -26,7 +26,7 @@ use crate::domain::name::FileName;
 pub(crate) const PART_BYTES: usize = 256 * 1024;
 
 /// The size of the parts in which a file is read, in bytes.
-const READ_BYTES: usize = 256 * 1024;
+pub(crate) const READ_BYTES: usize = 256 * 1024;
 
 /// The files.
 #[derive(Debug, Clone)]

@@ -33,6 +33,32 @@ async fn a_file_is_answered_as_it_is_with_its_headers() {
 }
 
 #[tokio::test]
+async fn files_larger_than_the_memory_of_all_responses_are_downloaded_at_once() {
+    let site = Site::new().await;
+    let length = 70 * 1024 * 1024;
+    let file = std::fs::File::create(site.folder().join("large.mp4")).unwrap();
+    file.set_len(length).unwrap();
+    let url = format!("{}/uploads/large.mp4", site.service.url);
+    let mut responses = Vec::new();
+    for _ in 0..3 {
+        let response = site.client.get(&url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-length"], length.to_string());
+        responses.push(response);
+    }
+    let head = site.client.head(&url).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.headers()["content-length"], length.to_string());
+    for mut response in responses {
+        let mut bytes = 0;
+        while let Some(chunk) = response.chunk().await.unwrap() {
+            bytes += chunk.len() as u64;
+        }
+        assert_eq!(bytes, length);
+    }
+}
+
+#[tokio::test]
 async fn parts_of_a_file_are_answered() {
     let site = Site::new().await;
     let sent = video(b"isom", 600_000);
