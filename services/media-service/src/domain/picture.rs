@@ -52,8 +52,8 @@ pub(crate) struct Picture {
 enum Plan {
     /// The file becomes WebP; the memory that it takes, in bytes.
     Encode(ImageFormat, u64),
-    /// The file stays as it is.
-    Keep(Rendered),
+    /// The file stays as it is; the memory that it takes to read its first picture, in bytes.
+    Keep(Rendered, u64),
 }
 
 /// The files of a picture.
@@ -87,10 +87,10 @@ impl Picture {
         max_pixels: u64,
     ) -> Result<Self, PictureError> {
         let damaged = |reason: &str| PictureError::Damaged(reason.to_owned());
-        let kept = |format, width, height, file: Bytes| {
-            is_small(width, height, 1, max_pixels)?;
+        let kept = |format, width, height, file: Bytes, memory| {
+            is_small(width, height, PIXEL_BYTES, max_pixels)?;
             let smaller = Vec::new();
-            Ok(Plan::Keep(Rendered { format, width, height, file, smaller }))
+            Ok(Plan::Keep(Rendered { format, width, height, file, smaller }, memory))
         };
         let plan = match format {
             Format::Jpeg if !has_end_of_image(&file) => Err(damaged("its end is missing")),
@@ -98,8 +98,9 @@ impl Picture {
             Format::Png => encoded(&file, ImageFormat::Png, max_pixels),
             Format::Gif => match animation::gif(&file) {
                 Ok(gif) if gif.frames > 1 => {
-                    is_small(gif.largest.0, gif.largest.1, 1, max_pixels)?;
-                    kept(format, gif.width, gif.height, gif.file.into())
+                    let frame = is_small(gif.largest.0, gif.largest.1, PIXEL_BYTES, max_pixels)?;
+                    let bytes = memory(gif.width, gif.height, PIXEL_BYTES) + frame;
+                    kept(format, gif.width, gif.height, gif.file.into(), bytes)
                 }
                 Ok(gif) => {
                     is_small(gif.largest.0, gif.largest.1, PIXEL_BYTES, max_pixels)?;
@@ -108,12 +109,16 @@ impl Picture {
                 Err(animation::Malformed) => Err(damaged("one of its blocks has no meaning")),
             },
             Format::WebP => match riff::animation(&file) {
-                Ok(Some(moving)) => kept(format, moving.width, moving.height, moving.file.into()),
+                Ok(Some(moving)) => {
+                    // The frame, the canvas, and the picture that is made of both.
+                    let bytes = memory(moving.width, moving.height, 3 * PIXEL_BYTES);
+                    kept(format, moving.width, moving.height, moving.file.into(), bytes)
+                }
                 Ok(None) => encoded(&file, ImageFormat::WebP, max_pixels),
                 Err(riff::Incomplete) => Err(damaged("one of its chunks is cut off")),
             },
             Format::Avif => match isobmff::picture_size(&file) {
-                Some((width, height)) => kept(format, width, height, file.clone()),
+                Some((width, height)) => kept(format, width, height, file.clone(), 0),
                 None => Err(damaged("one of its boxes is missing or cut off")),
             },
             Format::Mp4 | Format::QuickTime | Format::WebM => Err(damaged("it is a video")),
@@ -124,8 +129,7 @@ impl Picture {
     /// Returns the memory that rendering takes, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         match &self.plan {
-            Plan::Encode(_, bytes) => *bytes,
-            Plan::Keep(_) => 0,
+            Plan::Encode(_, bytes) | Plan::Keep(_, bytes) => *bytes,
         }
     }
 
@@ -133,7 +137,7 @@ impl Picture {
     pub(crate) fn render(self) -> Result<Rendered, PictureError> {
         match self.plan {
             Plan::Encode(format, _) => encode(&self.file, format),
-            Plan::Keep(kept) => {
+            Plan::Keep(kept, _) => {
                 // An animation is shown by decoding it: its first picture has to be readable.
                 match kept.format {
                     Format::Gif => drop(decode(&kept.file, ImageFormat::Gif)?),
@@ -502,6 +506,41 @@ mod tests {
         let deep = Bytes::from(file.into_inner());
         assert!(refused(deep.clone(), 10_000).is_ok_and(|memory| memory >= 5_000 * 8));
         assert!(refused(deep, 9_999).is_err());
+    }
+
+    /// Returns an animated GIF with two frames of this size.
+    fn animated_gif(width: u32, height: u32) -> Bytes {
+        let mut file = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+        for _ in 0..2 {
+            let frame = DynamicImage::from(two_halves(width, height)).into_rgba8();
+            encoder.encode_frame(image::Frame::new(frame)).unwrap();
+        }
+        drop(encoder);
+        file.into()
+    }
+
+    #[test]
+    fn the_memory_of_an_animation_is_counted() {
+        let inspected = |file: &Bytes, max| {
+            Picture::inspect(file.clone(), Format::of(file).unwrap(), max)
+                .map(|picture| picture.memory())
+        };
+        let gif = animated_gif(100, 50);
+        assert_eq!(inspected(&gif, 5_000), Ok(PIXEL_BYTES * (5_000 + 5_000)));
+        assert!(inspected(&gif, 4_999).is_err());
+        // The canvas is smaller than the frames.
+        let mut small_canvas = gif.to_vec();
+        small_canvas[6..10].copy_from_slice(&[1, 0, 1, 0]);
+        let small_canvas = small_canvas.into();
+        assert_eq!(inspected(&small_canvas, 5_000), Ok(PIXEL_BYTES * (1 + 5_000)));
+        assert!(inspected(&small_canvas, 4_999).is_err());
+        // 320 × 200.
+        let chunks = b"WEBPVP8X\x0a\0\0\0\x02\0\0\0\x3f\x01\0\xc7\0\0ANMF\x02\0\0\0ab";
+        let length = u32::try_from(chunks.len()).unwrap().to_le_bytes();
+        let webp = Bytes::from([b"RIFF", &length[..], chunks].concat());
+        assert_eq!(inspected(&webp, 64_000), Ok(3 * PIXEL_BYTES * 64_000));
+        assert!(inspected(&webp, 63_999).is_err());
     }
 
     /// Returns the checksum of a chunk of PNG (ISO 3309).
