@@ -297,7 +297,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 fn refused(shown: &str, error: &PictureError) -> ApiError {
     match error {
         PictureError::Damaged(_) => invalid(format!("{shown} {error}")),
-        PictureError::TooManyPixels { .. } => {
+        PictureError::TooManyPixels { .. } | PictureError::TooMuchMemory { .. } => {
             ApiError::new(ErrorCode::PayloadTooLarge, format!("{shown} {error}."))
         }
     }
