@@ -154,6 +154,16 @@ async fn no_name_leads_out_of_the_folder() {
 }
 
 #[tokio::test]
+async fn there_is_no_file_below_a_file() {
+    let site = Site::new().await;
+    let path = site.address("clip.mp4", &video(b"isom", 10)).await;
+    for below in ["x", "x/y.mp4"] {
+        assert_eq!(site.get(&format!("{path}/{below}"), &[]).await.status(), 404, "{below}");
+    }
+    assert_eq!(site.get(&path, &[]).await.status(), 200);
+}
+
+#[tokio::test]
 async fn other_files_are_at_the_fallback() {
     let site = Site::with(&[("media.fallback_url", "https://old.example/bucket/")]).await;
     let client = site.client.clone();
