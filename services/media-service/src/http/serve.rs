@@ -160,8 +160,14 @@ async fn respond(
         }
         Part::Unsatisfiable => {
             let value = format!("bytes */{length}");
-            response.insert_header((CONTENT_RANGE, value));
-            return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
+            // The file may grow, and its entity tag is not that of an answer without it.
+            let refused = HttpResponse::RangeNotSatisfiable()
+                .insert_header((CONTENT_TYPE, "application/octet-stream"))
+                .insert_header((CACHE_CONTROL, "no-store"))
+                .insert_header((ACCEPT_RANGES, "bytes"))
+                .insert_header((CONTENT_RANGE, value))
+                .finish();
+            return Ok(refused);
         }
     };
     // A body of known length, which is not held in memory as a whole.
@@ -192,9 +198,10 @@ fn is_unique(name: &FileName) -> bool {
 }
 
 /// Returns the part that a request asks for. Several ranges, and units other than bytes, are ignored, as
-/// RFC 9110 §14.2 allows.
+/// RFC 9110 §14.2 allows; so is the header itself, as it demands, unless the method is GET.
 fn part(request: &HttpRequest, tag: &ETag, length: u64) -> Part {
-    if !request.headers().contains_key(RANGE) || !has_state(request, tag) {
+    let has_range = request.method() == Method::GET && request.headers().contains_key(RANGE);
+    if !has_range || !has_state(request, tag) {
         return Part::Whole;
     }
     match header::Range::parse(request) {
@@ -278,6 +285,8 @@ mod tests {
                 .to_http_request();
             assert_eq!(part(&request, &tag, 10), expected);
         }
+        let head = TestRequest::default().method(Method::HEAD).insert_header((RANGE, "bytes=1-1"));
+        assert_eq!(part(&head.to_http_request(), &tag, 10), Part::Whole);
     }
 
     #[test]

@@ -86,6 +86,14 @@ async fn parts_of_a_file_are_answered() {
     let response = site.get(&path, &[("range", "bytes=9999999-")]).await;
     assert_eq!(response.status(), 416);
     assert_eq!(response.headers()["content-range"], format!("bytes */{length}"));
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(!response.headers().contains_key("etag"));
+    for range in ["bytes=0-1", "bytes=9999999-"] {
+        let head = site.client.head(format!("{}{path}", site.service.url)).header("range", range);
+        let response = head.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{range}");
+        assert_eq!(response.headers()["content-length"], length.to_string());
+    }
     for headers in [
         &[("range", "bytes=0-1, 4-5")][..],
         &[("range", "bytes=0-1"), ("if-range", "\"other\"")],
