@@ -59,11 +59,12 @@ impl<'a> Upload<'a> {
     /// Stores all files of a form, or none.
     pub(super) async fn store(mut self, form: Multipart) -> Result<Vec<StoredMedia>, ApiError> {
         let mut form = form.fuse();
-        let result = match self.store_each(&mut form).await {
-            Ok(()) => self.uploads.media.publish(&self.stored).await,
-            Err(error) => Err(error),
+        let Err(error) = self.store_each(&mut form).await else {
+            // After an error, the files may be published all the same: they stay. Those that are not
+            // are removed by an upload a day later.
+            self.uploads.media.publish(&self.stored).await?;
+            return Ok(self.stored);
         };
-        let Err(error) = result else { return Ok(self.stored) };
         for media in &self.stored {
             self.uploads.discard(media).await;
         }
