@@ -27,3 +27,5 @@ pub mod time_limit;
 pub mod tls;
 pub(crate) mod turns;
 pub mod upstream;
+
+pub use connection::HeldAtMost;

@@ -16,7 +16,8 @@ use crate::support::{
     Connection, Exchange, Setup, TestGateway, Upstream, assert_problem, ok, within_deadline,
 };
 
-const LARGE: usize = 64 << 20;
+/// More than what all responses of a server may hold.
+const LARGE: usize = 70 << 20;
 const PIECE: usize = 64 << 10;
 
 /// The number of bytes that a sender may be ahead of a receiver that has stopped. Most of them are in

@@ -20,5 +20,6 @@ mod transport;
 pub(crate) use limits::Connections;
 pub(crate) use stream::GuardedStream;
 pub(crate) use timeouts::Timeouts;
+pub use track::HeldAtMost;
 pub(crate) use track::{Held, track};
 pub(crate) use transport::Transport;

@@ -7,11 +7,11 @@
 //! [`Picture::inspect`] reads the head of a file and nothing else, so that its costs are known before
 //! they are paid; [`Picture::render`] decodes it.
 
-use std::io::Cursor;
+use std::{io::Cursor, iter};
 
 use bytes::Bytes;
 use image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType,
+    ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType,
     metadata::Orientation,
 };
 use models::media::SMALLER_WIDTHS;
@@ -25,7 +25,13 @@ const QUALITY: f32 = 85.0;
 const MAX_WEBP_SIDE: u32 = 16_383;
 
 /// The memory of a pixel, in bytes: red, green, blue and alpha.
-pub(crate) const PIXEL_BYTES: u64 = 4;
+const PIXEL_BYTES: u64 = 4;
+
+/// The memory of a pixel while it is encoded, in bytes: a copy of it, and its brightness and colours.
+const ENCODER_PIXEL_BYTES: u64 = 6;
+
+/// The marker of a scan of JPEG (ITU-T T.81, table B.1).
+const START_OF_SCAN: u8 = 0xda;
 
 /// The memory that a decoder may take, in bytes: twice the pixels of the default limit.
 const MAX_DECODER_BYTES: u64 = 192 * 1024 * 1024;
@@ -35,7 +41,7 @@ const REDUCED_WIDTH: u32 = 2 * LARGEST_WIDTH;
 
 /// The memory that the filter may take, in bytes. Only pictures that are many times as high as wide need
 /// more.
-pub(crate) const MAX_FILTER_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_FILTER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The largest colour profile that is kept, in bytes. Those of screens and cameras have up to 4 KiB;
 /// those of printers are of no use in RGB.
@@ -52,8 +58,8 @@ pub(crate) struct Picture {
 enum Plan {
     /// The file becomes WebP; the memory that it takes, in bytes.
     Encode(ImageFormat, u64),
-    /// The file stays as it is.
-    Keep(Rendered),
+    /// The file stays as it is; the memory that it takes to read its first picture, in bytes.
+    Keep(Rendered, u64),
 }
 
 /// The files of a picture.
@@ -77,6 +83,16 @@ pub(crate) enum PictureError {
          colour"
     )]
     TooManyPixels { width: u32, height: u32, max: u64 },
+    #[error(
+        "takes {bytes} bytes of memory while it is processed{cause}: at most {max} are allowed. \
+         Save it with fewer pixels"
+    )]
+    TooMuchMemory { bytes: u64, cause: &'static str, max: u64 },
+}
+
+/// Returns the memory that all pictures together may take while they are processed, in bytes.
+pub(crate) fn memory_limit(max_pixels: u64) -> u64 {
+    max_pixels.saturating_mul(PIXEL_BYTES).saturating_add(MAX_FILTER_BYTES)
 }
 
 impl Picture {
@@ -87,45 +103,62 @@ impl Picture {
         max_pixels: u64,
     ) -> Result<Self, PictureError> {
         let damaged = |reason: &str| PictureError::Damaged(reason.to_owned());
-        let kept = |format, width, height, file: Bytes| {
-            is_small(width, height, 1, max_pixels)?;
+        let kept = |format, width, height, file: Bytes, memory| {
+            is_small(width, height, PIXEL_BYTES, max_pixels)?;
             let smaller = Vec::new();
-            Ok(Plan::Keep(Rendered { format, width, height, file, smaller }))
+            Ok(Plan::Keep(Rendered { format, width, height, file, smaller }, memory))
         };
         let plan = match format {
             Format::Jpeg if !has_end_of_image(&file) => Err(damaged("its end is missing")),
-            Format::Jpeg => encoded(&file, ImageFormat::Jpeg, max_pixels),
-            Format::Png => encoded(&file, ImageFormat::Png, max_pixels),
+            Format::Jpeg => encoded(&file, ImageFormat::Jpeg, max_pixels, coefficients(&file)),
+            Format::Png => encoded(&file, ImageFormat::Png, max_pixels, 0),
             Format::Gif => match animation::gif(&file) {
-                Ok(gif) if gif.frames > 1 => {
-                    is_small(gif.largest.0, gif.largest.1, 1, max_pixels)?;
-                    kept(format, gif.width, gif.height, gif.file.into())
-                }
                 Ok(gif) => {
-                    is_small(gif.largest.0, gif.largest.1, PIXEL_BYTES, max_pixels)?;
-                    encoded(&file, ImageFormat::Gif, max_pixels)
+                    let frame = is_small(gif.largest.0, gif.largest.1, PIXEL_BYTES, max_pixels)?;
+                    if gif.frames > 1 {
+                        let bytes = memory(gif.width, gif.height, PIXEL_BYTES) + frame;
+                        kept(format, gif.width, gif.height, gif.file.into(), bytes)
+                    } else {
+                        encoded(&file, ImageFormat::Gif, max_pixels, frame)
+                    }
                 }
                 Err(animation::Malformed) => Err(damaged("one of its blocks has no meaning")),
             },
             Format::WebP => match riff::animation(&file) {
-                Ok(Some(moving)) => kept(format, moving.width, moving.height, moving.file.into()),
-                Ok(None) => encoded(&file, ImageFormat::WebP, max_pixels),
+                Ok(Some(moving)) => {
+                    // The frame, the canvas, and the picture that is made of both.
+                    let bytes = memory(moving.width, moving.height, 3 * PIXEL_BYTES);
+                    kept(format, moving.width, moving.height, moving.file.into(), bytes)
+                }
+                Ok(None) => encoded(&file, ImageFormat::WebP, max_pixels, 0),
                 Err(riff::Incomplete) => Err(damaged("one of its chunks is cut off")),
             },
             Format::Avif => match isobmff::picture_size(&file) {
-                Some((width, height)) => kept(format, width, height, file.clone()),
+                Some((width, height)) => kept(format, width, height, file.clone(), 0),
                 None => Err(damaged("one of its boxes is missing or cut off")),
             },
             Format::Mp4 | Format::QuickTime | Format::WebM => Err(damaged("it is a video")),
         };
-        Ok(Self { file, plan: plan? })
+        let picture = Self { file, plan: plan? };
+        let (bytes, max) = (picture.memory(), memory_limit(max_pixels));
+        if bytes <= max {
+            return Ok(picture);
+        }
+        let cause = match format {
+            Format::Jpeg if coefficients(&picture.file) > 0 => {
+                ", since it is a progressive JPEG, which takes more than a baseline one"
+            }
+            Format::WebP => ", since it is a WebP, which takes more than other formats",
+            Format::Gif => ", since it is a GIF, whose frames are held beside the whole picture",
+            _ => "",
+        };
+        Err(PictureError::TooMuchMemory { bytes, cause, max })
     }
 
     /// Returns the memory that rendering takes, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         match &self.plan {
-            Plan::Encode(_, bytes) => *bytes,
-            Plan::Keep(_) => 0,
+            Plan::Encode(_, bytes) | Plan::Keep(_, bytes) => *bytes,
         }
     }
 
@@ -133,7 +166,7 @@ impl Picture {
     pub(crate) fn render(self) -> Result<Rendered, PictureError> {
         match self.plan {
             Plan::Encode(format, _) => encode(&self.file, format),
-            Plan::Keep(kept) => {
+            Plan::Keep(kept, _) => {
                 // An animation is shown by decoding it: its first picture has to be readable.
                 match kept.format {
                     Format::Gif => drop(decode(&kept.file, ImageFormat::Gif)?),
@@ -146,18 +179,41 @@ impl Picture {
     }
 }
 
-/// Returns the plan to encode a file, from its head.
-fn encoded(file: &[u8], format: ImageFormat, max_pixels: u64) -> Result<Plan, PictureError> {
+/// Returns the plan to encode a file, from its head. `scratch` is the memory that its decoder takes beside
+/// the pixels, in bytes.
+fn encoded(
+    file: &[u8],
+    format: ImageFormat,
+    max_pixels: u64,
+    scratch: u64,
+) -> Result<Plan, PictureError> {
     let decoder = decoder(file, format)?;
     let (width, height) = decoder.dimensions();
     let pixel_bytes = u64::from(decoder.color_type().bytes_per_pixel());
     let bytes = is_small(width, height, pixel_bytes, max_pixels)?;
+    let scratch = match format {
+        // Its planes, and the buffer from which they are copied.
+        ImageFormat::WebP => memory(width, height, 4),
+        _ => scratch,
+    };
+    let is_of_eight_bits = matches!(decoder.color_type(), ColorType::Rgb8 | ColorType::Rgba8);
+    let has_alpha = decoder.color_type().has_alpha();
     // Either side may be the width.
     let of = |width, height| {
-        let reduced = scaled(width, height, REDUCED_WIDTH);
-        let reduced_bytes = memory(reduced.0, reduced.1, PIXEL_BYTES);
-        let filtering = filter_memory(reduced, scaled(width, height, LARGEST_WIDTH));
-        reduced_bytes + bytes.max(filtering.min(MAX_FILTER_BYTES))
+        let is_reduced = width > REDUCED_WIDTH;
+        let reduced =
+            if is_reduced { scaled(width, height, REDUCED_WIDTH) } else { (width, height) };
+        let reduced_bytes = memory(reduced.0, reduced.1, if has_alpha { 4 } else { 3 });
+        let copied = if is_reduced || !is_of_eight_bits {
+            memory(reduced.0, reduced.1, pixel_bytes.max(PIXEL_BYTES))
+        } else {
+            0
+        };
+        let largest = scaled(width, height, LARGEST_WIDTH);
+        let filtering = filter_memory(reduced, largest).min(MAX_FILTER_BYTES);
+        let encoding = memory(largest.0, largest.1, ENCODER_PIXEL_BYTES);
+        // Decoding, reducing, and making the files, one after the other.
+        (bytes + scratch.max(copied)).max(reduced_bytes + filtering.max(encoding))
     };
     Ok(Plan::Encode(format, of(width, height).max(of(height, width))))
 }
@@ -303,21 +359,55 @@ fn webp(picture: &DynamicImage, profile: Option<&[u8]>) -> Result<Bytes, Picture
 /// Returns `true` if a JPEG file has the marker of its end behind its data (ITU-T T.81, annex B). The
 /// decoder itself fills what is missing with grey.
 fn has_end_of_image(file: &[u8]) -> bool {
+    // Thumbnails within segments have an end of their own.
+    segments(file)
+        .find(|(marker, _)| *marker == START_OF_SCAN)
+        .is_some_and(|(_, rest)| rest.windows(2).any(|pair| pair == [0xff, 0xd9]))
+}
+
+/// Returns the segments of a JPEG file up to its first scan: the marker of each, and the file from its
+/// length on.
+fn segments(file: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = file.get(2..).unwrap_or_default();
-    // Segments have a length, up to the first scan. Thumbnails within them have an end of their own.
-    while let [0xff, marker, high, low, ..] = rest {
-        if *marker == 0xda {
-            return rest.windows(2).any(|pair| pair == [0xff, 0xd9]);
+    iter::from_fn(move || {
+        // A byte of filling.
+        while let [0xff, 0xff, ..] = rest {
+            rest = rest.get(1..)?;
         }
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        rest = match *marker {
-            // A byte of filling.
-            0xff => rest.get(1..),
-            _ => rest.get(2 + length..),
+        let [0xff, marker, segment @ ..] = rest else { return None };
+        let length = usize::from(u16::from_be_bytes(*segment.first_chunk()?));
+        let is_last = *marker == START_OF_SCAN;
+        rest = segment.get(length..).filter(|_| !is_last).unwrap_or_default();
+        Some((*marker, segment))
+    })
+}
+
+/// Returns the memory of the coefficients of a JPEG file, in bytes: its decoder holds all of them if they
+/// come in several scans, else none (ITU-T T.81, annexes B.2.2, B.2.3 and G).
+fn coefficients(file: &[u8]) -> u64 {
+    let (mut bytes, mut components, mut is_progressive) = (0, 0, false);
+    for (marker, segment) in segments(file) {
+        match (marker, segment) {
+            (0xc0..=0xc2, [_, _, _, h1, h0, w1, w0, count, rest @ ..]) => {
+                // A component has a number, its factors of sampling, and the number of a table.
+                let factors = rest.chunks_exact(3).take((*count).into()).map(|each| each[1]);
+                let (across, down) = factors.fold((1, 1), |(across, down), factor| {
+                    (across.max(factor >> 4), down.max(factor & 15))
+                });
+                let padded = |side: [u8; 2], factor: u8| {
+                    u64::from(u16::from_be_bytes(side)).next_multiple_of(8 * u64::from(factor))
+                };
+                let pixels = padded([*w1, *w0], across) * padded([*h1, *h0], down);
+                bytes = 2 * u64::from(*count) * pixels;
+                (components, is_progressive) = (*count, marker == 0xc2);
+            }
+            (START_OF_SCAN, [_, _, count, ..]) if is_progressive || *count < components => {
+                return bytes;
+            }
+            _ => {}
         }
-        .unwrap_or_default();
     }
-    false
+    0
 }
 
 #[cfg(test)]
@@ -502,6 +592,82 @@ mod tests {
         let deep = Bytes::from(file.into_inner());
         assert!(refused(deep.clone(), 10_000).is_ok_and(|memory| memory >= 5_000 * 8));
         assert!(refused(deep, 9_999).is_err());
+    }
+
+    /// Returns an animated GIF with two frames of this size.
+    fn animated_gif(width: u32, height: u32) -> Bytes {
+        let mut file = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+        for _ in 0..2 {
+            let frame = DynamicImage::from(two_halves(width, height)).into_rgba8();
+            encoder.encode_frame(image::Frame::new(frame)).unwrap();
+        }
+        drop(encoder);
+        file.into()
+    }
+
+    #[test]
+    fn the_memory_of_an_animation_is_counted() {
+        let inspected = |file: &Bytes, max| {
+            Picture::inspect(file.clone(), Format::of(file).unwrap(), max)
+                .map(|picture| picture.memory())
+        };
+        let gif = animated_gif(100, 50);
+        assert_eq!(inspected(&gif, 5_000), Ok(PIXEL_BYTES * (5_000 + 5_000)));
+        assert!(inspected(&gif, 4_999).is_err());
+        // The canvas is smaller than the frames.
+        let mut small_canvas = gif.to_vec();
+        small_canvas[6..10].copy_from_slice(&[1, 0, 1, 0]);
+        let small_canvas = small_canvas.into();
+        assert_eq!(inspected(&small_canvas, 5_000), Ok(PIXEL_BYTES * (1 + 5_000)));
+        assert!(inspected(&small_canvas, 4_999).is_err());
+        // 320 × 200.
+        let chunks = b"WEBPVP8X\x0a\0\0\0\x02\0\0\0\x3f\x01\0\xc7\0\0ANMF\x02\0\0\0ab";
+        let length = u32::try_from(chunks.len()).unwrap().to_le_bytes();
+        let webp = Bytes::from([b"RIFF", &length[..], chunks].concat());
+        assert_eq!(inspected(&webp, 64_000), Ok(3 * PIXEL_BYTES * 64_000));
+        assert!(inspected(&webp, 63_999).is_err());
+    }
+
+    /// Returns a JPEG file whose head is that of a file of this size and with this marker.
+    fn jpeg_head(width: u16, height: u16, marker: u8) -> Bytes {
+        let mut head = file(&two_halves(16, 16), ImageFormat::Jpeg).to_vec();
+        let at = head.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        head[at + 1] = marker;
+        head[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+        head[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
+        head.into()
+    }
+
+    #[test]
+    fn the_memory_of_the_decoder_and_of_the_encoder_is_counted() {
+        let inspected = |file: Bytes| {
+            let format = Format::of(&file).unwrap();
+            Picture::inspect(file, format, MAX).map(|picture| picture.memory())
+        };
+        let (baseline, progressive) = (0xc0, 0xc2);
+        // Both sides become multiples of eight at least.
+        let padded = jpeg_head(3999, 2993, progressive);
+        let least = 3 * 3999 * 2993 + 2 * 3 * 4000 * 3000;
+        let memory = inspected(padded).unwrap();
+        assert!((least..least + 2 * 3 * 20 * 4000).contains(&memory), "{memory}");
+        assert!(inspected(jpeg_head(3999, 2993, baseline)).unwrap() < least);
+        // Three scans of one component each hold what a progressive file does.
+        let mut scans = jpeg_head(4000, 3000, baseline).to_vec();
+        let at = scans.windows(2).position(|pair| pair == [0xff, START_OF_SCAN]).unwrap();
+        assert_eq!(coefficients(&scans), 0);
+        scans[at + 4] = 1;
+        assert_eq!(coefficients(&scans), coefficients(&jpeg_head(4000, 3000, progressive)));
+
+        assert!(inspected(jpeg_head(6000, 4000, baseline)).is_ok());
+        let refused = inspected(jpeg_head(6000, 4000, progressive)).unwrap_err();
+        assert!(matches!(refused, PictureError::TooMuchMemory { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("progressive JPEG"), "{refused}");
+
+        let webp = file(&two_halves(1000, 10), ImageFormat::WebP);
+        assert!(inspected(webp).unwrap() >= (3 + 4) * 10_000);
+        let png = file(&two_halves(1000, 10), ImageFormat::Png);
+        assert!(inspected(png).unwrap() >= (3 + ENCODER_PIXEL_BYTES) * 10_000);
     }
 
     /// Returns the checksum of a chunk of PNG (ISO 3309).

@@ -59,11 +59,12 @@ impl<'a> Upload<'a> {
     /// Stores all files of a form, or none.
     pub(super) async fn store(mut self, form: Multipart) -> Result<Vec<StoredMedia>, ApiError> {
         let mut form = form.fuse();
-        let result = match self.store_each(&mut form).await {
-            Ok(()) => self.uploads.media.publish(&self.stored).await,
-            Err(error) => Err(error),
+        let Err(error) = self.store_each(&mut form).await else {
+            // After an error, the files may be published all the same: they stay. Those that are not
+            // are removed by an upload a day later.
+            self.uploads.media.publish(&self.stored).await?;
+            return Ok(self.stored);
         };
-        let Err(error) = result else { return Ok(self.stored) };
         for media in &self.stored {
             self.uploads.discard(media).await;
         }
@@ -297,7 +298,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 fn refused(shown: &str, error: &PictureError) -> ApiError {
     match error {
         PictureError::Damaged(_) => invalid(format!("{shown} {error}")),
-        PictureError::TooManyPixels { .. } => {
+        PictureError::TooManyPixels { .. } | PictureError::TooMuchMemory { .. } => {
             ApiError::new(ErrorCode::PayloadTooLarge, format!("{shown} {error}."))
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range as Bytes;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{
         Method, StatusCode,
         header::{
@@ -17,11 +17,14 @@ use actix_web::{
 use futures_util::stream;
 use models::media::UPLOADS;
 use serde::Deserialize;
-use service_kit::web::{conditional::ETag, error::ApiError, extract::Query};
+use service_kit::web::{HeldAtMost, conditional::ETag, error::ApiError, extract::Query};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{error_sets::FileErrors, upload::Uploads};
-use crate::{domain::name::FileName, store::files::Facts};
+use crate::{
+    domain::name::FileName,
+    store::files::{Facts, READ_BYTES},
+};
 
 /// The permissions of a file that a browser opens as a page: none, in an origin of its own.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -157,15 +160,24 @@ async fn respond(
         }
         Part::Unsatisfiable => {
             let value = format!("bytes */{length}");
-            response.insert_header((CONTENT_RANGE, value));
-            return Ok(response.status(StatusCode::RANGE_NOT_SATISFIABLE).finish());
+            // The file may grow, and its entity tag is not that of an answer without it.
+            let refused = HttpResponse::RangeNotSatisfiable()
+                .insert_header((CONTENT_TYPE, "application/octet-stream"))
+                .insert_header((CACHE_CONTROL, "no-store"))
+                .insert_header((ACCEPT_RANGES, "bytes"))
+                .insert_header((CONTENT_RANGE, value))
+                .finish();
+            return Ok(refused);
         }
     };
     // A body of known length, which is not held in memory as a whole.
     response.no_chunking(range.end - range.start);
     if request.method() == Method::HEAD || range.is_empty() {
+        request.extensions_mut().insert(HeldAtMost(0));
         return Ok(response.streaming(stream::empty::<Result<_, std::io::Error>>()));
     }
+    // The part that is being sent, and the next one.
+    request.extensions_mut().insert(HeldAtMost(2 * READ_BYTES));
     let body = uploads.files.read(name, range).await.map_err(ApiError::internal)?;
     Ok(response.streaming(body))
 }
@@ -186,9 +198,10 @@ fn is_unique(name: &FileName) -> bool {
 }
 
 /// Returns the part that a request asks for. Several ranges, and units other than bytes, are ignored, as
-/// RFC 9110 §14.2 allows.
+/// RFC 9110 §14.2 allows; so is the header itself, as it demands, unless the method is GET.
 fn part(request: &HttpRequest, tag: &ETag, length: u64) -> Part {
-    if !request.headers().contains_key(RANGE) || !has_state(request, tag) {
+    let has_range = request.method() == Method::GET && request.headers().contains_key(RANGE);
+    if !has_range || !has_state(request, tag) {
         return Part::Whole;
     }
     match header::Range::parse(request) {
@@ -272,6 +285,8 @@ mod tests {
                 .to_http_request();
             assert_eq!(part(&request, &tag, 10), expected);
         }
+        let head = TestRequest::default().method(Method::HEAD).insert_header((RANGE, "bytes=1-1"));
+        assert_eq!(part(&head.to_http_request(), &tag, 10), Part::Whole);
     }
 
     #[test]

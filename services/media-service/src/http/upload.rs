@@ -24,10 +24,7 @@ use utoipa::ToSchema;
 
 use super::{error_sets::UploadErrors, receive::Upload};
 use crate::{
-    domain::{
-        name::FileName,
-        picture::{MAX_FILTER_BYTES, PIXEL_BYTES},
-    },
+    domain::{name::FileName, picture::memory_limit},
     store::{document::StoredMedia, files::Files, media::MediaStore},
 };
 
@@ -80,7 +77,8 @@ impl Memory {
         Self { free: Arc::new(Semaphore::new(places)), units }
     }
 
-    /// Waits for memory. One that wants more than there is gets all of it.
+    /// Waits for memory. One that wants more than there is gets all of it: a part of a video, if pictures
+    /// have to be very small. Pictures that take more are refused before.
     async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ApiError> {
         let wanted = u32::try_from(bytes / MEMORY_UNIT + 1).unwrap_or(u32::MAX).min(self.units);
         let taken = timeout(MAX_WAIT, Arc::clone(&self.free).acquire_many_owned(wanted)).await;
@@ -110,7 +108,7 @@ impl Uploads {
             limits,
             rendering: Offload::new(threads).with_low_priority(),
             received: Memory::new(limits.picture_bytes * MAX_HELD_PICTURES),
-            rendered: Memory::new(limits.pixels * PIXEL_BYTES + MAX_FILTER_BYTES),
+            rendered: Memory::new(memory_limit(limits.pixels)),
         }
     }
 

@@ -3,7 +3,8 @@
 //! A file is visible as a whole or not at all: it is written under another name, and renamed at its end.
 
 use std::{
-    fs, io,
+    error::Error as _,
+    fs, io, iter,
     ops::Range,
     path::{self, PathBuf},
     sync::Arc,
@@ -26,7 +27,7 @@ use crate::domain::name::FileName;
 pub(crate) const PART_BYTES: usize = 256 * 1024;
 
 /// The size of the parts in which a file is read, in bytes.
-const READ_BYTES: usize = 256 * 1024;
+pub(crate) const READ_BYTES: usize = 256 * 1024;
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -168,9 +169,15 @@ fn path_of(name: &FileName) -> Path {
     Path::from(name.as_str())
 }
 
-/// Returns `true` if there is no such file. A folder is none.
+/// Returns `true` if there is no such file. A folder is none, and neither a name below a file nor one that
+/// the file system does not allow is that of a file.
 fn is_absent(error: &object_store::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
+    let causes = iter::successors(error.source(), |&cause| cause.source());
+    let mut kinds =
+        causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     matches!(error, object_store::Error::NotFound { .. })
+        || kinds.any(|kind| matches!(kind, InvalidFilename | IsADirectory | NotADirectory))
 }
 
 /// Reads parts of a file, each off the async workers.
@@ -242,8 +249,13 @@ mod tests {
         files.delete(&name).await.unwrap();
         files.delete(&name).await.unwrap();
         assert!(files.facts(&name).await.unwrap().is_none());
-        // A folder is no file.
-        assert!(files.facts(&"2024".parse().unwrap()).await.unwrap().is_none());
+        // A folder is no file, and nothing is below a file.
+        fs::write(folder.path().join("a/b/file.mp4"), b"file").unwrap();
+        for absent in ["2024", "file.mp4/x", "file.mp4/x/y.mp4"] {
+            let absent: FileName = absent.parse().unwrap();
+            assert!(files.facts(&absent).await.unwrap().is_none(), "{absent}");
+        }
+        assert!(files.facts(&"file.mp4".parse().unwrap()).await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -33,6 +33,32 @@ async fn a_file_is_answered_as_it_is_with_its_headers() {
 }
 
 #[tokio::test]
+async fn files_larger_than_the_memory_of_all_responses_are_downloaded_at_once() {
+    let site = Site::new().await;
+    let length = 70 * 1024 * 1024;
+    let file = std::fs::File::create(site.folder().join("large.mp4")).unwrap();
+    file.set_len(length).unwrap();
+    let url = format!("{}/uploads/large.mp4", site.service.url);
+    let mut responses = Vec::new();
+    for _ in 0..3 {
+        let response = site.client.get(&url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-length"], length.to_string());
+        responses.push(response);
+    }
+    let head = site.client.head(&url).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.headers()["content-length"], length.to_string());
+    for mut response in responses {
+        let mut bytes = 0;
+        while let Some(chunk) = response.chunk().await.unwrap() {
+            bytes += chunk.len() as u64;
+        }
+        assert_eq!(bytes, length);
+    }
+}
+
+#[tokio::test]
 async fn parts_of_a_file_are_answered() {
     let site = Site::new().await;
     let sent = video(b"isom", 600_000);
@@ -60,6 +86,14 @@ async fn parts_of_a_file_are_answered() {
     let response = site.get(&path, &[("range", "bytes=9999999-")]).await;
     assert_eq!(response.status(), 416);
     assert_eq!(response.headers()["content-range"], format!("bytes */{length}"));
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(!response.headers().contains_key("etag"));
+    for range in ["bytes=0-1", "bytes=9999999-"] {
+        let head = site.client.head(format!("{}{path}", site.service.url)).header("range", range);
+        let response = head.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{range}");
+        assert_eq!(response.headers()["content-length"], length.to_string());
+    }
     for headers in [
         &[("range", "bytes=0-1, 4-5")][..],
         &[("range", "bytes=0-1"), ("if-range", "\"other\"")],
@@ -125,6 +159,16 @@ async fn no_name_leads_out_of_the_folder() {
     let response = site.get("/uploads/page.html", &[]).await;
     assert_eq!(response.headers()["content-type"], "application/octet-stream");
     assert_eq!(response.headers()["content-disposition"], "attachment");
+}
+
+#[tokio::test]
+async fn there_is_no_file_below_a_file() {
+    let site = Site::new().await;
+    let path = site.address("clip.mp4", &video(b"isom", 10)).await;
+    for below in ["x", "x/y.mp4"] {
+        assert_eq!(site.get(&format!("{path}/{below}"), &[]).await.status(), 404, "{below}");
+    }
+    assert_eq!(site.get(&path, &[]).await.status(), 200);
 }
 
 #[tokio::test]

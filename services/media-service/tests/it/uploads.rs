@@ -4,7 +4,7 @@ use image::ImageFormat;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::{TOKEN, eventually};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{FORM, File, Site, form, picture, video};
 
@@ -221,6 +221,33 @@ async fn a_client_that_breaks_off_leaves_nothing() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn files_that_may_be_published_stay_after_an_error() {
+    let site = Site::new().await;
+    let (first, last) = (video(b"mp42", 1_000), video(b"mp42", 100_000));
+    let body = form(&[("files", "first.mp4", &first), ("files", "last.mp4", &last)]);
+    let address = site.service.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /uploads HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {TOKEN}\r\nconnection: \
+         close\r\ncontent-type: {FORM}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (begin, rest) = body.split_at(body.len() - 60);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(begin).await.unwrap();
+    eventually("the last file has begun", async || site.documents().await == 2).await;
+    // As a publication leaves it whose answer was lost.
+    let collection = site.database.database().collection::<Document>("media");
+    let published = doc! { "$unset": { "is_pending": "" } };
+    collection.update_many(doc! {}, published).await.unwrap();
+    stream.write_all(rest).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert_eq!((site.documents().await, site.stored().len()), (2, 2));
 }
 
 #[tokio::test]

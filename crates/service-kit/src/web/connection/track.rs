@@ -29,6 +29,11 @@ use crate::{
     web::{error::ApiError, internal::IsInternal, rate_limit::is_unlimited},
 };
 
+/// The memory that the body of a response holds at most, in bytes. A handler adds it to the extensions of
+/// the request if its body is read in parts while it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldAtMost(pub usize);
+
 /// The memory that responses hold until they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
@@ -126,6 +131,8 @@ pub(crate) async fn track<B: MessageBody + 'static>(
         });
     }
     let response = next(request).await?.map_into_boxed_body();
+    let stated = response.request().extensions().get::<HeldAtMost>().copied();
+    let held = stated.map_or(held, |HeldAtMost(bytes)| Held::AtMost(bytes));
     let bytes = held.bytes(response.response().body().size());
     let (mut response, memory) = match connections.hold(bytes) {
         Some(memory) => (response, memory),
