@@ -11,7 +11,7 @@
 //! A request has its place until its handler has ended, even if it was answered before: handlers
 //! continue after the time limit and after their client has left (see [`time_limit`](super::time_limit)).
 //!
-//! A request of a reader waits for its turn until its handler begins (see [`turns`](super::turns)).
+//! A request of a reader waits for its turn until its handler begins (see `turns.rs`).
 //!
 //! Readers, editors and strangers have a limit each. A request with a token is an editor's if it comes
 //! from an address whose token was verified before, else a stranger's: neither readers nor clients that

@@ -2,7 +2,7 @@
 //!
 //! A handler that uses the database runs on a task of its own. If the client disconnects, or the time
 //! limit passes, the task continues: calls of the database driver must not be dropped half-way, and a
-//! write is not to be interrupted. A handler that waits for its [turn](super::turns) has not begun, and
+//! write is not to be interrupted. A handler that waits for its turn (`turns.rs`) has not begun, and
 //! does not if its client leaves. The limit is set for a scope of routes, by a [`TimeLimit`] in its
 //! data; routes without one are handled as usual.
 
