@@ -23,8 +23,9 @@ def is_refused_for_the_data(response):
     """Returns True if the request is well-formed but conflicts with stored data."""
     if response.status_code == 412:
         return True
-    # Whether bytes are a picture is no matter of a schema.
-    if response.request.url.endswith("/uploads") and response.status_code in {413, 415, 422}:
+    # Neither whether bytes are a picture nor which characters the head of a part may have is a matter
+    # of a schema.
+    if response.request.url.endswith("/uploads") and response.status_code in {400, 413, 415, 422}:
         return True
     # An existing site may have items whose id is any text.
     if response.status_code == 400 and response.json()["code"] == "invalid_id":
