@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use data_service::server_clock;
 use futures_util::future::join_all;
-use models::{PublicChange, PublicEvent, PublicKind};
+use models::{PublicChange, PublicKind};
 use mongo_kit::{
     Connection, DatabaseError,
     lease::{Lease, LeaseDocument},
@@ -43,7 +43,10 @@ use self::{
     schedule::Schedule,
 };
 use crate::{
-    events::projector::{Checkpoint, Projector, Source},
+    events::{
+        position::Position,
+        projector::{Checkpoint, Projector, Source, changed},
+    },
     store::{
         collections::DISPATCH,
         deliveries::{DeliveryStore, MAX_PENDING, StoredDelivery},
@@ -351,20 +354,9 @@ impl Dispatcher<'_> {
 
     /// Returns the change after which everything of a kind may be different.
     fn everything(kind: &str, time: DateTime<Utc>) -> PublicChange {
-        PublicChange {
-            kind: kind.parse::<PublicKind>().ok(),
-            event: PublicEvent::Changed,
-            id: None,
-            section_id: None,
-            slug: None,
-            path: None,
-            previous_section_id: None,
-            previous_slug: None,
-            previous_path: None,
-            // Another one each time.
-            cursor: ObjectId::new().to_hex(),
-            time,
-        }
+        let change = changed(kind.parse::<PublicKind>().ok()).at(&Position::default(), time);
+        // Another one each time.
+        PublicChange { cursor: ObjectId::new().to_hex(), ..change }
     }
 
     /// Records that the changes up to the position are queued.

@@ -13,7 +13,7 @@ use std::{
 use gateway::Timeouts;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::{Answer, Api, Service, TestDatabase, settings};
+use test_support::{Answer, Api, Random, Service, TestDatabase, settings};
 use tokio::task::JoinSet;
 
 use crate::front::{Front, Gate};
@@ -26,16 +26,6 @@ const MAX_AGE_WHEN_BUSY: Duration = Duration::from_secs(5);
 const WRITES: usize = 60;
 const WRITES_BEFORE_MIGRATION: usize = 30;
 const READERS: usize = 2;
-
-/// A sequence of numbers that is the same for a seed (a linear congruential generator, by Knuth).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Section {

@@ -107,7 +107,7 @@ pub(crate) struct Checkpoint {
 
 /// A public change without its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     pub(super) kind: Option<PublicKind>,
     pub(super) event: PublicEvent,
     pub(super) id: Option<String>,
@@ -122,7 +122,7 @@ pub(super) struct Facts {
 }
 
 /// Returns the change of anything of a kind, or of anything at all.
-pub(super) fn changed(kind: Option<PublicKind>) -> Facts {
+pub(crate) fn changed(kind: Option<PublicKind>) -> Facts {
     Facts {
         kind,
         event: PublicEvent::Changed,
@@ -139,7 +139,7 @@ pub(super) fn changed(kind: Option<PublicKind>) -> Facts {
 
 impl Facts {
     /// Gives the change its place. Its size is bounded, since many are kept.
-    pub(super) fn at(self, position: &Position, now: DateTime<Utc>) -> PublicChange {
+    pub(crate) fn at(self, position: &Position, now: DateTime<Utc>) -> PublicChange {
         let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT_BYTES);
         PublicChange {
             kind: self.kind,

@@ -14,7 +14,7 @@ use data_service::Shutdown;
 use futures_util::{Stream, stream};
 use models::{ErrorCode, FieldError, PublicChange, PublicKind, schema::schema};
 use serde::{Deserialize, Serialize};
-use service_kit::web::{error::ApiError, extract::Query};
+use service_kit::web::{changes::LAST_EVENT_ID, error::ApiError, extract::Query};
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -51,9 +51,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY_MS: u32 = 2_000;
 
 const EVENT_STREAM: &str = "text/event-stream";
-
-/// The header with the place up to which a listener knows the changes (HTML standard, §9.2.4).
-const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Those who listen to the changes.
 pub(crate) struct Listeners {

@@ -314,7 +314,7 @@ impl<'de> Deserialize<'de> for Cursor {
         let id = ObjectId::from_str(&String::deserialize(deserializer)?);
         let id =
             id.map_err(|_| D::Error::custom("must be a `next_cursor` of an earlier answer"))?;
-        Ok(Self(oid::ObjectId::from_bytes(id.bytes())))
+        Ok(Self(to_stored(id)))
     }
 }
 
@@ -439,11 +439,16 @@ async fn existing(webhooks: &Webhooks, id: &str) -> Result<StoredWebhook, ApiErr
 }
 
 fn webhook_id(text: &str) -> Result<oid::ObjectId, ApiError> {
-    object_id(text, "webhook").map(|id| oid::ObjectId::from_bytes(id.bytes()))
+    object_id(text, "webhook").map(to_stored)
 }
 
 fn delivery_id(text: &str) -> Result<oid::ObjectId, ApiError> {
-    object_id(text, "delivery").map(|id| oid::ObjectId::from_bytes(id.bytes()))
+    object_id(text, "delivery").map(to_stored)
+}
+
+/// Returns an id as the database has it.
+fn to_stored(id: ObjectId) -> oid::ObjectId {
+    oid::ObjectId::from_bytes(id.bytes())
 }
 
 fn no_webhook() -> ApiError {

@@ -10,26 +10,12 @@ use models::changes::Revision;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use service_kit::web::changes::{REVISIONS, Revisions};
-use test_support::{Answer, Api, Service, TestDatabase, settings};
+use test_support::{Answer, Api, Random, Service, TestDatabase, settings};
 
 use crate::support::content;
 
 /// The number of writes of a run, each with some reads.
 const WRITES: usize = 60;
-
-/// A sequence of numbers that is the same for a seed (a linear congruential generator, by Knuth).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Section {
