@@ -409,15 +409,18 @@ fn changes_after(source: Source, position: Option<Checkpoint>) -> mpsc::Receiver
     let reading = async move {
         let mut projector = Projector::new(source, position);
         let mut sent = Instant::now();
+        // The place after changes may be before the last of them until the next answer of the database.
+        let mut is_settled = true;
         loop {
             let changes = tokio::select! {
                 changes = projector.next() => changes,
                 () = sender.closed() => return,
             };
-            if changes.is_empty() && sent.elapsed() < RECORD_INTERVAL {
+            if changes.is_empty() && is_settled && sent.elapsed() < RECORD_INTERVAL {
                 continue;
             }
             sent = Instant::now();
+            is_settled = changes.is_empty();
             let batch = ChangeBatch { changes, position: projector.checkpoint() };
             if sender.send(batch).await.is_err() {
                 return;

@@ -551,6 +551,11 @@ async fn nothing_is_lost_by_a_restart_and_another_process_takes_over() {
     let site = Site { sections, content: two };
     created(&site, "stories", json!({ "title": "After", "content": "<p>x</p>" })).await;
     receiver.wait_for(count + 1).await;
+    // An attempt that is cut off before it is recorded is made again.
+    eventually("the attempt is recorded", async || {
+        api.get(&format!("/webhooks/{id}")).await.body["waiting"] == 0
+    })
+    .await;
     one.stop().await.unwrap();
     created(&site, "stories", json!({ "title": "Later", "content": "<p>x</p>" })).await;
     let received = receiver.wait_for(count + 2).await;
