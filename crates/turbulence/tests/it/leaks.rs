@@ -172,6 +172,14 @@ impl Hidden {
             }
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
+            let former = format!("was-{slug}");
+            let redirect = doc! {
+                "_id": { "collection": collection, "slug": &former }, "item_id": id,
+                "createdDate": created,
+            };
+            self.database.insert("content_former_slugs", [redirect]).await;
+            self.paths.push(format!("{}/{former}", sections["shown"].1));
+            self.item_slugs.push(former);
             for above in ["shown", "draft", "deep-below-trash"] {
                 self.paths.push(format!("{}/{slug}", sections[above].1));
             }

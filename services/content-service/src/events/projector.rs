@@ -574,7 +574,10 @@ impl Directories<'_> {
                 Former::Unknown => PublicEvent::Updated,
             },
             (Some(before), Some(now)) => {
-                let is_same = before.section == now.section && before.address == now.address;
+                let place = |state: &ItemState| {
+                    (state.section.clone(), state.address.clone(), state.slug.clone())
+                };
+                let is_same = place(before) == place(now);
                 if is_same { PublicEvent::Updated } else { PublicEvent::Moved }
             }
         };
@@ -671,8 +674,8 @@ fn path(
 ) -> Option<String> {
     let section = directory?.referenced(state.section.as_deref()?)?;
     let path = section.path.as_deref()?;
-    match &state.address {
-        Some(slug) if collection.kind().has_slugs() => Some(join(path, slug)),
+    match state.slug.as_deref() {
+        Some(slug) if !slug.is_empty() => Some(join(path, slug)),
         _ => {
             let is_page = section.section.display_type == DisplayType::StaticPage;
             is_page.then(|| path.to_owned())

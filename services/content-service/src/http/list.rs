@@ -101,7 +101,7 @@ pub(super) async fn list<K: Kind>(
     let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
     answer.limit(page.revision);
     let (list, _memory) = into_list(page, &start, query.limit);
-    tags.respond(&request, &answer, &name, &list)
+    tags.respond(&request, &answer, &name, &list, None)
 }
 
 /// Converts a page of a list into its answer, and the memory that it takes.

@@ -9,7 +9,7 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::kind::Kind;
+use super::kind::{Kind, SLUG};
 
 /// The index of lists, newest first. The fields that decide whether an item is public are in it as
 /// well, so that items are passed over and counted without being fetched.
@@ -35,12 +35,15 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
         summary: "lists and look-ups are fast",
     };
     let collection = K::TYPE.collection();
-    let steps = vec![
+    let mut steps = vec![
         newest(collection),
         look_up(collection, K::ADDRESS.field()),
         section(collection),
         newest_of_section(collection),
     ];
+    if !K::ADDRESS.is_slug() {
+        steps.push(look_up(collection, SLUG));
+    }
     Arc::new(FixedMigration::new(definition, steps))
 }
 
