@@ -100,7 +100,6 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the first page of a list.
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
 
-
     /// Returns the oldest public item of a section.
     async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
 

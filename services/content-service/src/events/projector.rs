@@ -582,7 +582,6 @@ impl Directories<'_> {
             }
         };
         let before = before.filter(|_| is_known);
-        let path = |state: &ItemState, directory| path(collection, state, directory);
         let path_now = now.and_then(|state| path(state, self.after));
         let slug = now.and_then(|state| state.address.clone());
         let section_id = now.or(before).and_then(|state| state.section.clone());
@@ -667,11 +666,7 @@ fn is_visible(state: &ItemState, directory: Option<&Directory>) -> bool {
 }
 
 /// Returns the path of an item on the site.
-fn path(
-    collection: &dyn ContentCollection,
-    state: &ItemState,
-    directory: Option<&Directory>,
-) -> Option<String> {
+fn path(state: &ItemState, directory: Option<&Directory>) -> Option<String> {
     let section = directory?.referenced(state.section.as_deref()?)?;
     let path = section.path.as_deref()?;
     match state.slug.as_deref() {

@@ -287,8 +287,9 @@ async fn a_section_has_several_pages_and_shows_the_oldest_itself() {
 #[tokio::test]
 async fn of_many_who_take_one_slug_at_two_replicas_one_gets_it() {
     let database = TestDatabase::new().await;
-    let stories = (0..12).map(|number| story(&format!("s-{number}"), day(number)));
-    database.insert("stories", stories.collect::<Vec<_>>()).await;
+    for number in 0..12 {
+        database.insert("stories", [story(&format!("s-{number}"), day(number))]).await;
+    }
     let site = Site::start(&database).await;
     let other = content(&database, &site.sections.url, &[]).await;
     other.migrated().await;
