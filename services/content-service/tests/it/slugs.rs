@@ -234,6 +234,7 @@ async fn a_redirect_gives_way_to_content_that_gets_its_slug() {
 async fn a_former_slug_shows_nothing_that_the_public_does_not_see() {
     let database = TestDatabase::new().await;
     let hidden = section(&database, "hidden", doc! { "is_published": false }).await;
+    section(&database, "blog", doc! {}).await;
     let site = Site::start(&database).await;
     let blog = section_id(&database, "blog").await;
     let items = Items { site: &site, kind: ContentType::Story, section: blog };
