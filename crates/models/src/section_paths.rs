@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub use redirects::Redirects;
+use resolve::MAX_SECTION_SEGMENTS;
 
 /// The sections of a site in the order of navigation, indexed by the paths of the public ones.
 ///
@@ -33,8 +34,8 @@ pub struct SectionPaths {
 }
 
 impl SectionPaths {
-    /// Sorts the sections by `sort_order`, and by id where that is equal. Deleted sections must not be
-    /// among them.
+    /// Sorts the sections by `sort_order`, and by id where that is equal, and sets their paths. Deleted
+    /// sections must not be among them.
     pub fn new(mut sections: Vec<Section>) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
         let public = public(&sections);
@@ -56,7 +57,13 @@ impl SectionPaths {
         }
         let segments = |position: &usize| slug_key(&sections[*position].slug).split('/').count();
         let longest_slug = positions.iter().map(segments).max().unwrap_or(1);
-        Self { sections, public, public_children, longest_slug }
+        let mut paths = Self { sections, public, public_children, longest_slug };
+        let found: Vec<_> =
+            paths.sections.iter().map(|section| paths.path_to(section.id)).collect();
+        for (section, path) in paths.sections.iter_mut().zip(found) {
+            section.path = path;
+        }
+        paths
     }
 
     /// Returns all sections, public or not.
@@ -64,15 +71,25 @@ impl SectionPaths {
         &self.sections
     }
 
+    /// Returns the section with this id.
+    pub fn get(&self, id: ObjectId) -> Option<&Section> {
+        let of_public = self.public.get(&id).map(|position| &self.sections[*position]);
+        of_public.or_else(|| self.sections.iter().find(|section| section.id == id))
+    }
+
     /// Returns `true` if the section is public.
     pub fn is_public(&self, id: ObjectId) -> bool {
         self.public.contains_key(&id)
     }
 
-    /// Returns the path of a section, percent-encoded. Returns `None` if the section is not public or has
-    /// no path.
-    pub fn path(&self, id: ObjectId) -> Option<String> {
-        self.public_ancestry(id).map(|ancestry| path_of(&ancestry))
+    /// Returns the path that leads to a section, percent-encoded. Returns `None` if the section is not
+    /// public, has no path, or another section is at its path.
+    fn path_to(&self, id: ObjectId) -> Option<String> {
+        let path = path_of(&self.public_ancestry(id)?);
+        let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
+        let (sections, rest) = self.walk(Vec::new(), &segments);
+        let leads_to = |section: &&Section| rest.is_empty() && section.id == id;
+        sections.last().is_some_and(leads_to).then_some(path)
     }
 
     /// Returns the public section below `parent` that this part of a path names.
@@ -95,6 +112,9 @@ impl SectionPaths {
             let section = &self.sections[*self.public.get(&id)?];
             next = section.parent_id;
             ancestry.push(section);
+            if ancestry.len() > MAX_SECTION_SEGMENTS {
+                return None;
+            }
         }
         ancestry.reverse();
         has_path(&ancestry).then_some(ancestry)

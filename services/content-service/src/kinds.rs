@@ -39,6 +39,7 @@ use crate::{
     domain::{
         audience::{Directory, Hidden},
         content::MovedContent,
+        item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit},
     },
     store::{content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
@@ -98,10 +99,23 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
+    async fn first_page(
+        &self,
+        filter: &Filter,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<AnyList>;
+
+    /// Returns the items that these sections show, each as its whole content.
+    async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;
 
     /// Returns the oldest public item of a section.
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
+    async fn first_in(
+        &self,
+        section: ObjectId,
+        hidden: &Hidden,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>>;
 
     /// Returns the public item that has the first of these slugs that any has, in a section or in any.
     async fn by_slug(
@@ -109,10 +123,16 @@ pub(crate) trait ContentCollection: Send + Sync {
         section: Option<ObjectId>,
         slugs: &[String],
         hidden: &Hidden,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
     /// Returns the public item that had the first of these slugs that any had.
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        hidden: &Hidden,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>>;
 
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
@@ -153,10 +173,8 @@ pub(crate) struct AnyItem {
     pub(crate) json: Box<RawValue>,
     /// The id.
     pub(crate) id: String,
-    /// The slug; empty if it has none.
-    pub(crate) slug: String,
-    /// The id of its section.
-    pub(crate) section: Option<String>,
+    /// The path, or `None` if no path leads to it.
+    pub(crate) path: Option<String>,
 }
 
 /// A page of a list of any kind.

@@ -100,4 +100,8 @@ pub(crate) struct ContentMeta {
     /// The id of the section that the item belongs to.
     #[schema(required = true)]
     pub(crate) section_id: Option<String>,
+    /// The path on the site, percent-encoded. It is null if no path leads to the item; a draft has the
+    /// path at which it will be published.
+    #[schema(required = true)]
+    pub(crate) path: Option<String>,
 }

@@ -36,7 +36,8 @@ pub(super) async fn by_address<K: Kind>(
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let hidden = sections.public(&**store, &answer).await?;
-    let name = ItemName { path: request.path(), hidden: &hidden };
+    let paths = sections.paths(&**store, &answer).await?;
+    let name = ItemName { path: request.path(), hidden: &hidden, paths: paths.digest() };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
@@ -55,6 +56,7 @@ pub(super) async fn by_address<K: Kind>(
     }
     let (item, is_former) = found.ok_or_else(|| ApiError::not_found(K::NAME))?;
     answer.add_keys([keys.item(item.meta().id.as_str())]);
+    let item = item.at(&paths);
     let location = is_former.then(|| format!("/{}", keys.slug(item.slug())));
     tags.respond(&request, &answer, &name, &item, location)
 }
@@ -81,9 +83,13 @@ pub(super) async fn by_id<K: Kind>(
     _: Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let item = store.by_id(&id).await.map_err(database_error)?;
-    json_response(&request, &item.map_err(no_item::<K>)?)
+    let item = item.map_err(no_item::<K>)?;
+    let paths = sections.paths(&**store, &answer).await?;
+    json_response(&request, &item.at(&paths))
 }
 
 /// The name of an item's tag.
@@ -91,4 +97,5 @@ pub(super) async fn by_id<K: Kind>(
 struct ItemName<'a> {
     path: &'a str,
     hidden: &'a Hidden,
+    paths: Option<u64>,
 }

@@ -34,6 +34,7 @@ use crate::{
     domain::{
         audience::{Directory, Hidden},
         content::MovedContent,
+        item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit, Offset},
         pagination::Start,
     },
@@ -103,16 +104,30 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.odd_references().await
     }
 
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
+    async fn first_page(
+        &self,
+        filter: &Filter,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let page = self.list(filter, &start, limit).await?;
+        let page = self.list(filter, &start, limit, paths).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, &start, limit);
         Ok(AnyList { json: raw(&list)?, revision })
     }
 
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.first_in(section, hidden).await?.as_ref().map(any_item).transpose()
+    async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>> {
+        self.shown_items(sections).await
+    }
+
+    async fn first_in(
+        &self,
+        section: ObjectId,
+        hidden: &Hidden,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>> {
+        any_item(self.first_in(section, hidden).await?, paths)
     }
 
     async fn by_slug(
@@ -120,12 +135,18 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         section: Option<ObjectId>,
         slugs: &[String],
         hidden: &Hidden,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
-        self.by_slug(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
+        any_item(self.by_slug(section, slugs, hidden).await?, paths)
     }
 
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.by_former_slug(slugs, hidden).await?.as_ref().map(any_item).transpose()
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        hidden: &Hidden,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>> {
+        any_item(self.by_former_slug(slugs, hidden).await?, paths)
     }
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
@@ -166,9 +187,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     }
 }
 
-fn any_item<K: Kind>(item: &K) -> Result<AnyItem> {
-    let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
-    Ok(AnyItem { json: raw(item)?, id: item.meta().id.to_string(), slug, section })
+fn any_item<K: Kind>(item: Option<K>, paths: &ItemPaths) -> Result<Option<AnyItem>> {
+    let Some(item) = item.map(|item| item.at(paths)) else { return Ok(None) };
+    let json = raw(&item)?;
+    Ok(Some(AnyItem { json, id: item.meta().id.to_string(), path: item.meta().path.clone() }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -94,11 +94,13 @@ pub(super) async fn list<K: Kind>(
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
-    let name = ListName { path: request.path(), query: request.query_string(), filter: &filter };
+    let paths = sections.paths(&**store, &answer).await?;
+    let (path, query_string) = (request.path(), request.query_string());
+    let name = ListName { path, query: query_string, filter: &filter, paths: paths.digest() };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
+    let page = store.list(&filter, &start, query.limit, &paths).await.map_err(list_error)?;
     answer.limit(page.revision);
     let (list, _memory) = into_list(page, &start, query.limit);
     tags.respond(&request, &answer, &name, &list, None)
@@ -130,6 +132,7 @@ struct ListName<'a> {
     path: &'a str,
     query: &'a str,
     filter: &'a Filter,
+    paths: Option<u64>,
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {

@@ -1,5 +1,7 @@
 //! The content at a path of the site, in one request.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::{changes::Answer, database_error};
 use models::{
@@ -15,12 +17,13 @@ use super::{
     error_sets::LookUpErrors,
     errors::list_error,
     resolution::{Resolution, Resolved},
-    sections::{Sections, hidden},
+    sections::{Sections, hidden, paths},
     tags::Tags,
 };
 use crate::{
     domain::{
         audience::{Audience, Directory, Hidden},
+        item_paths::ItemPaths,
         list::{Filter, Limit},
     },
     kinds::{Collections, ContentCollection},
@@ -119,7 +122,7 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
-    async fn answer(&self, sections: &Directory) -> Result<Option<HttpResponse>, ApiError> {
+    async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
         let found = match sections.resolve(self.path) {
             Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
             Some(PathResolution::Found(found)) => Some(found),
@@ -129,7 +132,8 @@ impl Lookup<'_> {
             let collection = self.collections.of(found.section.content_type);
             let hidden = hidden(sections, collection, self.answer).await?;
             let Self { request, answer, tags, limit, .. } = *self;
-            let context = ResolveContext { request, answer, tags, found, limit };
+            let paths = paths(Some(sections.clone()), collection, answer).await?;
+            let context = ResolveContext { request, answer, tags, found, limit, paths };
             if let Some(response) = context.answer(collection, hidden).await? {
                 return Ok(Some(response));
             }
@@ -155,7 +159,7 @@ impl Lookup<'_> {
 /// The search for the new path of an item that was moved.
 struct Relocation<'a> {
     answer: &'a Answer,
-    sections: &'a Directory,
+    sections: &'a Arc<Directory>,
     collections: &'a Collections,
 }
 
@@ -196,14 +200,15 @@ impl Relocation<'_> {
         let hidden = hidden(self.sections, collection, self.answer).await?;
         let keys = collection.kind().keys();
         self.answer.add_keys(keys.slug_lookup(slugs));
-        let item = match collection.by_slug(None, slugs, &hidden).await.map_err(database_error)? {
-            None => collection.by_former_slug(slugs, &hidden).await.map_err(database_error)?,
-            found => found,
+        let paths = paths(Some(self.sections.clone()), collection, self.answer).await?;
+        let present = collection.by_slug(None, slugs, &hidden, &paths).await;
+        let item = match present.map_err(database_error)? {
+            None => collection.by_former_slug(slugs, &hidden, &paths).await,
+            present => Ok(present),
         };
-        let Some(item) = item else { return Ok(None) };
+        let Some(item) = item.map_err(database_error)? else { return Ok(None) };
         self.answer.add_keys([keys.item(&item.id)]);
-        let Some(section) = item.section else { return Ok(None) };
-        Ok(self.sections.path(&section).map(|path| join(path, &item.slug)))
+        Ok(item.path)
     }
 }
 
@@ -222,6 +227,7 @@ struct ResolveContext<'a> {
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
+    paths: ItemPaths,
 }
 
 /// The name of a resolution's tag.
@@ -230,6 +236,7 @@ struct ResolutionName<'a> {
     found: &'a ResolvedPath,
     limit: u32,
     hidden: Hidden,
+    paths: Option<u64>,
 }
 
 /// The target of a path.
@@ -250,7 +257,8 @@ impl ResolveContext<'_> {
         hidden: Hidden,
     ) -> Result<Option<HttpResponse>, ApiError> {
         let (limit, hidden_then) = (self.limit.get(), hidden.clone());
-        let name = ResolutionName { found: self.found, limit, hidden: hidden_then };
+        let paths = self.paths.digest();
+        let name = ResolutionName { found: self.found, limit, hidden: hidden_then, paths };
         if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
@@ -260,7 +268,7 @@ impl ResolveContext<'_> {
             ResolveTarget::Section => {
                 let audience = Audience::Public(hidden);
                 let filter = Filter { section: Some(self.found.section.id), audience };
-                let page = collection.first_page(&filter, self.limit);
+                let page = collection.first_page(&filter, self.limit, &self.paths);
                 let page = page.await.map_err(list_error)?;
                 self.answer.add_keys([collection.kind().keys().list()]);
                 self.answer.limit(page.revision);
@@ -279,23 +287,24 @@ impl ResolveContext<'_> {
         let keys = collection.kind().keys();
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
-                let item = collection.first_in(section.id, hidden).await.map_err(database_error)?;
+                let item = collection.first_in(section.id, hidden, &self.paths).await;
+                let item = item.map_err(database_error)?;
                 // Any other may be the first one next.
                 self.answer.add_keys([keys.list()]);
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
-                    ResolveTarget::Item(item.json, path.clone())
+                    ResolveTarget::Item(item.json, item.path.unwrap_or_else(|| path.clone()))
                 }))
             }
             [] => Ok(ResolveTarget::Section),
             rest => {
                 let slugs = slug_spellings(&rest.join("/"));
-                let item = collection.by_slug(Some(section.id), &slugs, hidden);
+                let item = collection.by_slug(Some(section.id), &slugs, hidden, &self.paths);
                 let item = item.await.map_err(database_error)?;
                 self.answer.add_keys(keys.slug_lookup(&slugs));
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
-                    let own_path = join(path, &item.slug);
+                    let own_path = item.path.unwrap_or_else(|| join(path, &rest.join("/")));
                     ResolveTarget::Item(item.json, own_path)
                 }))
             }

@@ -7,7 +7,10 @@ use models::{ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY};
 use service_kit::web::error::ApiError;
 
 use crate::{
-    domain::audience::{Audience, Directory, Hidden},
+    domain::{
+        audience::{Audience, Directory, Hidden},
+        item_paths::ItemPaths,
+    },
     kinds::ContentCollection,
     sections_feed::{SectionsFeed, fetched::READ_TIMEOUT},
 };
@@ -41,6 +44,15 @@ impl Sections {
         answer.add_keys([SECTIONS_KEY.to_owned()]);
         answer.limit_sections(known.as_ref().and_then(|known| known.revision));
         known.map(|known| known.directory)
+    }
+
+    /// Returns everything that the paths of items of a kind depend on.
+    pub(super) async fn paths(
+        &self,
+        collection: &dyn ContentCollection,
+        answer: &Answer,
+    ) -> Result<ItemPaths, ApiError> {
+        paths(self.last_known(answer).await, collection, answer).await
     }
 
     /// Returns the id of the section with this slug, if the audience sees it.
@@ -96,6 +108,26 @@ pub(super) async fn hidden(
     let odd_references = collection.odd_references().await.map_err(database_error)?;
     answer.limit(odd_references.revision);
     Ok(directory.hidden(&odd_references.value))
+}
+
+/// Returns everything that the paths of items of a kind depend on, with these sections.
+pub(super) async fn paths(
+    directory: Option<Arc<Directory>>,
+    collection: &dyn ContentCollection,
+    answer: &Answer,
+) -> Result<ItemPaths, ApiError> {
+    let content_type = collection.kind().content_type();
+    let static_pages = directory.as_deref().map(|one| one.static_pages(content_type));
+    let static_pages = static_pages.unwrap_or_default();
+    let mut shown = Arc::default();
+    if !static_pages.is_empty() {
+        let read = collection.shown_items(static_pages).await.map_err(database_error)?;
+        answer.limit(read.revision);
+        // Any other may be shown next.
+        answer.add_keys([collection.kind().keys().list()]);
+        shown = read.value;
+    }
+    Ok(ItemPaths { directory, shown, content_type })
 }
 
 /// Refuses to answer for content of sections while it is unknown which sections are public.

@@ -29,7 +29,7 @@ use super::{
     sections::{Sections, require_fitting},
 };
 use crate::{
-    domain::html_content::HtmlContent,
+    domain::{html_content::HtmlContent, item_paths::ItemPaths},
     html::{Removed, Sanitiser},
     kinds::ContentCollection,
     store::{
@@ -74,7 +74,9 @@ pub(super) async fn create<K: Kind>(
     changes.section = section(&sections, &changes, &**store).await?;
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
+    let paths = sections.paths(&**store, &Answer::default()).await?;
     let respond = |item: &K| {
+        let item = &item.clone().at(&paths);
         let location = format!("{}/{}", request.path(), item.meta().id);
         let sanitized = removed.clone();
         Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
@@ -140,11 +142,12 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     sanitiser: &Sanitiser,
     answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = guard::<K>(&caller, &if_match);
+    let paths = sections.paths(store, &Answer::default()).await?;
+    let guard = guard::<K>(&caller, &if_match, &paths);
     // Once, however often the transaction is repeated, and only if the text is another one.
     let clean = OnceCell::new();
     let changes = async |item: &K| {
-        let mut changes = changes(&members, item, store, sections).await?;
+        let mut changes = changes(&members, item, store, sections, &paths).await?;
         if let Some(content) = changes.content.take() {
             let (content, _) = clean.get_or_try_init(|| sanitised(sanitiser, content)).await?;
             changes.content = Some(content.clone());
@@ -155,7 +158,9 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
-    Written { item: &item, sanitized }.answer(StatusCode::OK)
+    // Which item a static page shows may have changed with it.
+    let paths = sections.paths(store, &Answer::default()).await?;
+    Written { item: &item.at(&paths), sanitized }.answer(StatusCode::OK)
 }
 
 /// Returns the changes that a body makes to an item as it is now, before its text is sanitised. What
@@ -166,8 +171,10 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     item: &K,
     store: &ContentStore<K>,
     sections: &Sections,
+    paths: &ItemPaths,
 ) -> Result<Changes, ApiError> {
-    let current = serde_json::to_value(item).map_err(ApiError::internal)?;
+    let mut current = serde_json::to_value(item).map_err(ApiError::internal)?;
+    current["path"] = paths.path(item.meta(), item.slug()).into();
     let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
         require_fitting(&*sections.now().await?, section, store)?;
@@ -191,9 +198,11 @@ pub(super) async fn delete<K: Kind>(
     Authenticated(caller, (if_match, NoQuery)): Authenticated<Caller, (IfMatch, NoQuery)>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = guard::<K>(&caller, &if_match);
+    let paths = sections.paths(&**store, &Answer::default()).await?;
+    let guard = guard::<K>(&caller, &if_match, &paths);
     let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
@@ -205,23 +214,29 @@ pub(super) async fn restore<K: Kind>(
     Authenticated(caller, NoQuery): Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let guard = |item: &K| caller.require_owner(item.meta().user_id.as_deref());
     let Changed { value: item, keys } =
         store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
-    Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
+    let paths = sections.paths(&**store, &Answer::default()).await?;
+    Written { item: &item.at(&paths), sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
 /// Returns the check that the caller may change the item, and that `If-Match` names its state.
 fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
+    paths: &ItemPaths,
 ) -> impl Fn(&K) -> Result<(), ApiError> + Sync {
     |item| {
         caller.require_owner(item.meta().user_id.as_deref())?;
-        if if_match.is_given() { if_match.check(&ETag::of_json(item)?) } else { Ok(()) }
+        if !if_match.is_given() {
+            return Ok(());
+        }
+        if_match.check(&ETag::of_json(&item.clone().at(paths))?)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The bodies of requests that create, replace and change an item.
 
 /// The members of an answer that no request can change. The two last ones are ignored.
-pub(super) const READ_ONLY: &[&str] = &["id", "deleted", "user_id", "updatedDate", "sanitized"];
+pub(super) const READ_ONLY: &[&str] =
+    &["id", "deleted", "user_id", "path", "updatedDate", "sanitized"];
 
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.

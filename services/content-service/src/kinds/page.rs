@@ -81,6 +81,10 @@ impl Kind for Page {
         &self.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.meta
+    }
+
     fn slug(&self) -> &str {
         self.slug.as_deref().unwrap_or_default()
     }

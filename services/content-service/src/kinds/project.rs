@@ -158,6 +158,10 @@ impl Kind for Project {
         &self.card.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.card.meta
+    }
+
     fn slug(&self) -> &str {
         &self.card.slug
     }

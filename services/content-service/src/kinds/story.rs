@@ -80,6 +80,10 @@ impl Kind for Story {
         &self.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.meta
+    }
+
     fn slug(&self) -> &str {
         &self.slug
     }

@@ -1,7 +1,8 @@
 //! Finding one item.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use data_service::changes::{Cached, Read};
 use futures_util::TryStreamExt;
 use models::ObjectId;
 use mongo_kit::{
@@ -9,7 +10,7 @@ use mongo_kit::{
     lenient::{self, FieldReader},
 };
 use mongodb::{
-    ClientSession,
+    ClientSession, Collection,
     bson::{Document, RawDocumentBuf, doc},
 };
 
@@ -17,9 +18,10 @@ use super::{
     content::ContentStore,
     filters::{Oddities, public, within},
     ids::{ById, NoItem, no_item},
+    keys::ContentKeys,
     kind::{Kind, LookUpField, Reading},
 };
-use crate::domain::audience::Hidden;
+use crate::domain::{audience::Hidden, item_paths::ShownItems};
 
 impl<K: Kind> ContentStore<K> {
     /// Returns the public item that is looked up by the first of these texts that any has: its
@@ -107,6 +109,28 @@ impl<K: Kind> ContentStore<K> {
         self.find_public(within(public::<K>(hidden, Oddities::ANY), section), None).await
     }
 
+    /// Returns the items that these sections show, each as its whole content.
+    pub(crate) async fn shown_items(
+        &self,
+        sections: Vec<ObjectId>,
+    ) -> mongodb::error::Result<Read<Arc<ShownItems>>> {
+        let cached = self.shown_items.get_with_by_ref(&sections, || {
+            let keys = vec![ContentKeys::of::<K>().total(true)];
+            Cached::new(&self.changes, keys, Duration::ZERO)
+        });
+        let collection = self.collection.clone();
+        let read = async move {
+            let mut shown = ShownItems::new();
+            for section in sections {
+                let filter = within(public::<K>(&Hidden::nothing(), Oddities::ANY), section);
+                let item = find_public::<K>(&collection, filter, None).await?;
+                shown.extend(item.map(|item| (section, item.meta().id.to_string())));
+            }
+            Ok(Arc::new(shown))
+        };
+        cached.get(read).await
+    }
+
     /// Returns the item with this id, published or not, unless it is deleted.
     pub(crate) async fn by_id(&self, id: &str) -> mongodb::error::Result<Result<K, NoItem>> {
         let Some(document) = self.find_by_id(id, None).await? else { return Ok(Err(no_item(id))) };
@@ -132,38 +156,46 @@ impl<K: Kind> ContentStore<K> {
         Ok(ById::new(found, RawDocumentBuf::as_ref).take(id))
     }
 
-    /// Returns the first public item that the filter matches and that is found by this text of a field.
     async fn find_public(
         &self,
-        mut filter: Document,
+        filter: Document,
         text: Option<(LookUpField, &str)>,
     ) -> mongodb::error::Result<Option<K>> {
-        if let Some((field, text)) = text {
-            filter.insert(field.name::<K>(), doc! { "$in": lenient::text_candidates(text) });
-        }
-        let order = match text {
-            Some((LookUpField::Slug, _)) => doc! { "createdDate": -1, "_id": -1 },
-            Some(_) if K::ADDRESS.is_slug() => doc! { "createdDate": -1, "_id": -1 },
-            _ => doc! { "_id": 1 },
-        };
-        // The query may match a little more than is meant: lists of values, numbers of other texts.
-        let suits = |document: &RawDocumentBuf| {
-            readable(Reading::<K>::with_warnings(document)).filter(|reading| {
-                reading.is_public
-                    && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
-            })
-        };
-        let first = self.collection.find_one(filter.clone()).sort(order.clone()).await?;
-        let Some(document) = first else { return Ok(None) };
+        find_public(&self.collection, filter, text).await
+    }
+}
+
+/// Returns the first public item that the filter matches and that is found by this text of a field.
+async fn find_public<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    mut filter: Document,
+    text: Option<(LookUpField, &str)>,
+) -> mongodb::error::Result<Option<K>> {
+    if let Some((field, text)) = text {
+        filter.insert(field.name::<K>(), doc! { "$in": lenient::text_candidates(text) });
+    }
+    let order = match text {
+        Some((LookUpField::Slug, _)) => doc! { "createdDate": -1, "_id": -1 },
+        Some(_) if K::ADDRESS.is_slug() => doc! { "createdDate": -1, "_id": -1 },
+        _ => doc! { "_id": 1 },
+    };
+    // The query may match a little more than is meant: lists of values, numbers of other texts.
+    let suits = |document: &RawDocumentBuf| {
+        readable(Reading::<K>::with_warnings(document)).filter(|reading| {
+            reading.is_public
+                && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
+        })
+    };
+    let first = collection.find_one(filter.clone()).sort(order.clone()).await?;
+    let Some(document) = first else { return Ok(None) };
+    if let Some(reading) = suits(&document) {
+        return Ok(Some(reading.item));
+    }
+    let mut others = collection.find(filter).sort(order).await?;
+    while let Some(document) = others.try_next().await? {
         if let Some(reading) = suits(&document) {
             return Ok(Some(reading.item));
         }
-        let mut others = self.collection.find(filter).sort(order).await?;
-        while let Some(document) = others.try_next().await? {
-            if let Some(reading) = suits(&document) {
-                return Ok(Some(reading.item));
-            }
-        }
-        Ok(None)
     }
+    Ok(None)
 }

@@ -11,11 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::drafts;
-use crate::domain::{content::ContentMeta, html_content::HtmlContent};
+use crate::domain::{
+    content::ContentMeta, html_content::HtmlContent, item_paths::ItemPaths,
+};
 
 /// A kind of content. The type that implements it is an item as the API answers it.
 pub(crate) trait Kind:
-    Serialize + DeserializeOwned + ToSchema + Send + Sync + Sized + 'static
+    Serialize + DeserializeOwned + ToSchema + Clone + Send + Sync + Sized + 'static
 {
     /// The row of the kind in the table of content types.
     const TYPE: ContentType;
@@ -48,8 +50,17 @@ pub(crate) trait Kind:
     /// Returns the common members of the item.
     fn meta(&self) -> &ContentMeta;
 
+    /// Returns the common members of the item, to set its path.
+    fn meta_mut(&mut self) -> &mut ContentMeta;
+
     /// Returns the slug of the item; empty if it has none.
     fn slug(&self) -> &str;
+
+    /// Returns the item with its path.
+    fn at(mut self, paths: &ItemPaths) -> Self {
+        self.meta_mut().path = paths.path(self.meta(), self.slug());
+        self
+    }
 
     /// Converts a body into the changes that it makes.
     fn changes(body: Self::Patch) -> Changes;
@@ -185,6 +196,7 @@ impl<K: Kind> Reading<K> {
             deleted: deleted.unwrap_or_default(),
             user_id: reader.reference("user_id"),
             section_id: reader.reference("section_id"),
+            path: None,
         };
         let (address, slug) = (reader.text(K::ADDRESS.field()), reader.text(SLUG));
         let item = K::read(meta, &mut reader);

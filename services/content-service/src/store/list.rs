@@ -22,6 +22,7 @@ use super::{
 };
 use crate::domain::{
     audience::{Audience, Hidden},
+    item_paths::ItemPaths,
     list::{Filter, Limit},
     pagination::{OddDated, Position, Start, merge, plain, window},
 };
@@ -58,7 +59,8 @@ pub(super) struct ListState {
 }
 
 /// The items of a page, as they are read one after the other.
-struct PageReader<K: Kind> {
+struct PageReader<'a, K: Kind> {
+    paths: &'a ItemPaths,
     items: Vec<K::Card>,
     /// The position of the last document that was looked at, with an item or not.
     last: Option<Position>,
@@ -75,11 +77,12 @@ struct PageReader<K: Kind> {
     has_more: bool,
 }
 
-impl<K: Kind> PageReader<K> {
-    fn new(limit: Limit) -> Self {
+impl<'a, K: Kind> PageReader<'a, K> {
+    fn new(limit: Limit, paths: &'a ItemPaths) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
+            paths,
             items,
             last: None,
             seen: 0,
@@ -98,9 +101,8 @@ impl<K: Kind> PageReader<K> {
             return false;
         }
         self.stored_bytes += document.as_bytes().len();
-        let Some(card) =
-            readable(Reading::<K>::with_warnings(document)).map(|reading| reading.item.into_card())
-        else {
+        let reading = readable(Reading::<K>::with_warnings(document));
+        let Some(card) = reading.map(|reading| reading.item.at(self.paths).into_card()) else {
             // The next page starts after it.
             (self.seen, self.last) = (self.seen + 1, Some(position));
             return true;
@@ -138,11 +140,12 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         limit: Limit,
+        paths: &ItemPaths,
     ) -> mongodb::error::Result<ListPage<K::Card>> {
         // Remembered as a rule, and it decides how the page is found.
         let state = self.list_state(filter);
         let Read { value: survey, revision } = self.survey(filter, &state).await?;
-        let mut page = PageReader::<K>::new(limit);
+        let mut page = PageReader::<K>::new(limit, paths);
         let memory = state.item_sizes.reserve(page.limit + 1).await?;
         if survey.odd_dated.is_empty() {
             let batch_size = memory.batch_size();
@@ -161,7 +164,7 @@ impl<K: Kind> ContentStore<K> {
         start: &Start,
         oddities: Oddities,
         batch_size: Option<u32>,
-        page: &mut PageReader<K>,
+        page: &mut PageReader<'_, K>,
     ) -> mongodb::error::Result<()> {
         // One more than asked for tells whether there is another page.
         let (skip, length) = window(start, page.limit + 1, &OddDated::default());
@@ -205,7 +208,7 @@ impl<K: Kind> ContentStore<K> {
         filter: &Filter,
         start: &Start,
         survey: &Survey,
-        page: &mut PageReader<K>,
+        page: &mut PageReader<'_, K>,
     ) -> mongodb::error::Result<()> {
         let length = page.limit + 1;
         let (skip, count) = window(start, length, &survey.odd_dated);

@@ -12,6 +12,7 @@ mod lists;
 mod migrations;
 mod moves;
 mod odd_shapes;
+mod paths;
 mod permalinks;
 mod plain_shapes;
 mod races;

@@ -92,6 +92,7 @@ mod tests {
             is_published: true,
             created_date: None,
             updated_date: None,
+            path: None,
         };
         StoredSection { is_deleted, ..StoredSection::live(section) }
     }

@@ -99,7 +99,6 @@ impl Navigation {
             is_deleted,
             is_unreadable: self.withheld.contains(&section.id),
             is_public: !is_deleted && self.is_public(section.id),
-            path: if is_deleted { None } else { self.live.path(section.id) },
             former_paths: former_paths.remove(&section.id).unwrap_or_default(),
         };
         let live = self.all().iter().map(|section| (section, false));
@@ -154,6 +153,7 @@ mod tests {
             is_published,
             created_date: None,
             updated_date: None,
+            path: None,
         }
     }
 

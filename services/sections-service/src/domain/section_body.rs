@@ -136,7 +136,7 @@ pub(crate) struct SectionOrder {
 }
 
 /// The members of an answer that no body can change.
-const READ_ONLY: &[&str] = &["id", "updatedDate", "children"];
+const READ_ONLY: &[&str] = &["id", "path", "updatedDate", "children"];
 
 const IGNORED: &[&str] = &["updatedDate", "children"];
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use models::{
     ObjectId, Patch, Section, Slug,
-    section_paths::{has_path, path_of},
+    section_paths::{SectionPaths, has_path, path_of},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -72,6 +72,17 @@ impl Tree {
         self.live(id).map(|stored| &stored.section)
     }
 
+    /// Returns the section with this id as it is answered, with its path, unless it is deleted.
+    pub(crate) fn answered(&self, id: ObjectId) -> Option<Section> {
+        self.paths().get(id).cloned()
+    }
+
+    /// Returns the sections that are not deleted, with their paths.
+    fn paths(&self) -> SectionPaths {
+        let live = self.sections.values().filter(|stored| !stored.is_deleted);
+        SectionPaths::new(live.map(|stored| stored.section.clone()).collect())
+    }
+
     /// Returns all sections, deleted or not, in no particular order.
     pub(crate) fn all(&self) -> impl Iterator<Item = &StoredSection> {
         self.sections.values()
@@ -120,9 +131,10 @@ impl Tree {
             is_published: body.is_published,
             created_date: Some(now),
             updated_date: Some(now),
+            path: None,
         };
-        self.sections.insert(id, StoredSection::live(section.clone()));
-        Ok(section)
+        self.sections.insert(id, StoredSection::live(section));
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Changes a section. Its `updatedDate` changes only if another field does.
@@ -166,9 +178,9 @@ impl Tree {
         }
         if after != before {
             after.updated_date = Some(now);
-            self.replace(after.clone());
+            self.replace(after);
         }
-        Ok(after)
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Moves a section to the trash. `deletion` identifies the sections that are deleted together.
@@ -214,7 +226,7 @@ impl Tree {
     ) -> Result<Section, TreeError> {
         let stored = self.sections.get(&id).ok_or(TreeError::NotFound)?;
         if !stored.is_deleted {
-            return Ok(stored.section.clone());
+            return self.answered(id).ok_or(TreeError::NotFound);
         }
         let depth_above = match stored.section.parent_id {
             None => 0,
@@ -243,7 +255,7 @@ impl Tree {
         if depth_above + self.height(id) > MAX_DEPTH {
             return Err(TreeError::TooDeep);
         }
-        self.get(id).cloned().ok_or(TreeError::NotFound)
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Puts all sections below one in order. Nothing else about them changes, not even `updatedDate`.
@@ -258,14 +270,13 @@ impl Tree {
         if unknown + missing > 0 {
             return Err(TreeError::OrderMismatch { unknown, missing });
         }
-        let mut ordered = Vec::with_capacity(ids.len());
         for (id, sort_order) in ids.iter().zip(0..) {
             if let Some(stored) = self.sections.get_mut(id) {
                 stored.section.sort_order = sort_order;
-                ordered.push(stored.section.clone());
             }
         }
-        Ok(ordered)
+        let paths = self.paths();
+        Ok(ids.iter().filter_map(|id| paths.get(*id).cloned()).collect())
     }
 
     /// Moves those of these sections whose parent does not exist to the top, as drafts.

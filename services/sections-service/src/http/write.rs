@@ -158,7 +158,7 @@ async fn change<T: Body + Into<SectionPatch>>(
     let id = section_id(id, store).await?;
     let section = change_sections(store, content, |tree, now| {
         check_precondition(tree, id, &if_match)?;
-        let current = serde_json::to_value(tree.get(id)).map_err(ApiError::internal)?;
+        let current = serde_json::to_value(tree.answered(id)).map_err(ApiError::internal)?;
         let patch = members.changes_of(&current)?.into();
         Ok(tree.change(id, &patch, now)?)
     })
@@ -275,9 +275,9 @@ pub(super) async fn order(
 
 /// Checks that the section has the entity tag that the caller expects.
 fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
-    let section = tree.get(id).ok_or_else(|| ApiError::not_found("Section"))?;
+    let section = tree.answered(id).ok_or_else(|| ApiError::not_found("Section"))?;
     if if_match.is_given() {
-        if_match.check(&ETag::of_json(section)?)?;
+        if_match.check(&ETag::of_json(&section)?)?;
     }
     Ok(())
 }

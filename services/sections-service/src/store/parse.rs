@@ -54,6 +54,7 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         is_published: is_published.unwrap_or_default(),
         created_date: reader.date("createdDate"),
         updated_date: reader.date("updatedDate"),
+        path: None,
     };
     let deletion = read_deletion(&mut reader);
     let mut unreadable = reader.unreadable();

@@ -159,3 +159,65 @@ async fn a_section_with_is_published_null_is_a_draft() {
     let draft = api.get("/sections/slug/undecided?include_drafts=true").await;
     assert_eq!((draft.status, &draft.body["is_published"]), (200, &false.into()));
 }
+
+#[tokio::test]
+async fn a_section_has_the_path_that_leads_the_public_to_it_in_every_answer() {
+    let (_database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    let added = api.add("Travel", Some(&blog)).await;
+    assert_eq!(added.body["path"], "/blog/travel");
+    let travel = added.id();
+    let own = format!("/sections/{travel}");
+    let path = async |expected: Value| {
+        let all = "?include_drafts=true";
+        let list = api.get(&format!("/sections{all}&parent_id={blog}")).await;
+        let tree = api.get(&format!("/sections/tree{all}")).await;
+        let tree = tree.body.as_array().unwrap().iter().find(|one| one["id"] == blog.as_str());
+        let entries = api.get("/internal/sections").await;
+        let entry =
+            entries.body.as_array().unwrap().iter().find(|one| one["id"] == travel.as_str());
+        for answer in [
+            &api.get(&format!("{own}{all}")).await.body,
+            &list.body[0],
+            &tree.unwrap()["children"][0],
+            entry.unwrap(),
+        ] {
+            assert_eq!((&answer["id"], &answer["path"]), (&travel.as_str().into(), &expected));
+        }
+    };
+    path(json!("/blog/travel")).await;
+    // As it was read, with a new slug; the tag of the answer is that of a read.
+    let mut body = api.get(&own).await.body;
+    body["slug"] = "trips".into();
+    let renamed = api.call("PUT", &own, body.clone()).await;
+    assert_eq!(
+        (renamed.status, &renamed.body["path"]),
+        (200, &"/blog/trips".into()),
+        "{renamed:?}"
+    );
+    assert_eq!(api.get(&own).await.header("etag"), renamed.header("etag"));
+    path(json!("/blog/trips")).await;
+    for value in [json!("/elsewhere"), json!(null), json!("/blog/travel")] {
+        let refused = api.call("PATCH", &own, json!({ "path": value })).await;
+        assert_eq!(refused.code(), (422, "validation_failed"), "{value}");
+        assert_eq!(refused.body["errors"][0]["field"], "path");
+    }
+    assert_eq!(api.call("PATCH", &own, json!({ "path": "/blog/trips" })).await.status, 200);
+    let hidden = api.call("PATCH", &own, json!({ "is_published": false })).await;
+    assert_eq!(hidden.body["path"], Value::Null);
+    path(Value::Null).await;
+    change(&api, &travel, json!({ "is_published": true })).await;
+    // What is above it decides as well.
+    let moved = api.call("PATCH", &format!("/sections/{blog}"), json!({ "slug": "log" })).await;
+    assert_eq!(moved.body["path"], "/log");
+    path(json!("/log/trips")).await;
+    change(&api, &blog, json!({ "is_published": false })).await;
+    path(Value::Null).await;
+    change(&api, &blog, json!({ "is_published": true })).await;
+    assert_eq!(api.call("DELETE", &own, Value::Null).await.status, 204);
+    let restored = api.call("POST", &format!("{own}/restore"), Value::Null).await;
+    assert_eq!(restored.body["path"], "/log/trips");
+    let ids = json!({ "parent_id": blog, "ids": [travel] });
+    let ordered = api.call("PUT", "/sections/order", ids).await;
+    assert_eq!(ordered.body[0]["path"], "/log/trips");
+}
