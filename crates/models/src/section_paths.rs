@@ -3,6 +3,7 @@
 //! sections-service serves these paths, and content-service resolves paths with the sections that it
 //! has fetched. Both use this module, so that a path leads to the same section at each.
 
+mod below;
 mod redirects;
 mod resolve;
 
@@ -13,6 +14,7 @@ use crate::{
     site_path::{join, readings, slug_key},
 };
 
+pub use below::{Below, Obstacle};
 pub use redirects::Redirects;
 use resolve::MAX_SECTION_SEGMENTS;
 

@@ -27,7 +27,8 @@ use data_service::{
 use futures_util::future::LocalBoxFuture;
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision, media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, changes::Revision,
+    media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::error::Result;
@@ -42,7 +43,9 @@ use crate::{
         item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit},
     },
-    store::{content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
+    store::{
+        content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState, write::SlugGuard,
+    },
 };
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
@@ -134,6 +137,9 @@ pub(crate) trait ContentCollection: Send + Sync {
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
+    /// Returns an item that a section with this slug below its own would hide.
+    async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>>;
+
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
 
@@ -141,12 +147,13 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn places_of(&self, names: &[String], limit: usize, uses: &mut MediaUses) -> Result<()>;
 
     /// Moves items to a section, all or none, and returns their number. `may` decides by the owner
-    /// of an item whether the caller may move it.
+    /// of an item whether the caller may move it, and `guard` by its slug whether it has a path there.
     fn move_to<'a>(
         &'a self,
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+        guard: SlugGuard<'a>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>>;
 
     /// Returns everything that is wrong with the items.

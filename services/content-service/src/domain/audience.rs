@@ -7,7 +7,7 @@ use std::{
 
 use models::{
     ContentType, DisplayType, ObjectId, PathResolution, Section, SectionEntry,
-    section_paths::{Redirects, SectionPaths},
+    section_paths::{Below, Redirects, SectionPaths},
     site_path::{join, slug_spellings},
 };
 
@@ -160,6 +160,11 @@ impl Directory {
         }
         let path = (!slug.is_empty()).then(|| join(path, slug))?;
         self.paths.leads_below(section.id, &path, &self.redirects).then_some(path)
+    }
+
+    /// Returns the paths below a section.
+    pub(crate) fn below(&self, section: ObjectId) -> Below<'_> {
+        self.paths.below(section, &self.redirects)
     }
 
     /// Returns the sections that show one item of this type as their whole content, sorted.

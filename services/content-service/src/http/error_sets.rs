@@ -42,6 +42,6 @@ error_responses! {
     WebhookActionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;
     /// The errors of moving items.
-    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
-        | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
+    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
 }

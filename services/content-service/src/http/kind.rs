@@ -15,7 +15,7 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, body::add_read_only_members,
     media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -46,6 +46,7 @@ use crate::{
         kind::Kind,
         moves::MoveError,
         states::ItemState,
+        write::SlugGuard,
     },
 };
 
@@ -149,6 +150,15 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         any_item(self.by_former_slug(slugs, hidden).await?, paths)
     }
 
+    async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>> {
+        let item = self.hidden_by(section, slug).await?;
+        Ok(item.map(|item| PlacedItem {
+            kind: K::NAME.to_owned(),
+            title: item.meta().title.clone(),
+            slug: item.slug().to_owned(),
+        }))
+    }
+
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
         self.count_in(sections, counts).await
     }
@@ -162,8 +172,9 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+        guard: SlugGuard<'a>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>> {
-        self.move_to(content, section, may).boxed_local()
+        self.move_to(content, section, may, guard).boxed_local()
     }
 
     async fn check_integrity(

@@ -3,7 +3,9 @@
 use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
-use models::{ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY};
+use models::{
+    ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY, section_paths::Obstacle,
+};
 use service_kit::web::error::ApiError;
 
 use crate::{
@@ -142,6 +144,26 @@ pub(super) fn unavailable(error: impl Display) -> ApiError {
     ApiError::new(ErrorCode::UpstreamUnavailable, detail)
         .retry_after_seconds(RETRY_AFTER_SECONDS)
         .because(error.to_string())
+}
+
+/// Requires that a path of the section leads to an item with this slug, once both are published.
+pub(super) fn require_free_path(
+    directory: &Directory,
+    section: ObjectId,
+    slug: &str,
+) -> Result<(), ApiError> {
+    let detail = match directory.below(section).obstacle(slug) {
+        None => return Ok(()),
+        Some(Obstacle::Section(section)) => format!(
+            "The section {:?} with the slug `{}` is at the path of an item with the slug `{slug}`.",
+            section.title, section.slug
+        ),
+        Some(Obstacle::Redirect(path)) => format!(
+            "A redirect leads from `{path}`, the path of an item with the slug `{slug}`, to a section."
+        ),
+    };
+    let detail = format!("{detail} Choose another slug.");
+    Err(ApiError::new(ErrorCode::SlugTaken, detail))
 }
 
 /// Requires that a section exists and that it is for content of this kind.

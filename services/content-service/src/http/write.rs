@@ -1,5 +1,7 @@
 //! Changing content. Admins change everything, authors what is theirs.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -26,10 +28,10 @@ use utoipa::ToSchema;
 
 use super::{
     errors::not_written,
-    sections::{Sections, require_fitting},
+    sections::{Sections, require_fitting, require_free_path},
 };
 use crate::{
-    domain::{html_content::HtmlContent, item_paths::ItemPaths},
+    domain::{audience::Directory, html_content::HtmlContent, item_paths::ItemPaths},
     html::{Removed, Sanitiser},
     kinds::ContentCollection,
     store::{
@@ -71,7 +73,12 @@ pub(super) async fn create<K: Kind>(
         return created.complete("sanitized", &removed)?.try_into();
     }
     refuse_ahead(&changes, store.now())?;
-    changes.section = section(&sections, &changes, &**store).await?;
+    let (section, directory) = section(&sections, &changes, &**store).await?;
+    changes.section = section;
+    let guard = |slug: &str| match (section, &directory) {
+        (Patch::Value(section), Some(directory)) => require_free_path(directory, section, slug),
+        _ => Ok(()),
+    };
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
     let paths = sections.paths(&**store, &Answer::default()).await?;
@@ -81,7 +88,7 @@ pub(super) async fn create<K: Kind>(
         let sanitized = removed.clone();
         Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
     };
-    let created = store.create(new, keyed.as_ref(), respond).await.map_err(not_written::<K>)?;
+    let created = store.create(new, keyed.as_ref(), &guard, respond).await.map_err(not_written::<K>)?;
     answer.add_keys(created.keys);
     created.value.try_into()
 }
@@ -179,8 +186,29 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     if let Patch::Value(section) = changes.section {
         require_fitting(&*sections.now().await?, section, store)?;
     }
+    if let Some((section, slug)) = new_place(&changes, item) {
+        require_free_path(&*sections.now().await?, section, slug)?;
+    }
     refuse_ahead(&changes, store.now())?;
     Ok(changes)
+}
+
+/// Returns the section and the slug of an item, if one of them changes.
+fn new_place<'a, K: Kind>(changes: &'a Changes, item: &'a K) -> Option<(ObjectId, &'a str)> {
+    if changes.section.is_absent() && changes.slug.is_absent() {
+        return None;
+    }
+    let section = match changes.section {
+        Patch::Absent => item.meta().section_id.as_deref()?.parse().ok(),
+        Patch::Null => None,
+        Patch::Value(section) => Some(section),
+    };
+    let slug = match &changes.slug {
+        Patch::Absent => item.slug(),
+        Patch::Null => "",
+        Patch::Value(slug) => slug.as_str(),
+    };
+    Some((section?, slug))
 }
 
 /// Refuses a date of creation that is more than a day ahead.
@@ -217,7 +245,20 @@ pub(super) async fn restore<K: Kind>(
     sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = |item: &K| caller.require_owner(item.meta().user_id.as_deref());
+    // Sections that were changed a moment ago are known, unless sections-service does not respond.
+    let directory = sections.newest(&Answer::default()).await.ok();
+    let guard = |item: &K| {
+        caller.require_owner(item.meta().user_id.as_deref())?;
+        let meta = item.meta();
+        let section = meta.section_id.as_deref().filter(|_| meta.deleted);
+        let section = section.and_then(|section| section.parse().ok());
+        match (section, &directory) {
+            (Some(section), Some(directory)) => {
+                require_free_path(directory, section, item.slug())
+            }
+            _ => Ok(()),
+        }
+    };
     let Changed { value: item, keys } =
         store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
@@ -252,25 +293,28 @@ async fn sanitised(
     Ok((content, safe.removed))
 }
 
-/// Returns the section of a new item: the one in its body, or the default section of its kind. On a
-/// site without a default section the item gets none, and the backfill links it once there is one.
+/// Returns the section of a new item, and all sections if it has one: the one in its body, or the default
+/// section of its kind. On a site without a default section the item gets none, and the backfill links it
+/// once there is one.
 async fn section(
     sections: &Sections,
     changes: &Changes,
     collection: &dyn ContentCollection,
-) -> Result<Patch<ObjectId>, ApiError> {
+) -> Result<(Patch<ObjectId>, Option<Arc<Directory>>), ApiError> {
     match (changes.section, changes.default_section) {
-        (Patch::Null, _) => Ok(Patch::Null),
+        (Patch::Null, _) => Ok((Patch::Null, None)),
         (Patch::Value(section), _) => {
-            require_fitting(&*sections.now().await?, section, collection)?;
-            Ok(Patch::Value(section))
+            let directory = sections.now().await?;
+            require_fitting(&directory, section, collection)?;
+            Ok((Patch::Value(section), Some(directory)))
         }
-        (Patch::Absent, None) => Ok(Patch::Absent),
+        (Patch::Absent, None) => Ok((Patch::Absent, None)),
         (Patch::Absent, Some(slug)) => {
             // The answer to a write has the keys that it changed alone.
             let directory = sections.newest(&Answer::default()).await?;
             let default = directory.default(slug, collection.kind().content_type());
-            Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
+            let section = default.map_or(Patch::Absent, |section| Patch::Value(section.id));
+            Ok((section, Some(directory)))
         }
     }
 }

@@ -16,10 +16,10 @@ use mongodb::{
 
 use super::{
     content::ContentStore,
-    filters::{Oddities, public, within},
+    filters::{Oddities, not_deleted, public, within},
     ids::{ById, NoItem, no_item},
     keys::ContentKeys,
-    kind::{Kind, LookUpField, Reading},
+    kind::{Kind, LookUpField, Reading, SLUG},
 };
 use crate::domain::{audience::Hidden, item_paths::ShownItems};
 
@@ -107,6 +107,26 @@ impl<K: Kind> ContentStore<K> {
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
         self.find_public(within(public::<K>(hidden, Oddities::ANY), section), None).await
+    }
+
+    /// Returns an item, published or not, that a section with this slug below its own would hide: one
+    /// with the same slug, or with one that begins with it as with a folder.
+    pub(crate) async fn hidden_by(
+        &self,
+        section: ObjectId,
+        slug: &str,
+    ) -> mongodb::error::Result<Option<K>> {
+        let slug: String = slug.trim_matches('/').chars().flat_map(escaped).collect();
+        // Two expressions, so that the index of slugs serves each.
+        let patterns = ["", "/+"].map(|start| doc! { SLUG: { "$regex": format!("^{start}{slug}(/|$)") } });
+        let filter = doc! { "$and": [within(not_deleted(Oddities::ANY), section), { "$or": patterns }] };
+        let mut documents = self.collection.find(filter).await?;
+        while let Some(document) = documents.try_next().await? {
+            if let Some(reading) = readable(Reading::<K>::with_warnings(&document)) {
+                return Ok(Some(reading.item));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the items that these sections show, each as its whole content.
@@ -198,4 +218,10 @@ async fn find_public<K: Kind>(
         }
     }
     Ok(None)
+}
+
+/// Returns a character as it stands for itself in a regular expression.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let is_special = character.is_ascii_punctuation();
+    is_special.then_some('\\').into_iter().chain([character])
 }

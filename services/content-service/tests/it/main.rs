@@ -22,6 +22,7 @@ mod resolve;
 mod sections_service;
 mod slugs;
 mod support;
+mod taken_paths;
 mod visibility;
 mod webhooks;
 mod write;

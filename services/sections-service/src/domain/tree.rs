@@ -55,6 +55,15 @@ pub(crate) struct Tree {
     former_paths: Vec<(String, ObjectId)>,
     /// The sections that must have no content for the change to be made.
     must_be_empty: Vec<ObjectId>,
+    /// The places of sections at which no content may be for the change to be made.
+    must_be_free: Vec<Place>,
+}
+
+/// A slug below a section: the place of another section, or of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) parent: ObjectId,
+    pub(crate) slug: String,
 }
 
 impl Tree {
@@ -64,7 +73,7 @@ impl Tree {
         reserved_slugs: HashSet<String>,
     ) -> Self {
         let sections = sections.into_iter().map(|stored| (stored.section.id, stored)).collect();
-        Self { sections, reserved_slugs, former_paths: Vec::new(), must_be_empty: Vec::new() }
+        Self { sections, reserved_slugs, ..Self::default() }
     }
 
     /// Returns the section with this id, unless it is deleted.
@@ -96,6 +105,11 @@ impl Tree {
     /// Returns the sections that must have no content for the change to be made.
     pub(crate) fn must_be_empty(&self) -> &[ObjectId] {
         &self.must_be_empty
+    }
+
+    /// Returns the places at which no content may be for the change to be made.
+    pub(crate) fn must_be_free(&self) -> &[Place] {
+        &self.must_be_free
     }
 
     /// Adds a section. Unless the body has a slug, the section gets the first free one that its title
@@ -133,6 +147,7 @@ impl Tree {
             updated_date: Some(now),
             path: None,
         };
+        self.take_place(&section);
         self.sections.insert(id, StoredSection::live(section));
         self.answered(id).ok_or(TreeError::NotFound)
     }
@@ -250,6 +265,8 @@ impl Tree {
                 stored.is_deleted = false;
                 stored.deletion = None;
                 stored.section.updated_date = Some(now);
+                let section = stored.section.clone();
+                self.take_place(&section);
             }
         }
         if depth_above + self.height(id) > MAX_DEPTH {
@@ -327,6 +344,15 @@ impl Tree {
         height
     }
 
+    /// Records the place that a section gets.
+    fn take_place(&mut self, section: &Section) {
+        if let Some(parent) = section.parent_id
+            && !section.slug.is_empty()
+        {
+            self.must_be_free.push(Place { parent, slug: section.slug.clone() });
+        }
+    }
+
     /// Replaces the state of a section and records the path that it had, if that changes.
     fn replace(&mut self, after: Section) {
         let id = after.id;
@@ -334,8 +360,9 @@ impl Tree {
         let Some(stored) = self.sections.get_mut(&id) else { return };
         let is_moved =
             stored.section.slug != after.slug || stored.section.parent_id != after.parent_id;
-        stored.section = after;
+        stored.section = after.clone();
         if is_moved {
+            self.take_place(&after);
             self.former_paths.extend(path.map(|path| (path, id)));
         }
     }
