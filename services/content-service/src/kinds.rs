@@ -102,12 +102,8 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(
-        &self,
-        filter: &Filter,
-        limit: Limit,
-        paths: &ItemPaths,
-    ) -> Result<AnyList>;
+    async fn first_page(&self, filter: &Filter, limit: Limit, paths: &ItemPaths)
+    -> Result<AnyList>;
 
     /// Returns the items that these sections show, each as its whole content.
     async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;

@@ -129,7 +129,8 @@ mod tests {
             section(5, "other", None, true),
             section(6, "below", Some(3), true),
         ]);
-        let redirects = [("/blog/old", 5), ("/blog/gone", 9), ("/blog/to-draft", 3), ("/blog/a/b", 2)];
+        let redirects =
+            [("/blog/old", 5), ("/blog/gone", 9), ("/blog/to-draft", 3), ("/blog/a/b", 2)];
         let redirects: Redirects =
             redirects.into_iter().map(|(path, number)| (path.to_owned(), id(number))).collect();
         let below = paths.below(id(1), &redirects);

@@ -51,8 +51,8 @@ fn event(before: Option<&SectionEntry>, after: Option<&SectionEntry>) -> Option<
         }),
         (true, true) => {
             let (before, after) = (before?, after?);
-            let is_moved =
-                before.section.path != after.section.path || before.section.parent_id != after.section.parent_id;
+            let is_moved = before.section.path != after.section.path
+                || before.section.parent_id != after.section.parent_id;
             if is_moved {
                 Some(PublicEvent::Moved)
             } else if before.section != after.section {

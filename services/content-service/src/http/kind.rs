@@ -15,8 +15,8 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, body::add_read_only_members,
-    media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem,
+    body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::error::{Error, Result};

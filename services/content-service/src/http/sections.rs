@@ -3,9 +3,7 @@
 use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
-use models::{
-    ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY, section_paths::Obstacle,
-};
+use models::{ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY, section_paths::Obstacle};
 use service_kit::web::error::ApiError;
 
 use crate::{

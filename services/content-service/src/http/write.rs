@@ -88,7 +88,8 @@ pub(super) async fn create<K: Kind>(
         let sanitized = removed.clone();
         Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
     };
-    let created = store.create(new, keyed.as_ref(), &guard, respond).await.map_err(not_written::<K>)?;
+    let created =
+        store.create(new, keyed.as_ref(), &guard, respond).await.map_err(not_written::<K>)?;
     answer.add_keys(created.keys);
     created.value.try_into()
 }
@@ -253,9 +254,7 @@ pub(super) async fn restore<K: Kind>(
         let section = meta.section_id.as_deref().filter(|_| meta.deleted);
         let section = section.and_then(|section| section.parse().ok());
         match (section, &directory) {
-            (Some(section), Some(directory)) => {
-                require_free_path(directory, section, item.slug())
-            }
+            (Some(section), Some(directory)) => require_free_path(directory, section, item.slug()),
             _ => Ok(()),
         }
     };

@@ -9,8 +9,8 @@ use data_service::{
     idempotency::Idempotency,
     server_clock,
 };
-use moka::sync::Cache;
 use models::ObjectId;
+use moka::sync::Cache;
 use mongo_kit::{Connection, Writers, feed::Change};
 use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;

@@ -118,8 +118,10 @@ impl<K: Kind> ContentStore<K> {
     ) -> mongodb::error::Result<Option<K>> {
         let slug: String = slug.trim_matches('/').chars().flat_map(escaped).collect();
         // Two expressions, so that the index of slugs serves each.
-        let patterns = ["", "/+"].map(|start| doc! { SLUG: { "$regex": format!("^{start}{slug}(/|$)") } });
-        let filter = doc! { "$and": [within(not_deleted(Oddities::ANY), section), { "$or": patterns }] };
+        let patterns =
+            ["", "/+"].map(|start| doc! { SLUG: { "$regex": format!("^{start}{slug}(/|$)") } });
+        let filter =
+            doc! { "$and": [within(not_deleted(Oddities::ANY), section), { "$or": patterns }] };
         let mut documents = self.collection.find(filter).await?;
         while let Some(document) = documents.try_next().await? {
             if let Some(reading) = readable(Reading::<K>::with_warnings(&document)) {

@@ -80,7 +80,7 @@ impl<K: Kind> ContentStore<K> {
             if meta.deleted {
                 continue;
             }
-            for kind in faults::<K>(&item, sections, users, &mut paths) {
+            for kind in faults(&item, sections, users, &mut paths).into_iter().flatten() {
                 found.entry(kind).or_default().push(meta.id.to_string());
             }
         }
@@ -126,13 +126,13 @@ fn without_texts() -> Document {
     doc! { "$set": { "content": { "$cond": [is_text, "", "$content"] } } }
 }
 
-/// Returns the faults of an item.
-fn faults<'a, K: Kind>(
-    item: &'a K,
-    sections: &'a Directory,
-    users: &'a HashSet<String>,
-    paths: &mut HashMap<ObjectId, Below<'a>>,
-) -> impl Iterator<Item = IntegrityKind> {
+/// Returns the faults of an item. `paths` are those below the sections of earlier ones.
+fn faults<'s, K: Kind>(
+    item: &K,
+    sections: &'s Directory,
+    users: &HashSet<String>,
+    paths: &mut HashMap<ObjectId, Below<'s>>,
+) -> [Option<IntegrityKind>; 2] {
     let meta = item.meta();
     let section = meta.section_id.as_deref().and_then(|id| match sections.referenced(id) {
         None => Some(IntegrityKind::MissingSection),
@@ -145,5 +145,5 @@ fn faults<'a, K: Kind>(
         }
     });
     let user = meta.user_id.as_deref().filter(|id| !users.contains(*id));
-    section.into_iter().chain(user.map(|_| IntegrityKind::MissingUser))
+    [section, user.map(|_| IntegrityKind::MissingUser)]
 }

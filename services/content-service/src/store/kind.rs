@@ -11,9 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::drafts;
-use crate::domain::{
-    content::ContentMeta, html_content::HtmlContent, item_paths::ItemPaths,
-};
+use crate::domain::{content::ContentMeta, html_content::HtmlContent, item_paths::ItemPaths};
 
 /// A kind of content. The type that implements it is an item as the API answers it.
 pub(crate) trait Kind:

@@ -292,7 +292,8 @@ impl<K: Kind> ContentStore<K> {
                 let documents = self.collection.clone_with_type();
                 let taken = slugs::taken(&documents, base, session).await?;
                 let taken: HashSet<_> = taken.into_iter().collect();
-                let is_free = |slug: &Slug| !taken.contains(slug.as_str()) && guard(slug.as_str()).is_ok();
+                let is_free =
+                    |slug: &Slug| !taken.contains(slug.as_str()) && guard(slug.as_str()).is_ok();
                 let slug = slugs::first_free(base, is_free, &mut { FIRST_NUMBER });
                 self.locks.lock(K::TYPE.collection(), slug.as_str(), session).await?;
                 self.former_slugs.remove(slug.as_str(), session).await?;

@@ -357,13 +357,13 @@ impl Tree {
     fn replace(&mut self, after: Section) {
         let id = after.id;
         let path = self.path(id);
-        let Some(stored) = self.sections.get_mut(&id) else { return };
-        let is_moved =
-            stored.section.slug != after.slug || stored.section.parent_id != after.parent_id;
-        stored.section = after.clone();
-        if is_moved {
+        let Some(before) = self.sections.get(&id).map(|stored| &stored.section) else { return };
+        if before.slug != after.slug || before.parent_id != after.parent_id {
             self.take_place(&after);
             self.former_paths.extend(path.map(|path| (path, id)));
+        }
+        if let Some(stored) = self.sections.get_mut(&id) {
+            stored.section = after;
         }
     }
 

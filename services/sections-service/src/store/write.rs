@@ -106,9 +106,8 @@ impl SectionStore {
             let mut has_written = false;
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                let section = self
-                    .apply(session, checked, &reserved_slugs, &mut has_written, create)
-                    .await?;
+                let section =
+                    self.apply(session, checked, &reserved_slugs, &mut has_written, create).await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.writers, keyed, work).await;
