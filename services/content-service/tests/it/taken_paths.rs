@@ -3,7 +3,7 @@
 use models::ContentType;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
-use test_support::{Service, TestDatabase};
+use test_support::TestDatabase;
 
 use crate::support::{Site, day, section, send, story, with};
 
@@ -13,8 +13,7 @@ struct Places {
 
 impl Places {
     async fn start(database: &TestDatabase) -> Self {
-        let (sections, content) = Service::both(database).await;
-        Self { site: Site { sections, content } }
+        Self { site: Site::start(database).await }
     }
 
     async fn section(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
