@@ -55,6 +55,10 @@ pub struct Section {
     pub sort_order: i64,
     /// `true` if the section is published. The public sees it if all sections above are published too.
     pub is_published: bool,
+    /// `true` if the path `/` leads to the section. At most one is the home.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub is_home: bool,
     /// The date of creation.
     #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
     #[schema(required = true)]

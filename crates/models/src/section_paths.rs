@@ -10,7 +10,7 @@ mod resolve;
 use std::collections::HashMap;
 
 use crate::{
-    ObjectId, Section,
+    NavVisibility, ObjectId, Section,
     site_path::{join, readings, slug_key},
 };
 
@@ -77,6 +77,16 @@ impl SectionPaths {
     pub fn get(&self, id: ObjectId) -> Option<&Section> {
         let of_public = self.public.get(&id).map(|position| &self.sections[*position]);
         of_public.or_else(|| self.sections.iter().find(|section| section.id == id))
+    }
+
+    /// Returns the section at the path `/`: the home or, if the public sees none, the first one of the
+    /// main navigation.
+    fn home(&self) -> Option<&Section> {
+        let public = || self.sections.iter().filter(|section| section.path.is_some());
+        let is_main = |section: &&Section| {
+            section.parent_id.is_none() && section.nav_visibility == NavVisibility::Main
+        };
+        public().find(|section| section.is_home).or_else(|| public().find(is_main))
     }
 
     /// Returns `true` if the section is public.

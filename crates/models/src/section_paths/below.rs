@@ -113,6 +113,7 @@ mod tests {
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
             is_published,
+            is_home: false,
             created_date: None,
             updated_date: None,
             path: None,

@@ -10,7 +10,7 @@ pub(super) const MAX_SECTION_SEGMENTS: usize = 32;
 impl SectionPaths {
     /// Resolves a path such as `/projects/rust/turbulence` for the public.
     ///
-    /// A section at the path takes precedence over a redirect, and a redirect over a possible item of
+    /// The path `/` leads to the home. A section at the path takes precedence over a redirect, and a redirect over a possible item of
     /// a section further up. There are no circles: a redirect applies only beyond the sections that
     /// the path leads to, and leads to a section, so that each step leaves a shorter rest of the path.
     pub fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
@@ -26,6 +26,9 @@ impl SectionPaths {
         if is_moved {
             let moved_to = append(&path_of(&sections), rest);
             return Some(PathResolution::Moved { moved_to });
+        }
+        if sections.is_empty() && segments == [""] {
+            (sections, rest) = (self.public_ancestry(self.home()?.id)?, &[]);
         }
         let section = (*sections.last()?).clone();
         let breadcrumbs = breadcrumbs(&sections);
@@ -118,6 +121,7 @@ mod tests {
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
             is_published,
+            is_home: false,
             created_date: None,
             updated_date: None,
             path: None,
@@ -159,6 +163,33 @@ mod tests {
             let rest: Vec<_> = rest.into_iter().map(str::to_owned).collect();
             assert_eq!(found(path, &redirects(&[])), Some((section.to_owned(), rest)), "{path}");
         }
+    }
+
+    #[test]
+    fn the_path_to_the_site_itself_leads_to_the_home_or_the_first_of_the_main_navigation() {
+        let home = |sections: Vec<Section>| match SectionPaths::new(sections)
+            .resolve("/", &redirects(&[("/old", 1)]))
+        {
+            Some(PathResolution::Found(found)) => Some((found.path, found.rest)),
+            other => other.map(|other| panic!("{other:?}")),
+        };
+        let at = |path: &str| Some((path.to_owned(), Vec::new()));
+        let footer =
+            Section { nav_visibility: NavVisibility::Footer, ..section(1, "a", None, true) };
+        let main = Section { sort_order: 2, ..section(2, "b", None, true) };
+        let later = Section { sort_order: 3, ..section(3, "c", None, true) };
+        let below = section(4, "d", Some(3), true);
+        let mut all = vec![footer, later, main, below];
+        assert_eq!(home(all.clone()), at("/b"));
+        all[3].is_home = true;
+        assert_eq!(home(all.clone()), at("/c/d"));
+        // The public does not see the home.
+        all[3].is_published = false;
+        assert_eq!(home(all.clone()), at("/b"));
+        all[2].is_published = false;
+        all[1].is_published = false;
+        assert_eq!(home(all), None);
+        assert_eq!(home(Vec::new()), None);
     }
 
     #[test]
@@ -211,8 +242,7 @@ mod tests {
     #[test]
     fn a_section_that_is_not_public_or_at_another_path_is_not_found() {
         let long = "/x".repeat(40);
-        for path in
-            ["", "a", "/", "//", "//a", "/b", "/hidden", "/hidden/below", "/below", "/A", &long]
+        for path in ["", "a", "//", "//a", "/b", "/hidden", "/hidden/below", "/below", "/A", &long]
         {
             assert_eq!(found(path, &redirects(&[])), None, "{path}");
         }

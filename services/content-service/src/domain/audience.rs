@@ -215,6 +215,7 @@ mod tests {
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
                 is_published: is_public,
+                is_home: false,
                 created_date: None,
                 updated_date: None,
                 path: is_public.then(|| format!("/{slug}")),

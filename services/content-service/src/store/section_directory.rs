@@ -124,6 +124,7 @@ mod tests {
                 nav_visibility: NavVisibility::Main,
                 sort_order: -3,
                 is_published: false,
+                is_home: false,
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),
                 updated_date: chrono::DateTime::from_timestamp_millis(253_402_300_800_123),
                 path: None,

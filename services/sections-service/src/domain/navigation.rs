@@ -151,6 +151,7 @@ mod tests {
             nav_visibility: NavVisibility::Main,
             sort_order: i64::from(number),
             is_published,
+            is_home: false,
             created_date: None,
             updated_date: None,
             path: None,

@@ -37,6 +37,9 @@ pub(crate) struct SectionCreate {
     /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
     pub(crate) is_published: bool,
+    /// `true` makes the section the home in place of another one. The default is `false`.
+    #[serde(default)]
+    pub(crate) is_home: bool,
 }
 
 const fn published() -> bool {
@@ -83,6 +86,10 @@ macro_rules! change {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = bool, required = false)]
             pub(crate) is_published: Option<bool>,
+            /// `true` makes the section the home in place of another one.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) is_home: Option<bool>,
             /// The date of creation, at most a day ahead of now.
             #[serde(
                 rename = "createdDate",
@@ -119,6 +126,7 @@ impl From<SectionReplace> for SectionPatch {
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order,
             is_published: body.is_published,
+            is_home: body.is_home,
             created_date: body.created_date,
         }
     }

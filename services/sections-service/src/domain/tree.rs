@@ -143,10 +143,14 @@ impl Tree {
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order.map_or_else(last, i64::from),
             is_published: body.is_published,
+            is_home: body.is_home,
             created_date: Some(now),
             updated_date: Some(now),
             path: None,
         };
+        if section.is_home {
+            self.remove_home(now);
+        }
         self.take_place(&section);
         self.sections.insert(id, StoredSection::live(section));
         self.answered(id).ok_or(TreeError::NotFound)
@@ -183,6 +187,10 @@ impl Tree {
         after.display_type = patch.display_type.unwrap_or(before.display_type);
         after.nav_visibility = patch.nav_visibility.unwrap_or(before.nav_visibility);
         after.is_published = patch.is_published.unwrap_or(before.is_published);
+        after.is_home = patch.is_home.unwrap_or(before.is_home);
+        if after.is_home && !before.is_home {
+            self.remove_home(now);
+        }
         after.content_type = patch.content_type.unwrap_or(before.content_type);
         // The content of a section whose type cannot be read may be of the new type.
         if after.content_type != before.content_type && !unreadable.contains(&"content_type") {
@@ -253,6 +261,7 @@ impl Tree {
                 Some(_) => self.depth(parent)?,
             },
         };
+        let has_home = self.sections.values().any(|one| one.section.is_home && !one.is_deleted);
         for id in self.deleted_together(id, stored.deletion) {
             let Some(slug) = self.sections.get(&id).map(|stored| stored.section.slug.clone())
             else {
@@ -265,6 +274,8 @@ impl Tree {
                 stored.is_deleted = false;
                 stored.deletion = None;
                 stored.section.updated_date = Some(now);
+                // Another one has become the home.
+                stored.section.is_home &= !has_home;
                 let section = stored.section.clone();
                 self.take_place(&section);
             }
@@ -342,6 +353,15 @@ impl Tree {
             level = below.filter(|id| seen.insert(*id)).collect();
         }
         height
+    }
+
+    /// Makes no section the home.
+    fn remove_home(&mut self, now: DateTime<Utc>) {
+        let homes = self.sections.values_mut().filter(|one| one.section.is_home && !one.is_deleted);
+        for home in homes {
+            home.section.is_home = false;
+            home.section.updated_date = Some(now);
+        }
     }
 
     /// Records the place that a section gets.

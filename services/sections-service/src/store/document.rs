@@ -11,10 +11,16 @@ use crate::domain::stored_section::{StoredSection, VISIBILITY_FIELDS};
 /// same id are restored together.
 pub(super) const DELETION: &str = "deletion_id";
 
+/// The name of the field of the home. Only sections that are or were the home have it.
+const IS_HOME: &str = "is_home";
+
 /// Returns the document of a new section.
 pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     let mut document = doc! { "_id": oid::ObjectId::from_bytes(section.id.bytes()) };
     document.extend(fields(section)?);
+    if !section.is_home {
+        document.remove(IS_HOME);
+    }
     document.insert("is_deleted", false);
     Ok(document)
 }
@@ -76,6 +82,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "nav_visibility": text(&section.nav_visibility)?,
         "sort_order": sort_order,
         "is_published": section.is_published,
+        IS_HOME: section.is_home,
         "createdDate": date(section.created_date),
         "updatedDate": date(section.updated_date),
     })

@@ -31,7 +31,8 @@ async fn a_path_resolves_to_a_section_and_the_rest_of_the_path() {
         ".breadcrumbs[].id" => "[id]",
     });
     assert_eq!(api.resolve("/blog").await["rest"], json!([]));
-    for path in ["/", "/travel-notes", "/nope", "/blog%2Ftravel-notesx"] {
+    assert_eq!(api.resolve("/").await["section"]["slug"], "blog");
+    for path in ["//", "/travel-notes", "/nope", "/blog%2Ftravel-notesx"] {
         let found = api.resolve(path).await;
         assert!(found == 404 || found["rest"] == json!(["travel-notesx"]), "{path}: {found}");
     }
@@ -220,4 +221,46 @@ async fn a_section_has_the_path_that_leads_the_public_to_it_in_every_answer() {
     let ids = json!({ "parent_id": blog, "ids": [travel] });
     let ordered = api.call("PUT", "/sections/order", ids).await;
     assert_eq!(ordered.body[0]["path"], "/log/trips");
+}
+
+#[tokio::test]
+async fn one_section_at_most_is_the_home() {
+    let (database, _neighbour, api) = site().await;
+    let id_of = async |slug: &str| api.get(&format!("/sections/slug/{slug}")).await.id();
+    let (about, contact) = (id_of("about").await, id_of("contact").await);
+    let home = async || {
+        let list = api.get("/sections?include_drafts=true").await.body;
+        let homes = list.as_array().unwrap().iter().filter(|one| one["is_home"] == true);
+        let homes: Vec<_> = homes.map(|one| one["slug"].as_str().unwrap().to_owned()).collect();
+        (homes, api.resolve("/").await["section"]["slug"].as_str().unwrap().to_owned())
+    };
+    let is = |homes: &[&str], at: &str| {
+        (homes.iter().map(|slug| (*slug).to_owned()).collect::<Vec<_>>(), at.to_owned())
+    };
+    assert_eq!(home().await, is(&[], "blog"));
+    change(&api, &about, json!({ "is_home": true })).await;
+    assert_eq!(home().await, is(&["about"], "about"));
+    change(&api, &contact, json!({ "is_home": true })).await;
+    assert_eq!(home().await, is(&["contact"], "contact"));
+    let start = json!({ "title": "Start", "content_type": "page", "is_home": true });
+    let start = api.call("POST", "/sections", start).await;
+    assert_eq!((start.status, &start.body["is_home"]), (201, &true.into()));
+    assert_eq!(home().await, is(&["start"], "start"));
+    // A draft is not shown, and one that was replaced does not come back as the home.
+    change(&api, &start.id(), json!({ "is_published": false })).await;
+    assert_eq!(home().await, is(&["start"], "blog"));
+    let own = format!("/sections/{}", start.id());
+    assert_eq!(api.call("DELETE", &own, Value::Null).await.status, 204);
+    assert_eq!(home().await, is(&[], "blog"));
+    change(&api, &about, json!({ "is_home": true })).await;
+    assert_eq!(api.call("POST", &format!("{own}/restore"), Value::Null).await.status, 200);
+    assert_eq!(home().await, is(&["about"], "about"));
+    change(&api, &about, json!({ "is_home": false })).await;
+    assert_eq!(home().await, is(&[], "blog"));
+    for value in [json!(null), json!("yes"), json!(1)] {
+        let refused = api.call("PATCH", &own, json!({ "is_home": value })).await;
+        assert_eq!(refused.code(), (422, "validation_failed"), "{value}");
+    }
+    // Sections that were never the home are stored as before.
+    assert_eq!(database.count("sections", doc! { "is_home": { "$exists": true } }).await, 3);
 }
