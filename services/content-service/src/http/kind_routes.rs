@@ -69,7 +69,7 @@ fn look_up<K: Kind>() -> Described {
 fn list_items<K: Kind>() -> Described {
     describe::<K>(
         "list",
-        "A page of the list, newest first.",
+        "A page of the list, newest first unless `sort` says otherwise.",
         "Follow `next_cursor` with the other parameters unchanged to read the whole list. Without a \
          token the list has what the public sees; with `include_drafts` and a token also the items \
          that are not published.",

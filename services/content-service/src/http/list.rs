@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::changes::Answer;
-use models::{FieldError, ObjectId};
+use models::{FieldError, ObjectId, Sort};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -19,10 +19,13 @@ use crate::{
     domain::{
         audience::{Audience, Hidden},
         list::{Filter, Limit, List, Offset},
-        pagination::{Position, Start},
+        pagination::{Cursor, Position, Start},
     },
     store::{
-        content::ContentStore, keys::ContentKeys, kind::Kind, list::ListPage,
+        content::ContentStore,
+        keys::ContentKeys,
+        kind::Kind,
+        list::{ListPage, PageRequest},
         page_memory::PageMemory,
     },
 };
@@ -38,9 +41,14 @@ pub(super) struct ListQuery {
     /// The number of items to skip.
     #[param(value_type = Offset, required = false)]
     offset: Option<Offset>,
-    /// A `next_cursor` of an earlier answer; not together with `offset`.
+    /// A `next_cursor` or `previous_cursor` of an earlier answer with the same `sort`; not together
+    /// with `offset`.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<Cursor>,
+    cursor: Option<CursorText>,
+    /// The field that the list is ordered by, with `-` before it if the highest value comes first.
+    /// `-createdDate` unless it is given. Items without a value stand where the lowest value would.
+    #[param(value_type = Sort, required = false)]
+    sort: Option<Sort>,
     /// The id of a section: only its content. Not together with `section`.
     #[param(value_type = ObjectId, required = false)]
     section_id: Option<ObjectId>,
@@ -52,18 +60,17 @@ pub(super) struct ListQuery {
 }
 
 #[derive(Debug)]
-struct Cursor(Position);
+struct CursorText(Cursor);
 
-impl<'de> Deserialize<'de> for Cursor {
+impl<'de> Deserialize<'de> for CursorText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let message = "must be a `next_cursor` or `previous_cursor` of an earlier answer";
         let cursor = String::deserialize(deserializer)?;
-        Position::from_cursor(&cursor)
-            .map(Self)
-            .map_err(|_| D::Error::custom("must be a `next_cursor` of an earlier answer"))
+        Cursor::from_text(&cursor).map(Self).map_err(|_| D::Error::custom(message))
     }
 }
 
-/// `GET /{kind}`: answers with a page of the list, newest first.
+/// `GET /{kind}`: answers with a page of the list.
 pub(super) async fn list<K: Kind>(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -88,9 +95,10 @@ pub(super) async fn list<K: Kind>(
     if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
         return Err(unknown());
     }
+    let sort = query.sort.unwrap_or_default();
     let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
-        (Some(Cursor(position)), None) => Start::After(position),
+        (Some(CursorText(cursor)), None) => start_at(cursor, sort)?,
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
@@ -98,28 +106,44 @@ pub(super) async fn list<K: Kind>(
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
+    let wanted = PageRequest { sort, start: &start, limit: query.limit };
+    let page = store.list(&filter, wanted).await.map_err(list_error)?;
     answer.limit(page.revision);
-    let (list, _memory) = into_list(page, &start, query.limit);
+    let (list, _memory) = into_list(page, wanted);
     tags.respond(&request, &answer, &name, &list)
 }
 
+/// Returns the start of the page that a cursor leads to, if the cursor is of a list in this order.
+fn start_at(cursor: Cursor, sort: Sort) -> Result<Start, ApiError> {
+    if cursor.sort == sort {
+        return Ok(cursor.into_start());
+    }
+    let message = format!(
+        "is of a list with `sort={}`, and this one has `sort={}`; send the cursor with its own order, or \
+         leave it out to begin",
+        cursor.sort.as_str(),
+        sort.as_str()
+    );
+    Err(ApiError::invalid(FieldError::invalid("cursor", message)))
+}
+
 /// Converts a page of a list into its answer, and the memory that it takes.
-pub(super) fn into_list<T>(
-    page: ListPage<T>,
-    start: &Start,
-    limit: Limit,
-) -> (List<T>, PageMemory) {
+pub(super) fn into_list<T>(page: ListPage<T>, wanted: PageRequest<'_>) -> (List<T>, PageMemory) {
+    let PageRequest { sort, start, limit } = wanted;
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
-        Start::After(_) => 0,
+        Start::After(_) | Start::Before(_) => 0,
+    };
+    let cursor = |position: Option<Position>, is_backward| {
+        Cursor { sort, is_backward, position: position? }.to_text()
     };
     let list = List {
         items: page.items,
         total: page.total,
         limit: limit.get(),
         offset,
-        next_cursor: page.next.as_ref().and_then(Position::to_cursor),
+        next_cursor: cursor(page.next, false),
+        previous_cursor: cursor(page.previous, true),
     };
     (list, page.memory)
 }
