@@ -4,14 +4,14 @@
 //! beginning as a rule. So the text is not parsed into a tree: it is split into tags and the text between
 //! them, in one pass that ends with the card.
 
+use std::cell::RefCell;
+
 use html5ever::{
     TokenizerResult,
     buffer_queue::BufferQueue,
     tendril::StrTendril,
     tokenizer::{Tag, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts},
 };
-
-use std::cell::RefCell;
 
 use super::address;
 
@@ -20,19 +20,21 @@ const EXCERPT_CHARS: usize = 200;
 
 /// The most bytes of a tag that is parsed: longer ones are pictures in `data:` addresses, which cards do
 /// not show.
-const MAX_TAG_BYTES: usize = 8 * 1024;
+const MAX_TAG_BYTES: usize = 2 * 1024;
+
+/// The number of bytes of a run of text that are decoded at once.
+const PIECE_BYTES: usize = 4 * 1024;
 
 /// The elements within a line of text. All others separate words.
 const INLINE: [&str; 32] = [
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em",
-    "font", "i", "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub",
-    "sup", "time", "tt", "u", "var", "wbr",
+    "font", "i", "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong",
+    "sub", "sup", "time", "tt", "u", "var", "wbr",
 ];
 
 /// The elements whose content is no text of the page.
-const HIDDEN: [&str; 9] = [
-    "iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp",
-];
+const HIDDEN: [&str; 9] =
+    ["iframe", "noembed", "noframes", "noscript", "script", "style", "textarea", "title", "xmp"];
 
 /// A text in brief.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,9 +53,14 @@ impl Summary {
         let mut segments = Segments(html);
         while let Some(segment) = segments.next() {
             match segment {
-                Segment::Text(run) if !text.is_complete() => text.push(&decoded(run)),
-                Segment::Text(_) => {}
-                Segment::Tag { name, tag, .. } => {
+                Segment::Text(mut run) => {
+                    while !run.is_empty() && !text.is_complete() {
+                        let piece = beginning(run, PIECE_BYTES);
+                        text.push(&decoded(piece));
+                        run = &run[piece.len()..];
+                    }
+                }
+                Segment::Tag { name, tag } => {
                     if !INLINE.contains(&&*name) {
                         text.push(" ");
                     }
@@ -104,8 +111,8 @@ impl<'a> Segments<'a> {
     /// Takes the tag at which the rest begins.
     fn tag(&mut self) -> Segment<'a> {
         let html = self.0;
-        if html.starts_with("<!--") {
-            let end = html[4..].find("-->").map_or(html.len(), |at| at + 7);
+        if let Some(comment) = html.strip_prefix("<!--") {
+            let end = comment.find("-->").map_or(html.len(), |at| at + "<!---->".len());
             self.0 = &html[end..];
             return Segment::Tag { name: String::new(), tag: &html[..end] };
         }
@@ -204,6 +211,12 @@ impl Text {
         let word_end = kept.rfind(' ').filter(|at| *at >= half);
         kept[..word_end.unwrap_or(end)].to_owned()
     }
+}
+
+/// Returns the beginning of a text of at most so many bytes, up to the end of a character.
+fn beginning(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or_default()]
 }
 
 /// Returns a text with its character references replaced.
@@ -311,7 +324,10 @@ mod tests {
     #[test]
     fn the_first_picture_is_the_first_that_has_an_address() {
         for (html, expected) in [
-            ("<p>x</p><img alt='' src=\"/uploads/a.webp?x=1&amp;y=2\"><img src=b>", "/uploads/a.webp?x=1&y=2"),
+            (
+                "<p>x</p><img alt='' src=\"/uploads/a.webp?x=1&amp;y=2\"><img src=b>",
+                "/uploads/a.webp?x=1&y=2",
+            ),
             ("<IMG SRC=https://example.org/a.png>", "https://example.org/a.png"),
             ("<img src='javascript:x()'><img src='data:image/png;base64,AAAA'><img src=c>", "c"),
             ("<!-- <img src=a> --><script>'<img src=b>'</script><img data-src=d src=c>", "c"),
@@ -321,10 +337,13 @@ mod tests {
         }
         let far = format!("<p>{}</p><img src=far>", "word ".repeat(10_000));
         assert_eq!(image_url(&far).as_deref(), Some("far"));
-        let large = format!("<img src='data:image/png;base64,{}'>text<img src=x>", "A".repeat(1 << 20));
+        let large =
+            format!("<img src='data:image/png;base64,{}'>text<img src=x>", "A".repeat(1 << 20));
         let summary = Summary { excerpt: "text".into(), image_url: Some("x".into()) };
         assert_eq!(Summary::of(&large), summary);
-        for html in ["<image src=a>", "<p>img src=a</p>", "<img src=http://[>", "<img src='//u:p@h/'>"] {
+        for html in
+            ["<image src=a>", "<p>img src=a</p>", "<img src=http://[>", "<img src='//u:p@h/'>"]
+        {
             assert_eq!(image_url(html), None, "{html}");
         }
     }
@@ -340,7 +359,9 @@ mod tests {
 
     #[test]
     fn a_hostile_text_takes_no_long_time() {
-        for piece in ["<a ", "<!--", "<", "<img src=a ", "</script", "<script", "='", "&amp", "<p a=\"x\" "] {
+        for piece in
+            ["<a ", "<!--", "<", "<img src=a ", "</script", "<script", "='", "&amp", "<p a=\"x\" "]
+        {
             let html = piece.repeat((1 << 20) / piece.len());
             let begun = std::time::Instant::now();
             let _ = Summary::of(&html);

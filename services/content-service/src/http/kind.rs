@@ -43,7 +43,7 @@ use crate::{
         indexes,
         keys::{self, ContentKeys},
         kind::Kind,
-        list::PageRequest,
+        list::{Form, PageRequest},
         moves::MoveError,
         states::ItemState,
     },
@@ -111,7 +111,7 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
         let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
-        let page = self.list(filter, wanted).await?;
+        let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, wanted);
         Ok(AnyList { json: raw(&list)?, revision })

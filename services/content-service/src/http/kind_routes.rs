@@ -14,6 +14,7 @@ use super::{
     },
     item,
     list::{self, ListQuery},
+    view,
     write::{self, Written},
 };
 use crate::{
@@ -75,6 +76,11 @@ fn list_items<K: Kind>() -> Described {
          that are not published.",
     )
     .query::<ListQuery>()
+    .query_parameter(
+        "fields",
+        "The names of the members that the items have, separated by commas.",
+        view::fields_schema::<K>(),
+    )
     .if_none_match()
     .answer::<List<K::Card>>(
         200,
@@ -82,6 +88,7 @@ fn list_items<K: Kind>() -> Described {
         format!("List_{}", K::Card::name()),
         &[("ETag", "The state of the page.")],
     )
+    .or_answer(200, view::page_name::<K>(), view::schemas::<K>())
     .empty_answer(304, "The page has not changed.")
     .errors::<ListErrors>()
     .optional_token()

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::changes::Answer;
 use models::{FieldError, ObjectId, Sort};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
     web::{error::ApiError, extract::Query},
@@ -14,6 +14,7 @@ use super::{
     errors::list_error,
     sections::{Sections, unknown},
     tags::Tags,
+    view::{self, View},
 };
 use crate::{
     domain::{
@@ -25,7 +26,7 @@ use crate::{
         content::ContentStore,
         keys::ContentKeys,
         kind::Kind,
-        list::{ListPage, PageRequest},
+        list::{Form, ListPage, PageRequest},
         page_memory::PageMemory,
     },
 };
@@ -55,6 +56,14 @@ pub(super) struct ListQuery {
     /// The slug of a section: only its content.
     #[param(nullable = false)]
     section: Option<String>,
+    /// `card` for items without `content`, with `excerpt` and `image_url` in its place; `full` for all
+    /// members. Stories and pages are full unless it is given, and projects are without `content`.
+    #[param(inline, required = false, nullable = false)]
+    view: Option<View>,
+    /// The names of the members that the items have, separated by commas.
+    // Described by kind.
+    #[param(ignore)]
+    fields: Option<String>,
     /// `true` for drafts as well. Needs a token.
     include_drafts: bool,
 }
@@ -95,6 +104,7 @@ pub(super) async fn list<K: Kind>(
     if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
         return Err(unknown());
     }
+    let form = view::form::<K>(query.view, query.fields.as_deref())?;
     let sort = query.sort.unwrap_or_default();
     let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
@@ -107,10 +117,36 @@ pub(super) async fn list<K: Kind>(
         return Ok(response);
     }
     let wanted = PageRequest { sort, start: &start, limit: query.limit };
-    let page = store.list(&filter, wanted).await.map_err(list_error)?;
-    answer.limit(page.revision);
-    let (list, _memory) = into_list(page, wanted);
-    tags.respond(&request, &answer, &name, &list)
+    let read = ListRead { store: &store, filter: &filter, wanted, answer: &answer };
+    match form {
+        Some(form) => {
+            let (list, _memory) = read.list(&form).await?;
+            tags.respond(&request, &answer, &name, &list)
+        }
+        None => {
+            let (list, _memory) = read.list(&Form::usual()).await?;
+            tags.respond(&request, &answer, &name, &list)
+        }
+    }
+}
+
+/// A page of a list that is to be read.
+struct ListRead<'a, K: Kind> {
+    store: &'a ContentStore<K>,
+    filter: &'a Filter,
+    wanted: PageRequest<'a>,
+    answer: &'a Answer,
+}
+
+impl<K: Kind> ListRead<'_, K> {
+    async fn list<T: Serialize + Send>(
+        &self,
+        form: &Form<K, T>,
+    ) -> Result<(List<T>, PageMemory), ApiError> {
+        let page = self.store.list(self.filter, self.wanted, form).await.map_err(list_error)?;
+        self.answer.limit(page.revision);
+        Ok(into_list(page, self.wanted))
+    }
 }
 
 /// Returns the start of the page that a cursor leads to, if the cursor is of a list in this order.

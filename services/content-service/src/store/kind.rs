@@ -45,6 +45,9 @@ pub(crate) trait Kind:
     /// Converts the item into its card.
     fn into_card(self) -> Self::Card;
 
+    /// Takes the text out of the item, which has an empty one then.
+    fn take_content(&mut self) -> String;
+
     /// Returns the common members of the item.
     fn meta(&self) -> &ContentMeta;
 

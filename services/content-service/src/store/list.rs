@@ -63,7 +63,26 @@ pub(super) struct ListState {
     survey: Arc<Cached<Arc<Survey>>>,
     /// By the field of an order.
     odd_values: [Arc<Cached<Arc<OddValues>>>; SortField::ALL.len()],
-    item_sizes: ItemSizes,
+    /// Without the texts and with them.
+    item_sizes: [ItemSizes; 2],
+}
+
+/// The form of the items of a list.
+pub(crate) struct Form<K, T> {
+    /// The stored fields that are read.
+    pub(crate) projection: Document,
+    /// `true` if the texts of the items are among them.
+    pub(crate) reads_content: bool,
+    /// Converts an item.
+    pub(crate) convert: Box<dyn Fn(K) -> T + Send + Sync>,
+}
+
+impl<K: Kind> Form<K, K::Card> {
+    /// Returns the form that lists of a kind have unless a request asks for another one.
+    pub(crate) fn usual() -> Self {
+        let projection = K::omitted_in_lists();
+        Self { reads_content: projection.is_empty(), projection, convert: Box::new(K::into_card) }
+    }
 }
 
 /// The page of a list that a request is for.
@@ -75,8 +94,9 @@ pub(crate) struct PageRequest<'a> {
 }
 
 /// The items of a page, as they are read one after the other.
-struct PageReader<K: Kind> {
-    items: Vec<K::Card>,
+struct PageReader<'a, K: Kind, T> {
+    form: &'a Form<K, T>,
+    items: Vec<T>,
     /// The positions of the first and the last document that was looked at, with an item or not.
     ends: Option<(Position, Position)>,
     /// `true` if the reader sees published items alone.
@@ -94,11 +114,12 @@ struct PageReader<K: Kind> {
     has_more: bool,
 }
 
-impl<K: Kind> PageReader<K> {
-    fn new(limit: Limit, audience: &Audience) -> Self {
+impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
+    fn new(form: &'a Form<K, T>, limit: Limit, audience: &Audience) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
+            form,
             items,
             ends: None,
             is_public: matches!(audience, Audience::Public(_)),
@@ -121,7 +142,7 @@ impl<K: Kind> PageReader<K> {
         let reading = readable(Reading::<K>::with_warnings(document));
         // A query that compares texts by the rules of a language may match a little more.
         let reading = reading.filter(|reading| reading.is_public || !self.is_public);
-        let Some(card) = reading.map(|reading| reading.item.into_card()) else {
+        let Some(card) = reading.map(|reading| (self.form.convert)(reading.item)) else {
             // The next page starts after it.
             self.pass(position);
             return true;
@@ -155,7 +176,7 @@ impl<K: Kind> PageReader<K> {
 
     /// Returns the items in the order of the list, and the items at which the previous and the next page
     /// begin.
-    fn finish(mut self, start: &Start) -> (Vec<K::Card>, [Option<Position>; 2]) {
+    fn finish(mut self, start: &Start) -> (Vec<T>, [Option<Position>; 2]) {
         let has_more = self.has_more;
         let Some((first, last)) = self.ends else { return (self.items, [None, None]) };
         let last = has_more.then_some(last);
@@ -178,11 +199,12 @@ fn answered_bytes(value: &impl Serialize) -> usize {
 impl<K: Kind> ContentStore<K> {
     /// Returns a page of the list. It is short only at the end of the list, or where one more item
     /// would exceed [`MAX_PAGE_BYTES`].
-    pub(crate) async fn list(
+    pub(crate) async fn list<T: Serialize + Send>(
         &self,
         filter: &Filter,
         request: PageRequest<'_>,
-    ) -> Result<ListPage<K::Card>> {
+        form: &Form<K, T>,
+    ) -> Result<ListPage<T>> {
         let PageRequest { sort, start, limit } = request;
         let order = Order { field: sort.field(), scan: start.scan(sort) };
         // Remembered as a rule, and it decides how the page is found.
@@ -191,8 +213,9 @@ impl<K: Kind> ContentStore<K> {
         let (survey, odd) = try_join(survey, self.odd_values(filter, &state, order.field)).await?;
         let revision = survey.revision.min(odd.revision);
         let (survey, odd) = (survey.value, odd.value);
-        let mut page = PageReader::<K>::new(limit, &filter.audience);
-        let memory = state.item_sizes.reserve(page.limit + 1).await?;
+        let mut page = PageReader::new(form, limit, &filter.audience);
+        let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
+        let memory = item_sizes.reserve(page.limit + 1).await?;
         let query = listed::<K>(filter, survey.oddities);
         let whole_start = self.whole(start, order).await?;
         let start = whole_start.as_ref().unwrap_or(start);
@@ -203,7 +226,7 @@ impl<K: Kind> ContentStore<K> {
         } else {
             self.find_merged_page(query, start, order, &odd, &mut page).await?;
         }
-        state.item_sizes.observe(page.stored_bytes, page.seen);
+        item_sizes.observe(page.stored_bytes, page.seen);
         let (items, [previous, next]) = page.finish(start);
         Ok(ListPage { items, total: survey.total, next, previous, revision, memory })
     }
@@ -232,20 +255,20 @@ impl<K: Kind> ContentStore<K> {
         }))
     }
 
-    async fn find_page(
+    async fn find_page<T: Serialize>(
         &self,
         query: Document,
         start: &Start,
         order: Order,
         entry: Option<Bound>,
         batch_size: Option<u32>,
-        page: &mut PageReader<K>,
+        page: &mut PageReader<'_, K, T>,
     ) -> Result<()> {
         // One more than asked for tells whether there is another page.
         let (skip, length) = window(start, page.limit + 1, &OddItems::default());
         let find = |query: Document| {
             let found = self.find_in_order(query, order, skip, length);
-            found.projection(K::omitted_in_lists()).optional(batch_size, Find::batch_size)
+            found.projection(page.form.projection.clone()).optional(batch_size, Find::batch_size)
         };
         let index = || Hint::Name(indexes::of_order(order.field).to_owned());
         let from_start = || find(after(query.clone(), start, order));
@@ -273,13 +296,13 @@ impl<K: Kind> ContentStore<K> {
 
     /// Finds the page of a list some of whose items store their value in another type: first which
     /// items it has, from the index alone, then the items.
-    async fn find_merged_page(
+    async fn find_merged_page<T: Serialize>(
         &self,
         query: Document,
         start: &Start,
         order: Order,
         odd: &OddValues,
-        page: &mut PageReader<K>,
+        page: &mut PageReader<'_, K, T>,
     ) -> Result<()> {
         let length = page.limit + 1;
         let (skip, count) = window(start, length, &odd.items);
@@ -296,7 +319,7 @@ impl<K: Kind> ContentStore<K> {
             let ids: Vec<_> = positions.iter().map(|position| position.id.clone()).collect();
             let documents = self.collection.find(doc! { "_id": { "$in": ids } });
             let documents: Vec<RawDocumentBuf> =
-                documents.projection(K::omitted_in_lists()).await?.try_collect().await?;
+                documents.projection(page.form.projection.clone()).await?.try_collect().await?;
             let key = |id: &Bson| format!("{id:?}");
             let mut by_id: HashMap<String, RawDocumentBuf> = documents
                 .into_iter()
@@ -338,7 +361,7 @@ impl<K: Kind> ContentStore<K> {
                 };
                 Cached::new(&self.changes, vec![key], LIST_TOLERANCE)
             });
-            Arc::new(ListState { survey, odd_values, item_sizes: ItemSizes::default() })
+            Arc::new(ListState { survey, odd_values, item_sizes: Default::default() })
         })
     }
 

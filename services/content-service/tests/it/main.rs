@@ -21,6 +21,7 @@ mod resolve;
 mod sections_service;
 mod sort;
 mod support;
+mod views;
 mod visibility;
 mod webhooks;
 mod write;
