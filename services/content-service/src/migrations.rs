@@ -43,6 +43,7 @@ migrations::list! {
     content_indexes,
     content_dates,
     content_report,
+    sort_indexes,
     page_slugs,
 }
 

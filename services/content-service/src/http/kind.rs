@@ -15,7 +15,7 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort,
     body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -44,6 +44,7 @@ use crate::{
         indexes,
         keys::{self, ContentKeys},
         kind::Kind,
+        list::{Form, PageRequest},
         moves::MoveError,
         states::ItemState,
         write::SlugGuard,
@@ -112,9 +113,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         paths: &ItemPaths,
     ) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let page = self.list(filter, &start, limit, paths).await?;
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit, paths };
+        let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
-        let (list, _memory) = into_list(page, &start, limit);
+        let (list, _memory) = into_list(page, wanted);
         Ok(AnyList { json: raw(&list)?, revision })
     }
 

@@ -200,6 +200,9 @@ async fn walk(walk: &Walk<'_>) {
         "look_up_slug".to_owned(),
         "section_id_1".to_owned(),
         "section_id_1_createdDate_-1__id_-1_visibility".to_owned(),
+        "sort_date".to_owned(),
+        "sort_title".to_owned(),
+        "sort_updatedDate".to_owned(),
     ];
     expected.dedup();
     assert_eq!(indexes, expected, "{collection}");
