@@ -19,6 +19,7 @@ fn new(title: &str, parent: Option<u8>) -> SectionCreate {
         nav_visibility: models::NavVisibility::Main,
         sort_order: None,
         is_published: true,
+        is_home: false,
     }
 }
 
