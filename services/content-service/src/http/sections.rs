@@ -55,6 +55,16 @@ impl Sections {
         paths(self.last_known(answer).await, collection, answer).await
     }
 
+    /// Returns the same for the answer to a write, which has the keys that it changed alone.
+    pub(super) async fn paths_of_write(
+        &self,
+        collection: &dyn ContentCollection,
+        answer: &Answer,
+    ) -> Result<ItemPaths, ApiError> {
+        let known = self.0.latest(answer.known_sections()).await;
+        paths(known.map(|known| known.directory), collection, &Answer::default()).await
+    }
+
     /// Returns the id of the section with this slug, if the audience sees it.
     pub(super) async fn by_slug(
         &self,
