@@ -14,6 +14,7 @@ impl SectionPaths {
     /// a section further up. There are no circles: a redirect applies only beyond the sections that
     /// the path leads to, and leads to a section, so that each step leaves a shorter rest of the path.
     pub fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
+        let is_root = path == "/";
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
@@ -27,7 +28,7 @@ impl SectionPaths {
             let moved_to = append(&path_of(&sections), rest);
             return Some(PathResolution::Moved { moved_to });
         }
-        if sections.is_empty() && segments == [""] {
+        if sections.is_empty() && is_root {
             (sections, rest) = (self.public_ancestry(self.home()?.id)?, &[]);
         }
         let section = (*sections.last()?).clone();

@@ -167,7 +167,7 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
     // Which item a static page shows may have changed with it. What is written is not undone by an error.
-    let paths = sections.paths_of_write(store, answer).await.unwrap_or(paths);
+    let paths = sections.paths_of_write(store, answer).await.unwrap_or_else(|_| paths.clone());
     Written { item: &item.at(&paths), sanitized }.answer(StatusCode::OK)
 }
 
