@@ -38,7 +38,18 @@ pub struct SectionPaths {
 impl SectionPaths {
     /// Sorts the sections by `sort_order`, and by id where that is equal, and sets their paths. Deleted
     /// sections must not be among them.
-    pub fn new(mut sections: Vec<Section>) -> Self {
+    pub fn new(sections: Vec<Section>) -> Self {
+        let mut paths = Self::index(sections);
+        let found: Vec<_> =
+            paths.sections.iter().map(|section| paths.path_to(section.id)).collect();
+        for (section, path) in paths.sections.iter_mut().zip(found) {
+            section.path = path;
+        }
+        paths
+    }
+
+    /// Sorts the sections in the same way, without setting their paths.
+    pub fn index(mut sections: Vec<Section>) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
         let public = public(&sections);
         let mut positions: Vec<_> = public.values().copied().collect();
@@ -59,13 +70,7 @@ impl SectionPaths {
         }
         let segments = |position: &usize| slug_key(&sections[*position].slug).split('/').count();
         let longest_slug = positions.iter().map(segments).max().unwrap_or(1);
-        let mut paths = Self { sections, public, public_children, longest_slug };
-        let found: Vec<_> =
-            paths.sections.iter().map(|section| paths.path_to(section.id)).collect();
-        for (section, path) in paths.sections.iter_mut().zip(found) {
-            section.path = path;
-        }
-        paths
+        Self { sections, public, public_children, longest_slug }
     }
 
     /// Returns all sections, public or not.
@@ -96,7 +101,7 @@ impl SectionPaths {
 
     /// Returns the path that leads to a section, percent-encoded. Returns `None` if the section is not
     /// public, has no path, or another section is at its path.
-    fn path_to(&self, id: ObjectId) -> Option<String> {
+    pub fn path_to(&self, id: ObjectId) -> Option<String> {
         let path = path_of(&self.public_ancestry(id)?);
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
         let (sections, rest) = self.walk(Vec::new(), &segments);

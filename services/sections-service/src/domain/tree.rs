@@ -83,13 +83,14 @@ impl Tree {
 
     /// Returns the section with this id as it is answered, with its path, unless it is deleted.
     pub(crate) fn answered(&self, id: ObjectId) -> Option<Section> {
-        self.paths().get(id).cloned()
+        let path = self.paths().path_to(id);
+        self.get(id).map(|section| Section { path, ..section.clone() })
     }
 
-    /// Returns the sections that are not deleted, with their paths.
+    /// Returns the paths of the sections that are not deleted.
     fn paths(&self) -> SectionPaths {
         let live = self.sections.values().filter(|stored| !stored.is_deleted);
-        SectionPaths::new(live.map(|stored| stored.section.clone()).collect())
+        SectionPaths::index(live.map(|stored| stored.section.clone()).collect())
     }
 
     /// Returns all sections, deleted or not, in no particular order.
@@ -304,7 +305,8 @@ impl Tree {
             }
         }
         let paths = self.paths();
-        Ok(ids.iter().filter_map(|id| paths.get(*id).cloned()).collect())
+        let ordered = ids.iter().filter_map(|id| self.get(*id));
+        Ok(ordered.map(|one| Section { path: paths.path_to(one.id), ..one.clone() }).collect())
     }
 
     /// Moves those of these sections whose parent does not exist to the top, as drafts.
