@@ -7,8 +7,13 @@ import type { components, operations, paths } from "./generated/api.js";
 type Schemas = components["schemas"];
 
 export type Story = Schemas["Story"];
+export type StoryList = Schemas["List_Story"];
+/** A page whose items have the members that `view` or `fields` name. */
+export type StoryPartList = Schemas["List_StoryPart"];
 export type Problem = Schemas["Problem"];
-export type StoriesQuery = NonNullable<operations["stories_list"]["parameters"]["query"]>;
+
+type ListQuery = NonNullable<operations["stories_list"]["parameters"]["query"]>;
+export type StoriesQuery = Omit<ListQuery, "view" | "fields">;
 
 /** A value as it was read, and its tag for `If-Match`. */
 export interface Tagged<T> {
@@ -40,9 +45,16 @@ export function turbulence(baseUrl: string, token?: string) {
   const client = createClient<paths>({ baseUrl, headers });
 
   return {
-    /** Returns a page of the list, newest first. */
-    async stories(query: StoriesQuery = {}) {
-      return tagged(await client.GET("/stories", { params: { query } })).value;
+    /** Returns a page of the list, newest first unless `sort` says otherwise. */
+    async stories(query: StoriesQuery = {}): Promise<StoryList> {
+      // Items have all members unless the query has `view` or `fields`.
+      return tagged(await client.GET("/stories", { params: { query } })).value as StoryList;
+    },
+
+    /** Returns a page of cards: without `content`, with `excerpt` and `image_url`. */
+    async storyCards(query: StoriesQuery = {}): Promise<StoryPartList> {
+      const params = { query: { ...query, view: "card" as const } };
+      return tagged(await client.GET("/stories", { params })).value;
     },
 
     /** Returns the whole list, page by page. */

@@ -20,6 +20,7 @@ mod section;
 pub mod section_paths;
 pub mod site_path;
 mod slug;
+mod sort;
 pub mod text;
 mod user;
 
@@ -37,6 +38,7 @@ pub use section::{
     SectionEntry,
 };
 pub use slug::{InvalidSlug, Slug};
+pub use sort::{Sort, SortField, UnknownSort};
 pub use text::{InvalidText, Title};
 pub use user::{Role, User};
 

@@ -6,7 +6,7 @@
 //! The parser is html5ever. [`tree`] builds a tree within [`limits`]; [`clean`] serializes
 //! the part that [`policy`] allows. Both are repeated until the result does not change, so that every
 //! parser reads the stored text as the tree that was checked. `address`, `style` and `names` check
-//! values.
+//! values. [`summary`] reads a stored text for cards.
 
 mod address;
 mod clean;
@@ -15,6 +15,7 @@ mod names;
 mod policy;
 mod removed;
 mod style;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,6 +33,7 @@ use self::{
 };
 
 pub(crate) use removed::Removed;
+pub(crate) use summary::Summary;
 
 /// The maximum number of passes until a text must not change any more. A text of an editor does not
 /// change after the first one; elements that are nested against the rules move by a level in each pass.

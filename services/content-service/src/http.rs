@@ -16,5 +16,6 @@ mod resolution;
 mod resolve;
 pub(crate) mod sections;
 pub(crate) mod tags;
+mod view;
 pub(crate) mod webhooks;
 mod write;

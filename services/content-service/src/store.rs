@@ -16,6 +16,7 @@ pub(crate) mod kind;
 pub(crate) mod list;
 mod media;
 pub(crate) mod moves;
+mod order;
 pub(crate) mod page_memory;
 mod report;
 pub(crate) mod section_directory;

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use models::Sort;
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::{Answer, Api, TestDatabase, eventually};
@@ -220,6 +221,9 @@ impl Values<'_> {
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
+            ("query", "view") => own(&["full", "card"]),
+            ("query", "fields") => own(&["id,title,excerpt", "content,slug"]),
+            ("query", "sort") => Sort::ALL.map(|sort| sort.as_str().to_owned()).into(),
             // Those of the changes: from now on, and from a place that is not remembered.
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),
             ("query", "kind") => own(&["sections", "stories,projects,pages"]),

@@ -23,6 +23,9 @@ pub(crate) struct List<T> {
     /// The value of `cursor` that returns the next page; null on the last one.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
+    /// The value of `cursor` that returns the previous page; null on the first one.
+    #[schema(required = true)]
+    pub(crate) previous_cursor: Option<String>,
 }
 
 /// The items of a list.

@@ -1,73 +1,166 @@
 //! The order of lists, and the start of a page.
 //!
-//! Lists are in the order of `createdDate`, newest first, and of `_id` where that is the same.
-//! MongoDB sorts by type before value, so a date that a program stored as text or as a number
-//! stands apart from the dates; such documents are few, and [`merge`] puts them where they belong.
+//! Lists are in the order of a field ([`Sort`]), and of `_id` where its values are the same. The ascending
+//! order is the descending one reversed. MongoDB sorts by type before value, so a date that a program
+//! stored as text or as a number stands apart from the dates; such documents are few, and [`merge`] puts
+//! them where they belong.
 
 use std::cmp::{Ordering, Reverse};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use mongodb::bson::{self, Bson, RawBsonRef, RawDocument};
-use serde::{Deserialize, Serialize};
+use models::Sort;
+use mongodb::bson::{self, Bson, RawBsonRef, RawDocument, doc};
 
 use super::list::Offset;
 
 /// The largest document that is part of a position, in bytes: as an `_id` it has a few fields.
 const LARGEST_COMPOUND: usize = 256;
 
+/// The most bytes of a text that a cursor has: cursors are part of addresses. The titles of this
+/// service have at most 800.
+const MAX_CURSOR_TEXT: usize = 1_024;
+
 /// The place of an item in its list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Position {
-    /// Its `createdDate`: a date, or what the index has in its place.
-    #[serde(rename = "d")]
-    pub(crate) date: Bson,
-    /// `true` if that date is stored in another type.
-    #[serde(rename = "t")]
+    /// The value of the field that the list is ordered by, or what the index has in its place.
+    pub(crate) value: Bson,
+    /// `true` if that value is stored in another type than those of its field.
     pub(crate) is_odd: bool,
+    /// `true` if only the beginning of that text is known.
+    pub(crate) is_cut: bool,
     /// Its `_id`.
-    #[serde(rename = "i")]
     pub(crate) id: Bson,
 }
 
 /// The start of a page of a list.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a request has one")]
 pub(crate) enum Start {
     /// After this many items.
     Offset(Offset),
     /// After this item.
     After(Position),
+    /// Before this item: the page ends there.
+    Before(Position),
+}
+
+/// The direction in which the values of a field are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// The highest value first.
+    Descending,
+    /// The lowest value first.
+    Ascending,
+}
+
+/// A place in a list, as the API gives it to clients.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cursor {
+    /// The order of the list.
+    pub(crate) sort: Sort,
+    /// `true` if it leads to the items before the position.
+    pub(crate) is_backward: bool,
+    pub(crate) position: Position,
 }
 
 /// The text is no cursor that this service made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InvalidCursor;
 
-impl Position {
-    /// Returns the position as an opaque text for the API.
-    pub(crate) fn to_cursor(&self) -> Option<String> {
-        bson::serialize_to_vec(self).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+impl Start {
+    /// Returns the direction in which a page of a list in this order is read: backwards, if the page ends
+    /// at a known item.
+    pub(crate) fn scan(&self, sort: Sort) -> Scan {
+        match sort.is_descending() != matches!(self, Self::Before(_)) {
+            true => Scan::Descending,
+            false => Scan::Ascending,
+        }
     }
 
-    /// Returns the position in a cursor. Values that no item is sorted by are refused, and so are
-    /// large compound ones: another program may have made the cursor, and nested it deeper than a
-    /// stack is deep.
-    pub(crate) fn from_cursor(cursor: &str) -> Result<Self, InvalidCursor> {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
+    /// Returns the item at which the page begins or ends.
+    pub(crate) fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Offset(_) => None,
+            Self::After(position) | Self::Before(position) => Some(position),
+        }
+    }
+}
+
+impl Scan {
+    /// Returns the order of two items as they are read, given their order if the highest value is read
+    /// first.
+    fn order(self, descending: Ordering) -> Ordering {
+        match self {
+            Self::Descending => descending,
+            Self::Ascending => descending.reverse(),
+        }
+    }
+}
+
+impl Cursor {
+    /// Returns the cursor as an opaque text. Cursors of the usual order have been the position alone
+    /// since before there were others.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        let Position { value, is_odd, is_cut, id } = &self.position;
+        let (value, is_cut) = match value {
+            Bson::String(text) if text.len() > MAX_CURSOR_TEXT => {
+                let ends = text.char_indices().map(|(at, _)| at);
+                let end = ends.take_while(|at| *at <= MAX_CURSOR_TEXT).last().unwrap_or_default();
+                (text[..end].into(), true)
+            }
+            value => (value.clone(), *is_cut),
+        };
+        let mut document = doc! { "d": value, "t": *is_odd, "i": id.clone() };
+        if self.sort != Sort::default() {
+            document.insert("s", self.sort.as_str());
+        }
+        for (field, flag) in [("b", self.is_backward), ("c", is_cut)] {
+            if flag {
+                document.insert(field, true);
+            }
+        }
+        bson::serialize_to_vec(&document).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Reads a cursor. Values that no item is sorted by are refused, and so are large compound ones:
+    /// another program may have made the cursor, and nested it deeper than a stack is deep.
+    pub(crate) fn from_text(text: &str) -> Result<Self, InvalidCursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let raw = RawDocument::from_bytes(&bytes).map_err(|_| InvalidCursor)?;
-        let value = |field| match raw.get(field) {
-            Ok(Some(value)) => plain(value).ok_or(InvalidCursor),
-            Ok(None) | Err(_) => Err(InvalidCursor),
+        let member = |field| raw.get(field).map_err(|_| InvalidCursor);
+        let value = |field| member(field)?.and_then(plain).ok_or(InvalidCursor);
+        let flag = |field| match member(field)? {
+            None => Ok(false),
+            Some(flag) => flag.as_bool().ok_or(InvalidCursor),
         };
         let is_odd = raw.get_bool("t").map_err(|_| InvalidCursor)?;
-        Ok(Self { date: value("d")?, is_odd, id: value("i")? })
+        let sort = match member("s")? {
+            None => Sort::default(),
+            Some(sort) => {
+                let sort = sort.as_str().ok_or(InvalidCursor)?;
+                sort.parse().map_err(|_| InvalidCursor)?
+            }
+        };
+        let (value, id) = (value("d")?, value("i")?);
+        let position = Position { value, is_odd, is_cut: flag("c")?, id };
+        Ok(Self { sort, is_backward: flag("b")?, position })
     }
 
-    /// Returns the time of its creation: the end of time for values that sort above all dates, `None`
-    /// for those that sort below.
+    /// Returns the start of the page that it leads to.
+    pub(crate) fn into_start(self) -> Start {
+        match self.is_backward {
+            true => Start::Before(self.position),
+            false => Start::After(self.position),
+        }
+    }
+}
+
+impl Position {
+    /// Returns the time of its value: the end of time for values that sort above all dates, the beginning
+    /// for texts and other values that have a place of their own, and `None` for all others, such as null.
     fn instant(&self) -> Option<i64> {
-        match &self.date {
+        match &self.value {
             Bson::DateTime(date) => Some(date.timestamp_millis()),
             Bson::Timestamp(_)
             | Bson::RegularExpression(_)
@@ -75,17 +168,24 @@ impl Position {
             | Bson::JavaScriptCode(_)
             | Bson::JavaScriptCodeWithScope(_)
             | Bson::MaxKey => Some(i64::MAX),
+            Bson::String(_)
+            | Bson::Symbol(_)
+            | Bson::Boolean(_)
+            | Bson::Int32(_)
+            | Bson::Int64(_)
+            | Bson::Double(_)
+            | Bson::Decimal128(_) => Some(i64::MIN),
             _ => None,
         }
     }
 
-    /// The order of odd-dated items among themselves.
+    /// The order of odd items among themselves, the highest value first.
     fn odd_order(&self) -> (Reverse<Option<i64>>, String) {
         (Reverse(self.instant()), self.id.to_string())
     }
 
-    /// The order of an odd-dated item and one that is not: by date, newest first; the odd-dated
-    /// one first where the dates are the same.
+    /// The order of an odd item and one that is not, the highest value first; the odd one is first
+    /// where the values are the same.
     fn order(odd: &Self, other: &Self) -> Ordering {
         Reverse(odd.instant()).cmp(&Reverse(other.instant())).then(Ordering::Less)
     }
@@ -103,18 +203,19 @@ pub(crate) fn plain(value: RawBsonRef<'_>) -> Option<Bson> {
     if is_plain { Bson::try_from(value).ok() } else { None }
 }
 
-/// Items whose date is stored in another type, in the order of lists.
+/// Items whose value is stored in another type than those of its field, the highest value first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct OddDated(Vec<Position>);
+pub(crate) struct OddItems(Vec<Position>);
 
-impl OddDated {
+impl OddItems {
     /// Puts the items in order. Those without a date that could be read come last.
     pub(crate) fn new(items: impl IntoIterator<Item = (Option<DateTime<Utc>>, Bson)>) -> Self {
         let mut items: Vec<_> = items
             .into_iter()
             .map(|(date, id)| {
                 let date = date.map(|date| bson::DateTime::from_millis(date.timestamp_millis()));
-                Position { date: date.map_or(Bson::Null, Bson::from), is_odd: true, id }
+                let value = date.map_or(Bson::Null, Bson::from);
+                Position { value, is_odd: true, is_cut: false, id }
             })
             .collect();
         items.sort_by_cached_key(Position::odd_order);
@@ -129,60 +230,71 @@ impl OddDated {
         self.0.is_empty()
     }
 
-    /// Those that come after a position.
-    fn after(&self, position: &Position) -> &[Position] {
-        let first = if position.is_odd {
-            let order = position.odd_order();
-            self.0.partition_point(|item| item.odd_order() <= order)
-        } else {
-            self.0.partition_point(|item| Position::order(item, position) == Ordering::Less)
-        };
-        &self.0[first..]
+    /// Returns the items from the start of a page on, in the order in which they are read.
+    fn from(&self, start: &Start, scan: Scan) -> Vec<Position> {
+        let mut items = self.0.clone();
+        if let Some(position) = start.position() {
+            let key = position.odd_order();
+            items.retain(|item| {
+                let order = match position.is_odd {
+                    true => item.odd_order().cmp(&key),
+                    false => Position::order(item, position),
+                };
+                scan.order(order) == Ordering::Greater
+            });
+        }
+        if scan == Scan::Ascending {
+            items.reverse();
+        }
+        items
     }
 }
 
 /// Returns the number of other items to skip, and the number that a page needs.
-pub(crate) fn window(start: &Start, length: usize, odd: &OddDated) -> (usize, usize) {
+pub(crate) fn window(start: &Start, length: usize, odd: &OddItems) -> (usize, usize) {
     match start {
-        // Any of the odd-dated items may stand before the page.
+        // Any of the odd items may stand before the page.
         Start::Offset(offset) => {
             let offset = offset.get() as usize;
             let skip = offset.saturating_sub(odd.len());
             (skip, offset + length - skip)
         }
-        Start::After(_) => (0, length),
+        Start::After(_) | Start::Before(_) => (0, length),
     }
 }
 
-/// The positions of a page: `others` is what the [`window`] holds of the items that are not
-/// odd-dated.
+/// The positions of a page in the order in which they are read: `others` is what the [`window`] holds of
+/// the items that are not odd.
 pub(crate) fn merge(
     start: &Start,
+    scan: Scan,
     length: usize,
-    odd: &OddDated,
+    odd: &OddItems,
     others: Vec<Position>,
 ) -> Vec<Position> {
     let (skip, _) = window(start, length, odd);
-    let (odd, to_pass) = match start {
-        Start::After(position) => (odd.after(position), 0),
+    let precedes = |odd: &Position, other: &Position| {
+        scan.order(Position::order(odd, other)) == Ordering::Less
+    };
+    let mut odd = odd.from(start, scan);
+    let to_pass = match start {
+        Start::After(_) | Start::Before(_) => 0,
         Start::Offset(offset) => {
-            let offset = offset.get() as usize;
-            // The odd-dated items before the window stand before the page as well.
+            // The odd items before the window stand before the page as well.
             let before = match others.first() {
-                Some(first) if skip > 0 => {
-                    odd.0.partition_point(|one| Position::order(one, first) == Ordering::Less)
-                }
+                Some(first) if skip > 0 => odd.partition_point(|one| precedes(one, first)),
                 Some(_) => 0,
                 None if skip > 0 => odd.len(),
                 None => 0,
             };
-            (&odd.0[before..], offset.saturating_sub(skip + before))
+            odd.drain(..before);
+            (offset.get() as usize).saturating_sub(skip + before)
         }
     };
-    let mut odd = odd.iter().cloned().peekable();
+    let mut odd = odd.into_iter().peekable();
     let mut others = others.into_iter().peekable();
     let mut next = || match (odd.peek(), others.peek()) {
-        (Some(one), Some(other)) if Position::order(one, other) == Ordering::Less => odd.next(),
+        (Some(one), Some(other)) if precedes(one, other) => odd.next(),
         (Some(_), None) => odd.next(),
         _ => others.next(),
     };
@@ -191,119 +303,156 @@ pub(crate) fn merge(
 
 #[cfg(test)]
 mod tests {
+    use mongodb::bson::Document;
     use proptest::prelude::*;
 
     use super::*;
+
+    const SCANS: [Scan; 2] = [Scan::Descending, Scan::Ascending];
 
     fn date(millis: i64) -> Bson {
         bson::DateTime::from_millis(millis).into()
     }
 
-    fn other(date: Bson, id: i32) -> Position {
-        Position { date, is_odd: false, id: id.into() }
+    fn other(value: Bson, id: i32) -> Position {
+        Position { value, is_odd: false, is_cut: false, id: id.into() }
     }
 
-    fn odd_dated(millis: &[i64]) -> OddDated {
+    fn odd_dated(millis: &[i64]) -> OddItems {
         // One in five has no date that could be read.
         let dates = millis
             .iter()
             .map(|millis| DateTime::from_timestamp_millis(*millis).filter(|_| millis % 5 != 4));
-        OddDated::new(dates.zip((1000..).map(Bson::from)))
+        OddItems::new(dates.zip((1000..).map(Bson::from)))
+    }
+
+    /// The items that are not odd, the highest value first.
+    fn others(mut dates: Vec<i64>, undated: i32) -> Vec<Position> {
+        dates.sort_by_key(|date| Reverse(*date));
+        let dated = dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id));
+        dated.chain((0..undated).map(|id| other(Bson::Null, 100 + id))).collect()
     }
 
     /// The whole list, as it would be if all dates were dates.
-    fn whole(odd: &OddDated, others: &[Position]) -> Vec<Position> {
+    fn whole(odd: &OddItems, others: &[Position], scan: Scan) -> Vec<Position> {
         let mut all: Vec<_> = odd.0.iter().chain(others).cloned().collect();
         all.sort_by_key(|item| (Reverse(item.instant()), !item.is_odd));
+        if scan == Scan::Ascending {
+            all.reverse();
+        }
         all
+    }
+
+    fn not_odd<'a>(items: impl IntoIterator<Item = &'a Position>) -> Vec<Position> {
+        items.into_iter().filter(|item| !item.is_odd).cloned().collect()
     }
 
     proptest! {
         #[test]
         fn pages_by_offset_are_slices_of_the_whole_list(
             odd_dates in proptest::collection::vec(0i64..20, 0..6),
-            mut dates in proptest::collection::vec(0i64..20, 0..20),
+            dates in proptest::collection::vec(0i64..20, 0..20),
             undated in 0i32..4,
             offset in 0u32..30,
             length in 1usize..8,
         ) {
-            dates.sort_by_key(|date| Reverse(*date));
-            let mut others: Vec<_> =
-                dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
-            others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
-            let odd = odd_dated(&odd_dates);
+            let (odd, others) = (odd_dated(&odd_dates), others(dates, undated));
             let start = Start::Offset(i64::from(offset).try_into().unwrap());
-
-            let (skip, count) = window(&start, length, &odd);
-            let in_window = others.iter().skip(skip).take(count).cloned().collect();
-            let page = merge(&start, length, &odd, in_window);
-
-            let whole = whole(&odd, &others);
-            let expected: Vec<_> =
-                whole.into_iter().skip(offset as usize).take(length).collect();
-            prop_assert_eq!(page, expected);
+            for scan in SCANS {
+                let whole = whole(&odd, &others, scan);
+                let (skip, count) = window(&start, length, &odd);
+                let in_window = not_odd(&whole).into_iter().skip(skip).take(count).collect();
+                let page = merge(&start, scan, length, &odd, in_window);
+                let expected: Vec<_> =
+                    whole.into_iter().skip(offset as usize).take(length).collect();
+                prop_assert_eq!(page, expected);
+            }
         }
 
         #[test]
-        fn following_cursors_gives_the_whole_list(
+        fn a_page_before_or_after_any_item_is_a_slice_of_the_whole_list(
             odd_dates in proptest::collection::vec(0i64..10, 0..6),
-            mut dates in proptest::collection::vec(0i64..10, 0..15),
+            dates in proptest::collection::vec(0i64..10, 0..15),
             undated in 0i32..3,
             length in 1usize..5,
         ) {
-            dates.sort_by_key(|date| Reverse(*date));
-            let mut others: Vec<_> =
-                dates.iter().zip(0..).map(|(millis, id)| other(date(*millis), id)).collect();
-            others.extend((0..undated).map(|id| other(Bson::Null, 100 + id)));
-            let odd = odd_dated(&odd_dates);
-            let whole = whole(&odd, &others);
-
-            let mut listed = Vec::new();
-            let mut start = Start::Offset(Offset::default());
-            loop {
-                // What the database would answer: the others after the position.
-                let after = match &start {
-                    Start::Offset(_) => others.clone(),
-                    Start::After(last) => {
-                        let at = whole.iter().position(|item| item == last).unwrap();
-                        whole[at + 1..].iter().filter(|item| !item.is_odd).cloned().collect()
+            let (odd, others) = (odd_dated(&odd_dates), others(dates, undated));
+            for sort in [Sort::NewestCreated, Sort::OldestCreated] {
+                let list = whole(&odd, &others, Start::Offset(Offset::default()).scan(sort));
+                for (at, item) in list.iter().enumerate() {
+                    // The rest of the list, as the page is read.
+                    let mut before = list[..at].to_vec();
+                    before.reverse();
+                    let after = list[at + 1..].to_vec();
+                    for (start, rest) in
+                        [(Start::After(item.clone()), after), (Start::Before(item.clone()), before)]
+                    {
+                        let in_window = not_odd(&rest).into_iter().take(length).collect();
+                        let page = merge(&start, start.scan(sort), length, &odd, in_window);
+                        let expected: Vec<_> = rest.into_iter().take(length).collect();
+                        prop_assert_eq!(page, expected);
                     }
-                };
-                let in_window = after.into_iter().take(length).collect();
-                let page = merge(&start, length, &odd, in_window);
-                let Some(last) = page.last().cloned() else { break };
-                listed.extend(page);
-                start = Start::After(last);
+                }
             }
-            prop_assert_eq!(listed, whole);
         }
 
         #[test]
-        fn a_cursor_survives_its_text(millis: i64, id: i32, is_odd: bool) {
-            let position = Position { date: date(millis), is_odd, id: id.into() };
-            let cursor = position.to_cursor().unwrap();
-            prop_assert_eq!(Position::from_cursor(&cursor), Ok(position));
+        fn a_cursor_survives_its_text(
+            millis: i64, id: i32, is_odd: bool, is_cut: bool, is_backward: bool,
+            sort in proptest::sample::select(&Sort::ALL[..]),
+        ) {
+            let position = Position { value: date(millis), is_odd, is_cut, id: id.into() };
+            let cursor = Cursor { sort, is_backward, position };
+            prop_assert_eq!(Cursor::from_text(&cursor.to_text().unwrap()), Ok(cursor));
         }
 
         #[test]
         fn any_text_is_a_cursor_or_refused(text in ".*") {
-            let _ = Position::from_cursor(&text);
+            let _ = Cursor::from_text(&text);
         }
+    }
+
+    fn forward(position: Position) -> Cursor {
+        Cursor { sort: Sort::default(), is_backward: false, position }
+    }
+
+    #[test]
+    fn a_cursor_from_before_there_were_other_orders_is_understood() {
+        let cursor = Cursor::from_text("IwAAAAlkAMAqwW2ZAQAACHQAAAdpAGjQUjjpnQBeEmcToQA").unwrap();
+        assert_eq!((cursor.sort, cursor.is_backward), (Sort::NewestCreated, false));
+        // And is the same today, for processes of that time.
+        let text = cursor.to_text().unwrap();
+        assert_eq!(text, "IwAAAAlkAMAqwW2ZAQAACHQAAAdpAGjQUjjpnQBeEmcToQA");
+    }
+
+    #[test]
+    fn a_long_title_is_cut_at_a_character() {
+        for title in ["ä".repeat(5_000), format!("a{}", "ä".repeat(5_000))] {
+            let cursor = forward(other(title.clone().into(), 1)).to_text().unwrap();
+            assert!(cursor.len() < 1_600);
+            let Position { value, is_cut, .. } = Cursor::from_text(&cursor).unwrap().position;
+            assert!(is_cut && title.starts_with(value.as_str().unwrap()));
+        }
+        let whole = forward(other("ä".repeat(512).into(), 1));
+        assert_eq!(Cursor::from_text(&whole.to_text().unwrap()), Ok(whole));
     }
 
     #[test]
     fn a_cursor_that_nests_deeper_than_a_stack_is_refused() {
-        let mut deep = bson::Document::new();
+        let mut deep = Document::new();
         for _ in 0..60 {
-            deep = bson::doc! { "a": deep };
+            deep = doc! { "a": deep };
         }
         for position in [
-            bson::doc! { "d": null, "t": false, "i": deep.clone() },
-            bson::doc! { "d": deep.clone(), "t": false, "i": 1 },
-            bson::doc! { "d": null, "t": false, "i": [1] , "x": deep.clone() },
+            doc! { "d": null, "t": false, "i": deep.clone() },
+            doc! { "d": deep.clone(), "t": false, "i": 1 },
+            doc! { "d": null, "t": false, "i": [1] , "x": deep.clone() },
+            doc! { "d": null, "t": false, "i": 1, "s": deep.clone() },
+            doc! { "d": null, "t": false, "i": 1, "b": deep.clone() },
+            doc! { "d": null, "t": false, "i": 1, "s": "name" },
         ] {
             let cursor = URL_SAFE_NO_PAD.encode(bson::serialize_to_vec(&position).unwrap());
-            assert_eq!(Position::from_cursor(&cursor), Err(InvalidCursor));
+            assert_eq!(Cursor::from_text(&cursor), Err(InvalidCursor));
         }
     }
 
@@ -311,16 +460,18 @@ mod tests {
     fn a_text_dated_item_that_is_gone_keeps_its_place() {
         let odd = odd_dated(&[5, 5, 5]);
         let gone = odd.0[1].clone();
-        let rest = OddDated(vec![odd.0[0].clone(), odd.0[2].clone()]);
-        assert_eq!(rest.after(&gone), &odd.0[2..]);
+        let rest = OddItems(vec![odd.0[0].clone(), odd.0[2].clone()]);
+        let after = rest.from(&Start::After(gone.clone()), Scan::Descending);
+        assert_eq!(after, &odd.0[2..]);
+        assert_eq!(rest.from(&Start::After(gone), Scan::Ascending), &odd.0[..1]);
     }
 
     #[test]
     fn a_cursor_has_nothing_that_no_item_is_sorted_by() {
         for value in [Bson::from(vec![1]), Bson::Undefined] {
-            let position = Position { date: date(0), is_odd: false, id: value };
-            let cursor = position.to_cursor().unwrap();
-            assert_eq!(Position::from_cursor(&cursor), Err(InvalidCursor));
+            let position = Position { id: value, ..other(date(0), 1) };
+            let cursor = forward(position).to_text().unwrap();
+            assert_eq!(Cursor::from_text(&cursor), Err(InvalidCursor));
         }
     }
 }

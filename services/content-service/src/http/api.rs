@@ -4,7 +4,7 @@
 
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
-use models::{ErrorCode, FieldError, ObjectId, Problem};
+use models::{ErrorCode, FieldError, ObjectId, Problem, Sort};
 use service_kit::web::{
     extract::NoQuery,
     openapi::Bearer,
@@ -80,6 +80,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         ObjectId,
         Offset,
         Problem,
+        Sort,
         changes::KindList
     )),
     tags(

@@ -12,6 +12,7 @@ use utoipa::{
         Required, Response, ResponseBuilder, Schema, SecurityRequirement, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
+        schema::AnyOfBuilder,
     },
 };
 
@@ -92,6 +93,22 @@ impl Described {
         T::into_params(|| Some(ParameterIn::Query)).into_iter().fold(self, Self::parameter)
     }
 
+    /// Adds an optional parameter of the query, beside those of [`Described::query`].
+    pub(super) fn query_parameter(
+        self,
+        name: &str,
+        description: &str,
+        schema: ObjectBuilder,
+    ) -> Self {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(schema));
+        self.parameter(parameter.build())
+    }
+
     /// Adds a parameter of the path.
     pub(super) fn path(
         self,
@@ -154,6 +171,25 @@ impl Described {
             response.header(*name, header.build())
         });
         self.response(status, response.build())
+    }
+
+    /// Adds another value that an answer may have, and the schemas that it refers to.
+    pub(super) fn or_answer(
+        mut self,
+        status: u16,
+        schema_name: String,
+        schemas: Vec<(String, RefOr<Schema>)>,
+    ) -> Self {
+        let response = self.operation.responses.responses.get_mut(&status.to_string());
+        if let Some(RefOr::T(response)) = response
+            && let Some(content) = response.content.get_mut("application/json")
+            && let Some(schema) = content.schema.take()
+        {
+            let any = AnyOfBuilder::new().item(schema).item(Ref::from_schema_name(schema_name));
+            content.schema = Some(any.into());
+        }
+        self.schemas.extend(schemas);
+        self
     }
 
     /// Adds an answer without a body.

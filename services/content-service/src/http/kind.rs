@@ -15,7 +15,7 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, body::add_read_only_members,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, body::add_read_only_members,
     media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -43,6 +43,7 @@ use crate::{
         indexes,
         keys::{self, ContentKeys},
         kind::Kind,
+        list::{Form, PageRequest},
         moves::MoveError,
         states::ItemState,
     },
@@ -109,9 +110,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
     async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let page = self.list(filter, &start, limit).await?;
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
-        let (list, _memory) = into_list(page, &start, limit);
+        let (list, _memory) = into_list(page, wanted);
         Ok(AnyList { json: raw(&list)?, revision })
     }
 

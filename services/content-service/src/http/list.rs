@@ -2,8 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::changes::Answer;
-use models::{FieldError, ObjectId};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use models::{FieldError, ObjectId, Sort};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
     web::{error::ApiError, extract::Query},
@@ -14,15 +14,19 @@ use super::{
     errors::list_error,
     sections::{Sections, unknown},
     tags::Tags,
+    view::{self, View},
 };
 use crate::{
     domain::{
         audience::{Audience, Hidden},
         list::{Filter, Limit, List, Offset},
-        pagination::{Position, Start},
+        pagination::{Cursor, Position, Start},
     },
     store::{
-        content::ContentStore, keys::ContentKeys, kind::Kind, list::ListPage,
+        content::ContentStore,
+        keys::ContentKeys,
+        kind::Kind,
+        list::{Form, ListPage, PageRequest},
         page_memory::PageMemory,
     },
 };
@@ -38,32 +42,44 @@ pub(super) struct ListQuery {
     /// The number of items to skip.
     #[param(value_type = Offset, required = false)]
     offset: Option<Offset>,
-    /// A `next_cursor` of an earlier answer; not together with `offset`.
+    /// A `next_cursor` or `previous_cursor` of an earlier answer with the same `sort`; not together
+    /// with `offset`.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<Cursor>,
+    cursor: Option<CursorText>,
+    /// The field that the list is ordered by, with `-` before it if the highest value comes first.
+    /// `-createdDate` unless it is given. Items without a value stand where the lowest value would.
+    #[param(value_type = Sort, required = false)]
+    sort: Option<Sort>,
     /// The id of a section: only its content. Not together with `section`.
     #[param(value_type = ObjectId, required = false)]
     section_id: Option<ObjectId>,
     /// The slug of a section: only its content.
     #[param(nullable = false)]
     section: Option<String>,
+    /// `card` for items without `content`, with `excerpt` and `image_url` in its place; `full` for all
+    /// members. Stories and pages are full unless it is given, and projects are without `content`.
+    #[param(inline, required = false, nullable = false)]
+    view: Option<View>,
+    /// The names of the members that the items have, separated by commas.
+    // Described by kind.
+    #[param(ignore)]
+    fields: Option<String>,
     /// `true` for drafts as well. Needs a token.
     include_drafts: bool,
 }
 
 #[derive(Debug)]
-struct Cursor(Position);
+struct CursorText(Cursor);
 
-impl<'de> Deserialize<'de> for Cursor {
+impl<'de> Deserialize<'de> for CursorText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let message = "must be a `next_cursor` or `previous_cursor` of an earlier answer";
         let cursor = String::deserialize(deserializer)?;
-        Position::from_cursor(&cursor)
-            .map(Self)
-            .map_err(|_| D::Error::custom("must be a `next_cursor` of an earlier answer"))
+        Cursor::from_text(&cursor).map(Self).map_err(|_| D::Error::custom(message))
     }
 }
 
-/// `GET /{kind}`: answers with a page of the list, newest first.
+/// `GET /{kind}`: answers with a page of the list.
 pub(super) async fn list<K: Kind>(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -88,9 +104,11 @@ pub(super) async fn list<K: Kind>(
     if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
         return Err(unknown());
     }
+    let form = view::form::<K>(query.view, query.fields.as_deref())?;
+    let sort = query.sort.unwrap_or_default();
     let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
-        (Some(Cursor(position)), None) => Start::After(position),
+        (Some(CursorText(cursor)), None) => start_at(cursor, sort)?,
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
     let filter = Filter { section, audience };
@@ -98,28 +116,70 @@ pub(super) async fn list<K: Kind>(
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let page = store.list(&filter, &start, query.limit).await.map_err(list_error)?;
-    answer.limit(page.revision);
-    let (list, _memory) = into_list(page, &start, query.limit);
-    tags.respond(&request, &answer, &name, &list)
+    let wanted = PageRequest { sort, start: &start, limit: query.limit };
+    let read = ListRead { store: &store, filter: &filter, wanted, answer: &answer };
+    match form {
+        Some(form) => {
+            let (list, _memory) = read.list(&form).await?;
+            tags.respond(&request, &answer, &name, &list)
+        }
+        None => {
+            let (list, _memory) = read.list(&Form::usual()).await?;
+            tags.respond(&request, &answer, &name, &list)
+        }
+    }
+}
+
+/// A page of a list that is to be read.
+struct ListRead<'a, K: Kind> {
+    store: &'a ContentStore<K>,
+    filter: &'a Filter,
+    wanted: PageRequest<'a>,
+    answer: &'a Answer,
+}
+
+impl<K: Kind> ListRead<'_, K> {
+    async fn list<T: Serialize + Send>(
+        &self,
+        form: &Form<K, T>,
+    ) -> Result<(List<T>, PageMemory), ApiError> {
+        let page = self.store.list(self.filter, self.wanted, form).await.map_err(list_error)?;
+        self.answer.limit(page.revision);
+        Ok(into_list(page, self.wanted))
+    }
+}
+
+/// Returns the start of the page that a cursor leads to, if the cursor is of a list in this order.
+fn start_at(cursor: Cursor, sort: Sort) -> Result<Start, ApiError> {
+    if cursor.sort == sort {
+        return Ok(cursor.into_start());
+    }
+    let message = format!(
+        "is of a list with `sort={}`, and this one has `sort={}`; send the cursor with its own order, or \
+         leave it out to begin",
+        cursor.sort.as_str(),
+        sort.as_str()
+    );
+    Err(ApiError::invalid(FieldError::invalid("cursor", message)))
 }
 
 /// Converts a page of a list into its answer, and the memory that it takes.
-pub(super) fn into_list<T>(
-    page: ListPage<T>,
-    start: &Start,
-    limit: Limit,
-) -> (List<T>, PageMemory) {
+pub(super) fn into_list<T>(page: ListPage<T>, wanted: PageRequest<'_>) -> (List<T>, PageMemory) {
+    let PageRequest { sort, start, limit } = wanted;
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
-        Start::After(_) => 0,
+        Start::After(_) | Start::Before(_) => 0,
+    };
+    let cursor = |position: Option<Position>, is_backward| {
+        Cursor { sort, is_backward, position: position? }.to_text()
     };
     let list = List {
         items: page.items,
         total: page.total,
         limit: limit.get(),
         offset,
-        next_cursor: page.next.as_ref().and_then(Position::to_cursor),
+        next_cursor: cursor(page.next, false),
+        previous_cursor: cursor(page.previous, true),
     };
     (list, page.memory)
 }

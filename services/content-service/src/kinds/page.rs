@@ -70,6 +70,10 @@ impl Kind for Page {
         self
     }
 
+    fn take_content(&mut self) -> String {
+        std::mem::take(&mut self.content)
+    }
+
     fn meta(&self) -> &ContentMeta {
         &self.meta
     }

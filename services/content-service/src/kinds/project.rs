@@ -152,6 +152,10 @@ impl Kind for Project {
         self.card
     }
 
+    fn take_content(&mut self) -> String {
+        std::mem::take(&mut self.content)
+    }
+
     fn meta(&self) -> &ContentMeta {
         &self.card.meta
     }

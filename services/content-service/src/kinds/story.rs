@@ -73,6 +73,10 @@ impl Kind for Story {
         self
     }
 
+    fn take_content(&mut self) -> String {
+        std::mem::take(&mut self.content)
+    }
+
     fn meta(&self) -> &ContentMeta {
         &self.meta
     }

@@ -29,23 +29,6 @@ pub(crate) struct Oddities {
     pub(super) ids: bool,
 }
 
-/// The types of `createdDate` beside dates and null, apart from lists: the server enters its index
-/// for each of them, which costs nothing where there are none.
-const ODD_DATE_TYPES: [&str; 12] = [
-    "minKey",
-    "number",
-    "string",
-    "symbol",
-    "object",
-    "binData",
-    "objectId",
-    "bool",
-    "timestamp",
-    "regex",
-    "javascript",
-    "maxKey",
-];
-
 impl Oddities {
     pub(crate) const ANY: Self = Self { lists: true, ids: true };
     pub(super) const NONE: Self = Self { lists: false, ids: false };
@@ -189,13 +172,4 @@ pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
         Some(section) => within(query, section),
         None => query,
     }
-}
-
-/// Matches items whose `createdDate` is neither a date nor missing.
-pub(super) fn odd_dated(oddities: Oddities) -> Document {
-    let mut types = ODD_DATE_TYPES.to_vec();
-    if oddities.lists {
-        types.push("array");
-    }
-    doc! { "createdDate": { "$type": types } }
 }

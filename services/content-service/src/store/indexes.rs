@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use migrations::{Definition, FixedMigration, Index, Migration, MigrationKind, Step};
+use models::SortField;
 use mongodb::{
     bson::{Document, doc},
     error::{Error, ErrorKind},
     options::IndexOptions,
 };
 
-use super::kind::Kind;
+use super::{kind::Kind, order};
 
 /// The index of lists, newest first. The fields that decide whether an item is public are in it as
 /// well, so that items are passed over and counted without being fetched.
@@ -18,8 +19,38 @@ pub(crate) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
 /// The same within a section.
 pub(crate) const NEWEST_OF_SECTION: &str = "section_id_1_createdDate_-1__id_-1_visibility";
 
+/// The fields that decide whether an item is public, in the indexes of lists.
+const VISIBILITY: [&str; 2] = ["is_published", "deleted"];
+
+/// The field with the section of an item.
+const SECTION: &str = "section_id";
+
+/// The fields by which lists can be ordered besides `createdDate`.
+pub(crate) const FURTHER_SORT_FIELDS: [SortField; 3] =
+    [SortField::Date, SortField::UpdatedDate, SortField::Title];
+
 /// An index that is named in a hint does not exist (MongoDB manual, "Error codes": `BadValue`).
 const BAD_VALUE: i32 = 2;
+
+/// Returns the name of the index that has whole lists in the order of a field.
+pub(crate) const fn of_order(field: SortField) -> &'static str {
+    match field {
+        SortField::CreatedDate => NEWEST,
+        SortField::Date => "sort_date",
+        SortField::UpdatedDate => "sort_updatedDate",
+        SortField::Title => "sort_title",
+    }
+}
+
+/// Returns the fields behind the value and the `_id` in the index of an order.
+///
+/// The section is in those of the further orders, so that the items of other sections are passed over in
+/// lists of a section. Small sections are read by the index of sections instead, and sorted: the server
+/// finds out which takes less.
+pub(super) fn behind(field: SortField) -> impl Iterator<Item = &'static str> {
+    let section = (field != SortField::CreatedDate).then_some(SECTION);
+    VISIBILITY.into_iter().chain(section)
+}
 
 /// Returns the migration that builds the indexes of a kind of content: those of lists, of the
 /// look-up of an item, and of sections.
@@ -35,12 +66,13 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
         summary: "lists and look-ups are fast",
     };
     let collection = K::TYPE.collection();
-    let steps = vec![
+    let mut steps = vec![
         newest(collection),
         look_up(collection, K::ADDRESS.field()),
         section(collection),
         newest_of_section(collection),
     ];
+    steps.extend(sorted(collection));
     Arc::new(FixedMigration::new(definition, steps))
 }
 
@@ -51,14 +83,14 @@ pub(crate) fn newest(collection: &'static str) -> Arc<dyn Step> {
 
 /// Returns the step that builds the index of the lists of sections.
 pub(crate) fn newest_of_section(collection: &'static str) -> Arc<dyn Step> {
-    let mut keys = doc! { "section_id": 1 };
+    let mut keys = doc! { SECTION: 1 };
     keys.extend(newest_keys());
     plain(collection, NEWEST_OF_SECTION, keys)
 }
 
 /// Returns the step that builds the index of sections.
 pub(crate) fn section(collection: &'static str) -> Arc<dyn Step> {
-    plain(collection, "section_id_1", doc! { "section_id": 1 })
+    plain(collection, "section_id_1", doc! { SECTION: 1 })
 }
 
 /// Returns the step that builds the index of look-ups by a field. Its name is not the one that
@@ -67,9 +99,25 @@ pub(crate) fn look_up(collection: &'static str, field: &str) -> Arc<dyn Step> {
     plain(collection, &format!("look_up_{field}"), doc! { field: 1 })
 }
 
+/// Returns the steps that build the indexes of the further orders of lists.
+pub(crate) fn sorted(collection: &'static str) -> impl Iterator<Item = Arc<dyn Step>> {
+    FURTHER_SORT_FIELDS.into_iter().map(move |field| {
+        let mut options = IndexOptions::default();
+        options.collation = order::collation(field);
+        let index = Index::new(collection, of_order(field), order_keys(field), options);
+        Arc::new(index) as Arc<dyn Step>
+    })
+}
+
 /// The order of lists, and the fields that decide whether an item is public.
 fn newest_keys() -> Document {
-    doc! { "createdDate": -1, "_id": -1, "is_published": 1, "deleted": 1 }
+    order_keys(SortField::CreatedDate)
+}
+
+fn order_keys(field: SortField) -> Document {
+    let mut keys = doc! { field.as_str(): -1, "_id": -1 };
+    keys.extend(behind(field).map(|field| (field.to_owned(), 1.into())));
+    keys
 }
 
 fn plain(collection: &'static str, name: &str, keys: Document) -> Arc<dyn Step> {

@@ -23,7 +23,7 @@ pub(crate) trait Kind:
     const NAME: &'static str;
     /// The field by which the public looks an item up.
     const ADDRESS: Address;
-    /// The id of the migration that builds the indexes of the kind, such as `0010_event_indexes`;
+    /// The id of the migration that builds the indexes of the kind, such as `0020_event_indexes`;
     /// `None` for the kinds of existing sites, whose indexes `0000_list_indexes` and
     /// `0007_content_indexes` build.
     const INDEX_MIGRATION: Option<&'static str>;
@@ -44,6 +44,9 @@ pub(crate) trait Kind:
 
     /// Converts the item into its card.
     fn into_card(self) -> Self::Card;
+
+    /// Takes the text out of the item, which has an empty one then.
+    fn take_content(&mut self) -> String;
 
     /// Returns the common members of the item.
     fn meta(&self) -> &ContentMeta;

@@ -3,27 +3,32 @@
 use std::{collections::HashMap, sync::Arc};
 
 use data_service::changes::{Cached, Read};
-use futures_util::TryStreamExt;
-use models::changes::Revision;
+use futures_util::{TryStreamExt, future::try_join};
+use models::{Sort, SortField, changes::Revision};
 use mongo_kit::document::readable;
 use mongodb::{
-    bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
+    Cursor,
+    action::{Action, Find},
+    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
+    error::Result,
     options::Hint,
 };
 use serde::Serialize;
 
 use super::{
     content::ContentStore,
-    filters::{Oddities, listed, odd_dated},
+    filters::listed,
     indexes::{self, is_missing_index},
+    keys::ContentKeys,
     kind::{Kind, Reading},
+    order::{Bound, Order, collation, position},
     page_memory::{ItemSizes, PageMemory},
-    survey::{LIST_TOLERANCE, ListShapes, Survey, survey},
+    survey::{LIST_TOLERANCE, ListShapes, OddValues, Survey, odd_values, survey},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
     list::{Filter, Limit},
-    pagination::{OddDated, Position, Start, merge, plain, window},
+    pagination::{OddItems, Position, Scan, Start, merge, window},
 };
 
 /// The most bytes of items that a page has, as they are answered.
@@ -43,9 +48,11 @@ const DOCUMENTS_AT_ONCE: usize = 10;
 pub(crate) struct ListPage<T> {
     pub(crate) items: Vec<T>,
     pub(crate) total: u64,
-    /// The start of the next page; `None` on the last one.
+    /// The item after which the next page starts; `None` on the last one.
     pub(crate) next: Option<Position>,
-    /// The state of the total.
+    /// The item before which the previous page ends; `None` on the first one.
+    pub(crate) previous: Option<Position>,
+    /// The state of the total, and of what was known about the order.
     pub(crate) revision: Revision,
     /// To be kept until the response is made.
     pub(crate) memory: PageMemory,
@@ -54,14 +61,46 @@ pub(crate) struct ListPage<T> {
 /// The knowledge of a list that does not depend on its pages.
 pub(super) struct ListState {
     survey: Arc<Cached<Arc<Survey>>>,
-    item_sizes: ItemSizes,
+    /// By the field of an order.
+    odd_values: [Arc<Cached<Arc<OddValues>>>; SortField::ALL.len()],
+    /// Without the texts and with them.
+    item_sizes: [ItemSizes; 2],
+}
+
+/// The form of the items of a list.
+pub(crate) struct Form<K, T> {
+    /// The stored fields that are read.
+    pub(crate) projection: Document,
+    /// `true` if the texts of the items are among them.
+    pub(crate) reads_content: bool,
+    /// Converts an item.
+    pub(crate) convert: Box<dyn Fn(K) -> T + Send + Sync>,
+}
+
+impl<K: Kind> Form<K, K::Card> {
+    /// Returns the form that lists of a kind have unless a request asks for another one.
+    pub(crate) fn usual() -> Self {
+        let projection = K::omitted_in_lists();
+        Self { reads_content: projection.is_empty(), projection, convert: Box::new(K::into_card) }
+    }
+}
+
+/// The page of a list that a request is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageRequest<'a> {
+    pub(crate) sort: Sort,
+    pub(crate) start: &'a Start,
+    pub(crate) limit: Limit,
 }
 
 /// The items of a page, as they are read one after the other.
-struct PageReader<K: Kind> {
-    items: Vec<K::Card>,
-    /// The position of the last document that was looked at, with an item or not.
-    last: Option<Position>,
+struct PageReader<'a, K: Kind, T> {
+    form: &'a Form<K, T>,
+    items: Vec<T>,
+    /// The positions of the first and the last document that was looked at, with an item or not.
+    ends: Option<(Position, Position)>,
+    /// `true` if the reader sees published items alone.
+    is_public: bool,
     /// The number of documents that were looked at.
     seen: usize,
     limit: usize,
@@ -75,13 +114,15 @@ struct PageReader<K: Kind> {
     has_more: bool,
 }
 
-impl<K: Kind> PageReader<K> {
-    fn new(limit: Limit) -> Self {
+impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
+    fn new(form: &'a Form<K, T>, limit: Limit, audience: &Audience) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
+            form,
             items,
-            last: None,
+            ends: None,
+            is_public: matches!(audience, Audience::Public(_)),
             seen: 0,
             limit,
             stored_bytes: 0,
@@ -98,11 +139,12 @@ impl<K: Kind> PageReader<K> {
             return false;
         }
         self.stored_bytes += document.as_bytes().len();
-        let Some(card) =
-            readable(Reading::<K>::with_warnings(document)).map(|reading| reading.item.into_card())
-        else {
+        let reading = readable(Reading::<K>::with_warnings(document));
+        // A query that compares texts by the rules of a language may match a little more.
+        let reading = reading.filter(|reading| reading.is_public || !self.is_public);
+        let Some(card) = reading.map(|reading| (self.form.convert)(reading.item)) else {
             // The next page starts after it.
-            (self.seen, self.last) = (self.seen + 1, Some(position));
+            self.pass(position);
             return true;
         };
         let mut bytes = document.as_bytes().len() * MAX_ESCAPED_BYTES + MAX_MEMBER_BYTES;
@@ -119,9 +161,33 @@ impl<K: Kind> PageReader<K> {
             }
         }
         self.bytes += bytes;
-        (self.seen, self.last) = (self.seen + 1, Some(position));
+        self.pass(position);
         self.items.push(card);
         true
+    }
+
+    fn pass(&mut self, position: Position) {
+        self.seen += 1;
+        self.ends = Some(match self.ends.take() {
+            None => (position.clone(), position),
+            Some((first, _)) => (first, position),
+        });
+    }
+
+    /// Returns the items in the order of the list, and the items at which the previous and the next page
+    /// begin.
+    fn finish(mut self, start: &Start) -> (Vec<T>, [Option<Position>; 2]) {
+        let has_more = self.has_more;
+        let Some((first, last)) = self.ends else { return (self.items, [None, None]) };
+        let last = has_more.then_some(last);
+        match start {
+            Start::Offset(offset) if offset.get() == 0 => (self.items, [None, last]),
+            Start::Offset(_) | Start::After(_) => (self.items, [Some(first), last]),
+            Start::Before(_) => {
+                self.items.reverse();
+                (self.items, [last, Some(first)])
+            }
+        }
     }
 }
 
@@ -133,57 +199,87 @@ fn answered_bytes(value: &impl Serialize) -> usize {
 impl<K: Kind> ContentStore<K> {
     /// Returns a page of the list. It is short only at the end of the list, or where one more item
     /// would exceed [`MAX_PAGE_BYTES`].
-    pub(crate) async fn list(
+    pub(crate) async fn list<T: Serialize + Send>(
         &self,
         filter: &Filter,
-        start: &Start,
-        limit: Limit,
-    ) -> mongodb::error::Result<ListPage<K::Card>> {
+        request: PageRequest<'_>,
+        form: &Form<K, T>,
+    ) -> Result<ListPage<T>> {
+        let PageRequest { sort, start, limit } = request;
+        let order = Order { field: sort.field(), scan: start.scan(sort) };
         // Remembered as a rule, and it decides how the page is found.
         let state = self.list_state(filter);
-        let Read { value: survey, revision } = self.survey(filter, &state).await?;
-        let mut page = PageReader::<K>::new(limit);
-        let memory = state.item_sizes.reserve(page.limit + 1).await?;
-        if survey.odd_dated.is_empty() {
+        let survey = self.survey(filter, &state);
+        let (survey, odd) = try_join(survey, self.odd_values(filter, &state, order.field)).await?;
+        let revision = survey.revision.min(odd.revision);
+        let (survey, odd) = (survey.value, odd.value);
+        let mut page = PageReader::new(form, limit, &filter.audience);
+        let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
+        let memory = item_sizes.reserve(page.limit + 1).await?;
+        let query = listed::<K>(filter, survey.oddities);
+        let whole_start = self.whole(start, order).await?;
+        let start = whole_start.as_ref().unwrap_or(start);
+        if odd.items.is_empty() {
+            let entry = start.position().and_then(|position| order.entry(filter, position));
             let batch_size = memory.batch_size();
-            self.find_page(filter, start, survey.oddities, batch_size, &mut page).await?;
+            self.find_page(query, start, order, entry, batch_size, &mut page).await?;
         } else {
-            self.find_merged_page(filter, start, &survey, &mut page).await?;
+            self.find_merged_page(query, start, order, &odd, &mut page).await?;
         }
-        state.item_sizes.observe(page.stored_bytes, page.seen);
-        let next = page.last.filter(|_| page.has_more);
-        Ok(ListPage { items: page.items, total: survey.total, next, revision, memory })
+        item_sizes.observe(page.stored_bytes, page.seen);
+        let (items, [previous, next]) = page.finish(start);
+        Ok(ListPage { items, total: survey.total, next, previous, revision, memory })
     }
 
-    async fn find_page(
-        &self,
-        filter: &Filter,
-        start: &Start,
-        oddities: Oddities,
-        batch_size: Option<u32>,
-        page: &mut PageReader<K>,
-    ) -> mongodb::error::Result<()> {
-        // One more than asked for tells whether there is another page.
-        let (skip, length) = window(start, page.limit + 1, &OddDated::default());
-        let query = listed::<K>(filter, oddities);
-        let find = |query: Document| {
-            let found = self
-                .collection
-                .find(query)
-                .sort(order())
-                .skip(skip as u64)
-                .limit(i64::try_from(length).unwrap_or(i64::MAX))
-                .projection(K::omitted_in_lists());
-            match batch_size {
-                Some(batch_size) => found.batch_size(batch_size),
-                None => found,
-            }
+    /// Returns the start of a page with the whole text of its item, if a cursor has the beginning of it
+    /// alone. If the item is gone, others that begin with the same text may be passed over.
+    async fn whole(&self, start: &Start, order: Order) -> Result<Option<Start>> {
+        let Some(position) = start.position().filter(|position| position.is_cut) else {
+            return Ok(None);
         };
-        let from_start = || find(after(query.clone(), start));
-        let mut documents = match entry(filter, start) {
+        let field = order.field.as_str();
+        let begins = position.value.as_str().unwrap_or_default();
+        let item = self.collection.find_one(doc! { "_id": position.id.clone() });
+        let item = item.projection(doc! { field: 1 }).await?;
+        let text = item.as_ref().and_then(|item| item.get_str(field).ok());
+        let value = match (text.filter(|text| text.starts_with(begins)), order.scan) {
+            (Some(text), _) => text.to_owned(),
+            (None, Scan::Descending) => begins.to_owned(),
+            // A character that sorts behind all others (Unicode Technical Standard 35, "Root Collation").
+            (None, Scan::Ascending) => [begins, "\u{FFFF}"].concat(),
+        };
+        let position = Position { value: value.into(), is_cut: false, ..position.clone() };
+        Ok(Some(match start {
+            Start::Before(_) => Start::Before(position),
+            _ => Start::After(position),
+        }))
+    }
+
+    async fn find_page<T: Serialize>(
+        &self,
+        query: Document,
+        start: &Start,
+        order: Order,
+        entry: Option<Bound>,
+        batch_size: Option<u32>,
+        page: &mut PageReader<'_, K, T>,
+    ) -> Result<()> {
+        // One more than asked for tells whether there is another page.
+        let (skip, length) = window(start, page.limit + 1, &OddItems::default());
+        let find = |query: Document| {
+            let found = self.find_in_order(query, order, skip, length);
+            found.projection(page.form.projection.clone()).optional(batch_size, Find::batch_size)
+        };
+        let index = || Hint::Name(indexes::of_order(order.field).to_owned());
+        let from_start = || find(after(query.clone(), start, order));
+        let mut documents = match entry {
             Some(entry) => {
-                let index = Hint::Name(indexes::NEWEST.to_owned());
-                match find(query.clone()).hint(index).min(entry).await {
+                let found = find(query.clone()).hint(index());
+                let found = match entry {
+                    Bound::Min(key) => found.min(key),
+                    Bound::Max(key) => found.max(key),
+                };
+                match found.await {
                     Err(error) if is_missing_index(&error) => from_start().await?,
                     found => found?,
                 }
@@ -191,45 +287,43 @@ impl<K: Kind> ContentStore<K> {
             None => from_start().await?,
         };
         while let Some(document) = documents.try_next().await? {
-            if !page.add(position(&document), &document) {
+            if !page.add(position(&document, order.field), &document) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Finds the page of a list some of whose items store their date in another type: first which
+    /// Finds the page of a list some of whose items store their value in another type: first which
     /// items it has, from the index alone, then the items.
-    async fn find_merged_page(
+    async fn find_merged_page<T: Serialize>(
         &self,
-        filter: &Filter,
+        query: Document,
         start: &Start,
-        survey: &Survey,
-        page: &mut PageReader<K>,
-    ) -> mongodb::error::Result<()> {
+        order: Order,
+        odd: &OddValues,
+        page: &mut PageReader<'_, K, T>,
+    ) -> Result<()> {
         let length = page.limit + 1;
-        let (skip, count) = window(start, length, &survey.odd_dated);
-        let not_odd = doc! { "$nor": [odd_dated(survey.oddities)] };
-        let query = listed::<K>(filter, survey.oddities);
-        let others = self
-            .collection
-            .find(doc! { "$and": [after(query, start), not_odd] })
-            .sort(order())
-            .skip(skip as u64)
-            .limit(i64::try_from(count).unwrap_or(i64::MAX))
-            .projection(doc! { "_id": 1, "createdDate": 1 })
+        let (skip, count) = window(start, length, &odd.items);
+        let not_odd = doc! { "$nor": [odd.filter.clone()] };
+        let query = doc! { "$and": [after(query, start, order), not_odd] };
+        let others: Cursor<RawDocumentBuf> = self
+            .find_in_order(query, order, skip, count)
+            .projection(doc! { "_id": 1, order.field.as_str(): 1 })
             .await?;
-        let others = others.map_ok(|document| position(&document)).try_collect().await?;
-        let positions = merge(start, length, &survey.odd_dated, others);
+        let others =
+            others.map_ok(|document| position(&document, order.field)).try_collect().await?;
+        let positions = merge(start, order.scan, length, &odd.items, others);
         for positions in positions.chunks(DOCUMENTS_AT_ONCE) {
             let ids: Vec<_> = positions.iter().map(|position| position.id.clone()).collect();
             let documents = self.collection.find(doc! { "_id": { "$in": ids } });
             let documents: Vec<RawDocumentBuf> =
-                documents.projection(K::omitted_in_lists()).await?.try_collect().await?;
+                documents.projection(page.form.projection.clone()).await?.try_collect().await?;
             let key = |id: &Bson| format!("{id:?}");
             let mut by_id: HashMap<String, RawDocumentBuf> = documents
                 .into_iter()
-                .map(|document| (key(&position(&document).id), document))
+                .map(|document| (key(&position(&document, order.field).id), document))
                 .collect();
             for position in positions {
                 let Some(document) = by_id.remove(&key(&position.id)) else { continue };
@@ -241,22 +335,51 @@ impl<K: Kind> ContentStore<K> {
         Ok(())
     }
 
+    fn find_in_order(
+        &self,
+        query: Document,
+        order: Order,
+        skip: usize,
+        length: usize,
+    ) -> Find<'_, RawDocumentBuf> {
+        self.collection
+            .find(query)
+            .sort(order.keys())
+            .optional(collation(order.field), Find::collation)
+            .skip(skip as u64)
+            .limit(i64::try_from(length).unwrap_or(i64::MAX))
+    }
+
     fn list_state(&self, filter: &Filter) -> Arc<ListState> {
         self.list_states.get_with_by_ref(filter, || {
-            let keys = vec![self.shapes_of(filter).key.clone()];
-            let survey = Cached::new(&self.changes, keys, LIST_TOLERANCE);
-            Arc::new(ListState { survey, item_sizes: ItemSizes::default() })
+            let total = self.shapes_of(filter).key.clone();
+            let survey = Cached::new(&self.changes, vec![total.clone()], LIST_TOLERANCE);
+            let odd_values = SortField::ALL.map(|field| {
+                let key = match field {
+                    SortField::CreatedDate => total.clone(),
+                    _ => ContentKeys::of::<K>().list(),
+                };
+                Cached::new(&self.changes, vec![key], LIST_TOLERANCE)
+            });
+            Arc::new(ListState { survey, odd_values, item_sizes: Default::default() })
         })
     }
 
-    async fn survey(
-        &self,
-        filter: &Filter,
-        state: &ListState,
-    ) -> mongodb::error::Result<Read<Arc<Survey>>> {
+    async fn survey(&self, filter: &Filter, state: &ListState) -> Result<Read<Arc<Survey>>> {
         let (lists, filter) = (self.shapes_of(filter).clone(), filter.clone());
         let survey = async move { survey::<K>(&lists, &filter).await.map(Arc::new) };
         state.survey.get(survey).await
+    }
+
+    async fn odd_values(
+        &self,
+        filter: &Filter,
+        state: &ListState,
+        field: SortField,
+    ) -> Result<Read<Arc<OddValues>>> {
+        let (lists, filter) = (self.shapes_of(filter).clone(), filter.clone());
+        let find = async move { odd_values::<K>(&lists, &filter, field).await.map(Arc::new) };
+        state.odd_values[field as usize].get(find).await
     }
 
     fn shapes_of(&self, filter: &Filter) -> &ListShapes {
@@ -268,66 +391,10 @@ impl<K: Kind> ContentStore<K> {
     }
 }
 
-fn order() -> Document {
-    doc! { "createdDate": -1, "_id": -1 }
-}
-
-/// Restricts a query to what comes after the start of a page.
-///
-/// The comparisons are the aggregation's: they order values of all types as the index does, so
-/// that items without a date come after those with one, and they take no value for an operator.
-fn after(mut query: Document, start: &Start) -> Document {
-    let Start::After(Position { date, is_odd, id }) = start else { return query };
-    let compare = |operator: &str, field: &str, value: &Bson| {
-        doc! { "$expr": { operator: [field, { "$literal": value.clone() }] } }
-    };
-    // An odd-dated item stands before the others of its date.
-    let later = if *is_odd {
-        compare("$lte", "$createdDate", date)
-    } else {
-        let lower_id = compare("$lt", "$_id", id);
-        if *date == Bson::Null {
-            // Absent as well, which the aggregation tells apart.
-            doc! { "$and": [{ "createdDate": null }, lower_id] }
-        } else {
-            let tied = doc! { "$and": [compare("$eq", "$createdDate", date), lower_id] };
-            doc! { "$or": [compare("$lt", "$createdDate", date), tied] }
-        }
-    };
-    query.insert("$and", vec![later]);
-    query
-}
-
-/// Returns the key at which the index of a whole list is entered to read the items after one. A range
-/// costs a third less than the alternatives of [`after`]. Values that no usual item has are left to those,
-/// and so are the lists of a section, which is referred to in several ways ([`references`]): each is
-/// another place in the index.
-fn entry(filter: &Filter, start: &Start) -> Option<Document> {
-    match start {
-        Start::After(Position {
-            date: date @ (Bson::DateTime(_) | Bson::Null),
-            is_odd: false,
-            id: id @ Bson::ObjectId(_),
-        }) if filter.section.is_none() => Some(doc! {
-            // The item's own key is passed over: `MaxKey` comes after whatever it has there.
-            "createdDate": date, "_id": id, "is_published": Bson::MaxKey, "deleted": Bson::MaxKey,
-        }),
-        _ => None,
+/// Restricts a query to what is read from the start of a page on.
+fn after(query: Document, start: &Start, order: Order) -> Document {
+    match start.position() {
+        Some(position) => order.after(query, position),
+        None => query,
     }
-}
-
-fn position(document: &RawDocument) -> Position {
-    let value = |field: &str| document.get(field).ok().flatten();
-    let date = match value("createdDate") {
-        None => Bson::Null,
-        // It cannot be read, but it has a place: that of its latest date.
-        Some(RawBsonRef::Array(values)) => {
-            let dates = values.into_iter().flatten().filter_map(RawBsonRef::as_datetime);
-            dates.max().map_or(Bson::MinKey, Bson::from)
-        }
-        // Neither can this, and what is in it does not matter.
-        Some(RawBsonRef::Document(_)) => Document::new().into(),
-        Some(date) => plain(date).unwrap_or(Bson::Null),
-    };
-    Position { date, is_odd: false, id: value("_id").and_then(plain).unwrap_or(Bson::Null) }
 }

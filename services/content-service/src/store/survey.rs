@@ -1,28 +1,31 @@
-//! The number of items of a list, and the items that its order treats separately.
+//! The number of items of a list, and the items that an order treats separately.
 
 use std::{sync::Arc, time::Duration};
 
 use data_service::changes::{Cached, Changes};
 use futures_util::TryStreamExt;
+use models::SortField;
 use mongo_kit::lenient;
 use mongodb::{
     Collection, Database,
+    action::{Action, Find},
     bson::{Bson, Document, RawDocumentBuf, doc},
     options::Hint,
 };
 
 use super::{
-    filters::{Oddities, listed, odd_dated, public, references_to_hidden},
+    filters::{Oddities, listed, public, references_to_hidden},
     indexes::{self, is_missing_index},
     kind::{Kind, absent_values},
+    order::{collation, odd},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
     list::Filter,
-    pagination::OddDated,
+    pagination::OddItems,
 };
 
-/// The most items whose date is stored in another type that are put in their place. More than that
+/// The most items whose value is stored in another type that are put in their place. More than that
 /// are no slip but another kind of site: a migration gives them dates, and until then they follow
 /// the dates, as MongoDB sorts them.
 pub(crate) const MAX_ODD_DATED: i64 = 1_000;
@@ -31,13 +34,21 @@ pub(crate) const MAX_ODD_DATED: i64 = 1_000;
 /// promise is a second; counting a million documents takes about half of one.
 pub(super) const LIST_TOLERANCE: Duration = Duration::from_millis(800);
 
-/// The size and the unusual items of a whole list. It holds until another item belongs to the list,
-/// or an item gets another place in it.
+/// The size of a whole list, and the shapes of its documents. It holds until another item belongs to the
+/// list.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(super) total: u64,
-    pub(super) odd_dated: OddDated,
     pub(super) oddities: Oddities,
+}
+
+/// The items of a list whose value of a field is stored in another type than those of the field.
+#[derive(Debug)]
+pub(super) struct OddValues {
+    /// The items; none if there are too many.
+    pub(super) items: OddItems,
+    /// Matches them.
+    pub(super) filter: Document,
 }
 
 /// The unusual shapes of a collection, until a change that matters to some of its lists.
@@ -80,21 +91,45 @@ pub(super) async fn survey<K: Kind>(
     let collection = &lists.collection;
     let oddities = lists.oddities().await?;
     let total = total::<K>(collection, filter, oddities).await?;
-    let odd_query = doc! { "$and": [listed::<K>(filter, oddities), odd_dated(oddities)] };
+    Ok(Survey { total, oddities })
+}
+
+/// Finds the items of a list whose value of a field is stored in another type than those of the field.
+pub(super) async fn odd_values<K: Kind>(
+    lists: &ListShapes,
+    filter: &Filter,
+    field: SortField,
+) -> mongodb::error::Result<OddValues> {
+    let collection = &lists.collection;
+    let oddities = lists.oddities().await?;
+    let has_lists = match field {
+        SortField::CreatedDate => oddities.lists,
+        field => match has_lists(collection, indexes::of_order(field)).await {
+            Err(error) if is_missing_index(&error) => true,
+            has_lists => has_lists?,
+        },
+    };
+    let is_odd = odd(field, has_lists);
+    let query = doc! { "$and": [listed::<K>(filter, oddities), is_odd.clone()] };
     let odd: Vec<RawDocumentBuf> = collection
-        .find(odd_query)
-        .projection(doc! { "_id": 1, "createdDate": 1 })
+        .find(query)
+        .projection(doc! { "_id": 1, field.as_str(): 1 })
         .limit(MAX_ODD_DATED + 1)
+        .optional(collation(field), Find::collation)
         .await?
         .try_collect()
         .await?;
     let is_few = i64::try_from(odd.len()).is_ok_and(|count| count <= MAX_ODD_DATED);
     let odd = odd.iter().filter(|_| is_few).filter_map(|document| {
-        let date = document.get("createdDate").ok().flatten();
-        let date = date.and_then(|date| lenient::stored_date(date).date());
+        let value = document.get(field.as_str()).ok().flatten();
+        let date = match field {
+            // Such a title cannot be read.
+            SortField::Title => None,
+            _ => value.and_then(|value| lenient::stored_date(value).date()),
+        };
         Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
     });
-    Ok(Survey { total, odd_dated: OddDated::new(odd), oddities })
+    Ok(OddValues { items: OddItems::new(odd), filter: is_odd })
 }
 
 /// Returns the unusual shapes of a collection. Fails if it lacks the index of lists.
@@ -102,12 +137,20 @@ async fn oddities(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Re
     let by_id = Hint::Keys(doc! { "_id": 1 });
     let odd_id = collection.find_one(lenient::unreadable_ids()).hint(by_id);
     let ids = odd_id.projection(doc! { "_id": 1 }).await?.is_some();
-    // An index knows whether any of its fields is a list in any document.
-    let find = doc! { "find": collection.name(), "filter": {}, "hint": indexes::NEWEST };
+    let lists = has_lists(collection, indexes::NEWEST).await?;
+    Ok(Oddities { lists, ids })
+}
+
+/// Returns `true` if a field of an index is a list in any document: the index knows. Fails if there is no
+/// such index.
+async fn has_lists(
+    collection: &Collection<RawDocumentBuf>,
+    index: &str,
+) -> mongodb::error::Result<bool> {
+    let find = doc! { "find": collection.name(), "filter": {}, "hint": index };
     let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
     let database = collection.client().database(&collection.namespace().db);
-    let lists = is_multikey(&database.run_command(explain).await?);
-    Ok(Oddities { lists, ids })
+    Ok(is_multikey(&database.run_command(explain).await?))
 }
 
 /// Returns whether the plan of a query reads an index with lists in it.

@@ -199,6 +199,9 @@ async fn walk(walk: &Walk<'_>) {
         format!("look_up_{parameter}"),
         "section_id_1".to_owned(),
         "section_id_1_createdDate_-1__id_-1_visibility".to_owned(),
+        "sort_date".to_owned(),
+        "sort_title".to_owned(),
+        "sort_updatedDate".to_owned(),
     ];
     assert_eq!(indexes, expected, "{collection}");
 }
