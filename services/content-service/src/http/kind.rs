@@ -58,10 +58,6 @@ impl<K: Kind> ContentKind for Of<K> {
         K::NAME
     }
 
-    fn has_slugs(&self) -> bool {
-        K::ADDRESS.is_slug()
-    }
-
     fn describe(&self, document: &mut OpenApi) {
         let tag = TagBuilder::new().name(K::TYPE.collection());
         let tag = tag.description(Some(format!("{}.", capitalised(K::TYPE.collection()))));
@@ -117,21 +113,21 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         Ok(AnyList { json: raw(&list)?, revision })
     }
 
-    async fn by_slug_in(
-        &self,
-        section: ObjectId,
-        slugs: &[String],
-        hidden: &Hidden,
-    ) -> Result<Option<AnyItem>> {
-        self.by_address_in(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
-    }
-
     async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
         self.first_in(section, hidden).await?.as_ref().map(any_item).transpose()
     }
 
-    async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.by_address(slugs, hidden).await?.as_ref().map(any_item).transpose()
+    async fn by_slug(
+        &self,
+        section: Option<ObjectId>,
+        slugs: &[String],
+        hidden: &Hidden,
+    ) -> Result<Option<AnyItem>> {
+        self.by_slug(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
+    }
+
+    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
+        self.by_former_slug(slugs, hidden).await?.as_ref().map(any_item).transpose()
     }
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {

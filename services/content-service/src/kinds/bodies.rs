@@ -3,10 +3,6 @@
 /// The members of an answer that no request can change. The two last ones are ignored.
 pub(super) const READ_ONLY: &[&str] = &["id", "deleted", "user_id", "updatedDate", "sanitized"];
 
-/// The same of a kind with slugs.
-pub(super) const READ_ONLY_WITH_SLUG: &[&str] =
-    &["id", "slug", "deleted", "user_id", "updatedDate", "sanitized"];
-
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.
 pub(super) const IGNORED: &[&str] = &["updatedDate", "sanitized"];

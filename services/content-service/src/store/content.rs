@@ -17,6 +17,7 @@ use service_kit::runtime::clock::Clock;
 use super::{
     collections::SERVICE,
     filters::odd_references,
+    former_slugs::FormerSlugs,
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
@@ -50,6 +51,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
+    pub(super) former_slugs: FormerSlugs,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -70,6 +72,7 @@ impl<K: Kind> ContentStore<K> {
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
+            former_slugs: FormerSlugs::new(database, name),
             clock: server_clock(connection),
             kind: PhantomData,
         }

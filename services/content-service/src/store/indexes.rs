@@ -10,7 +10,10 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::{kind::Kind, order};
+use super::{
+    kind::{Kind, SLUG},
+    order,
+};
 
 /// The index of lists, newest first. The fields that decide whether an item is public are in it as
 /// well, so that items are passed over and counted without being fetched.
@@ -73,6 +76,9 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
         newest_of_section(collection),
     ];
     steps.extend(sorted(collection));
+    if !K::ADDRESS.is_slug() {
+        steps.push(look_up(collection, SLUG));
+    }
     Arc::new(FixedMigration::new(definition, steps))
 }
 
