@@ -75,10 +75,10 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
         section(collection),
         newest_of_section(collection),
     ];
+    steps.extend(sorted(collection));
     if !K::ADDRESS.is_slug() {
         steps.push(look_up(collection, SLUG));
     }
-    steps.extend(sorted(collection));
     Arc::new(FixedMigration::new(definition, steps))
 }
 
