@@ -52,7 +52,12 @@ impl Sections {
         collection: &dyn ContentCollection,
         answer: &Answer,
     ) -> Result<ItemPaths, ApiError> {
-        paths(self.last_known(answer).await, collection, answer).await
+        let directory = match self.0.is_unavailable() {
+            // Items are answered without their paths rather than late.
+            true => None,
+            false => self.last_known(answer).await,
+        };
+        paths(directory, collection, answer).await
     }
 
     /// Returns the same for the answer to a write, which has the keys that it changed alone.
@@ -61,7 +66,10 @@ impl Sections {
         collection: &dyn ContentCollection,
         answer: &Answer,
     ) -> Result<ItemPaths, ApiError> {
-        let known = self.0.latest(answer.known_sections()).await;
+        let known = match self.0.is_unavailable() {
+            true => None,
+            false => self.0.latest(answer.known_sections()).await,
+        };
         paths(known.map(|known| known.directory), collection, &Answer::default()).await
     }
 
