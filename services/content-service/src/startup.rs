@@ -34,6 +34,7 @@ use crate::{
     store::{
         collections::{COLLECTIONS, SERVICE},
         section_directory::DirectoryStore,
+        site::SiteStore,
         users::UserStore,
     },
 };
@@ -68,6 +69,9 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let source = Source::new(connection, collections.clone(), feed.clone());
         let listeners = web::Data::new(Listeners::new(Hub::new(source.clone())));
         let tags = web::Data::new(Tags::new(changes));
+        let url =
+            settings.site.url.clone().map(|url| String::from(url).trim_end_matches('/').to_owned());
+        let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let inspector = web::Data::from(inspector(connection, &sections));
         let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
@@ -79,6 +83,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(known_sections.clone())
                 .app_data(listeners.clone())
                 .app_data(tags.clone())
+                .app_data(site.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
                 .app_data(webhooks.clone())

@@ -19,6 +19,8 @@ pub(crate) mod moves;
 pub(crate) mod page_memory;
 mod report;
 pub(crate) mod section_directory;
+pub(crate) mod site;
+pub(crate) mod sitemap;
 pub(crate) mod slugs;
 pub(crate) mod states;
 pub(crate) mod survey;

@@ -4,7 +4,7 @@
 
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
-use models::{ErrorCode, FieldError, ObjectId, Problem};
+use models::{ErrorCode, FieldError, ObjectId, Problem, body::add_read_only_members};
 use service_kit::web::{
     extract::NoQuery,
     openapi::Bearer,
@@ -12,9 +12,12 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, internal, moves, resolve, webhooks};
+use super::{changes, feeds, internal, moves, resolve, robots, site, sitemap, webhooks};
 use crate::{
-    domain::list::{Limit, Offset},
+    domain::{
+        list::{Limit, Offset},
+        site::{NewSocialLink, SitePatch, SocialLinks},
+    },
     kinds::{Collections, KINDS},
 };
 
@@ -26,6 +29,10 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(route("/site").get(site::get).patch(site::patch).build())
+        .service(read("/sitemap.xml", sitemap::sitemap))
+        .service(read("/robots.txt", robots::robots))
+        .service(read("/feeds/{path:.+}", feeds::feed))
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -57,6 +64,11 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        site::get,
+        site::patch,
+        sitemap::sitemap,
+        robots::robots,
+        feeds::feed,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,
@@ -80,10 +92,13 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         ObjectId,
         Offset,
         Problem,
+        SocialLinks,
+        NewSocialLink,
         changes::KindList
     )),
     tags(
         (name = "content", description = "Content of every kind."),
+        (name = "site", description = "The site as a whole: facts, sitemap, feeds."),
         (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")
     )
@@ -99,6 +114,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     }
     document.tags.get_or_insert_default().extend(common_tags.into_iter().flatten());
     moves::close_variants(&mut document);
+    add_read_only_members::<SitePatch>(&mut document);
     Bearer.modify(&mut document);
     document
 }

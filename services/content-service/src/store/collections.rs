@@ -11,7 +11,7 @@ pub(crate) const USERS: &str = "users";
 pub const COLLECTIONS: Collections = Collections {
     service: SERVICE,
     site: SITE,
-    own: &[slugs::LOCKS, SECTION_DIRECTORY, WEBHOOKS, DELIVERIES, DISPATCH],
+    own: &[slugs::LOCKS, SECTION_DIRECTORY, SITE_SETTINGS, WEBHOOKS, DELIVERIES, DISPATCH],
     copies: &[],
 };
 
@@ -29,6 +29,9 @@ pub(crate) const SITE: &[&str] = &{
 
 /// The collection of the last known sections of sections-service.
 pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
+
+/// The collection of what every page of the site shows: one document.
+pub(crate) const SITE_SETTINGS: &str = "site";
 
 /// The collection of webhooks.
 pub(crate) const WEBHOOKS: &str = "webhooks";

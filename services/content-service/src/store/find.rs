@@ -40,7 +40,7 @@ impl<K: Kind> ContentStore<K> {
         slugs: &[String],
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_by_address(within(public::<K>(hidden, Oddities::ANY), section), slugs).await
+        self.find_by_address(within(public::<K>(hidden, Oddities::ANY), &[section]), slugs).await
     }
 
     async fn find_by_address(
@@ -79,7 +79,7 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_public(within(public::<K>(hidden, Oddities::ANY), section), None).await
+        self.find_public(within(public::<K>(hidden, Oddities::ANY), &[section]), None).await
     }
 
     /// Returns the item with this id, published or not, unless it is deleted.

@@ -4,6 +4,7 @@
 
 mod changes;
 mod conditional;
+mod feeds;
 mod freshness;
 mod http;
 mod internal;
@@ -19,6 +20,8 @@ mod replicas;
 mod report;
 mod resolve;
 mod sections_service;
+mod site;
+mod sitemap;
 mod support;
 mod visibility;
 mod webhooks;
