@@ -40,8 +40,17 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 8] =
-    ["changes", "content", "feeds", "resolve", "robots.txt", "site", "sitemap.xml", "webhooks"];
+const CONTENT: [&str; 9] = [
+    "changes",
+    "content",
+    "feeds",
+    "resolve",
+    "robots.txt",
+    "search",
+    "site",
+    "sitemap.xml",
+    "webhooks",
+];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";

@@ -157,6 +157,7 @@ mod tests {
             "/pages/type/about",
             "/stories?limit=10",
             "/resolve?path=%2Fblog",
+            "/search?q=lamp",
             "/site",
             "/robots.txt",
             "/sitemap.xml",

@@ -12,6 +12,7 @@ mod address;
 mod clean;
 mod limits;
 mod names;
+mod plain_text;
 mod policy;
 mod removed;
 mod style;
@@ -31,6 +32,7 @@ use self::{
     removed::RemovedCounts,
 };
 
+pub(crate) use plain_text::plain_text;
 pub(crate) use removed::Removed;
 
 /// The maximum number of passes until a text must not change any more. A text of an editor does not

@@ -16,6 +16,7 @@ mod moves;
 mod resolution;
 mod resolve;
 mod robots;
+mod search;
 pub(crate) mod sections;
 mod site;
 mod sitemap;

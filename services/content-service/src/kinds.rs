@@ -30,7 +30,7 @@ use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision, media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::Result;
+use mongodb::{bson::Bson, error::Result};
 use serde_json::{Value, value::RawValue};
 use service_kit::web::error::ApiError;
 use utoipa::openapi::OpenApi;
@@ -45,6 +45,7 @@ use crate::{
         content::Changed,
         keys::ContentKeys,
         moves::MoveError,
+        search::Hit,
         site,
         sitemap::{Addressed, PartStart},
         states::ItemState,
@@ -164,6 +165,18 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns the newest public items of a section, whole, as the API answers them.
     async fn newest(&self, section: ObjectId, hidden: &Hidden, limit: Limit) -> Result<Newest>;
+
+    /// Returns those of these items that the filter matches and that have all of the words, in the order
+    /// of the ids.
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>>;
+
+    /// Adds the words of the items that have none, and removes those of items that do not exist.
+    async fn fill_search(&self) -> Result<()>;
 
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.

@@ -43,6 +43,7 @@ migrations::list! {
     content_indexes,
     content_dates,
     content_report,
+    search_index,
 }
 
 /// Returns all migrations, in the order in which they run, which is that of their ids.

@@ -18,6 +18,7 @@ mod media;
 pub(crate) mod moves;
 pub(crate) mod page_memory;
 mod report;
+pub(crate) mod search;
 pub(crate) mod section_directory;
 pub(crate) mod site;
 pub(crate) mod sitemap;

@@ -142,6 +142,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "section_tree",
         "content_slugs",
         "media",
+        "search",
         "site",
         "webhooks",
         "webhook_deliveries",

@@ -4,7 +4,7 @@
 
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
-use models::{ErrorCode, FieldError, ObjectId, Problem, body::add_read_only_members};
+use models::{ErrorCode, FieldError, ObjectId, Problem, PublicKind, body::add_read_only_members};
 use service_kit::web::{
     extract::NoQuery,
     openapi::Bearer,
@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, feeds, internal, moves, resolve, robots, site, sitemap, webhooks};
+use super::{changes, feeds, internal, moves, resolve, robots, search, site, sitemap, webhooks};
 use crate::{
     domain::{
         list::{Limit, Offset},
@@ -29,6 +29,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(read("/search", search::search))
         .service(route("/site").get(site::get).patch(site::patch).build())
         .service(read("/sitemap.xml", sitemap::sitemap))
         .service(read("/robots.txt", robots::robots))
@@ -64,6 +65,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        search::search,
         site::get,
         site::patch,
         sitemap::sitemap,
@@ -94,6 +96,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         Problem,
         SocialLinks,
         NewSocialLink,
+        PublicKind,
         changes::KindList
     )),
     tags(

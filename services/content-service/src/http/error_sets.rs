@@ -49,6 +49,9 @@ error_responses! {
         | AuthUnavailable;
     /// The errors of sitemaps and feeds.
     AddressesErrors = NotFound | ValidationFailed | UpstreamUnavailable | Overloaded;
+    /// The errors of a search.
+    SearchErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable | Overloaded | NotReady;
     /// The errors of moving items.
     MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
         | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;

@@ -19,7 +19,10 @@ use models::{
     media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::{Error, Result};
+use mongodb::{
+    bson::Bson,
+    error::{Error, Result},
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use service_kit::web::error::ApiError;
@@ -44,6 +47,7 @@ use crate::{
         keys::{self, ContentKeys},
         kind::Kind,
         moves::MoveError,
+        search::Hit,
         sitemap::{Addressed, PartStart},
         states::ItemState,
     },
@@ -201,6 +205,19 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
             }
         }
         Ok(Newest { items, revision: page.revision })
+    }
+
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>> {
+        self.hits(ids, filter, words).await
+    }
+
+    async fn fill_search(&self) -> Result<()> {
+        self.fill_search().await
     }
 
     async fn notes(&self) -> Result<Vec<Skipped>> {

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::slugs;
+use super::{search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -11,7 +11,15 @@ pub(crate) const USERS: &str = "users";
 pub const COLLECTIONS: Collections = Collections {
     service: SERVICE,
     site: SITE,
-    own: &[slugs::LOCKS, SECTION_DIRECTORY, SITE_SETTINGS, WEBHOOKS, DELIVERIES, DISPATCH],
+    own: &[
+        slugs::LOCKS,
+        SECTION_DIRECTORY,
+        search::SEARCH,
+        SITE_SETTINGS,
+        WEBHOOKS,
+        DELIVERIES,
+        DISPATCH,
+    ],
     copies: &[],
 };
 

@@ -20,6 +20,7 @@ use super::{
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    search::SearchStore,
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
 };
@@ -49,6 +50,7 @@ pub(crate) struct ContentStore<K> {
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
+    pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     kind: PhantomData<fn() -> K>,
 }
@@ -69,6 +71,7 @@ impl<K: Kind> ContentStore<K> {
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
+            search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             clock: server_clock(connection),
             kind: PhantomData,

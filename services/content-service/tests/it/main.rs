@@ -19,6 +19,7 @@ mod races;
 mod replicas;
 mod report;
 mod resolve;
+mod search;
 mod sections_service;
 mod site;
 mod sitemap;
