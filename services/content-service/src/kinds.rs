@@ -45,7 +45,7 @@ use crate::{
         content::Changed,
         keys::ContentKeys,
         moves::MoveError,
-        search::Hit,
+        search::{self, Hit},
         site,
         sitemap::{Addressed, PartStart},
         states::ItemState,
@@ -242,7 +242,7 @@ impl Collections {
 
 /// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let families = KINDS.iter().map(|kind| kind.family()).chain([site::family()]);
+    let families = KINDS.iter().map(|kind| kind.family()).chain([search::family(), site::family()]);
     Changes::new(Source::Content, families.collect(), connection)
 }
 

@@ -32,7 +32,7 @@ use crate::{
         words::words,
     },
     kinds::Collections,
-    store::search::{Candidate, Hit, MAX_CANDIDATES, NoIndex, SearchQuery, SearchStore},
+    store::search::{Candidate, Hit, MAX_CANDIDATES, NoIndex, SEARCH, SearchQuery, SearchStore},
 };
 
 /// The longest query, in characters: a long sentence.
@@ -178,6 +178,7 @@ pub(super) async fn search(
     let words = query_words(&q)?;
     let kinds = kinds(kind.as_deref())?;
     let directory = sections.latest(&answer).await?;
+    answer.add_keys([SEARCH.to_owned()]);
     let mut audiences = HashMap::new();
     for content_type in &kinds {
         let collection = collections.of(*content_type);

@@ -1,15 +1,21 @@
 //! The search: the words of all items, in a collection of its own.
 //!
 //! An item has its words there from the transaction that writes it. Items that other programs write are
-//! added by [`fill`](SearchStore::fill). Whatever a query finds is compared with the item itself before it
+//! added by a task of the service. Whatever a query finds is compared with the item itself before it
 //! is answered, so that words which are not up to date can neither show nor count what is hidden.
 
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
+use data_service::changes::Family;
 use futures_util::TryStreamExt;
 use models::{ContentType, ObjectId};
-use mongo_kit::{Connection, document::readable, lenient::FieldReader};
+use mongo_kit::{
+    Connection,
+    document::readable,
+    feed::{Change, WatchedCollection},
+    lenient::FieldReader,
+};
 use mongodb::{
     ClientSession, Collection,
     bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc},
@@ -54,6 +60,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The query needs an index that does not exist (MongoDB manual, "Error codes": `IndexNotFound`).
 const INDEX_NOT_FOUND: i32 = 27;
+
+/// There is a document with this key (MongoDB manual, "Error codes": `DuplicateKey`).
+const DUPLICATE_KEY: i32 = 11_000;
 
 /// The number of ids that are compared at once.
 const COMPARED: usize = 1_000;
@@ -198,7 +207,20 @@ impl SearchStore {
     }
 }
 
-/// Returns the documents of the words of an item, or `None` if it has no `_id`.
+/// Returns the family of the key of all words, which are added without a change of their items.
+pub(crate) fn family() -> Family {
+    fn keys(_: &Change) -> Vec<String> {
+        vec![SEARCH.to_owned()]
+    }
+    Family {
+        name: SEARCH,
+        collections: vec![WatchedCollection { name: SEARCH, fields: &[] }],
+        keys,
+        public: vec![SEARCH.to_owned()],
+    }
+}
+
+/// Returns the document of the words of an item, or `None` if it has no `_id`.
 fn words_of<K: Kind>(item: &RawDocument) -> Option<Document> {
     let id = item.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok())?;
     let (title, text) = texts::<K>(item);
@@ -247,6 +269,13 @@ fn candidate(document: &RawDocument, words: &[String]) -> Option<Candidate> {
         id: Bson::try_from(id.get("item").ok()??).ok()?,
         in_title,
     })
+}
+
+/// Returns `true` if documents were not inserted since they are there already.
+fn are_there(error: &Error) -> bool {
+    let ErrorKind::InsertMany(error) = &*error.kind else { return false };
+    let mut errors = error.write_errors.iter().flatten();
+    error.write_concern_error.is_none() && errors.all(|error| error.code == DUPLICATE_KEY)
 }
 
 /// Returns the error of a query, which is [`NoIndex`] if the index does not exist yet.
@@ -312,13 +341,19 @@ impl<K: Kind> ContentStore<K> {
     async fn add_words(&self, ids: &[Bson]) -> Result<()> {
         let items = self.collection.find(doc! { "_id": { "$in": ids } });
         let mut items = items.batch_size(ADDED).await?;
+        let mut words = Vec::with_capacity(ids.len());
         while let Some(item) = items.try_next().await? {
-            let Some(mut words) = words_of::<K>(&item) else { continue };
-            let id = doc! { "_id": words.remove("_id") };
-            let words = doc! { "$setOnInsert": words };
-            self.search.collection.update_one(id, words).upsert(true).await?;
+            if let Some(one) = words_of::<K>(&item) {
+                words.push(RawDocumentBuf::try_from(&one)?);
+            }
         }
-        Ok(())
+        if words.is_empty() {
+            return Ok(());
+        }
+        match self.search.collection.insert_many(words).ordered(false).await {
+            Err(error) if !are_there(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn remove_orphans(&self) -> Result<()> {

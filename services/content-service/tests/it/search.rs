@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{
-    Site, created, day, each, page, project, section, section_id, send, story, user, with,
+    Site, ask, created, day, each, page, project, section, section_id, send, story, user, with,
 };
 
 /// Starts a site, and waits until all items of the database are found.
@@ -198,6 +198,11 @@ async fn what_other_programs_have_changed_is_compared_with_the_item() {
     database.insert("stories", [of("Added")]).await;
     let site = Site::start(&database).await;
     eventually("it is found", async || titles(&site, "added").await == ["Added"]).await;
+    let (_, headers, _) = ask(&format!("{}/search?q=added", site.content.url), &[]).await;
+    let keys = headers["surrogate-key"].to_str().unwrap();
+    for key in ["search", "stories", "projects", "pages", "sections"] {
+        assert!(keys.split(' ').any(|one| one == key), "{keys}");
+    }
     eventually("words of what is gone are removed", async || {
         database.count("search", doc! { "title": "deleted" }).await == 0
     })
