@@ -1,5 +1,7 @@
 //! The feeds of sections, as their readers understand them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use feed_rs::{
     model::{Feed, FeedType},
@@ -8,6 +10,7 @@ use feed_rs::{
 use mongodb::bson::doc;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use service_kit::web::http_client::service_client;
 use test_support::{TestDatabase, eventually};
 
 use crate::support::{Site, ask, created, day, page, project, section, send, story, with};
@@ -116,8 +119,7 @@ async fn a_feed_exists_for_each_kind_and_follows_its_section() {
     let url = format!("{}/sections/{}", site.sections.url, blog["id"].as_str().unwrap());
     let renamed = send("PATCH", &url, &[], &json!({ "slug": "journal" })).await;
     assert_eq!(renamed.0, 200, "{}", renamed.2);
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let client = client.build().unwrap();
+    let client = service_client(Duration::from_secs(30)).unwrap();
     let former = format!("{}/feeds/blog.rss", site.content.url);
     eventually("the former feed leads to the new one", async || {
         let answer = client.get(&former).send().await.unwrap();
