@@ -44,6 +44,7 @@ migrations::list! {
     content_dates,
     content_report,
     sort_indexes,
+    search_index,
     page_slugs,
 }
 

@@ -21,6 +21,7 @@ use super::{
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    search::SearchStore,
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
 };
@@ -50,6 +51,7 @@ pub(crate) struct ContentStore<K> {
     odd_references: Arc<Cached<Arc<[String]>>>,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
+    pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
     kind: PhantomData<fn() -> K>,
@@ -71,6 +73,7 @@ impl<K: Kind> ContentStore<K> {
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
+            search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
             clock: server_clock(connection),

@@ -43,7 +43,7 @@ impl<K: Kind> ContentStore<K> {
     ) -> mongodb::error::Result<Option<K>> {
         let filter = public::<K>(hidden, Oddities::ANY);
         let filter = match section {
-            Some(section) => within(filter, section),
+            Some(section) => within(filter, &[section]),
             None => filter,
         };
         self.find_by_text(filter, LookUpField::Slug, slugs).await
@@ -104,7 +104,7 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_public(within(public::<K>(hidden, Oddities::ANY), section), None).await
+        self.find_public(within(public::<K>(hidden, Oddities::ANY), &[section]), None).await
     }
 
     /// Returns the item with this id, published or not, unless it is deleted.

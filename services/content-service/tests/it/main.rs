@@ -4,6 +4,7 @@
 
 mod changes;
 mod conditional;
+mod feeds;
 mod freshness;
 mod http;
 mod internal;
@@ -18,7 +19,10 @@ mod races;
 mod replicas;
 mod report;
 mod resolve;
+mod search;
 mod sections_service;
+mod site;
+mod sitemap;
 mod slugs;
 mod sort;
 mod support;
