@@ -27,7 +27,8 @@ use data_service::{
 use futures_util::future::LocalBoxFuture;
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision, media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, changes::Revision,
+    media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::error::Result;
@@ -41,7 +42,7 @@ use crate::{
         content::MovedContent,
         list::{Filter, Limit},
     },
-    store::{content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
+    store::{authors, content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
 };
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
@@ -101,7 +102,7 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
+    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList>;
 
     /// Returns the public item of a section that has the first of these slugs that any has.
     async fn by_slug_in(
@@ -160,6 +161,8 @@ pub(crate) struct AnyItem {
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: Option<String>,
+    /// The state of the users, one of whom is its author.
+    pub(crate) revision: Revision,
 }
 
 /// A page of a list of any kind.
@@ -201,7 +204,7 @@ impl Collections {
 
 /// Returns the changes of all kinds.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let families = KINDS.iter().map(|kind| kind.family()).collect();
+    let families = KINDS.iter().map(|kind| kind.family()).chain([authors::family()]).collect();
     Changes::new(Source::Content, families, connection)
 }
 

@@ -1,5 +1,6 @@
 //! The collections of content and of users.
 
+pub(crate) mod authors;
 pub(crate) mod collections;
 pub(crate) mod content;
 pub(crate) mod counts;

@@ -168,6 +168,7 @@ mod tests {
                 content_type: ContentType::Story,
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
+                sort_by: None,
                 is_published: is_public,
                 created_date: None,
                 updated_date: None,

@@ -1,5 +1,7 @@
 //! One item.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
@@ -19,6 +21,7 @@ use super::{
 use crate::{
     domain::audience::Hidden,
     store::{
+        authors::{Names, USERS_KEY},
         content::ContentStore,
         keys::ContentKeys,
         kind::{Address, Kind},
@@ -46,6 +49,7 @@ pub(super) async fn by_address<K: Kind>(
     };
     let keys = ContentKeys::of::<K>();
     answer.add_keys(keys.lookup(&spellings));
+    let names = names(&store, &answer).await?;
     let item = store.by_address(&spellings, &hidden).await.map_err(database_error)?;
     if item.is_none() && hidden == Hidden::AllOfSections {
         let in_any_section = store.by_address(&spellings, &Hidden::nothing()).await;
@@ -53,7 +57,7 @@ pub(super) async fn by_address<K: Kind>(
             return Err(unknown());
         }
     }
-    let item = item.ok_or_else(|| ApiError::not_found(K::NAME))?;
+    let item = names.sign(item.ok_or_else(|| ApiError::not_found(K::NAME))?);
     answer.add_keys([keys.item(item.meta().id.as_str())]);
     tags.respond(&request, &answer, &name, &item)
 }
@@ -64,9 +68,19 @@ pub(super) async fn by_id<K: Kind>(
     _: Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
+    let names = names(&store, &answer).await?;
     let item = store.by_id(&id).await.map_err(database_error)?;
-    json_response(&request, &item.map_err(no_item::<K>)?)
+    json_response(&request, &names.sign(item.map_err(no_item::<K>)?))
+}
+
+/// Returns the names of users, of which an answer has some.
+async fn names<K: Kind>(store: &ContentStore<K>, answer: &Answer) -> Result<Arc<Names>, ApiError> {
+    let names = store.names().await.map_err(database_error)?;
+    answer.add_keys([USERS_KEY.to_owned()]);
+    answer.limit(names.revision);
+    Ok(names.value)
 }
 
 /// The name of an item's tag.

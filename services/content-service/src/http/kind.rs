@@ -108,9 +108,9 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.odd_references().await
     }
 
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
+    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let wanted = PageRequest { sort, start: &start, limit };
         let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, wanted);
@@ -123,15 +123,18 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<AnyItem>> {
-        self.by_address_in(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
+        let item = self.by_address_in(section, slugs, hidden).await?;
+        any_item(self, item).await
     }
 
     async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.first_in(section, hidden).await?.as_ref().map(any_item).transpose()
+        let item = self.first_in(section, hidden).await?;
+        any_item(self, item).await
     }
 
     async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.by_address(slugs, hidden).await?.as_ref().map(any_item).transpose()
+        let item = self.by_address(slugs, hidden).await?;
+        any_item(self, item).await
     }
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
@@ -172,9 +175,12 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     }
 }
 
-fn any_item<K: Kind>(item: &K) -> Result<AnyItem> {
+async fn any_item<K: Kind>(store: &ContentStore<K>, item: Option<K>) -> Result<Option<AnyItem>> {
+    let Some(item) = item else { return Ok(None) };
+    let Read { value: names, revision } = store.names().await?;
+    let item = names.sign(item);
     let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
-    Ok(AnyItem { json: raw(item)?, id: item.meta().id.to_string(), slug, section })
+    Ok(Some(AnyItem { json: raw(&item)?, id: item.meta().id.to_string(), slug, section, revision }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -68,30 +68,39 @@ fn look_up<K: Kind>() -> Described {
 }
 
 fn list_items<K: Kind>() -> Described {
-    describe::<K>(
+    let described = describe::<K>(
         "list",
         "A page of the list, newest first unless `sort` says otherwise.",
         "Follow `next_cursor` with the other parameters unchanged to read the whole list. Without a \
          token the list has what the public sees; with `include_drafts` and a token also the items \
          that are not published.",
     )
-    .query::<ListQuery>()
-    .query_parameter(
-        "fields",
-        "The names of the members that the items have, separated by commas.",
-        view::fields_schema::<K>(),
-    )
-    .if_none_match()
-    .answer::<List<K::Card>>(
-        200,
-        "The page.",
-        format!("List_{}", K::Card::name()),
-        &[("ETag", "The state of the page.")],
-    )
-    .or_answer(200, view::page_name::<K>(), view::schemas::<K>())
-    .empty_answer(304, "The page has not changed.")
-    .errors::<ListErrors>()
-    .optional_token()
+    .query::<ListQuery>();
+    let described = match view::has_member::<K>(list::FEATURED) {
+        true => described.query_parameter(
+            list::FEATURED,
+            "`true` for items that the site shows first, `false` for the others.",
+            ObjectBuilder::new().schema_type(Type::Boolean),
+        ),
+        false => described,
+    };
+    described
+        .query_parameter(
+            "fields",
+            "The names of the members that the items have, separated by commas.",
+            view::fields_schema::<K>(),
+        )
+        .if_none_match()
+        .answer::<List<K::Card>>(
+            200,
+            "The page.",
+            format!("List_{}", K::Card::name()),
+            &[("ETag", "The state of the page.")],
+        )
+        .or_answer(200, view::page_name::<K>(), view::schemas::<K>())
+        .empty_answer(304, "The page has not changed.")
+        .errors::<ListErrors>()
+        .optional_token()
 }
 
 fn by_id<K: Kind>() -> Described {

@@ -23,7 +23,8 @@ use crate::{
         audience::{Audience, Directory, Hidden},
         list::{Filter, Limit},
     },
-    kinds::{Collections, ContentCollection},
+    kinds::{AnyItem, Collections, ContentCollection},
+    store::authors::USERS_KEY,
 };
 
 /// The largest length of a path in bytes: longer ones do not work in all browsers.
@@ -258,10 +259,11 @@ impl ResolveContext<'_> {
             ResolveTarget::Item(item, path) => Resolution::Item(self.resolved(path, item)),
             ResolveTarget::Section => {
                 let audience = Audience::Public(hidden);
-                let filter = Filter { section: Some(self.found.section.id), audience };
-                let page = collection.first_page(&filter, self.limit);
+                let filter = Filter::new(Some(self.found.section.id), audience);
+                let sort = self.found.section.sort_by.unwrap_or_default();
+                let page = collection.first_page(&filter, sort, self.limit);
                 let page = page.await.map_err(list_error)?;
-                self.answer.add_keys([collection.kind().keys().list()]);
+                self.answer.add_keys([collection.kind().keys().list(), USERS_KEY.to_owned()]);
                 self.answer.limit(page.revision);
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
@@ -281,6 +283,7 @@ impl ResolveContext<'_> {
                 let item = collection.first_in(section.id, hidden).await.map_err(database_error)?;
                 // Any other may be the first one next.
                 self.answer.add_keys([keys.list()]);
+                self.depends_on(item.as_ref());
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
                     ResolveTarget::Item(item.json, path.clone())
@@ -293,12 +296,21 @@ impl ResolveContext<'_> {
                 let item = item.await.map_err(database_error)?;
                 self.answer.add_keys(keys.lookup(&slugs));
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
+                self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
                     let own_path = join(path, &item.slug);
                     ResolveTarget::Item(item.json, own_path)
                 }))
             }
             _ => Ok(ResolveTarget::Nothing),
+        }
+    }
+
+    /// Records that the answer has the author of an item.
+    fn depends_on(&self, item: Option<&AnyItem>) {
+        if let Some(item) = item {
+            self.answer.add_keys([USERS_KEY.to_owned()]);
+            self.answer.limit(item.revision);
         }
     }
 

@@ -1,15 +1,16 @@
 //! The bodies of requests that create, replace and change an item.
 
-/// The members of an answer that no request can change. The two last ones are ignored.
-pub(super) const READ_ONLY: &[&str] = &["id", "deleted", "user_id", "updatedDate", "sanitized"];
+/// The members of an answer that no request can change. The three last ones are ignored.
+pub(super) const READ_ONLY: &[&str] =
+    &["id", "deleted", "user_id", "author", "updatedDate", "sanitized"];
 
 /// The same of a kind with slugs.
 pub(super) const READ_ONLY_WITH_SLUG: &[&str] =
-    &["id", "slug", "deleted", "user_id", "updatedDate", "sanitized"];
+    &["id", "slug", "deleted", "user_id", "author", "updatedDate", "sanitized"];
 
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.
-pub(super) const IGNORED: &[&str] = &["updatedDate", "sanitized"];
+pub(super) const IGNORED: &[&str] = &["author", "updatedDate", "sanitized"];
 
 /// Declares the three bodies of a kind of content. The kinds differ in their own fields alone:
 /// `nullable` ones can be null, `plain` ones cannot.
@@ -104,6 +105,10 @@ macro_rules! bodies {
             #[serde(default, skip_serializing_if = "Patch::is_absent")]
             #[schema(value_type = Option<models::ObjectId>)]
             pub(crate) section_id: Patch<models::ObjectId>,
+            /// The date that the author gives it, which lists can be ordered by.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<Moment>)]
+            pub(crate) date: Patch<Moment>,
             $(
                 $(#[$nullable_doc])+
                 #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -131,6 +136,7 @@ macro_rules! bodies {
                     created_date: $created,
                     is_published: $body.is_published,
                     section_id: $body.section_id,
+                    date: $body.date,
                     $($nullable: $body.$nullable,)*
                     $($plain: $body.$plain,)*
                 }

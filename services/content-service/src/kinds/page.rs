@@ -78,11 +78,16 @@ impl Kind for Page {
         &self.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.meta
+    }
+
     fn changes(body: PagePatch) -> Changes {
         Changes {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
             is_published: body.is_published,
             section: body.section_id,
             default_section: default_section(body.page_type.as_ref().value()),

@@ -160,6 +160,10 @@ impl Kind for Project {
         &self.card.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.card.meta
+    }
+
     fn slug(&self) -> &str {
         &self.card.slug
     }
@@ -176,6 +180,7 @@ impl Kind for Project {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("projects"),

@@ -15,6 +15,7 @@ use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
+    authors::{Authors, Names},
     collections::SERVICE,
     filters::odd_references,
     keys::{ContentKeys, changed},
@@ -47,6 +48,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) lists_in_sections: ListShapes,
     pub(super) list_states: Cache<Filter, Arc<ListState>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
+    authors: Authors,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
@@ -67,6 +69,7 @@ impl<K: Kind> ContentStore<K> {
             lists: lists(false),
             lists_in_sections: lists(true),
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
+            authors: Authors::new(connection, changes),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
@@ -84,6 +87,11 @@ impl<K: Kind> ContentStore<K> {
         let keys = changed::<K>(change);
         self.changes.record(&keys, result);
         keys
+    }
+
+    /// Returns the names of users, of which items have that of their author.
+    pub(crate) async fn names(&self) -> mongodb::error::Result<Read<Arc<Names>>> {
+        self.authors.names().await
     }
 
     /// Returns the present time.

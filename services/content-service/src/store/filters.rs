@@ -12,11 +12,11 @@ use mongodb::{
 
 use super::{
     drafts,
-    kind::{Kind, absent_values, published_values},
+    kind::{Kind, absent_values, published_values, stored_date},
 };
 use crate::domain::{
     audience::{Audience, Hidden, HiddenSections},
-    list::Filter,
+    list::{Filter, Period},
 };
 
 /// The unusual shapes of documents that a query takes into account. That costs the use of an index,
@@ -168,8 +168,33 @@ pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
         Audience::Public(hidden) => public::<K>(hidden, oddities),
         Audience::Editors => not_deleted(oddities),
     };
+    let query = narrowed(query, filter);
     match filter.section {
         Some(section) => within(query, section),
         None => query,
     }
+}
+
+/// Restricts a query to the items that a filter selects apart from its audience and its section.
+///
+/// Of items whose `createdDate` is of another type, none is in a period: lists add them
+/// ([`odd_values`](super::survey::odd_values)).
+pub(super) fn narrowed(mut query: Document, filter: &Filter) -> Document {
+    let Period { from, until } = filter.created;
+    let mut created = Document::new();
+    for (operator, moment) in [("$gte", from), ("$lt", until)] {
+        created.extend(moment.map(|moment| (operator.to_owned(), stored_date(moment).into())));
+    }
+    if !created.is_empty() {
+        query.insert("createdDate", created);
+    }
+    let featured = lenient::flag_values(true);
+    match filter.is_featured {
+        Some(true) => drop(
+            query.insert("is_featured", doc! { "$in": featured, "$not": { "$type": "array" } }),
+        ),
+        Some(false) => drop(query.insert("is_featured", doc! { "$nin": featured })),
+        None => {}
+    }
+    query
 }

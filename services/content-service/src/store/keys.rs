@@ -24,8 +24,16 @@ use super::kind::Kind;
 
 /// The fields that decide which items lists have and in which order. A write of any other field does
 /// not make a list be counted again.
-const LISTED_BY: &[&str] =
-    &["is_published", "deleted", "createdDate", "status", "draft", "published", "visibility"];
+const LISTED_BY: &[&str] = &[
+    "is_published",
+    "deleted",
+    "createdDate",
+    "is_featured",
+    "status",
+    "draft",
+    "published",
+    "visibility",
+];
 
 /// The field with the section of an item.
 const SECTION: &str = "section_id";

@@ -51,6 +51,9 @@ pub(crate) trait Kind:
     /// Returns the common members of the item.
     fn meta(&self) -> &ContentMeta;
 
+    /// Returns the common members of the item, to change them.
+    fn meta_mut(&mut self) -> &mut ContentMeta;
+
     /// Returns the slug of the item; empty if the kind has no slugs.
     fn slug(&self) -> &str {
         ""
@@ -164,7 +167,10 @@ impl<K: Kind> Reading<K> {
             updated_date: reader.date("updatedDate"),
             deleted: deleted.unwrap_or_default(),
             user_id: reader.reference("user_id"),
+            // Known to the store, which reads users.
+            author: None,
             section_id: reader.reference("section_id"),
+            date: reader.date("date"),
         };
         let address = reader.text(K::ADDRESS.field());
         let item = K::read(meta, &mut reader);
@@ -203,6 +209,7 @@ pub(crate) struct Changes {
     /// The HTML, before it is sanitised.
     pub(crate) content: Option<HtmlContent>,
     pub(crate) created_date: Option<Moment>,
+    pub(crate) date: Patch<Moment>,
     pub(crate) is_published: Option<bool>,
     pub(crate) section: Patch<ObjectId>,
     /// The slug of the section of a new item whose body names none.
@@ -229,12 +236,6 @@ impl OwnFields {
     #[must_use]
     pub(crate) fn set_text(self, field: &str, patch: Patch<impl Into<String>>) -> Self {
         self.set_nullable(field, patch.map(|text| Bson::String(text.into())))
-    }
-
-    /// Sets a date that can be null.
-    #[must_use]
-    pub(crate) fn set_date(self, field: &str, patch: Patch<Moment>) -> Self {
-        self.set_nullable(field, patch.map(|date| stored_date(date).into()))
     }
 
     fn set_nullable(self, field: &str, patch: Patch<Bson>) -> Self {

@@ -84,6 +84,7 @@ impl<K: Kind> ContentStore<K> {
         keyed: Option<&KeyedRequest>,
         respond: impl Fn(&K) -> Result<Created, ApiError>,
     ) -> Result<Changed<Created>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let title = new.changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = match K::ADDRESS {
             Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
@@ -117,7 +118,8 @@ impl<K: Kind> ContentStore<K> {
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(session).await?;
-                let created = respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?;
+                let created =
+                    respond(&names.sign(item::<K>(&raw)?)).map_err(WriteError::Refused)?;
                 inserted = Some(raw);
                 Ok(created)
             })
@@ -157,21 +159,24 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            guard(&reading.item).map_err(WriteError::Refused)?;
+            let address = reading.address;
+            let current = names.sign(reading.item);
+            guard(&current).map_err(WriteError::Refused)?;
             fields.clear();
-            if !reading.item.meta().deleted {
-                return Ok(reading.item);
+            if !current.meta().deleted {
+                return Ok(current);
             }
             if K::ADDRESS.is_slug() {
-                self.require_free_slug(reading.address.as_deref(), session).await?;
+                self.require_free_slug(address.as_deref(), session).await?;
             }
             let now = stored_date(self.clock.now());
             let set = doc! { "deleted": false, "updatedDate": now };
             fields = set.keys().cloned().collect();
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -183,10 +188,11 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K) -> Result<Document, ApiError>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            let current = reading.item;
+            let current = names.sign(reading.item);
             if current.meta().deleted {
                 return Err(WriteError::NoItem(NoItem::NotFound).into());
             }
@@ -198,7 +204,7 @@ impl<K: Kind> ContentStore<K> {
                 return Ok(current);
             }
             set.insert("updatedDate", stored_date(self.clock.now()));
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -345,6 +351,9 @@ fn set_fields(changes: Changes) -> Document {
     set.extend(changes.own.0);
     if let Some(date) = changes.created_date {
         set.insert("createdDate", stored_date(date));
+    }
+    if let Some(date) = changes.date.into_option() {
+        set.insert("date", date.map(stored_date));
     }
     set
 }

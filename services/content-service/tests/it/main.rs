@@ -4,6 +4,7 @@
 
 mod changes;
 mod conditional;
+mod filters;
 mod freshness;
 mod http;
 mod internal;
