@@ -154,6 +154,9 @@ mod tests {
             "/pages/type/about",
             "/stories?limit=10",
             "/resolve?path=%2Fblog",
+            "/stories?created_after=2026-01-01&tag=rust&view=card",
+            "/tags",
+            "/tags?content_type=story",
         ] {
             assert_eq!(key(target).as_deref(), Some(target), "{target}");
         }

@@ -8,6 +8,7 @@ mod errors;
 pub(crate) mod integrity;
 mod internal;
 mod item;
+mod item_tags;
 mod kind;
 mod kind_routes;
 mod list;

@@ -38,11 +38,14 @@ use utoipa::openapi::OpenApi;
 
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
+        audience::{Audience, Directory, Hidden},
         content::MovedContent,
         list::{Filter, Limit},
     },
-    store::{authors, content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState},
+    store::{
+        authors, content::Changed, item_tags::TagCounts, keys::ContentKeys, moves::MoveError,
+        states::ItemState,
+    },
 };
 
 /// All kinds of content, as many as content types: a row of their table without a kind does not
@@ -111,6 +114,9 @@ pub(crate) trait ContentCollection: Send + Sync {
         slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<AnyItem>>;
+
+    /// Returns the number of items that have each tag, of those that an audience sees.
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
 
     /// Returns the oldest public item of a section.
     async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;

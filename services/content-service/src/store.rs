@@ -12,6 +12,7 @@ mod find;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;
+pub(crate) mod item_tags;
 pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;

@@ -221,6 +221,9 @@ impl Values<'_> {
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
+            ("query", "created_after" | "created_before") => own(&["2024-01-01", "2030-01-01"]),
+            ("query", "is_featured") => own(&["true", "false"]),
+            ("query", "tag") => own(&["open", SECRET]),
             ("query", "sort") => Sort::ALL.map(|sort| sort.as_str().to_owned()).into(),
             // Those of the changes: from now on, and from a place that is not remembered.
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),

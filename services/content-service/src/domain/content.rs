@@ -114,4 +114,6 @@ pub(crate) struct ContentMeta {
     #[serde(serialize_with = "models::rfc3339::serialize")]
     #[schema(required = true)]
     pub(crate) date: Option<DateTime<Utc>>,
+    /// The words that it has in common with other items.
+    pub(crate) tags: Vec<String>,
 }

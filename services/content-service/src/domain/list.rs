@@ -1,5 +1,7 @@
 //! Lists and the numbers that page through them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use models::{
     Moment, ObjectId,
@@ -36,6 +38,8 @@ pub(crate) struct Filter {
     pub(crate) section: Option<ObjectId>,
     /// The dates of creation.
     pub(crate) created: Period,
+    /// The texts in which the tag of the items is stored; `None` for items with any tags and without.
+    pub(crate) tag: Option<Arc<[String]>>,
     /// `true` for items that the site shows first, `false` for the others, `None` for both.
     pub(crate) is_featured: Option<bool>,
     /// The reader, who decides which items are visible.
@@ -54,7 +58,12 @@ pub(crate) struct Period {
 impl Filter {
     /// Returns the filter of all items that an audience sees, of a section or of all.
     pub(crate) fn new(section: Option<ObjectId>, audience: Audience) -> Self {
-        Self { section, created: Period::default(), is_featured: None, audience }
+        Self { section, created: Period::default(), tag: None, is_featured: None, audience }
+    }
+
+    /// Returns `true` if it selects items by more than their audience and their section.
+    pub(crate) fn is_narrow(&self) -> bool {
+        !self.created.is_unbounded() || self.tag.is_some() || self.is_featured.is_some()
     }
 }
 

@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, internal, moves, resolve, webhooks};
+use super::{changes, internal, item_tags, moves, resolve, webhooks};
 use crate::{
     domain::list::{Limit, Offset},
     kinds::{Collections, KINDS},
@@ -26,6 +26,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(read("/tags", item_tags::tags))
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -57,6 +58,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        item_tags::tags,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,
@@ -81,6 +83,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         Offset,
         Problem,
         Sort,
+        item_tags::TagLimit,
         changes::KindList
     )),
     tags(

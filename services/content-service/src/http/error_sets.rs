@@ -10,6 +10,8 @@ error_responses! {
     /// The errors of a list.
     ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable;
+    /// The errors of the tags.
+    TagErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
     /// The errors of reading an item by its id.
     ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | UnreadableDocument | AuthUnavailable;

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
+        audience::{Audience, Directory, Hidden},
         content::MovedContent,
         list::{Filter, Limit, Offset},
         pagination::Start,
@@ -41,6 +41,7 @@ use crate::{
     store::{
         content::{Changed, ContentStore},
         indexes,
+        item_tags::TagCounts,
         keys::{self, ContentKeys},
         kind::Kind,
         list::{Form, PageRequest},
@@ -125,6 +126,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     ) -> Result<Option<AnyItem>> {
         let item = self.by_address_in(section, slugs, hidden).await?;
         any_item(self, item).await
+    }
+
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>> {
+        self.tag_counts(audience).await
     }
 
     async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {

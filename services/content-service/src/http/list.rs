@@ -67,6 +67,9 @@ pub(super) struct ListQuery {
     /// Only items that were created before this moment.
     #[param(value_type = Moment, required = false)]
     created_before: Option<Moment>,
+    /// Only items with this tag, whatever its capital letters.
+    #[param(value_type = String, required = false)]
+    tag: Option<WantedTag>,
     /// `true` for items that the site shows first, `false` for the others.
     // Described for the kinds that have it.
     #[param(ignore)]
@@ -81,6 +84,20 @@ pub(super) struct ListQuery {
     fields: Option<String>,
     /// `true` for drafts as well. Needs a token.
     include_drafts: bool,
+}
+
+/// A tag that is asked for.
+#[derive(Debug)]
+struct WantedTag(String);
+
+impl<'de> Deserialize<'de> for WantedTag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tag = String::deserialize(deserializer)?;
+        match tag.trim() {
+            "" => Err(D::Error::custom("must be a tag; `GET /tags` lists them")),
+            _ => Ok(Self(tag)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -135,7 +152,15 @@ pub(super) async fn list<K: Kind>(
         let message = format!("{} are not featured", K::TYPE.collection());
         return Err(ApiError::invalid(FieldError::unknown(FEATURED, message)));
     }
-    let filter = Filter { created, is_featured, ..Filter::new(section, audience) };
+    let tag = match &query.tag {
+        Some(WantedTag(tag)) => {
+            let found = store.spellings(tag).await.map_err(list_error)?;
+            answer.limit(found.revision);
+            Some(found.value)
+        }
+        None => None,
+    };
+    let filter = Filter { created, tag, is_featured, ..Filter::new(section, audience) };
     let (path, query_text) = (request.path(), request.query_string());
     let name = ListName { path, query: query_text, filter: &filter, sort };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {

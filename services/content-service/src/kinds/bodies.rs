@@ -109,6 +109,11 @@ macro_rules! bodies {
             #[serde(default, skip_serializing_if = "Patch::is_absent")]
             #[schema(value_type = Option<Moment>)]
             pub(crate) date: Patch<Moment>,
+            /// The words that it has in common with other items, each once whatever its capital
+            /// letters.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = $crate::domain::tag::ItemTags, required = false)]
+            pub(crate) tags: Option<$crate::domain::tag::ItemTags>,
             $(
                 $(#[$nullable_doc])+
                 #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -137,6 +142,7 @@ macro_rules! bodies {
                     is_published: $body.is_published,
                     section_id: $body.section_id,
                     date: $body.date,
+                    tags: $body.tags,
                     $($nullable: $body.$nullable,)*
                     $($plain: $body.$plain,)*
                 }

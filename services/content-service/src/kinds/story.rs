@@ -86,6 +86,7 @@ impl Kind for Story {
             content: body.content,
             created_date: body.created_date,
             date: body.date,
+            tags: body.tags,
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("blog"),

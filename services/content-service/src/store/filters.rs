@@ -17,6 +17,7 @@ use super::{
 use crate::domain::{
     audience::{Audience, Hidden, HiddenSections},
     list::{Filter, Period},
+    tag::TAGS,
 };
 
 /// The unusual shapes of documents that a query takes into account. That costs the use of an index,
@@ -187,6 +188,10 @@ pub(super) fn narrowed(mut query: Document, filter: &Filter) -> Document {
     }
     if !created.is_empty() {
         query.insert("createdDate", created);
+    }
+    if let Some(texts) = &filter.tag {
+        let values: Vec<_> = texts.iter().flat_map(|text| lenient::text_candidates(text)).collect();
+        query.insert(TAGS, doc! { "$in": values });
     }
     let featured = lenient::flag_values(true);
     match filter.is_featured {

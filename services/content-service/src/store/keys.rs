@@ -29,6 +29,7 @@ const LISTED_BY: &[&str] = &[
     "deleted",
     "createdDate",
     "is_featured",
+    "tags",
     "status",
     "draft",
     "published",

@@ -11,7 +11,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::drafts;
-use crate::domain::{content::ContentMeta, html_content::HtmlContent};
+use crate::domain::{
+    content::ContentMeta,
+    html_content::HtmlContent,
+    tag::{self, ItemTags},
+};
 
 /// A kind of content. The type that implements it is an item as the API answers it.
 pub(crate) trait Kind:
@@ -171,6 +175,7 @@ impl<K: Kind> Reading<K> {
             author: None,
             section_id: reader.reference("section_id"),
             date: reader.date("date"),
+            tags: tag::read(&mut reader),
         };
         let address = reader.text(K::ADDRESS.field());
         let item = K::read(meta, &mut reader);
@@ -210,6 +215,7 @@ pub(crate) struct Changes {
     pub(crate) content: Option<HtmlContent>,
     pub(crate) created_date: Option<Moment>,
     pub(crate) date: Patch<Moment>,
+    pub(crate) tags: Option<ItemTags>,
     pub(crate) is_published: Option<bool>,
     pub(crate) section: Patch<ObjectId>,
     /// The slug of the section of a new item whose body names none.

@@ -189,7 +189,8 @@ async fn total<K: Kind>(
     oddities: Oddities,
 ) -> mongodb::error::Result<u64> {
     let query = listed::<K>(filter, oddities);
-    if oddities != Oddities::NONE {
+    // Neither tags nor what is featured are in the indexes of lists.
+    if oddities != Oddities::NONE || filter.tag.is_some() || filter.is_featured.is_some() {
         return collection.count_documents(query).await;
     }
     let index = index(filter);

@@ -30,6 +30,7 @@ use super::{
     kind::{Address, Changes, Kind, Reading, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
+use crate::domain::tag::TAGS;
 
 /// The reason why a change is refused.
 #[derive(Debug)]
@@ -354,6 +355,9 @@ fn set_fields(changes: Changes) -> Document {
     }
     if let Some(date) = changes.date.into_option() {
         set.insert("date", date.map(stored_date));
+    }
+    if let Some(tags) = changes.tags {
+        set.insert(TAGS, tags);
     }
     set
 }

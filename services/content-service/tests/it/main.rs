@@ -8,6 +8,7 @@ mod filters;
 mod freshness;
 mod http;
 mod internal;
+mod item_tags;
 mod kinds;
 mod lists;
 mod migrations;
