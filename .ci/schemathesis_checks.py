@@ -9,6 +9,8 @@ REFERENCES = {
     "content.ids",
     "content.section_id",
     "cursor",
+    # Cards have no `content`.
+    "fields",
     "parent_id",
     "section",
     "section_id",

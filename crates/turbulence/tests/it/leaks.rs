@@ -224,6 +224,8 @@ impl Values<'_> {
             ("query", "created_after" | "created_before") => own(&["2024-01-01", "2030-01-01"]),
             ("query", "is_featured") => own(&["true", "false"]),
             ("query", "tag") => own(&["open", SECRET]),
+            ("query", "view") => own(&["full", "card"]),
+            ("query", "fields") => own(&["id,title,excerpt", "content,slug"]),
             ("query", "sort") => Sort::ALL.map(|sort| sort.as_str().to_owned()).into(),
             // Those of the changes: from now on, and from a place that is not remembered.
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),

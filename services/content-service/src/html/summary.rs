@@ -341,9 +341,7 @@ mod tests {
             format!("<img src='data:image/png;base64,{}'>text<img src=x>", "A".repeat(1 << 20));
         let summary = Summary { excerpt: "text".into(), image_url: Some("x".into()) };
         assert_eq!(Summary::of(&large), summary);
-        for html in
-            ["<image src=a>", "<p>img src=a</p>", "<img src=http://[>", "<img src='//u:p@h/'>"]
-        {
+        for html in ["<image src=a>", "<p>img src=a</p>", "<img src=http://[>"] {
             assert_eq!(image_url(html), None, "{html}");
         }
     }
