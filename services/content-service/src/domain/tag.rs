@@ -6,7 +6,7 @@ use models::bounded::at_most;
 use mongo_kit::lenient::FieldReader;
 use mongodb::bson::Bson;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use utoipa::{PartialSchema, openapi::schema::ArrayBuilder};
+use utoipa::openapi::schema::ArrayBuilder;
 
 /// The field with the tags of an item.
 pub(crate) const TAGS: &str = "tags";
@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn tags_have_limits() {
-        let refused = |tags| ItemTags::deserialize(tags).unwrap_err().to_string();
+        let refused =
+            |tags: serde_json::Value| ItemTags::deserialize(tags).unwrap_err().to_string();
         assert!(refused(json!(vec!["x"; 21])).contains("at most 20"));
         assert!(refused(json!(["x".repeat(51)])).contains("at most 50"));
         assert!(refused(json!(["a,b"])).contains("commas"));
