@@ -20,6 +20,9 @@ use crate::domain::{
     tag::TAGS,
 };
 
+/// The field of items that the site shows first.
+const FEATURED: &str = "is_featured";
+
 /// The unusual shapes of documents that a query takes into account. That costs the use of an index,
 /// and few collections have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,12 +196,15 @@ pub(super) fn narrowed(mut query: Document, filter: &Filter) -> Document {
         let values: Vec<_> = texts.iter().flat_map(|text| lenient::text_candidates(text)).collect();
         query.insert(TAGS, doc! { "$in": values });
     }
-    let featured = lenient::flag_values(true);
+    // A list of flags is no plain one, and read as if it were absent.
+    let featured = doc! { "$in": lenient::flag_values(true), "$not": { "$type": "array" } };
     match filter.is_featured {
-        Some(true) => drop(
-            query.insert("is_featured", doc! { "$in": featured, "$not": { "$type": "array" } }),
-        ),
-        Some(false) => drop(query.insert("is_featured", doc! { "$nin": featured })),
+        Some(true) => drop(query.insert(FEATURED, featured)),
+        Some(false) => {
+            let mut none_of = query.get_array("$nor").cloned().unwrap_or_default();
+            none_of.push(doc! { FEATURED: featured }.into());
+            query.insert("$nor", none_of);
+        }
         None => {}
     }
     query

@@ -29,14 +29,15 @@ async fn refused(service: &Service, path: &str) -> (String, String) {
 #[tokio::test]
 async fn a_period_has_what_was_created_from_its_first_moment_to_before_its_last() {
     let database = TestDatabase::new().await;
+    let own = section(&database, "own", doc! {}).await;
     let noon = DateTime::from_millis(day(2).timestamp_millis() + 43_200_000);
     database
         .insert(
             "stories",
             [
                 story("0", day(0)),
-                story("1", day(1)),
-                story("2", day(2)),
+                with(story("1", day(1)), doc! { "section_id": &own }),
+                with(story("2", day(2)), doc! { "section_id": &own }),
                 story("2-noon", noon),
                 story("3-text", "2024-01-04T00:00:00Z"),
                 story("4", day(4)),
@@ -58,7 +59,7 @@ async fn a_period_has_what_was_created_from_its_first_moment_to_before_its_last(
         ("created_after=2024-01-03&created_before=2024-01-05", vec!["3-text", "2-noon", "2"]),
         // The same moment in another zone.
         ("created_after=2024-01-03T14:00:00%2B02:00", vec!["4", "3-text", "2-noon"]),
-        ("created_after=2024-01-02&created_before=2024-01-03&section=blog", vec!["1"]),
+        ("created_after=2024-01-02&created_before=2024-01-03&section=own", vec!["1"]),
         ("created_after=2025-01-01", vec![]),
         ("created_after=2024-01-05&created_before=2024-01-01", vec![]),
     ] {
