@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 5] = ["changes", "content", "resolve", "tags", "webhooks"];
+const CONTENT: [&str; 6] = ["changes", "content", "preview", "resolve", "tags", "webhooks"];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";

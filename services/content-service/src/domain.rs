@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod html_content;
 pub(crate) mod list;
 pub(crate) mod pagination;
+pub(crate) mod preview;
 pub(crate) mod tag;
 pub(crate) mod web_url;
 pub(crate) mod webhook;

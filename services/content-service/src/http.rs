@@ -13,6 +13,7 @@ mod kind;
 mod kind_routes;
 mod list;
 mod moves;
+pub(crate) mod preview;
 mod resolution;
 mod resolve;
 pub(crate) mod sections;

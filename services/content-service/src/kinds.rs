@@ -19,6 +19,7 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read, Source},
@@ -114,6 +115,12 @@ pub(crate) trait ContentCollection: Send + Sync {
         slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<AnyItem>>;
+
+    /// Returns the present time.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Returns the item with this id, published or not, unless it is deleted or there is none.
+    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>>;
 
     /// Returns the number of items that have each tag, of those that an audience sees.
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;

@@ -12,7 +12,7 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, internal, item_tags, moves, resolve, webhooks};
+use super::{changes, internal, item_tags, moves, preview, resolve, webhooks};
 use crate::{
     domain::list::{Limit, Offset},
     kinds::{Collections, KINDS},
@@ -27,6 +27,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
         .service(read("/tags", item_tags::tags))
+        .service(route("/preview").get(preview::read).post(preview::create).build())
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -59,6 +60,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         moves::move_content,
         resolve::resolve,
         item_tags::tags,
+        preview::create,
+        preview::read,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,

@@ -10,6 +10,10 @@ error_responses! {
     /// The errors of a list.
     ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable;
+    /// The errors of making a preview link.
+    PreviewErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound | Conflict
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UnreadableDocument
+        | AuthUnavailable;
     /// The errors of the tags.
     TagErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
     /// The errors of reading an item by its id.

@@ -7,6 +7,7 @@ use std::{
 
 use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read},
@@ -125,6 +126,15 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         hidden: &Hidden,
     ) -> Result<Option<AnyItem>> {
         let item = self.by_address_in(section, slugs, hidden).await?;
+        any_item(self, item).await
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.now()
+    }
+
+    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>> {
+        let item = self.by_id(id).await?.ok();
         any_item(self, item).await
     }
 

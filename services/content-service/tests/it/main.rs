@@ -16,6 +16,7 @@ mod moves;
 mod odd_shapes;
 mod permalinks;
 mod plain_shapes;
+mod preview;
 mod races;
 mod replicas;
 mod report;
