@@ -11,8 +11,8 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-            DATE, ETAG, HeaderMap, HeaderName, HeaderValue, VARY,
+            ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+            CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, VARY,
         },
     },
     web::Bytes,
@@ -43,7 +43,7 @@ const OFFLOADED_BYTES: usize = 32 * 1024;
 const MAX_OFFLOADED: usize = 2;
 
 /// The headers of a 304 (RFC 9110 §15.4.5), besides the tag.
-const NOT_MODIFIED_HEADERS: [HeaderName; 3] = [CACHE_CONTROL, DATE, VARY];
+const NOT_MODIFIED_HEADERS: [HeaderName; 4] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, VARY];
 
 /// An answer and the state at which it was true.
 #[derive(Debug)]

@@ -30,7 +30,8 @@ const ANY: &str = "*";
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
 
 /// The response headers that scripts may read, in addition to those that they always may.
-const RESPONSE_HEADERS: [&str; 4] = ["etag", "location", "retry-after", "x-request-id"];
+const RESPONSE_HEADERS: [&str; 5] =
+    ["content-location", "etag", "location", "retry-after", "x-request-id"];
 
 /// The time for which a browser may cache a permission: an hour, so that a new setting takes effect.
 const MAX_AGE_SECONDS: usize = 3600;

@@ -147,7 +147,7 @@ async fn responses_have_each_cors_header_once() {
         assert_eq!(answer.head.get("access-control-allow-credentials"), None);
         assert_eq!(
             names(answer.head.get("access-control-expose-headers")),
-            ["etag", "location", "retry-after", "x-request-id"]
+            ["content-location", "etag", "location", "retry-after", "x-request-id"]
         );
         assert!(answer.head.get("vary").unwrap().contains("Origin"));
     }

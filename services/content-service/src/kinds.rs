@@ -73,9 +73,6 @@ pub(crate) trait ContentKind: Sync {
     /// Returns the singular name in messages, such as `Story`.
     fn name(&self) -> &'static str;
 
-    /// Returns `true` if the public looks items up by a slug.
-    fn has_slugs(&self) -> bool;
-
     /// Adds the description of the routes of the kind.
     fn describe(&self, document: &mut OpenApi);
 
@@ -108,13 +105,19 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the first page of a list.
     async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList>;
 
-    /// Returns the public item of a section that has the first of these slugs that any has.
-    async fn by_slug_in(
+    /// Returns the oldest public item of a section.
+    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
+
+    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    async fn by_slug(
         &self,
-        section: ObjectId,
+        section: Option<ObjectId>,
         slugs: &[String],
         hidden: &Hidden,
     ) -> Result<Option<AnyItem>>;
+
+    /// Returns the public item that had the first of these slugs that any had.
+    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
 
     /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;
@@ -124,12 +127,6 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns the number of items that have each tag, of those that an audience sees.
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
-
-    /// Returns the oldest public item of a section.
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
-
-    /// Returns the public item that has the first of these slugs that any has.
-    async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
 
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
@@ -170,7 +167,7 @@ pub(crate) struct AnyItem {
     pub(crate) json: Box<RawValue>,
     /// The id.
     pub(crate) id: String,
-    /// The slug; empty if the kind has no slugs.
+    /// The slug; empty if it has none.
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: Option<String>,

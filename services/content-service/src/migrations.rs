@@ -45,6 +45,7 @@ migrations::list! {
     content_report,
     sort_indexes,
     tag_indexes,
+    page_slugs,
 }
 
 /// Returns all migrations, in the order in which they run, which is that of their ids.

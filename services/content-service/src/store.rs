@@ -9,6 +9,7 @@ pub(crate) mod deliveries;
 pub(crate) mod drafts;
 pub(crate) mod filters;
 mod find;
+pub(crate) mod former_slugs;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;

@@ -39,6 +39,8 @@ struct Hidden {
     section_slugs: Vec<String>,
     item_ids: Vec<String>,
     item_slugs: Vec<String>,
+    /// Slugs that the items had.
+    former_slugs: Vec<String>,
     /// The addresses of the items, hidden or not.
     paths: Vec<String>,
     /// The ids of what is hidden.
@@ -53,6 +55,7 @@ impl Hidden {
             section_slugs: Vec::new(),
             item_ids: Vec::new(),
             item_slugs: Vec::new(),
+            former_slugs: Vec::new(),
             paths: vec!["/".to_owned()],
             secret_ids: BTreeSet::new(),
         };
@@ -173,6 +176,14 @@ impl Hidden {
             }
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
+            let former = format!("was-{slug}");
+            let redirect = doc! {
+                "_id": { "collection": collection, "slug": &former }, "item_id": id,
+                "createdDate": created,
+            };
+            self.database.insert("content_former_slugs", [redirect]).await;
+            self.paths.push(format!("{}/{former}", sections["shown"].1));
+            self.former_slugs.push(former);
             for above in ["shown", "draft", "deep-below-trash"] {
                 self.paths.push(format!("{}/{slug}", sections[above].1));
             }
@@ -205,7 +216,9 @@ struct Values<'a> {
 impl Values<'_> {
     fn of(&self, route: &Route, parameter: &Parameter) -> Vec<String> {
         let own = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-        let Hidden { section_ids, section_slugs, item_ids, item_slugs, paths, .. } = self.hidden;
+        let Hidden {
+            section_ids, section_slugs, item_ids, item_slugs, former_slugs, paths, ..
+        } = self.hidden;
         let is_of_sections = route.path.starts_with("/sections");
         match (parameter.place.as_str(), parameter.name.as_str()) {
             ("path", "id") if is_of_sections => section_ids.clone(),
@@ -217,7 +230,8 @@ impl Values<'_> {
             ("path", "id") => item_ids.clone(),
             ("path", "path") => own(&["20241201_123456_abc12345.webp"]),
             ("path", "slug") if is_of_sections => section_slugs.clone(),
-            ("path", "slug" | "page_type") => item_slugs.clone(),
+            ("path", "slug") => [item_slugs.as_slice(), former_slugs].concat(),
+            ("path", "page_type") => item_slugs.clone(),
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),

@@ -574,12 +574,14 @@ impl Directories<'_> {
                 Former::Unknown => PublicEvent::Updated,
             },
             (Some(before), Some(now)) => {
-                let is_same = before.section == now.section && before.address == now.address;
+                let place = |state: &ItemState| {
+                    (state.section.clone(), state.address.clone(), state.slug.clone())
+                };
+                let is_same = place(before) == place(now);
                 if is_same { PublicEvent::Updated } else { PublicEvent::Moved }
             }
         };
         let before = before.filter(|_| is_known);
-        let path = |state: &ItemState, directory| path(collection, state, directory);
         let path_now = now.and_then(|state| path(state, self.after));
         let slug = now.and_then(|state| state.address.clone());
         let section_id = now.or(before).and_then(|state| state.section.clone());
@@ -664,15 +666,11 @@ fn is_visible(state: &ItemState, directory: Option<&Directory>) -> bool {
 }
 
 /// Returns the path of an item on the site.
-fn path(
-    collection: &dyn ContentCollection,
-    state: &ItemState,
-    directory: Option<&Directory>,
-) -> Option<String> {
+fn path(state: &ItemState, directory: Option<&Directory>) -> Option<String> {
     let section = directory?.referenced(state.section.as_deref()?)?;
     let path = section.path.as_deref()?;
-    match &state.address {
-        Some(slug) if collection.kind().has_slugs() => Some(join(path, slug)),
+    match state.slug.as_deref() {
+        Some(slug) if !slug.is_empty() => Some(join(path, slug)),
         _ => {
             let is_page = section.section.display_type == DisplayType::StaticPage;
             is_page.then(|| path.to_owned())

@@ -22,12 +22,12 @@ error_responses! {
     /// The errors of public look-ups.
     LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
     /// The errors of adding an item.
-    CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
-        | UnsupportedMediaType | IdempotencyKeyReused | ValidationFailed | UpstreamUnavailable
-        | AuthUnavailable;
+    CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
+        | PayloadTooLarge | UnsupportedMediaType | IdempotencyKeyReused | ValidationFailed
+        | UpstreamUnavailable | AuthUnavailable;
     /// The errors of changing an item.
     ChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound
-        | PreconditionFailed | PayloadTooLarge | UnsupportedMediaType | ValidationFailed
+        | SlugTaken | PreconditionFailed | PayloadTooLarge | UnsupportedMediaType | ValidationFailed
         | PreconditionRequired | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// The errors of deleting an item.
     DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | PreconditionFailed

@@ -50,16 +50,34 @@ pub(super) async fn by_address<K: Kind>(
     let keys = ContentKeys::of::<K>();
     answer.add_keys(keys.lookup(&spellings));
     let names = names(&store, &answer).await?;
-    let item = store.by_address(&spellings, &hidden).await.map_err(database_error)?;
-    if item.is_none() && hidden == Hidden::AllOfSections {
-        let in_any_section = store.by_address(&spellings, &Hidden::nothing()).await;
-        if in_any_section.map_err(database_error)?.is_some() {
+    let found = look_up(&store, &spellings, &hidden).await?;
+    if found.is_none() && hidden == Hidden::AllOfSections {
+        let in_any_section = look_up(&store, &spellings, &Hidden::nothing()).await?;
+        if in_any_section.is_some() {
             return Err(unknown());
         }
     }
-    let item = names.sign(item.ok_or_else(|| ApiError::not_found(K::NAME))?);
+    let (item, is_former) = found.ok_or_else(|| ApiError::not_found(K::NAME))?;
+    let item = names.sign(item);
     answer.add_keys([keys.item(item.meta().id.as_str())]);
-    tags.respond(&request, &answer, &name, &item)
+    let location = is_former.then(|| format!("/{}", keys.slug(item.slug())));
+    tags.respond(&request, &answer, &name, &item, location)
+}
+
+/// Returns the public item at an address, and `true` if the address is a former one.
+async fn look_up<K: Kind>(
+    store: &ContentStore<K>,
+    addresses: &[String],
+    hidden: &Hidden,
+) -> Result<Option<(K, bool)>, ApiError> {
+    if let Some(item) = store.by_address(addresses, hidden).await.map_err(database_error)? {
+        return Ok(Some((item, false)));
+    }
+    if !K::ADDRESS.is_slug() {
+        return Ok(None);
+    }
+    let item = store.by_former_slug(addresses, hidden).await.map_err(database_error)?;
+    Ok(item.map(|item| (item, true)))
 }
 
 /// `GET /{kind}/{id}`: answers with the item with this id, drafts too, for callers with a token.

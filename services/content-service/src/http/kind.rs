@@ -60,10 +60,6 @@ impl<K: Kind> ContentKind for Of<K> {
         K::NAME
     }
 
-    fn has_slugs(&self) -> bool {
-        K::ADDRESS.is_slug()
-    }
-
     fn describe(&self, document: &mut OpenApi) {
         let tag = TagBuilder::new().name(K::TYPE.collection());
         let tag = tag.description(Some(format!("{}.", capitalised(K::TYPE.collection()))));
@@ -119,16 +115,6 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         Ok(AnyList { json: raw(&list)?, revision })
     }
 
-    async fn by_slug_in(
-        &self,
-        section: ObjectId,
-        slugs: &[String],
-        hidden: &Hidden,
-    ) -> Result<Option<AnyItem>> {
-        let item = self.by_address_in(section, slugs, hidden).await?;
-        any_item(self, item).await
-    }
-
     fn now(&self) -> DateTime<Utc> {
         self.now()
     }
@@ -147,8 +133,18 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         any_item(self, item).await
     }
 
-    async fn by_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        let item = self.by_address(slugs, hidden).await?;
+    async fn by_slug(
+        &self,
+        section: Option<ObjectId>,
+        slugs: &[String],
+        hidden: &Hidden,
+    ) -> Result<Option<AnyItem>> {
+        let item = self.by_slug(section, slugs, hidden).await?;
+        any_item(self, item).await
+    }
+
+    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
+        let item = self.by_former_slug(slugs, hidden).await?;
         any_item(self, item).await
     }
 

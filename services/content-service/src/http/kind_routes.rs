@@ -22,6 +22,9 @@ use crate::{
     store::kind::{Address, Kind},
 };
 
+const LOCATION: (&str, &str) =
+    ("Content-Location", "The address of the item, if the request has a former one.");
+
 const STATE: (&str, &str) = ("ETag", "The state of the item, for `If-Match`.");
 
 /// Returns the routes of a kind with their description. The look-up comes first: its path could be
@@ -57,12 +60,13 @@ fn look_up<K: Kind>() -> Described {
         &format!("by_{}", K::ADDRESS.segment()),
         &summary,
         "Items that are unpublished, deleted or in a section that the public does not see are not \
-         found. Slashes and other characters that an address cannot have are percent-encoded, as in \
+         found. The item that had a slug before it got another one is found by it too, unless another \
+         item has it now. Slashes and other characters that an address cannot have are percent-encoded, as in \
          `2015%2F02%2Fhello-world`; the text is decoded once.",
     )
     .path(K::ADDRESS.field(), "The percent-encoded text by which the item is looked up.", text)
     .if_none_match()
-    .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE])
+    .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE, LOCATION])
     .empty_answer(304, "The item has not changed.")
     .errors::<LookUpErrors>()
 }
@@ -127,7 +131,8 @@ fn create<K: Kind>() -> Described {
         "create",
         "Adds an item.",
         "Without `section_id` it belongs to the default section of its kind. The HTML is sanitised. \
-         A kind with slugs makes the slug from the title.",
+         Unless a slug is given, kinds that are looked up by slugs make it from the title. A slug that \
+         another item has is refused.",
     )
     .header(
         "Idempotency-Key",

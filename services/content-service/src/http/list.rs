@@ -171,11 +171,11 @@ pub(super) async fn list<K: Kind>(
     match form {
         Some(form) => {
             let (list, _memory) = read.list(&form).await?;
-            tags.respond(&request, &answer, &name, &list)
+            tags.respond(&request, &answer, &name, &list, None)
         }
         None => {
             let (list, _memory) = read.list(&Form::usual()).await?;
-            tags.respond(&request, &answer, &name, &list)
+            tags.respond(&request, &answer, &name, &list, None)
         }
     }
 }

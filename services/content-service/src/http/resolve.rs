@@ -187,19 +187,20 @@ impl Relocation<'_> {
         Ok(None)
     }
 
-    /// Returns the present path of the public item that has the first of these slugs that any has.
+    /// Returns the present path of the public item that has the first of these slugs that any has, or
+    /// else had.
     async fn of_kind(
         &self,
         collection: &dyn ContentCollection,
         slugs: &[String],
     ) -> Result<Option<String>, ApiError> {
-        if !collection.kind().has_slugs() {
-            return Ok(None);
-        }
         let hidden = hidden(self.sections, collection, self.answer).await?;
         let keys = collection.kind().keys();
-        self.answer.add_keys(keys.lookup(slugs));
-        let item = collection.by_slug(slugs, &hidden).await.map_err(database_error)?;
+        self.answer.add_keys(keys.slug_lookup(slugs));
+        let item = match collection.by_slug(None, slugs, &hidden).await.map_err(database_error)? {
+            None => collection.by_former_slug(slugs, &hidden).await.map_err(database_error)?,
+            found => found,
+        };
         let Some(item) = item else { return Ok(None) };
         self.answer.add_keys([keys.item(&item.id)]);
         let Some(section) = item.section else { return Ok(None) };
@@ -268,7 +269,7 @@ impl ResolveContext<'_> {
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
         };
-        self.tags.respond(self.request, self.answer, &name, &resolution).map(Some)
+        self.tags.respond(self.request, self.answer, &name, &resolution, None).map(Some)
     }
 
     async fn target(
@@ -290,11 +291,11 @@ impl ResolveContext<'_> {
                 }))
             }
             [] => Ok(ResolveTarget::Section),
-            rest if collection.kind().has_slugs() => {
+            rest => {
                 let slugs = slug_spellings(&rest.join("/"));
-                let item = collection.by_slug_in(section.id, &slugs, hidden);
+                let item = collection.by_slug(Some(section.id), &slugs, hidden);
                 let item = item.await.map_err(database_error)?;
-                self.answer.add_keys(keys.lookup(&slugs));
+                self.answer.add_keys(keys.slug_lookup(&slugs));
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
@@ -302,7 +303,6 @@ impl ResolveContext<'_> {
                     ResolveTarget::Item(item.json, own_path)
                 }))
             }
-            _ => Ok(ResolveTarget::Nothing),
         }
     }
 

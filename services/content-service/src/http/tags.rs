@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header::IF_NONE_MATCH};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CONTENT_LOCATION, HeaderValue, IF_NONE_MATCH},
+};
 use data_service::changes::{Answer, Changes, Knowledge, Validity};
 use moka::sync::Cache;
 use serde::Serialize;
@@ -35,6 +38,8 @@ struct Tagged {
     keys: Vec<String>,
     validity: Validity,
     tag: ETag,
+    /// The address of the answered item, if the request has another one.
+    location: Option<String>,
 }
 
 /// Returns `true` if the client has a response and wants to know if it is still current.
@@ -62,7 +67,8 @@ impl Tags {
         let tagged = self.cache.get(&name)?;
         match self.changes.knowledge(&tagged.validity) {
             Knowledge::Current(revision) => {
-                let response = not_modified(request, &tagged.tag)?;
+                let mut response = not_modified(request, &tagged.tag)?;
+                add_location(&mut response, tagged.location.as_deref());
                 answer.add_keys(tagged.keys.iter().cloned());
                 answer.limit(revision);
                 Some(response)
@@ -75,23 +81,34 @@ impl Tags {
         }
     }
 
-    /// Responds with a value that depends on the keys of the answer.
+    /// Responds with a value that depends on the keys of the answer. `location` is the address of the
+    /// value if it is not that of the request.
     pub(super) fn respond(
         &self,
         request: &HttpRequest,
         answer: &Answer,
         name: &impl Hash,
         value: &impl Serialize,
+        location: Option<String>,
     ) -> Result<HttpResponse, ApiError> {
         if !is_conditional(request) {
-            return json_response(request, value);
+            let mut response = json_response(request, value)?;
+            add_location(&mut response, location.as_deref());
+            return Ok(response);
         }
         let tag = ETag::of_json(value)?;
-        let response = tagged_json_response(request, &tag, value);
+        let mut response = tagged_json_response(request, &tag, value)?;
+        add_location(&mut response, location.as_deref());
         if let Some((keys, validity)) = answer.validity(&self.changes) {
-            let tagged = Arc::new(Tagged { keys, validity, tag });
+            let tagged = Arc::new(Tagged { keys, validity, tag, location });
             self.cache.insert(self.hasher.hash_one(name), tagged);
         }
-        response
+        Ok(response)
+    }
+}
+
+fn add_location(response: &mut HttpResponse, location: Option<&str>) {
+    if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
+        response.headers_mut().insert(CONTENT_LOCATION, location);
     }
 }

@@ -4,10 +4,6 @@
 pub(super) const READ_ONLY: &[&str] =
     &["id", "deleted", "user_id", "author", "updatedDate", "sanitized"];
 
-/// The same of a kind with slugs.
-pub(super) const READ_ONLY_WITH_SLUG: &[&str] =
-    &["id", "slug", "deleted", "user_id", "author", "updatedDate", "sanitized"];
-
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.
 pub(super) const IGNORED: &[&str] = &["author", "updatedDate", "sanitized"];

@@ -1,6 +1,6 @@
-//! Pages: each is the whole content of a section that shows one.
+//! Pages: the oldest of a section that shows one is its whole content; others have slugs.
 
-use models::{ContentType, Moment, Patch, Title, patch::not_null};
+use models::{ContentType, Moment, Patch, Slug, Title, patch::not_null};
 use mongo_kit::lenient::FieldReader;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use crate::{
     store::kind::{Address, Changes, Kind, OwnFields},
 };
 
-/// A page: the whole content of a section that shows one.
+/// A page: the whole content of a section that shows one, or with a slug a page below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page {
     /// The common members.
@@ -22,6 +22,9 @@ pub(crate) struct Page {
     /// The place of the page on the site, such as `about`.
     #[schema(required = true)]
     page_type: Option<String>,
+    /// The last part of the page's path below that of its section, or null if it has none.
+    #[schema(required = true)]
+    slug: Option<String>,
 }
 
 models::text! {
@@ -43,6 +46,9 @@ bodies! {
     nullable: {
         /// The place of the page on the site, such as `about`.
         page_type: PageType,
+        /// The last part of the page's path below that of its section. A section that shows one page can
+        /// have further ones with slugs.
+        slug: Slug,
     },
     plain: {}
 }
@@ -63,6 +69,7 @@ impl Kind for Page {
             meta,
             content: reader.text("content").unwrap_or_default(),
             page_type: reader.text("page_type"),
+            slug: reader.text("slug").filter(|slug| !slug.is_empty()),
         }
     }
 
@@ -82,6 +89,10 @@ impl Kind for Page {
         &mut self.meta
     }
 
+    fn slug(&self) -> &str {
+        self.slug.as_deref().unwrap_or_default()
+    }
+
     fn changes(body: PagePatch) -> Changes {
         Changes {
             title: body.title,
@@ -92,6 +103,7 @@ impl Kind for Page {
             is_published: body.is_published,
             section: body.section_id,
             default_section: default_section(body.page_type.as_ref().value()),
+            slug: body.slug,
             own: OwnFields::default().set_text("page_type", body.page_type),
         }
     }

@@ -1,12 +1,12 @@
 //! Projects: cards with a text behind each.
 
-use models::{ContentType, Moment, Patch, Title, bounded::at_most, patch::not_null};
+use models::{ContentType, Moment, Patch, Slug, Title, bounded::at_most, patch::not_null};
 use mongo_kit::lenient::FieldReader;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{ToSchema, openapi::schema::ArrayBuilder};
 
-use super::bodies::{READ_ONLY_WITH_SLUG, bodies};
+use super::bodies::{READ_ONLY, bodies};
 use crate::{
     domain::{content::ContentMeta, html_content::HtmlContent, web_url::WebUrl},
     store::{
@@ -102,7 +102,7 @@ bodies! {
     /// Changes of a project.
     #[schema(examples(json!({"is_featured": true})))]
     ProjectPatch,
-    read_only: READ_ONLY_WITH_SLUG,
+    read_only: READ_ONLY,
     nullable: {
         /// A sentence or two for the card.
         summary: Summary,
@@ -118,6 +118,8 @@ bodies! {
         technologies: Technologies,
         /// `true` if the site shows it first.
         is_featured: bool,
+        /// The last part of its path. The one of a new project is made from its title unless it is given.
+        slug: Slug,
     }
 }
 
@@ -185,6 +187,7 @@ impl Kind for Project {
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("projects"),
+            slug: body.slug.map_or(Patch::Absent, Patch::Value),
             own,
         }
     }

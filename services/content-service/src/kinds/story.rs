@@ -1,11 +1,11 @@
 //! Stories: the entries of a blog.
 
-use models::{ContentType, Moment, Patch, Title, patch::not_null};
+use models::{ContentType, Moment, Patch, Slug, Title, patch::not_null};
 use mongo_kit::lenient::FieldReader;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::bodies::{READ_ONLY_WITH_SLUG, bodies};
+use super::bodies::{READ_ONLY, bodies};
 use crate::{
     domain::{content::ContentMeta, html_content::HtmlContent},
     store::{
@@ -36,9 +36,12 @@ bodies! {
     /// Changes of a story.
     #[schema(examples(json!({"title": "First light, again"})))]
     StoryPatch,
-    read_only: READ_ONLY_WITH_SLUG,
+    read_only: READ_ONLY,
     nullable: {},
-    plain: {}
+    plain: {
+        /// The last part of its path. The one of a new story is made from its title unless it is given.
+        slug: Slug,
+    }
 }
 
 impl Kind for Story {
@@ -90,6 +93,7 @@ impl Kind for Story {
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("blog"),
+            slug: body.slug.map_or(Patch::Absent, Patch::Value),
             own: OwnFields::default(),
         }
     }
@@ -116,7 +120,8 @@ mod tests {
     #[test]
     fn unknown_fields_and_operators_are_refused() {
         for body in [
-            json!({ "slug": "x" }),
+            json!({ "slug": "Not a slug" }),
+            json!({ "slug": null }),
             json!({ "views": 1 }),
             json!({ "title": { "$gt": "" } }),
             json!({ "section_id": { "$ne": null } }),

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::slugs;
+use super::{former_slugs, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -11,7 +11,14 @@ pub(crate) const USERS: &str = "users";
 pub const COLLECTIONS: Collections = Collections {
     service: SERVICE,
     site: SITE,
-    own: &[slugs::LOCKS, SECTION_DIRECTORY, WEBHOOKS, DELIVERIES, DISPATCH],
+    own: &[
+        slugs::LOCKS,
+        former_slugs::FORMER_SLUGS,
+        SECTION_DIRECTORY,
+        WEBHOOKS,
+        DELIVERIES,
+        DISPATCH,
+    ],
     copies: &[],
 };
 

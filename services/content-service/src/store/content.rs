@@ -18,6 +18,7 @@ use super::{
     authors::{Authors, Names},
     collections::SERVICE,
     filters::odd_references,
+    former_slugs::FormerSlugs,
     item_tags::StoredTags,
     keys::{ContentKeys, changed},
     kind::Kind,
@@ -54,6 +55,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) slug_queue: SlugQueue,
+    pub(super) former_slugs: FormerSlugs,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -76,6 +78,7 @@ impl<K: Kind> ContentStore<K> {
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             slug_queue: SlugQueue::default(),
+            former_slugs: FormerSlugs::new(database, name),
             clock: server_clock(connection),
             kind: PhantomData,
         }

@@ -17,7 +17,7 @@ use super::{
     content::ContentStore,
     filters::{Oddities, public, within},
     ids::{ById, NoItem, no_item},
-    kind::{Kind, Reading},
+    kind::{Kind, LookUpField, Reading},
 };
 use crate::domain::audience::Hidden;
 
@@ -30,42 +30,67 @@ impl<K: Kind> ContentStore<K> {
         addresses: &[String],
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_by_address(public::<K>(hidden, Oddities::ANY), addresses).await
+        let filter = public::<K>(hidden, Oddities::ANY);
+        self.find_by_text(filter, LookUpField::Address, addresses).await
     }
 
-    /// Returns the same among the items of a section.
-    pub(crate) async fn by_address_in(
+    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    pub(crate) async fn by_slug(
         &self,
-        section: ObjectId,
+        section: Option<ObjectId>,
         slugs: &[String],
         hidden: &Hidden,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_by_address(within(public::<K>(hidden, Oddities::ANY), section), slugs).await
+        let filter = public::<K>(hidden, Oddities::ANY);
+        let filter = match section {
+            Some(section) => within(filter, section),
+            None => filter,
+        };
+        self.find_by_text(filter, LookUpField::Slug, slugs).await
     }
 
-    async fn find_by_address(
+    /// Returns the public item that had the first of these slugs that any had.
+    pub(crate) async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        hidden: &Hidden,
+    ) -> mongodb::error::Result<Option<K>> {
+        for id in self.former_slugs.items(slugs).await? {
+            let mut filter = public::<K>(hidden, Oddities::ANY);
+            filter.insert("_id", id);
+            let found = self.find_public(filter, None).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn find_by_text(
         &self,
         filter: Document,
-        addresses: &[String],
+        field: LookUpField,
+        texts: &[String],
     ) -> mongodb::error::Result<Option<K>> {
-        let Some((address, others)) = addresses.split_first() else { return Ok(None) };
-        let exact = self.find_public(filter.clone(), Some(address)).await?;
+        let Some((text, others)) = texts.split_first() else { return Ok(None) };
+        let exact = self.find_public(filter.clone(), Some((field, text))).await?;
         if exact.is_some() || others.is_empty() {
             return Ok(exact);
         }
         let candidates: Vec<_> =
             others.iter().flat_map(|other| lenient::text_candidates(other)).collect();
         let mut of_others = filter.clone();
-        of_others.insert(K::ADDRESS.field(), doc! { "$in": candidates });
-        let address_alone = doc! { K::ADDRESS.field(): 1, "_id": 0 };
-        let mut documents = self.collection.find(of_others).projection(address_alone).await?;
+        let name = field.name::<K>();
+        of_others.insert(name, doc! { "$in": candidates });
+        let text_alone = doc! { name: 1, "_id": 0 };
+        let mut documents = self.collection.find(of_others).projection(text_alone).await?;
         let mut places = BTreeSet::new();
         while let Some(document) = documents.try_next().await? {
-            let address = FieldReader::new(&document).text(K::ADDRESS.field());
-            places.extend(others.iter().position(|other| Some(other) == address.as_ref()));
+            let text = FieldReader::new(&document).text(name);
+            places.extend(others.iter().position(|other| Some(other) == text.as_ref()));
         }
         for other in places.into_iter().filter_map(|place| others.get(place)) {
-            let found = self.find_public(filter.clone(), Some(other)).await?;
+            let found = self.find_public(filter.clone(), Some((field, other))).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -107,16 +132,17 @@ impl<K: Kind> ContentStore<K> {
         Ok(ById::new(found, RawDocumentBuf::as_ref).take(id))
     }
 
-    /// Returns the first public item that the filter matches and that is looked up by this text.
+    /// Returns the first public item that the filter matches and that is found by this text of a field.
     async fn find_public(
         &self,
         mut filter: Document,
-        address: Option<&str>,
+        text: Option<(LookUpField, &str)>,
     ) -> mongodb::error::Result<Option<K>> {
-        if let Some(address) = address {
-            filter.insert(K::ADDRESS.field(), doc! { "$in": lenient::text_candidates(address) });
+        if let Some((field, text)) = text {
+            filter.insert(field.name::<K>(), doc! { "$in": lenient::text_candidates(text) });
         }
-        let order = match address {
+        let order = match text {
+            Some((LookUpField::Slug, _)) => doc! { "createdDate": -1, "_id": -1 },
             Some(_) if K::ADDRESS.is_slug() => doc! { "createdDate": -1, "_id": -1 },
             _ => doc! { "_id": 1 },
         };
@@ -124,7 +150,7 @@ impl<K: Kind> ContentStore<K> {
         let suits = |document: &RawDocumentBuf| {
             readable(Reading::<K>::with_warnings(document)).filter(|reading| {
                 reading.is_public
-                    && address.is_none_or(|one| reading.address.as_deref() == Some(one))
+                    && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
             })
         };
         let first = self.collection.find_one(filter.clone()).sort(order.clone()).await?;

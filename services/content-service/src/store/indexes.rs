@@ -10,7 +10,10 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use super::{kind::Kind, order};
+use super::{
+    kind::{Kind, SLUG},
+    order,
+};
 use crate::domain::tag::TAGS;
 
 /// The index of lists, newest first. The fields that decide whether an item is public are in it as
@@ -75,6 +78,9 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
     ];
     steps.extend(sorted(collection));
     steps.push(tags(collection));
+    if !K::ADDRESS.is_slug() {
+        steps.push(look_up(collection, SLUG));
+    }
     Arc::new(FixedMigration::new(definition, steps))
 }
 

@@ -79,9 +79,7 @@ impl<K: Kind> ContentStore<K> {
                 found.entry(kind).or_default().push(meta.id.to_string());
             }
         }
-        if K::ADDRESS.is_slug() {
-            found.insert(IntegrityKind::DuplicateSlug, self.duplicate_slugs().await?);
-        }
+        found.insert(IntegrityKind::DuplicateSlug, self.duplicate_slugs().await?);
         let finding = |(kind, message)| {
             let ids = found.remove(&kind).unwrap_or_default();
             IntegrityFinding::about(kind, K::TYPE.collection(), ids, message)

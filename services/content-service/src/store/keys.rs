@@ -6,7 +6,7 @@
 //! | `stories` | any change of any story: lists |
 //! | `stories/<id>` | any change of one story |
 //! | `stories/slug/<slug>` | a new story with the slug |
-//! | `stories/slug` | a field that decides which story is found by a slug |
+//! | `stories/slug` | a field that decides which story is found by a slug, also by a former one |
 //! | `stories/listed` | a field that decides which stories are in a list, and a new or deleted one |
 //! | `stories/listed/section` | the same, and the section |
 //!
@@ -20,7 +20,7 @@ use mongo_kit::{
 };
 use service_kit::web::changes::key;
 
-use super::kind::Kind;
+use super::kind::{Address, Kind, SLUG};
 
 /// The fields that decide which items lists have and in which order. A write of any other field does
 /// not make a list be counted again.
@@ -72,6 +72,17 @@ impl ContentKeys {
         [self.lookups()].into_iter().chain(exact)
     }
 
+    /// Returns the keys of a look-up by the first of these slugs that any item has or had.
+    pub(crate) fn slug_lookup(self, slugs: &[String]) -> impl Iterator<Item = String> {
+        let exact = slugs.iter().map(move |slug| self.slug(slug));
+        [self.lookups()].into_iter().chain(exact)
+    }
+
+    /// Returns the key of a slug. The path of the look-up consists of the same parts.
+    pub(crate) fn slug(self, slug: &str) -> String {
+        key([self.family, SLUG, slug])
+    }
+
     /// Returns the keys that stand for all of these: those that any public answer depends on.
     pub(crate) fn all(self) -> Vec<String> {
         vec![self.list(), self.lookups(), self.total(false), self.total(true)]
@@ -93,8 +104,13 @@ impl ContentKeys {
 /// Returns the family of the keys of a kind.
 pub(crate) fn family<K: Kind>() -> Family {
     let keys = ContentKeys::of::<K>();
-    let collection =
-        WatchedCollection { name: K::TYPE.collection(), fields: const { &[K::ADDRESS.field()] } };
+    let fields: &[_] = const {
+        match K::ADDRESS {
+            Address::Slug { .. } => &[SLUG],
+            Address::Field { name, .. } => &[name, SLUG],
+        }
+    };
+    let collection = WatchedCollection { name: K::TYPE.collection(), fields };
     Family {
         name: keys.family,
         collections: vec![collection],
@@ -112,12 +128,16 @@ pub(super) fn changed<K: Kind>(change: &Change) -> Vec<String> {
     match &change.kind {
         ChangeKind::Inserted | ChangeKind::Replaced => {
             changed.extend(totals);
-            let address = change.document.as_deref();
-            let address = address.map(|one| FieldReader::new(one).text(K::ADDRESS.field()));
-            match address {
-                Some(Some(address)) => changed.extend(keys.lookup(&[address]).skip(1)),
-                // It is found by no address.
-                Some(None) => {}
+            match change.document.as_deref() {
+                Some(document) => {
+                    let mut reader = FieldReader::new(document);
+                    if let Some(address) = reader.text(K::ADDRESS.field()) {
+                        changed.extend(keys.lookup(&[address]).skip(1));
+                    }
+                    if !K::ADDRESS.is_slug() {
+                        changed.extend(reader.text(SLUG).map(|slug| keys.slug(&slug)));
+                    }
+                }
                 None => changed.push(keys.lookups()),
             }
         }
@@ -131,7 +151,7 @@ pub(super) fn changed<K: Kind>(change: &Change) -> Vec<String> {
             if has(LISTED_BY) || has(&[SECTION]) {
                 changed.push(total_of_section);
             }
-            if has(LISTED_BY) || has(&[SECTION, K::ADDRESS.field()]) {
+            if has(LISTED_BY) || has(&[SECTION, SLUG, K::ADDRESS.field()]) {
                 changed.push(keys.lookups());
             }
         }
@@ -181,7 +201,10 @@ mod tests {
         assert_eq!(changed::<Story>(&without), [&item[..], &totals].concat());
         let gone = change(ChangeKind::Deleted, None);
         assert_eq!(changed::<Story>(&gone), [&item[..], &totals].concat());
-        let page = change(ChangeKind::Inserted, Some(doc! { "page_type": "about" }));
-        assert!(changed::<Page>(&page).contains(&"pages/type/about".to_owned()));
+        let page = doc! { "page_type": "about", "slug": "us" };
+        let page = changed::<Page>(&change(ChangeKind::Inserted, Some(page)));
+        let expected = ["pages/type/about", "pages/slug/us"];
+        assert_eq!(page[page.len() - 2..], expected);
+        assert!(changed::<Page>(&updated(&["slug"])).contains(&"pages/type".to_owned()));
     }
 }

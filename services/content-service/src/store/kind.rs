@@ -1,7 +1,7 @@
 //! The description of a kind of content: its fields, and how they are read and written.
 
 use chrono::{DateTime, Utc};
-use models::{Body, ContentType, Moment, ObjectId, Patch, Title};
+use models::{Body, ContentType, Moment, ObjectId, Patch, Slug, Title};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
     lenient::{FieldReader, UnreadableField, flag_values, stored_id_text},
@@ -58,10 +58,8 @@ pub(crate) trait Kind:
     /// Returns the common members of the item, to change them.
     fn meta_mut(&mut self) -> &mut ContentMeta;
 
-    /// Returns the slug of the item; empty if the kind has no slugs.
-    fn slug(&self) -> &str {
-        ""
-    }
+    /// Returns the slug of the item; empty if it has none.
+    fn slug(&self) -> &str;
 
     /// Converts a body into the changes that it makes.
     fn changes(body: Self::Patch) -> Changes;
@@ -81,12 +79,13 @@ pub(crate) trait Kind:
 /// The field by which the public looks an item up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// A unique slug, which is made of the title.
+    /// The slug. Every item gets one, which is made from the title unless it is given.
     Slug {
         /// The slug of an item whose title has no character that can stand in a slug.
         fallback: &'static str,
     },
-    /// A field that editors set. Several items may have the same value: the oldest is found.
+    /// A field that editors set. Several items may have the same value: the oldest is found. Items of
+    /// these kinds have a slug only if an editor gives them one.
     Field {
         /// The name of the field.
         name: &'static str,
@@ -95,11 +94,14 @@ pub(crate) enum Address {
     },
 }
 
+/// The name of the field with the slug of an item.
+pub(crate) const SLUG: &str = "slug";
+
 impl Address {
     /// Returns the name of the field.
     pub(crate) const fn field(self) -> &'static str {
         match self {
-            Self::Slug { .. } => "slug",
+            Self::Slug { .. } => SLUG,
             Self::Field { name, .. } => name,
         }
     }
@@ -107,14 +109,33 @@ impl Address {
     /// Returns the segment of the path before the value.
     pub(crate) const fn segment(self) -> &'static str {
         match self {
-            Self::Slug { .. } => "slug",
+            Self::Slug { .. } => SLUG,
             Self::Field { segment, .. } => segment,
         }
     }
 
-    /// Returns `true` if items are addressed by slugs.
+    /// Returns `true` if the public looks items up by their slugs.
     pub(crate) const fn is_slug(self) -> bool {
         matches!(self, Self::Slug { .. })
+    }
+}
+
+/// A field by which items are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookUpField {
+    /// The field of public look-ups.
+    Address,
+    /// The slug.
+    Slug,
+}
+
+impl LookUpField {
+    /// Returns the name of the field.
+    pub(super) const fn name<K: Kind>(self) -> &'static str {
+        match self {
+            Self::Address => K::ADDRESS.field(),
+            Self::Slug => SLUG,
+        }
     }
 }
 
@@ -138,6 +159,8 @@ pub(crate) struct Reading<K: Kind> {
     pub(crate) is_public: bool,
     /// The text of the field that the public looks the item up by.
     pub(crate) address: Option<String>,
+    /// The text of the slug.
+    pub(crate) slug: Option<String>,
 }
 
 impl<K: Kind> Reading<K> {
@@ -177,9 +200,17 @@ impl<K: Kind> Reading<K> {
             date: reader.date("date"),
             tags: tag::read(&mut reader),
         };
-        let address = reader.text(K::ADDRESS.field());
+        let (address, slug) = (reader.text(K::ADDRESS.field()), reader.text(SLUG));
         let item = K::read(meta, &mut reader);
-        Ok(Self { item, unreadable: reader.unreadable(), is_public, address })
+        Ok(Self { item, unreadable: reader.unreadable(), is_public, address, slug })
+    }
+
+    /// Returns the text of one of the fields by which items are found.
+    pub(super) fn look_up_text(&self, field: LookUpField) -> Option<&str> {
+        match field {
+            LookUpField::Address => self.address.as_deref(),
+            LookUpField::Slug => self.slug.as_deref(),
+        }
     }
 
     /// Reads a document, and warns of the fields whose meaning is not plain.
@@ -220,6 +251,7 @@ pub(crate) struct Changes {
     pub(crate) section: Patch<ObjectId>,
     /// The slug of the section of a new item whose body names none.
     pub(crate) default_section: Option<&'static str>,
+    pub(crate) slug: Patch<Slug>,
     /// The fields that the other kinds do not have.
     pub(crate) own: OwnFields,
 }

@@ -16,7 +16,7 @@ use mongodb::{
 use super::{
     content::ContentStore,
     ids::ById,
-    kind::{Kind, Reading},
+    kind::{Kind, Reading, SLUG},
 };
 
 /// The fields that [`ItemState`] follows from, beside the one that the public looks an item up by.
@@ -42,6 +42,8 @@ pub(crate) struct ItemState {
     pub(crate) section: Option<String>,
     /// The text by which the public looks the item up.
     pub(crate) address: Option<String>,
+    /// The slug.
+    pub(crate) slug: Option<String>,
 }
 
 impl<K: Kind> ContentStore<K> {
@@ -52,7 +54,7 @@ impl<K: Kind> ContentStore<K> {
         at: Option<u64>,
     ) -> Result<HashMap<String, ItemState>> {
         let stored: Vec<_> = ids.iter().flat_map(|id| lenient::id_candidates(id)).collect();
-        let mut projection = doc! { K::ADDRESS.field(): 1 };
+        let mut projection = doc! { K::ADDRESS.field(): 1, SLUG: 1 };
         projection.extend(FIELDS.iter().map(|field| ((*field).to_owned(), 1.into())));
         let filter = doc! { "_id": { "$in": stored } };
         let collection = self.collection.clone();
@@ -80,7 +82,7 @@ impl<K: Kind> ContentStore<K> {
 
 impl ItemState {
     fn of<K: Kind>(reading: Reading<K>) -> Self {
-        let Reading { item, unreadable, is_public, address } = reading;
+        let Reading { item, unreadable, is_public, address, slug } = reading;
         // Lists show it by queries that compare such values in their own way.
         let has_section = !unreadable.iter().any(|one| one.field == "section_id");
         let meta = item.meta();
@@ -89,6 +91,7 @@ impl ItemState {
             is_deleted: meta.deleted,
             section: meta.section_id.clone(),
             address,
+            slug,
         }
     }
 }

@@ -10,7 +10,7 @@ use data_service::{
     idempotency::{Created, KeyReused, KeyedRequest},
     transact,
 };
-use models::Patch;
+use models::{Patch, Slug};
 use mongo_kit::{
     document::readable,
     feed::{Change, ChangeKind},
@@ -27,7 +27,7 @@ use super::{
     content::{Changed, ContentStore},
     filters::{Oddities, not_deleted},
     ids::{NoItem, no_item},
-    kind::{Address, Changes, Kind, Reading, stored_date},
+    kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
 use crate::domain::tag::TAGS;
@@ -60,6 +60,35 @@ impl From<WriteError> for Abort<WriteError> {
 /// Decides whether an item may be changed.
 pub(crate) type Guard<'a, K> = &'a (dyn Fn(&K) -> Result<(), ApiError> + Sync);
 
+/// The slug of a new item.
+enum NewSlug {
+    /// The one of its body.
+    Given(Slug),
+    /// The first free one of those that begin with this.
+    Made(Slug),
+    /// None.
+    None,
+}
+
+impl NewSlug {
+    fn of<K: Kind>(changes: &Changes) -> Result<Self, Error> {
+        if let Patch::Value(slug) = &changes.slug {
+            return Ok(Self::Given(slug.clone()));
+        }
+        let Address::Slug { fallback } = K::ADDRESS else { return Ok(Self::None) };
+        let title = changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
+        slugs::from_title(&title, fallback).map(Self::Made)
+    }
+
+    /// Returns the slug, or the beginning of it.
+    const fn base(&self) -> Option<&Slug> {
+        match self {
+            Self::Given(slug) | Self::Made(slug) => Some(slug),
+            Self::None => None,
+        }
+    }
+}
+
 /// A new item.
 pub(crate) struct NewItem {
     /// The fields of its body; the HTML is sanitised.
@@ -86,15 +115,11 @@ impl<K: Kind> ContentStore<K> {
         respond: impl Fn(&K) -> Result<Created, ApiError>,
     ) -> Result<Changed<Created>, Abort<WriteError>> {
         let names = self.names().await?.value;
-        let title = new.changes.title.as_ref().map(ToString::to_string).unwrap_or_default();
-        let base = match K::ADDRESS {
-            Address::Slug { fallback } => Some(slugs::from_title(&title, fallback)?),
-            Address::Field { .. } => None,
-        };
+        let slug = NewSlug::of::<K>(&new.changes)?;
         let document = document(new);
         // The writers of this process that would choose the same slug do so one after the other. For
         // the writers of other processes the database decides.
-        let _turn = match &base {
+        let _turn = match slug.base() {
             Some(base) => self.slug_queue.wait_for(base).await,
             None => None,
         };
@@ -109,13 +134,8 @@ impl<K: Kind> ContentStore<K> {
                     document.insert("createdDate", now);
                 }
                 document.insert("updatedDate", now);
-                if let Some(base) = &base {
-                    let documents = self.collection.clone_with_type();
-                    let taken = slugs::taken(&documents, base, session).await?;
-                    let taken = HashSet::from_iter(taken);
-                    let slug = slugs::first_free(base, &taken, &mut { FIRST_NUMBER });
-                    self.locks.lock(K::TYPE.collection(), slug.as_str(), session).await?;
-                    document.insert("slug", slug.as_str());
+                if let Some(slug) = self.choose_slug(&slug, session).await? {
+                    document.insert(SLUG, slug.as_str());
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(session).await?;
@@ -164,15 +184,15 @@ impl<K: Kind> ContentStore<K> {
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            let address = reading.address;
+            let slug = reading.slug;
             let current = names.sign(reading.item);
             guard(&current).map_err(WriteError::Refused)?;
             fields.clear();
             if !current.meta().deleted {
                 return Ok(current);
             }
-            if K::ADDRESS.is_slug() {
-                self.require_free_slug(address.as_deref(), session).await?;
+            if let Some(slug) = slug.filter(|slug| !slug.is_empty()) {
+                self.claim_slug(&slug, session).await?;
             }
             let now = stored_date(self.clock.now());
             let set = doc! { "deleted": false, "updatedDate": now };
@@ -203,6 +223,9 @@ impl<K: Kind> ContentStore<K> {
             fields = set.keys().cloned().collect();
             if set.is_empty() {
                 return Ok(current);
+            }
+            if let Some(slug) = set.get(SLUG) {
+                self.rename(&found, reading.slug.as_deref(), slug.as_str(), session).await?;
             }
             set.insert("updatedDate", stored_date(self.clock.now()));
             Ok(names.sign(self.set(&found, set, session).await?))
@@ -244,8 +267,7 @@ impl<K: Kind> ContentStore<K> {
         set: Document,
         session: &mut ClientSession,
     ) -> Result<K, Abort<WriteError>> {
-        let id = document.get("_id").map_err(Error::custom)?;
-        let id = Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)?;
+        let id = stored_id(document)?;
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
         // text that is not UTF-8.
         let id = doc! { "_id": id };
@@ -255,21 +277,70 @@ impl<K: Kind> ContentStore<K> {
         item::<K>(&changed.ok_or(WriteError::NoItem(NoItem::NotFound))?)
     }
 
-    /// Refuses where an item that is not deleted has this slug.
-    async fn require_free_slug(
+    /// Returns the slug of a new item.
+    async fn choose_slug(
         &self,
+        slug: &NewSlug,
+        session: &mut ClientSession,
+    ) -> Result<Option<Slug>, Abort<WriteError>> {
+        match slug {
+            NewSlug::None => Ok(None),
+            NewSlug::Given(slug) => {
+                self.claim_slug(slug.as_str(), session).await?;
+                Ok(Some(slug.clone()))
+            }
+            NewSlug::Made(base) => {
+                let documents = self.collection.clone_with_type();
+                let taken = slugs::taken(&documents, base, session).await?;
+                let taken = HashSet::from_iter(taken);
+                let slug = slugs::first_free(base, &taken, &mut { FIRST_NUMBER });
+                self.locks.lock(K::TYPE.collection(), slug.as_str(), session).await?;
+                self.former_slugs.remove(slug.as_str(), session).await?;
+                Ok(Some(slug))
+            }
+        }
+    }
+
+    /// Gives an item another slug or none, and makes the one that it had lead to it.
+    async fn rename(
+        &self,
+        document: &RawDocument,
+        former: Option<&str>,
         slug: Option<&str>,
         session: &mut ClientSession,
     ) -> Result<(), Abort<WriteError>> {
-        let Some(slug) = slug.filter(|slug| !slug.is_empty()) else { return Ok(()) };
-        self.locks.lock(K::TYPE.collection(), slug, session).await?;
-        let mut same_slug = not_deleted(Oddities::ANY);
-        same_slug.insert("slug", doc! { "$in": lenient::text_candidates(slug) });
-        if self.collection.find_one(same_slug).session(session).await?.is_some() {
-            return Err(WriteError::SlugTaken(slug.to_owned()).into());
+        if let Some(slug) = slug {
+            self.claim_slug(slug, session).await?;
+        }
+        if let Some(former) = former.filter(|former| !former.is_empty()) {
+            let (id, now) = (stored_id(document)?, stored_date(self.clock.now()));
+            self.former_slugs.add(former, &id, now, session).await?;
         }
         Ok(())
     }
+
+    /// Takes a slug for an item. Refuses where another item that is not deleted has it; a redirect
+    /// gives way.
+    async fn claim_slug(
+        &self,
+        slug: &str,
+        session: &mut ClientSession,
+    ) -> Result<(), Abort<WriteError>> {
+        self.locks.lock(K::TYPE.collection(), slug, session).await?;
+        let mut same_slug = not_deleted(Oddities::ANY);
+        same_slug.insert(SLUG, doc! { "$in": lenient::text_candidates(slug) });
+        if self.collection.find_one(same_slug).session(&mut *session).await?.is_some() {
+            return Err(WriteError::SlugTaken(slug.to_owned()).into());
+        }
+        self.former_slugs.remove(slug, session).await?;
+        Ok(())
+    }
+}
+
+/// Returns the `_id` of a document.
+fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
+    let id = document.get("_id").map_err(Error::custom)?;
+    Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)
 }
 
 /// Returns a change that this process has made.
@@ -347,6 +418,15 @@ fn set_fields(changes: Changes) -> Document {
         }
         Patch::Value(section) => {
             set.insert("section_id", section.to_string());
+        }
+    }
+    match changes.slug {
+        Patch::Absent => {}
+        Patch::Null => {
+            set.insert(SLUG, Bson::Null);
+        }
+        Patch::Value(slug) => {
+            set.insert(SLUG, slug.as_str());
         }
     }
     set.extend(changes.own.0);

@@ -22,6 +22,7 @@ mod replicas;
 mod report;
 mod resolve;
 mod sections_service;
+mod slugs;
 mod sort;
 mod support;
 mod views;
