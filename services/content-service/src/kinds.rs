@@ -39,7 +39,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::{
     domain::{
-        audience::{Audience, Directory, Hidden},
+        audience::{Audience, Directory},
         content::MovedContent,
         list::{Filter, Limit},
     },
@@ -105,19 +105,23 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the first page of a list.
     async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList>;
 
-    /// Returns the oldest public item of a section.
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
+    /// Returns the oldest visible item of a section.
+    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that had the first of these slugs that any had.
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
+    /// Returns the visible item that had the first of these slugs that any had.
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        audience: &Audience,
+    ) -> Result<Option<AnyItem>>;
 
     /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;

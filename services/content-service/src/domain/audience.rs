@@ -101,16 +101,14 @@ impl Directory {
         !self.hidden.ids.is_empty()
     }
 
-    /// Resolves a path of the site. Returns `None` if it leads to no section that the audience sees.
-    pub(crate) fn resolve(&self, path: &str, audience: &Audience) -> Option<PathResolution> {
-        self.paths_for(audience).resolve(path, &self.redirects)
+    /// Resolves a path of the site. Returns `None` if it leads to no section that the public sees
+    /// or, with drafts, editors do.
+    pub(crate) fn resolve(&self, path: &str, include_drafts: bool) -> Option<PathResolution> {
+        self.paths(include_drafts).resolve(path, &self.redirects)
     }
 
-    fn paths_for(&self, audience: &Audience) -> &SectionPaths {
-        match audience {
-            Audience::Public(_) => &self.paths,
-            Audience::Editors => &self.paths_of_drafts,
-        }
+    fn paths(&self, include_drafts: bool) -> &SectionPaths {
+        if include_drafts { &self.paths_of_drafts } else { &self.paths }
     }
 
     /// Returns the sections that hide their content although no editor wants that: those that are
@@ -144,9 +142,10 @@ impl Directory {
         if is_mixed { None } else { self.by_id(id.parse().ok()?) }
     }
 
-    /// Returns the path of the section that content belongs to, if the audience sees it.
-    pub(crate) fn path(&self, id: &str, audience: &Audience) -> Option<String> {
-        self.paths_for(audience).path(self.referenced(id)?.section.id)
+    /// Returns the path of the section that content belongs to, if the public sees the section or, with
+    /// drafts, editors do.
+    pub(crate) fn path(&self, id: &str, include_drafts: bool) -> Option<String> {
+        self.paths(include_drafts).path(self.referenced(id)?.section.id)
     }
 
     /// Returns the section that content without one gets: the one with this slug or, since that can be

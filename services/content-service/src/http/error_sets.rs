@@ -19,6 +19,9 @@ error_responses! {
     /// The errors of reading an item by its id.
     ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of look-ups that find drafts for callers with a token.
+    AddressErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UnreadableDocument
+        | UpstreamUnavailable | AuthUnavailable;
     /// The errors of public look-ups.
     LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
     /// The errors of adding an item.

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Audience, Directory, Hidden},
+        audience::{Audience, Directory},
         content::MovedContent,
         list::{Filter, Limit, Offset},
         pagination::Start,
@@ -128,8 +128,8 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.tag_counts(audience).await
     }
 
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
-        let item = self.first_in(section, hidden).await?;
+    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>> {
+        let item = self.first_in(section, audience).await?;
         any_item(self, item).await
     }
 
@@ -137,14 +137,18 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> Result<Option<AnyItem>> {
-        let item = self.by_slug(section, slugs, hidden).await?;
+        let item = self.by_slug(section, slugs, audience).await?;
         any_item(self, item).await
     }
 
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        let item = self.by_former_slug(slugs, hidden).await?;
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        audience: &Audience,
+    ) -> Result<Option<AnyItem>> {
+        let item = self.by_former_slug(slugs, audience).await?;
         any_item(self, item).await
     }
 

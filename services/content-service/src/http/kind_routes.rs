@@ -9,7 +9,7 @@ use utoipa::{
 use super::{
     describe::{Described, Endpoint, operation},
     error_sets::{
-        ChangeErrors, CreateErrors, DeleteErrors, ListErrors, LookUpErrors, ReadErrors,
+        AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, ReadErrors,
         RestoreErrors,
     },
     item,
@@ -59,16 +59,18 @@ fn look_up<K: Kind>() -> Described {
     describe::<K>(
         &format!("by_{}", K::ADDRESS.segment()),
         &summary,
-        "Items that are unpublished, deleted or in a section that the public does not see are not \
-         found. The item that had a slug before it got another one is found by it too, unless another \
+        "Items that are unpublished or in a section that the public does not see are not found \
+         without `include_drafts` and a token, and deleted ones never. The item that had a slug before it got another one is found by it too, unless another \
          item has it now. Slashes and other characters that an address cannot have are percent-encoded, as in \
          `2015%2F02%2Fhello-world`; the text is decoded once.",
     )
     .path(K::ADDRESS.field(), "The percent-encoded text by which the item is looked up.", text)
+    .query::<item::LookUpQuery>()
     .if_none_match()
     .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE, LOCATION])
     .empty_answer(304, "The item has not changed.")
-    .errors::<LookUpErrors>()
+    .errors::<AddressErrors>()
+    .optional_token()
 }
 
 fn list_items<K: Kind>() -> Described {

@@ -166,13 +166,17 @@ pub(super) fn references_to_hidden(sections: &HiddenSections) -> Vec<Bson> {
     references(&sections.ids).into_iter().chain(spellings).collect()
 }
 
-/// Matches the items of a list.
-pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
-    let query = match &filter.audience {
+/// Matches the items that an audience sees.
+pub(super) fn visible<K: Kind>(audience: &Audience, oddities: Oddities) -> Document {
+    match audience {
         Audience::Public(hidden) => public::<K>(hidden, oddities),
         Audience::Editors => not_deleted(oddities),
-    };
-    let query = narrowed(query, filter);
+    }
+}
+
+/// Matches the items of a list.
+pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
+    let query = narrowed(visible::<K>(&filter.audience, oddities), filter);
     match filter.section {
         Some(section) => within(query, section),
         None => query,

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::drafts;
 use crate::domain::{
+    audience::Audience,
     content::ContentMeta,
     html_content::HtmlContent,
     tag::{self, ItemTags},
@@ -210,6 +211,14 @@ impl<K: Kind> Reading<K> {
         match field {
             LookUpField::Address => self.address.as_deref(),
             LookUpField::Slug => self.slug.as_deref(),
+        }
+    }
+
+    /// Returns `true` if an audience sees the item, as far as the item itself decides that.
+    pub(super) fn is_visible(&self, audience: &Audience) -> bool {
+        match audience {
+            Audience::Public(_) => self.is_public,
+            Audience::Editors => !self.item.meta().deleted,
         }
     }
 

@@ -101,8 +101,7 @@ struct PageReader<'a, K: Kind, T> {
     items: Vec<T>,
     /// The positions of the first and the last document that was looked at, with an item or not.
     ends: Option<(Position, Position)>,
-    /// `true` if the reader sees published items alone.
-    is_public: bool,
+    audience: &'a Audience,
     /// The number of documents that were looked at.
     seen: usize,
     limit: usize,
@@ -125,7 +124,7 @@ impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
             names,
             items,
             ends: None,
-            is_public: matches!(audience, Audience::Public(_)),
+            audience,
             seen: 0,
             limit,
             stored_bytes: 0,
@@ -144,7 +143,7 @@ impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
         self.stored_bytes += document.as_bytes().len();
         let reading = readable(Reading::<K>::with_warnings(document));
         // A query that compares texts by the rules of a language may match a little more.
-        let reading = reading.filter(|reading| reading.is_public || !self.is_public);
+        let reading = reading.filter(|reading| reading.is_visible(self.audience));
         let Some(card) = reading.map(|reading| (self.form.convert)(self.names.sign(reading.item)))
         else {
             // The next page starts after it.

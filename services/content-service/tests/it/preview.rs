@@ -1,11 +1,11 @@
-//! Preview links.
+//! Preview links, and drafts by their paths.
 
 use models::ContentType;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use test_support::{Service, TestDatabase};
 
-use crate::support::{Site, ask, content, created, page, send, with};
+use crate::support::{Site, ask, content, created, page, section, send, with};
 
 const SECRET: (&str, &str) = ("internal.secret", "a secret of the tests");
 
@@ -58,6 +58,70 @@ async fn a_link_shows_one_draft_of_any_kind_to_a_person_without_an_account() {
 }
 
 #[tokio::test]
+async fn an_editor_reads_drafts_by_their_path_and_address() {
+    let database = TestDatabase::new().await;
+    let mut sections = Vec::new();
+    for kind in ContentType::ALL {
+        let display = serde_json::to_value(kind.usual_display()).unwrap();
+        let fields = doc! {
+            "content_type": kind.as_str(), "display_type": display.as_str().unwrap(),
+            "is_published": false,
+        };
+        sections.push((kind, section(&database, kind.collection(), fields).await));
+    }
+    let site = Site::start(&database).await;
+    for (kind, section) in sections {
+        let collection = kind.collection();
+        let mut body = json!({
+            "title": "Draft", "content": "<p>x</p>", "slug": "draft", "is_published": false,
+            "section_id": section,
+        });
+        let mut address = format!("/{collection}/slug/draft");
+        if kind == ContentType::Page {
+            body["page_type"] = "draft".into();
+            address = "/pages/type/draft".to_owned();
+        }
+        let item = created(&site, collection, body).await;
+        let path = format!("/resolve?path=/{collection}/draft");
+        let list = format!("/resolve?path=/{collection}");
+        for public in [&address, &path, &list] {
+            assert_eq!(site.content.get(public).await.0, 404, "{public}");
+        }
+        let editor = async |path: &str| {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let path = format!("{path}{separator}include_drafts=true");
+            let (status, _) = site.content.get(&path).await;
+            assert_eq!(status, 401, "{path}");
+            let (status, body) = site.content.get_as_editor(&path).await;
+            assert_eq!(status, 200, "{path}: {body}");
+            body
+        };
+        assert_eq!(editor(&address).await, item);
+        let resolved = editor(&path).await;
+        assert_eq!((&resolved["kind"], &resolved["content"]), (&"item".into(), &item));
+        assert_eq!(resolved["canonical_path"], format!("/{collection}/draft"));
+        assert_eq!(resolved["section"]["is_published"], false);
+        let resolved = editor(&list).await;
+        if kind.usual_display() == models::DisplayType::StaticPage {
+            assert_eq!((&resolved["kind"], &resolved["content"]), (&"item".into(), &item));
+        } else {
+            assert_eq!(
+                (&resolved["kind"], &resolved["content"]["total"]),
+                (&"section".into(), &1.into())
+            );
+        }
+        // An item in the trash is not found.
+        let url = format!("{}/{collection}/{}", site.content.url, item["id"].as_str().unwrap());
+        assert_eq!(send("DELETE", &url, &[], &Value::Null).await.0, 204);
+        for gone in [&address, &path] {
+            let separator = if gone.contains('?') { '&' } else { '?' };
+            let gone = format!("{gone}{separator}include_drafts=true");
+            assert_eq!(site.content.get_as_editor(&gone).await.0, 404, "{gone}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_link_works_at_every_replica_with_the_same_secret_and_at_no_other() {
     let database = TestDatabase::new().await;
     let draft = with(page("about"), doc! { "is_published": false, "_id": "an id of text" });
@@ -66,8 +130,7 @@ async fn a_link_works_at_every_replica_with_the_same_secret_and_at_no_other() {
     let link = link(&site.content, json!({ "content_type": "page", "id": "an id of text" })).await;
     let path = link["path"].as_str().unwrap();
     for (secret, expected) in [(SECRET.1, 200), ("another secret of them", 404)] {
-        let replica =
-            content(&database, &site.sections.url, &[("internal.secret", secret)]).await;
+        let replica = content(&database, &site.sections.url, &[("internal.secret", secret)]).await;
         let (status, _, answer) = ask(&format!("{}{path}", replica.url), &[]).await;
         assert_eq!(status, expected, "{answer}");
         replica.stop().await.unwrap();
@@ -102,7 +165,11 @@ async fn a_link_needs_a_token_an_item_a_time_and_a_secret() {
         (new(json!({ "path": "/" })), 422, "validation_failed", Some("path")),
     ] {
         let (answered, _, answer) = send("POST", &url, &[], &body).await;
-        assert_eq!((answered.as_u16(), &answer["code"]), (status, &code.into()), "{body}: {answer}");
+        assert_eq!(
+            (answered.as_u16(), &answer["code"]),
+            (status, &code.into()),
+            "{body}: {answer}"
+        );
         if let Some(field) = field {
             assert_eq!(answer["errors"][0]["field"], field);
         }
@@ -110,7 +177,8 @@ async fn a_link_needs_a_token_an_item_a_time_and_a_secret() {
     for expires_in in [60, 604_800] {
         link(&site.content, new(json!({ "expires_in": expires_in }))).await;
     }
-    let (status, _, _) = send("POST", &url, &[("authorization", "Bearer no")], &new(json!({}))).await;
+    let (status, _, _) =
+        send("POST", &url, &[("authorization", "Bearer no")], &new(json!({}))).await;
     assert_eq!(status, 401);
     let without = content(&database, &site.sections.url, &[]).await;
     let (status, _, answer) =
