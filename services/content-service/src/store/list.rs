@@ -116,7 +116,7 @@ struct PageReader<'a, K: Kind, T> {
 }
 
 impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
-    fn new(form: &'a Form<K, T>, names: Arc<Names>, limit: Limit, audience: &Audience) -> Self {
+    fn new(form: &'a Form<K, T>, names: Arc<Names>, limit: Limit, audience: &'a Audience) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
