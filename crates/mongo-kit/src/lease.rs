@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    Collection,
+    ClientSession, Collection,
     bson::{DateTime, Document, doc},
     error::{Error, Result},
     options::WriteConcern,
@@ -222,6 +222,18 @@ impl Lease {
     pub async fn set(&self, fields: Document) -> Result<bool> {
         let set = self.document.0.update_one(self.mine(), doc! { "$set": fields });
         Ok(set.write_concern(WriteConcern::majority()).await?.matched_count == 1)
+    }
+
+    /// Sets further fields of the document in the transaction of the session, which then commits only if
+    /// this process still holds the lease. Returns `false` if the lease is lost. At least one of the
+    /// fields must change: the server writes nothing otherwise, and notices no other holder.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the database.
+    pub async fn set_in(&self, session: &mut ClientSession, fields: Document) -> Result<bool> {
+        let set = self.document.0.update_one(self.mine(), doc! { "$set": fields });
+        Ok(set.session(session).await?.matched_count == 1)
     }
 
     /// Releases the lease, so that other processes need not wait for it to expire.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -28,6 +29,8 @@ pub enum Behaviour {
     Redirect(String),
     /// Never answers.
     Hang,
+    /// Answers when the target behaves in another way, in that way.
+    Hold,
     /// Answers 500 with 10 MB.
     Large,
     /// Answers with something that is not HTTP.
@@ -78,7 +81,7 @@ pub struct Receiver {
     /// The address for a webhook.
     pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
-    behaviour: Arc<Mutex<Behaviour>>,
+    behaviour: watch::Sender<Behaviour>,
     task: JoinHandle<()>,
 }
 
@@ -94,11 +97,11 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?key=in-the-url", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
-        let behaviour = Arc::new(Mutex::new(behaviour));
-        let (all, behaves) = (Arc::clone(&received), Arc::clone(&behaviour));
+        let behaviour = watch::Sender::new(behaviour);
+        let (all, behaves) = (Arc::clone(&received), behaviour.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&all), Arc::clone(&behaves)));
+                tokio::spawn(serve(stream, Arc::clone(&all), behaves.subscribe()));
             }
         });
         Self { url, received, behaviour, task }
@@ -106,7 +109,7 @@ impl Receiver {
 
     /// Answers in another way from now on.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().unwrap() = behaviour;
+        self.behaviour.send_replace(behaviour);
     }
 
     /// Returns all messages in the order of their arrival.
@@ -124,11 +127,16 @@ impl Receiver {
 async fn serve(
     mut stream: TcpStream,
     all: Arc<Mutex<Vec<Received>>>,
-    behaviour: Arc<Mutex<Behaviour>>,
+    mut behaviour: watch::Receiver<Behaviour>,
 ) {
     let Some(received) = read(&mut stream).await else { return };
     all.lock().unwrap().push(received.clone());
-    let behaviour = behaviour.lock().unwrap().clone();
+    // An error means that the target has stopped.
+    let Ok(behaviour) =
+        behaviour.wait_for(|one| *one != Behaviour::Hold).await.map(|one| one.clone())
+    else {
+        return;
+    };
     let status = |status: u16| {
         format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 3\r\n\r\nyes")
     };
@@ -144,7 +152,7 @@ async fn serve(
             "HTTP/1.1 307 X\r\nlocation: {to}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         )
         .into_bytes(),
-        Behaviour::Hang => std::future::pending().await,
+        Behaviour::Hang | Behaviour::Hold => std::future::pending().await,
         Behaviour::Large => {
             let mut large = b"HTTP/1.1 500 X\r\ncontent-length: 10000000\r\n\r\n".to_vec();
             large.resize(10_000_000, b'x');

@@ -16,17 +16,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use data_service::server_clock;
 use futures_util::future::join_all;
 use models::{PublicChange, PublicKind};
 use mongo_kit::{
-    Connection, DatabaseError,
+    Connection, DatabaseError, Work, Writers,
     lease::{Lease, LeaseDocument},
 };
 use mongodb::{
+    ClientSession,
     bson::{Document, doc, oid::ObjectId},
-    error::Result,
+    error::{Error, Result},
 };
 use opentelemetry::{Context, context::FutureExt as _};
 use service_kit::{
@@ -68,6 +70,14 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(5);
 /// get the message again from the next process.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The time for which a commit of unknown outcome is repeated when deliveries are added. After it, the
+/// delivery begins again at what is recorded.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The number of repetitions of a transaction that adds deliveries: it conflicts with a heartbeat of the
+/// lease at most.
+const MAX_REPETITIONS: usize = 5;
+
 /// Public changes, and the position after them.
 #[derive(Debug, Clone, PartialEq)]
 struct ChangeBatch {
@@ -82,6 +92,7 @@ pub(crate) struct Webhooks {
     pub(crate) deliveries: DeliveryStore,
     pub(crate) client: OutboundClient,
     pub(crate) clock: Clock,
+    writers: Writers,
     lease: LeaseDocument,
     source: Source,
     schedule: Schedule,
@@ -102,6 +113,7 @@ impl Webhooks {
             deliveries: DeliveryStore::new(database),
             client,
             clock: server_clock(connection),
+            writers: connection.writers().clone(),
             lease: LeaseDocument::new(database.collection(DISPATCH)),
             source,
             schedule: Schedule { retry_for: settings.retry_for_seconds.duration() },
@@ -200,6 +212,31 @@ impl Webhooks {
 /// The field of the lease with the position up to which changes are queued.
 const POSITION: &str = "position";
 
+/// The field of the lease with the place of the last delivery in the queue.
+const SEQUENCE: &str = "sequence";
+
+/// The transaction that adds deliveries.
+struct Queueing<'a, 'b> {
+    dispatcher: &'a Dispatcher<'b>,
+    fields: Document,
+    deliveries: &'a [StoredDelivery],
+}
+
+impl Work for Queueing<'_, '_> {
+    /// `false` if the lease is lost.
+    type Output = bool;
+    type Error = Error;
+
+    async fn run(&mut self, session: &mut ClientSession) -> Result<bool> {
+        let Dispatcher { lease, webhooks, .. } = self.dispatcher;
+        if !lease.set_in(session, self.fields.clone()).await? {
+            return Ok(false);
+        }
+        webhooks.deliveries.insert_in(session, self.deliveries).await?;
+        Ok(true)
+    }
+}
+
 /// The delivery of all webhooks while this process holds the lease.
 struct Dispatcher<'a> {
     webhooks: &'a Webhooks,
@@ -232,13 +269,18 @@ impl Dispatcher<'_> {
                 () = self.webhooks.wake.notified() => {}
                 batch = changes.recv() => match batch {
                     Some(batch) => {
+                        let mut deliveries = Vec::new();
                         if !batch.changes.is_empty() {
                             // A webhook that was added before a change is told of it.
                             self.look().await?;
-                            self.queue(&batch.changes).await?;
+                            deliveries = self.deliveries_of(&batch.changes).await?;
                         }
                         self.position = Some(batch.position);
-                        self.record().await?;
+                        if deliveries.is_empty() {
+                            self.record().await?;
+                        } else {
+                            self.queue(deliveries).await?;
+                        }
                         continue;
                     }
                     None => return Ok(()),
@@ -295,8 +337,9 @@ impl Dispatcher<'_> {
         self.queue_missed().await
     }
 
-    /// Queues changes for the webhooks that are told of them.
-    async fn queue(&mut self, changes: &[PublicChange]) -> Result<()> {
+    /// Returns the deliveries of changes to the webhooks that are told of them.
+    async fn deliveries_of(&mut self, changes: &[PublicChange]) -> Result<Vec<StoredDelivery>> {
+        let mut deliveries = Vec::new();
         for webhook in self.all.clone() {
             let told: Vec<_> = changes
                 .iter()
@@ -312,23 +355,37 @@ impl Dispatcher<'_> {
                 self.webhooks.webhooks.add_missed(webhook.id, &missed).await?;
                 continue;
             }
-            self.send_to(webhook.id, &told).await?;
+            deliveries.extend(told.into_iter().map(|change| self.delivery(webhook.id, change)));
         }
-        Ok(())
+        Ok(deliveries)
     }
 
-    async fn send_to(&mut self, webhook: ObjectId, changes: &[&PublicChange]) -> Result<()> {
+    /// Returns the delivery of a change, which is the next one of the queue.
+    fn delivery(&mut self, webhook: ObjectId, change: &PublicChange) -> StoredDelivery {
+        self.sequence += 1;
         let now = self.webhooks.clock.now();
-        let mut deliveries = Vec::with_capacity(changes.len());
-        for change in changes {
-            self.sequence += 1;
-            let message = message_of(change);
-            let delivery = StoredDelivery::new(webhook, message, self.sequence, now);
-            deliveries.push(delivery);
+        StoredDelivery::new(webhook, message_of(change), self.sequence, now)
+    }
+
+    /// Adds deliveries to the queues, and records the position in the same transaction: a process that
+    /// has lost the lease adds nothing after its successor has begun.
+    async fn queue(&mut self, deliveries: Vec<StoredDelivery>) -> Result<()> {
+        // The sequence changes each time, so that the lease is really written.
+        let mut fields = doc! { SEQUENCE: self.sequence };
+        if let Some(position) = &self.position {
+            fields.extend(stored(position)?);
         }
-        self.webhooks.deliveries.insert(&deliveries).await?;
-        if let Some(lane) = self.queues.get(&webhook) {
-            lane.add(deliveries.iter().map(StoredDelivery::waiting).collect());
+        let mut writer = self.webhooks.writers.start_session().await?;
+        let mut pauses = ExponentialBuilder::default().with_max_times(MAX_REPETITIONS).build();
+        let queueing = Queueing { dispatcher: self, fields, deliveries: &deliveries };
+        let is_queued = writer.transact(COMMIT_TIMEOUT, |_| pauses.next(), queueing).await?;
+        if !is_queued {
+            return Err(Error::custom("the lease is lost"));
+        }
+        for delivery in &deliveries {
+            if let Some(lane) = self.queues.get(&delivery.webhook_id) {
+                lane.add(vec![delivery.waiting()]);
+            }
         }
         Ok(())
     }
@@ -342,9 +399,9 @@ impl Dispatcher<'_> {
             if webhook.missed.is_empty() || !webhook.is_active() || !has_room {
                 continue;
             }
-            let changes: Vec<_> =
-                webhook.missed.iter().map(|kind| Self::everything(kind, now)).collect();
-            self.send_to(webhook.id, &changes.iter().collect::<Vec<_>>()).await?;
+            let changes = webhook.missed.iter().map(|kind| Self::everything(kind, now));
+            let deliveries = changes.map(|change| self.delivery(webhook.id, &change)).collect();
+            self.queue(deliveries).await?;
             // Afterwards: if the process ends in between, the message is sent twice, not never. Only this
             // task adds kinds.
             self.webhooks.webhooks.remove_missed(webhook.id, &webhook.missed).await?;
@@ -361,8 +418,10 @@ impl Dispatcher<'_> {
 
     /// Records that the changes up to the position are queued.
     async fn record(&self) -> Result<()> {
-        if let Some(position) = &self.position {
-            self.lease.set(stored(position)?).await?;
+        if let Some(position) = &self.position
+            && !self.lease.set(stored(position)?).await?
+        {
+            return Err(Error::custom("the lease is lost"));
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(super) enum Outcome {
     Finished,
     /// The delivery is finished, and the webhook continues.
     Resumed,
+    /// A person has requested the delivery during the attempt.
+    Requested,
     /// The delivery is to be repeated after a pause.
     Repeat(Duration),
     /// The webhook gets no messages at the moment.
@@ -152,9 +154,9 @@ async fn conclude(
     };
     match verdict {
         Verdict::Delivered => {
-            record(AfterAttempt::Delivered).await?;
+            let is_finished = record(AfterAttempt::Delivered).await?;
             if !webhook.is_enabled || webhook.failure.is_none() {
-                return Ok(Outcome::Finished);
+                return Ok(if is_finished { Outcome::Finished } else { Outcome::Requested });
             }
             tracing::info!(webhook_id, "the webhook continues");
             lanes.deliveries.restart(webhook.id, now).await?;
@@ -169,8 +171,8 @@ async fn conclude(
             Ok(paused)
         }
         Verdict::Failed { .. } if delivery.once => {
-            record(AfterAttempt::Failed).await?;
-            Ok(Outcome::Finished)
+            let is_finished = record(AfterAttempt::Failed).await?;
+            Ok(if is_finished { Outcome::Finished } else { Outcome::Requested })
         }
         Verdict::Failed { reason, retry_after } => {
             let pause = lanes.schedule.pause(delivery.id, delivery.tries);
@@ -180,7 +182,9 @@ async fn conclude(
             if now < end {
                 // The last attempt is at the end, also if the target asks for a longer pause.
                 let next = (now + pause).min(end);
-                record(AfterAttempt::Repeated { at: next }).await?;
+                if !record(AfterAttempt::Repeated { at: next }).await? {
+                    return Ok(Outcome::Requested);
+                }
                 tracing::debug!(webhook_id, delivery_id, reason, "a message was not delivered");
                 return Ok(Outcome::Repeat((next - now).to_std().unwrap_or_default()));
             }

@@ -271,11 +271,11 @@ impl Queue {
                 item.waiting.entry(key).and_modify(|next| *next = Next { due, requested: false });
                 false
             }
-            Outcome::Paused | Outcome::Abandoned => false,
+            Outcome::Paused | Outcome::Requested | Outcome::Abandoned => false,
         };
         self.place(&name);
         match outcome {
-            Outcome::Resumed => self.reload_at = Some(Instant::now()),
+            Outcome::Resumed | Outcome::Requested => self.reload_at = Some(Instant::now()),
             Outcome::Paused | Outcome::FinishedAndPaused => self.pause(),
             _ => {}
         }

@@ -284,7 +284,7 @@ pub(super) async fn test(
     let message = test_message(webhook.id, now);
     let mut delivery = StoredDelivery::new(webhook.id, message, 0, now);
     (delivery.requested, delivery.once) = (true, true);
-    let inserted = webhooks.deliveries.insert(std::slice::from_ref(&delivery)).await;
+    let inserted = webhooks.deliveries.insert(&delivery).await;
     inserted.map_err(database_error)?;
     accepted(&webhooks, webhook.id, delivery).await
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use mongo_kit::document::{read, readable};
 use mongodb::{
-    Collection, Database, IndexModel,
+    ClientSession, Collection, Database, IndexModel,
     bson::{self, DateTime as BsonDate, Document, RawDocumentBuf, doc, oid::ObjectId},
     error::{Error, Result},
     options::IndexOptions,
@@ -54,6 +54,9 @@ pub(crate) struct StoredDelivery {
     pub(crate) state: DeliveryState,
     /// `true` if a person has requested it: it is sent though the webhook is failing or disabled.
     pub(crate) requested: bool,
+    /// The number of times a person has requested it.
+    #[serde(default)]
+    pub(crate) requests: i64,
     /// `true` if it is not repeated.
     pub(crate) once: bool,
     pub(crate) attempt_count: i64,
@@ -125,6 +128,7 @@ impl StoredDelivery {
             body: message.body,
             state: DeliveryState::Pending,
             requested: false,
+            requests: 0,
             once: false,
             attempt_count: 0,
             attempts: Vec::new(),
@@ -202,14 +206,24 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// Adds deliveries.
-    pub(crate) async fn insert(&self, deliveries: &[StoredDelivery]) -> Result<()> {
+    /// Adds a delivery.
+    pub(crate) async fn insert(&self, delivery: &StoredDelivery) -> Result<()> {
+        self.0.insert_one(bson::serialize_to_raw_document_buf(delivery)?).await?;
+        Ok(())
+    }
+
+    /// Adds deliveries in the transaction of the session.
+    pub(crate) async fn insert_in(
+        &self,
+        session: &mut ClientSession,
+        deliveries: &[StoredDelivery],
+    ) -> Result<()> {
         if deliveries.is_empty() {
             return Ok(());
         }
         let documents: std::result::Result<Vec<_>, _> =
             deliveries.iter().map(bson::serialize_to_raw_document_buf).collect();
-        self.0.insert_many(documents?).await?;
+        self.0.insert_many(documents?).session(session).await?;
         Ok(())
     }
 
@@ -279,7 +293,8 @@ impl DeliveryStore {
             "next_attempt_at": to_bson(now), "finished_at": null,
         };
         let one = doc! { "_id": id, "webhook_id": webhook };
-        let updated = self.0.update_one(one, doc! { "$set": set }).await?;
+        let update = doc! { "$set": set, "$inc": { "requests": 1_i64 } };
+        let updated = self.0.update_one(one, update).await?;
         if updated.matched_count == 0 { Ok(None) } else { self.get(webhook, id).await }
     }
 
@@ -293,14 +308,15 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// Records an attempt, unless another process has recorded one since the delivery was read.
+    /// Records an attempt, unless another process has recorded one since the delivery was read. If a
+    /// person has requested the delivery since then, it is sent again: returns `false`.
     pub(crate) async fn record(
         &self,
         delivery: &StoredDelivery,
         attempt: &StoredAttempt,
         after: AfterAttempt,
         now: DateTime<Utc>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let now = to_bson(now);
         let mut set = doc! { "requested": false, "next_attempt_at": null };
         match after {
@@ -314,15 +330,19 @@ impl DeliveryStore {
                 "failing_since": delivery.failing_since.unwrap_or(attempt.at),
             }),
         }
-        let unchanged = doc! { "_id": delivery.id, "attempt_count": delivery.attempt_count };
         let attempt = bson::serialize_to_bson(attempt)?;
-        let update = doc! {
-            "$set": set,
+        let in_history = doc! {
             "$inc": { "attempt_count": 1_i64 },
             "$push": { "attempts": { "$each": [attempt], "$slice": -KEPT_ATTEMPTS } },
         };
-        self.0.update_one(unchanged, update).await?;
-        Ok(())
+        let same = doc! { "_id": delivery.id, "attempt_count": delivery.attempt_count };
+        let (mut unrequested, mut concluded) = (same.clone(), in_history.clone());
+        unrequested.insert("requests", doc! { "$not": { "$gt": delivery.requests } });
+        concluded.insert("$set", set);
+        if self.0.update_one(unrequested, concluded).await?.matched_count == 1 {
+            return Ok(true);
+        }
+        Ok(self.0.update_one(same, in_history).await?.matched_count == 0)
     }
 
     /// Deletes the oldest finished deliveries of a webhook if they are too many.

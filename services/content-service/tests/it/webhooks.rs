@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use mongodb::bson::{Document, doc, oid::ObjectId};
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use test_support::{Answer, Api, Behaviour, Provider, Receiver, TestDatabase, eventually};
 use tokio::net::TcpListener;
@@ -315,6 +315,67 @@ async fn what_becomes_public_is_told_in_signed_messages_and_drafts_are_not() {
     assert_eq!(again.header("location"), format!("{path}/deliveries/{}", again.id()));
     let fourth = receiver.wait_for(4).await.remove(3);
     assert_eq!(fourth.id(), second.id());
+    hooks.site.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_requested_during_an_attempt_is_sent_again() {
+    let hooks = Hooks::start(&HERE).await;
+    let receiver = Receiver::start(Behaviour::Hold).await;
+    let id = hooks.add(json!({ "url": receiver.url })).await.id();
+    hooks.story("Short").await;
+    receiver.wait_for(1).await;
+    let delivery = hooks.deliveries(&id).await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/webhooks/{id}/deliveries/{delivery}");
+    let requested = hooks.api.call("POST", &format!("{path}/redeliver"), Value::Null).await;
+    assert_eq!(requested.status, 202, "{:?}", requested.body);
+    receiver.behave(Behaviour::Status(204));
+    let both = receiver.wait_for(2).await;
+    assert_eq!(both[0].id(), both[1].id());
+    eventually("both attempts are recorded", async || {
+        hooks.deliveries(&id).await[0]["attempt_count"] == 2
+    })
+    .await;
+    assert_eq!(hooks.deliveries(&id).await[0]["state"], "delivered");
+    hooks.site.stop().await;
+}
+
+/// A process that was suspended until another one has the lease must not add deliveries: they would be
+/// in the queue after newer ones.
+#[tokio::test]
+async fn a_process_that_has_lost_the_lease_adds_no_delivery() {
+    let hooks = Hooks::start(&HERE).await;
+    let receiver = Receiver::start(Behaviour::Status(204)).await;
+    hooks.add(json!({ "url": receiver.url })).await;
+    hooks.story("Before").await;
+    receiver.wait_for(1).await;
+    // Another process takes the lease, and this one has not noticed it yet.
+    let leases = hooks.database.database().collection::<Document>("webhook_dispatch");
+    let ten_minutes = doc! { "$add": ["$$NOW", 600_000_i64] };
+    let taken = vec![doc! { "$set": {
+        "owner": "another", "fence": { "$add": ["$fence", 1_i64] }, "expires_at": ten_minutes,
+    } }];
+    let taken = leases.update_one(doc! { "_id": "lease" }, taken).await.unwrap();
+    assert_eq!(taken.modified_count, 1);
+    let cursor = hooks.api.get("/changes?cursor=").await.body["cursor"].clone();
+    let path = format!("/changes?cursor={}", cursor.as_str().unwrap());
+    hooks.story("After").await;
+    eventually("the change is told", async || {
+        hooks.api.get(&path).await.body.to_string().contains("\"after\"")
+    })
+    .await;
+    let free = doc! { "$set": { "owner": null, "expires_at": DateTime::from_millis(0) } };
+    leases.update_one(doc! { "_id": "lease" }, free).await.unwrap();
+    receiver.wait_for(2).await;
+    hooks.story("Last").await;
+    let slugs = || {
+        let all = receiver.received().into_iter().map(|one| one.json()["data"]["slug"].clone());
+        all.collect::<Vec<_>>()
+    };
+    eventually("the last one arrives", async || slugs().contains(&"last".into())).await;
+    // The place after the first one may not have been recorded yet.
+    let slugs: Vec<_> = slugs().into_iter().filter(|slug| slug != "before").collect();
+    assert_eq!(slugs, ["after", "last"]);
     hooks.site.stop().await;
 }
 

@@ -215,7 +215,11 @@ async fn wait_for(
     if has_waited { began.elapsed() } else { Duration::ZERO }
 }
 
+/// Sleeps until the pause is over or the run is to stop. A sleep of no time would take a millisecond.
 async fn sleep(pause: Duration, stop: &CancellationToken) {
+    if pause.is_zero() {
+        return;
+    }
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = stop.cancelled() => {}
@@ -359,7 +363,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_follow_the_duty_cycle_and_are_limited_for_each_batch() {
-        let (mut pacer, stop) = (pacer(Throttle::GENTLE, Pace::Gentle), CancellationToken::new());
+        let throttle = Throttle { duty_cycle: 0.05, ..Throttle::OFF };
+        let (mut pacer, stop) = (pacer(throttle, Pace::Gentle), CancellationToken::new());
         let pause = async |pacer: &mut Pacer, taken: Duration| {
             let began = tokio::time::Instant::now();
             pacer.pause_between_commands(taken, &stop).await;
