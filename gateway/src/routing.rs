@@ -40,15 +40,17 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 9] = [
+const CONTENT: [&str; 11] = [
     "changes",
     "content",
     "feeds",
+    "preview",
     "resolve",
     "robots.txt",
     "search",
     "site",
     "sitemap.xml",
+    "tags",
     "webhooks",
 ];
 

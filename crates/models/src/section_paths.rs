@@ -35,9 +35,18 @@ pub struct SectionPaths {
 impl SectionPaths {
     /// Sorts the sections by `sort_order`, and by id where that is equal. Deleted sections must not be
     /// among them.
-    pub fn new(mut sections: Vec<Section>) -> Self {
+    pub fn new(sections: Vec<Section>) -> Self {
+        Self::reaching(sections, |section| section.is_published)
+    }
+
+    /// Returns the sections as editors see them: those that are not published count as public.
+    pub fn for_editors(sections: Vec<Section>) -> Self {
+        Self::reaching(sections, |_| true)
+    }
+
+    fn reaching(mut sections: Vec<Section>, is_shown: fn(&Section) -> bool) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
-        let public = public(&sections);
+        let public = reached(&sections, is_shown);
         let mut positions: Vec<_> = public.values().copied().collect();
         positions.sort_unstable();
         let mut public_children = HashMap::new();
@@ -118,14 +127,14 @@ fn decoded_forms(slug: &str) -> Vec<String> {
     readings(slug).iter().map(|text| slug_key(text)).collect()
 }
 
-/// Returns the positions of the public sections: those that are published, as are all above them.
+/// Returns the positions of the sections that are shown, as are all above them.
 ///
 /// Walks down from the top, so that it reaches neither a section below a hidden, deleted or missing
 /// one nor a cycle.
-fn public(sections: &[Section]) -> HashMap<ObjectId, usize> {
+fn reached(sections: &[Section], is_shown: fn(&Section) -> bool) -> HashMap<ObjectId, usize> {
     let mut children: HashMap<_, Vec<usize>> = HashMap::new();
-    let published = sections.iter().enumerate().filter(|(_, section)| section.is_published);
-    for (position, section) in published {
+    let shown = sections.iter().enumerate().filter(|(_, section)| is_shown(section));
+    for (position, section) in shown {
         children.entry(section.parent_id).or_default().push(position);
     }
     let mut reached = HashMap::new();

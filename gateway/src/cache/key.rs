@@ -164,6 +164,9 @@ mod tests {
             "/sitemap.xml?part=stories",
             "/feeds/blog.rss",
             "/feeds/notes/of/tides.json",
+            "/stories?created_after=2026-01-01&tag=rust&view=card",
+            "/tags",
+            "/tags?content_type=story",
         ] {
             assert_eq!(key(target).as_deref(), Some(target), "{target}");
         }

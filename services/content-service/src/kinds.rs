@@ -19,6 +19,7 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read, Source},
@@ -27,7 +28,8 @@ use data_service::{
 use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, changes::Revision, media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, changes::Revision,
+    media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::{bson::Bson, error::Result};
@@ -37,12 +39,14 @@ use utoipa::openapi::OpenApi;
 
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
+        audience::{Audience, Directory},
         content::MovedContent,
         list::{Filter, Limit},
     },
     store::{
+        authors,
         content::Changed,
+        item_tags::TagCounts,
         keys::ContentKeys,
         moves::MoveError,
         search::{self, Hit},
@@ -106,21 +110,34 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList>;
+    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList>;
 
-    /// Returns the oldest public item of a section.
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>>;
+    /// Returns the oldest visible item of a section.
+    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that had the first of these slugs that any had.
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>>;
+    /// Returns the visible item that had the first of these slugs that any had.
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        audience: &Audience,
+    ) -> Result<Option<AnyItem>>;
+
+    /// Returns the present time.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Returns the item with this id, published or not, unless it is deleted or there is none.
+    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>>;
+
+    /// Returns the number of items that have each tag, of those that an audience sees.
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
 
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
@@ -190,6 +207,8 @@ pub(crate) struct AnyItem {
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: Option<String>,
+    /// The state of the users, one of whom is its author.
+    pub(crate) revision: Revision,
 }
 
 /// A page of a list of any kind.
@@ -239,8 +258,9 @@ impl Collections {
 
 /// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let families = KINDS.iter().map(|kind| kind.family()).chain([search::family(), site::family()]);
-    Changes::new(Source::Content, families.collect(), connection)
+    let others = [authors::family(), search::family(), site::family()];
+    let families = KINDS.iter().map(|kind| kind.family()).chain(others).collect();
+    Changes::new(Source::Content, families, connection)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ migrations::list! {
     sort_indexes,
     search_index,
     page_slugs,
+    tag_indexes,
 }
 
 /// Returns all migrations, in the order in which they run, which is that of their ids.

@@ -25,9 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::Webhooks,
+    domain::preview::PreviewKey,
     events::{hub::Hub, projector::Source},
     html::Sanitiser,
-    http::{api, changes::Listeners, integrity::Inspector, sections::Sections, tags::Tags},
+    http::{
+        api, changes::Listeners, integrity::Inspector, preview::Previews, sections::Sections,
+        tags::Tags,
+    },
     kinds::{self, Collections},
     migrations::Context,
     search_filling,
@@ -76,6 +80,8 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let search = web::Data::new(SearchStore::new(connection));
         let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
+        let previews = settings.internal.secret.as_ref().map(PreviewKey::new);
+        let previews = web::Data::new(Previews(previews));
         let inspector = web::Data::from(inspector(connection, &sections));
         let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
         let webhooks = web::Data::new(delivering.clone());
@@ -90,6 +96,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(search.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
+                .app_data(previews.clone())
                 .app_data(webhooks.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)

@@ -1,5 +1,6 @@
 //! The collections of content and of users.
 
+pub(crate) mod authors;
 pub(crate) mod collections;
 pub(crate) mod content;
 pub(crate) mod counts;
@@ -12,6 +13,7 @@ pub(crate) mod former_slugs;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;
+pub(crate) mod item_tags;
 pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;

@@ -107,6 +107,7 @@ mod tests {
             content_type: ContentType::Story,
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
+            sort_by: None,
             is_published,
             created_date: None,
             updated_date: None,

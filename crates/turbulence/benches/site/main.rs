@@ -1,4 +1,4 @@
-//! Benchmarks of the system, as ratios within one run: `just bench`. Only the API: `just bench api`,
+//! Benchmarks of the system, as ratios within one run: `just bench`. Only lists of cards: `just bench cards`. Only the API: `just bench api`,
 //! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the gateway: `just bench gateway`,
 //! or parts of that: `just bench gateway cached`, `writes`, `passed-on`, `freshness`, `memory`. Only the
 //! search and the sitemap: `just bench finding`. Only the migrations: `just bench migrations`, or of parts
@@ -50,6 +50,8 @@ async fn main() {
         let connection = connect(&uri, &format!("site_{count}")).await;
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
+    } else if is_asked("cards") {
+        lists::cards(&uri, &mut table).await;
     } else if is_asked("gateway") {
         gateway::gateway(&uri, is_asked, &mut table).await;
     } else if is_asked("finding") {
@@ -86,6 +88,7 @@ async fn everything(uri: &str, table: &mut Table) {
         "≥ 0.8",
         many / few >= 0.8,
     );
+    lists::cards(uri, table).await;
     api::api(uri, MANY, table).await;
     gateway::gateway(uri, |_| false, table).await;
     finding::finding(uri, table).await;

@@ -247,6 +247,11 @@ impl Values<'_> {
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
+            ("query", "created_after" | "created_before") => own(&["2024-01-01", "2030-01-01"]),
+            ("query", "is_featured") => own(&["true", "false"]),
+            // Not signed: a link shows what its maker wanted to show.
+            ("query", "token") => own(&["a.b"]),
+            ("query", "tag") => own(&["open", SECRET]),
             ("query", "view") => own(&["full", "card"]),
             ("query", "fields") => own(&["id,title,excerpt", "content,slug"]),
             ("query", "sort") => Sort::ALL.map(|sort| sort.as_str().to_owned()).into(),

@@ -48,6 +48,8 @@ pub(crate) struct Directory {
     entries: Vec<SectionEntry>,
     hidden: Arc<HiddenSections>,
     paths: SectionPaths,
+    /// The same for editors.
+    paths_of_drafts: SectionPaths,
     redirects: Redirects,
 }
 
@@ -58,13 +60,15 @@ impl Directory {
         // The same sections are the same audience.
         ids.sort_unstable();
         let live = entries.iter().filter(|entry| !entry.is_deleted);
-        let paths = SectionPaths::new(live.map(|entry| entry.section.clone()).collect());
+        let live: Vec<_> = live.map(|entry| entry.section.clone()).collect();
+        let paths_of_drafts = SectionPaths::for_editors(live.clone());
+        let paths = SectionPaths::new(live);
         let former_paths = entries.iter().flat_map(|entry| {
             entry.former_paths.iter().map(|path| (path.clone(), entry.section.id))
         });
         let redirects = former_paths.collect();
         let hidden = Arc::new(HiddenSections { ids, spellings: Vec::new() });
-        Self { entries, hidden, paths, redirects }
+        Self { entries, hidden, paths, paths_of_drafts, redirects }
     }
 
     /// Returns all sections.
@@ -97,9 +101,14 @@ impl Directory {
         !self.hidden.ids.is_empty()
     }
 
-    /// Resolves a path of the site. Returns `None` if it leads to no section.
-    pub(crate) fn resolve(&self, path: &str) -> Option<PathResolution> {
-        self.paths.resolve(path, &self.redirects)
+    /// Resolves a path of the site. Returns `None` if it leads to no section that the public sees
+    /// or, with drafts, editors do.
+    pub(crate) fn resolve(&self, path: &str, include_drafts: bool) -> Option<PathResolution> {
+        self.paths(include_drafts).resolve(path, &self.redirects)
+    }
+
+    fn paths(&self, include_drafts: bool) -> &SectionPaths {
+        if include_drafts { &self.paths_of_drafts } else { &self.paths }
     }
 
     /// Returns the sections that hide their content although no editor wants that: those that are
@@ -133,9 +142,10 @@ impl Directory {
         if is_mixed { None } else { self.by_id(id.parse().ok()?) }
     }
 
-    /// Returns the path of the section that content belongs to, if the public sees it.
-    pub(crate) fn path(&self, id: &str) -> Option<&str> {
-        self.referenced(id)?.path.as_deref()
+    /// Returns the path of the section that content belongs to, if the public sees the section or, with
+    /// drafts, editors do.
+    pub(crate) fn path(&self, id: &str, include_drafts: bool) -> Option<String> {
+        self.paths(include_drafts).path(self.referenced(id)?.section.id)
     }
 
     /// Returns the section that content without one gets: the one with this slug or, since that can be
@@ -168,6 +178,7 @@ mod tests {
                 content_type: ContentType::Story,
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
+                sort_by: None,
                 is_published: is_public,
                 created_date: None,
                 updated_date: None,

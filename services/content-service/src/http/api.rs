@@ -14,7 +14,9 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, feeds, internal, moves, resolve, robots, search, site, sitemap, webhooks};
+use super::{
+    changes, feeds, internal, item_tags, moves, preview, resolve, robots, search, site, sitemap, webhooks,
+};
 use crate::{
     domain::{
         list::{Limit, Offset},
@@ -36,6 +38,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         .service(read("/sitemap.xml", sitemap::sitemap))
         .service(read("/robots.txt", robots::robots))
         .service(read("/feeds/{path:.+}", feeds::feed))
+        .service(read("/tags", item_tags::tags))
+        .service(route("/preview").get(preview::read).post(preview::create).build())
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -73,6 +77,9 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         sitemap::sitemap,
         robots::robots,
         feeds::feed,
+        item_tags::tags,
+        preview::create,
+        preview::read,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,
@@ -100,6 +107,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         SocialLinks,
         NewSocialLink,
         PublicKind,
+        item_tags::TagLimit,
         changes::KindList
     )),
     tags(

@@ -10,9 +10,18 @@ error_responses! {
     /// The errors of a list.
     ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable;
+    /// The errors of making a preview link.
+    PreviewErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound | Conflict
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UnreadableDocument
+        | AuthUnavailable;
+    /// The errors of the tags.
+    TagErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
     /// The errors of reading an item by its id.
     ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of look-ups that find drafts for callers with a token.
+    AddressErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UnreadableDocument
+        | UpstreamUnavailable | AuthUnavailable;
     /// The errors of public look-ups.
     LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
     /// The errors of adding an item.

@@ -7,6 +7,7 @@ use std::{
 
 use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read},
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Audience, Directory, Hidden},
+        audience::{Audience, Directory},
         content::MovedContent,
         list::{Filter, Limit, Offset},
         pagination::Start,
@@ -44,6 +45,7 @@ use crate::{
     store::{
         content::{Changed, ContentStore},
         indexes,
+        item_tags::TagCounts,
         keys::{self, ContentKeys},
         kind::Kind,
         list::{Form, PageRequest},
@@ -109,30 +111,50 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.odd_references().await
     }
 
-    async fn first_page(&self, filter: &Filter, limit: Limit) -> Result<AnyList> {
+    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let wanted = PageRequest { sort, start: &start, limit };
         let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, wanted);
         Ok(AnyList { json: raw(&list)?, revision })
     }
 
-    async fn first_in(&self, section: ObjectId, hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.first_in(section, hidden).await?.as_ref().map(any_item).transpose()
+    fn now(&self) -> DateTime<Utc> {
+        self.now()
+    }
+
+    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>> {
+        let item = self.by_id(id).await?.ok();
+        any_item(self, item).await
+    }
+
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>> {
+        self.tag_counts(audience).await
+    }
+
+    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>> {
+        let item = self.first_in(section, audience).await?;
+        any_item(self, item).await
     }
 
     async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> Result<Option<AnyItem>> {
-        self.by_slug(section, slugs, hidden).await?.as_ref().map(any_item).transpose()
+        let item = self.by_slug(section, slugs, audience).await?;
+        any_item(self, item).await
     }
 
-    async fn by_former_slug(&self, slugs: &[String], hidden: &Hidden) -> Result<Option<AnyItem>> {
-        self.by_former_slug(slugs, hidden).await?.as_ref().map(any_item).transpose()
+    async fn by_former_slug(
+        &self,
+        slugs: &[String],
+        audience: &Audience,
+    ) -> Result<Option<AnyItem>> {
+        let item = self.by_former_slug(slugs, audience).await?;
+        any_item(self, item).await
     }
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
@@ -223,9 +245,12 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     }
 }
 
-fn any_item<K: Kind>(item: &K) -> Result<AnyItem> {
+async fn any_item<K: Kind>(store: &ContentStore<K>, item: Option<K>) -> Result<Option<AnyItem>> {
+    let Some(item) = item else { return Ok(None) };
+    let Read { value: names, revision } = store.names().await?;
+    let item = names.sign(item);
     let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
-    Ok(AnyItem { json: raw(item)?, id: item.meta().id.to_string(), slug, section })
+    Ok(Some(AnyItem { json: raw(&item)?, id: item.meta().id.to_string(), slug, section, revision }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

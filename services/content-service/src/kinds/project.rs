@@ -163,6 +163,10 @@ impl Kind for Project {
         &self.card.meta
     }
 
+    fn meta_mut(&mut self) -> &mut ContentMeta {
+        &mut self.card.meta
+    }
+
     fn slug(&self) -> &str {
         &self.card.slug
     }
@@ -179,6 +183,8 @@ impl Kind for Project {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
+            tags: body.tags,
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("projects"),

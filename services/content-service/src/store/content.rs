@@ -15,9 +15,11 @@ use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
+    authors::{Authors, Names},
     collections::SERVICE,
     filters::odd_references,
     former_slugs::FormerSlugs,
+    item_tags::StoredTags,
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
@@ -49,6 +51,8 @@ pub(crate) struct ContentStore<K> {
     pub(super) lists_in_sections: ListShapes,
     pub(super) list_states: Cache<Filter, Arc<ListState>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
+    authors: Authors,
+    pub(super) tags: StoredTags,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
     pub(super) search: SearchStore,
@@ -71,6 +75,8 @@ impl<K: Kind> ContentStore<K> {
             lists: lists(false),
             lists_in_sections: lists(true),
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
+            authors: Authors::new(connection, changes),
+            tags: StoredTags::new(keys, changes),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
             search: SearchStore::new(connection),
@@ -90,6 +96,11 @@ impl<K: Kind> ContentStore<K> {
         let keys = changed::<K>(change);
         self.changes.record(&keys, result);
         keys
+    }
+
+    /// Returns the names of users, of which items have that of their author.
+    pub(crate) async fn names(&self) -> mongodb::error::Result<Read<Arc<Names>>> {
+        self.authors.names().await
     }
 
     /// Returns the present time.

@@ -15,50 +15,50 @@ use mongodb::{
 
 use super::{
     content::ContentStore,
-    filters::{Oddities, public, within},
+    filters::{Oddities, visible, within},
     ids::{ById, NoItem, no_item},
     kind::{Kind, LookUpField, Reading},
 };
-use crate::domain::audience::Hidden;
+use crate::domain::audience::Audience;
 
 impl<K: Kind> ContentStore<K> {
-    /// Returns the public item that is looked up by the first of these texts that any has: its
+    /// Returns the visible item that is looked up by the first of these texts that any has: its
     /// slug, or the type of a page. The newest is returned where several have a slug, and the oldest
     /// page of a type.
     pub(crate) async fn by_address(
         &self,
         addresses: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        let filter = public::<K>(hidden, Oddities::ANY);
-        self.find_by_text(filter, LookUpField::Address, addresses).await
+        let filter = visible::<K>(audience, Oddities::ANY);
+        self.find_by_text(audience, filter, LookUpField::Address, addresses).await
     }
 
-    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     pub(crate) async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        let filter = public::<K>(hidden, Oddities::ANY);
+        let filter = visible::<K>(audience, Oddities::ANY);
         let filter = match section {
             Some(section) => within(filter, &[section]),
             None => filter,
         };
-        self.find_by_text(filter, LookUpField::Slug, slugs).await
+        self.find_by_text(audience, filter, LookUpField::Slug, slugs).await
     }
 
-    /// Returns the public item that had the first of these slugs that any had.
+    /// Returns the visible item that had the first of these slugs that any had.
     pub(crate) async fn by_former_slug(
         &self,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
         for id in self.former_slugs.items(slugs).await? {
-            let mut filter = public::<K>(hidden, Oddities::ANY);
+            let mut filter = visible::<K>(audience, Oddities::ANY);
             filter.insert("_id", id);
-            let found = self.find_public(filter, None).await?;
+            let found = self.find_visible(audience, filter, None).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -68,12 +68,13 @@ impl<K: Kind> ContentStore<K> {
 
     async fn find_by_text(
         &self,
+        audience: &Audience,
         filter: Document,
         field: LookUpField,
         texts: &[String],
     ) -> mongodb::error::Result<Option<K>> {
         let Some((text, others)) = texts.split_first() else { return Ok(None) };
-        let exact = self.find_public(filter.clone(), Some((field, text))).await?;
+        let exact = self.find_visible(audience, filter.clone(), Some((field, text))).await?;
         if exact.is_some() || others.is_empty() {
             return Ok(exact);
         }
@@ -90,7 +91,7 @@ impl<K: Kind> ContentStore<K> {
             places.extend(others.iter().position(|other| Some(other) == text.as_ref()));
         }
         for other in places.into_iter().filter_map(|place| others.get(place)) {
-            let found = self.find_public(filter.clone(), Some((field, other))).await?;
+            let found = self.find_visible(audience, filter.clone(), Some((field, other))).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -98,13 +99,14 @@ impl<K: Kind> ContentStore<K> {
         Ok(None)
     }
 
-    /// Returns the public item of a section that shows one; the one that was there first.
+    /// Returns the visible item of a section that shows one; the one that was there first.
     pub(crate) async fn first_in(
         &self,
         section: ObjectId,
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_public(within(public::<K>(hidden, Oddities::ANY), &[section]), None).await
+        self.find_visible(audience, within(visible::<K>(audience, Oddities::ANY), &[section]), None)
+            .await
     }
 
     /// Returns the item with this id, published or not, unless it is deleted.
@@ -132,9 +134,10 @@ impl<K: Kind> ContentStore<K> {
         Ok(ById::new(found, RawDocumentBuf::as_ref).take(id))
     }
 
-    /// Returns the first public item that the filter matches and that is found by this text of a field.
-    async fn find_public(
+    /// Returns the first item that the filter matches, that the audience sees and that is found by this text of a field.
+    async fn find_visible(
         &self,
+        audience: &Audience,
         mut filter: Document,
         text: Option<(LookUpField, &str)>,
     ) -> mongodb::error::Result<Option<K>> {
@@ -149,7 +152,7 @@ impl<K: Kind> ContentStore<K> {
         // The query may match a little more than is meant: lists of values, numbers of other texts.
         let suits = |document: &RawDocumentBuf| {
             readable(Reading::<K>::with_warnings(document)).filter(|reading| {
-                reading.is_public
+                reading.is_visible(audience)
                     && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
             })
         };

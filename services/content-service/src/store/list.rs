@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use data_service::changes::{Cached, Read};
-use futures_util::{TryStreamExt, future::try_join};
+use futures_util::{TryStreamExt, future::try_join3};
 use models::{Sort, SortField, changes::Revision};
 use mongo_kit::document::readable;
 use mongodb::{
@@ -16,6 +16,7 @@ use mongodb::{
 use serde::Serialize;
 
 use super::{
+    authors::Names,
     content::ContentStore,
     filters::listed,
     indexes::{self, is_missing_index},
@@ -52,7 +53,7 @@ pub(crate) struct ListPage<T> {
     pub(crate) next: Option<Position>,
     /// The item before which the previous page ends; `None` on the first one.
     pub(crate) previous: Option<Position>,
-    /// The state of the total, and of what was known about the order.
+    /// The state of the total, of what was known about the order, and of the authors.
     pub(crate) revision: Revision,
     /// To be kept until the response is made.
     pub(crate) memory: PageMemory,
@@ -96,11 +97,11 @@ pub(crate) struct PageRequest<'a> {
 /// The items of a page, as they are read one after the other.
 struct PageReader<'a, K: Kind, T> {
     form: &'a Form<K, T>,
+    names: Arc<Names>,
     items: Vec<T>,
     /// The positions of the first and the last document that was looked at, with an item or not.
     ends: Option<(Position, Position)>,
-    /// `true` if the reader sees published items alone.
-    is_public: bool,
+    audience: &'a Audience,
     /// The number of documents that were looked at.
     seen: usize,
     limit: usize,
@@ -115,14 +116,15 @@ struct PageReader<'a, K: Kind, T> {
 }
 
 impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
-    fn new(form: &'a Form<K, T>, limit: Limit, audience: &Audience) -> Self {
+    fn new(form: &'a Form<K, T>, names: Arc<Names>, limit: Limit, audience: &'a Audience) -> Self {
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
             form,
+            names,
             items,
             ends: None,
-            is_public: matches!(audience, Audience::Public(_)),
+            audience,
             seen: 0,
             limit,
             stored_bytes: 0,
@@ -141,8 +143,9 @@ impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
         self.stored_bytes += document.as_bytes().len();
         let reading = readable(Reading::<K>::with_warnings(document));
         // A query that compares texts by the rules of a language may match a little more.
-        let reading = reading.filter(|reading| reading.is_public || !self.is_public);
-        let Some(card) = reading.map(|reading| (self.form.convert)(reading.item)) else {
+        let reading = reading.filter(|reading| reading.is_visible(self.audience));
+        let Some(card) = reading.map(|reading| (self.form.convert)(self.names.sign(reading.item)))
+        else {
             // The next page starts after it.
             self.pass(position);
             return true;
@@ -210,10 +213,11 @@ impl<K: Kind> ContentStore<K> {
         // Remembered as a rule, and it decides how the page is found.
         let state = self.list_state(filter);
         let survey = self.survey(filter, &state);
-        let (survey, odd) = try_join(survey, self.odd_values(filter, &state, order.field)).await?;
-        let revision = survey.revision.min(odd.revision);
+        let odd = self.odd_values(filter, &state, order.field);
+        let (survey, odd, names) = try_join3(survey, odd, self.names()).await?;
+        let revision = survey.revision.min(odd.revision).min(names.revision);
         let (survey, odd) = (survey.value, odd.value);
-        let mut page = PageReader::new(form, limit, &filter.audience);
+        let mut page = PageReader::new(form, names.value, limit, &filter.audience);
         let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
         let memory = item_sizes.reserve(page.limit + 1).await?;
         let query = listed::<K>(filter, survey.oddities);
@@ -228,7 +232,8 @@ impl<K: Kind> ContentStore<K> {
         }
         item_sizes.observe(page.stored_bytes, page.seen);
         let (items, [previous, next]) = page.finish(start);
-        Ok(ListPage { items, total: survey.total, next, previous, revision, memory })
+        let total = survey.total + odd.beside_total(filter);
+        Ok(ListPage { items, total, next, previous, revision, memory })
     }
 
     /// Returns the start of a page with the whole text of its item, if a cursor has the beginning of it

@@ -123,6 +123,7 @@ mod tests {
                 content_type: ContentType::Story,
                 nav_visibility: NavVisibility::Main,
                 sort_order: -3,
+                sort_by: None,
                 is_published: false,
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),
                 updated_date: chrono::DateTime::from_timestamp_millis(253_402_300_800_123),

@@ -30,6 +30,7 @@ use super::{
     kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
+use crate::domain::tag::TAGS;
 
 /// The reason why a change is refused.
 #[derive(Debug)]
@@ -113,6 +114,7 @@ impl<K: Kind> ContentStore<K> {
         keyed: Option<&KeyedRequest>,
         respond: impl Fn(&K) -> Result<Created, ApiError>,
     ) -> Result<Changed<Created>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let slug = NewSlug::of::<K>(&new.changes)?;
         let document = document(new);
         // The writers of this process that would choose the same slug do so one after the other. For
@@ -138,7 +140,8 @@ impl<K: Kind> ContentStore<K> {
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(&mut *session).await?;
                 self.search.write::<K>(&raw, session).await?;
-                let created = respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?;
+                let created =
+                    respond(&names.sign(item::<K>(&raw)?)).map_err(WriteError::Refused)?;
                 inserted = Some(raw);
                 Ok(created)
             })
@@ -178,21 +181,24 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            guard(&reading.item).map_err(WriteError::Refused)?;
+            let slug = reading.slug;
+            let current = names.sign(reading.item);
+            guard(&current).map_err(WriteError::Refused)?;
             fields.clear();
-            if !reading.item.meta().deleted {
-                return Ok(reading.item);
+            if !current.meta().deleted {
+                return Ok(current);
             }
-            if let Some(slug) = reading.slug.filter(|slug| !slug.is_empty()) {
+            if let Some(slug) = slug.filter(|slug| !slug.is_empty()) {
                 self.claim_slug(&slug, session).await?;
             }
             let now = stored_date(self.clock.now());
             let set = doc! { "deleted": false, "updatedDate": now };
             fields = set.keys().cloned().collect();
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -204,10 +210,11 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K) -> Result<Document, ApiError>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            let current = reading.item;
+            let current = names.sign(reading.item);
             if current.meta().deleted {
                 return Err(WriteError::NoItem(NoItem::NotFound).into());
             }
@@ -222,7 +229,7 @@ impl<K: Kind> ContentStore<K> {
                 self.rename(&found, reading.slug.as_deref(), slug.as_str(), session).await?;
             }
             set.insert("updatedDate", stored_date(self.clock.now()));
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -436,6 +443,12 @@ fn set_fields(changes: Changes) -> Document {
     set.extend(changes.own.0);
     if let Some(date) = changes.created_date {
         set.insert("createdDate", stored_date(date));
+    }
+    if let Some(date) = changes.date.into_option() {
+        set.insert("date", date.map(stored_date));
+    }
+    if let Some(tags) = changes.tags {
+        set.insert(TAGS, tags);
     }
     set
 }

@@ -151,6 +151,7 @@ mod tests {
             content_type: ContentType::Story,
             nav_visibility: NavVisibility::Main,
             sort_order: i64::from(number),
+            sort_by: None,
             is_published,
             created_date: None,
             updated_date: None,

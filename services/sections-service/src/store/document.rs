@@ -1,7 +1,7 @@
 //! Writing sections: new documents, and updates that leave every other field as it is.
 
 use chrono::{DateTime, Utc};
-use models::Section;
+use models::{Section, Sort};
 use mongodb::bson::{self, Bson, Document, doc, oid};
 use serde::Serialize;
 
@@ -15,6 +15,9 @@ pub(super) const DELETION: &str = "deletion_id";
 pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     let mut document = doc! { "_id": oid::ObjectId::from_bytes(section.id.bytes()) };
     document.extend(fields(section)?);
+    if section.sort_by.is_none() {
+        document.remove("sort_by");
+    }
     document.insert("is_deleted", false);
     Ok(document)
 }
@@ -75,6 +78,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "content_type": text(&section.content_type)?,
         "nav_visibility": text(&section.nav_visibility)?,
         "sort_order": sort_order,
+        "sort_by": section.sort_by.map(Sort::as_str),
         "is_published": section.is_published,
         "createdDate": date(section.created_date),
         "updatedDate": date(section.updated_date),
