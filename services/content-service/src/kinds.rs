@@ -178,7 +178,7 @@ pub(crate) trait ContentCollection: Send + Sync {
     ) -> Result<BoxStream<'static, Result<Addressed>>>;
 
     /// Returns the newest public items of a section, whole, as the API answers them.
-    async fn newest(&self, section: ObjectId, hidden: &Hidden, limit: Limit) -> Result<Newest>;
+    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest>;
 
     /// Returns those of these items that the filter matches and that have all of the words, in the order
     /// of the ids.

@@ -10,7 +10,7 @@ use super::audience::Directory;
 pub(crate) fn item_path(sections: &Directory, section: &str, slug: &str) -> Option<String> {
     let entry = sections.referenced(section)?;
     let path = join(entry.path.as_deref()?, slug);
-    match sections.resolve(&path)? {
+    match sections.resolve(&path, false)? {
         PathResolution::Found(found)
             if found.section.id == entry.section.id && !found.rest.is_empty() =>
         {

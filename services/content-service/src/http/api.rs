@@ -15,7 +15,8 @@ use service_kit::web::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    changes, feeds, internal, item_tags, moves, preview, resolve, robots, search, site, sitemap, webhooks,
+    changes, feeds, internal, item_tags, moves, preview, resolve, robots, search, site, sitemap,
+    webhooks,
 };
 use crate::{
     domain::{

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
+        audience::{Audience, Directory},
         item_path::item_path,
         list::Limit,
         site::Site,
@@ -108,12 +108,12 @@ pub(super) async fn feed(
     let format = format.ok_or_else(no_feed)?;
     let path = path.strip_suffix(format.extension()).unwrap_or(path);
     let latest = sections.latest(&answer).await?;
-    let (directory, resolution) = match latest.resolve(path).filter(is_section) {
+    let (directory, resolution) = match latest.resolve(path, false).filter(is_section) {
         Some(resolution) => (latest, resolution),
         None => {
             // It may have been created, published or moved a moment ago.
             let newest = sections.newest(&answer).await?;
-            let resolution = newest.resolve(path).filter(is_section).ok_or_else(no_feed)?;
+            let resolution = newest.resolve(path, false).filter(is_section).ok_or_else(no_feed)?;
             (newest, resolution)
         }
     };
@@ -127,11 +127,11 @@ pub(super) async fn feed(
         }
     };
     let collection = collections.of(found.section.content_type);
-    let hidden = hidden(&directory, collection, &answer).await?;
+    let audience = Audience::Public(hidden(&directory, collection, &answer).await?);
     let facts = site.get().await.map_err(database_error)?;
     answer.limit(facts.revision);
     let context = FeedContext { url, directory: &directory, found: &found, site: &facts.value };
-    let feed = context.feed(collection, &hidden, &answer).await?;
+    let feed = context.feed(collection, &audience, &answer).await?;
     let body = match format {
         Format::Rss => feed.rss(),
         Format::Atom => feed.atom(),
@@ -189,19 +189,19 @@ impl FeedContext<'_> {
     async fn feed(
         &self,
         collection: &dyn ContentCollection,
-        hidden: &Hidden,
+        audience: &Audience,
         answer: &Answer,
     ) -> Result<Feed, ApiError> {
         let Self { url, found, site, .. } = self;
         let section = &found.section;
         answer.add_keys([collection.kind().keys().list()]);
         let limit = Limit::try_from(ITEMS).unwrap_or_default();
-        let newest = collection.newest(section.id, hidden, limit).await.map_err(list_error)?;
+        let newest = collection.newest(section.id, audience, limit).await.map_err(list_error)?;
         answer.limit(newest.revision);
         // The item that is at the path of the section itself.
         let first = match section.display_type {
             DisplayType::StaticPage => {
-                collection.first_in(section.id, hidden).await.map_err(database_error)?
+                collection.first_in(section.id, audience).await.map_err(database_error)?
             }
             DisplayType::Feed | DisplayType::CardGrid => None,
         };

@@ -202,10 +202,11 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.addressed(sections, start).await
     }
 
-    async fn newest(&self, section: ObjectId, hidden: &Hidden, limit: Limit) -> Result<Newest> {
-        let audience = Audience::Public(hidden.clone());
-        let filter = Filter { section: Some(section), audience };
-        let page = self.list(&filter, &Start::Offset(Offset::default()), limit).await?;
+    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest> {
+        let filter = Filter::new(Some(section), audience.clone());
+        let start = Start::Offset(Offset::default());
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let page = self.list(&filter, wanted, &Form::usual()).await?;
         let cards = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
         let cards: Vec<serde_json::Value> = cards.map_err(Error::custom)?;
         if K::omitted_in_lists().is_empty() {

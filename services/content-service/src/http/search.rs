@@ -195,7 +195,7 @@ pub(super) async fn search(
                 true => Audience::Editors,
                 false => Audience::Public(Hidden::nothing()),
             };
-            Some(sections.by_slug(&slug, &audience, &answer).await?)
+            Some(sections.by_slug(&slug, &audience, &answer).await?.id)
         }
         None => None,
     };
@@ -301,7 +301,7 @@ impl Search<'_> {
             if ids.is_empty() {
                 continue;
             }
-            let filter = Filter { section: self.section, audience: audience.clone() };
+            let filter = Filter::new(self.section, audience.clone());
             let collection = self.collections.of(*content_type);
             let found = collection.hits(&ids, &filter, &self.words).await;
             for (place, hit) in places.into_iter().zip(found.map_err(database_error)?) {
@@ -349,8 +349,8 @@ impl Search<'_> {
         if entry.section.display_type != DisplayType::StaticPage || entry.path.is_none() {
             return Ok(None);
         }
-        let hidden = Hidden::nothing();
-        let first = self.collections.of(content_type).first_in(entry.section.id, &hidden).await;
+        let audience = Audience::Public(Hidden::nothing());
+        let first = self.collections.of(content_type).first_in(entry.section.id, &audience).await;
         let first = first.map_err(database_error)?;
         Ok(first.filter(|first| first.id == hit.id).and_then(|_| entry.path.clone()))
     }
