@@ -65,9 +65,6 @@ impl<K: Kind> ContentStore<K> {
     /// are no items.
     pub(crate) async fn address_parts(&self, sections: &[ObjectId]) -> Result<Vec<PartStart>> {
         let mut starts = Vec::new();
-        if !K::ADDRESS.is_slug() {
-            return Ok(starts);
-        }
         let mut next = PartStart::FIRST;
         loop {
             // The first item of the part after the one that begins at `next`.

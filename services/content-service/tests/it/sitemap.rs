@@ -104,13 +104,15 @@ async fn the_sitemap_has_the_paths_of_what_the_public_sees() {
     let of_projects = |slug: &str| with(project(slug), doc! { "section_id": &projects });
     let draft = with(of_projects("sketch"), doc! { "status": "draft" });
     database.insert("projects", [of_projects("lamp"), draft]).await;
-    database.insert("pages", [with(page("about"), doc! { "section_id": about })]).await;
+    let of_about = |fields| with(with(page("about"), doc! { "section_id": &about }), fields);
+    database.insert("pages", [of_about(doc! {}), of_about(doc! { "slug": "team" })]).await;
     let site = Site::start_with(&database, &[("site.url", URL)]).await;
     let found = addresses(&site).await;
     // A story without a slug has got one.
     let expected = [
         "/",
         "/about",
+        "/about/team",
         "/notes",
         "/notes/a-draft",
         "/notes/first%20&%20last",
