@@ -4,10 +4,15 @@
 pub(crate) mod audience;
 pub(crate) mod content;
 pub(crate) mod html_content;
+pub(crate) mod item_path;
 pub(crate) mod list;
 pub(crate) mod pagination;
+pub(crate) mod picture_url;
 pub(crate) mod preview;
+pub(crate) mod search;
+pub(crate) mod site;
 pub(crate) mod tag;
 pub(crate) mod web_url;
 pub(crate) mod webhook;
 pub(crate) mod webhook_secret;
+pub(crate) mod words;

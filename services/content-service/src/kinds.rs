@@ -25,15 +25,15 @@ use data_service::{
     changes::{Changes, Family, Read, Source},
     report::Unreachable,
 };
-use futures_util::future::LocalBoxFuture;
+use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, changes::Revision,
     media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::Result;
-use serde_json::value::RawValue;
+use mongodb::{bson::Bson, error::Result};
+use serde_json::{Value, value::RawValue};
 use service_kit::web::error::ApiError;
 use utoipa::openapi::OpenApi;
 
@@ -44,7 +44,14 @@ use crate::{
         list::{Filter, Limit},
     },
     store::{
-        authors, content::Changed, item_tags::TagCounts, keys::ContentKeys, moves::MoveError,
+        authors,
+        content::Changed,
+        item_tags::TagCounts,
+        keys::ContentKeys,
+        moves::MoveError,
+        search::{self, Hit},
+        site,
+        sitemap::{Addressed, PartStart},
         states::ItemState,
     },
 };
@@ -160,6 +167,31 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the items with these ids as they are, or as they were at a time of the cluster.
     async fn states(&self, ids: &[&str], at: Option<u64>) -> Result<HashMap<String, ItemState>>;
 
+    /// Returns the starts of the parts of the items of these sections that have an address of their own.
+    async fn address_parts(&self, sections: &[ObjectId]) -> Result<Vec<PartStart>>;
+
+    /// Returns the items of a part.
+    async fn addressed(
+        &self,
+        sections: &[ObjectId],
+        start: &PartStart,
+    ) -> Result<BoxStream<'static, Result<Addressed>>>;
+
+    /// Returns the newest public items of a section, whole, as the API answers them.
+    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest>;
+
+    /// Returns those of these items that the filter matches and that have all of the words, in the order
+    /// of the ids.
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>>;
+
+    /// Adds the words of the items that have none, and removes those of items that do not exist.
+    async fn fill_search(&self) -> Result<()>;
+
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.
     async fn notes(&self) -> Result<Vec<Skipped>>;
@@ -184,6 +216,14 @@ pub(crate) struct AnyList {
     /// The page as the API answers it.
     pub(crate) json: Box<RawValue>,
     /// The state of the total.
+    pub(crate) revision: Revision,
+}
+
+/// The newest items of a section, of any kind.
+pub(crate) struct Newest {
+    /// The items as the API answers them.
+    pub(crate) items: Vec<Value>,
+    /// The state of the list.
     pub(crate) revision: Revision,
 }
 
@@ -216,9 +256,10 @@ impl Collections {
     }
 }
 
-/// Returns the changes of all kinds.
+/// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let families = KINDS.iter().map(|kind| kind.family()).chain([authors::family()]).collect();
+    let others = [authors::family(), search::family(), site::family()];
+    let families = KINDS.iter().map(|kind| kind.family()).chain(others).collect();
     Changes::new(Source::Content, families, connection)
 }
 

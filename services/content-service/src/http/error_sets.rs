@@ -50,6 +50,17 @@ error_responses! {
     /// The errors of deleting and testing a webhook, and of sending a message again.
     WebhookActionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;
+    /// The errors of reading the facts of the site.
+    SiteReadErrors = ValidationFailed;
+    /// The errors of changing the facts of the site.
+    SiteChangeErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PreconditionFailed
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | PreconditionRequired
+        | AuthUnavailable;
+    /// The errors of sitemaps and feeds.
+    AddressesErrors = NotFound | ValidationFailed | UpstreamUnavailable | Overloaded;
+    /// The errors of a search.
+    SearchErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable | Overloaded | NotReady;
     /// The errors of moving items.
     MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
         | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;

@@ -13,14 +13,17 @@ use data_service::{
     changes::{Changes, Family, Read},
     report::Unreachable,
 };
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::{FutureExt, future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, body::add_read_only_members,
     media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::{Error, Result};
+use mongodb::{
+    bson::Bson,
+    error::{Error, Result},
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use service_kit::web::error::ApiError;
@@ -38,7 +41,7 @@ use crate::{
         list::{Filter, Limit, Offset},
         pagination::Start,
     },
-    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Of},
+    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Newest, Of},
     store::{
         content::{Changed, ContentStore},
         indexes,
@@ -47,6 +50,8 @@ use crate::{
         kind::Kind,
         list::{Form, PageRequest},
         moves::MoveError,
+        search::Hit,
+        sitemap::{Addressed, PartStart},
         states::ItemState,
     },
 };
@@ -183,6 +188,57 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
     async fn states(&self, ids: &[&str], at: Option<u64>) -> Result<HashMap<String, ItemState>> {
         self.states(ids, at).await
+    }
+
+    async fn address_parts(&self, sections: &[ObjectId]) -> Result<Vec<PartStart>> {
+        self.address_parts(sections).await
+    }
+
+    async fn addressed(
+        &self,
+        sections: &[ObjectId],
+        start: &PartStart,
+    ) -> Result<BoxStream<'static, Result<Addressed>>> {
+        self.addressed(sections, start).await
+    }
+
+    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest> {
+        let filter = Filter::new(Some(section), audience.clone());
+        let start = Start::Offset(Offset::default());
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let page = self.list(&filter, wanted, &Form::usual()).await?;
+        let cards = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
+        let cards: Vec<serde_json::Value> = cards.map_err(Error::custom)?;
+        if K::omitted_in_lists().is_empty() {
+            return Ok(Newest { items: cards, revision: page.revision });
+        }
+        let mut items = Vec::with_capacity(cards.len());
+        for card in cards {
+            let id = card["id"].as_str().unwrap_or_default();
+            let whole = self.by_id(id).await?.ok();
+            // It may have been hidden or moved since the list was read.
+            let is_there = |item: &K| {
+                item.meta().is_published
+                    && card["section_id"].as_str() == item.meta().section_id.as_deref()
+            };
+            if let Some(item) = whole.filter(is_there) {
+                items.push(serde_json::to_value(&item).map_err(Error::custom)?);
+            }
+        }
+        Ok(Newest { items, revision: page.revision })
+    }
+
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>> {
+        self.hits(ids, filter, words).await
+    }
+
+    async fn fill_search(&self) -> Result<()> {
+        self.fill_search().await
     }
 
     async fn notes(&self) -> Result<Vec<Skipped>> {

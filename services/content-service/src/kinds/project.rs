@@ -129,6 +129,7 @@ impl Kind for Project {
     const ADDRESS: Address = Address::Slug { fallback: "project" };
     const INDEX_MIGRATION: Option<&'static str> = None;
     const PUBLISHED_BY_DEFAULT: bool = true;
+    const SEARCHED: &'static [&'static str] = &["summary", "technologies", "content"];
 
     type Card = ProjectCard;
     type Create = ProjectCreate;

@@ -7,6 +7,6 @@ use crate::store::indexes::tags;
 
 pub(super) fn migration(_: &Context<'_>) -> FixedMigration {
     let summary = "lists of a tag and the numbers of tags are fast";
-    let definition = definition("0010_tag_indexes", MigrationKind::Schema, summary);
+    let definition = definition("0013_tag_indexes", MigrationKind::Schema, summary);
     FixedMigration::new(definition, CONTENT.map(tags).into())
 }

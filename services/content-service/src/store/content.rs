@@ -23,6 +23,7 @@ use super::{
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    search::SearchStore,
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
 };
@@ -54,6 +55,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) tags: StoredTags,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
+    pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
     kind: PhantomData<fn() -> K>,
@@ -77,6 +79,7 @@ impl<K: Kind> ContentStore<K> {
             tags: StoredTags::new(keys, changes),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
+            search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
             clock: server_clock(connection),

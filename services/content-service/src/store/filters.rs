@@ -108,10 +108,10 @@ pub(crate) fn not_deleted(oddities: Oddities) -> Document {
     filter
 }
 
-/// Restricts a filter to a section, in addition to its other conditions on sections.
-pub(super) fn within(mut filter: Document, section: ObjectId) -> Document {
+/// Restricts a filter to some sections, in addition to its other conditions on sections.
+pub(super) fn within(mut filter: Document, sections: &[ObjectId]) -> Document {
     let mut of_section = filter.get_document("section_id").cloned().unwrap_or_default();
-    of_section.insert("$in", references(&[section]));
+    of_section.insert("$in", references(sections));
     filter.insert("section_id", of_section);
     filter
 }
@@ -178,7 +178,7 @@ pub(super) fn visible<K: Kind>(audience: &Audience, oddities: Oddities) -> Docum
 pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
     let query = narrowed(visible::<K>(&filter.audience, oddities), filter);
     match filter.section {
-        Some(section) => within(query, section),
+        Some(section) => within(query, &[section]),
         None => query,
     }
 }

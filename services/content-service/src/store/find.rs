@@ -43,7 +43,7 @@ impl<K: Kind> ContentStore<K> {
     ) -> mongodb::error::Result<Option<K>> {
         let filter = visible::<K>(audience, Oddities::ANY);
         let filter = match section {
-            Some(section) => within(filter, section),
+            Some(section) => within(filter, &[section]),
             None => filter,
         };
         self.find_by_text(audience, filter, LookUpField::Slug, slugs).await
@@ -105,7 +105,7 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_visible(audience, within(visible::<K>(audience, Oddities::ANY), section), None)
+        self.find_visible(audience, within(visible::<K>(audience, Oddities::ANY), &[section]), None)
             .await
     }
 

@@ -35,6 +35,9 @@ pub(crate) trait Kind:
     /// `true` if an item without `is_published` is published.
     const PUBLISHED_BY_DEFAULT: bool = false;
 
+    /// The fields, besides the title, whose words the search finds. Markup in them is no text.
+    const SEARCHED: &'static [&'static str] = &["content"];
+
     /// An item as lists show it.
     type Card: Serialize + ToSchema + Send;
     /// The body that creates an item.

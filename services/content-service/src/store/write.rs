@@ -138,7 +138,8 @@ impl<K: Kind> ContentStore<K> {
                     document.insert(SLUG, slug.as_str());
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
-                self.collection.insert_one(&raw).session(session).await?;
+                self.collection.insert_one(&raw).session(&mut *session).await?;
+                self.search.write::<K>(&raw, session).await?;
                 let created =
                     respond(&names.sign(item::<K>(&raw)?)).map_err(WriteError::Refused)?;
                 inserted = Some(raw);
@@ -271,10 +272,15 @@ impl<K: Kind> ContentStore<K> {
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
         // text that is not UTF-8.
         let id = doc! { "_id": id };
+        let is_searched = set.keys().any(|field| is_searched::<K>(field));
         let changes = doc! { "$set": set };
         self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
-        let changed = self.collection.find_one(id).session(session).await?;
-        item::<K>(&changed.ok_or(WriteError::NoItem(NoItem::NotFound))?)
+        let changed = self.collection.find_one(id).session(&mut *session).await?;
+        let changed = changed.ok_or(WriteError::NoItem(NoItem::NotFound))?;
+        if is_searched {
+            self.search.write::<K>(&changed, session).await?;
+        }
+        item::<K>(&changed)
     }
 
     /// Returns the slug of a new item.
@@ -382,6 +388,11 @@ fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool
         }
         _ => false,
     }
+}
+
+/// Returns `true` if the words of an item depend on a field.
+fn is_searched<K: Kind>(field: &str) -> bool {
+    ["title", "section_id"].contains(&field) || K::SEARCHED.contains(&field)
 }
 
 /// Returns the document of a new item, without the dates that depend on the time of the write.

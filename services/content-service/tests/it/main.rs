@@ -4,6 +4,7 @@
 
 mod changes;
 mod conditional;
+mod feeds;
 mod filters;
 mod freshness;
 mod http;
@@ -21,7 +22,10 @@ mod races;
 mod replicas;
 mod report;
 mod resolve;
+mod search;
 mod sections_service;
+mod site;
+mod sitemap;
 mod slugs;
 mod sort;
 mod support;
