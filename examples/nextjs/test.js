@@ -74,6 +74,22 @@ async function shown(page, text, limit) {
   return Math.round(performance.now() - began);
 }
 
+/** Opens a preview link of a draft, as a browser without an account does. */
+async function previews(turbulence, frontend, item, title) {
+  const { token } = await send(turbulence, "POST", "/preview", item);
+  const opened = await fetch(`${frontend}/api/preview?token=${token}`, { redirect: "manual" });
+  assert.equal(opened.status, 307);
+  assert.equal(new URL(opened.headers.get("location"), frontend).pathname, "/draft");
+  const cookie = opened.headers.getSetCookie().map((cookie) => cookie.split(";")[0]).join("; ");
+  const shown = await fetch(`${frontend}/draft`, { headers: { cookie } });
+  assert.equal(shown.status, 200);
+  assert.ok((await shown.text()).includes(title));
+  // It is shown neither without the link nor with another one.
+  assert.equal((await fetch(`${frontend}/draft`)).status, 404);
+  const forged = `${frontend}/api/preview?token=x${token}`;
+  assert.equal((await fetch(forged, { redirect: "manual" })).status, 404);
+}
+
 async function main(folder) {
   const site = start(PROGRAM, ["up", "--demo", "--port", "0", "--data-dir", folder], {
     TURBULENCE__AUTH__STATIC_TOKEN: token,
@@ -117,6 +133,7 @@ async function main(folder) {
   const draft = { title: "Fresh from the press", content: "<p>New.</p>", is_published: false };
   const { id, slug } = await send(turbulence, "POST", "/stories", draft);
   assert.equal((await fetch(`${frontend}/blog/${slug}`)).status, 404);
+  await previews(turbulence, frontend, { content_type: "story", id }, draft.title);
   await send(turbulence, "PATCH", `/stories/${id}`, { is_published: true });
   const published = await shown(`${frontend}/blog/${slug}`, draft.title, LIMIT_MS);
   await shown(`${frontend}/blog`, draft.title, LIMIT_MS);

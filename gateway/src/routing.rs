@@ -40,7 +40,19 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 4] = ["changes", "content", "resolve", "webhooks"];
+const CONTENT: [&str; 11] = [
+    "changes",
+    "content",
+    "feeds",
+    "preview",
+    "resolve",
+    "robots.txt",
+    "search",
+    "site",
+    "sitemap.xml",
+    "tags",
+    "webhooks",
+];
 
 /// The first segment of the report of all services.
 const INTEGRITY: &str = "integrity";
@@ -218,7 +230,15 @@ mod tests {
         let limits = LoadLimits::default();
         let has = |path: &str, of: &LoadLimit| limits.of(path).is_some_and(|one| one.is(of));
         assert!(has("/sections", &limits.sections) && has("/sections/x", &limits.sections));
-        for path in ["/stories/x", "/content", "/resolve", "/changes", "/integrity/"] {
+        for path in [
+            "/stories/x",
+            "/content",
+            "/resolve",
+            "/changes",
+            "/integrity/",
+            "/site",
+            "/feeds/a.rss",
+        ] {
             assert!(has(path, &limits.content), "{path}");
         }
         for path in ["/uploads", "/uploads/x", "/media/x"] {

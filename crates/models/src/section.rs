@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ContentType, ObjectId};
+use crate::{ContentType, ObjectId, Sort};
 
 /// The presentation of the content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -53,6 +53,10 @@ pub struct Section {
     pub nav_visibility: NavVisibility,
     /// The position among the siblings, in ascending order.
     pub sort_order: i64,
+    /// The order of the content; null for `-createdDate`. `sort` of a request takes precedence.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub sort_by: Option<Sort>,
     /// `true` if the section is published. The public sees it if all sections above are published too.
     pub is_published: bool,
     /// `true` if the path `/` leads to the section. At most one is the home.

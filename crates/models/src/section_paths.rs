@@ -49,9 +49,19 @@ impl SectionPaths {
     }
 
     /// Sorts the sections in the same way, without setting their paths.
-    pub fn index(mut sections: Vec<Section>) -> Self {
+    pub fn index(sections: Vec<Section>) -> Self {
+        Self::reaching(sections, |section| section.is_published)
+    }
+
+    /// Returns the sections as editors see them: those that are not published count as public. Their
+    /// paths are not set.
+    pub fn for_editors(sections: Vec<Section>) -> Self {
+        Self::reaching(sections, |_| true)
+    }
+
+    fn reaching(mut sections: Vec<Section>, is_shown: fn(&Section) -> bool) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
-        let public = public(&sections);
+        let public = reached(&sections, is_shown);
         let mut positions: Vec<_> = public.values().copied().collect();
         positions.sort_unstable();
         let mut public_children = HashMap::new();
@@ -87,11 +97,12 @@ impl SectionPaths {
     /// Returns the section at the path `/`: the home or, if the public sees none, the first one of the
     /// main navigation.
     fn home(&self) -> Option<&Section> {
-        let public = || self.sections.iter().filter(|section| section.path.is_some());
         let is_main = |section: &&Section| {
             section.parent_id.is_none() && section.nav_visibility == NavVisibility::Main
         };
-        public().find(|section| section.is_home).or_else(|| public().find(is_main))
+        let leads_to = |section: &&Section| self.path_to(section.id).is_some();
+        let home = self.sections.iter().filter(|section| section.is_home).find(leads_to);
+        home.or_else(|| self.sections.iter().filter(is_main).find(leads_to))
     }
 
     /// Returns `true` if the section is public.
@@ -155,14 +166,14 @@ fn decoded_forms(slug: &str) -> Vec<String> {
     readings(slug).iter().map(|text| slug_key(text)).collect()
 }
 
-/// Returns the positions of the public sections: those that are published, as are all above them.
+/// Returns the positions of the sections that are shown, as are all above them.
 ///
 /// Walks down from the top, so that it reaches neither a section below a hidden, deleted or missing
 /// one nor a cycle.
-fn public(sections: &[Section]) -> HashMap<ObjectId, usize> {
+fn reached(sections: &[Section], is_shown: fn(&Section) -> bool) -> HashMap<ObjectId, usize> {
     let mut children: HashMap<_, Vec<usize>> = HashMap::new();
-    let published = sections.iter().enumerate().filter(|(_, section)| section.is_published);
-    for (position, section) in published {
+    let shown = sections.iter().enumerate().filter(|(_, section)| is_shown(section));
+    for (position, section) in shown {
         children.entry(section.parent_id).or_default().push(position);
     }
     let mut reached = HashMap::new();

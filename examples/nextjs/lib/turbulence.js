@@ -11,3 +11,12 @@ export async function resolve(path) {
   if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
   return answer.json();
 }
+
+/** Returns the item of a preview link, or `null` if the link does not work. It is never kept. */
+export async function preview(token) {
+  const address = `${ADDRESS}/preview?${new URLSearchParams({ token })}`;
+  const answer = await fetch(address, { cache: "no-store" });
+  if (answer.status === 404) return null;
+  if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+  return answer.json();
+}

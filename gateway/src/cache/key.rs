@@ -17,6 +17,8 @@ pub(crate) struct ReadRoutes(Vec<ReadRoute>);
 struct ReadRoute {
     /// The segments of the path; `None` for one of any text.
     segments: Vec<Option<String>>,
+    /// `true` if the last segment stands for one or more.
+    has_tail: bool,
     parameters: Vec<String>,
 }
 
@@ -40,6 +42,7 @@ impl ReadRoutes {
                 let segments: Vec<_> = segments.collect();
                 // Events follow each other for as long as the client listens.
                 let has_events = operation["x-event-stream"] == true;
+                let has_tail = operation["x-path-tail"] == true;
                 let is_routed = segments[0].as_deref().is_some_and(is_routed);
                 let is_kept = !needs_token && !has_events && is_routed;
                 let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -47,7 +50,7 @@ impl ReadRoutes {
                     .filter(|parameter| parameter["in"] == "query")
                     .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
                     .collect();
-                is_kept.then_some(ReadRoute { segments, parameters })
+                is_kept.then_some(ReadRoute { segments, has_tail, parameters })
             })
             .collect();
         // A fixed segment wins over one of any text, as in the services.
@@ -90,7 +93,7 @@ impl ReadRoute {
         path.split('/').all(|segment| match expected.next() {
             Some(Some(fixed)) => fixed == segment,
             Some(None) => !segment.is_empty(),
-            None => false,
+            None => self.has_tail && !segment.is_empty(),
         }) && expected.next().is_none()
     }
 }
@@ -154,6 +157,16 @@ mod tests {
             "/pages/type/about",
             "/stories?limit=10",
             "/resolve?path=%2Fblog",
+            "/search?q=lamp",
+            "/site",
+            "/robots.txt",
+            "/sitemap.xml",
+            "/sitemap.xml?part=stories",
+            "/feeds/blog.rss",
+            "/feeds/notes/of/tides.json",
+            "/stories?created_after=2026-01-01&tag=rust&view=card",
+            "/tags",
+            "/tags?content_type=story",
         ] {
             assert_eq!(key(target).as_deref(), Some(target), "{target}");
         }
@@ -166,6 +179,9 @@ mod tests {
             "/stories/0123456789abcdef01234567",
             "/stories/slug",
             "/stories/slug/a/b",
+            "/feeds",
+            "/feeds/a//b.rss",
+            "/sitemap.xml?unknown=1",
             "/content/move",
             "/unknown",
             "/internal/sections",

@@ -12,6 +12,7 @@ mod address;
 mod clean;
 mod limits;
 mod names;
+mod plain_text;
 mod policy;
 mod removed;
 mod style;
@@ -32,6 +33,7 @@ use self::{
     removed::RemovedCounts,
 };
 
+pub(crate) use plain_text::plain_text;
 pub(crate) use removed::Removed;
 pub(crate) use summary::Summary;
 

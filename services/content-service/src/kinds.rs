@@ -19,32 +19,42 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read, Source},
     report::Unreachable,
 };
-use futures_util::future::LocalBoxFuture;
+use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, changes::Revision,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort, changes::Revision,
     media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::Result;
-use serde_json::value::RawValue;
+use mongodb::{bson::Bson, error::Result};
+use serde_json::{Value, value::RawValue};
 use service_kit::web::error::ApiError;
 use utoipa::openapi::OpenApi;
 
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
+        audience::{Audience, Directory},
         content::MovedContent,
         item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit},
     },
     store::{
-        content::Changed, keys::ContentKeys, moves::MoveError, states::ItemState, write::SlugGuard,
+        authors,
+        content::Changed,
+        item_tags::TagCounts,
+        keys::ContentKeys,
+        moves::MoveError,
+        search::{self, Hit},
+        site,
+        sitemap::{Addressed, PartStart},
+        states::ItemState,
+        write::SlugGuard,
     },
 };
 
@@ -102,39 +112,53 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(&self, filter: &Filter, limit: Limit, paths: &ItemPaths)
-    -> Result<AnyList>;
+    async fn first_page(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<AnyList>;
 
     /// Returns the items that these sections show, each as its whole content.
     async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;
 
-    /// Returns the oldest public item of a section.
+    /// Returns the oldest visible item of a section.
     async fn first_in(
         &self,
         section: ObjectId,
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
-    /// Returns the public item that had the first of these slugs that any had.
+    /// Returns the visible item that had the first of these slugs that any had.
     async fn by_former_slug(
         &self,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
     /// Returns an item that a section with this slug below its own would hide.
     async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>>;
+
+    /// Returns the present time.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Returns the item with this id, published or not, unless it is deleted or there is none.
+    async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>>;
+
+    /// Returns the number of items that have each tag, of those that an audience sees.
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
 
     /// Adds the numbers of items of these sections that are not deleted.
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()>;
@@ -165,6 +189,37 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the items with these ids as they are, or as they were at a time of the cluster.
     async fn states(&self, ids: &[&str], at: Option<u64>) -> Result<HashMap<String, ItemState>>;
 
+    /// Returns the starts of the parts of the items of these sections that have an address of their own.
+    async fn address_parts(&self, sections: &[ObjectId]) -> Result<Vec<PartStart>>;
+
+    /// Returns the items of a part.
+    async fn addressed(
+        &self,
+        sections: &[ObjectId],
+        start: &PartStart,
+    ) -> Result<BoxStream<'static, Result<Addressed>>>;
+
+    /// Returns the newest public items of a section, whole, as the API answers them.
+    async fn newest(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<Newest>;
+
+    /// Returns those of these items that the filter matches and that have all of the words, in the order
+    /// of the ids.
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>>;
+
+    /// Adds the words of the items that have none, and removes those of items that do not exist.
+    async fn fill_search(&self) -> Result<()>;
+
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.
     async fn notes(&self) -> Result<Vec<Skipped>>;
@@ -176,8 +231,14 @@ pub(crate) struct AnyItem {
     pub(crate) json: Box<RawValue>,
     /// The id.
     pub(crate) id: String,
-    /// The path, or `None` if no path leads to it.
+    /// The slug; empty if it has none.
+    pub(crate) slug: String,
+    /// The id of its section.
+    pub(crate) section: Option<String>,
+    /// The path, or `None` if no path leads the public to it.
     pub(crate) path: Option<String>,
+    /// The state of the users, one of whom is its author.
+    pub(crate) revision: Revision,
 }
 
 /// A page of a list of any kind.
@@ -185,6 +246,14 @@ pub(crate) struct AnyList {
     /// The page as the API answers it.
     pub(crate) json: Box<RawValue>,
     /// The state of the total.
+    pub(crate) revision: Revision,
+}
+
+/// The newest items of a section, of any kind.
+pub(crate) struct Newest {
+    /// The items as the API answers them.
+    pub(crate) items: Vec<Value>,
+    /// The state of the list.
     pub(crate) revision: Revision,
 }
 
@@ -217,9 +286,10 @@ impl Collections {
     }
 }
 
-/// Returns the changes of all kinds.
+/// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let families = KINDS.iter().map(|kind| kind.family()).collect();
+    let others = [authors::family(), search::family(), site::family()];
+    let families = KINDS.iter().map(|kind| kind.family()).chain(others).collect();
     Changes::new(Source::Content, families, connection)
 }
 

@@ -44,7 +44,9 @@ migrations::list! {
     content_dates,
     content_report,
     sort_indexes,
+    search_index,
     page_slugs,
+    tag_indexes,
 }
 
 /// Returns all migrations, in the order in which they run, which is that of their ids.

@@ -25,15 +25,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::Webhooks,
+    domain::preview::PreviewKey,
     events::{hub::Hub, projector::Source},
     html::Sanitiser,
-    http::{api, changes::Listeners, integrity::Inspector, sections::Sections, tags::Tags},
+    http::{
+        api, changes::Listeners, integrity::Inspector, preview::Previews, sections::Sections,
+        tags::Tags,
+    },
     kinds::{self, Collections},
     migrations::Context,
+    search_filling,
     sections_feed::{self, fetched::FetchedSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
+        search::SearchStore,
         section_directory::DirectoryStore,
+        site::SiteStore,
         users::UserStore,
     },
 };
@@ -68,7 +75,13 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let source = Source::new(connection, collections.clone(), feed.clone());
         let listeners = web::Data::new(Listeners::new(Hub::new(source.clone())));
         let tags = web::Data::new(Tags::new(changes));
+        let url =
+            settings.site.url.clone().map(|url| String::from(url).trim_end_matches('/').to_owned());
+        let search = web::Data::new(SearchStore::new(connection));
+        let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
+        let previews = settings.internal.secret.as_ref().map(PreviewKey::new);
+        let previews = web::Data::new(Previews(previews));
         let inspector = web::Data::from(inspector(connection, &sections));
         let delivering = Webhooks::new(connection, &settings.webhooks, outbound, source);
         let webhooks = web::Data::new(delivering.clone());
@@ -79,8 +92,11 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(known_sections.clone())
                 .app_data(listeners.clone())
                 .app_data(tags.clone())
+                .app_data(site.clone())
+                .app_data(search.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())
+                .app_data(previews.clone())
                 .app_data(webhooks.clone())
                 .app_data(authenticator.clone())
                 .app_data(body_limit)
@@ -92,7 +108,13 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             async move { result }
         });
         let engine = engine(connection, Clock::system(), settings, &sections);
-        let background: Background = Box::new(|stop| Box::pin(delivering.run(stop)));
+        let filled = Collections::open(connection, changes);
+        let background: Background = Box::new(|stop| {
+            let filling = search_filling::run(filled, stop.clone());
+            Box::pin(async move {
+                tokio::join!(delivering.run(stop), filling);
+            })
+        });
         Parts { engine, routes, health, background: Some(background) }
     })
     .await

@@ -1,5 +1,6 @@
 //! The collections of content and of users.
 
+pub(crate) mod authors;
 pub(crate) mod collections;
 pub(crate) mod content;
 pub(crate) mod counts;
@@ -12,6 +13,7 @@ pub(crate) mod former_slugs;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;
+pub(crate) mod item_tags;
 pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;
@@ -20,7 +22,10 @@ pub(crate) mod moves;
 mod order;
 pub(crate) mod page_memory;
 mod report;
+pub(crate) mod search;
 pub(crate) mod section_directory;
+pub(crate) mod site;
+pub(crate) mod sitemap;
 pub(crate) mod slugs;
 pub(crate) mod states;
 pub(crate) mod survey;

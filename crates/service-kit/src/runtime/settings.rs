@@ -111,6 +111,8 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// Pictures and videos.
     pub media: Media,
+    /// The site that visitors see.
+    pub site: Site,
     /// The first user, created by a migration.
     pub admin: Admin,
 }
@@ -376,6 +378,14 @@ pub struct Media {
     /// The address below which files are looked for that are not in the store, such as the bucket of
     /// the former site.
     pub fallback_url: Option<WebUrl>,
+}
+
+/// The site that visitors see.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Site {
+    /// The public address of the site: the frontend, not the gateway. Sitemaps and feeds are made of it.
+    pub url: Option<WebUrl>,
 }
 
 /// The first user, created by a migration.

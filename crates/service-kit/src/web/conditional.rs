@@ -160,6 +160,25 @@ pub fn static_response(
     content_type: &'static str,
     body: &'static [u8],
 ) -> HttpResponse {
+    typed_response(request, tag, content_type, body)
+}
+
+/// Returns the response to a GET whose representation is another text than JSON: 200 with its tag, or
+/// 304 if the client has it already.
+pub fn text_response(
+    request: &HttpRequest,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> HttpResponse {
+    typed_response(request, &ETag::of(&body), content_type, body)
+}
+
+fn typed_response(
+    request: &HttpRequest,
+    tag: &ETag,
+    content_type: &'static str,
+    body: impl MessageBody + 'static,
+) -> HttpResponse {
     not_modified(request, tag).unwrap_or_else(|| {
         let mut response = tagged(StatusCode::OK, tag, body);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,6 +1,8 @@
-//! Benchmarks of the system, as ratios within one run: `just bench`. Only the API: `just bench api`,
+//! Benchmarks of the system, as ratios within one run: `just bench`. Only lists of cards: `just bench cards`. Only the API: `just bench api`,
 //! with the number of documents in `TURBULENCE_BENCH_DOCUMENTS`. Only the gateway: `just bench gateway`,
-//! or parts of that: `just bench gateway cached`, `writes`, `passed-on`, `freshness`, `memory`. Only the migrations: `just bench migrations`, or of parts of them, `first-start` and `foreground`.
+//! or parts of that: `just bench gateway cached`, `writes`, `passed-on`, `freshness`, `memory`. Only the
+//! search and the sitemap: `just bench finding`. Only the migrations: `just bench migrations`, or of parts
+//! of them, `first-start` and `foreground`.
 //!
 //! A real MongoDB, the services as they are, and `wrk` as the client. Prints a table in Markdown.
 //! Needs `wrk` on the PATH and about 3 GB of disk in the temporary folder; takes about ten minutes.
@@ -10,6 +12,7 @@
 mod api;
 mod backfill;
 mod connection;
+mod finding;
 mod gateway;
 mod lists;
 mod memory;
@@ -47,8 +50,12 @@ async fn main() {
         let connection = connect(&uri, &format!("site_{count}")).await;
         insert_stories(&connection, "stories", count, 500).await;
         api::api(&uri, count, &mut table).await;
+    } else if is_asked("cards") {
+        lists::cards(&uri, &mut table).await;
     } else if is_asked("gateway") {
         gateway::gateway(&uri, is_asked, &mut table).await;
+    } else if is_asked("finding") {
+        finding::finding(&uri, &mut table).await;
     } else if is_asked("webhooks") {
         webhooks::webhooks(&uri, &mut table).await;
     } else if is_asked("migrations") {
@@ -81,8 +88,10 @@ async fn everything(uri: &str, table: &mut Table) {
         "≥ 0.8",
         many / few >= 0.8,
     );
+    lists::cards(uri, table).await;
     api::api(uri, MANY, table).await;
     gateway::gateway(uri, |_| false, table).await;
+    finding::finding(uri, table).await;
     webhooks::webhooks(uri, table).await;
     starts::second_start(uri, table).await;
     backfill::foreground(uri, table).await;

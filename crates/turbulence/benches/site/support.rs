@@ -28,8 +28,13 @@ pub(crate) async fn connect(uri: &str, database: &str) -> Connection {
     Connection::new(uri, database, "bench").await.unwrap()
 }
 
+/// The date of a story.
+pub(crate) fn created(number: usize) -> DateTime {
+    DateTime::from_millis(1_500_000_000_000 + number as i64 * 1_000)
+}
+
 pub(crate) fn story(number: usize, content_bytes: usize) -> Document {
-    let date = DateTime::from_millis(1_500_000_000_000 + number as i64 * 1_000);
+    let date = created(number);
     doc! {
         "_id": ObjectId::new(),
         "title": format!("Story {number}"),

@@ -28,6 +28,9 @@ const OPEN: u64 = 3;
 /// a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
+/// The settings without which some routes answer nothing.
+const SETTINGS: [(&str, &str); 1] = [("site.url", "https://example.com")];
+
 /// The id of a webhook, and of its delivery.
 const WEBHOOK: &str = "626e3e0035b0bc65bb5e1545";
 
@@ -228,6 +231,15 @@ impl Values<'_> {
             }
             ("query", "state") => own(&["pending", "delivered", "failed"]),
             ("path", "id") => item_ids.clone(),
+            ("path", "path") if route.path.starts_with("/feeds") => {
+                let feeds = [".rss", ".atom", ".json"].into_iter();
+                let of = |end: &str| {
+                    let end = end.to_owned();
+                    paths.iter().map(move |path| path[1..].to_owned() + &end)
+                };
+                feeds.flat_map(of).collect()
+            }
+            ("query", "part") => own(&["sections", "stories", "projects", "pages"]),
             ("path", "path") => own(&["20241201_123456_abc12345.webp"]),
             ("path", "slug") if is_of_sections => section_slugs.clone(),
             ("path", "slug") => [item_slugs.as_slice(), former_slugs].concat(),
@@ -235,6 +247,11 @@ impl Values<'_> {
             ("query", "path") => paths.clone(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
+            ("query", "created_after" | "created_before") => own(&["2024-01-01", "2030-01-01"]),
+            ("query", "is_featured") => own(&["true", "false"]),
+            // Not signed: a link shows what its maker wanted to show.
+            ("query", "token") => own(&["a.b"]),
+            ("query", "tag") => own(&["open", SECRET]),
             ("query", "view") => own(&["full", "card"]),
             ("query", "fields") => own(&["id,title,excerpt", "content,slug"]),
             ("query", "sort") => Sort::ALL.map(|sort| sort.as_str().to_owned()).into(),
@@ -408,7 +425,7 @@ impl<'a> Walk<'a> {
 #[tokio::test]
 async fn nothing_that_is_not_public_is_answered_by_any_route() {
     let hidden = Hidden::new().await;
-    let front = Front::start(&hidden.database, &[]).await;
+    let front = Front::start(&hidden.database, &SETTINGS).await;
     let walk = Walk::new(&hidden, &front).await;
     let seen = walk.finds_nothing("at first").await;
     // What can be seen by editors was seen: the walk leads there.
@@ -447,7 +464,7 @@ type Change = (&'static str, String, Value);
 #[tokio::test]
 async fn what_is_unpublished_or_deleted_is_gone_with_the_answer_that_says_so() {
     let hidden = Hidden::new().await;
-    let front = Front::start(&hidden.database, &[]).await;
+    let front = Front::start(&hidden.database, &SETTINGS).await;
     let walk = Walk::new(&hidden, &front).await;
     let publish = |is_published: bool| json!({ "is_published": is_published });
     for (kind, collection) in KINDS {
@@ -485,7 +502,7 @@ async fn what_is_unpublished_or_deleted_is_gone_with_the_answer_that_says_so() {
 #[tokio::test]
 async fn what_sections_hide_is_gone_within_a_second_and_stays_so() {
     let hidden = Hidden::new().await;
-    let front = Front::start(&hidden.database, &[]).await;
+    let front = Front::start(&hidden.database, &SETTINGS).await;
     let walk = Walk::new(&hidden, &front).await;
     let at = |name: &str| {
         let at = hidden.section_slugs.iter().position(|slug| slug == name).unwrap();

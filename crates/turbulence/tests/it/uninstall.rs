@@ -86,6 +86,9 @@ async fn use_everything(site: &Site) {
     call(reqwest::Method::PATCH, &format!("/sections/{section}"), renamed).await;
     let webhook = json!({ "url": "https://8.8.8.8/", "is_enabled": false });
     call(reqwest::Method::POST, "/webhooks", webhook).await;
+    let facts = client.patch(format!("{}/site", summary.address)).bearer_auth(token.trim());
+    let facts = facts.json(&json!({ "title": "Tides" })).send().await.unwrap();
+    assert!(facts.status().is_success(), "{facts:?}");
     let story = json!({ "title": "New", "content": "" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
@@ -139,6 +142,8 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "section_tree",
         "content_slugs",
         "media",
+        "search",
+        "site",
         "webhooks",
         "webhook_deliveries",
         "webhook_dispatch",

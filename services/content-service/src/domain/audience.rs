@@ -51,6 +51,8 @@ pub(crate) struct Directory {
     entries: Vec<SectionEntry>,
     hidden: Arc<HiddenSections>,
     paths: SectionPaths,
+    /// The same for editors.
+    paths_of_drafts: SectionPaths,
     redirects: Redirects,
     paths_digest: u64,
 }
@@ -62,7 +64,9 @@ impl Directory {
         // The same sections are the same audience.
         ids.sort_unstable();
         let live = entries.iter().filter(|entry| !entry.is_deleted);
-        let paths = SectionPaths::new(live.map(|entry| entry.section.clone()).collect());
+        let live: Vec<_> = live.map(|entry| entry.section.clone()).collect();
+        let paths_of_drafts = SectionPaths::for_editors(live.clone());
+        let paths = SectionPaths::new(live);
         let former_paths = entries.iter().flat_map(|entry| {
             entry.former_paths.iter().map(|path| (path.clone(), entry.section.id))
         });
@@ -73,7 +77,8 @@ impl Directory {
             let Section { id, path, display_type, content_type, .. } = &entry.section;
             (id, path, display_type, content_type, &entry.former_paths).hash(&mut digest);
         }
-        Self { entries, hidden, paths, redirects, paths_digest: digest.finish() }
+        let paths_digest = digest.finish();
+        Self { entries, hidden, paths, paths_of_drafts, redirects, paths_digest }
     }
 
     /// Returns all sections.
@@ -106,9 +111,14 @@ impl Directory {
         !self.hidden.ids.is_empty()
     }
 
-    /// Resolves a path of the site. Returns `None` if it leads to no section.
-    pub(crate) fn resolve(&self, path: &str) -> Option<PathResolution> {
-        self.paths.resolve(path, &self.redirects)
+    /// Resolves a path of the site. Returns `None` if it leads to no section that the public sees
+    /// or, with drafts, editors do.
+    pub(crate) fn resolve(&self, path: &str, include_drafts: bool) -> Option<PathResolution> {
+        self.paths(include_drafts).resolve(path, &self.redirects)
+    }
+
+    fn paths(&self, include_drafts: bool) -> &SectionPaths {
+        if include_drafts { &self.paths_of_drafts } else { &self.paths }
     }
 
     /// Returns the sections that hide their content although no editor wants that: those that are
@@ -160,6 +170,15 @@ impl Directory {
         }
         let path = (!slug.is_empty()).then(|| join(path, slug))?;
         self.paths.leads_below(section.id, &path, &self.redirects).then_some(path)
+    }
+
+    /// Returns the path at which editors find an item of a section with this slug, published or not and
+    /// in a section that is published or not. Returns `None` if there is none.
+    pub(crate) fn draft_path(&self, section: &str, slug: &str) -> Option<String> {
+        let id = self.referenced(section)?.section.id;
+        let section_path = self.paths_of_drafts.path_to(id)?;
+        let path = (!slug.is_empty()).then(|| join(&section_path, slug))?;
+        self.paths_of_drafts.leads_below(id, &path, &self.redirects).then_some(path)
     }
 
     /// Returns the paths below a section.
@@ -214,6 +233,7 @@ mod tests {
                 content_type: ContentType::Story,
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
+                sort_by: None,
                 is_published: is_public,
                 is_home: false,
                 created_date: None,

@@ -74,6 +74,13 @@ pub(crate) enum MovedContent {
     SectionId(ObjectId),
 }
 
+/// The user that an item belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Author {
+    /// The name. Nothing else about a user is public.
+    pub(crate) name: String,
+}
+
 /// The members that every item of content has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Common)]
@@ -97,6 +104,9 @@ pub(crate) struct ContentMeta {
     /// The id of the user that the item belongs to.
     #[schema(required = true)]
     pub(crate) user_id: Option<String>,
+    /// The user that the item belongs to; null if the user is unknown or has no name.
+    #[schema(required = true)]
+    pub(crate) author: Option<Author>,
     /// The id of the section that the item belongs to.
     #[schema(required = true)]
     pub(crate) section_id: Option<String>,
@@ -104,4 +114,10 @@ pub(crate) struct ContentMeta {
     /// path at which it will be published.
     #[schema(required = true)]
     pub(crate) path: Option<String>,
+    /// The date that the author gave it.
+    #[serde(serialize_with = "models::rfc3339::serialize")]
+    #[schema(required = true)]
+    pub(crate) date: Option<DateTime<Utc>>,
+    /// The words that it has in common with other items.
+    pub(crate) tags: Vec<String>,
 }

@@ -1,7 +1,10 @@
 //! Lists and the numbers that page through them.
 
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 use models::{
-    ObjectId,
+    Moment, ObjectId,
     schema::{number, schema},
 };
 use serde::{Deserialize, Serialize};
@@ -33,8 +36,48 @@ pub(crate) struct List<T> {
 pub(crate) struct Filter {
     /// The section of the items; `None` for items of any section and of none.
     pub(crate) section: Option<ObjectId>,
+    /// The dates of creation.
+    pub(crate) created: Period,
+    /// The texts in which the tag of the items is stored; `None` for items with any tags and without.
+    pub(crate) tag: Option<Arc<[String]>>,
+    /// `true` for items that the site shows first, `false` for the others, `None` for both.
+    pub(crate) is_featured: Option<bool>,
     /// The reader, who decides which items are visible.
     pub(crate) audience: Audience,
+}
+
+/// A period of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Period {
+    /// The first moment.
+    pub(crate) from: Option<Moment>,
+    /// The moment after the last one.
+    pub(crate) until: Option<Moment>,
+}
+
+impl Filter {
+    /// Returns the filter of all items that an audience sees, of a section or of all.
+    pub(crate) fn new(section: Option<ObjectId>, audience: Audience) -> Self {
+        Self { section, created: Period::default(), tag: None, is_featured: None, audience }
+    }
+
+    /// Returns `true` if it selects items by more than their audience and their section.
+    pub(crate) fn is_narrow(&self) -> bool {
+        !self.created.is_unbounded() || self.tag.is_some() || self.is_featured.is_some()
+    }
+}
+
+impl Period {
+    /// Returns `true` if all moments are in it.
+    pub(crate) fn is_unbounded(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Returns `true` if a moment is in it.
+    pub(crate) fn contains(self, moment: DateTime<Utc>) -> bool {
+        self.from.is_none_or(|from| DateTime::from(from) <= moment)
+            && self.until.is_none_or(|until| moment < until.into())
+    }
 }
 
 /// The largest number of items of a page: 1 to 50, by default 10.

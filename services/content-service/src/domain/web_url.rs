@@ -44,17 +44,20 @@ impl TryFrom<String> for WebUrl {
         let is_web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let has_host = !authority.is_empty() && !authority.contains('@');
-        let is_clean = !rest.chars().any(|character| {
-            character.is_whitespace()
-                || character.is_control()
-                || r#""<>\^`{|}"#.contains(character)
-        });
-        if is_web && has_host && is_clean && text.chars().count() <= Self::MAX_LENGTH {
+        if is_web && has_host && is_clean(rest) && text.chars().count() <= Self::MAX_LENGTH {
             Ok(Self(text))
         } else {
             Err(InvalidWebUrl)
         }
     }
+}
+
+/// Returns `true` if a text can be a part of an address in an attribute of HTML: it has no white space,
+/// control characters or delimiters.
+pub(super) fn is_clean(text: &str) -> bool {
+    !text.chars().any(|character| {
+        character.is_whitespace() || character.is_control() || r#""<>\^`{|}"#.contains(character)
+    })
 }
 
 impl From<WebUrl> for String {

@@ -4,7 +4,9 @@
 
 use actix_web::web::{Json, ServiceConfig};
 use data_service::integrity;
-use models::{ErrorCode, FieldError, ObjectId, Problem, Sort};
+use models::{
+    ErrorCode, FieldError, ObjectId, Problem, PublicKind, Sort, body::add_read_only_members,
+};
 use service_kit::web::{
     extract::NoQuery,
     openapi::Bearer,
@@ -12,9 +14,15 @@ use service_kit::web::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, internal, moves, resolve, webhooks};
+use super::{
+    changes, feeds, internal, item_tags, moves, preview, resolve, robots, search, site, sitemap,
+    webhooks,
+};
 use crate::{
-    domain::list::{Limit, Offset},
+    domain::{
+        list::{Limit, Offset},
+        site::{NewSocialLink, SitePatch, SocialLinks},
+    },
     kinds::{Collections, KINDS},
 };
 
@@ -26,6 +34,13 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     config
         .service(route("/content/move").post(moves::move_content).build())
         .service(read("/resolve", resolve::resolve))
+        .service(read("/search", search::search))
+        .service(route("/site").get(site::get).patch(site::patch).build())
+        .service(read("/sitemap.xml", sitemap::sitemap))
+        .service(read("/robots.txt", robots::robots))
+        .service(read("/feeds/{path:.+}", feeds::feed))
+        .service(read("/tags", item_tags::tags))
+        .service(route("/preview").get(preview::read).post(preview::create).build())
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -58,6 +73,15 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     paths(
         moves::move_content,
         resolve::resolve,
+        search::search,
+        site::get,
+        site::patch,
+        sitemap::sitemap,
+        robots::robots,
+        feeds::feed,
+        item_tags::tags,
+        preview::create,
+        preview::read,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,
@@ -83,10 +107,15 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         Offset,
         Problem,
         Sort,
+        SocialLinks,
+        NewSocialLink,
+        PublicKind,
+        item_tags::TagLimit,
         changes::KindList
     )),
     tags(
         (name = "content", description = "Content of every kind."),
+        (name = "site", description = "The site as a whole: facts, sitemap, feeds."),
         (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")
     )
@@ -102,6 +131,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     }
     document.tags.get_or_insert_default().extend(common_tags.into_iter().flatten());
     moves::close_variants(&mut document);
+    add_read_only_members::<SitePatch>(&mut document);
     Bearer.modify(&mut document);
     document
 }

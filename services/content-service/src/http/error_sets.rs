@@ -10,9 +10,18 @@ error_responses! {
     /// The errors of a list.
     ListErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable;
+    /// The errors of making a preview link.
+    PreviewErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound | Conflict
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UnreadableDocument
+        | AuthUnavailable;
+    /// The errors of the tags.
+    TagErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
     /// The errors of reading an item by its id.
     ReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of look-ups that find drafts for callers with a token.
+    AddressErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UnreadableDocument
+        | UpstreamUnavailable | AuthUnavailable;
     /// The errors of public look-ups.
     LookUpErrors = NotFound | ValidationFailed | UnreadableDocument | UpstreamUnavailable;
     /// The errors of adding an item.
@@ -41,6 +50,17 @@ error_responses! {
     /// The errors of deleting and testing a webhook, and of sending a message again.
     WebhookActionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;
+    /// The errors of reading the facts of the site.
+    SiteReadErrors = ValidationFailed;
+    /// The errors of changing the facts of the site.
+    SiteChangeErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PreconditionFailed
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | PreconditionRequired
+        | AuthUnavailable;
+    /// The errors of sitemaps and feeds.
+    AddressesErrors = NotFound | ValidationFailed | UpstreamUnavailable | Overloaded;
+    /// The errors of a search.
+    SearchErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable | Overloaded | NotReady;
     /// The errors of moving items.
     MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
         | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;

@@ -7,19 +7,23 @@ use std::{
 
 use actix_web::web::{Data, ServiceConfig};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     changes::{Changes, Family, Read},
     report::Unreachable,
 };
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::{FutureExt, future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort,
     body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
-use mongodb::error::{Error, Result};
+use mongodb::{
+    bson::Bson,
+    error::{Error, Result},
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use service_kit::web::error::ApiError;
@@ -32,20 +36,23 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Directory, Hidden},
-        content::MovedContent,
+        audience::{Audience, Directory},
+        content::{ContentMeta, MovedContent},
         item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit, Offset},
         pagination::Start,
     },
-    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Of},
+    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Newest, Of},
     store::{
         content::{Changed, ContentStore},
         indexes,
+        item_tags::TagCounts,
         keys::{self, ContentKeys},
         kind::Kind,
         list::{Form, PageRequest},
         moves::MoveError,
+        search::Hit,
+        sitemap::{Addressed, PartStart},
         states::ItemState,
         write::SlugGuard,
     },
@@ -109,11 +116,12 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     async fn first_page(
         &self,
         filter: &Filter,
+        sort: Sort,
         limit: Limit,
         paths: &ItemPaths,
     ) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort: Sort::default(), start: &start, limit, paths };
+        let wanted = PageRequest { sort, start: &start, limit, paths };
         let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, wanted);
@@ -124,32 +132,48 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.shown_items(sections).await
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.now()
+    }
+
+    async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>> {
+        let item = self.by_id(id).await?.ok();
+        any_item(self, item, paths).await
+    }
+
+    async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>> {
+        self.tag_counts(audience).await
+    }
+
     async fn first_in(
         &self,
         section: ObjectId,
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
-        any_item(self.first_in(section, hidden).await?, paths)
+        let item = self.first_in(section, audience).await?;
+        any_item(self, item, paths).await
     }
 
     async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
-        any_item(self.by_slug(section, slugs, hidden).await?, paths)
+        let item = self.by_slug(section, slugs, audience).await?;
+        any_item(self, item, paths).await
     }
 
     async fn by_former_slug(
         &self,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
-        any_item(self.by_former_slug(slugs, hidden).await?, paths)
+        let item = self.by_former_slug(slugs, audience).await?;
+        any_item(self, item, paths).await
     }
 
     async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>> {
@@ -195,15 +219,79 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.states(ids, at).await
     }
 
+    async fn address_parts(&self, sections: &[ObjectId]) -> Result<Vec<PartStart>> {
+        self.address_parts(sections).await
+    }
+
+    async fn addressed(
+        &self,
+        sections: &[ObjectId],
+        start: &PartStart,
+    ) -> Result<BoxStream<'static, Result<Addressed>>> {
+        self.addressed(sections, start).await
+    }
+
+    async fn newest(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<Newest> {
+        let filter = Filter::new(Some(section), audience.clone());
+        let start = Start::Offset(Offset::default());
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit, paths };
+        let page = self.list(&filter, wanted, &Form::usual()).await?;
+        let cards = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
+        let cards: Vec<serde_json::Value> = cards.map_err(Error::custom)?;
+        if K::omitted_in_lists().is_empty() {
+            return Ok(Newest { items: cards, revision: page.revision });
+        }
+        let mut items = Vec::with_capacity(cards.len());
+        for card in cards {
+            let id = card["id"].as_str().unwrap_or_default();
+            let whole = self.by_id(id).await?.ok();
+            // It may have been hidden or moved since the list was read.
+            let is_there = |item: &K| {
+                item.meta().is_published
+                    && card["section_id"].as_str() == item.meta().section_id.as_deref()
+            };
+            if let Some(item) = whole.filter(is_there) {
+                items.push(serde_json::to_value(item.at(paths)).map_err(Error::custom)?);
+            }
+        }
+        Ok(Newest { items, revision: page.revision })
+    }
+
+    async fn hits(
+        &self,
+        ids: &[Bson],
+        filter: &Filter,
+        words: &[String],
+    ) -> Result<Vec<Option<Hit>>> {
+        self.hits(ids, filter, words).await
+    }
+
+    async fn fill_search(&self) -> Result<()> {
+        self.fill_search().await
+    }
+
     async fn notes(&self) -> Result<Vec<Skipped>> {
         self.notes().await
     }
 }
 
-fn any_item<K: Kind>(item: Option<K>, paths: &ItemPaths) -> Result<Option<AnyItem>> {
-    let Some(item) = item.map(|item| item.at(paths)) else { return Ok(None) };
-    let json = raw(&item)?;
-    Ok(Some(AnyItem { json, id: item.meta().id.to_string(), path: item.meta().path.clone() }))
+async fn any_item<K: Kind>(
+    store: &ContentStore<K>,
+    item: Option<K>,
+    paths: &ItemPaths,
+) -> Result<Option<AnyItem>> {
+    let Some(item) = item else { return Ok(None) };
+    let Read { value: names, revision } = store.names().await?;
+    let item = names.sign(item).at(paths);
+    let (json, slug) = (raw(&item)?, item.slug().to_owned());
+    let ContentMeta { id, section_id: section, path, .. } = item.meta().clone();
+    Ok(Some(AnyItem { json, id: id.to_string(), slug, section, path, revision }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -9,7 +9,7 @@ use utoipa::{
 use super::{
     describe::{Described, Endpoint, operation},
     error_sets::{
-        ChangeErrors, CreateErrors, DeleteErrors, ListErrors, LookUpErrors, ReadErrors,
+        AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, ReadErrors,
         RestoreErrors,
     },
     item,
@@ -59,43 +59,54 @@ fn look_up<K: Kind>() -> Described {
     describe::<K>(
         &format!("by_{}", K::ADDRESS.segment()),
         &summary,
-        "Items that are unpublished, deleted or in a section that the public does not see are not \
-         found. The item that had a slug before it got another one is found by it too, unless another \
+        "Items that are unpublished or in a section that the public does not see are not found \
+         without `include_drafts` and a token, and deleted ones never. The item that had a slug before it got another one is found by it too, unless another \
          item has it now. Slashes and other characters that an address cannot have are percent-encoded, as in \
          `2015%2F02%2Fhello-world`; the text is decoded once.",
     )
     .path(K::ADDRESS.field(), "The percent-encoded text by which the item is looked up.", text)
+    .query::<item::LookUpQuery>()
     .if_none_match()
     .answer::<K>(200, "The item.", K::name().into_owned(), &[STATE, LOCATION])
     .empty_answer(304, "The item has not changed.")
-    .errors::<LookUpErrors>()
+    .errors::<AddressErrors>()
+    .optional_token()
 }
 
 fn list_items<K: Kind>() -> Described {
-    describe::<K>(
+    let described = describe::<K>(
         "list",
         "A page of the list, newest first unless `sort` says otherwise.",
         "Follow `next_cursor` with the other parameters unchanged to read the whole list. Without a \
          token the list has what the public sees; with `include_drafts` and a token also the items \
          that are not published.",
     )
-    .query::<ListQuery>()
-    .query_parameter(
-        "fields",
-        "The names of the members that the items have, separated by commas.",
-        view::fields_schema::<K>(),
-    )
-    .if_none_match()
-    .answer::<List<K::Card>>(
-        200,
-        "The page.",
-        format!("List_{}", K::Card::name()),
-        &[("ETag", "The state of the page.")],
-    )
-    .or_answer(200, view::page_name::<K>(), view::schemas::<K>())
-    .empty_answer(304, "The page has not changed.")
-    .errors::<ListErrors>()
-    .optional_token()
+    .query::<ListQuery>();
+    let described = match view::has_member::<K>(list::FEATURED) {
+        true => described.query_parameter(
+            list::FEATURED,
+            "`true` for items that the site shows first, `false` for the others.",
+            ObjectBuilder::new().schema_type(Type::Boolean),
+        ),
+        false => described,
+    };
+    described
+        .query_parameter(
+            "fields",
+            "The names of the members that the items have, separated by commas.",
+            view::fields_schema::<K>(),
+        )
+        .if_none_match()
+        .answer::<List<K::Card>>(
+            200,
+            "The page.",
+            format!("List_{}", K::Card::name()),
+            &[("ETag", "The state of the page.")],
+        )
+        .or_answer(200, view::page_name::<K>(), view::schemas::<K>())
+        .empty_answer(304, "The page has not changed.")
+        .errors::<ListErrors>()
+        .optional_token()
 }
 
 fn by_id<K: Kind>() -> Described {

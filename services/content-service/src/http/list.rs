@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::changes::Answer;
-use models::{FieldError, ObjectId, Sort};
+use models::{FieldError, Moment, ObjectId, Sort};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -12,17 +12,18 @@ use utoipa::IntoParams;
 
 use super::{
     errors::list_error,
-    sections::{Sections, unknown},
+    sections::{SectionOrder, Sections, unknown},
     tags::Tags,
     view::{self, View},
 };
 use crate::{
     domain::{
         audience::{Audience, Hidden},
-        list::{Filter, Limit, List, Offset},
+        list::{Filter, Limit, List, Offset, Period},
         pagination::{Cursor, Position, Start},
     },
     store::{
+        authors::USERS_KEY,
         content::ContentStore,
         keys::ContentKeys,
         kind::Kind,
@@ -30,6 +31,9 @@ use crate::{
         page_memory::PageMemory,
     },
 };
+
+/// The member and the parameter of items that the site shows first.
+pub(super) const FEATURED: &str = "is_featured";
 
 /// The query of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -47,7 +51,7 @@ pub(super) struct ListQuery {
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<CursorText>,
     /// The field that the list is ordered by, with `-` before it if the highest value comes first.
-    /// `-createdDate` unless it is given. Items without a value stand where the lowest value would.
+    /// Unless it is given, it is the `sort_by` of the section, else `-createdDate`. Items without a value stand where the lowest value would.
     #[param(value_type = Sort, required = false)]
     sort: Option<Sort>,
     /// The id of a section: only its content. Not together with `section`.
@@ -56,6 +60,20 @@ pub(super) struct ListQuery {
     /// The slug of a section: only its content.
     #[param(nullable = false)]
     section: Option<String>,
+    /// Only items that were created at this moment or later. A date without a time is its beginning, in
+    /// UTC.
+    #[param(value_type = Moment, required = false)]
+    created_after: Option<Moment>,
+    /// Only items that were created before this moment.
+    #[param(value_type = Moment, required = false)]
+    created_before: Option<Moment>,
+    /// Only items with this tag, whatever its capital letters.
+    #[param(value_type = String, required = false)]
+    tag: Option<WantedTag>,
+    /// `true` for items that the site shows first, `false` for the others.
+    // Described for the kinds that have it.
+    #[param(ignore)]
+    is_featured: Option<bool>,
     /// `card` for items without `content`, with `excerpt` and `image_url` in its place; `full` for all
     /// members. Stories and pages are full unless it is given, and projects are without `content`.
     #[param(inline, required = false, nullable = false)]
@@ -66,6 +84,20 @@ pub(super) struct ListQuery {
     fields: Option<String>,
     /// `true` for drafts as well. Needs a token.
     include_drafts: bool,
+}
+
+/// A tag that is asked for.
+#[derive(Debug)]
+struct WantedTag(String);
+
+impl<'de> Deserialize<'de> for WantedTag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tag = String::deserialize(deserializer)?;
+        match tag.trim() {
+            "" => Err(D::Error::custom("must be a tag; `GET /tags` lists them")),
+            _ => Ok(Self(tag)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -89,7 +121,7 @@ pub(super) async fn list<K: Kind>(
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Query(query) = query;
-    answer.add_keys([ContentKeys::of::<K>().list()]);
+    answer.add_keys([ContentKeys::of::<K>().list(), USERS_KEY.to_owned()]);
     let audience = if query.include_drafts {
         Caller::of(&request).await?;
         Audience::Editors
@@ -99,22 +131,40 @@ pub(super) async fn list<K: Kind>(
     let section = match (query.section_id, query.section) {
         (Some(_), Some(_)) => return Err(only_one_of("section", "section_id")),
         (None, Some(slug)) => Some(sections.by_slug(&slug, &audience, &answer).await?),
-        (id, None) => id,
+        (Some(id), None) => Some(SectionOrder { id, sort_by: sections.sort_by(id, &answer).await }),
+        (None, None) => None,
     };
+    let sort_by = section.and_then(|section| section.sort_by);
+    let section = section.map(|section| section.id);
     if section.is_some() && audience == Audience::Public(Hidden::AllOfSections) {
         return Err(unknown());
     }
     let form = view::form::<K>(query.view, query.fields.as_deref())?;
-    let sort = query.sort.unwrap_or_default();
+    let sort = query.sort.or(sort_by).unwrap_or_default();
     let start = match (query.cursor, query.offset) {
         (Some(_), Some(_)) => return Err(only_one_of("cursor", "offset")),
         (Some(CursorText(cursor)), None) => start_at(cursor, sort)?,
         (None, offset) => Start::Offset(offset.unwrap_or_default()),
     };
-    let filter = Filter { section, audience };
+    let created = Period { from: query.created_after, until: query.created_before };
+    let is_featured = query.is_featured;
+    if is_featured.is_some() && !view::has_member::<K>(FEATURED) {
+        let message = format!("{} are not featured", K::TYPE.collection());
+        return Err(ApiError::invalid(FieldError::unknown(FEATURED, message)));
+    }
+    let tag = match &query.tag {
+        Some(WantedTag(tag)) => {
+            let found = store.spellings(tag).await.map_err(list_error)?;
+            answer.limit(found.revision);
+            Some(found.value)
+        }
+        None => None,
+    };
+    let filter = Filter { created, tag, is_featured, ..Filter::new(section, audience) };
     let paths = sections.paths(&**store, &answer).await?;
-    let (path, query_string) = (request.path(), request.query_string());
-    let name = ListName { path, query: query_string, filter: &filter, paths: paths.digest() };
+    let (path, query_text) = (request.path(), request.query_string());
+    let paths_digest = paths.digest();
+    let name = ListName { path, query: query_text, filter: &filter, sort, paths: paths_digest };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
@@ -192,6 +242,8 @@ struct ListName<'a> {
     path: &'a str,
     query: &'a str,
     filter: &'a Filter,
+    /// That of the section, unless the query has one.
+    sort: Sort,
     paths: Option<u64>,
 }
 

@@ -10,11 +10,14 @@ use models::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use service_kit::web::{conditional::json_response, error::ApiError, extract::Query};
+use service_kit::{
+    auth::caller::Caller,
+    web::{conditional::json_response, error::ApiError, extract::Query},
+};
 use utoipa::IntoParams;
 
 use super::{
-    error_sets::LookUpErrors,
+    error_sets::AddressErrors,
     errors::list_error,
     resolution::{Resolution, Resolved},
     sections::{Sections, hidden, paths},
@@ -22,11 +25,12 @@ use super::{
 };
 use crate::{
     domain::{
-        audience::{Audience, Directory, Hidden},
+        audience::{Audience, Directory},
         item_paths::ItemPaths,
         list::{Filter, Limit},
     },
-    kinds::{Collections, ContentCollection},
+    kinds::{AnyItem, Collections, ContentCollection},
+    store::authors::USERS_KEY,
 };
 
 /// The largest length of a path in bytes: longer ones do not work in all browsers.
@@ -48,6 +52,10 @@ pub(super) struct ResolveQuery {
     #[serde(default)]
     #[param(value_type = Limit, required = false)]
     limit: Limit,
+    /// `true` for sections and items that are not published as well. Needs a token.
+    #[serde(default)]
+    #[param(required = false)]
+    include_drafts: bool,
 }
 
 /// The content at a path of the site.
@@ -55,7 +63,8 @@ pub(super) struct ResolveQuery {
 /// One request for everything that a page of the site shows: the section with the longest path that
 /// `path` begins with, the sections above it, and the first page of its content; or, if the rest of
 /// `path` is the slug of an item of the section, the item. The old path of something that was moved
-/// is answered with the new one. `kind` tells these answers apart.
+/// is answered with the new one. `kind` tells these answers apart. With `include_drafts` and a token,
+/// sections and items that are not published are found as well.
 #[utoipa::path(
     get,
     path = "/resolve",
@@ -69,8 +78,9 @@ pub(super) struct ResolveQuery {
         (status = 200, description = "The section, the item, or its new path.", body = Resolution,
             headers(("ETag", description = "The state of the answer."))),
         (status = 304, description = "The answer has not changed."),
-        LookUpErrors
-    )
+        AddressErrors
+    ),
+    security((), ("bearer" = []))
 )]
 pub(super) async fn resolve(
     request: HttpRequest,
@@ -80,7 +90,10 @@ pub(super) async fn resolve(
     collections: Data<Collections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Query(ResolveQuery { path, limit }) = query;
+    let Query(ResolveQuery { path, limit, include_drafts }) = query;
+    if include_drafts {
+        Caller::of(&request).await?;
+    }
     let invalid = |message: String| ApiError::invalid(FieldError::invalid("path", message));
     if !path.starts_with('/') {
         return Err(invalid("must begin with `/`".to_owned()));
@@ -93,6 +106,7 @@ pub(super) async fn resolve(
         answer: &answer,
         path: &path,
         limit,
+        include_drafts,
         tags: &tags,
         collections: &collections,
     };
@@ -116,6 +130,7 @@ struct Lookup<'a> {
     answer: &'a Answer,
     path: &'a str,
     limit: Limit,
+    include_drafts: bool,
     tags: &'a Tags,
     collections: &'a Collections,
 }
@@ -123,23 +138,23 @@ struct Lookup<'a> {
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
     async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
-        let found = match sections.resolve(self.path) {
+        let found = match sections.resolve(self.path, self.include_drafts) {
             Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
             Some(PathResolution::Found(found)) => Some(found),
             None => None,
         };
         if let Some(found) = &found {
             let collection = self.collections.of(found.section.content_type);
-            let hidden = hidden(sections, collection, self.answer).await?;
-            let Self { request, answer, tags, limit, .. } = *self;
+            let Self { request, answer, tags, limit, include_drafts, .. } = *self;
+            let audience = audience(sections, collection, answer, include_drafts).await?;
             let paths = paths(Some(sections.clone()), collection, answer).await?;
             let context = ResolveContext { request, answer, tags, found, limit, paths };
-            if let Some(response) = context.answer(collection, hidden).await? {
+            if let Some(response) = context.answer(collection, audience).await? {
                 return Ok(Some(response));
             }
         }
-        let Self { answer, collections, .. } = *self;
-        let relocation = Relocation { answer, sections, collections };
+        let Self { answer, collections, include_drafts, .. } = *self;
+        let relocation = Relocation { answer, sections, collections, include_drafts };
         let moved_to = match &found {
             Some(found) => relocation.below(found).await?,
             None => {
@@ -161,6 +176,20 @@ struct Relocation<'a> {
     answer: &'a Answer,
     sections: &'a Arc<Directory>,
     collections: &'a Collections,
+    include_drafts: bool,
+}
+
+/// Returns the reader of the content of a kind.
+async fn audience(
+    sections: &Directory,
+    collection: &dyn ContentCollection,
+    answer: &Answer,
+    include_drafts: bool,
+) -> Result<Audience, ApiError> {
+    match include_drafts {
+        true => Ok(Audience::Editors),
+        false => hidden(sections, collection, answer).await.map(Audience::Public),
+    }
 }
 
 impl Relocation<'_> {
@@ -197,18 +226,20 @@ impl Relocation<'_> {
         collection: &dyn ContentCollection,
         slugs: &[String],
     ) -> Result<Option<String>, ApiError> {
-        let hidden = hidden(self.sections, collection, self.answer).await?;
+        let Self { sections, answer, include_drafts, .. } = *self;
+        let audience = audience(sections, collection, answer, include_drafts).await?;
         let keys = collection.kind().keys();
         self.answer.add_keys(keys.slug_lookup(slugs));
-        let paths = paths(Some(self.sections.clone()), collection, self.answer).await?;
-        let present = collection.by_slug(None, slugs, &hidden, &paths).await;
+        let paths = paths(Some(sections.clone()), collection, answer).await?;
+        let present = collection.by_slug(None, slugs, &audience, &paths).await;
         let item = match present.map_err(database_error)? {
-            None => collection.by_former_slug(slugs, &hidden, &paths).await,
+            None => collection.by_former_slug(slugs, &audience, &paths).await,
             present => Ok(present),
         };
         let Some(item) = item.map_err(database_error)? else { return Ok(None) };
         self.answer.add_keys([keys.item(&item.id)]);
-        Ok(item.path)
+        let draft_path = || sections.draft_path(item.section.as_deref()?, &item.slug);
+        Ok(item.path.clone().or_else(|| draft_path().filter(|_| include_drafts)))
     }
 }
 
@@ -235,7 +266,7 @@ struct ResolveContext<'a> {
 struct ResolutionName<'a> {
     found: &'a ResolvedPath,
     limit: u32,
-    hidden: Hidden,
+    audience: Audience,
     paths: Option<u64>,
 }
 
@@ -254,23 +285,23 @@ impl ResolveContext<'_> {
     async fn answer(
         &self,
         collection: &dyn ContentCollection,
-        hidden: Hidden,
+        audience: Audience,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let (limit, hidden_then) = (self.limit.get(), hidden.clone());
-        let paths = self.paths.digest();
-        let name = ResolutionName { found: self.found, limit, hidden: hidden_then, paths };
+        let (limit, paths) = (self.limit.get(), self.paths.digest());
+        let audience_then = audience.clone();
+        let name = ResolutionName { found: self.found, limit, audience: audience_then, paths };
         if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
-        let resolution = match self.target(collection, &hidden).await? {
+        let resolution = match self.target(collection, &audience).await? {
             ResolveTarget::Nothing => return Ok(None),
             ResolveTarget::Item(item, path) => Resolution::Item(self.resolved(path, item)),
             ResolveTarget::Section => {
-                let audience = Audience::Public(hidden);
-                let filter = Filter { section: Some(self.found.section.id), audience };
-                let page = collection.first_page(&filter, self.limit, &self.paths);
+                let filter = Filter::new(Some(self.found.section.id), audience);
+                let sort = self.found.section.sort_by.unwrap_or_default();
+                let page = collection.first_page(&filter, sort, self.limit, &self.paths);
                 let page = page.await.map_err(list_error)?;
-                self.answer.add_keys([collection.kind().keys().list()]);
+                self.answer.add_keys([collection.kind().keys().list(), USERS_KEY.to_owned()]);
                 self.answer.limit(page.revision);
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
@@ -281,16 +312,17 @@ impl ResolveContext<'_> {
     async fn target(
         &self,
         collection: &dyn ContentCollection,
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> Result<ResolveTarget, ApiError> {
         let ResolvedPath { section, path, rest, .. } = self.found;
         let keys = collection.kind().keys();
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
-                let item = collection.first_in(section.id, hidden, &self.paths).await;
+                let item = collection.first_in(section.id, audience, &self.paths).await;
                 let item = item.map_err(database_error)?;
                 // Any other may be the first one next.
                 self.answer.add_keys([keys.list()]);
+                self.depends_on(item.as_ref());
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
                     ResolveTarget::Item(item.json, item.path.unwrap_or_else(|| path.clone()))
@@ -299,15 +331,24 @@ impl ResolveContext<'_> {
             [] => Ok(ResolveTarget::Section),
             rest => {
                 let slugs = slug_spellings(&rest.join("/"));
-                let item = collection.by_slug(Some(section.id), &slugs, hidden, &self.paths);
+                let item = collection.by_slug(Some(section.id), &slugs, audience, &self.paths);
                 let item = item.await.map_err(database_error)?;
                 self.answer.add_keys(keys.slug_lookup(&slugs));
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
+                self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
                     let own_path = item.path.unwrap_or_else(|| join(path, &rest.join("/")));
                     ResolveTarget::Item(item.json, own_path)
                 }))
             }
+        }
+    }
+
+    /// Records that the answer has the author of an item.
+    fn depends_on(&self, item: Option<&AnyItem>) {
+        if let Some(item) = item {
+            self.answer.add_keys([USERS_KEY.to_owned()]);
+            self.answer.limit(item.revision);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
-use models::{ErrorCode, FieldError, ObjectId, changes::SECTIONS_KEY, section_paths::Obstacle};
+use models::{
+    ErrorCode, FieldError, ObjectId, Sort, changes::SECTIONS_KEY, section_paths::Obstacle,
+};
 use service_kit::web::error::ApiError;
 
 use crate::{
@@ -17,6 +19,14 @@ use crate::{
 
 /// The value of `Retry-After` while sections-service does not respond.
 const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// A section, and the order of its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SectionOrder {
+    pub(super) id: ObjectId,
+    /// `None` for the usual one.
+    pub(super) sort_by: Option<Sort>,
+}
 
 /// The sections of the site.
 pub(crate) struct Sections(Arc<dyn SectionsFeed>);
@@ -60,8 +70,9 @@ impl Sections {
         paths(directory, collection, answer).await
     }
 
-    /// Returns the same for the answer to a write, which has the keys that it changed alone.
-    pub(super) async fn paths_of_write(
+    /// Returns the same for an answer that no cache keeps: a preview, or the answer to a write, which has
+    /// the keys that it changed alone.
+    pub(super) async fn paths_uncached(
         &self,
         collection: &dyn ContentCollection,
         answer: &Answer,
@@ -73,14 +84,22 @@ impl Sections {
         paths(known.map(|known| known.directory), collection, &Answer::default()).await
     }
 
-    /// Returns the id of the section with this slug, if the audience sees it.
+    /// Returns the order of the content of a section, if it has one of its own.
+    pub(super) async fn sort_by(&self, id: ObjectId, answer: &Answer) -> Option<Sort> {
+        self.last_known(answer).await?.by_id(id)?.section.sort_by
+    }
+
+    /// Returns the section with this slug, if the audience sees it.
     pub(super) async fn by_slug(
         &self,
         slug: &str,
         audience: &Audience,
         answer: &Answer,
-    ) -> Result<ObjectId, ApiError> {
-        let find = |directory: &Directory| Some(directory.by_slug(slug, audience)?.section.id);
+    ) -> Result<SectionOrder, ApiError> {
+        let find = |directory: &Directory| {
+            let section = &directory.by_slug(slug, audience)?.section;
+            Some(SectionOrder { id: section.id, sort_by: section.sort_by })
+        };
         if let Some(id) = self.last_known(answer).await.as_deref().and_then(find) {
             return Ok(id);
         }

@@ -77,6 +77,11 @@ fn empty_item<K: Kind>() -> Map<String, Value> {
     members(item)
 }
 
+/// Returns `true` if the items of a kind have a member.
+pub(super) fn has_member<K: Kind>(name: &str) -> bool {
+    empty_item::<K>().contains_key(name)
+}
+
 fn members(item: Option<impl serde::Serialize>) -> Map<String, Value> {
     match item.map(serde_json::to_value) {
         Some(Ok(Value::Object(members))) => members,

@@ -81,7 +81,7 @@ pub(super) async fn create<K: Kind>(
     };
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
-    let paths = sections.paths_of_write(&**store, &answer).await?;
+    let paths = sections.paths_uncached(&**store, &answer).await?;
     let respond = |item: &K| {
         let item = &item.clone().at(&paths);
         let location = format!("{}/{}", request.path(), item.meta().id);
@@ -150,7 +150,7 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     sanitiser: &Sanitiser,
     answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let paths = sections.paths_of_write(store, answer).await?;
+    let paths = sections.paths_uncached(store, answer).await?;
     let guard = guard::<K>(&caller, &if_match, &paths);
     // Once, however often the transaction is repeated, and only if the text is another one.
     let clean = OnceCell::new();
@@ -167,7 +167,7 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
     // Which item a static page shows may have changed with it. What is written is not undone by an error.
-    let paths = sections.paths_of_write(store, answer).await.unwrap_or_else(|_| paths.clone());
+    let paths = sections.paths_uncached(store, answer).await.unwrap_or_else(|_| paths.clone());
     Written { item: &item.at(&paths), sanitized }.answer(StatusCode::OK)
 }
 
@@ -230,7 +230,7 @@ pub(super) async fn delete<K: Kind>(
     sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let paths = sections.paths_of_write(&**store, &answer).await?;
+    let paths = sections.paths_uncached(&**store, &answer).await?;
     let guard = guard::<K>(&caller, &if_match, &paths);
     let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
@@ -258,11 +258,11 @@ pub(super) async fn restore<K: Kind>(
             _ => Ok(()),
         }
     };
-    let paths = sections.paths_of_write(&**store, &answer).await?;
+    let paths = sections.paths_uncached(&**store, &answer).await?;
     let Changed { value: item, keys } =
         store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
-    let paths = sections.paths_of_write(&**store, &answer).await.unwrap_or(paths);
+    let paths = sections.paths_uncached(&**store, &answer).await.unwrap_or(paths);
     Written { item: &item.at(&paths), sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 

@@ -1,12 +1,12 @@
 //! The bodies of requests that create, replace and change an item.
 
-/// The members of an answer that no request can change. The two last ones are ignored.
+/// The members of an answer that no request can change. The three last ones are ignored.
 pub(super) const READ_ONLY: &[&str] =
-    &["id", "deleted", "user_id", "path", "updatedDate", "sanitized"];
+    &["id", "deleted", "user_id", "path", "author", "updatedDate", "sanitized"];
 
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.
-pub(super) const IGNORED: &[&str] = &["updatedDate", "sanitized"];
+pub(super) const IGNORED: &[&str] = &["author", "updatedDate", "sanitized"];
 
 /// Declares the three bodies of a kind of content. The kinds differ in their own fields alone:
 /// `nullable` ones can be null, `plain` ones cannot.
@@ -101,6 +101,15 @@ macro_rules! bodies {
             #[serde(default, skip_serializing_if = "Patch::is_absent")]
             #[schema(value_type = Option<models::ObjectId>)]
             pub(crate) section_id: Patch<models::ObjectId>,
+            /// The date that the author gives it, which lists can be ordered by.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<Moment>)]
+            pub(crate) date: Patch<Moment>,
+            /// The words that it has in common with other items, each once whatever its capital
+            /// letters.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = $crate::domain::tag::ItemTags, required = false)]
+            pub(crate) tags: Option<$crate::domain::tag::ItemTags>,
             $(
                 $(#[$nullable_doc])+
                 #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -128,6 +137,8 @@ macro_rules! bodies {
                     created_date: $created,
                     is_published: $body.is_published,
                     section_id: $body.section_id,
+                    date: $body.date,
+                    tags: $body.tags,
                     $($nullable: $body.$nullable,)*
                     $($plain: $body.$plain,)*
                 }

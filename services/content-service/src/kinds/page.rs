@@ -98,6 +98,8 @@ impl Kind for Page {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
+            tags: body.tags,
             is_published: body.is_published,
             section: body.section_id,
             default_section: default_section(body.page_type.as_ref().value()),

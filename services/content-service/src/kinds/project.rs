@@ -129,6 +129,7 @@ impl Kind for Project {
     const ADDRESS: Address = Address::Slug { fallback: "project" };
     const INDEX_MIGRATION: Option<&'static str> = None;
     const PUBLISHED_BY_DEFAULT: bool = true;
+    const SEARCHED: &'static [&'static str] = &["summary", "technologies", "content"];
 
     type Card = ProjectCard;
     type Create = ProjectCreate;
@@ -182,6 +183,8 @@ impl Kind for Project {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
+            tags: body.tags,
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("projects"),

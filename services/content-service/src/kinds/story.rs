@@ -1,6 +1,5 @@
 //! Stories: the entries of a blog.
 
-use chrono::{DateTime, Utc};
 use models::{ContentType, Moment, Patch, Slug, Title, patch::not_null};
 use mongo_kit::lenient::FieldReader;
 use serde::{Deserialize, Serialize};
@@ -25,10 +24,6 @@ pub(crate) struct Story {
     slug: String,
     /// The text, as HTML.
     content: String,
-    /// The date that the author gave it.
-    #[serde(serialize_with = "models::rfc3339::serialize")]
-    #[schema(required = true)]
-    date: Option<DateTime<Utc>>,
 }
 
 bodies! {
@@ -42,10 +37,7 @@ bodies! {
     #[schema(examples(json!({"title": "First light, again"})))]
     StoryPatch,
     read_only: READ_ONLY,
-    nullable: {
-        /// The date that the author gave it.
-        date: Moment,
-    },
+    nullable: {},
     plain: {
         /// The last part of its path. The one of a new story is made from its title unless it is given.
         slug: Slug,
@@ -68,7 +60,6 @@ impl Kind for Story {
             meta,
             content: reader.text("content").unwrap_or_default(),
             slug: reader.text("slug").unwrap_or_default(),
-            date: reader.date("date"),
         }
     }
 
@@ -97,11 +88,13 @@ impl Kind for Story {
             title: body.title,
             content: body.content,
             created_date: body.created_date,
+            date: body.date,
+            tags: body.tags,
             is_published: body.is_published,
             section: body.section_id,
             default_section: Some("blog"),
             slug: body.slug.map_or(Patch::Absent, Patch::Value),
-            own: OwnFields::default().set_date("date", body.date),
+            own: OwnFields::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::{former_slugs, slugs};
+use super::{former_slugs, search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -15,6 +15,8 @@ pub const COLLECTIONS: Collections = Collections {
         slugs::LOCKS,
         former_slugs::FORMER_SLUGS,
         SECTION_DIRECTORY,
+        search::SEARCH,
+        SITE_SETTINGS,
         WEBHOOKS,
         DELIVERIES,
         DISPATCH,
@@ -36,6 +38,9 @@ pub(crate) const SITE: &[&str] = &{
 
 /// The collection of the last known sections of sections-service.
 pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
+
+/// The collection of what every page of the site shows: one document.
+pub(crate) const SITE_SETTINGS: &str = "site";
 
 /// The collection of webhooks.
 pub(crate) const WEBHOOKS: &str = "webhooks";

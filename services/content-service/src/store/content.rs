@@ -16,12 +16,15 @@ use mongodb::{Collection, bson::RawDocumentBuf};
 use service_kit::runtime::clock::Clock;
 
 use super::{
+    authors::{Authors, Names},
     collections::SERVICE,
     filters::odd_references,
     former_slugs::FormerSlugs,
+    item_tags::StoredTags,
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    search::SearchStore,
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
 };
@@ -54,8 +57,11 @@ pub(crate) struct ContentStore<K> {
     odd_references: Arc<Cached<Arc<[String]>>>,
     /// The items that static pages show, by the static pages.
     pub(super) shown_items: Cache<Vec<ObjectId>, Arc<Cached<Arc<ShownItems>>>>,
+    authors: Authors,
+    pub(super) tags: StoredTags,
     pub(super) idempotency: Idempotency,
     pub(super) locks: Locks,
+    pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
     kind: PhantomData<fn() -> K>,
@@ -76,8 +82,11 @@ impl<K: Kind> ContentStore<K> {
             lists_in_sections: lists(true),
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
             shown_items: Cache::new(MAX_SHOWN_ITEMS),
+            authors: Authors::new(connection, changes),
+            tags: StoredTags::new(keys, changes),
             idempotency: Idempotency::new(connection, SERVICE),
             locks: Locks::new(database),
+            search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
             clock: server_clock(connection),
@@ -94,6 +103,11 @@ impl<K: Kind> ContentStore<K> {
         let keys = changed::<K>(change);
         self.changes.record(&keys, result);
         keys
+    }
+
+    /// Returns the names of users, of which items have that of their author.
+    pub(crate) async fn names(&self) -> mongodb::error::Result<Read<Arc<Names>>> {
+        self.authors.names().await
     }
 
     /// Returns the present time.

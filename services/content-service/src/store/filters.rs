@@ -12,12 +12,16 @@ use mongodb::{
 
 use super::{
     drafts,
-    kind::{Kind, absent_values, published_values},
+    kind::{Kind, absent_values, published_values, stored_date},
 };
 use crate::domain::{
     audience::{Audience, Hidden, HiddenSections},
-    list::Filter,
+    list::{Filter, Period},
+    tag::TAGS,
 };
+
+/// The field of items that the site shows first.
+const FEATURED: &str = "is_featured";
 
 /// The unusual shapes of documents that a query takes into account. That costs the use of an index,
 /// and few collections have them.
@@ -104,10 +108,10 @@ pub(crate) fn not_deleted(oddities: Oddities) -> Document {
     filter
 }
 
-/// Restricts a filter to a section, in addition to its other conditions on sections.
-pub(super) fn within(mut filter: Document, section: ObjectId) -> Document {
+/// Restricts a filter to some sections, in addition to its other conditions on sections.
+pub(super) fn within(mut filter: Document, sections: &[ObjectId]) -> Document {
     let mut of_section = filter.get_document("section_id").cloned().unwrap_or_default();
-    of_section.insert("$in", references(&[section]));
+    of_section.insert("$in", references(sections));
     filter.insert("section_id", of_section);
     filter
 }
@@ -162,14 +166,50 @@ pub(super) fn references_to_hidden(sections: &HiddenSections) -> Vec<Bson> {
     references(&sections.ids).into_iter().chain(spellings).collect()
 }
 
-/// Matches the items of a list.
-pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
-    let query = match &filter.audience {
+/// Matches the items that an audience sees.
+pub(super) fn visible<K: Kind>(audience: &Audience, oddities: Oddities) -> Document {
+    match audience {
         Audience::Public(hidden) => public::<K>(hidden, oddities),
         Audience::Editors => not_deleted(oddities),
-    };
+    }
+}
+
+/// Matches the items of a list.
+pub(super) fn listed<K: Kind>(filter: &Filter, oddities: Oddities) -> Document {
+    let query = narrowed(visible::<K>(&filter.audience, oddities), filter);
     match filter.section {
-        Some(section) => within(query, section),
+        Some(section) => within(query, &[section]),
         None => query,
     }
+}
+
+/// Restricts a query to the items that a filter selects apart from its audience and its section.
+///
+/// Of items whose `createdDate` is of another type, none is in a period: lists add them
+/// ([`odd_values`](super::survey::odd_values)).
+pub(super) fn narrowed(mut query: Document, filter: &Filter) -> Document {
+    let Period { from, until } = filter.created;
+    let mut created = Document::new();
+    for (operator, moment) in [("$gte", from), ("$lt", until)] {
+        created.extend(moment.map(|moment| (operator.to_owned(), stored_date(moment).into())));
+    }
+    if !created.is_empty() {
+        query.insert("createdDate", created);
+    }
+    if let Some(texts) = &filter.tag {
+        let values: Vec<_> = texts.iter().flat_map(|text| lenient::text_candidates(text)).collect();
+        query.insert(TAGS, doc! { "$in": values });
+    }
+    // A list of flags is no plain one, and read as if it were absent.
+    let featured = doc! { "$in": lenient::flag_values(true), "$not": { "$type": "array" } };
+    match filter.is_featured {
+        Some(true) => drop(query.insert(FEATURED, featured)),
+        Some(false) => {
+            let mut none_of = query.get_array("$nor").cloned().unwrap_or_default();
+            none_of.push(doc! { FEATURED: featured }.into());
+            query.insert("$nor", none_of);
+        }
+        None => {}
+    }
+    query
 }

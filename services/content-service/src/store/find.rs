@@ -16,51 +16,54 @@ use mongodb::{
 
 use super::{
     content::ContentStore,
-    filters::{Oddities, not_deleted, public, within},
+    filters::{Oddities, not_deleted, visible, within},
     ids::{ById, NoItem, no_item},
     keys::ContentKeys,
     kind::{Kind, LookUpField, Reading, SLUG},
 };
-use crate::domain::{audience::Hidden, item_paths::ShownItems};
+use crate::domain::{
+    audience::{Audience, Hidden},
+    item_paths::ShownItems,
+};
 
 impl<K: Kind> ContentStore<K> {
-    /// Returns the public item that is looked up by the first of these texts that any has: its
+    /// Returns the visible item that is looked up by the first of these texts that any has: its
     /// slug, or the type of a page. The newest is returned where several have a slug, and the oldest
     /// page of a type.
     pub(crate) async fn by_address(
         &self,
         addresses: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        let filter = public::<K>(hidden, Oddities::ANY);
-        self.find_by_text(filter, LookUpField::Address, addresses).await
+        let filter = visible::<K>(audience, Oddities::ANY);
+        self.find_by_text(audience, filter, LookUpField::Address, addresses).await
     }
 
-    /// Returns the public item that has the first of these slugs that any has, in a section or in any.
+    /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     pub(crate) async fn by_slug(
         &self,
         section: Option<ObjectId>,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        let filter = public::<K>(hidden, Oddities::ANY);
+        let filter = visible::<K>(audience, Oddities::ANY);
         let filter = match section {
-            Some(section) => within(filter, section),
+            Some(section) => within(filter, &[section]),
             None => filter,
         };
-        self.find_by_text(filter, LookUpField::Slug, slugs).await
+        self.find_by_text(audience, filter, LookUpField::Slug, slugs).await
     }
 
-    /// Returns the public item that had the first of these slugs that any had.
+    /// Returns the visible item that had the first of these slugs that any had.
     pub(crate) async fn by_former_slug(
         &self,
         slugs: &[String],
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
         for id in self.former_slugs.items(slugs).await? {
-            let mut filter = public::<K>(hidden, Oddities::ANY);
+            let mut filter = visible::<K>(audience, Oddities::ANY);
             filter.insert("_id", id);
-            let found = self.find_public(filter, None).await?;
+            let found = self.find_visible(audience, filter, None).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -70,12 +73,13 @@ impl<K: Kind> ContentStore<K> {
 
     async fn find_by_text(
         &self,
+        audience: &Audience,
         filter: Document,
         field: LookUpField,
         texts: &[String],
     ) -> mongodb::error::Result<Option<K>> {
         let Some((text, others)) = texts.split_first() else { return Ok(None) };
-        let exact = self.find_public(filter.clone(), Some((field, text))).await?;
+        let exact = self.find_visible(audience, filter.clone(), Some((field, text))).await?;
         if exact.is_some() || others.is_empty() {
             return Ok(exact);
         }
@@ -92,7 +96,7 @@ impl<K: Kind> ContentStore<K> {
             places.extend(others.iter().position(|other| Some(other) == text.as_ref()));
         }
         for other in places.into_iter().filter_map(|place| others.get(place)) {
-            let found = self.find_public(filter.clone(), Some((field, other))).await?;
+            let found = self.find_visible(audience, filter.clone(), Some((field, other))).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -100,13 +104,14 @@ impl<K: Kind> ContentStore<K> {
         Ok(None)
     }
 
-    /// Returns the public item of a section that shows one; the one that was there first.
+    /// Returns the visible item of a section that shows one; the one that was there first.
     pub(crate) async fn first_in(
         &self,
         section: ObjectId,
-        hidden: &Hidden,
+        audience: &Audience,
     ) -> mongodb::error::Result<Option<K>> {
-        self.find_public(within(public::<K>(hidden, Oddities::ANY), section), None).await
+        self.find_visible(audience, within(visible::<K>(audience, Oddities::ANY), &[section]), None)
+            .await
     }
 
     /// Returns an item, published or not, that a section with this slug below its own would hide: one
@@ -121,7 +126,7 @@ impl<K: Kind> ContentStore<K> {
         let patterns =
             ["", "/+"].map(|start| doc! { SLUG: { "$regex": format!("^{start}{slug}(/|$)") } });
         let filter =
-            doc! { "$and": [within(not_deleted(Oddities::ANY), section), { "$or": patterns }] };
+            doc! { "$and": [within(not_deleted(Oddities::ANY), &[section]), { "$or": patterns }] };
         let mut documents = self.collection.find(filter).await?;
         while let Some(document) = documents.try_next().await? {
             if let Some(reading) = readable(Reading::<K>::with_warnings(&document)) {
@@ -143,9 +148,10 @@ impl<K: Kind> ContentStore<K> {
         let collection = self.collection.clone();
         let read = async move {
             let mut shown = ShownItems::new();
+            let audience = Audience::Public(Hidden::nothing());
             for section in sections {
-                let filter = within(public::<K>(&Hidden::nothing(), Oddities::ANY), section);
-                let item = find_public::<K>(&collection, filter, None).await?;
+                let filter = within(visible::<K>(&audience, Oddities::ANY), &[section]);
+                let item = find_visible::<K>(&collection, &audience, filter, None).await?;
                 shown.extend(item.map(|item| (section, item.meta().id.to_string())));
             }
             Ok(Arc::new(shown))
@@ -178,18 +184,21 @@ impl<K: Kind> ContentStore<K> {
         Ok(ById::new(found, RawDocumentBuf::as_ref).take(id))
     }
 
-    async fn find_public(
+    async fn find_visible(
         &self,
+        audience: &Audience,
         filter: Document,
         text: Option<(LookUpField, &str)>,
     ) -> mongodb::error::Result<Option<K>> {
-        find_public(&self.collection, filter, text).await
+        find_visible(&self.collection, audience, filter, text).await
     }
 }
 
-/// Returns the first public item that the filter matches and that is found by this text of a field.
-async fn find_public<K: Kind>(
+/// Returns the first item that the filter matches, that the audience sees and that is found by this text
+/// of a field.
+async fn find_visible<K: Kind>(
     collection: &Collection<RawDocumentBuf>,
+    audience: &Audience,
     mut filter: Document,
     text: Option<(LookUpField, &str)>,
 ) -> mongodb::error::Result<Option<K>> {
@@ -204,7 +213,7 @@ async fn find_public<K: Kind>(
     // The query may match a little more than is meant: lists of values, numbers of other texts.
     let suits = |document: &RawDocumentBuf| {
         readable(Reading::<K>::with_warnings(document)).filter(|reading| {
-            reading.is_public
+            reading.is_visible(audience)
                 && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
         })
     };

@@ -14,6 +14,7 @@ use super::{
     kind::{Kind, SLUG},
     order,
 };
+use crate::domain::tag::TAGS;
 
 /// The index of lists, newest first. The fields that decide whether an item is public are in it as
 /// well, so that items are passed over and counted without being fetched.
@@ -76,6 +77,7 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
         newest_of_section(collection),
     ];
     steps.extend(sorted(collection));
+    steps.push(tags(collection));
     if !K::ADDRESS.is_slug() {
         steps.push(look_up(collection, SLUG));
     }
@@ -113,6 +115,13 @@ pub(crate) fn sorted(collection: &'static str) -> impl Iterator<Item = Arc<dyn S
         let index = Index::new(collection, of_order(field), order_keys(field), options);
         Arc::new(index) as Arc<dyn Step>
     })
+}
+
+/// Returns the step that builds the index of tags.
+pub(crate) fn tags(collection: &'static str) -> Arc<dyn Step> {
+    let mut keys = doc! { TAGS: 1 };
+    keys.extend(newest_keys());
+    plain(collection, "tags_1_createdDate_-1__id_-1_visibility", keys)
 }
 
 /// The order of lists, and the fields that decide whether an item is public.

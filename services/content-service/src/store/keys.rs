@@ -24,8 +24,17 @@ use super::kind::{Address, Kind, SLUG};
 
 /// The fields that decide which items lists have and in which order. A write of any other field does
 /// not make a list be counted again.
-const LISTED_BY: &[&str] =
-    &["is_published", "deleted", "createdDate", "status", "draft", "published", "visibility"];
+const LISTED_BY: &[&str] = &[
+    "is_published",
+    "deleted",
+    "createdDate",
+    "is_featured",
+    "tags",
+    "status",
+    "draft",
+    "published",
+    "visibility",
+];
 
 /// The field with the section of an item.
 const SECTION: &str = "section_id";

@@ -11,7 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::drafts;
-use crate::domain::{content::ContentMeta, html_content::HtmlContent, item_paths::ItemPaths};
+use crate::domain::{
+    audience::Audience,
+    content::ContentMeta,
+    html_content::HtmlContent,
+    item_paths::ItemPaths,
+    tag::{self, ItemTags},
+};
 
 /// A kind of content. The type that implements it is an item as the API answers it.
 pub(crate) trait Kind:
@@ -29,6 +35,9 @@ pub(crate) trait Kind:
     const INDEX_MIGRATION: Option<&'static str>;
     /// `true` if an item without `is_published` is published.
     const PUBLISHED_BY_DEFAULT: bool = false;
+
+    /// The fields, besides the title, whose words the search finds. Markup in them is no text.
+    const SEARCHED: &'static [&'static str] = &["content"];
 
     /// An item as lists show it.
     type Card: Serialize + ToSchema + Send;
@@ -51,7 +60,7 @@ pub(crate) trait Kind:
     /// Returns the common members of the item.
     fn meta(&self) -> &ContentMeta;
 
-    /// Returns the common members of the item, to set its path.
+    /// Returns the common members of the item, to change them.
     fn meta_mut(&mut self) -> &mut ContentMeta;
 
     /// Returns the slug of the item; empty if it has none.
@@ -196,8 +205,12 @@ impl<K: Kind> Reading<K> {
             updated_date: reader.date("updatedDate"),
             deleted: deleted.unwrap_or_default(),
             user_id: reader.reference("user_id"),
+            // Known to the store, which reads users.
+            author: None,
             section_id: reader.reference("section_id"),
             path: None,
+            date: reader.date("date"),
+            tags: tag::read(&mut reader),
         };
         let (address, slug) = (reader.text(K::ADDRESS.field()), reader.text(SLUG));
         let item = K::read(meta, &mut reader);
@@ -209,6 +222,14 @@ impl<K: Kind> Reading<K> {
         match field {
             LookUpField::Address => self.address.as_deref(),
             LookUpField::Slug => self.slug.as_deref(),
+        }
+    }
+
+    /// Returns `true` if an audience sees the item, as far as the item itself decides that.
+    pub(super) fn is_visible(&self, audience: &Audience) -> bool {
+        match audience {
+            Audience::Public(_) => self.is_public,
+            Audience::Editors => !self.item.meta().deleted,
         }
     }
 
@@ -244,6 +265,8 @@ pub(crate) struct Changes {
     /// The HTML, before it is sanitised.
     pub(crate) content: Option<HtmlContent>,
     pub(crate) created_date: Option<Moment>,
+    pub(crate) date: Patch<Moment>,
+    pub(crate) tags: Option<ItemTags>,
     pub(crate) is_published: Option<bool>,
     pub(crate) section: Patch<ObjectId>,
     /// The slug of the section of a new item whose body names none.
@@ -271,12 +294,6 @@ impl OwnFields {
     #[must_use]
     pub(crate) fn set_text(self, field: &str, patch: Patch<impl Into<String>>) -> Self {
         self.set_nullable(field, patch.map(|text| Bson::String(text.into())))
-    }
-
-    /// Sets a date that can be null.
-    #[must_use]
-    pub(crate) fn set_date(self, field: &str, patch: Patch<Moment>) -> Self {
-        self.set_nullable(field, patch.map(|date| stored_date(date).into()))
     }
 
     fn set_nullable(self, field: &str, patch: Patch<Bson>) -> Self {

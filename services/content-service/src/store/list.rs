@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use data_service::changes::{Cached, Read};
-use futures_util::{TryStreamExt, future::try_join};
+use futures_util::{TryStreamExt, future::try_join3};
 use models::{Sort, SortField, changes::Revision};
 use mongo_kit::document::readable;
 use mongodb::{
@@ -16,6 +16,7 @@ use mongodb::{
 use serde::Serialize;
 
 use super::{
+    authors::Names,
     content::ContentStore,
     filters::listed,
     indexes::{self, is_missing_index},
@@ -53,7 +54,7 @@ pub(crate) struct ListPage<T> {
     pub(crate) next: Option<Position>,
     /// The item before which the previous page ends; `None` on the first one.
     pub(crate) previous: Option<Position>,
-    /// The state of the total, and of what was known about the order.
+    /// The state of the total, of what was known about the order, and of the authors.
     pub(crate) revision: Revision,
     /// To be kept until the response is made.
     pub(crate) memory: PageMemory,
@@ -99,11 +100,11 @@ pub(crate) struct PageRequest<'a> {
 struct PageReader<'a, K: Kind, T> {
     form: &'a Form<K, T>,
     paths: &'a ItemPaths,
+    names: Arc<Names>,
     items: Vec<T>,
     /// The positions of the first and the last document that was looked at, with an item or not.
     ends: Option<(Position, Position)>,
-    /// `true` if the reader sees published items alone.
-    is_public: bool,
+    audience: &'a Audience,
     /// The number of documents that were looked at.
     seen: usize,
     limit: usize,
@@ -118,16 +119,22 @@ struct PageReader<'a, K: Kind, T> {
 }
 
 impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
-    fn new(form: &'a Form<K, T>, request: PageRequest<'a>, audience: &Audience) -> Self {
+    fn new(
+        form: &'a Form<K, T>,
+        names: Arc<Names>,
+        request: PageRequest<'a>,
+        audience: &'a Audience,
+    ) -> Self {
         let PageRequest { limit, paths, .. } = request;
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
             form,
             paths,
+            names,
             items,
             ends: None,
-            is_public: matches!(audience, Audience::Public(_)),
+            audience,
             seen: 0,
             limit,
             stored_bytes: 0,
@@ -146,9 +153,9 @@ impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
         self.stored_bytes += document.as_bytes().len();
         let reading = readable(Reading::<K>::with_warnings(document));
         // A query that compares texts by the rules of a language may match a little more.
-        let reading = reading.filter(|reading| reading.is_public || !self.is_public);
-        let Some(card) = reading.map(|reading| (self.form.convert)(reading.item.at(self.paths)))
-        else {
+        let reading = reading.filter(|reading| reading.is_visible(self.audience));
+        let item = reading.map(|reading| self.names.sign(reading.item).at(self.paths));
+        let Some(card) = item.map(|item| (self.form.convert)(item)) else {
             // The next page starts after it.
             self.pass(position);
             return true;
@@ -216,10 +223,11 @@ impl<K: Kind> ContentStore<K> {
         // Remembered as a rule, and it decides how the page is found.
         let state = self.list_state(filter);
         let survey = self.survey(filter, &state);
-        let (survey, odd) = try_join(survey, self.odd_values(filter, &state, order.field)).await?;
-        let revision = survey.revision.min(odd.revision);
+        let odd = self.odd_values(filter, &state, order.field);
+        let (survey, odd, names) = try_join3(survey, odd, self.names()).await?;
+        let revision = survey.revision.min(odd.revision).min(names.revision);
         let (survey, odd) = (survey.value, odd.value);
-        let mut page = PageReader::new(form, request, &filter.audience);
+        let mut page = PageReader::new(form, names.value, request, &filter.audience);
         let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
         let memory = item_sizes.reserve(page.limit + 1).await?;
         let query = listed::<K>(filter, survey.oddities);
@@ -234,7 +242,8 @@ impl<K: Kind> ContentStore<K> {
         }
         item_sizes.observe(page.stored_bytes, page.seen);
         let (items, [previous, next]) = page.finish(start);
-        Ok(ListPage { items, total: survey.total, next, previous, revision, memory })
+        let total = survey.total + odd.beside_total(filter);
+        Ok(ListPage { items, total, next, previous, revision, memory })
     }
 
     /// Returns the start of a page with the whole text of its item, if a cursor has the beginning of it

@@ -87,9 +87,10 @@ impl<K: Kind> ContentStore<K> {
                 }
                 ids.push(item.id);
             }
-            let change = doc! { "$set": { "section_id": there, "updatedDate": now } };
-            let filter = doc! { "_id": { "$in": ids } };
-            let result = self.collection.update_many(filter, change).session(session).await?;
+            let change = doc! { "$set": { "section_id": &there, "updatedDate": now } };
+            let filter = doc! { "_id": { "$in": &ids } };
+            let result = self.collection.update_many(filter, change).session(&mut *session).await?;
+            self.search.move_to::<K>(&ids, &there, session).await?;
             Ok(result.matched_count)
         })
         .await;

@@ -113,7 +113,8 @@ impl Order {
     /// Returns the key at which the index of a whole list is entered to read the items after one. A range
     /// costs a third less than the alternatives of [`Order::after`]. Values that no usual item has are
     /// left to those, and so are the lists of a section, which is referred to in several ways
-    /// ([`references`](super::filters::references)): each is another place in the index.
+    /// ([`references`](super::filters::references)): each is another place in the index. Of a list that
+    /// has few of the items of the index, the range would be read to its end.
     pub(super) fn entry(self, filter: &Filter, position: &Position) -> Option<Bound> {
         let Position { value, is_odd: false, id: id @ Bson::ObjectId(_), .. } = position else {
             return None;
@@ -122,7 +123,7 @@ impl Order {
             SortField::Title => matches!(value, Bson::String(_) | Bson::Null),
             _ => matches!(value, Bson::DateTime(_) | Bson::Null),
         };
-        if !is_usual || filter.section.is_some() {
+        if !is_usual || filter.section.is_some() || filter.is_narrow() {
             return None;
         }
         // The item's own key is passed over: whatever it has there comes between these two.

@@ -123,6 +123,7 @@ mod tests {
                 content_type: ContentType::Story,
                 nav_visibility: NavVisibility::Main,
                 sort_order: -3,
+                sort_by: None,
                 is_published: false,
                 is_home: false,
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),

@@ -14,14 +14,14 @@ use mongodb::{
 };
 
 use super::{
-    filters::{Oddities, listed, public, references_to_hidden},
+    filters::{Oddities, listed, narrowed, public, references_to_hidden},
     indexes::{self, is_missing_index},
     kind::{Kind, absent_values},
     order::{collation, odd},
 };
 use crate::domain::{
     audience::{Audience, Hidden},
-    list::Filter,
+    list::{Filter, Period},
     pagination::OddItems,
 };
 
@@ -49,6 +49,18 @@ pub(super) struct OddValues {
     pub(super) items: OddItems,
     /// Matches them.
     pub(super) filter: Document,
+    field: SortField,
+}
+
+impl OddValues {
+    /// Returns the number of these items that the total of a list does not have: a query for a period
+    /// finds no date of another type.
+    pub(super) fn beside_total(&self, filter: &Filter) -> u64 {
+        match filter.created.is_unbounded() || self.field != SortField::CreatedDate {
+            true => 0,
+            false => self.items.len() as u64,
+        }
+    }
 }
 
 /// The unusual shapes of a collection, until a change that matters to some of its lists.
@@ -110,7 +122,16 @@ pub(super) async fn odd_values<K: Kind>(
         },
     };
     let is_odd = odd(field, has_lists);
-    let query = doc! { "$and": [listed::<K>(filter, oddities), is_odd.clone()] };
+    // Which of them are in a period is seen when they are read.
+    let period = match field {
+        SortField::CreatedDate => filter.created,
+        _ => Period::default(),
+    };
+    let filter = match period.is_unbounded() {
+        true => filter.clone(),
+        false => Filter { created: Period::default(), ..filter.clone() },
+    };
+    let query = doc! { "$and": [listed::<K>(&filter, oddities), is_odd.clone()] };
     let odd: Vec<RawDocumentBuf> = collection
         .find(query)
         .projection(doc! { "_id": 1, field.as_str(): 1 })
@@ -127,9 +148,12 @@ pub(super) async fn odd_values<K: Kind>(
             SortField::Title => None,
             _ => value.and_then(|value| lenient::stored_date(value).date()),
         };
+        if !period.is_unbounded() && !date.is_some_and(|date| period.contains(date)) {
+            return None;
+        }
         Some((date, Bson::try_from(document.get("_id").ok().flatten()?).ok()?))
     });
-    Ok(OddValues { items: OddItems::new(odd), filter: is_odd })
+    Ok(OddValues { items: OddItems::new(odd), filter: is_odd, field })
 }
 
 /// Returns the unusual shapes of a collection. Fails if it lacks the index of lists.
@@ -165,7 +189,8 @@ async fn total<K: Kind>(
     oddities: Oddities,
 ) -> mongodb::error::Result<u64> {
     let query = listed::<K>(filter, oddities);
-    if oddities != Oddities::NONE {
+    // Neither tags nor what is featured are in the indexes of lists.
+    if oddities != Oddities::NONE || filter.tag.is_some() || filter.is_featured.is_some() {
         return collection.count_documents(query).await;
     }
     let index = index(filter);
@@ -177,7 +202,7 @@ async fn total<K: Kind>(
         Audience::Public(Hidden::Of(hidden))
             if filter.section.is_none() && !hidden.ids.is_empty() =>
         {
-            let all = public::<K>(&Hidden::nothing(), oddities);
+            let all = narrowed(public::<K>(&Hidden::nothing(), oddities), filter);
             let mut of_hidden = all.clone();
             of_hidden.insert("section_id", doc! { "$in": references_to_hidden(hidden) });
             let all = count_public::<K>(collection, all, index).await?;
@@ -214,7 +239,7 @@ async fn count(
     // A range over everything, so that the server takes the filter's other fields from the index
     // and does not fetch a single document.
     let mut whole_range = query.clone();
-    whole_range.insert("createdDate", doc! { "$gte": Bson::MinKey });
+    whole_range.entry("createdDate".to_owned()).or_insert(doc! { "$gte": Bson::MinKey }.into());
     match collection.count_documents(whole_range).hint(Hint::Name(index.to_owned())).await {
         // Until the index of a section's list is built: reading the collection takes half as long as
         // fetching each document by way of the index of the whole list.

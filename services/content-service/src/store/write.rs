@@ -30,6 +30,7 @@ use super::{
     kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
+use crate::domain::tag::TAGS;
 
 /// The reason why a change is refused.
 #[derive(Debug)]
@@ -117,6 +118,7 @@ impl<K: Kind> ContentStore<K> {
         guard: SlugGuard<'_>,
         respond: impl Fn(&K) -> Result<Created, ApiError>,
     ) -> Result<Changed<Created>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let slug = NewSlug::of::<K>(&new.changes)?;
         let document = document(new);
         // The writers of this process that would choose the same slug do so one after the other. For
@@ -140,8 +142,10 @@ impl<K: Kind> ContentStore<K> {
                     document.insert(SLUG, slug.as_str());
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
-                self.collection.insert_one(&raw).session(session).await?;
-                let created = respond(&item::<K>(&raw)?).map_err(WriteError::Refused)?;
+                self.collection.insert_one(&raw).session(&mut *session).await?;
+                self.search.write::<K>(&raw, session).await?;
+                let created =
+                    respond(&names.sign(item::<K>(&raw)?)).map_err(WriteError::Refused)?;
                 inserted = Some(raw);
                 Ok(created)
             })
@@ -181,21 +185,24 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            guard(&reading.item).map_err(WriteError::Refused)?;
+            let slug = reading.slug;
+            let current = names.sign(reading.item);
+            guard(&current).map_err(WriteError::Refused)?;
             fields.clear();
-            if !reading.item.meta().deleted {
-                return Ok(reading.item);
+            if !current.meta().deleted {
+                return Ok(current);
             }
-            if let Some(slug) = reading.slug.filter(|slug| !slug.is_empty()) {
+            if let Some(slug) = slug.filter(|slug| !slug.is_empty()) {
                 self.claim_slug(&slug, session).await?;
             }
             let now = stored_date(self.clock.now());
             let set = doc! { "deleted": false, "updatedDate": now };
             fields = set.keys().cloned().collect();
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -207,10 +214,11 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K) -> Result<Document, ApiError>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
+        let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             let (found, reading) = self.look_up(id, session).await?;
-            let current = reading.item;
+            let current = names.sign(reading.item);
             if current.meta().deleted {
                 return Err(WriteError::NoItem(NoItem::NotFound).into());
             }
@@ -225,7 +233,7 @@ impl<K: Kind> ContentStore<K> {
                 self.rename(&found, reading.slug.as_deref(), slug.as_str(), session).await?;
             }
             set.insert("updatedDate", stored_date(self.clock.now()));
-            self.set(&found, set, session).await
+            Ok(names.sign(self.set(&found, set, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -268,10 +276,15 @@ impl<K: Kind> ContentStore<K> {
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
         // text that is not UTF-8.
         let id = doc! { "_id": id };
+        let is_searched = set.keys().any(|field| is_searched::<K>(field));
         let changes = doc! { "$set": set };
         self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
-        let changed = self.collection.find_one(id).session(session).await?;
-        item::<K>(&changed.ok_or(WriteError::NoItem(NoItem::NotFound))?)
+        let changed = self.collection.find_one(id).session(&mut *session).await?;
+        let changed = changed.ok_or(WriteError::NoItem(NoItem::NotFound))?;
+        if is_searched {
+            self.search.write::<K>(&changed, session).await?;
+        }
+        item::<K>(&changed)
     }
 
     /// Returns the slug of a new item.
@@ -385,6 +398,11 @@ fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool
     }
 }
 
+/// Returns `true` if the words of an item depend on a field.
+fn is_searched<K: Kind>(field: &str) -> bool {
+    ["title", "section_id"].contains(&field) || K::SEARCHED.contains(&field)
+}
+
 /// Returns the document of a new item, without the dates that depend on the time of the write.
 fn document(new: NewItem) -> Document {
     let mut document = doc! { "_id": oid::ObjectId::new() };
@@ -433,6 +451,12 @@ fn set_fields(changes: Changes) -> Document {
     set.extend(changes.own.0);
     if let Some(date) = changes.created_date {
         set.insert("createdDate", stored_date(date));
+    }
+    if let Some(date) = changes.date.into_option() {
+        set.insert("date", date.map(stored_date));
+    }
+    if let Some(tags) = changes.tags {
+        set.insert(TAGS, tags);
     }
     set
 }

@@ -4,9 +4,12 @@
 
 mod changes;
 mod conditional;
+mod feeds;
+mod filters;
 mod freshness;
 mod http;
 mod internal;
+mod item_tags;
 mod kinds;
 mod lists;
 mod migrations;
@@ -15,11 +18,15 @@ mod odd_shapes;
 mod paths;
 mod permalinks;
 mod plain_shapes;
+mod preview;
 mod races;
 mod replicas;
 mod report;
 mod resolve;
+mod search;
 mod sections_service;
+mod site;
+mod sitemap;
 mod slugs;
 mod sort;
 mod support;

@@ -163,6 +163,12 @@ pub(crate) async fn left_out(
 
 /// From now on the server writes down how it does each command; with 0 no longer.
 pub(crate) async fn profile(database: &TestDatabase, level: i32) {
+    if level > 0 {
+        // Room for all commands of a start: the collection that the server itself makes forgets the
+        // first of them. It may be there already.
+        let room = doc! { "create": "system.profile", "capped": true, "size": 16 * 1024 * 1024 };
+        let _ = database.database().run_command(room).await;
+    }
     database.database().run_command(doc! { "profile": level }).await.unwrap();
 }
 

@@ -89,6 +89,7 @@ mod tests {
             content_type: ContentType::Story,
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
+            sort_by: None,
             is_published: true,
             is_home: false,
             created_date: None,

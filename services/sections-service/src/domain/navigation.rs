@@ -150,6 +150,7 @@ mod tests {
             content_type: ContentType::Story,
             nav_visibility: NavVisibility::Main,
             sort_order: i64::from(number),
+            sort_by: None,
             is_published,
             is_home: false,
             created_date: None,

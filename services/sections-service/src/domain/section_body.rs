@@ -1,7 +1,7 @@
 //! The bodies of requests that create, replace, patch and order sections.
 
 use models::{
-    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, Patch, Slug, Title,
+    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, Patch, Slug, Sort, Title,
     patch::not_null,
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub(crate) struct SectionCreate {
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
     pub(crate) sort_order: Option<i32>,
+    /// The order of the content. The default is null, which is `-createdDate`.
+    #[serde(default)]
+    pub(crate) sort_by: Option<Sort>,
     /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
     pub(crate) is_published: bool,
@@ -82,6 +85,10 @@ macro_rules! change {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = i32, required = false, minimum = -2147483648, maximum = 2147483647)]
             pub(crate) sort_order: Option<i32>,
+            /// The order of the content, or null for `-createdDate`.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<Sort>)]
+            pub(crate) sort_by: Patch<Sort>,
             /// `true` publishes the section; `false` makes it a draft.
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = bool, required = false)]
@@ -125,6 +132,7 @@ impl From<SectionReplace> for SectionPatch {
             content_type: body.content_type,
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order,
+            sort_by: body.sort_by,
             is_published: body.is_published,
             is_home: body.is_home,
             created_date: body.created_date,

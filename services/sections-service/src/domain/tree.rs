@@ -143,6 +143,7 @@ impl Tree {
             content_type: body.content_type,
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order.map_or_else(last, i64::from),
+            sort_by: body.sort_by,
             is_published: body.is_published,
             is_home: body.is_home,
             created_date: Some(now),
@@ -184,6 +185,9 @@ impl Tree {
         }
         if let Some(sort_order) = patch.sort_order {
             after.sort_order = sort_order.into();
+        }
+        if let Some(sort_by) = patch.sort_by.into_option() {
+            after.sort_by = sort_by;
         }
         after.display_type = patch.display_type.unwrap_or(before.display_type);
         after.nav_visibility = patch.nav_visibility.unwrap_or(before.nav_visibility);

@@ -1,7 +1,7 @@
 //! Writing sections: new documents, and updates that leave every other field as it is.
 
 use chrono::{DateTime, Utc};
-use models::Section;
+use models::{Section, Sort};
 use mongodb::bson::{self, Bson, Document, doc, oid};
 use serde::Serialize;
 
@@ -20,6 +20,9 @@ pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     document.extend(fields(section)?);
     if !section.is_home {
         document.remove(IS_HOME);
+    }
+    if section.sort_by.is_none() {
+        document.remove("sort_by");
     }
     document.insert("is_deleted", false);
     Ok(document)
@@ -81,6 +84,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "content_type": text(&section.content_type)?,
         "nav_visibility": text(&section.nav_visibility)?,
         "sort_order": sort_order,
+        "sort_by": section.sort_by.map(Sort::as_str),
         "is_published": section.is_published,
         IS_HOME: section.is_home,
         "createdDate": date(section.created_date),

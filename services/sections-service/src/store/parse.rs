@@ -51,6 +51,7 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         content_type,
         nav_visibility: reader.choice("nav_visibility", parse_choice).unwrap_or_default(),
         sort_order: reader.integer("sort_order").unwrap_or_default(),
+        sort_by: reader.choice("sort_by", |sort| sort.trim().parse().ok()),
         is_published: is_published.unwrap_or_default(),
         is_home: reader.flag("is_home").unwrap_or_default(),
         created_date: reader.date("createdDate"),

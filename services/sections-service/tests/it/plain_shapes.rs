@@ -55,6 +55,8 @@ fn plain() -> Vec<(&'static str, Bson, Value)> {
         ("display_type", Bson::Null, json!("feed")),
         ("nav_visibility", "Footer".into(), json!("footer")),
         ("nav_visibility", Bson::Null, json!("main")),
+        ("sort_by", " -title".into(), json!("-title")),
+        ("sort_by", Bson::Null, Value::Null),
     ]);
     rows
 }
@@ -72,6 +74,8 @@ fn unclear() -> Vec<(&'static str, Bson, Value, bool)> {
         ("display_type", "spiral".into(), json!("feed"), true),
         ("nav_visibility", "left".into(), json!("main"), true),
         ("sort_order", 1.5.into(), json!(0), true),
+        ("sort_by", "name".into(), Value::Null, true),
+        ("sort_by", 1.into(), Value::Null, true),
         ("is_published", "maybe".into(), json!(false), false),
         ("is_published", 2.into(), json!(false), false),
         ("is_deleted", "maybe".into(), Value::Null, false),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 use insta::assert_json_snapshot;
+use models::Sort;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use test_support::{Answer, Service, TestDatabase};
@@ -44,6 +45,31 @@ async fn a_new_section_is_answered_with_its_location_and_etag() {
         "is_deleted": false,
     };
     assert_eq!(document, expected);
+}
+
+#[tokio::test]
+async fn the_order_of_the_content_of_a_section_is_set_and_unset() {
+    let (database, _neighbour, api) = site().await;
+    let body = json!({ "title": "A", "content_type": "story", "sort_by": "title" });
+    let added = api.call("POST", "/sections", body).await;
+    assert_eq!((added.status, &added.body["sort_by"]), (201, &"title".into()));
+    for sort in Sort::ALL {
+        let patched = api.call("PATCH", &at(&added), json!({ "sort_by": sort })).await;
+        assert_eq!(patched.body["sort_by"], sort.as_str());
+        assert_eq!(api.get(&at(&added)).await.body, patched.body);
+    }
+    let unset = api.call("PATCH", &at(&added), json!({ "sort_by": null })).await;
+    assert_eq!((unset.status, &unset.body["sort_by"]), (200, &Value::Null));
+    let wrong = api.call("PATCH", &at(&added), json!({ "sort_by": "name" })).await;
+    assert_eq!(wrong.code(), (422, "validation_failed"));
+    let message = wrong.body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("`-createdDate`"), "{message}");
+    // A section of an existing site gets the field with the first change of it, and no other.
+    let blog = api.get("/sections/slug/blog").await;
+    assert_eq!(blog.body["sort_by"], Value::Null);
+    assert_eq!(api.call("PUT", &at(&blog), blog.body.clone()).await.body, blog.body);
+    let stored = database.one("sections", doc! { "slug": "blog" }).await;
+    assert!(!stored.contains_key("sort_by"));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ fn new(title: &str, parent: Option<u8>) -> SectionCreate {
         content_type: ContentType::Story,
         nav_visibility: models::NavVisibility::Main,
         sort_order: None,
+        sort_by: None,
         is_published: true,
         is_home: false,
     }
