@@ -233,7 +233,8 @@ impl Relocation<'_> {
         let Some(item) = item else { return Ok(None) };
         self.answer.add_keys([keys.item(&item.id)]);
         let Some(section) = item.section else { return Ok(None) };
-        Ok(sections.path(&section, include_drafts).map(|path| join(&path, &item.slug)))
+        let path = sections.path(&section, include_drafts).filter(|_| !item.slug.is_empty());
+        Ok(path.map(|path| join(&path, &item.slug)))
     }
 }
 

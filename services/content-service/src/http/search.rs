@@ -7,10 +7,14 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
 use models::{ContentType, DisplayType, ErrorCode, FieldError, ObjectId, PublicKind};
-use mongodb::{bson::Bson, error::Error};
+use mongodb::{
+    bson::{self, Bson},
+    error::Error,
+};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -32,7 +36,7 @@ use crate::{
         words::words,
     },
     kinds::Collections,
-    store::search::{Candidate, Hit, MAX_CANDIDATES, NoIndex, SEARCH, SearchQuery, SearchStore},
+    store::search::{Candidate, Hit, NoIndex, SEARCH_KEY, SearchQuery, SearchStore},
 };
 
 /// The longest query, in characters: a long sentence.
@@ -73,7 +77,7 @@ pub(super) struct SearchParameters {
     limit: Limit,
     /// A `next_cursor` of an earlier answer.
     #[serde(default)]
-    #[param(value_type = String, required = false, pattern = "^[0-9]+$")]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Cursor,
     /// `true` for drafts as well. Needs a token.
     #[serde(default)]
@@ -81,17 +85,42 @@ pub(super) struct SearchParameters {
     include_drafts: bool,
 }
 
-/// The number of candidates before a page.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cursor(usize);
+/// The last item before a page; `None` for the first page. It is not the number of candidates before
+/// it, which would tell of items that the caller does not see.
+#[derive(Debug, Clone, Default)]
+struct Cursor(Option<LastItem>);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LastItem {
+    kind: ContentType,
+    id: Bson,
+}
 
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|number| is_number && *number <= MAX_CANDIDATES);
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        let item = bytes.and_then(|bytes| bson::deserialize_from_slice(&bytes).ok());
         let invalid = || D::Error::custom("must be a `next_cursor` of an earlier answer");
-        number.map(Self).ok_or_else(invalid)
+        item.map(|item| Self(Some(item))).ok_or_else(invalid)
+    }
+}
+
+impl Cursor {
+    /// Returns the place among the candidates at which the page begins.
+    fn start(&self, candidates: &[Candidate]) -> Result<usize, ApiError> {
+        let Some(LastItem { kind, id }) = &self.0 else { return Ok(0) };
+        let is_last = |one: &Candidate| one.content_type == *kind && one.id == *id;
+        let last = candidates.iter().position(is_last).ok_or_else(|| {
+            let message = "leads to an item that is not found any more; search without a cursor";
+            ApiError::invalid(FieldError::invalid("cursor", message))
+        });
+        Ok(last? + 1)
+    }
+
+    fn encode(last: &Candidate) -> Option<String> {
+        let last = LastItem { kind: last.content_type, id: last.id.clone() };
+        bson::serialize_to_vec(&last).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 }
 
@@ -178,7 +207,7 @@ pub(super) async fn search(
     let words = query_words(&q)?;
     let kinds = kinds(kind.as_deref())?;
     let directory = sections.latest(&answer).await?;
-    answer.add_keys([SEARCH.to_owned()]);
+    answer.add_keys([SEARCH_KEY.to_owned()]);
     let mut audiences = HashMap::new();
     for content_type in &kinds {
         let collection = collections.of(*content_type);
@@ -204,12 +233,12 @@ pub(super) async fn search(
     let search = Search { collections: &collections, audiences, section, words };
     let query = SearchQuery { words: search.words.clone(), kinds, section };
     let candidates = store.candidates(&query).await.map_err(not_searched)?;
-    let (hits, next) = search.page(&candidates, cursor.0, limit).await?;
+    let (hits, next) = search.page(&candidates, cursor.start(&candidates)?, limit).await?;
     let mut items = Vec::with_capacity(hits.len());
     for (content_type, hit) in hits {
         items.push(search.result(&directory, content_type, hit).await?);
     }
-    let next_cursor = next.map(|next| next.to_string());
+    let next_cursor = next.and_then(Cursor::encode);
     json_response(&request, &SearchResults { items, limit: limit.get(), next_cursor })
 }
 
@@ -264,16 +293,16 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Returns the items of a page that begins after some candidates, and the number of candidates before
-    /// the next one.
-    async fn page(
+    /// Returns the items of a page that begins after some candidates, and the last of them if there are
+    /// more.
+    async fn page<'c>(
         &self,
-        candidates: &[Candidate],
+        candidates: &'c [Candidate],
         start: usize,
         limit: Limit,
-    ) -> Result<(Vec<(ContentType, Hit)>, Option<usize>), ApiError> {
+    ) -> Result<(Vec<(ContentType, Hit)>, Option<&'c Candidate>), ApiError> {
         let limit = limit.get() as usize;
-        let mut found = Vec::new();
+        let (mut found, mut last) = (Vec::new(), None);
         let mut at = start.min(candidates.len());
         while at < candidates.len() {
             let length = (limit + 1 - found.len()).max(MIN_COMPARED);
@@ -281,9 +310,10 @@ impl Search<'_> {
             for (place, hit) in self.compare(chunk).await?.into_iter().enumerate() {
                 let Some(hit) = hit else { continue };
                 if found.len() == limit {
-                    return Ok((found, Some(at + place)));
+                    return Ok((found, last));
                 }
                 found.push((chunk[place].content_type, hit));
+                last = Some(&chunk[place]);
             }
             at += chunk.len();
         }

@@ -39,7 +39,10 @@ use crate::{
 };
 
 /// The collection of the words.
-pub(crate) const SEARCH: &str = "search";
+pub(crate) const SEARCH: &str = "content_search";
+
+/// The key of everything that depends on the words of items.
+pub(crate) const SEARCH_KEY: &str = "search";
 
 /// The name of its index.
 pub(crate) const SEARCH_INDEX: &str = "words";
@@ -150,7 +153,9 @@ impl SearchStore {
     /// Returns the items that may have the words, in the order of their rank: those with more of the words
     /// in their title first, then those of whose text the rarest word is a larger part.
     pub(crate) async fn candidates(&self, query: &SearchQuery) -> Result<Vec<Candidate>> {
-        let Some(rarest) = self.rarest(&query.words).await? else { return Ok(Vec::new()) };
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        let rarest = self.rarest(&query.words, deadline).await?;
+        let Some(rarest) = rarest else { return Ok(Vec::new()) };
         let kinds: Vec<_> = query.kinds.iter().map(|kind| kind.collection()).collect();
         let mut filter = doc! { "$text": { "$search": &rarest }, "kind": { "$in": kinds } };
         if let Some(section) = query.section {
@@ -170,7 +175,7 @@ impl SearchStore {
         }
         let limit = i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX);
         let found = self.collection.find(filter).projection(doc! { "title": 1 }).limit(limit);
-        let mut found = found.max_time(QUERY_TIMEOUT).await.map_err(without_index)?;
+        let mut found = found.max_time(left(deadline)).await.map_err(without_index)?;
         let mut candidates = Vec::new();
         while let Some(document) = found.try_next().await? {
             candidates.extend(candidate(&document, &query.words));
@@ -182,7 +187,7 @@ impl SearchStore {
 
     /// Returns the word that the fewest items have, as far as that matters: whether it has more than the
     /// candidates does not.
-    async fn rarest(&self, words: &[String]) -> Result<Option<String>> {
+    async fn rarest(&self, words: &[String], deadline: Instant) -> Result<Option<String>> {
         if let [word] = words {
             return Ok(Some(word.clone()));
         }
@@ -190,7 +195,7 @@ impl SearchStore {
         let mut rarest: Option<(usize, &String)> = None;
         for word in words {
             let found = self.collection.find(doc! { "$text": { "$search": word } });
-            let found = found.projection(doc! { "_id": 1 }).limit(limit).max_time(QUERY_TIMEOUT);
+            let found = found.projection(doc! { "_id": 1 }).limit(limit).max_time(left(deadline));
             let mut found = found.await.map_err(without_index)?;
             let mut count = 0;
             while found.try_next().await?.is_some() {
@@ -207,16 +212,21 @@ impl SearchStore {
     }
 }
 
+/// Returns the time until a deadline. The server takes none for no limit.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
 /// Returns the family of the key of all words, which are added without a change of their items.
 pub(crate) fn family() -> Family {
     fn keys(_: &Change) -> Vec<String> {
-        vec![SEARCH.to_owned()]
+        vec![SEARCH_KEY.to_owned()]
     }
     Family {
-        name: SEARCH,
+        name: SEARCH_KEY,
         collections: vec![WatchedCollection { name: SEARCH, fields: &[] }],
         keys,
-        public: vec![SEARCH.to_owned()],
+        public: vec![SEARCH_KEY.to_owned()],
     }
 }
 
@@ -343,7 +353,9 @@ impl<K: Kind> ContentStore<K> {
         let mut items = items.batch_size(ADDED).await?;
         let mut words = Vec::with_capacity(ids.len());
         while let Some(item) = items.try_next().await? {
-            if let Some(one) = words_of::<K>(&item) {
+            if let Some(mut one) = words_of::<K>(&item) {
+                // A move that ends before these words are there would not change it.
+                one.insert("section", Bson::Null);
                 words.push(RawDocumentBuf::try_from(&one)?);
             }
         }
