@@ -68,7 +68,7 @@ pub(super) struct ListQuery {
     #[param(value_type = Moment, required = false)]
     created_before: Option<Moment>,
     /// Only items with this tag, whatever its capital letters.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = r"\S")]
     tag: Option<WantedTag>,
     /// `true` for items that the site shows first, `false` for the others.
     // Described for the kinds that have it.

@@ -10,7 +10,9 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
-use models::{ContentType, DisplayType, ErrorCode, FieldError, ObjectId, PublicKind};
+use models::{
+    ContentType, DisplayType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema,
+};
 use mongodb::{
     bson::{self, Bson},
     error::Error,
@@ -21,7 +23,10 @@ use service_kit::{
     web::{conditional::json_response, error::ApiError, extract::Query},
 };
 use tokio::{sync::Semaphore, time::timeout};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
 
 use super::{
     error_sets::SearchErrors,
@@ -66,7 +71,7 @@ pub(super) struct SearchParameters {
     #[param(min_length = 1, max_length = 200)]
     q: String,
     /// The kinds of content, separated by commas, such as `stories,projects`; the default is all.
-    #[param(nullable = false)]
+    #[param(value_type = Option<ContentKinds>, nullable = false)]
     kind: Option<String>,
     /// The slug of a section: only its content.
     #[param(nullable = false)]
@@ -84,6 +89,17 @@ pub(super) struct SearchParameters {
     #[param(required = false)]
     include_drafts: bool,
 }
+
+/// Kinds of content, separated by commas.
+pub(super) struct ContentKinds;
+
+schema!(ContentKinds, {
+    let kinds = ContentType::ALL.map(ContentType::collection).join("|");
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("Kinds of content, separated by commas."))
+        .pattern(Some(format!("^({kinds})(,({kinds}))*$")))
+});
 
 /// The last item before a page; `None` for the first page. It is not the number of candidates before
 /// it, which would tell of items that the caller does not see.
