@@ -7,16 +7,12 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
 use models::{
     ContentType, DisplayType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema,
 };
-use mongodb::{
-    bson::{self, Bson},
-    error::Error,
-};
+use mongodb::{bson::Bson, error::Error};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -30,13 +26,14 @@ use utoipa::{
 
 use super::{
     error_sets::SearchErrors,
-    sections::{Sections, hidden},
+    sections::{Sections, audience},
 };
 use crate::{
     domain::{
         audience::{Audience, Directory, Hidden},
         item_path::item_path,
         list::{Filter, Limit},
+        pagination::{id_from_text, id_to_text},
         search::ExcerptPart,
         words::words,
     },
@@ -106,7 +103,7 @@ schema!(ContentKinds, {
 #[derive(Debug, Clone, Default)]
 struct Cursor(Option<LastItem>);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 struct LastItem {
     kind: ContentType,
     id: Bson,
@@ -115,8 +112,9 @@ struct LastItem {
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        let item = bytes.and_then(|bytes| bson::deserialize_from_slice(&bytes).ok());
+        let item = text.split_once('-').and_then(|(kind, id)| {
+            Some(LastItem { kind: ContentType::of_collection(kind)?, id: id_from_text(id)? })
+        });
         let invalid = || D::Error::custom("must be a `next_cursor` of an earlier answer");
         item.map(|item| Self(Some(item))).ok_or_else(invalid)
     }
@@ -135,8 +133,7 @@ impl Cursor {
     }
 
     fn encode(last: &Candidate) -> Option<String> {
-        let last = LastItem { kind: last.content_type, id: last.id.clone() };
-        bson::serialize_to_vec(&last).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+        Some(format!("{}-{}", last.content_type.collection(), id_to_text(&last.id)?))
     }
 }
 
@@ -228,10 +225,7 @@ pub(super) async fn search(
     for content_type in &kinds {
         let collection = collections.of(*content_type);
         answer.add_keys([collection.kind().keys().list()]);
-        let audience = match include_drafts {
-            true => Audience::Editors,
-            false => Audience::Public(hidden(&directory, collection, &answer).await?),
-        };
+        let audience = audience(&directory, collection, &answer, include_drafts).await?;
         audiences.insert(*content_type, audience);
     }
     let section = match section {
@@ -277,7 +271,7 @@ fn query_words(query: &str) -> Result<Vec<String>, ApiError> {
 fn kinds(text: Option<&str>) -> Result<Vec<ContentType>, ApiError> {
     let Some(text) = text else { return Ok(ContentType::ALL.to_vec()) };
     let kind = |name: &str| {
-        ContentType::ALL.into_iter().find(|one| one.collection() == name.trim()).ok_or_else(|| {
+        ContentType::of_collection(name.trim()).ok_or_else(|| {
             let all = ContentType::ALL.map(ContentType::collection).join(", ");
             let message = format!("must be one of {all}, or several of them, separated by commas");
             ApiError::invalid(FieldError::invalid("kind", message))
@@ -302,7 +296,7 @@ fn not_searched(error: Error) -> ApiError {
 /// A search of a caller.
 struct Search<'a> {
     collections: &'a Collections,
-    /// What the caller may see of each kind.
+    /// The audience of each kind.
     audiences: HashMap<ContentType, Audience>,
     section: Option<ObjectId>,
     words: Vec<String>,

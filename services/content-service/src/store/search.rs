@@ -55,7 +55,7 @@ pub(crate) const TITLE_WEIGHT: i32 = 10;
 const MAX_TEXT: usize = 100_000;
 
 /// The most items that a query considers, in the order of their rank.
-pub(crate) const MAX_CANDIDATES: usize = 1_000;
+const MAX_CANDIDATES: usize = 1_000;
 
 /// The longest time for a query in the database. It takes that long only if a word is in very many items
 /// and the others in few.
@@ -275,7 +275,7 @@ fn candidate(document: &RawDocument, words: &[String]) -> Option<Candidate> {
     let title = document.get_str("title").unwrap_or_default();
     let in_title = words.iter().filter(|word| title.split(' ').any(|one| one == *word)).count();
     Some(Candidate {
-        content_type: ContentType::ALL.into_iter().find(|one| one.collection() == kind)?,
+        content_type: ContentType::of_collection(kind)?,
         id: Bson::try_from(id.get("item").ok()??).ok()?,
         in_title,
     })

@@ -261,6 +261,8 @@ async fn wrong_queries_are_named_and_odd_texts_are_written_all_the_same() {
         ("x&limit=51", "limit"),
         ("x&cursor=-1", "cursor"),
         ("x&cursor=1001", "cursor"),
+        ("x&cursor=stories-AAAA", "cursor"),
+        ("x&cursor=users-DQAAABBpAAEAAAAA", "cursor"),
         ("x&sort=date", "sort"),
     ] {
         let (status, answer) = site.content.get(&format!("/search?q={query}")).await;
