@@ -86,6 +86,13 @@ impl<K: Kind> Form<K, K::Card> {
     }
 }
 
+impl<K: Kind> Form<K, K> {
+    /// Returns the form of items with all of their members.
+    pub(crate) fn whole() -> Self {
+        Self { projection: Document::new(), reads_content: true, convert: Box::new(|item| item) }
+    }
+}
+
 /// The page of a list that a request is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageRequest<'a> {
