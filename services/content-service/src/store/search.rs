@@ -54,6 +54,10 @@ pub(crate) const TITLE_WEIGHT: i32 = 10;
 /// content of an item that was taken over could be larger than a document can be.
 const MAX_TEXT: usize = 100_000;
 
+/// The comment of the commands that read items to add their words, for the log and the profiler of the
+/// server.
+const FILLING: &str = "words of the search";
+
 /// The most items that a query considers, in the order of their rank.
 const MAX_CANDIDATES: usize = 1_000;
 
@@ -323,7 +327,7 @@ impl<K: Kind> ContentStore<K> {
     /// Adds the words of the items that have none, and removes those of items that do not exist.
     pub(crate) async fn fill_search(&self) -> Result<()> {
         self.remove_orphans().await?;
-        let ids = self.collection.find(doc! {}).projection(doc! { "_id": 1 });
+        let ids = self.collection.find(doc! {}).projection(doc! { "_id": 1 }).comment(FILLING);
         let mut ids = ids.sort(doc! { "_id": 1 }).hint(by_id()).await?.try_chunks(COMPARED);
         while let Some(chunk) = ids.try_next().await.map_err(|error| error.1)? {
             let chunk: Vec<Bson> = chunk.iter().filter_map(|one| item_id(one, None)).collect();
@@ -350,7 +354,7 @@ impl<K: Kind> ContentStore<K> {
     /// Adds the words of these items, unless they were written since.
     async fn add_words(&self, ids: &[Bson]) -> Result<()> {
         let items = self.collection.find(doc! { "_id": { "$in": ids } });
-        let mut items = items.batch_size(ADDED).await?;
+        let mut items = items.batch_size(ADDED).comment(FILLING).await?;
         let mut words = Vec::with_capacity(ids.len());
         while let Some(item) = items.try_next().await? {
             if let Some(mut one) = words_of::<K>(&item) {
@@ -380,7 +384,7 @@ impl<K: Kind> ContentStore<K> {
             let ids: Vec<_> = chunk.iter().filter_map(|one| item_id(one, Some("item"))).collect();
             let items = self.collection.find(doc! { "_id": { "$in": ids.clone() } });
             let items: Vec<RawDocumentBuf> =
-                items.projection(doc! { "_id": 1 }).await?.try_collect().await?;
+                items.projection(doc! { "_id": 1 }).comment(FILLING).await?.try_collect().await?;
             let items: HashSet<_> =
                 items.iter().filter_map(|one| item_id(one, None)).map(|id| key(&id)).collect();
             let orphans = ids.into_iter().filter(|id| !items.contains(&key(id)));
