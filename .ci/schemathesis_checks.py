@@ -30,7 +30,8 @@ def is_refused_for_the_data(response):
     if response.request.url.endswith("/uploads") and response.status_code in {400, 413, 415, 422}:
         return True
     # An existing site may have items whose id is any text.
-    if response.status_code == 400 and response.json()["code"] == "invalid_id":
+    # A path with a control character is refused whatever its route.
+    if response.status_code == 400 and response.json()["code"] in {"invalid_id", "invalid_path"}:
         return True
     if response.status_code != 422:
         return False

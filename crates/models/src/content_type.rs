@@ -37,6 +37,11 @@ macro_rules! content_types {
                 }
             }
 
+            /// Returns the kind whose collection has this name.
+            pub fn of_collection(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|one| one.collection() == name)
+            }
+
             /// Returns the display of a section of this kind that does not name one.
             pub const fn usual_display(self) -> DisplayType {
                 match self {

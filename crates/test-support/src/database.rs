@@ -127,7 +127,7 @@ pub async fn hash(database: &Database) -> String {
     let mut hashes = answer.get_document("collections").unwrap().clone();
     hashes.remove(WRITERS);
     hashes.remove(SECTION_DIRECTORY);
-    hashes.remove("search");
+    hashes.remove("content_search");
     hashes.to_string()
 }
 

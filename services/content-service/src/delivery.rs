@@ -382,9 +382,10 @@ impl Dispatcher<'_> {
         if !is_queued {
             return Err(Error::custom("the lease is lost"));
         }
-        for delivery in &deliveries {
-            if let Some(lane) = self.queues.get(&delivery.webhook_id) {
-                lane.add(vec![delivery.waiting()]);
+        // Those of a webhook stand together, and its queue counts what waits after each addition.
+        for of_webhook in deliveries.chunk_by(|one, next| one.webhook_id == next.webhook_id) {
+            if let Some(lane) = self.queues.get(&of_webhook[0].webhook_id) {
+                lane.add(of_webhook.iter().map(StoredDelivery::waiting).collect());
             }
         }
         Ok(())

@@ -157,7 +157,7 @@ async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
     let used = each(doc! { "by": "us" }, move |_| {
         let items = items.clone();
         async move {
-            for _ in 0..20 {
+            for _ in 0..50 {
                 items.find_one(doc! { "_id": 1 }).await.unwrap();
             }
         }

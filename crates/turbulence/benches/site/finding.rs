@@ -42,7 +42,7 @@ pub(crate) async fn finding(uri: &str, table: &mut Table) {
     .await;
     let client = service_client(Duration::from_secs(60)).unwrap();
     sitemap(&client, &services.content, table).await;
-    let words = connection.database().collection::<Document>("search");
+    let words = connection.database().collection::<Document>("content_search");
     let began = Instant::now();
     while words.count_documents(doc! {}).await.unwrap() < STORIES as u64 {
         assert!(began.elapsed() < Duration::from_secs(1_800), "the words are not added");

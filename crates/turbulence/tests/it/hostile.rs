@@ -238,6 +238,6 @@ async fn hostile_bodies_are_refused_and_change_nothing() {
         let answer = front.send(&route.method, &path, &[], Some("x".repeat(LARGE))).await;
         assert_eq!(answer.code(), (413, "payload_too_large"), "{} {path}", route.method);
     }
-    database.collection("site").drop().await.unwrap();
+    database.collection("content_site").drop().await.unwrap();
     assert_eq!(database.hash().await, before);
 }

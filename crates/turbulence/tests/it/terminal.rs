@@ -152,7 +152,7 @@ async fn results_are_wrapped_at_words_below_a_heading_and_above_a_total() {
         (&["migrate", "up"], "Results of the migrations", "Total: "),
         (&["migrate", "status"], "State of the migrations", "Total: "),
         (&["migrate", "verify"], "State of the data", "Total: "),
-        (&["doctor"], "Problems in the data", "Total: 1 problem in 1 document"),
+        (&["doctor"], "Problems in the data", "Total: 2 problems in 2 documents"),
     ] {
         let shown = Terminal::new(&site.folder).columns(60).run(&site.arguments(arguments)).await;
         assert_is_legible(&shown, 60);

@@ -98,6 +98,19 @@ impl Scan {
     }
 }
 
+/// Returns an id as a text for addresses.
+pub(crate) fn id_to_text(id: &Bson) -> Option<String> {
+    let document = bson::serialize_to_vec(&doc! { "i": id.clone() });
+    document.ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Reads an id of [`id_to_text`]. Like the values of a [`Cursor`], it is a plain one.
+pub(crate) fn id_from_text(text: &str) -> Option<Bson> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let raw = RawDocument::from_bytes(&bytes).ok()?;
+    raw.get("i").ok().flatten().and_then(plain)
+}
+
 impl Cursor {
     /// Returns the cursor as an opaque text. Cursors of the usual order have been the position alone
     /// since before there were others.

@@ -30,7 +30,8 @@ pub(crate) struct Language(String);
 
 schema!(
     Language,
-    text("^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$", Language::MAX_LENGTH).examples(["en", "pt-BR"])
+    text("^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?$", Language::MAX_LENGTH)
+        .examples(["en", "pt-BR"])
 );
 
 /// The text is no language tag.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use models::bounded::at_most;
+use models::{bounded::at_most, schema::text};
 use mongo_kit::lenient::FieldReader;
 use mongodb::bson::Bson;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -20,7 +20,16 @@ models::text! {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct ItemTags(Vec<Tag>);
 
-models::schema!(ItemTags, ArrayBuilder::new().items(Tag::schema()).max_items(Some(ItemTags::MAX)));
+/// The pattern of a tag: a line without a comma.
+const PATTERN: &str = concat!(
+    r"^[^,\u0000-\u001F\u007F-\u009F]*[^,\s\u0000-\u001F\u007F-\u009F]",
+    r"[^,\u0000-\u001F\u007F-\u009F]*$"
+);
+
+models::schema!(ItemTags, {
+    let tag = text(PATTERN, Tag::MAX_LENGTH).min_length(Some(1)).examples(["Rust"]);
+    ArrayBuilder::new().items(tag).max_items(Some(ItemTags::MAX))
+});
 
 /// A rule of tags that a request breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

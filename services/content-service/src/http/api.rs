@@ -111,7 +111,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         NewSocialLink,
         PublicKind,
         item_tags::TagLimit,
-        changes::KindList
+        changes::KindList,
+        search::ContentKinds
     )),
     tags(
         (name = "content", description = "Content of every kind."),

@@ -1,7 +1,11 @@
 //! The feeds of sections: RSS 2.0, Atom (RFC 4287) and JSON Feed 1.1.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION, web::Data};
-use chrono::{DateTime, SecondsFormat, Utc};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, LOCATION},
+    web::Data,
+};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use data_service::{changes::Answer, database_error};
 use models::{PathResolution, ResolvedPath};
 use serde_json::{Value, json};
@@ -97,7 +101,8 @@ pub(super) async fn feed(
     answer.add_keys([SITE_KEY.to_owned()]);
     let url = site_url(&site)?;
     // As the client sent it: the path of a section may have escapes.
-    let path = request.uri().path().trim_start_matches("/feeds");
+    let path = request.uri().path();
+    let path = path.strip_prefix("/feeds").unwrap_or(path);
     let format = Format::ALL.into_iter().find(|one| path.ends_with(one.extension()));
     let no_feed = || ApiError::not_found("Feed");
     let format = format.ok_or_else(no_feed)?;
@@ -122,6 +127,8 @@ pub(super) async fn feed(
             let location = format!("{url}/feeds{moved_to}{}", format.extension());
             return Ok(HttpResponse::MovedPermanently()
                 .insert_header((LOCATION, location))
+                // The section may be renamed back.
+                .insert_header((CACHE_CONTROL, "no-cache"))
                 .finish());
         }
     };
@@ -254,9 +261,13 @@ impl FeedContext<'_> {
 
     /// Returns the address of a picture, which may be a path of the site.
     fn absolute(&self, address: &str) -> String {
-        match address.starts_with('/') {
-            true => format!("{}{address}", self.url),
-            false => address.to_owned(),
+        match address.strip_prefix("//") {
+            Some(rest) => {
+                let scheme = self.url.split_once("://").map_or("https", |(scheme, _)| scheme);
+                format!("{scheme}://{rest}")
+            }
+            None if address.starts_with('/') => format!("{}{address}", self.url),
+            None => address.to_owned(),
         }
     }
 }
@@ -269,6 +280,12 @@ fn text(item: &Value, member: &str) -> Option<String> {
 fn date(item: &Value, member: &str) -> Option<DateTime<Utc>> {
     let date = DateTime::parse_from_rfc3339(item[member].as_str()?);
     date.ok().map(|date| date.with_timezone(&Utc))
+}
+
+/// Returns a date as RSS has it, whose years have four digits.
+fn rfc2822(date: DateTime<Utc>) -> String {
+    let has_four_digits = (0..=9_999).contains(&date.year());
+    (if has_four_digits { date } else { DateTime::UNIX_EPOCH }).to_rfc2822()
 }
 
 /// Returns a date as Atom and JSON Feed have it.
@@ -292,7 +309,7 @@ impl Feed {
         if let Some(language) = &self.language {
             xml.text("language", language);
         }
-        xml.text("lastBuildDate", &self.updated.to_rfc2822());
+        xml.text("lastBuildDate", &rfc2822(self.updated));
         let own = format!("{}{}", self.own_url, Format::Rss.extension());
         let link = [("href", &*own), ("rel", "self"), ("type", "application/rss+xml")];
         xml.empty("atom:link", &link);
@@ -302,7 +319,7 @@ impl Feed {
             xml.text("link", &entry.url);
             xml.text_with("guid", &[("isPermaLink", "false")], &entry.id);
             if let Some(published) = entry.published {
-                xml.text("pubDate", &published.to_rfc2822());
+                xml.text("pubDate", &rfc2822(published));
             }
             if let Some(summary) = &entry.summary {
                 xml.text("description", summary);

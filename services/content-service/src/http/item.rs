@@ -54,10 +54,10 @@ pub(super) async fn by_address<K: Kind>(
     tags: Data<Tags>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let audience = match query.0.include_drafts {
-        true => Caller::of(&request).await.map(|_| Audience::Editors)?,
-        false => Audience::Public(sections.public(&**store, &answer).await?),
-    };
+    if query.0.include_drafts {
+        Caller::of(&request).await?;
+    }
+    let audience = sections.audience(&**store, &answer, query.0.include_drafts).await?;
     let paths = sections.paths(&**store, &answer).await?;
     let name = ItemName { path: request.path(), audience: &audience, paths: paths.digest() };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {

@@ -14,7 +14,7 @@ use service_kit::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::{error_sets::TagErrors, sections::Sections};
-use crate::{domain::audience::Audience, kinds::Collections, store::item_tags::TagCounts};
+use crate::{kinds::Collections, store::item_tags::TagCounts};
 
 /// The query of the tags.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -122,10 +122,7 @@ pub(super) async fn tags(
         if query.content_type.is_some_and(|wanted| wanted != kind.content_type()) {
             continue;
         }
-        let audience = match query.include_drafts {
-            true => Audience::Editors,
-            false => Audience::Public(sections.public(&**collection, &answer).await?),
-        };
+        let audience = sections.audience(&**collection, &answer, query.include_drafts).await?;
         answer.add_keys([kind.keys().list()]);
         let counts = collection.tag_counts(&audience).await.map_err(database_error)?;
         answer.limit(counts.revision);

@@ -241,26 +241,9 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         let filter = Filter::new(Some(section), audience.clone());
         let start = Start::Offset(Offset::default());
         let wanted = PageRequest { sort: Sort::default(), start: &start, limit, paths };
-        let page = self.list(&filter, wanted, &Form::usual()).await?;
-        let cards = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
-        let cards: Vec<serde_json::Value> = cards.map_err(Error::custom)?;
-        if K::omitted_in_lists().is_empty() {
-            return Ok(Newest { items: cards, revision: page.revision });
-        }
-        let mut items = Vec::with_capacity(cards.len());
-        for card in cards {
-            let id = card["id"].as_str().unwrap_or_default();
-            let whole = self.by_id(id).await?.ok();
-            // It may have been hidden or moved since the list was read.
-            let is_there = |item: &K| {
-                item.meta().is_published
-                    && card["section_id"].as_str() == item.meta().section_id.as_deref()
-            };
-            if let Some(item) = whole.filter(is_there) {
-                items.push(serde_json::to_value(item.at(paths)).map_err(Error::custom)?);
-            }
-        }
-        Ok(Newest { items, revision: page.revision })
+        let page = self.list(&filter, wanted, &Form::whole()).await?;
+        let items = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
+        Ok(Newest { items: items.map_err(Error::custom)?, revision: page.revision })
     }
 
     async fn hits(

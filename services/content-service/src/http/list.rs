@@ -68,7 +68,7 @@ pub(super) struct ListQuery {
     #[param(value_type = Moment, required = false)]
     created_before: Option<Moment>,
     /// Only items with this tag, whatever its capital letters.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = r"\S")]
     tag: Option<WantedTag>,
     /// `true` for items that the site shows first, `false` for the others.
     // Described for the kinds that have it.
@@ -122,12 +122,10 @@ pub(super) async fn list<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let Query(query) = query;
     answer.add_keys([ContentKeys::of::<K>().list(), USERS_KEY.to_owned()]);
-    let audience = if query.include_drafts {
+    if query.include_drafts {
         Caller::of(&request).await?;
-        Audience::Editors
-    } else {
-        Audience::Public(sections.public(&**store, &answer).await?)
-    };
+    }
+    let audience = sections.audience(&**store, &answer, query.include_drafts).await?;
     let section = match (query.section_id, query.section) {
         (Some(_), Some(_)) => return Err(only_one_of("section", "section_id")),
         (None, Some(slug)) => Some(sections.by_slug(&slug, &audience, &answer).await?),

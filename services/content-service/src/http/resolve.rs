@@ -20,7 +20,7 @@ use super::{
     error_sets::AddressErrors,
     errors::list_error,
     resolution::{Resolution, Resolved},
-    sections::{Sections, hidden, paths},
+    sections::{Sections, audience, paths},
     tags::Tags,
 };
 use crate::{
@@ -177,19 +177,6 @@ struct Relocation<'a> {
     sections: &'a Arc<Directory>,
     collections: &'a Collections,
     include_drafts: bool,
-}
-
-/// Returns the reader of the content of a kind.
-async fn audience(
-    sections: &Directory,
-    collection: &dyn ContentCollection,
-    answer: &Answer,
-    include_drafts: bool,
-) -> Result<Audience, ApiError> {
-    match include_drafts {
-        true => Ok(Audience::Editors),
-        false => hidden(sections, collection, answer).await.map(Audience::Public),
-    }
 }
 
 impl Relocation<'_> {

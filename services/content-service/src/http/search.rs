@@ -9,7 +9,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
-use models::{ContentType, ErrorCode, FieldError, ObjectId, PublicKind};
+use models::{ContentType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema};
 use mongodb::{bson::Bson, error::Error};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
@@ -17,22 +17,26 @@ use service_kit::{
     web::{conditional::json_response, error::ApiError, extract::Query},
 };
 use tokio::{sync::Semaphore, time::timeout};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
 
 use super::{
     error_sets::SearchErrors,
-    sections::{Sections, hidden, paths},
+    sections::{Sections, audience, paths},
 };
 use crate::{
     domain::{
         audience::{Audience, Hidden},
         item_paths::ItemPaths,
         list::{Filter, Limit},
+        pagination::{id_from_text, id_to_text},
         search::ExcerptPart,
         words::words,
     },
     kinds::Collections,
-    store::search::{Candidate, Hit, MAX_CANDIDATES, NoIndex, SEARCH, SearchQuery, SearchStore},
+    store::search::{Candidate, Hit, NoIndex, SEARCH_KEY, SearchQuery, SearchStore},
 };
 
 /// The longest query, in characters: a long sentence.
@@ -62,7 +66,7 @@ pub(super) struct SearchParameters {
     #[param(min_length = 1, max_length = 200)]
     q: String,
     /// The kinds of content, separated by commas, such as `stories,projects`; the default is all.
-    #[param(nullable = false)]
+    #[param(value_type = Option<ContentKinds>, nullable = false)]
     kind: Option<String>,
     /// The slug of a section: only its content.
     #[param(nullable = false)]
@@ -73,7 +77,7 @@ pub(super) struct SearchParameters {
     limit: Limit,
     /// A `next_cursor` of an earlier answer.
     #[serde(default)]
-    #[param(value_type = String, required = false, pattern = "^[0-9]+$")]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Cursor,
     /// `true` for drafts as well. Needs a token.
     #[serde(default)]
@@ -81,17 +85,53 @@ pub(super) struct SearchParameters {
     include_drafts: bool,
 }
 
-/// The number of candidates before a page.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cursor(usize);
+/// Kinds of content, separated by commas.
+pub(super) struct ContentKinds;
+
+schema!(ContentKinds, {
+    let kinds = ContentType::ALL.map(ContentType::collection).join("|");
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("Kinds of content, separated by commas."))
+        .pattern(Some(format!("^({kinds})(,({kinds}))*$")))
+});
+
+/// The last item before a page; `None` for the first page. It is not the number of candidates before
+/// it, which would tell of items that the caller does not see.
+#[derive(Debug, Clone, Default)]
+struct Cursor(Option<LastItem>);
+
+#[derive(Debug, Clone)]
+struct LastItem {
+    kind: ContentType,
+    id: Bson,
+}
 
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|number| is_number && *number <= MAX_CANDIDATES);
+        let item = text.split_once('-').and_then(|(kind, id)| {
+            Some(LastItem { kind: ContentType::of_collection(kind)?, id: id_from_text(id)? })
+        });
         let invalid = || D::Error::custom("must be a `next_cursor` of an earlier answer");
-        number.map(Self).ok_or_else(invalid)
+        item.map(|item| Self(Some(item))).ok_or_else(invalid)
+    }
+}
+
+impl Cursor {
+    /// Returns the place among the candidates at which the page begins.
+    fn start(&self, candidates: &[Candidate]) -> Result<usize, ApiError> {
+        let Some(LastItem { kind, id }) = &self.0 else { return Ok(0) };
+        let is_last = |one: &Candidate| one.content_type == *kind && one.id == *id;
+        let last = candidates.iter().position(is_last).ok_or_else(|| {
+            let message = "leads to an item that is not found any more; search without a cursor";
+            ApiError::invalid(FieldError::invalid("cursor", message))
+        });
+        Ok(last? + 1)
+    }
+
+    fn encode(last: &Candidate) -> Option<String> {
+        Some(format!("{}-{}", last.content_type.collection(), id_to_text(&last.id)?))
     }
 }
 
@@ -179,15 +219,12 @@ pub(super) async fn search(
     let words = query_words(&q)?;
     let kinds = kinds(kind.as_deref())?;
     let directory = sections.latest(&answer).await?;
-    answer.add_keys([SEARCH.to_owned()]);
+    answer.add_keys([SEARCH_KEY.to_owned()]);
     let (mut audiences, mut item_paths) = (HashMap::new(), HashMap::new());
     for content_type in &kinds {
         let collection = collections.of(*content_type);
         answer.add_keys([collection.kind().keys().list()]);
-        let audience = match include_drafts {
-            true => Audience::Editors,
-            false => Audience::Public(hidden(&directory, collection, &answer).await?),
-        };
+        let audience = audience(&directory, collection, &answer, include_drafts).await?;
         audiences.insert(*content_type, audience);
         let paths = paths(Some(directory.clone()), collection, &answer).await?;
         item_paths.insert(*content_type, paths);
@@ -207,10 +244,10 @@ pub(super) async fn search(
     let search = Search { collections: &collections, audiences, section, words };
     let query = SearchQuery { words: search.words.clone(), kinds, section };
     let candidates = store.candidates(&query).await.map_err(not_searched)?;
-    let (hits, next) = search.page(&candidates, cursor.0, limit).await?;
+    let (hits, next) = search.page(&candidates, cursor.start(&candidates)?, limit).await?;
     let results = hits.into_iter();
     let items = results.map(|(kind, hit)| result(kind, hit, item_paths.get(&kind))).collect();
-    let next_cursor = next.map(|next| next.to_string());
+    let next_cursor = next.and_then(Cursor::encode);
     json_response(&request, &SearchResults { items, limit: limit.get(), next_cursor })
 }
 
@@ -233,7 +270,7 @@ fn query_words(query: &str) -> Result<Vec<String>, ApiError> {
 fn kinds(text: Option<&str>) -> Result<Vec<ContentType>, ApiError> {
     let Some(text) = text else { return Ok(ContentType::ALL.to_vec()) };
     let kind = |name: &str| {
-        ContentType::ALL.into_iter().find(|one| one.collection() == name.trim()).ok_or_else(|| {
+        ContentType::of_collection(name.trim()).ok_or_else(|| {
             let all = ContentType::ALL.map(ContentType::collection).join(", ");
             let message = format!("must be one of {all}, or several of them, separated by commas");
             ApiError::invalid(FieldError::invalid("kind", message))
@@ -258,23 +295,23 @@ fn not_searched(error: Error) -> ApiError {
 /// A search of a caller.
 struct Search<'a> {
     collections: &'a Collections,
-    /// What the caller may see of each kind.
+    /// The audience of each kind.
     audiences: HashMap<ContentType, Audience>,
     section: Option<ObjectId>,
     words: Vec<String>,
 }
 
 impl Search<'_> {
-    /// Returns the items of a page that begins after some candidates, and the number of candidates before
-    /// the next one.
-    async fn page(
+    /// Returns the items of a page that begins after some candidates, and the last of them if there are
+    /// more.
+    async fn page<'c>(
         &self,
-        candidates: &[Candidate],
+        candidates: &'c [Candidate],
         start: usize,
         limit: Limit,
-    ) -> Result<(Vec<(ContentType, Hit)>, Option<usize>), ApiError> {
+    ) -> Result<(Vec<(ContentType, Hit)>, Option<&'c Candidate>), ApiError> {
         let limit = limit.get() as usize;
-        let mut found = Vec::new();
+        let (mut found, mut last) = (Vec::new(), None);
         let mut at = start.min(candidates.len());
         while at < candidates.len() {
             let length = (limit + 1 - found.len()).max(MIN_COMPARED);
@@ -282,9 +319,10 @@ impl Search<'_> {
             for (place, hit) in self.compare(chunk).await?.into_iter().enumerate() {
                 let Some(hit) = hit else { continue };
                 if found.len() == limit {
-                    return Ok((found, Some(at + place)));
+                    return Ok((found, last));
                 }
                 found.push((chunk[place].content_type, hit));
+                last = Some(&chunk[place]);
             }
             at += chunk.len();
         }

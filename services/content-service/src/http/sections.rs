@@ -49,6 +49,19 @@ impl Sections {
         }
     }
 
+    /// Returns the reader of the content of a kind, who has a token if drafts are included.
+    pub(super) async fn audience(
+        &self,
+        collection: &dyn ContentCollection,
+        answer: &Answer,
+        include_drafts: bool,
+    ) -> Result<Audience, ApiError> {
+        match include_drafts {
+            true => Ok(Audience::Editors),
+            false => self.public(collection, answer).await.map(Audience::Public),
+        }
+    }
+
     async fn last_known(&self, answer: &Answer) -> Option<Arc<Directory>> {
         let known = self.0.latest(answer.known_sections()).await;
         answer.add_keys([SECTIONS_KEY.to_owned()]);
@@ -130,6 +143,19 @@ impl Sections {
     pub(super) async fn now(&self) -> Result<Arc<Directory>, ApiError> {
         let known = self.0.fetch(None).await.map_err(unavailable)?;
         Ok(known.directory)
+    }
+}
+
+/// Returns the reader of the content of a kind.
+pub(super) async fn audience(
+    sections: &Directory,
+    collection: &dyn ContentCollection,
+    answer: &Answer,
+    include_drafts: bool,
+) -> Result<Audience, ApiError> {
+    match include_drafts {
+        true => Ok(Audience::Editors),
+        false => hidden(sections, collection, answer).await.map(Audience::Public),
     }
 }
 

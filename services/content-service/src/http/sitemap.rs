@@ -162,7 +162,7 @@ impl Part {
             return Ok(Self::Sections);
         }
         let (kind, start) = name.split_once('-').unwrap_or((name, ""));
-        let content_type = ContentType::ALL.into_iter().find(|one| one.collection() == kind);
+        let content_type = ContentType::of_collection(kind);
         match content_type.zip(PartStart::from_text(start)) {
             Some((content_type, start)) => Ok(Self::Items(content_type, start)),
             None => {

@@ -56,7 +56,9 @@ async fn names(users: Collection<RawDocumentBuf>) -> Result<Arc<Names>> {
         let mut reader = FieldReader::new(&user);
         let id = reader.value("_id").and_then(|id| stored_id_text(id).ok());
         let name = reader.text("name").map(|name| name.trim().to_owned());
-        if let (Some(id), Some(name)) = (id, name.filter(|name| !name.is_empty())) {
+        // A user without a name may have the address in its place, which is not for the public.
+        let name = name.filter(|name| !name.is_empty() && !name.contains('@'));
+        if let (Some(id), Some(name)) = (id, name) {
             names.entry(id).or_insert(name);
         }
     }

@@ -40,7 +40,7 @@ pub(crate) const SITE: &[&str] = &{
 pub(crate) const SECTION_DIRECTORY: &str = "content_section_directory";
 
 /// The collection of what every page of the site shows: one document.
-pub(crate) const SITE_SETTINGS: &str = "site";
+pub(crate) const SITE_SETTINGS: &str = "content_site";
 
 /// The collection of webhooks.
 pub(crate) const WEBHOOKS: &str = "webhooks";

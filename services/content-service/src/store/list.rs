@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{
     authors::Names,
     content::ContentStore,
-    filters::listed,
+    filters::{Oddities, listed},
     indexes::{self, is_missing_index},
     keys::ContentKeys,
     kind::{Kind, Reading},
@@ -84,6 +84,13 @@ impl<K: Kind> Form<K, K::Card> {
     pub(crate) fn usual() -> Self {
         let projection = K::omitted_in_lists();
         Self { reads_content: projection.is_empty(), projection, convert: Box::new(K::into_card) }
+    }
+}
+
+impl<K: Kind> Form<K, K> {
+    /// Returns the form of items with all of their members.
+    pub(crate) fn whole() -> Self {
+        Self { projection: Document::new(), reads_content: true, convert: Box::new(|item| item) }
     }
 }
 
@@ -231,7 +238,7 @@ impl<K: Kind> ContentStore<K> {
         let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
         let memory = item_sizes.reserve(page.limit + 1).await?;
         let query = listed::<K>(filter, survey.oddities);
-        let whole_start = self.whole(start, order).await?;
+        let whole_start = self.whole(filter, start, order).await?;
         let start = whole_start.as_ref().unwrap_or(start);
         if odd.items.is_empty() {
             let entry = start.position().and_then(|position| order.entry(filter, position));
@@ -248,14 +255,19 @@ impl<K: Kind> ContentStore<K> {
 
     /// Returns the start of a page with the whole text of its item, if a cursor has the beginning of it
     /// alone. If the item is gone, others that begin with the same text may be passed over.
-    async fn whole(&self, start: &Start, order: Order) -> Result<Option<Start>> {
+    async fn whole(&self, filter: &Filter, start: &Start, order: Order) -> Result<Option<Start>> {
         let Some(position) = start.position().filter(|position| position.is_cut) else {
             return Ok(None);
         };
         let field = order.field.as_str();
         let begins = position.value.as_str().unwrap_or_default();
-        let item = self.collection.find_one(doc! { "_id": position.id.clone() });
-        let item = item.projection(doc! { field: 1 }).await?;
+        // A cursor can be made up: the title of an item that the reader does not see is not used.
+        let mut query = listed::<K>(filter, Oddities::ANY);
+        query.insert("_id", doc! { "$eq": position.id.clone() });
+        let item = self.collection.find_one(query).await?.filter(|item| {
+            let reading = readable(Reading::<K>::with_warnings(item));
+            reading.is_some_and(|reading| reading.is_visible(&filter.audience))
+        });
         let text = item.as_ref().and_then(|item| item.get_str(field).ok());
         let value = match (text.filter(|text| text.starts_with(begins)), order.scan) {
             (Some(text), _) => text.to_owned(),

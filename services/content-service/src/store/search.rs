@@ -39,7 +39,10 @@ use crate::{
 };
 
 /// The collection of the words.
-pub(crate) const SEARCH: &str = "search";
+pub(crate) const SEARCH: &str = "content_search";
+
+/// The key of everything that depends on the words of items.
+pub(crate) const SEARCH_KEY: &str = "search";
 
 /// The name of its index.
 pub(crate) const SEARCH_INDEX: &str = "words";
@@ -51,8 +54,12 @@ pub(crate) const TITLE_WEIGHT: i32 = 10;
 /// content of an item that was taken over could be larger than a document can be.
 const MAX_TEXT: usize = 100_000;
 
+/// The comment of the commands that read items to add their words, for the log and the profiler of the
+/// server.
+const FILLING: &str = "words of the search";
+
 /// The most items that a query considers, in the order of their rank.
-pub(crate) const MAX_CANDIDATES: usize = 1_000;
+const MAX_CANDIDATES: usize = 1_000;
 
 /// The longest time for a query in the database. It takes that long only if a word is in very many items
 /// and the others in few.
@@ -150,7 +157,9 @@ impl SearchStore {
     /// Returns the items that may have the words, in the order of their rank: those with more of the words
     /// in their title first, then those of whose text the rarest word is a larger part.
     pub(crate) async fn candidates(&self, query: &SearchQuery) -> Result<Vec<Candidate>> {
-        let Some(rarest) = self.rarest(&query.words).await? else { return Ok(Vec::new()) };
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        let rarest = self.rarest(&query.words, deadline).await?;
+        let Some(rarest) = rarest else { return Ok(Vec::new()) };
         let kinds: Vec<_> = query.kinds.iter().map(|kind| kind.collection()).collect();
         let mut filter = doc! { "$text": { "$search": &rarest }, "kind": { "$in": kinds } };
         if let Some(section) = query.section {
@@ -170,7 +179,7 @@ impl SearchStore {
         }
         let limit = i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX);
         let found = self.collection.find(filter).projection(doc! { "title": 1 }).limit(limit);
-        let mut found = found.max_time(QUERY_TIMEOUT).await.map_err(without_index)?;
+        let mut found = found.max_time(left(deadline)).await.map_err(without_index)?;
         let mut candidates = Vec::new();
         while let Some(document) = found.try_next().await? {
             candidates.extend(candidate(&document, &query.words));
@@ -182,7 +191,7 @@ impl SearchStore {
 
     /// Returns the word that the fewest items have, as far as that matters: whether it has more than the
     /// candidates does not.
-    async fn rarest(&self, words: &[String]) -> Result<Option<String>> {
+    async fn rarest(&self, words: &[String], deadline: Instant) -> Result<Option<String>> {
         if let [word] = words {
             return Ok(Some(word.clone()));
         }
@@ -190,7 +199,7 @@ impl SearchStore {
         let mut rarest: Option<(usize, &String)> = None;
         for word in words {
             let found = self.collection.find(doc! { "$text": { "$search": word } });
-            let found = found.projection(doc! { "_id": 1 }).limit(limit).max_time(QUERY_TIMEOUT);
+            let found = found.projection(doc! { "_id": 1 }).limit(limit).max_time(left(deadline));
             let mut found = found.await.map_err(without_index)?;
             let mut count = 0;
             while found.try_next().await?.is_some() {
@@ -207,16 +216,21 @@ impl SearchStore {
     }
 }
 
+/// Returns the time until a deadline. The server takes none for no limit.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
 /// Returns the family of the key of all words, which are added without a change of their items.
 pub(crate) fn family() -> Family {
     fn keys(_: &Change) -> Vec<String> {
-        vec![SEARCH.to_owned()]
+        vec![SEARCH_KEY.to_owned()]
     }
     Family {
-        name: SEARCH,
+        name: SEARCH_KEY,
         collections: vec![WatchedCollection { name: SEARCH, fields: &[] }],
         keys,
-        public: vec![SEARCH.to_owned()],
+        public: vec![SEARCH_KEY.to_owned()],
     }
 }
 
@@ -265,7 +279,7 @@ fn candidate(document: &RawDocument, words: &[String]) -> Option<Candidate> {
     let title = document.get_str("title").unwrap_or_default();
     let in_title = words.iter().filter(|word| title.split(' ').any(|one| one == *word)).count();
     Some(Candidate {
-        content_type: ContentType::ALL.into_iter().find(|one| one.collection() == kind)?,
+        content_type: ContentType::of_collection(kind)?,
         id: Bson::try_from(id.get("item").ok()??).ok()?,
         in_title,
     })
@@ -313,7 +327,7 @@ impl<K: Kind> ContentStore<K> {
     /// Adds the words of the items that have none, and removes those of items that do not exist.
     pub(crate) async fn fill_search(&self) -> Result<()> {
         self.remove_orphans().await?;
-        let ids = self.collection.find(doc! {}).projection(doc! { "_id": 1 });
+        let ids = self.collection.find(doc! {}).projection(doc! { "_id": 1 }).comment(FILLING);
         let mut ids = ids.sort(doc! { "_id": 1 }).hint(by_id()).await?.try_chunks(COMPARED);
         while let Some(chunk) = ids.try_next().await.map_err(|error| error.1)? {
             let chunk: Vec<Bson> = chunk.iter().filter_map(|one| item_id(one, None)).collect();
@@ -340,10 +354,12 @@ impl<K: Kind> ContentStore<K> {
     /// Adds the words of these items, unless they were written since.
     async fn add_words(&self, ids: &[Bson]) -> Result<()> {
         let items = self.collection.find(doc! { "_id": { "$in": ids } });
-        let mut items = items.batch_size(ADDED).await?;
+        let mut items = items.batch_size(ADDED).comment(FILLING).await?;
         let mut words = Vec::with_capacity(ids.len());
         while let Some(item) = items.try_next().await? {
-            if let Some(one) = words_of::<K>(&item) {
+            if let Some(mut one) = words_of::<K>(&item) {
+                // A move that ends before these words are there would not change it.
+                one.insert("section", Bson::Null);
                 words.push(RawDocumentBuf::try_from(&one)?);
             }
         }
@@ -368,7 +384,7 @@ impl<K: Kind> ContentStore<K> {
             let ids: Vec<_> = chunk.iter().filter_map(|one| item_id(one, Some("item"))).collect();
             let items = self.collection.find(doc! { "_id": { "$in": ids.clone() } });
             let items: Vec<RawDocumentBuf> =
-                items.projection(doc! { "_id": 1 }).await?.try_collect().await?;
+                items.projection(doc! { "_id": 1 }).comment(FILLING).await?.try_collect().await?;
             let items: HashSet<_> =
                 items.iter().filter_map(|one| item_id(one, None)).map(|id| key(&id)).collect();
             let orphans = ids.into_iter().filter(|id| !items.contains(&key(id)));

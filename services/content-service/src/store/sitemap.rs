@@ -2,13 +2,12 @@
 //!
 //! The order is that of `_id`, so that a part begins at an item and costs the same wherever it is.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use models::ObjectId;
 use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
-    bson::{self, Bson, Document, RawDocument, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
     error::Result,
     options::Hint,
 };
@@ -18,7 +17,10 @@ use super::{
     filters::{Oddities, public, within},
     kind::Kind,
 };
-use crate::domain::{audience::Hidden, pagination::plain};
+use crate::domain::{
+    audience::Hidden,
+    pagination::{id_from_text, id_to_text, plain},
+};
 
 /// The most addresses of a sitemap (sitemaps.org, "Sitemap index files").
 pub(crate) const MAX_ADDRESSES: usize = 50_000;
@@ -45,9 +47,7 @@ impl PartStart {
 
     /// Returns the start as a text for addresses; empty for the first one.
     pub(crate) fn to_text(&self) -> String {
-        let Some(id) = &self.0 else { return String::new() };
-        let bytes = bson::serialize_to_vec(&doc! { "i": id.clone() });
-        bytes.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+        self.0.as_ref().and_then(id_to_text).unwrap_or_default()
     }
 
     /// Returns the start that a text stands for, or `None` if it stands for none.
@@ -55,9 +55,7 @@ impl PartStart {
         if text.is_empty() {
             return Some(Self::FIRST);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let raw = RawDocument::from_bytes(&bytes).ok()?;
-        raw.get("i").ok().flatten().and_then(plain).map(|id| Self(Some(id)))
+        id_from_text(text).map(|id| Self(Some(id)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The search.
 
-use mongodb::bson::{Bson, doc, oid::ObjectId};
+use mongodb::bson::{Bson, doc};
 use serde_json::{Value, json};
 use test_support::{TestDatabase, eventually};
 
@@ -21,7 +21,7 @@ async fn filled(database: &TestDatabase) {
         for kind in ["stories", "projects", "pages"] {
             items += database.count(kind, doc! {}).await;
         }
-        items == database.count("search", doc! { "kind": { "$exists": true } }).await
+        items == database.count("content_search", doc! { "kind": { "$exists": true } }).await
     })
     .await;
 }
@@ -105,6 +105,14 @@ async fn items_of_all_kinds_are_found_by_their_words_the_best_first() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(paged, all);
+    // A cursor does not tell of drafts, which are among the candidates before it.
+    let first = search(&site, "lamp&limit=1").await;
+    for number in 0..3 {
+        let draft =
+            json!({ "title": format!("Lamp {number}"), "content": "", "is_published": false });
+        created(&site, "stories", draft).await;
+    }
+    assert_eq!(search(&site, "lamp&limit=1").await, first);
 }
 
 #[tokio::test]
@@ -173,7 +181,9 @@ async fn what_other_programs_have_changed_is_compared_with_the_item() {
         )
         .await;
     // The collection of another program.
-    database.insert("search", [doc! { "title": "beacon", "text": "beacon", "kind": 1 }]).await;
+    database
+        .insert("content_search", [doc! { "title": "beacon", "text": "beacon", "kind": 1 }])
+        .await;
     let site = Site::start(&database).await;
     eventually("all are found", async || titles(&site, "beacon").await.len() == 8).await;
     let stories = database.collection("stories");
@@ -204,10 +214,10 @@ async fn what_other_programs_have_changed_is_compared_with_the_item() {
         assert!(keys.split(' ').any(|one| one == key), "{keys}");
     }
     eventually("words of what is gone are removed", async || {
-        database.count("search", doc! { "title": "deleted" }).await == 0
+        database.count("content_search", doc! { "title": "deleted" }).await == 0
     })
     .await;
-    assert_eq!(database.count("search", doc! { "kind": 1 }).await, 1);
+    assert_eq!(database.count("content_search", doc! { "kind": 1 }).await, 1);
 }
 
 #[tokio::test]
@@ -251,6 +261,8 @@ async fn wrong_queries_are_named_and_odd_texts_are_written_all_the_same() {
         ("x&limit=51", "limit"),
         ("x&cursor=-1", "cursor"),
         ("x&cursor=1001", "cursor"),
+        ("x&cursor=stories-AAAA", "cursor"),
+        ("x&cursor=users-DQAAABBpAAEAAAAA", "cursor"),
         ("x&sort=date", "sort"),
     ] {
         let (status, answer) = site.content.get(&format!("/search?q={query}")).await;
@@ -285,10 +297,10 @@ async fn wrong_queries_are_named_and_odd_texts_are_written_all_the_same() {
     );
     // Beyond the words that are kept.
     assert_eq!(titles(&site, "w79999").await.len(), 0);
-    let longest = database.one("search", doc! { "text": { "$regex": "^w0 " } }).await;
+    let longest = database.one("content_search", doc! { "text": { "$regex": "^w0 " } }).await;
     assert!(longest.get_str("text").unwrap().len() <= 100_000);
-    assert_eq!(longest.get("section").and_then(Bson::as_str).map(str::len), Some(24));
-    assert!(ObjectId::parse_str(longest.get_str("section").unwrap()).is_ok());
+    // A move at the same time could not correct it.
+    assert_eq!(longest.get("section"), Some(&Bson::Null));
 }
 
 #[tokio::test]
@@ -302,10 +314,10 @@ async fn a_change_that_is_refused_leaves_the_words_as_they_were() {
     let refused = send("PATCH", &url, &stale, &json!({ "title": "Lantern" })).await;
     assert_eq!(refused.0, 412);
     assert_eq!(titles(&site, "beacon").await, ["Beacon"]);
-    assert_eq!(database.one("search", doc! {}).await.get_str("title").unwrap(), "beacon");
-    let count = database.count("search", doc! {}).await;
+    assert_eq!(database.one("content_search", doc! {}).await.get_str("title").unwrap(), "beacon");
+    let count = database.count("content_search", doc! {}).await;
     let wrong = json!({ "title": "Lantern", "content": "", "section_id": "0".repeat(24) });
     let refused = send("POST", &format!("{}/stories", site.content.url), &[], &wrong).await;
     assert_eq!(refused.0, 422);
-    assert_eq!(database.count("search", doc! {}).await, count);
+    assert_eq!(database.count("content_search", doc! {}).await, count);
 }

@@ -16,7 +16,7 @@ async fn patch(site: &Site, headers: &[(&str, &str)], body: &Value) -> (u16, Val
 async fn the_facts_of_the_site_have_defaults_and_are_changed_one_by_one() {
     let database = TestDatabase::new().await;
     // The collection of another program.
-    database.insert("site", [doc! { "_id": ObjectId::new(), "title": "Another" }]).await;
+    database.insert("content_site", [doc! { "_id": ObjectId::new(), "title": "Another" }]).await;
     let site = Site::start_with(&database, &[("site.url", "https://example.com/")]).await;
     let nothing = json!({
         "title": null, "description": null, "logo": null, "language": null, "social_links": [],
@@ -40,7 +40,7 @@ async fn the_facts_of_the_site_have_defaults_and_are_changed_one_by_one() {
     let (_, emptied) = patch(&site, &[], &json!({ "logo": null, "social_links": [] })).await;
     assert_eq!((&emptied["logo"], &emptied["social_links"]), (&json!(null), &json!([])));
     assert_eq!(emptied["title"], "Tidal notes");
-    assert_eq!(database.count("site", doc! {}).await, 2);
+    assert_eq!(database.count("content_site", doc! {}).await, 2);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn facts_that_another_program_has_stored_are_read_as_far_as_they_can_be() 
         "social_links": ["x", { "name": "x" }, { "name": "Feed", "url": "https://x.example/" }],
         "updatedDate": day(1), "theme": "dark",
     };
-    database.insert("site", [facts]).await;
+    database.insert("content_site", [facts]).await;
     let site = Site::start(&database).await;
     let expected = json!({
         "title": "7", "description": null, "logo": null, "language": null,
@@ -110,7 +110,7 @@ async fn facts_that_another_program_has_stored_are_read_as_far_as_they_can_be() 
     assert_eq!(site.content.get("/site").await, (reqwest::StatusCode::OK, expected));
     assert_eq!(patch(&site, &[], &json!({ "language": "en" })).await.1["language"], "en");
     assert_eq!(
-        database.one("site", doc! { "_id": "site" }).await.get_str("theme").unwrap(),
+        database.one("content_site", doc! { "_id": "site" }).await.get_str("theme").unwrap(),
         "dark"
     );
 }

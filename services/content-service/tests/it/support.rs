@@ -172,8 +172,9 @@ pub(crate) async fn profile(database: &TestDatabase, level: i32) {
     database.database().run_command(doc! { "profile": level }).await.unwrap();
 }
 
-/// Returns the profiled commands.
-pub(crate) async fn profiled(database: &TestDatabase, filter: Document) -> Vec<Document> {
+/// Returns the profiled commands, without those that add words to the search beside the requests.
+pub(crate) async fn profiled(database: &TestDatabase, mut filter: Document) -> Vec<Document> {
+    filter.insert("command.comment", doc! { "$ne": "words of the search" });
     let commands = database.collection("system.profile").find(filter).await.unwrap();
     commands.try_collect().await.unwrap()
 }
