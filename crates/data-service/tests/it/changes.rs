@@ -71,6 +71,10 @@ impl Feed {
     }
 }
 
+/// The families of keys of content-service.
+const CONTENT_FAMILIES: [&str; 6] =
+    ["content_site", "pages", "projects", "search", "stories", "users"];
+
 fn story(title: &str) -> serde_json::Value {
     json!({ "title": title, "content": "<p>Text.</p>" })
 }
@@ -113,7 +117,7 @@ async fn changes_are_sent_whoever_makes_them() {
     let mut of_sections = Feed::open(&sections, None).await;
     let (_, hello) = of_content.next().await.unwrap();
     let FeedMessage::Hello { service, families, .. } = hello else { panic!("{hello:?}") };
-    assert_eq!((&*service, families.len()), ("content", 3));
+    assert_eq!((&*service, families.into_iter().collect()), ("content", set(CONTENT_FAMILIES)));
     let api = Api::new(content.url.clone());
     let story = json!({ "title": "First light", "content": "<p>Text.</p>" });
     let created = api.call("POST", "/stories", story).await;
@@ -173,7 +177,8 @@ async fn a_listener_gets_the_changes_that_it_missed_or_hears_that_it_missed_some
         } else {
             let (_, reset) = feed.next().await.unwrap();
             let FeedMessage::Reset { families, revision } = reset else { panic!("{reset:?}") };
-            assert!(families.len() == 3 && revision >= second);
+            assert_eq!(families.into_iter().collect::<HashSet<_>>(), set(CONTENT_FAMILIES));
+            assert!(revision >= second);
         }
     }
     // It makes no sense: as for a new listener.
@@ -221,16 +226,17 @@ async fn answers_say_what_they_depend_on() {
     let id = format!("stories/{}", story.id());
     let lookup = |slug: &str| ["stories/slug".to_owned(), format!("stories/slug/{slug}")];
     let of = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<HashSet<_>>();
-    let found: HashSet<_> = lookup("a").into_iter().chain(of(&["sections", &id])).collect();
-    let missed: HashSet<_> = lookup("b").into_iter().chain(of(&["sections"])).collect();
+    let found: HashSet<_> =
+        lookup("a").into_iter().chain(of(&["sections", "users", &id])).collect();
+    let missed: HashSet<_> = lookup("b").into_iter().chain(of(&["sections", "users"])).collect();
     let reader = Api::new(content.url.clone()).sent_by(None);
     for (path, status, expected) in [
-        ("/stories", 200, of(&["stories", "sections"])),
-        ("/stories?section=blog", 200, of(&["stories", "sections"])),
+        ("/stories", 200, of(&["stories", "sections", "users"])),
+        ("/stories?section=blog", 200, of(&["stories", "sections", "users"])),
         ("/stories/slug/a", 200, found.clone()),
         ("/stories/slug/b", 404, missed),
-        ("/pages/type/b", 404, of(&["pages/type", "pages/type/b", "sections"])),
-        ("/resolve?path=/blog", 200, of(&["stories", "sections"])),
+        ("/pages/type/b", 404, of(&["pages/type", "pages/type/b", "sections", "users"])),
+        ("/resolve?path=/blog", 200, of(&["stories", "sections", "users"])),
         ("/resolve?path=/blog/a", 200, found),
     ] {
         let answer = reader.get(path).await;
