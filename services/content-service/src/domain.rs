@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod pagination;
 pub(crate) mod picture_url;
 pub(crate) mod preview;
+pub(crate) mod redirect;
 pub(crate) mod search;
 pub(crate) mod site;
 pub(crate) mod tag;

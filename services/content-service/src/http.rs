@@ -15,6 +15,8 @@ mod kind_routes;
 mod list;
 mod moves;
 pub(crate) mod preview;
+mod redirects;
+mod relocation;
 mod resolution;
 mod resolve;
 mod robots;

@@ -50,6 +50,7 @@ use crate::{
         item_tags::TagCounts,
         keys::ContentKeys,
         moves::MoveError,
+        redirects,
         search::{self, Hit},
         site,
         sitemap::{Addressed, PartStart},
@@ -150,6 +151,14 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns an item that a section with this slug below its own would hide.
     async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>>;
+
+    /// Returns the visible item with this id.
+    async fn visible(
+        &self,
+        id: &str,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>>;
 
     /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;
@@ -288,7 +297,7 @@ impl Collections {
 
 /// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let others = [authors::family(), search::family(), site::family()];
+    let others = [authors::family(), redirects::family(), search::family(), site::family()];
     let families = KINDS.iter().map(|kind| kind.family()).chain(others).collect();
     Changes::new(Source::Content, families, connection)
 }

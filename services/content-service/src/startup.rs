@@ -38,6 +38,7 @@ use crate::{
     sections_feed::{self, fetched::FetchedSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
+        redirects::RedirectStore,
         search::SearchStore,
         section_directory::DirectoryStore,
         site::SiteStore,
@@ -78,6 +79,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let url =
             settings.site.url.clone().map(|url| String::from(url).trim_end_matches('/').to_owned());
         let search = web::Data::new(SearchStore::new(connection));
+        let redirects = web::Data::new(RedirectStore::new(connection, changes, url.clone()));
         let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let previews = settings.internal.secret.as_ref().map(PreviewKey::new);
@@ -93,6 +95,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(listeners.clone())
                 .app_data(tags.clone())
                 .app_data(site.clone())
+                .app_data(redirects.clone())
                 .app_data(search.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())

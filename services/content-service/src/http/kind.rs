@@ -176,6 +176,16 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         any_item(self, item, paths).await
     }
 
+    async fn visible(
+        &self,
+        id: &str,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>> {
+        let item = self.visible(id, audience).await?;
+        any_item(self, item, paths).await
+    }
+
     async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>> {
         let item = self.hidden_by(section, slug).await?;
         Ok(item.map(|item| PlacedItem {

@@ -15,7 +15,10 @@ use utoipa::{
     },
 };
 
-use crate::{domain::list::List, store::kind::Kind};
+use crate::{
+    domain::{list::List, redirect::RedirectStatus},
+    store::kind::Kind,
+};
 
 /// The answer to a path of the site.
 #[derive(Debug, Serialize)]
@@ -25,10 +28,11 @@ pub(super) enum Resolution {
     Section(Resolved),
     /// An item of a section: one that the path names, or the only one of a static page.
     Item(Resolved),
-    /// The new path of a section or an item that was moved.
+    /// The new path of a section or an item that was moved, or the target of a redirect.
     Moved {
-        /// The path.
+        /// The path, or the address elsewhere.
         moved_to: String,
+        status: RedirectStatus,
     },
 }
 
@@ -72,7 +76,7 @@ const ITEM: Variant = Variant {
 const MOVED: Variant = Variant {
     kind: "moved",
     schema: "ResolvedMove",
-    description: "The new path of a section or an item that was moved.",
+    description: "The new path of a section or an item that was moved, or the target of a redirect.",
 };
 
 impl PartialSchema for Resolution {
@@ -91,13 +95,15 @@ impl ToSchema for Resolution {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         let moved_to = ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("The path, percent-encoded."));
+            .description(Some("The path, percent-encoded, or an address that begins with http."));
         let moved = ObjectBuilder::new()
             .description(Some(MOVED.description))
             .property("kind", constant(MOVED.kind))
             .required("kind")
             .property("moved_to", moved_to)
-            .required("moved_to");
+            .required("moved_to")
+            .property("status", RedirectStatus::schema())
+            .required("status");
         schemas.push((MOVED.schema.to_owned(), moved.into()));
         schemas.push((Section::name().into_owned(), Section::schema()));
         Resolved::schemas(schemas);

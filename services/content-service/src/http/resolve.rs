@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::{changes::Answer, database_error};
 use models::{
     DisplayType, FieldError, PathResolution, ResolvedPath,
-    site_path::{canonical, join, slug_spellings},
+    site_path::{join, slug_spellings},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,6 +19,7 @@ use utoipa::IntoParams;
 use super::{
     error_sets::AddressErrors,
     errors::list_error,
+    relocation::{Moved, Relocation},
     resolution::{Resolution, Resolved},
     sections::{Sections, audience, paths},
     tags::Tags,
@@ -28,16 +29,11 @@ use crate::{
         audience::{Audience, Directory},
         item_paths::ItemPaths,
         list::{Filter, Limit},
+        redirect::PATH_MAX_LENGTH,
     },
     kinds::{AnyItem, Collections, ContentCollection},
-    store::authors::USERS_KEY,
+    store::{authors::USERS_KEY, redirects::RedirectStore},
 };
-
-/// The largest length of a path in bytes: longer ones do not work in all browsers.
-const PATH_MAX_LENGTH: usize = 2048;
-
-/// The largest number of sections at the start of a path that may be gone.
-const MAX_GONE_SECTIONS: usize = 8;
 
 /// The query of a path.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -63,7 +59,7 @@ pub(super) struct ResolveQuery {
 /// One request for everything that a page of the site shows: the section with the longest path that
 /// `path` begins with, the sections above it, and the first page of its content; or, if the rest of
 /// `path` is the slug of an item of the section, the item. The old path of something that was moved
-/// is answered with the new one. `kind` tells these answers apart. With `include_drafts` and a token,
+/// is answered with the new one, and so is one with a redirect. `kind` tells these answers apart. With `include_drafts` and a token,
 /// sections and items that are not published are found as well.
 #[utoipa::path(
     get,
@@ -88,6 +84,7 @@ pub(super) async fn resolve(
     sections: Data<Sections>,
     tags: Data<Tags>,
     collections: Data<Collections>,
+    redirects: Data<RedirectStore>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Query(ResolveQuery { path, limit, include_drafts }) = query;
@@ -109,6 +106,7 @@ pub(super) async fn resolve(
         include_drafts,
         tags: &tags,
         collections: &collections,
+        redirects: &redirects,
     };
     let latest = sections.latest(&answer).await?;
     if let Some(response) = lookup.answer(&latest).await? {
@@ -133,17 +131,14 @@ struct Lookup<'a> {
     include_drafts: bool,
     tags: &'a Tags,
     collections: &'a Collections,
+    redirects: &'a RedirectStore,
 }
 
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
     async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
-        let found = match sections.resolve(self.path, self.include_drafts) {
-            Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
-            Some(PathResolution::Found(found)) => Some(found),
-            None => None,
-        };
-        if let Some(found) = &found {
+        let found = sections.resolve(self.path, self.include_drafts);
+        if let Some(PathResolution::Found(found)) = &found {
             let collection = self.collections.of(found.section.content_type);
             let Self { request, answer, tags, limit, include_drafts, .. } = *self;
             let audience = audience(sections, collection, answer, include_drafts).await?;
@@ -153,89 +148,11 @@ impl Lookup<'_> {
                 return Ok(Some(response));
             }
         }
-        let Self { answer, collections, include_drafts, .. } = *self;
-        let relocation = Relocation { answer, sections, collections, include_drafts };
-        let moved_to = match &found {
-            Some(found) => relocation.below(found).await?,
-            None => {
-                let segments: Vec<_> = self.path.trim_end_matches('/').split('/').skip(2).collect();
-                relocation.of_any_kind(&slugs_at_end(&segments)).await?
-            }
-        };
-        let moved_to = moved_to.filter(|moved_to| canonical(self.path) != *moved_to);
-        moved_to.map(|moved_to| self.moved(moved_to)).transpose()
+        let Self { answer, collections, redirects, include_drafts, .. } = *self;
+        let relocation = Relocation { answer, sections, collections, redirects, include_drafts };
+        let Some(Moved { to, status }) = relocation.of(self.path).await? else { return Ok(None) };
+        json_response(self.request, &Resolution::Moved { moved_to: to, status }).map(Some)
     }
-
-    fn moved(&self, moved_to: String) -> Result<HttpResponse, ApiError> {
-        json_response(self.request, &Resolution::Moved { moved_to })
-    }
-}
-
-/// The search for the new path of an item that was moved.
-struct Relocation<'a> {
-    answer: &'a Answer,
-    sections: &'a Arc<Directory>,
-    collections: &'a Collections,
-    include_drafts: bool,
-}
-
-impl Relocation<'_> {
-    /// Returns the present path of an item that once was below this section.
-    async fn below(&self, found: &ResolvedPath) -> Result<Option<String>, ApiError> {
-        let Some((_, below)) = found.rest.split_first() else { return Ok(None) };
-        // The whole rest of the path is the slug of an item that was directly below the section: an
-        // item of the section's kind.
-        let slugs = slug_spellings(&found.rest.join("/"));
-        let collection = self.collections.of(found.section.content_type);
-        match self.of_kind(collection, &slugs).await? {
-            None => self.of_any_kind(&slugs_at_end(below)).await,
-            found => Ok(found),
-        }
-    }
-
-    /// Returns the present path of an item of any kind that has one of these slugs. The kind of an
-    /// item is unknown if the path leads to no section: the section may be in the trash, and the
-    /// answer must not differ from that for a section that never was.
-    async fn of_any_kind(&self, slugs: &[String]) -> Result<Option<String>, ApiError> {
-        for collection in self.collections.iter() {
-            let found = self.of_kind(&**collection, slugs).await?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the present path of the public item that has the first of these slugs that any has, or
-    /// else had.
-    async fn of_kind(
-        &self,
-        collection: &dyn ContentCollection,
-        slugs: &[String],
-    ) -> Result<Option<String>, ApiError> {
-        let Self { sections, answer, include_drafts, .. } = *self;
-        let audience = audience(sections, collection, answer, include_drafts).await?;
-        let keys = collection.kind().keys();
-        self.answer.add_keys(keys.slug_lookup(slugs));
-        let paths = paths(Some(sections.clone()), collection, answer).await?;
-        let present = collection.by_slug(None, slugs, &audience, &paths).await;
-        let item = match present.map_err(database_error)? {
-            None => collection.by_former_slug(slugs, &audience, &paths).await,
-            present => Ok(present),
-        };
-        let Some(item) = item.map_err(database_error)? else { return Ok(None) };
-        self.answer.add_keys([keys.item(&item.id)]);
-        let draft_path = || sections.draft_path(item.section.as_deref()?, &item.slug);
-        Ok(item.path.clone().or_else(|| draft_path().filter(|_| include_drafts)))
-    }
-}
-
-/// Returns the slugs that a path can end in, the longest first.
-fn slugs_at_end<S: AsRef<str>>(segments: &[S]) -> Vec<String> {
-    let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
-    let starts = 0..segments.len().min(MAX_GONE_SECTIONS);
-    let ends = starts.map(|start| segments[start..].join("/"));
-    ends.filter(|end| !end.is_empty()).flat_map(|end| slug_spellings(&end)).collect()
 }
 
 /// A section at a path, and the request for it.

@@ -20,6 +20,7 @@ mod permalinks;
 mod plain_shapes;
 mod preview;
 mod races;
+mod redirects;
 mod replicas;
 mod report;
 mod resolve;
