@@ -49,6 +49,7 @@ use crate::{
         content::Changed,
         item_tags::TagCounts,
         keys::ContentKeys,
+        list::PageRequest,
         moves::MoveError,
         redirects,
         search::{self, Hit},
@@ -112,14 +113,17 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the values of `section_id` that contain the digits of an id and more.
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
-    /// Returns the first page of a list.
-    async fn first_page(
+    /// Returns a page of a list.
+    async fn page(&self, filter: &Filter, request: PageRequest<'_>) -> Result<AnyList>;
+
+    /// Returns the items before an item and those after it in a list, the nearest first.
+    async fn neighbours(
         &self,
         filter: &Filter,
         sort: Sort,
-        limit: Limit,
+        id: &str,
         paths: &ItemPaths,
-    ) -> Result<AnyList>;
+    ) -> Result<Read<[Vec<ListedItem>; 2]>>;
 
     /// Returns the items that these sections show, each as its whole content.
     async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;
@@ -248,6 +252,16 @@ pub(crate) struct AnyItem {
     pub(crate) path: Option<String>,
     /// The state of the users, one of whom is its author.
     pub(crate) revision: Revision,
+}
+
+/// An item of any kind, as it is named beside another one.
+pub(crate) struct ListedItem {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    /// The slug; empty if it has none.
+    pub(crate) slug: String,
+    /// The path, or `None` if no path leads the public to it.
+    pub(crate) path: Option<String>,
 }
 
 /// A page of a list of any kind.

@@ -16,7 +16,10 @@ use utoipa::{
 };
 
 use crate::{
-    domain::{list::List, redirect::RedirectStatus},
+    domain::{
+        list::{List, Neighbour},
+        redirect::RedirectStatus,
+    },
     store::kind::Kind,
 };
 
@@ -50,6 +53,14 @@ pub(super) struct Resolved {
     /// The first page of the section's content, or the item.
     #[schema(value_type = Object)]
     pub(super) content: Box<RawValue>,
+    /// Of an item: the one before it in the list of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub(super) previous: Option<Option<Neighbour>>,
+    /// Of an item: the one after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub(super) next: Option<Option<Neighbour>>,
 }
 
 /// The schema of one value of `kind`.
@@ -79,6 +90,12 @@ const MOVED: Variant = Variant {
     description: "The new path of a section or an item that was moved, or the target of a redirect.",
 };
 
+/// The members of an item with those beside it in the list of its section.
+const NEIGHBOURS: [(&str, &str); 2] = [
+    ("previous", "The item before this one in the list of the section; null if there is none."),
+    ("next", "The item after this one in the list of the section; null if there is none."),
+];
+
 impl PartialSchema for Resolution {
     fn schema() -> RefOr<Schema> {
         let variants = || [SECTION, ITEM, MOVED].into_iter();
@@ -106,6 +123,7 @@ impl ToSchema for Resolution {
             .required("status");
         schemas.push((MOVED.schema.to_owned(), moved.into()));
         schemas.push((Section::name().into_owned(), Section::schema()));
+        schemas.push((Neighbour::name().into_owned(), Neighbour::schema()));
         Resolved::schemas(schemas);
     }
 }
@@ -157,6 +175,17 @@ fn answer<K: Kind>(variant: &Variant, description: String, content: &str) -> Ref
         object.properties.insert("kind".to_owned(), constant(variant.kind));
         object.properties.insert("section".to_owned(), section.into());
         object.properties.insert("content".to_owned(), Ref::from_schema_name(content).into());
+        if variant.kind == ITEM.kind {
+            for (name, description) in NEIGHBOURS {
+                let null = ObjectBuilder::new().schema_type(Type::Null);
+                let neighbour = OneOfBuilder::new()
+                    .item(null)
+                    .item(Ref::from_schema_name(Neighbour::name()))
+                    .description(Some(description));
+                object.properties.insert(name.to_owned(), neighbour.into());
+                object.required.push(name.to_owned());
+            }
+        }
     }
     schema
 }

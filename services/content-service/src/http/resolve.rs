@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::{changes::Answer, database_error};
 use models::{
-    DisplayType, FieldError, PathResolution, ResolvedPath,
+    DisplayType, FieldError, PathResolution, ResolvedPath, Sort,
     site_path::{join, slug_spellings},
 };
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use utoipa::IntoParams;
 use super::{
     error_sets::AddressErrors,
     errors::list_error,
+    list::{CursorText, start_at},
     relocation::{Moved, Relocation},
     resolution::{Resolution, Resolved},
     sections::{Sections, audience, paths},
@@ -28,11 +29,12 @@ use crate::{
     domain::{
         audience::{Audience, Directory},
         item_paths::ItemPaths,
-        list::{Filter, Limit},
+        list::{Filter, Limit, Neighbour, Offset},
+        pagination::{Cursor, Start},
         redirect::PATH_MAX_LENGTH,
     },
-    kinds::{AnyItem, Collections, ContentCollection},
-    store::{authors::USERS_KEY, redirects::RedirectStore},
+    kinds::{AnyItem, Collections, ContentCollection, ListedItem},
+    store::{authors::USERS_KEY, list::PageRequest, redirects::RedirectStore},
 };
 
 /// The query of a path.
@@ -44,10 +46,14 @@ pub(super) struct ResolveQuery {
     /// plain.
     #[param(pattern = r"^/[\s\S]*$", max_length = 2048)]
     path: String,
-    /// The largest number of items of the first page.
+    /// The largest number of items of a page.
     #[serde(default)]
     #[param(value_type = Limit, required = false)]
     limit: Limit,
+    /// A `next_cursor` or `previous_cursor` of the content of an earlier answer: for another page of the
+    /// same section.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<CursorText>,
     /// `true` for sections and items that are not published as well. Needs a token.
     #[serde(default)]
     #[param(required = false)]
@@ -57,8 +63,8 @@ pub(super) struct ResolveQuery {
 /// The content at a path of the site.
 ///
 /// One request for everything that a page of the site shows: the section with the longest path that
-/// `path` begins with, the sections above it, and the first page of its content; or, if the rest of
-/// `path` is the slug of an item of the section, the item. The old path of something that was moved
+/// `path` begins with, the sections above it, and a page of its content; or, if the rest of `path` is the
+/// slug of an item of the section, the item and those beside it in the list. The old path of something that was moved
 /// is answered with the new one, and so is one with a redirect. `kind` tells these answers apart. With `include_drafts` and a token,
 /// sections and items that are not published are found as well.
 #[utoipa::path(
@@ -87,7 +93,7 @@ pub(super) async fn resolve(
     redirects: Data<RedirectStore>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Query(ResolveQuery { path, limit, include_drafts }) = query;
+    let Query(ResolveQuery { path, limit, cursor, include_drafts }) = query;
     if include_drafts {
         Caller::of(&request).await?;
     }
@@ -103,6 +109,7 @@ pub(super) async fn resolve(
         answer: &answer,
         path: &path,
         limit,
+        cursor: cursor.map(|CursorText(cursor)| cursor),
         include_drafts,
         tags: &tags,
         collections: &collections,
@@ -128,6 +135,7 @@ struct Lookup<'a> {
     answer: &'a Answer,
     path: &'a str,
     limit: Limit,
+    cursor: Option<Cursor>,
     include_drafts: bool,
     tags: &'a Tags,
     collections: &'a Collections,
@@ -143,7 +151,8 @@ impl Lookup<'_> {
             let Self { request, answer, tags, limit, include_drafts, .. } = *self;
             let audience = audience(sections, collection, answer, include_drafts).await?;
             let paths = paths(Some(sections.clone()), collection, answer).await?;
-            let context = ResolveContext { request, answer, tags, found, limit, paths };
+            let cursor = self.cursor.as_ref();
+            let context = ResolveContext { request, answer, tags, found, limit, cursor, paths };
             if let Some(response) = context.answer(collection, audience).await? {
                 return Ok(Some(response));
             }
@@ -162,6 +171,7 @@ struct ResolveContext<'a> {
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
+    cursor: Option<&'a Cursor>,
     paths: ItemPaths,
 }
 
@@ -169,7 +179,7 @@ struct ResolveContext<'a> {
 #[derive(Hash)]
 struct ResolutionName<'a> {
     found: &'a ResolvedPath,
-    limit: u32,
+    query: &'a str,
     audience: Audience,
     paths: Option<u64>,
 }
@@ -179,7 +189,7 @@ enum ResolveTarget {
     /// The section.
     Section,
     /// An item, and its own path.
-    Item(Box<RawValue>, String),
+    Item(AnyItem, String),
     /// Nothing.
     Nothing,
 }
@@ -191,26 +201,77 @@ impl ResolveContext<'_> {
         collection: &dyn ContentCollection,
         audience: Audience,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let (limit, paths) = (self.limit.get(), self.paths.digest());
+        let (query, paths) = (self.request.query_string(), self.paths.digest());
         let audience_then = audience.clone();
-        let name = ResolutionName { found: self.found, limit, audience: audience_then, paths };
+        let name = ResolutionName { found: self.found, query, audience: audience_then, paths };
         if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
-        let resolution = match self.target(collection, &audience).await? {
+        let target = self.target(collection, &audience).await?;
+        let filter = Filter::new(Some(self.found.section.id), audience);
+        let resolution = match target {
             ResolveTarget::Nothing => return Ok(None),
-            ResolveTarget::Item(item, path) => Resolution::Item(self.resolved(path, item)),
+            ResolveTarget::Item(item, path) => {
+                if self.cursor.is_some() {
+                    let message =
+                        "is for the content of a section, and the path is that of an item";
+                    return Err(ApiError::invalid(FieldError::invalid("cursor", message)));
+                }
+                let [previous, next] = self.neighbours(collection, &filter, &item).await?;
+                let resolved = self.resolved(path, item.json);
+                Resolution::Item(Resolved {
+                    previous: Some(previous),
+                    next: Some(next),
+                    ..resolved
+                })
+            }
             ResolveTarget::Section => {
-                let filter = Filter::new(Some(self.found.section.id), audience);
-                let sort = self.found.section.sort_by.unwrap_or_default();
-                let page = collection.first_page(&filter, sort, self.limit, &self.paths);
-                let page = page.await.map_err(list_error)?;
+                let sort = self.sort();
+                let start = match self.cursor {
+                    None => Start::Offset(Offset::default()),
+                    Some(cursor) => start_at(cursor.clone(), sort)?,
+                };
+                let request =
+                    PageRequest { sort, start: &start, limit: self.limit, paths: &self.paths };
+                let page = collection.page(&filter, request).await.map_err(list_error)?;
                 self.answer.add_keys([collection.kind().keys().list(), USERS_KEY.to_owned()]);
                 self.answer.limit(page.revision);
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
         };
         self.tags.respond(self.request, self.answer, &name, &resolution, None).map(Some)
+    }
+
+    /// Returns the order of the section's content.
+    fn sort(&self) -> Sort {
+        self.found.section.sort_by.unwrap_or_default()
+    }
+
+    /// Returns the items before and after an item in the list of its section. A section that shows one item
+    /// alone has no list.
+    async fn neighbours(
+        &self,
+        collection: &dyn ContentCollection,
+        filter: &Filter,
+        item: &AnyItem,
+    ) -> Result<[Option<Neighbour>; 2], ApiError> {
+        let ResolvedPath { section, path, .. } = self.found;
+        if section.display_type == DisplayType::StaticPage {
+            return Ok([None, None]);
+        }
+        let (sort, keys) = (self.sort(), collection.kind().keys());
+        let read = collection.neighbours(filter, sort, &item.id, &self.paths).await;
+        let read = read.map_err(list_error)?;
+        self.answer.add_keys([keys.order_in_sections(sort.field())]);
+        self.answer.limit(read.revision);
+        let is_editor = filter.audience == Audience::Editors;
+        Ok(read.value.map(|items| {
+            self.answer.add_keys(items.iter().map(|item| keys.item(&item.id)));
+            items.into_iter().find_map(|ListedItem { title, slug, path: own_path, .. }| {
+                let draft_path = || (is_editor && !slug.is_empty()).then(|| join(path, &slug));
+                Some(Neighbour { title, path: own_path.or_else(draft_path)? })
+            })
+        }))
     }
 
     async fn target(
@@ -229,7 +290,8 @@ impl ResolveContext<'_> {
                 self.depends_on(item.as_ref());
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
-                    ResolveTarget::Item(item.json, item.path.unwrap_or_else(|| path.clone()))
+                    let own_path = item.path.clone().unwrap_or_else(|| path.clone());
+                    ResolveTarget::Item(item, own_path)
                 }))
             }
             [] => Ok(ResolveTarget::Section),
@@ -241,8 +303,9 @@ impl ResolveContext<'_> {
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
-                    let own_path = item.path.unwrap_or_else(|| join(path, &rest.join("/")));
-                    ResolveTarget::Item(item.json, own_path)
+                    let own_path = item.path.clone();
+                    let own_path = own_path.unwrap_or_else(|| join(path, &rest.join("/")));
+                    ResolveTarget::Item(item, own_path)
                 }))
             }
         }
@@ -259,6 +322,7 @@ impl ResolveContext<'_> {
     fn resolved(&self, canonical_path: String, content: Box<RawValue>) -> Resolved {
         let ResolvedPath { section, breadcrumbs, .. } = self.found.clone();
         let display_type = section.display_type;
-        Resolved { section, breadcrumbs, canonical_path, display_type, content }
+        let (previous, next) = (None, None);
+        Resolved { section, breadcrumbs, canonical_path, display_type, content, previous, next }
     }
 }

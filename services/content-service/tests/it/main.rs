@@ -14,6 +14,7 @@ mod kinds;
 mod lists;
 mod migrations;
 mod moves;
+mod neighbours;
 mod odd_shapes;
 mod paths;
 mod permalinks;

@@ -250,9 +250,9 @@ async fn chains_are_answered_at_once_and_none_is_a_circle() {
     for path in ["/l1", "/l2", "/l3"] {
         assert_eq!(resolved(&site, path).await, json!(404), "{path}");
     }
-    let long: Vec<_> = (0..25)
-        .map(|number| stored(&format!("/n{number}"), &format!("/n{}", number + 1), 301))
-        .collect();
+    let long = std::array::from_fn::<_, 25, _>(|number| {
+        stored(&format!("/n{number}"), &format!("/n{}", number + 1), 301)
+    });
     database.insert("content_redirects", long).await;
     let (status, answer) = add(&site, "/far", "/n0").await;
     assert_eq!((status, &answer["errors"][0]["field"]), (422, &"to".into()), "{answer}");
