@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use models::{ContentCounts, ErrorCode, ObjectId, Problem, User, media::MediaUses};
+use models::{
+    ContentCounts, ErrorCode, ItemAtPath, ObjectId, PlacedItem, Problem, User, media::MediaUses,
+};
 use serde::de::DeserializeOwned;
 use service_kit::{
     auth::authenticator::Users,
@@ -48,6 +50,8 @@ enum CallError {
     Unreadable { base: Replicas, source: serde_json::Error },
     #[error("content-service does not answer which items show a file")]
     MissingPlaces,
+    #[error("content-service does not answer which item is at a path")]
+    MissingItem,
     #[error("content-service answers no count for section {0}")]
     MissingCount(ObjectId),
 }
@@ -85,6 +89,19 @@ impl ContentClient {
             }
         }
         Ok(counts)
+    }
+
+    /// Returns an item that a section with this slug below another one would hide.
+    pub async fn item_at(
+        &self,
+        section: ObjectId,
+        slug: &str,
+    ) -> Result<Option<PlacedItem>, ApiError> {
+        let query = [("section_id", &*section.to_string()), ("slug", slug)];
+        let found: Option<ItemAtPath> = self.get("/internal/content/at-path", &query).await?;
+        // The answer of another server must not be taken for "no item".
+        let found = found.filter(|found| found.section_id == section && found.slug == slug);
+        Ok(found.ok_or(CallError::MissingItem)?.item)
     }
 
     /// Returns the items that show these files, at most `limit` for each file. Files that no item shows

@@ -135,6 +135,8 @@ pub enum IntegrityKind {
     DeletedSection,
     /// Content in a section for content of another kind.
     WrongType,
+    /// Content at whose path a section or a redirect is.
+    PathTaken,
     /// Content of a user who does not exist.
     MissingUser,
 }
@@ -155,6 +157,7 @@ impl IntegrityKind {
             Self::MissingSection => "in a section that does not exist",
             Self::DeletedSection => "in a deleted section",
             Self::WrongType => "in a section for another kind of content",
+            Self::PathTaken => "whose path leads elsewhere",
             Self::MissingUser => "of a user who does not exist",
         }
     }

@@ -13,6 +13,7 @@ mod integrity;
 pub mod media;
 mod moment;
 pub mod patch;
+mod path_claim;
 mod problem;
 mod public_change;
 pub mod schema;
@@ -31,6 +32,7 @@ pub use ids::{Ids, InvalidIds};
 pub use integrity::{IntegrityFinding, IntegrityKind, IntegrityRepair, IntegrityReport};
 pub use moment::{InvalidMoment, Moment};
 pub use patch::Patch;
+pub use path_claim::{ItemAtPath, PlacedItem};
 pub use problem::{ErrorCode, FieldError, Problem};
 pub use public_change::{InvalidPublicKind, PublicChange, PublicEvent, PublicKind};
 pub use section::{

@@ -59,6 +59,10 @@ pub struct Section {
     pub sort_by: Option<Sort>,
     /// `true` if the section is published. The public sees it if all sections above are published too.
     pub is_published: bool,
+    /// `true` if the path `/` leads to the section. At most one is the home.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub is_home: bool,
     /// The date of creation.
     #[serde(rename = "createdDate", serialize_with = "crate::rfc3339::serialize")]
     #[schema(required = true)]
@@ -67,6 +71,11 @@ pub struct Section {
     #[serde(rename = "updatedDate", serialize_with = "crate::rfc3339::serialize")]
     #[schema(required = true)]
     pub updated_date: Option<DateTime<Utc>>,
+    /// The path on the site, such as `/projects/rust`, percent-encoded. It is null if no path leads the
+    /// public to the section.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub path: Option<String>,
 }
 
 /// A section for the other services, whatever its state.
@@ -83,10 +92,6 @@ pub struct SectionEntry {
     pub is_unreadable: bool,
     /// `true` if the public sees the section: it and all above it are published and not deleted.
     pub is_public: bool,
-    /// The path on the site, such as `/projects/rust`, or null if the public does not see the section or it
-    /// has no path.
-    #[serde(default)]
-    pub path: Option<String>,
     /// The former paths of the section, except those that another section had later.
     #[serde(default)]
     pub former_paths: Vec<String>,

@@ -3,17 +3,20 @@
 //! sections-service serves these paths, and content-service resolves paths with the sections that it
 //! has fetched. Both use this module, so that a path leads to the same section at each.
 
+mod below;
 mod redirects;
 mod resolve;
 
 use std::collections::HashMap;
 
 use crate::{
-    ObjectId, Section,
+    NavVisibility, ObjectId, Section,
     site_path::{join, readings, slug_key},
 };
 
+pub use below::{Below, Obstacle};
 pub use redirects::Redirects;
+use resolve::MAX_SECTION_SEGMENTS;
 
 /// The sections of a site in the order of navigation, indexed by the paths of the public ones.
 ///
@@ -33,13 +36,25 @@ pub struct SectionPaths {
 }
 
 impl SectionPaths {
-    /// Sorts the sections by `sort_order`, and by id where that is equal. Deleted sections must not be
-    /// among them.
+    /// Sorts the sections by `sort_order`, and by id where that is equal, and sets their paths. Deleted
+    /// sections must not be among them.
     pub fn new(sections: Vec<Section>) -> Self {
+        let mut paths = Self::index(sections);
+        let found: Vec<_> =
+            paths.sections.iter().map(|section| paths.path_to(section.id)).collect();
+        for (section, path) in paths.sections.iter_mut().zip(found) {
+            section.path = path;
+        }
+        paths
+    }
+
+    /// Sorts the sections in the same way, without setting their paths.
+    pub fn index(sections: Vec<Section>) -> Self {
         Self::reaching(sections, |section| section.is_published)
     }
 
-    /// Returns the sections as editors see them: those that are not published count as public.
+    /// Returns the sections as editors see them: those that are not published count as public. Their
+    /// paths are not set.
     pub fn for_editors(sections: Vec<Section>) -> Self {
         Self::reaching(sections, |_| true)
     }
@@ -73,15 +88,36 @@ impl SectionPaths {
         &self.sections
     }
 
+    /// Returns the section with this id.
+    pub fn get(&self, id: ObjectId) -> Option<&Section> {
+        let of_public = self.public.get(&id).map(|position| &self.sections[*position]);
+        of_public.or_else(|| self.sections.iter().find(|section| section.id == id))
+    }
+
+    /// Returns the section at the path `/`: the home or, if the public sees none, the first one of the
+    /// main navigation.
+    fn home(&self) -> Option<&Section> {
+        let is_main = |section: &&Section| {
+            section.parent_id.is_none() && section.nav_visibility == NavVisibility::Main
+        };
+        let leads_to = |section: &&Section| self.path_to(section.id).is_some();
+        let home = self.sections.iter().filter(|section| section.is_home).find(leads_to);
+        home.or_else(|| self.sections.iter().filter(is_main).find(leads_to))
+    }
+
     /// Returns `true` if the section is public.
     pub fn is_public(&self, id: ObjectId) -> bool {
         self.public.contains_key(&id)
     }
 
-    /// Returns the path of a section, percent-encoded. Returns `None` if the section is not public or has
-    /// no path.
-    pub fn path(&self, id: ObjectId) -> Option<String> {
-        self.public_ancestry(id).map(|ancestry| path_of(&ancestry))
+    /// Returns the path that leads to a section, percent-encoded. Returns `None` if the section is not
+    /// public, has no path, or another section is at its path.
+    pub fn path_to(&self, id: ObjectId) -> Option<String> {
+        let path = path_of(&self.public_ancestry(id)?);
+        let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
+        let (sections, rest) = self.walk(Vec::new(), &segments);
+        let leads_to = |section: &&Section| rest.is_empty() && section.id == id;
+        sections.last().is_some_and(leads_to).then_some(path)
     }
 
     /// Returns the public section below `parent` that this part of a path names.
@@ -104,6 +140,9 @@ impl SectionPaths {
             let section = &self.sections[*self.public.get(&id)?];
             next = section.parent_id;
             ancestry.push(section);
+            if ancestry.len() > MAX_SECTION_SEGMENTS {
+                return None;
+            }
         }
         ancestry.reverse();
         has_path(&ancestry).then_some(ancestry)

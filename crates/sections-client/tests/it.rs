@@ -30,7 +30,7 @@ async fn the_other_services_learn_the_paths_of_what_the_public_sees() {
     assert_eq!(api.call("PATCH", &format!("/sections/{about}"), hide).await.status, 200);
     let entries = client.entries().await.unwrap();
     let path = |slug: &str| {
-        entries.iter().find(|entry| entry.section.slug == slug).unwrap().path.as_deref()
+        entries.iter().find(|entry| entry.section.slug == slug).unwrap().section.path.as_deref()
     };
     assert_eq!(
         (path("blog"), path("notes"), path("about")),

@@ -4,7 +4,7 @@
 pub(crate) mod audience;
 pub(crate) mod content;
 pub(crate) mod html_content;
-pub(crate) mod item_path;
+pub(crate) mod item_paths;
 pub(crate) mod list;
 pub(crate) mod pagination;
 pub(crate) mod picture_url;

@@ -28,7 +28,7 @@ use data_service::{
 use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, changes::Revision,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort, changes::Revision,
     media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -41,6 +41,7 @@ use crate::{
     domain::{
         audience::{Audience, Directory},
         content::MovedContent,
+        item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit},
     },
     store::{
@@ -53,6 +54,7 @@ use crate::{
         site,
         sitemap::{Addressed, PartStart},
         states::ItemState,
+        write::SlugGuard,
     },
 };
 
@@ -110,10 +112,24 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
     /// Returns the first page of a list.
-    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList>;
+    async fn first_page(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<AnyList>;
+
+    /// Returns the items that these sections show, each as its whole content.
+    async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;
 
     /// Returns the oldest visible item of a section.
-    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>>;
+    async fn first_in(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>>;
 
     /// Returns the visible item that has the first of these slugs that any has, in a section or in any.
     async fn by_slug(
@@ -121,6 +137,7 @@ pub(crate) trait ContentCollection: Send + Sync {
         section: Option<ObjectId>,
         slugs: &[String],
         audience: &Audience,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
 
     /// Returns the visible item that had the first of these slugs that any had.
@@ -128,13 +145,17 @@ pub(crate) trait ContentCollection: Send + Sync {
         &self,
         slugs: &[String],
         audience: &Audience,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>>;
+
+    /// Returns an item that a section with this slug below its own would hide.
+    async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>>;
 
     /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;
 
     /// Returns the item with this id, published or not, unless it is deleted or there is none.
-    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>>;
+    async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>>;
 
     /// Returns the number of items that have each tag, of those that an audience sees.
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
@@ -146,12 +167,13 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn places_of(&self, names: &[String], limit: usize, uses: &mut MediaUses) -> Result<()>;
 
     /// Moves items to a section, all or none, and returns their number. `may` decides by the owner
-    /// of an item whether the caller may move it.
+    /// of an item whether the caller may move it, and `guard` by its slug whether it has a path there.
     fn move_to<'a>(
         &'a self,
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+        guard: SlugGuard<'a>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>>;
 
     /// Returns everything that is wrong with the items.
@@ -178,7 +200,13 @@ pub(crate) trait ContentCollection: Send + Sync {
     ) -> Result<BoxStream<'static, Result<Addressed>>>;
 
     /// Returns the newest public items of a section, whole, as the API answers them.
-    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest>;
+    async fn newest(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<Newest>;
 
     /// Returns those of these items that the filter matches and that have all of the words, in the order
     /// of the ids.
@@ -207,6 +235,8 @@ pub(crate) struct AnyItem {
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: Option<String>,
+    /// The path, or `None` if no path leads the public to it.
+    pub(crate) path: Option<String>,
     /// The state of the users, one of whom is its author.
     pub(crate) revision: Revision,
 }

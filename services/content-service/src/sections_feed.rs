@@ -49,6 +49,9 @@ pub(crate) trait SectionsFeed: Send + Sync {
 
     /// Returns the time since the last known sections were those of sections-service.
     fn age(&self) -> Option<Duration>;
+
+    /// Returns `true` if no sections were ever known, and the last attempt to fetch them has failed.
+    fn is_unavailable(&self) -> bool;
 }
 
 /// Describes the last known sections in the readiness of the service. Without them the service still

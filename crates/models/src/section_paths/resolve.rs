@@ -1,19 +1,20 @@
 //! Resolution of a path of the site to a section.
 
 use super::{Redirects, SectionPaths, path_of, redirects::append};
-use crate::{Breadcrumb, PathResolution, ResolvedPath, Section};
+use crate::{Breadcrumb, ObjectId, PathResolution, ResolvedPath, Section};
 
 /// Maximum number of segments of a path that may name sections. The tree has less than half as many
 /// levels. The rest may be the slug of an item, which can have any number of segments.
-const MAX_SECTION_SEGMENTS: usize = 32;
+pub(super) const MAX_SECTION_SEGMENTS: usize = 32;
 
 impl SectionPaths {
     /// Resolves a path such as `/projects/rust/turbulence` for the public.
     ///
-    /// A section at the path takes precedence over a redirect, and a redirect over a possible item of
+    /// The path `/` leads to the home. A section at the path takes precedence over a redirect, and a redirect over a possible item of
     /// a section further up. There are no circles: a redirect applies only beyond the sections that
     /// the path leads to, and leads to a section, so that each step leaves a shorter rest of the path.
     pub fn resolve(&self, path: &str, redirects: &Redirects) -> Option<PathResolution> {
+        let is_root = path == "/";
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
@@ -27,6 +28,9 @@ impl SectionPaths {
             let moved_to = append(&path_of(&sections), rest);
             return Some(PathResolution::Moved { moved_to });
         }
+        if sections.is_empty() && is_root {
+            (sections, rest) = (self.public_ancestry(self.home()?.id)?, &[]);
+        }
         let section = (*sections.last()?).clone();
         let breadcrumbs = breadcrumbs(&sections);
         let path = path_of(&sections);
@@ -35,9 +39,19 @@ impl SectionPaths {
         Some(PathResolution::Found(Box::new(found)))
     }
 
+    /// Returns `true` if this path leads below a section, to one of its items, and neither to another
+    /// section nor to a redirect.
+    pub fn leads_below(&self, id: ObjectId, path: &str, redirects: &Redirects) -> bool {
+        let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        let (sections, rest) = self.walk(Vec::new(), &segments);
+        !rest.is_empty()
+            && sections.last().is_some_and(|section| section.id == id)
+            && self.follow_redirect(redirects, &sections, rest).is_none()
+    }
+
     /// Extends a list of sections, each the parent of the next, as far as the segments name public
     /// sections. Returns the list and the remaining segments.
-    fn walk<'s, 'p>(
+    pub(super) fn walk<'s, 'p>(
         &'s self,
         mut sections: Vec<&'s Section>,
         mut rest: &'p [&'p str],
@@ -91,7 +105,7 @@ fn breadcrumbs(sections: &[&Section]) -> Vec<Breadcrumb> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility, ObjectId};
+    use crate::{ContentType, DisplayType, NavVisibility};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -109,8 +123,10 @@ mod tests {
             sort_order: 0,
             sort_by: None,
             is_published,
+            is_home: false,
             created_date: None,
             updated_date: None,
+            path: None,
         }
     }
 
@@ -152,10 +168,83 @@ mod tests {
     }
 
     #[test]
+    fn the_path_to_the_site_itself_leads_to_the_home_or_the_first_of_the_main_navigation() {
+        let home = |sections: Vec<Section>| match SectionPaths::new(sections)
+            .resolve("/", &redirects(&[("/old", 1)]))
+        {
+            Some(PathResolution::Found(found)) => Some((found.path, found.rest)),
+            other => other.map(|other| panic!("{other:?}")),
+        };
+        let at = |path: &str| Some((path.to_owned(), Vec::new()));
+        let footer =
+            Section { nav_visibility: NavVisibility::Footer, ..section(1, "a", None, true) };
+        let main = Section { sort_order: 2, ..section(2, "b", None, true) };
+        let later = Section { sort_order: 3, ..section(3, "c", None, true) };
+        let below = section(4, "d", Some(3), true);
+        let mut all = vec![footer, later, main, below];
+        assert_eq!(home(all.clone()), at("/b"));
+        all[3].is_home = true;
+        assert_eq!(home(all.clone()), at("/c/d"));
+        // The public does not see the home.
+        all[3].is_published = false;
+        assert_eq!(home(all.clone()), at("/b"));
+        all[2].is_published = false;
+        all[1].is_published = false;
+        assert_eq!(home(all), None);
+        assert_eq!(home(Vec::new()), None);
+    }
+
+    #[test]
+    fn the_path_of_a_section_is_the_one_that_leads_to_it() {
+        let path = |sections: &SectionPaths, number| {
+            sections.all().iter().find(|one| one.id == id(number)).unwrap().path.clone()
+        };
+        let paths = [Some("/a"), Some("/a/b"), Some("/a/b/c"), None, None];
+        for (number, expected) in (1..).zip(paths) {
+            assert_eq!(path(&sections(), number).as_deref(), expected, "{number}");
+        }
+        // Of those with the same path, it leads to one; a section in between has none.
+        let same = vec![
+            section(1, "a", None, true),
+            section(2, "a", None, true),
+            section(3, "b", Some(2), true),
+            section(4, "", Some(1), true),
+            section(5, "c", Some(4), true),
+        ];
+        let same = SectionPaths::new(same);
+        let paths = (1..=5).map(|number| path(&same, number)).collect::<Vec<_>>();
+        assert_eq!(paths, [Some("/a".to_owned()), None, None, None, None]);
+        for section in odd_sections().all() {
+            if let Some(path) = &section.path {
+                let found = odd_sections().resolve(path, &redirects(&[]));
+                let Some(PathResolution::Found(found)) = found else { panic!("{path}: {found:?}") };
+                assert_eq!((found.section.id, found.rest.len()), (section.id, 0), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_path_of_an_item_leads_below_its_section_and_to_nothing_else() {
+        let redirects = redirects(&[("/a/old", 2)]);
+        for (number, path, expected) in [
+            (1, "/a/x", true),
+            (1, "/a/x/y", true),
+            (2, "/a/b/x", true),
+            (1, "/a/b", false),
+            (1, "/a/b/x", false),
+            (1, "/a/old", false),
+            (1, "/a/old/x", false),
+            (1, "/a", false),
+            (4, "/hidden/x", false),
+        ] {
+            assert_eq!(sections().leads_below(id(number), path, &redirects), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn a_section_that_is_not_public_or_at_another_path_is_not_found() {
         let long = "/x".repeat(40);
-        for path in
-            ["", "a", "/", "//", "//a", "/b", "/hidden", "/hidden/below", "/below", "/A", &long]
+        for path in ["", "a", "//", "//a", "/b", "/hidden", "/hidden/below", "/below", "/A", &long]
         {
             assert_eq!(found(path, &redirects(&[])), None, "{path}");
         }

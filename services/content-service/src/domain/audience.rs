@@ -1,11 +1,14 @@
 //! The audience of an answer, and the content that is hidden from it.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use models::{
-    ContentType, ObjectId, PathResolution, Section, SectionEntry,
-    section_paths::{Redirects, SectionPaths},
-    site_path::slug_spellings,
+    ContentType, DisplayType, ObjectId, PathResolution, Section, SectionEntry,
+    section_paths::{Below, Redirects, SectionPaths},
+    site_path::{join, slug_spellings},
 };
 
 /// The audience of an answer.
@@ -51,6 +54,7 @@ pub(crate) struct Directory {
     /// The same for editors.
     paths_of_drafts: SectionPaths,
     redirects: Redirects,
+    paths_digest: u64,
 }
 
 impl Directory {
@@ -68,7 +72,13 @@ impl Directory {
         });
         let redirects = former_paths.collect();
         let hidden = Arc::new(HiddenSections { ids, spellings: Vec::new() });
-        Self { entries, hidden, paths, paths_of_drafts, redirects }
+        let mut digest = DefaultHasher::new();
+        for entry in &entries {
+            let Section { id, path, display_type, content_type, .. } = &entry.section;
+            (id, path, display_type, content_type, &entry.former_paths).hash(&mut digest);
+        }
+        let paths_digest = digest.finish();
+        Self { entries, hidden, paths, paths_of_drafts, redirects, paths_digest }
     }
 
     /// Returns all sections.
@@ -142,10 +152,55 @@ impl Directory {
         if is_mixed { None } else { self.by_id(id.parse().ok()?) }
     }
 
-    /// Returns the path of the section that content belongs to, if the public sees the section or, with
-    /// drafts, editors do.
-    pub(crate) fn path(&self, id: &str, include_drafts: bool) -> Option<String> {
-        self.paths(include_drafts).path(self.referenced(id)?.section.id)
+    /// Returns the path of an item of this type in a section, or `None` if no path leads to it.
+    ///
+    /// An item is at the path of its section followed by its slug. The one that a static page shows,
+    /// if `is_shown`, is at the path of the section itself.
+    pub(crate) fn item_path(
+        &self,
+        content_type: ContentType,
+        section: &str,
+        slug: &str,
+        is_shown: bool,
+    ) -> Option<String> {
+        let section = &self.referenced(section)?.section;
+        let path = section.path.as_deref().filter(|_| section.content_type == content_type)?;
+        if is_shown && section.display_type == DisplayType::StaticPage {
+            return Some(path.to_owned());
+        }
+        let path = (!slug.is_empty()).then(|| join(path, slug))?;
+        self.paths.leads_below(section.id, &path, &self.redirects).then_some(path)
+    }
+
+    /// Returns the path at which editors find an item of a section with this slug, published or not and
+    /// in a section that is published or not. Returns `None` if there is none.
+    pub(crate) fn draft_path(&self, section: &str, slug: &str) -> Option<String> {
+        let id = self.referenced(section)?.section.id;
+        let section_path = self.paths_of_drafts.path_to(id)?;
+        let path = (!slug.is_empty()).then(|| join(&section_path, slug))?;
+        self.paths_of_drafts.leads_below(id, &path, &self.redirects).then_some(path)
+    }
+
+    /// Returns the paths below a section.
+    pub(crate) fn below(&self, section: ObjectId) -> Below<'_> {
+        self.paths.below(section, &self.redirects)
+    }
+
+    /// Returns the sections that show one item of this type as their whole content, sorted.
+    pub(crate) fn static_pages(&self, content_type: ContentType) -> Vec<ObjectId> {
+        let is_one = |entry: &&SectionEntry| {
+            let Section { display_type, content_type: other, .. } = &entry.section;
+            *display_type == DisplayType::StaticPage && *other == content_type && entry.is_public
+        };
+        let mut ids: Vec<_> =
+            self.entries.iter().filter(is_one).map(|entry| entry.section.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Returns a number that is equal for the same paths and displays of sections.
+    pub(crate) fn paths_digest(&self) -> u64 {
+        self.paths_digest
     }
 
     /// Returns the section that content without one gets: the one with this slug or, since that can be
@@ -180,13 +235,14 @@ mod tests {
                 sort_order: 0,
                 sort_by: None,
                 is_published: is_public,
+                is_home: false,
                 created_date: None,
                 updated_date: None,
+                path: is_public.then(|| format!("/{slug}")),
             },
             is_deleted,
             is_unreadable: false,
             is_public,
-            path: is_public.then(|| format!("/{slug}")),
             former_paths: Vec::new(),
         }
     }

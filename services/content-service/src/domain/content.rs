@@ -110,6 +110,10 @@ pub(crate) struct ContentMeta {
     /// The id of the section that the item belongs to.
     #[schema(required = true)]
     pub(crate) section_id: Option<String>,
+    /// The path on the site, percent-encoded. It is null if no path leads to the item; a draft has the
+    /// path at which it will be published.
+    #[schema(required = true)]
+    pub(crate) path: Option<String>,
     /// The date that the author gave it.
     #[serde(serialize_with = "models::rfc3339::serialize")]
     #[schema(required = true)]

@@ -8,10 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use data_service::server_clock;
-use models::{
-    DisplayType, PublicChange, PublicEvent, PublicKind, SectionEntry, changes::Revision,
-    site_path::join,
-};
+use models::{PublicChange, PublicEvent, PublicKind, SectionEntry, changes::Revision};
 use mongo_kit::{
     Connection, DatabaseError,
     feed::{Change, ChangeKind, Feed, FeedEvent, WatchedCollection, cluster_time},
@@ -582,6 +579,7 @@ impl Directories<'_> {
             }
         };
         let before = before.filter(|_| is_known);
+        let path = |state: &ItemState, directory| path(collection, state, directory);
         let path_now = now.and_then(|state| path(state, self.after));
         let slug = now.and_then(|state| state.address.clone());
         let section_id = now.or(before).and_then(|state| state.section.clone());
@@ -666,14 +664,14 @@ fn is_visible(state: &ItemState, directory: Option<&Directory>) -> bool {
 }
 
 /// Returns the path of an item on the site.
-fn path(state: &ItemState, directory: Option<&Directory>) -> Option<String> {
-    let section = directory?.referenced(state.section.as_deref()?)?;
-    let path = section.path.as_deref()?;
-    match state.slug.as_deref() {
-        Some(slug) if !slug.is_empty() => Some(join(path, slug)),
-        _ => {
-            let is_page = section.section.display_type == DisplayType::StaticPage;
-            is_page.then(|| path.to_owned())
-        }
-    }
+fn path(
+    collection: &dyn ContentCollection,
+    state: &ItemState,
+    directory: Option<&Directory>,
+) -> Option<String> {
+    let slug = state.slug.as_deref().unwrap_or_default();
+    // Which of several items without a slug a static page shows is not asked here.
+    let is_shown = slug.is_empty();
+    let content_type = collection.kind().content_type();
+    directory?.item_path(content_type, state.section.as_deref()?, slug, is_shown)
 }

@@ -51,8 +51,8 @@ fn event(before: Option<&SectionEntry>, after: Option<&SectionEntry>) -> Option<
         }),
         (true, true) => {
             let (before, after) = (before?, after?);
-            let is_moved =
-                before.path != after.path || before.section.parent_id != after.section.parent_id;
+            let is_moved = before.section.path != after.section.path
+                || before.section.parent_id != after.section.parent_id;
             if is_moved {
                 Some(PublicEvent::Moved)
             } else if before.section != after.section {
@@ -71,7 +71,7 @@ fn facts(event: PublicEvent, before: Option<&SectionEntry>, after: Option<&Secti
     let parent = |entry: &SectionEntry| entry.section.parent_id.map(|id| id.to_string());
     let differs = |value: &Option<String>, now: &Option<String>| value != now;
     let slug = after.map(|entry| entry.section.slug.clone());
-    let path = after.and_then(|entry| entry.path.clone());
+    let path = after.and_then(|entry| entry.section.path.clone());
     let section_id = after.or(before).and_then(parent);
     Facts {
         kind: Some(PublicKind::SECTIONS),
@@ -82,7 +82,7 @@ fn facts(event: PublicEvent, before: Option<&SectionEntry>, after: Option<&Secti
             .map(|entry| entry.section.slug.clone())
             .filter(|former| differs(&Some(former.clone()), &slug)),
         previous_path: before
-            .and_then(|entry| entry.path.clone())
+            .and_then(|entry| entry.section.path.clone())
             .filter(|former| differs(&Some(former.clone()), &path)),
         section_id,
         slug,

@@ -61,6 +61,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         // For the other services and for operators; the gateway does not route these paths.
         .service(read("/internal/users", internal::user))
         .service(read("/internal/content/counts", internal::counts))
+        .service(read("/internal/content/at-path", internal::at_path))
         .service(read("/internal/content/media-places", internal::media_places))
         .service(read("/internal/openapi.json", document))
         .configure(integrity::routes);
@@ -93,6 +94,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         changes::changes,
         internal::user,
         internal::counts,
+        internal::at_path,
         internal::media_places,
         integrity::report,
         integrity::repair

@@ -62,6 +62,6 @@ error_responses! {
     SearchErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | UpstreamUnavailable
         | AuthUnavailable | Overloaded | NotReady;
     /// The errors of moving items.
-    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | PayloadTooLarge
-        | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
+    MoveErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
 }

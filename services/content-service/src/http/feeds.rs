@@ -7,24 +7,19 @@ use actix_web::{
 };
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use data_service::{changes::Answer, database_error};
-use models::{DisplayType, PathResolution, ResolvedPath};
+use models::{PathResolution, ResolvedPath};
 use serde_json::{Value, json};
 use service_kit::web::{conditional::text_response, error::ApiError, extract::NoQuery};
 
 use super::{
     error_sets::AddressesErrors,
     errors::list_error,
-    sections::{Sections, hidden},
+    sections::{Sections, hidden, paths},
     sitemap::site_url,
     xml::Xml,
 };
 use crate::{
-    domain::{
-        audience::{Audience, Directory},
-        item_path::item_path,
-        list::Limit,
-        site::Site,
-    },
+    domain::{audience::Audience, item_paths::ItemPaths, list::Limit, site::Site},
     kinds::{Collections, ContentCollection},
     store::site::{SITE_KEY, SiteStore},
 };
@@ -113,15 +108,19 @@ pub(super) async fn feed(
     let format = format.ok_or_else(no_feed)?;
     let path = path.strip_suffix(format.extension()).unwrap_or(path);
     let latest = sections.latest(&answer).await?;
-    let (directory, resolution) = match latest.resolve(path, false).filter(is_section) {
-        Some(resolution) => (latest, resolution),
-        None => {
-            // It may have been created, published or moved a moment ago.
-            let newest = sections.newest(&answer).await?;
-            let resolution = newest.resolve(path, false).filter(is_section).ok_or_else(no_feed)?;
-            (newest, resolution)
-        }
-    };
+    let (directory, resolution) =
+        match latest.resolve(path, false).filter(|found| is_section(found, path)) {
+            Some(resolution) => (latest, resolution),
+            None => {
+                // It may have been created, published or moved a moment ago.
+                let newest = sections.newest(&answer).await?;
+                let resolution = newest
+                    .resolve(path, false)
+                    .filter(|found| is_section(found, path))
+                    .ok_or_else(no_feed)?;
+                (newest, resolution)
+            }
+        };
     let found = match resolution {
         PathResolution::Found(found) => found,
         PathResolution::Moved { moved_to } => {
@@ -137,8 +136,9 @@ pub(super) async fn feed(
     let audience = Audience::Public(hidden(&directory, collection, &answer).await?);
     let facts = site.get().await.map_err(database_error)?;
     answer.limit(facts.revision);
-    let context = FeedContext { url, directory: &directory, found: &found, site: &facts.value };
-    let feed = context.feed(collection, &audience, &answer).await?;
+    let paths = paths(Some(directory), collection, &answer).await?;
+    let context = FeedContext { url, found: &found, site: &facts.value };
+    let feed = context.feed(collection, &audience, &paths, &answer).await?;
     let body = match format {
         Format::Rss => feed.rss(),
         Format::Atom => feed.atom(),
@@ -147,10 +147,13 @@ pub(super) async fn feed(
     Ok(text_response(&request, format.media_type(), body))
 }
 
-/// Returns `true` if a path leads to a section and no further.
-fn is_section(resolution: &PathResolution) -> bool {
+/// Returns `true` if a path leads to a section and no further. The home has its feed at its own path
+/// alone.
+fn is_section(resolution: &PathResolution, path: &str) -> bool {
     match resolution {
-        PathResolution::Found(found) => found.rest.is_empty(),
+        PathResolution::Found(found) => {
+            found.rest.is_empty() && (path != "/" || found.path == path)
+        }
         PathResolution::Moved { .. } => true,
     }
 }
@@ -158,7 +161,6 @@ fn is_section(resolution: &PathResolution) -> bool {
 /// A section, and the site that it belongs to.
 struct FeedContext<'a> {
     url: &'a str,
-    directory: &'a Directory,
     found: &'a ResolvedPath,
     site: &'a Site,
 }
@@ -197,35 +199,21 @@ impl FeedContext<'_> {
         &self,
         collection: &dyn ContentCollection,
         audience: &Audience,
+        paths: &ItemPaths,
         answer: &Answer,
     ) -> Result<Feed, ApiError> {
         let Self { url, found, site, .. } = self;
         let section = &found.section;
         answer.add_keys([collection.kind().keys().list()]);
         let limit = Limit::try_from(ITEMS).unwrap_or_default();
-        let newest = collection.newest(section.id, audience, limit).await.map_err(list_error)?;
+        let newest = collection.newest(section.id, audience, limit, paths).await;
+        let newest = newest.map_err(list_error)?;
         answer.limit(newest.revision);
-        // The item that is at the path of the section itself.
-        let first = match section.display_type {
-            DisplayType::StaticPage => {
-                collection.first_in(section.id, audience).await.map_err(database_error)?
-            }
-            DisplayType::Feed | DisplayType::CardGrid => None,
-        };
         let mut rest = MAX_CONTENT_BYTES;
         let mut entries = Vec::with_capacity(newest.items.len());
         for item in &newest.items {
-            let (id, slug) = (text(item, "id").unwrap_or_default(), text(item, "slug"));
-            let is_first = first.as_ref().is_some_and(|first| first.id == id);
-            let path = match is_first {
-                true => Some(found.path.clone()),
-                false => item_path(
-                    self.directory,
-                    &section.id.to_string(),
-                    slug.as_deref().unwrap_or_default(),
-                ),
-            };
-            let Some(path) = path else { continue };
+            let Some(path) = text(item, "path") else { continue };
+            let id = text(item, "id").unwrap_or_default();
             let content = text(item, "content").filter(|content| content.len() <= rest);
             rest -= content.as_ref().map_or(0, String::len);
             let kind = collection.kind().content_type().collection();

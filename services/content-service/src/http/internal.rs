@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Json};
 use data_service::database_error;
-use models::{ContentCounts, FieldError, Ids, ObjectId, User, media::MediaUses};
+use models::{ContentCounts, FieldError, Ids, ItemAtPath, ObjectId, User, media::MediaUses};
 use serde::Deserialize;
 use service_kit::web::{error::ApiError, extract::Query};
 use utoipa::IntoParams;
@@ -67,6 +67,43 @@ pub(super) async fn counts(
         collection.count_in(&sections, &mut counts).await.map_err(database_error)?;
     }
     Ok(Json(counts))
+}
+
+/// The query of the item at a path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AtPathQuery {
+    /// The id of a section.
+    section_id: ObjectId,
+    /// The slug of a section below it.
+    slug: String,
+}
+
+/// The item that a section below another one would hide.
+///
+/// Items of every kind count, drafts too, unless they are deleted.
+#[utoipa::path(
+    get,
+    path = "/internal/content/at-path",
+    tag = "internal",
+    operation_id = "item_at_path",
+    params(AtPathQuery),
+    responses((status = 200, description = "An item of the section at the path.", body = ItemAtPath),
+        InternalErrors)
+)]
+pub(super) async fn at_path(
+    query: Query<AtPathQuery>,
+    collections: Data<Collections>,
+) -> Result<Json<ItemAtPath>, ApiError> {
+    let Query(AtPathQuery { section_id, slug }) = query;
+    let mut item = None;
+    for collection in collections.iter() {
+        if item.is_none() {
+            item = collection.hidden_by(section_id, &slug).await.map_err(database_error)?;
+        }
+    }
+    Ok(Json(ItemAtPath { section_id, slug, item }))
 }
 
 /// The most files of a request.

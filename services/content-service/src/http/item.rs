@@ -58,7 +58,8 @@ pub(super) async fn by_address<K: Kind>(
         Caller::of(&request).await?;
     }
     let audience = sections.audience(&**store, &answer, query.0.include_drafts).await?;
-    let name = ItemName { path: request.path(), audience: &audience };
+    let paths = sections.paths(&**store, &answer).await?;
+    let name = ItemName { path: request.path(), audience: &audience, paths: paths.digest() };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
@@ -80,6 +81,7 @@ pub(super) async fn by_address<K: Kind>(
     let (item, is_former) = found.ok_or_else(|| ApiError::not_found(K::NAME))?;
     let item = names.sign(item);
     answer.add_keys([keys.item(item.meta().id.as_str())]);
+    let item = item.at(&paths);
     let location = is_former.then(|| format!("/{}", keys.slug(item.slug())));
     tags.respond(&request, &answer, &name, &item, location)
 }
@@ -106,11 +108,14 @@ pub(super) async fn by_id<K: Kind>(
     _: Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let names = names(&store, &answer).await?;
     let item = store.by_id(&id).await.map_err(database_error)?;
-    json_response(&request, &names.sign(item.map_err(no_item::<K>)?))
+    let item = names.sign(item.map_err(no_item::<K>)?);
+    let paths = sections.paths(&**store, &answer).await?;
+    json_response(&request, &item.at(&paths))
 }
 
 /// Returns the names of users, of which an answer has some.
@@ -126,4 +131,5 @@ async fn names<K: Kind>(store: &ContentStore<K>, answer: &Answer) -> Result<Arc<
 struct ItemName<'a> {
     path: &'a str,
     audience: &'a Audience,
+    paths: Option<u64>,
 }

@@ -16,8 +16,8 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, Sort, body::add_read_only_members,
-    media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort,
+    body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::{
@@ -37,7 +37,8 @@ use super::{
 use crate::{
     domain::{
         audience::{Audience, Directory},
-        content::MovedContent,
+        content::{ContentMeta, MovedContent},
+        item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit, Offset},
         pagination::Start,
     },
@@ -53,6 +54,7 @@ use crate::{
         search::Hit,
         sitemap::{Addressed, PartStart},
         states::ItemState,
+        write::SlugGuard,
     },
 };
 
@@ -111,31 +113,46 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.odd_references().await
     }
 
-    async fn first_page(&self, filter: &Filter, sort: Sort, limit: Limit) -> Result<AnyList> {
+    async fn first_page(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<AnyList> {
         let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort, start: &start, limit };
+        let wanted = PageRequest { sort, start: &start, limit, paths };
         let page = self.list(filter, wanted, &Form::usual()).await?;
         let revision = page.revision;
         let (list, _memory) = into_list(page, wanted);
         Ok(AnyList { json: raw(&list)?, revision })
     }
 
+    async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>> {
+        self.shown_items(sections).await
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.now()
     }
 
-    async fn by_id(&self, id: &str) -> Result<Option<AnyItem>> {
+    async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>> {
         let item = self.by_id(id).await?.ok();
-        any_item(self, item).await
+        any_item(self, item, paths).await
     }
 
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>> {
         self.tag_counts(audience).await
     }
 
-    async fn first_in(&self, section: ObjectId, audience: &Audience) -> Result<Option<AnyItem>> {
+    async fn first_in(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>> {
         let item = self.first_in(section, audience).await?;
-        any_item(self, item).await
+        any_item(self, item, paths).await
     }
 
     async fn by_slug(
@@ -143,18 +160,29 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         section: Option<ObjectId>,
         slugs: &[String],
         audience: &Audience,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
         let item = self.by_slug(section, slugs, audience).await?;
-        any_item(self, item).await
+        any_item(self, item, paths).await
     }
 
     async fn by_former_slug(
         &self,
         slugs: &[String],
         audience: &Audience,
+        paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
         let item = self.by_former_slug(slugs, audience).await?;
-        any_item(self, item).await
+        any_item(self, item, paths).await
+    }
+
+    async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>> {
+        let item = self.hidden_by(section, slug).await?;
+        Ok(item.map(|item| PlacedItem {
+            kind: K::NAME.to_owned(),
+            title: item.meta().title.clone(),
+            slug: item.slug().to_owned(),
+        }))
     }
 
     async fn count_in(&self, sections: &[ObjectId], counts: &mut ContentCounts) -> Result<()> {
@@ -170,8 +198,9 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
+        guard: SlugGuard<'a>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>> {
-        self.move_to(content, section, may).boxed_local()
+        self.move_to(content, section, may, guard).boxed_local()
     }
 
     async fn check_integrity(
@@ -202,10 +231,16 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.addressed(sections, start).await
     }
 
-    async fn newest(&self, section: ObjectId, audience: &Audience, limit: Limit) -> Result<Newest> {
+    async fn newest(
+        &self,
+        section: ObjectId,
+        audience: &Audience,
+        limit: Limit,
+        paths: &ItemPaths,
+    ) -> Result<Newest> {
         let filter = Filter::new(Some(section), audience.clone());
         let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort: Sort::default(), start: &start, limit };
+        let wanted = PageRequest { sort: Sort::default(), start: &start, limit, paths };
         let page = self.list(&filter, wanted, &Form::whole()).await?;
         let items = page.items.iter().map(serde_json::to_value).collect::<serde_json::Result<_>>();
         Ok(Newest { items: items.map_err(Error::custom)?, revision: page.revision })
@@ -229,12 +264,17 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     }
 }
 
-async fn any_item<K: Kind>(store: &ContentStore<K>, item: Option<K>) -> Result<Option<AnyItem>> {
+async fn any_item<K: Kind>(
+    store: &ContentStore<K>,
+    item: Option<K>,
+    paths: &ItemPaths,
+) -> Result<Option<AnyItem>> {
     let Some(item) = item else { return Ok(None) };
     let Read { value: names, revision } = store.names().await?;
-    let item = names.sign(item);
-    let (slug, section) = (item.slug().to_owned(), item.meta().section_id.clone());
-    Ok(Some(AnyItem { json: raw(&item)?, id: item.meta().id.to_string(), slug, section, revision }))
+    let item = names.sign(item).at(paths);
+    let (json, slug) = (raw(&item)?, item.slug().to_owned());
+    let ContentMeta { id, section_id: section, path, .. } = item.meta().clone();
+    Ok(Some(AnyItem { json, id: id.to_string(), slug, section, path, revision }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -159,12 +159,14 @@ pub(super) async fn list<K: Kind>(
         None => None,
     };
     let filter = Filter { created, tag, is_featured, ..Filter::new(section, audience) };
+    let paths = sections.paths(&**store, &answer).await?;
     let (path, query_text) = (request.path(), request.query_string());
-    let name = ListName { path, query: query_text, filter: &filter, sort };
+    let paths_digest = paths.digest();
+    let name = ListName { path, query: query_text, filter: &filter, sort, paths: paths_digest };
     if let Some(response) = tags.not_modified(&request, &answer, &name) {
         return Ok(response);
     }
-    let wanted = PageRequest { sort, start: &start, limit: query.limit };
+    let wanted = PageRequest { sort, start: &start, limit: query.limit, paths: &paths };
     let read = ListRead { store: &store, filter: &filter, wanted, answer: &answer };
     match form {
         Some(form) => {
@@ -213,7 +215,7 @@ fn start_at(cursor: Cursor, sort: Sort) -> Result<Start, ApiError> {
 
 /// Converts a page of a list into its answer, and the memory that it takes.
 pub(super) fn into_list<T>(page: ListPage<T>, wanted: PageRequest<'_>) -> (List<T>, PageMemory) {
-    let PageRequest { sort, start, limit } = wanted;
+    let PageRequest { sort, start, limit, .. } = wanted;
     let offset = match start {
         Start::Offset(offset) => offset.get().into(),
         Start::After(_) | Start::Before(_) => 0,
@@ -240,6 +242,7 @@ struct ListName<'a> {
     filter: &'a Filter,
     /// That of the section, unless the query has one.
     sort: Sort,
+    paths: Option<u64>,
 }
 
 fn only_one_of(field: &str, other: &str) -> ApiError {

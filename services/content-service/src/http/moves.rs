@@ -16,7 +16,7 @@ use utoipa::{
 use super::{
     error_sets::MoveErrors,
     errors::not_moved,
-    sections::{Sections, require_fitting},
+    sections::{Sections, require_fitting, require_free_path},
 };
 use crate::{domain::content::MovedContent, kinds::Collections};
 
@@ -66,7 +66,8 @@ pub(super) async fn move_content(
     require_fitting(&directory, body.section_id, collection)?;
     // An author moves their own items alone.
     let may = |owner: Option<&str>| caller.require_owner(owner);
-    let moved = collection.move_to(&body.content, body.section_id, &may).await;
+    let guard = |slug: &str| require_free_path(&directory, body.section_id, slug);
+    let moved = collection.move_to(&body.content, body.section_id, &may, &guard).await;
     let moved = moved.map_err(not_moved)?;
     answer.add_keys(moved.keys);
     Ok(Json(ContentMoved { moved: moved.value }))

@@ -9,7 +9,7 @@ use actix_web::{
     web::Data,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::{Body, ContentType, ErrorCode, FieldError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,7 +23,10 @@ use service_kit::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::error_sets::{LookUpErrors, PreviewErrors};
+use super::{
+    error_sets::{LookUpErrors, PreviewErrors},
+    sections::Sections,
+};
 use crate::{
     domain::preview::{Preview, PreviewKey},
     kinds::Collections,
@@ -118,7 +121,9 @@ fn date<S: serde::Serializer>(date: &DateTime<Utc>, serializer: S) -> Result<S::
 pub(super) async fn create(
     signed: Authenticated<Caller, (JsonBody<PreviewCreate>, NoQuery)>,
     previews: Data<Previews>,
+    sections: Data<Sections>,
     collections: Data<Collections>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(_, (JsonBody(body), NoQuery)) = signed;
     let PreviewCreate { content_type, id, expires_in } = body;
@@ -129,7 +134,8 @@ pub(super) async fn create(
     }
     let collection = collections.of(content_type);
     let name = collection.kind().name();
-    let item = collection.by_id(&id).await.map_err(database_error)?;
+    let paths = sections.paths_uncached(collection, &answer).await?;
+    let item = collection.by_id(&id, &paths).await.map_err(database_error)?;
     let item = item.ok_or_else(|| ApiError::not_found(name))?;
     let now = collection.now();
     let expires_at = now + TimeDelta::seconds(expires_in.into());
@@ -165,7 +171,9 @@ pub(super) struct PreviewQuery {
 pub(super) async fn read(
     query: Query<PreviewQuery>,
     previews: Data<Previews>,
+    sections: Data<Sections>,
     collections: Data<Collections>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let gone = || {
         let detail = "The preview link does not work: it has expired, is incomplete, or its item was \
@@ -176,7 +184,9 @@ pub(super) async fn read(
     let now = collections.of(ContentType::ALL[0]).now();
     let preview = key.verify(&query.0.token, now).map_err(|_| gone())?;
     let collection = collections.of(preview.content_type);
-    let item = collection.by_id(&preview.id).await.map_err(database_error)?.ok_or_else(gone)?;
+    let paths = sections.paths_uncached(collection, &answer).await?;
+    let item = collection.by_id(&preview.id, &paths).await.map_err(database_error)?;
+    let item = item.ok_or_else(gone)?;
     let Preview { content_type, expires_at, .. } = preview;
     Ok(private(StatusCode::OK, &Previewed { content_type, item: item.json, expires_at }))
 }

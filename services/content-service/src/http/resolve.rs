@@ -1,5 +1,7 @@
 //! The content at a path of the site, in one request.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::{changes::Answer, database_error};
 use models::{
@@ -18,12 +20,13 @@ use super::{
     error_sets::AddressErrors,
     errors::list_error,
     resolution::{Resolution, Resolved},
-    sections::{Sections, audience},
+    sections::{Sections, audience, paths},
     tags::Tags,
 };
 use crate::{
     domain::{
         audience::{Audience, Directory},
+        item_paths::ItemPaths,
         list::{Filter, Limit},
     },
     kinds::{AnyItem, Collections, ContentCollection},
@@ -134,7 +137,7 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
-    async fn answer(&self, sections: &Directory) -> Result<Option<HttpResponse>, ApiError> {
+    async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
         let found = match sections.resolve(self.path, self.include_drafts) {
             Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
             Some(PathResolution::Found(found)) => Some(found),
@@ -144,7 +147,8 @@ impl Lookup<'_> {
             let collection = self.collections.of(found.section.content_type);
             let Self { request, answer, tags, limit, include_drafts, .. } = *self;
             let audience = audience(sections, collection, answer, include_drafts).await?;
-            let context = ResolveContext { request, answer, tags, found, limit };
+            let paths = paths(Some(sections.clone()), collection, answer).await?;
+            let context = ResolveContext { request, answer, tags, found, limit, paths };
             if let Some(response) = context.answer(collection, audience).await? {
                 return Ok(Some(response));
             }
@@ -170,7 +174,7 @@ impl Lookup<'_> {
 /// The search for the new path of an item that was moved.
 struct Relocation<'a> {
     answer: &'a Answer,
-    sections: &'a Directory,
+    sections: &'a Arc<Directory>,
     collections: &'a Collections,
     include_drafts: bool,
 }
@@ -213,15 +217,16 @@ impl Relocation<'_> {
         let audience = audience(sections, collection, answer, include_drafts).await?;
         let keys = collection.kind().keys();
         self.answer.add_keys(keys.slug_lookup(slugs));
-        let item = match collection.by_slug(None, slugs, &audience).await.map_err(database_error)? {
-            None => collection.by_former_slug(slugs, &audience).await.map_err(database_error)?,
-            found => found,
+        let paths = paths(Some(sections.clone()), collection, answer).await?;
+        let present = collection.by_slug(None, slugs, &audience, &paths).await;
+        let item = match present.map_err(database_error)? {
+            None => collection.by_former_slug(slugs, &audience, &paths).await,
+            present => Ok(present),
         };
-        let Some(item) = item else { return Ok(None) };
+        let Some(item) = item.map_err(database_error)? else { return Ok(None) };
         self.answer.add_keys([keys.item(&item.id)]);
-        let Some(section) = item.section else { return Ok(None) };
-        let path = sections.path(&section, include_drafts).filter(|_| !item.slug.is_empty());
-        Ok(path.map(|path| join(&path, &item.slug)))
+        let draft_path = || sections.draft_path(item.section.as_deref()?, &item.slug);
+        Ok(item.path.clone().or_else(|| draft_path().filter(|_| include_drafts)))
     }
 }
 
@@ -240,6 +245,7 @@ struct ResolveContext<'a> {
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
+    paths: ItemPaths,
 }
 
 /// The name of a resolution's tag.
@@ -248,6 +254,7 @@ struct ResolutionName<'a> {
     found: &'a ResolvedPath,
     limit: u32,
     audience: Audience,
+    paths: Option<u64>,
 }
 
 /// The target of a path.
@@ -267,8 +274,9 @@ impl ResolveContext<'_> {
         collection: &dyn ContentCollection,
         audience: Audience,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let limit = self.limit.get();
-        let name = ResolutionName { found: self.found, limit, audience: audience.clone() };
+        let (limit, paths) = (self.limit.get(), self.paths.digest());
+        let audience_then = audience.clone();
+        let name = ResolutionName { found: self.found, limit, audience: audience_then, paths };
         if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
@@ -278,7 +286,7 @@ impl ResolveContext<'_> {
             ResolveTarget::Section => {
                 let filter = Filter::new(Some(self.found.section.id), audience);
                 let sort = self.found.section.sort_by.unwrap_or_default();
-                let page = collection.first_page(&filter, sort, self.limit);
+                let page = collection.first_page(&filter, sort, self.limit, &self.paths);
                 let page = page.await.map_err(list_error)?;
                 self.answer.add_keys([collection.kind().keys().list(), USERS_KEY.to_owned()]);
                 self.answer.limit(page.revision);
@@ -297,26 +305,26 @@ impl ResolveContext<'_> {
         let keys = collection.kind().keys();
         match rest.as_slice() {
             [] if section.display_type == DisplayType::StaticPage => {
-                let item =
-                    collection.first_in(section.id, audience).await.map_err(database_error)?;
+                let item = collection.first_in(section.id, audience, &self.paths).await;
+                let item = item.map_err(database_error)?;
                 // Any other may be the first one next.
                 self.answer.add_keys([keys.list()]);
                 self.depends_on(item.as_ref());
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
-                    ResolveTarget::Item(item.json, path.clone())
+                    ResolveTarget::Item(item.json, item.path.unwrap_or_else(|| path.clone()))
                 }))
             }
             [] => Ok(ResolveTarget::Section),
             rest => {
                 let slugs = slug_spellings(&rest.join("/"));
-                let item = collection.by_slug(Some(section.id), &slugs, audience);
+                let item = collection.by_slug(Some(section.id), &slugs, audience, &self.paths);
                 let item = item.await.map_err(database_error)?;
                 self.answer.add_keys(keys.slug_lookup(&slugs));
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
-                    let own_path = join(path, &item.slug);
+                    let own_path = item.path.unwrap_or_else(|| join(path, &rest.join("/")));
                     ResolveTarget::Item(item.json, own_path)
                 }))
             }

@@ -9,9 +9,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
-use models::{
-    ContentType, DisplayType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema,
-};
+use models::{ContentType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema};
 use mongodb::{bson::Bson, error::Error};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
@@ -26,12 +24,12 @@ use utoipa::{
 
 use super::{
     error_sets::SearchErrors,
-    sections::{Sections, audience},
+    sections::{Sections, audience, paths},
 };
 use crate::{
     domain::{
-        audience::{Audience, Directory, Hidden},
-        item_path::item_path,
+        audience::{Audience, Hidden},
+        item_paths::ItemPaths,
         list::{Filter, Limit},
         pagination::{id_from_text, id_to_text},
         search::ExcerptPart,
@@ -154,7 +152,8 @@ pub(super) struct SearchResult {
     section_id: Option<String>,
     /// `true` if it is published.
     is_published: bool,
-    /// Its path on the site; null if no path leads to it.
+    /// Its path on the site; null if no path leads to it. A draft has the path at which it will be
+    /// published.
     #[schema(required = true)]
     path: Option<String>,
     /// A part of its text, as plain text, with the words of the query marked.
@@ -221,12 +220,14 @@ pub(super) async fn search(
     let kinds = kinds(kind.as_deref())?;
     let directory = sections.latest(&answer).await?;
     answer.add_keys([SEARCH_KEY.to_owned()]);
-    let mut audiences = HashMap::new();
+    let (mut audiences, mut item_paths) = (HashMap::new(), HashMap::new());
     for content_type in &kinds {
         let collection = collections.of(*content_type);
         answer.add_keys([collection.kind().keys().list()]);
         let audience = audience(&directory, collection, &answer, include_drafts).await?;
         audiences.insert(*content_type, audience);
+        let paths = paths(Some(directory.clone()), collection, &answer).await?;
+        item_paths.insert(*content_type, paths);
     }
     let section = match section {
         Some(slug) => {
@@ -244,10 +245,8 @@ pub(super) async fn search(
     let query = SearchQuery { words: search.words.clone(), kinds, section };
     let candidates = store.candidates(&query).await.map_err(not_searched)?;
     let (hits, next) = search.page(&candidates, cursor.start(&candidates)?, limit).await?;
-    let mut items = Vec::with_capacity(hits.len());
-    for (content_type, hit) in hits {
-        items.push(search.result(&directory, content_type, hit).await?);
-    }
+    let results = hits.into_iter();
+    let items = results.map(|(kind, hit)| result(kind, hit, item_paths.get(&kind))).collect();
     let next_cursor = next.and_then(Cursor::encode);
     json_response(&request, &SearchResults { items, limit: limit.get(), next_cursor })
 }
@@ -350,49 +349,23 @@ impl Search<'_> {
         }
         Ok(hits)
     }
+}
 
-    async fn result(
-        &self,
-        directory: &Directory,
-        content_type: ContentType,
-        hit: Hit,
-    ) -> Result<SearchResult, ApiError> {
-        let path = self.path(directory, content_type, &hit).await?;
-        Ok(SearchResult {
-            kind: content_type.collection(),
-            id: hit.id,
-            title: hit.title,
-            slug: hit.slug,
-            section_id: hit.section,
-            is_published: hit.is_published,
-            path,
-            excerpt: hit.excerpt,
-            created_date: hit.created_date,
-            updated_date: hit.updated_date,
-        })
-    }
-
-    /// Returns the path of an item: its own, or that of a section which shows one item.
-    async fn path(
-        &self,
-        directory: &Directory,
-        content_type: ContentType,
-        hit: &Hit,
-    ) -> Result<Option<String>, ApiError> {
-        let Some(section) = hit.section.as_ref().filter(|_| hit.is_published) else {
-            return Ok(None);
-        };
-        let own = item_path(directory, section, &hit.slug);
-        let Some(entry) = directory.referenced(section).filter(|_| own.is_none()) else {
-            return Ok(own);
-        };
-        if entry.section.display_type != DisplayType::StaticPage || entry.path.is_none() {
-            return Ok(None);
-        }
-        let audience = Audience::Public(Hidden::nothing());
-        let first = self.collections.of(content_type).first_in(entry.section.id, &audience).await;
-        let first = first.map_err(database_error)?;
-        Ok(first.filter(|first| first.id == hit.id).and_then(|_| entry.path.clone()))
+/// Returns an item that was found as the API answers it.
+fn result(content_type: ContentType, hit: Hit, paths: Option<&ItemPaths>) -> SearchResult {
+    let path = hit.section.as_deref().zip(paths);
+    let path = path.and_then(|(section, paths)| paths.path_in(section, &hit.id, &hit.slug));
+    SearchResult {
+        kind: content_type.collection(),
+        id: hit.id,
+        title: hit.title,
+        slug: hit.slug,
+        section_id: hit.section,
+        is_published: hit.is_published,
+        path,
+        excerpt: hit.excerpt,
+        created_date: hit.created_date,
+        updated_date: hit.updated_date,
     }
 }
 

@@ -3,11 +3,16 @@
 use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
-use models::{ErrorCode, FieldError, ObjectId, Sort, changes::SECTIONS_KEY};
+use models::{
+    ErrorCode, FieldError, ObjectId, Sort, changes::SECTIONS_KEY, section_paths::Obstacle,
+};
 use service_kit::web::error::ApiError;
 
 use crate::{
-    domain::audience::{Audience, Directory, Hidden},
+    domain::{
+        audience::{Audience, Directory, Hidden},
+        item_paths::ItemPaths,
+    },
     kinds::ContentCollection,
     sections_feed::{SectionsFeed, fetched::READ_TIMEOUT},
 };
@@ -62,6 +67,34 @@ impl Sections {
         answer.add_keys([SECTIONS_KEY.to_owned()]);
         answer.limit_sections(known.as_ref().and_then(|known| known.revision));
         known.map(|known| known.directory)
+    }
+
+    /// Returns everything that the paths of items of a kind depend on.
+    pub(super) async fn paths(
+        &self,
+        collection: &dyn ContentCollection,
+        answer: &Answer,
+    ) -> Result<ItemPaths, ApiError> {
+        let directory = match self.0.is_unavailable() {
+            // Items are answered without their paths rather than late.
+            true => None,
+            false => self.last_known(answer).await,
+        };
+        paths(directory, collection, answer).await
+    }
+
+    /// Returns the same for an answer that no cache keeps: a preview, or the answer to a write, which has
+    /// the keys that it changed alone.
+    pub(super) async fn paths_uncached(
+        &self,
+        collection: &dyn ContentCollection,
+        answer: &Answer,
+    ) -> Result<ItemPaths, ApiError> {
+        let known = match self.0.is_unavailable() {
+            true => None,
+            false => self.0.latest(answer.known_sections()).await,
+        };
+        paths(known.map(|known| known.directory), collection, &Answer::default()).await
     }
 
     /// Returns the order of the content of a section, if it has one of its own.
@@ -140,6 +173,26 @@ pub(super) async fn hidden(
     Ok(directory.hidden(&odd_references.value))
 }
 
+/// Returns everything that the paths of items of a kind depend on, with these sections.
+pub(super) async fn paths(
+    directory: Option<Arc<Directory>>,
+    collection: &dyn ContentCollection,
+    answer: &Answer,
+) -> Result<ItemPaths, ApiError> {
+    let content_type = collection.kind().content_type();
+    let static_pages = directory.as_deref().map(|one| one.static_pages(content_type));
+    let static_pages = static_pages.unwrap_or_default();
+    let mut shown = Arc::default();
+    if !static_pages.is_empty() {
+        let read = collection.shown_items(static_pages).await.map_err(database_error)?;
+        answer.limit(read.revision);
+        // Any other may be shown next.
+        answer.add_keys([collection.kind().keys().list()]);
+        shown = read.value;
+    }
+    Ok(ItemPaths { directory, shown, content_type })
+}
+
 /// Refuses to answer for content of sections while it is unknown which sections are public.
 pub(super) fn unknown() -> ApiError {
     let detail = "Which sections are public cannot be looked up now.";
@@ -152,6 +205,26 @@ pub(super) fn unavailable(error: impl Display) -> ApiError {
     ApiError::new(ErrorCode::UpstreamUnavailable, detail)
         .retry_after_seconds(RETRY_AFTER_SECONDS)
         .because(error.to_string())
+}
+
+/// Requires that a path of the section leads to an item with this slug, once both are published.
+pub(super) fn require_free_path(
+    directory: &Directory,
+    section: ObjectId,
+    slug: &str,
+) -> Result<(), ApiError> {
+    let detail = match directory.below(section).obstacle(slug) {
+        None => return Ok(()),
+        Some(Obstacle::Section(section)) => format!(
+            "The section {:?} with the slug `{}` is at the path of an item with the slug `{slug}`.",
+            section.title, section.slug
+        ),
+        Some(Obstacle::Redirect(path)) => format!(
+            "A redirect leads from `{path}`, the path of an item with the slug `{slug}`, to a section."
+        ),
+    };
+    let detail = format!("{detail} Choose another slug.");
+    Err(ApiError::new(ErrorCode::SlugTaken, detail))
 }
 
 /// Requires that a section exists and that it is for content of this kind.

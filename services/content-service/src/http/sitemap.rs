@@ -1,6 +1,6 @@
 //! The sitemap of the site (sitemaps.org): an index, and parts of at most 50,000 addresses.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,9 +20,13 @@ use service_kit::web::{conditional::text_response, error::ApiError, extract::Que
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::IntoParams;
 
-use super::{error_sets::AddressesErrors, sections::Sections, xml::Xml};
+use super::{
+    error_sets::AddressesErrors,
+    sections::{Sections, paths},
+    xml::Xml,
+};
 use crate::{
-    domain::{audience::Directory, item_path::item_path},
+    domain::{audience::Directory, item_paths::ItemPaths},
     kinds::Collections,
     store::{
         site::{SITE_KEY, SiteStore},
@@ -122,7 +126,8 @@ pub(super) async fn sitemap(
                 return Ok(response.finish());
             }
             let items = collection.addressed(&ids, &start).await.map_err(database_error)?;
-            let items = ItemPart::new(url.to_owned(), directory, items, place);
+            let paths = paths(Some(directory), collection, &answer).await?;
+            let items = ItemPart::new(url.to_owned(), paths, items, place);
             Ok(response.streaming(items.pieces()))
         }
     }
@@ -138,7 +143,7 @@ pub(super) fn site_url(site: &SiteStore) -> Result<&str, ApiError> {
 
 /// Returns the sections that have a path.
 fn shown(directory: &Directory) -> Vec<ObjectId> {
-    let shown = directory.entries().iter().filter(|entry| entry.path.is_some());
+    let shown = directory.entries().iter().filter(|entry| entry.section.path.is_some());
     shown.map(|entry| entry.section.id).collect()
 }
 
@@ -178,7 +183,7 @@ fn name(content_type: ContentType, start: &PartStart) -> String {
 fn of_sections(url: &str, directory: &Directory) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.open("urlset", &[("xmlns", NAMESPACE)]);
-    let paths = directory.entries().iter().filter_map(|entry| entry.path.as_deref());
+    let paths = directory.entries().iter().filter_map(|entry| entry.section.path.as_deref());
     for path in ["/"].into_iter().chain(paths).take(MAX_ADDRESSES) {
         xml.open("url", &[]);
         xml.text("loc", &format!("{url}{path}"));
@@ -191,7 +196,7 @@ fn of_sections(url: &str, directory: &Directory) -> Vec<u8> {
 /// A part with items, which is written while they are read.
 struct ItemPart {
     url: String,
-    directory: Arc<Directory>,
+    paths: ItemPaths,
     /// `None` after the last one.
     items: Option<BoxStream<'static, MongoResult<Addressed>>>,
     xml: Xml,
@@ -201,13 +206,13 @@ struct ItemPart {
 impl ItemPart {
     fn new(
         url: String,
-        directory: Arc<Directory>,
+        paths: ItemPaths,
         items: BoxStream<'static, MongoResult<Addressed>>,
         place: SemaphorePermit<'static>,
     ) -> Self {
         let mut xml = Xml::new();
         xml.open("urlset", &[("xmlns", NAMESPACE)]);
-        Self { url, directory, items: Some(items), xml, _place: place }
+        Self { url, paths, items: Some(items), xml, _place: place }
     }
 
     /// Returns the pieces of the document. An error of the database ends them, so that the client knows
@@ -222,8 +227,10 @@ impl ItemPart {
     async fn piece(&mut self) -> MongoResult<Option<Bytes>> {
         let Some(items) = &mut self.items else { return Ok(None) };
         while let Some(item) = items.next().await.transpose()? {
-            let Addressed { slug, section, changed } = item;
-            let Some(path) = item_path(&self.directory, &section, &slug) else { continue };
+            let Addressed { id, slug, section, changed } = item;
+            // The path of a section that shows one item is that of the section.
+            let path = self.paths.path_below(&section, &id, &slug);
+            let Some(path) = path else { continue };
             self.xml.open("url", &[]);
             self.xml.text("loc", &format!("{}{path}", self.url));
             if let Some(changed) = changed {

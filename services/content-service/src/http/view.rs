@@ -19,7 +19,7 @@ use crate::{
     domain::list::List,
     html::Summary,
     store::{
-        kind::{Kind, Reading},
+        kind::{Kind, Reading, SLUG},
         list::Form,
     },
 };
@@ -116,7 +116,7 @@ pub(super) fn form<K: Kind>(
     let mut projection = Document::new();
     if fields.is_some() {
         let others = own.keys().map(String::as_str).filter(|name| shown.contains(*name));
-        for name in ALWAYS_READ.into_iter().chain([K::ADDRESS.field()]).chain(others) {
+        for name in ALWAYS_READ.into_iter().chain([K::ADDRESS.field(), SLUG]).chain(others) {
             projection.insert(name, 1);
         }
         if reads_content {

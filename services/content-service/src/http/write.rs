@@ -1,5 +1,7 @@
 //! Changing content. Admins change everything, authors what is theirs.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -26,10 +28,10 @@ use utoipa::ToSchema;
 
 use super::{
     errors::not_written,
-    sections::{Sections, require_fitting},
+    sections::{Sections, require_fitting, require_free_path},
 };
 use crate::{
-    domain::html_content::HtmlContent,
+    domain::{audience::Directory, html_content::HtmlContent, item_paths::ItemPaths},
     html::{Removed, Sanitiser},
     kinds::ContentCollection,
     store::{
@@ -71,15 +73,23 @@ pub(super) async fn create<K: Kind>(
         return created.complete("sanitized", &removed)?.try_into();
     }
     refuse_ahead(&changes, store.now())?;
-    changes.section = section(&sections, &changes, &**store).await?;
+    let (section, directory) = section(&sections, &changes, &**store).await?;
+    changes.section = section;
+    let guard = |slug: &str| match (section, &directory) {
+        (Patch::Value(section), Some(directory)) => require_free_path(directory, section, slug),
+        _ => Ok(()),
+    };
     let user_id = caller.user_id().map(str::to_owned);
     let new = NewItem { changes, user_id };
+    let paths = sections.paths_uncached(&**store, &answer).await?;
     let respond = |item: &K| {
+        let item = &item.clone().at(&paths);
         let location = format!("{}/{}", request.path(), item.meta().id);
         let sanitized = removed.clone();
         Created::new(&Written { item, sanitized }, &ETag::of_json(item)?, location)
     };
-    let created = store.create(new, keyed.as_ref(), respond).await.map_err(not_written::<K>)?;
+    let created =
+        store.create(new, keyed.as_ref(), &guard, respond).await.map_err(not_written::<K>)?;
     answer.add_keys(created.keys);
     created.value.try_into()
 }
@@ -140,11 +150,12 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
     sanitiser: &Sanitiser,
     answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = guard::<K>(&caller, &if_match);
+    let paths = sections.paths_uncached(store, answer).await?;
+    let guard = guard::<K>(&caller, &if_match, &paths);
     // Once, however often the transaction is repeated, and only if the text is another one.
     let clean = OnceCell::new();
     let changes = async |item: &K| {
-        let mut changes = changes(&members, item, store, sections).await?;
+        let mut changes = changes(&members, item, store, sections, &paths).await?;
         if let Some(content) = changes.content.take() {
             let (content, _) = clean.get_or_try_init(|| sanitised(sanitiser, content)).await?;
             changes.content = Some(content.clone());
@@ -155,7 +166,9 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
-    Written { item: &item, sanitized }.answer(StatusCode::OK)
+    // Which item a static page shows may have changed with it. What is written is not undone by an error.
+    let paths = sections.paths_uncached(store, answer).await.unwrap_or_else(|_| paths.clone());
+    Written { item: &item.at(&paths), sanitized }.answer(StatusCode::OK)
 }
 
 /// Returns the changes that a body makes to an item as it is now, before its text is sanitised. What
@@ -166,14 +179,37 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     item: &K,
     store: &ContentStore<K>,
     sections: &Sections,
+    paths: &ItemPaths,
 ) -> Result<Changes, ApiError> {
-    let current = serde_json::to_value(item).map_err(ApiError::internal)?;
+    let mut current = serde_json::to_value(item).map_err(ApiError::internal)?;
+    current["path"] = paths.path(item.meta(), item.slug()).into();
     let changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
         require_fitting(&*sections.now().await?, section, store)?;
     }
+    if let Some((section, slug)) = new_place(&changes, item) {
+        require_free_path(&*sections.now().await?, section, slug)?;
+    }
     refuse_ahead(&changes, store.now())?;
     Ok(changes)
+}
+
+/// Returns the section and the slug of an item, if one of them changes.
+fn new_place<'a, K: Kind>(changes: &'a Changes, item: &'a K) -> Option<(ObjectId, &'a str)> {
+    if changes.section.is_absent() && changes.slug.is_absent() {
+        return None;
+    }
+    let section = match changes.section {
+        Patch::Absent => item.meta().section_id.as_deref()?.parse().ok(),
+        Patch::Null => None,
+        Patch::Value(section) => Some(section),
+    };
+    let slug = match &changes.slug {
+        Patch::Absent => item.slug(),
+        Patch::Null => "",
+        Patch::Value(slug) => slug.as_str(),
+    };
+    Some((section?, slug))
 }
 
 /// Refuses a date of creation that is more than a day ahead.
@@ -191,9 +227,11 @@ pub(super) async fn delete<K: Kind>(
     Authenticated(caller, (if_match, NoQuery)): Authenticated<Caller, (IfMatch, NoQuery)>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = guard::<K>(&caller, &if_match);
+    let paths = sections.paths_uncached(&**store, &answer).await?;
+    let guard = guard::<K>(&caller, &if_match, &paths);
     let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
@@ -205,23 +243,41 @@ pub(super) async fn restore<K: Kind>(
     Authenticated(caller, NoQuery): Authenticated<Caller, NoQuery>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let guard = |item: &K| caller.require_owner(item.meta().user_id.as_deref());
+    // Sections that were changed a moment ago are known, unless sections-service does not respond.
+    let directory = sections.newest(&Answer::default()).await.ok();
+    let guard = |item: &K| {
+        caller.require_owner(item.meta().user_id.as_deref())?;
+        let meta = item.meta();
+        let section = meta.section_id.as_deref().filter(|_| meta.deleted);
+        let section = section.and_then(|section| section.parse().ok());
+        match (section, &directory) {
+            (Some(section), Some(directory)) => require_free_path(directory, section, item.slug()),
+            _ => Ok(()),
+        }
+    };
+    let paths = sections.paths_uncached(&**store, &answer).await?;
     let Changed { value: item, keys } =
         store.restore(&id, &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
-    Written { item: &item, sanitized: Vec::new() }.answer(StatusCode::OK)
+    let paths = sections.paths_uncached(&**store, &answer).await.unwrap_or(paths);
+    Written { item: &item.at(&paths), sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
 /// Returns the check that the caller may change the item, and that `If-Match` names its state.
 fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
+    paths: &ItemPaths,
 ) -> impl Fn(&K) -> Result<(), ApiError> + Sync {
     |item| {
         caller.require_owner(item.meta().user_id.as_deref())?;
-        if if_match.is_given() { if_match.check(&ETag::of_json(item)?) } else { Ok(()) }
+        if !if_match.is_given() {
+            return Ok(());
+        }
+        if_match.check(&ETag::of_json(&item.clone().at(paths))?)
     }
 }
 
@@ -237,25 +293,28 @@ async fn sanitised(
     Ok((content, safe.removed))
 }
 
-/// Returns the section of a new item: the one in its body, or the default section of its kind. On a
-/// site without a default section the item gets none, and the backfill links it once there is one.
+/// Returns the section of a new item, and all sections if it has one: the one in its body, or the default
+/// section of its kind. On a site without a default section the item gets none, and the backfill links it
+/// once there is one.
 async fn section(
     sections: &Sections,
     changes: &Changes,
     collection: &dyn ContentCollection,
-) -> Result<Patch<ObjectId>, ApiError> {
+) -> Result<(Patch<ObjectId>, Option<Arc<Directory>>), ApiError> {
     match (changes.section, changes.default_section) {
-        (Patch::Null, _) => Ok(Patch::Null),
+        (Patch::Null, _) => Ok((Patch::Null, None)),
         (Patch::Value(section), _) => {
-            require_fitting(&*sections.now().await?, section, collection)?;
-            Ok(Patch::Value(section))
+            let directory = sections.now().await?;
+            require_fitting(&directory, section, collection)?;
+            Ok((Patch::Value(section), Some(directory)))
         }
-        (Patch::Absent, None) => Ok(Patch::Absent),
+        (Patch::Absent, None) => Ok((Patch::Absent, None)),
         (Patch::Absent, Some(slug)) => {
             // The answer to a write has the keys that it changed alone.
             let directory = sections.newest(&Answer::default()).await?;
             let default = directory.default(slug, collection.kind().content_type());
-            Ok(default.map_or(Patch::Absent, |section| Patch::Value(section.id)))
+            let section = default.map_or(Patch::Absent, |section| Patch::Value(section.id));
+            Ok((section, Some(directory)))
         }
     }
 }

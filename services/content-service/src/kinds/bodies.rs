@@ -2,7 +2,7 @@
 
 /// The members of an answer that no request can change. The three last ones are ignored.
 pub(super) const READ_ONLY: &[&str] =
-    &["id", "deleted", "user_id", "author", "updatedDate", "sanitized"];
+    &["id", "deleted", "user_id", "path", "author", "updatedDate", "sanitized"];
 
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.

@@ -104,7 +104,8 @@ impl EachDocument for FromTitle {
                     new.insert(slugs::FIRST_NUMBER)
                 }
             };
-            let slug = slugs::first_free(&base, &taken, next_number);
+            let is_free = |slug: &Slug| !taken.contains(slug.as_str());
+            let slug = slugs::first_free(&base, is_free, next_number);
             // An editor may create a story with that title at the same time.
             self.locks.lock(STORIES, slug.as_str(), session).await?;
             taken.insert(slug.as_str().to_owned());

@@ -294,6 +294,11 @@ impl SectionsFeed for FetchedSections {
         }
         self.state().last_known().map(Known::age)
     }
+
+    fn is_unavailable(&self) -> bool {
+        let state = self.state();
+        state.last_known().is_none() && state.failed_at.is_some()
+    }
 }
 
 /// Fetches the sections after each change, before a read needs them, and once in a while to confirm

@@ -9,6 +9,7 @@ use data_service::{
     idempotency::Idempotency,
     server_clock,
 };
+use models::ObjectId;
 use moka::sync::Cache;
 use mongo_kit::{Connection, Writers, feed::Change};
 use mongodb::{Collection, bson::RawDocumentBuf};
@@ -27,10 +28,13 @@ use super::{
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
 };
-use crate::domain::list::Filter;
+use crate::domain::{item_paths::ShownItems, list::Filter};
 
 /// The most lists whose total is cached: sections are few, but a request may contain any id.
 const MAX_LIST_STATES: u64 = 500;
+
+/// The most sets of static pages whose items are cached: the present one, and the one before.
+const MAX_SHOWN_ITEMS: u64 = 2;
 
 /// The result of a change, and the keys that it concerns.
 pub(crate) struct Changed<T> {
@@ -51,6 +55,8 @@ pub(crate) struct ContentStore<K> {
     pub(super) lists_in_sections: ListShapes,
     pub(super) list_states: Cache<Filter, Arc<ListState>>,
     odd_references: Arc<Cached<Arc<[String]>>>,
+    /// The items that static pages show, by the static pages.
+    pub(super) shown_items: Cache<Vec<ObjectId>, Arc<Cached<Arc<ShownItems>>>>,
     authors: Authors,
     pub(super) tags: StoredTags,
     pub(super) idempotency: Idempotency,
@@ -75,6 +81,7 @@ impl<K: Kind> ContentStore<K> {
             lists: lists(false),
             lists_in_sections: lists(true),
             odd_references: Cached::new(changes, vec![keys.total(true)], LIST_TOLERANCE),
+            shown_items: Cache::new(MAX_SHOWN_ITEMS),
             authors: Authors::new(connection, changes),
             tags: StoredTags::new(keys, changes),
             idempotency: Idempotency::new(connection, SERVICE),

@@ -1,7 +1,8 @@
 //! Finding one item.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use data_service::changes::{Cached, Read};
 use futures_util::TryStreamExt;
 use models::ObjectId;
 use mongo_kit::{
@@ -9,17 +10,21 @@ use mongo_kit::{
     lenient::{self, FieldReader},
 };
 use mongodb::{
-    ClientSession,
+    ClientSession, Collection,
     bson::{Document, RawDocumentBuf, doc},
 };
 
 use super::{
     content::ContentStore,
-    filters::{Oddities, visible, within},
+    filters::{Oddities, not_deleted, visible, within},
     ids::{ById, NoItem, no_item},
-    kind::{Kind, LookUpField, Reading},
+    keys::ContentKeys,
+    kind::{Kind, LookUpField, Reading, SLUG},
 };
-use crate::domain::audience::Audience;
+use crate::domain::{
+    audience::{Audience, Hidden},
+    item_paths::ShownItems,
+};
 
 impl<K: Kind> ContentStore<K> {
     /// Returns the visible item that is looked up by the first of these texts that any has: its
@@ -109,6 +114,51 @@ impl<K: Kind> ContentStore<K> {
             .await
     }
 
+    /// Returns an item, published or not, that a section with this slug below its own would hide: one
+    /// with the same slug, or with one that begins with it as with a folder.
+    pub(crate) async fn hidden_by(
+        &self,
+        section: ObjectId,
+        slug: &str,
+    ) -> mongodb::error::Result<Option<K>> {
+        let slug: String = slug.trim_matches('/').chars().flat_map(escaped).collect();
+        // Two expressions, so that the index of slugs serves each.
+        let patterns =
+            ["", "/+"].map(|start| doc! { SLUG: { "$regex": format!("^{start}{slug}(/|$)") } });
+        let filter =
+            doc! { "$and": [within(not_deleted(Oddities::ANY), &[section]), { "$or": patterns }] };
+        let mut documents = self.collection.find(filter).await?;
+        while let Some(document) = documents.try_next().await? {
+            if let Some(reading) = readable(Reading::<K>::with_warnings(&document)) {
+                return Ok(Some(reading.item));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the items that these sections show, each as its whole content.
+    pub(crate) async fn shown_items(
+        &self,
+        sections: Vec<ObjectId>,
+    ) -> mongodb::error::Result<Read<Arc<ShownItems>>> {
+        let cached = self.shown_items.get_with_by_ref(&sections, || {
+            let keys = vec![ContentKeys::of::<K>().total(true)];
+            Cached::new(&self.changes, keys, Duration::ZERO)
+        });
+        let collection = self.collection.clone();
+        let read = async move {
+            let mut shown = ShownItems::new();
+            let audience = Audience::Public(Hidden::nothing());
+            for section in sections {
+                let filter = within(visible::<K>(&audience, Oddities::ANY), &[section]);
+                let item = find_visible::<K>(&collection, &audience, filter, None).await?;
+                shown.extend(item.map(|item| (section, item.meta().id.to_string())));
+            }
+            Ok(Arc::new(shown))
+        };
+        cached.get(read).await
+    }
+
     /// Returns the item with this id, published or not, unless it is deleted.
     pub(crate) async fn by_id(&self, id: &str) -> mongodb::error::Result<Result<K, NoItem>> {
         let Some(document) = self.find_by_id(id, None).await? else { return Ok(Err(no_item(id))) };
@@ -134,39 +184,55 @@ impl<K: Kind> ContentStore<K> {
         Ok(ById::new(found, RawDocumentBuf::as_ref).take(id))
     }
 
-    /// Returns the first item that the filter matches, that the audience sees and that is found by this text of a field.
     async fn find_visible(
         &self,
         audience: &Audience,
-        mut filter: Document,
+        filter: Document,
         text: Option<(LookUpField, &str)>,
     ) -> mongodb::error::Result<Option<K>> {
-        if let Some((field, text)) = text {
-            filter.insert(field.name::<K>(), doc! { "$in": lenient::text_candidates(text) });
-        }
-        let order = match text {
-            Some((LookUpField::Slug, _)) => doc! { "createdDate": -1, "_id": -1 },
-            Some(_) if K::ADDRESS.is_slug() => doc! { "createdDate": -1, "_id": -1 },
-            _ => doc! { "_id": 1 },
-        };
-        // The query may match a little more than is meant: lists of values, numbers of other texts.
-        let suits = |document: &RawDocumentBuf| {
-            readable(Reading::<K>::with_warnings(document)).filter(|reading| {
-                reading.is_visible(audience)
-                    && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
-            })
-        };
-        let first = self.collection.find_one(filter.clone()).sort(order.clone()).await?;
-        let Some(document) = first else { return Ok(None) };
+        find_visible(&self.collection, audience, filter, text).await
+    }
+}
+
+/// Returns the first item that the filter matches, that the audience sees and that is found by this text
+/// of a field.
+async fn find_visible<K: Kind>(
+    collection: &Collection<RawDocumentBuf>,
+    audience: &Audience,
+    mut filter: Document,
+    text: Option<(LookUpField, &str)>,
+) -> mongodb::error::Result<Option<K>> {
+    if let Some((field, text)) = text {
+        filter.insert(field.name::<K>(), doc! { "$in": lenient::text_candidates(text) });
+    }
+    let order = match text {
+        Some((LookUpField::Slug, _)) => doc! { "createdDate": -1, "_id": -1 },
+        Some(_) if K::ADDRESS.is_slug() => doc! { "createdDate": -1, "_id": -1 },
+        _ => doc! { "_id": 1 },
+    };
+    // The query may match a little more than is meant: lists of values, numbers of other texts.
+    let suits = |document: &RawDocumentBuf| {
+        readable(Reading::<K>::with_warnings(document)).filter(|reading| {
+            reading.is_visible(audience)
+                && text.is_none_or(|(field, one)| reading.look_up_text(field) == Some(one))
+        })
+    };
+    let first = collection.find_one(filter.clone()).sort(order.clone()).await?;
+    let Some(document) = first else { return Ok(None) };
+    if let Some(reading) = suits(&document) {
+        return Ok(Some(reading.item));
+    }
+    let mut others = collection.find(filter).sort(order).await?;
+    while let Some(document) = others.try_next().await? {
         if let Some(reading) = suits(&document) {
             return Ok(Some(reading.item));
         }
-        let mut others = self.collection.find(filter).sort(order).await?;
-        while let Some(document) = others.try_next().await? {
-            if let Some(reading) = suits(&document) {
-                return Ok(Some(reading.item));
-            }
-        }
-        Ok(None)
     }
+    Ok(None)
+}
+
+/// Returns a character as it stands for itself in a regular expression.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let is_special = character.is_ascii_punctuation();
+    is_special.then_some('\\').into_iter().chain([character])
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
-use models::{IntegrityFinding, IntegrityKind};
+use models::{IntegrityFinding, IntegrityKind, ObjectId, section_paths::Below};
 use mongo_kit::lenient;
 use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
@@ -16,7 +16,7 @@ use super::{
     filters::{Oddities, not_deleted},
     kind::{Kind, Reading},
 };
-use crate::domain::{audience::Directory, content::ContentMeta};
+use crate::domain::audience::Directory;
 
 const UNREADABLE: &str = "They are left out of every answer: give them an _id that is an ObjectId, \
                           text, a number or a UUID.";
@@ -25,7 +25,7 @@ const UNREADABLE_FIELDS: &str = "They are answered without the fields that are n
                                  mean nothing there: correct them.";
 
 /// The faults of readable items, in the order of the report.
-const KINDS: [(IntegrityKind, &str); 5] = [
+const KINDS: [(IntegrityKind, &str); 6] = [
     (
         IntegrityKind::MissingSection,
         "Their section does not exist. They are public, and in no section's list: move them.",
@@ -42,6 +42,10 @@ const KINDS: [(IntegrityKind, &str); 5] = [
         IntegrityKind::DuplicateSlug,
         "Several that are not deleted have the same slug; the newest that is public is found by it.",
     ),
+    (
+        IntegrityKind::PathTaken,
+        "A section or a redirect is at their path, so that no path leads to them: change their slug.",
+    ),
     (IntegrityKind::MissingUser, "Their user does not exist: admins alone can change them."),
 ];
 
@@ -54,6 +58,7 @@ impl<K: Kind> ContentStore<K> {
     ) -> Result<Vec<IntegrityFinding>> {
         let mut found: HashMap<IntegrityKind, Vec<String>> = HashMap::new();
         let (mut broken, mut fields) = (Vec::new(), Vec::new());
+        let mut paths = HashMap::new();
         let documents = self.collection.clone_with_type::<Document>();
         let documents = documents.aggregate([without_texts()]).with_type::<RawDocumentBuf>();
         let mut documents = documents.await?;
@@ -75,7 +80,7 @@ impl<K: Kind> ContentStore<K> {
             if meta.deleted {
                 continue;
             }
-            for kind in faults::<K>(meta, sections, users) {
+            for kind in faults(&item, sections, users, &mut paths).into_iter().flatten() {
                 found.entry(kind).or_default().push(meta.id.to_string());
             }
         }
@@ -121,18 +126,24 @@ fn without_texts() -> Document {
     doc! { "$set": { "content": { "$cond": [is_text, "", "$content"] } } }
 }
 
-/// Returns the faults of an item.
-fn faults<'a, K: Kind>(
-    meta: &'a ContentMeta,
-    sections: &Directory,
-    users: &'a HashSet<String>,
-) -> impl Iterator<Item = IntegrityKind> {
+/// Returns the faults of an item. `paths` are those below the sections of earlier ones.
+fn faults<'s, K: Kind>(
+    item: &K,
+    sections: &'s Directory,
+    users: &HashSet<String>,
+    paths: &mut HashMap<ObjectId, Below<'s>>,
+) -> [Option<IntegrityKind>; 2] {
+    let meta = item.meta();
     let section = meta.section_id.as_deref().and_then(|id| match sections.referenced(id) {
         None => Some(IntegrityKind::MissingSection),
         Some(entry) if entry.is_deleted => Some(IntegrityKind::DeletedSection),
         Some(entry) if entry.section.content_type != K::TYPE => Some(IntegrityKind::WrongType),
-        Some(_) => None,
+        Some(entry) => {
+            let id = entry.section.id;
+            let below = paths.entry(id).or_insert_with(|| sections.below(id));
+            below.obstacle(item.slug()).map(|_| IntegrityKind::PathTaken)
+        }
     });
     let user = meta.user_id.as_deref().filter(|id| !users.contains(*id));
-    section.into_iter().chain(user.map(|_| IntegrityKind::MissingUser))
+    [section, user.map(|_| IntegrityKind::MissingUser)]
 }

@@ -15,12 +15,13 @@ use crate::domain::{
     audience::Audience,
     content::ContentMeta,
     html_content::HtmlContent,
+    item_paths::ItemPaths,
     tag::{self, ItemTags},
 };
 
 /// A kind of content. The type that implements it is an item as the API answers it.
 pub(crate) trait Kind:
-    Serialize + DeserializeOwned + ToSchema + Send + Sync + Sized + 'static
+    Serialize + DeserializeOwned + ToSchema + Clone + Send + Sync + Sized + 'static
 {
     /// The row of the kind in the table of content types.
     const TYPE: ContentType;
@@ -64,6 +65,12 @@ pub(crate) trait Kind:
 
     /// Returns the slug of the item; empty if it has none.
     fn slug(&self) -> &str;
+
+    /// Returns the item with its path.
+    fn at(mut self, paths: &ItemPaths) -> Self {
+        self.meta_mut().path = paths.path(self.meta(), self.slug());
+        self
+    }
 
     /// Converts a body into the changes that it makes.
     fn changes(body: Self::Patch) -> Changes;
@@ -201,6 +208,7 @@ impl<K: Kind> Reading<K> {
             // Known to the store, which reads users.
             author: None,
             section_id: reader.reference("section_id"),
+            path: None,
             date: reader.date("date"),
             tags: tag::read(&mut reader),
         };

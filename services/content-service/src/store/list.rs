@@ -28,6 +28,7 @@ use super::{
 };
 use crate::domain::{
     audience::{Audience, Hidden},
+    item_paths::ItemPaths,
     list::{Filter, Limit},
     pagination::{OddItems, Position, Scan, Start, merge, window},
 };
@@ -99,11 +100,13 @@ pub(crate) struct PageRequest<'a> {
     pub(crate) sort: Sort,
     pub(crate) start: &'a Start,
     pub(crate) limit: Limit,
+    pub(crate) paths: &'a ItemPaths,
 }
 
 /// The items of a page, as they are read one after the other.
 struct PageReader<'a, K: Kind, T> {
     form: &'a Form<K, T>,
+    paths: &'a ItemPaths,
     names: Arc<Names>,
     items: Vec<T>,
     /// The positions of the first and the last document that was looked at, with an item or not.
@@ -123,11 +126,18 @@ struct PageReader<'a, K: Kind, T> {
 }
 
 impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
-    fn new(form: &'a Form<K, T>, names: Arc<Names>, limit: Limit, audience: &'a Audience) -> Self {
+    fn new(
+        form: &'a Form<K, T>,
+        names: Arc<Names>,
+        request: PageRequest<'a>,
+        audience: &'a Audience,
+    ) -> Self {
+        let PageRequest { limit, paths, .. } = request;
         let limit = limit.get() as usize;
         let items = Vec::with_capacity(limit);
         Self {
             form,
+            paths,
             names,
             items,
             ends: None,
@@ -151,8 +161,8 @@ impl<'a, K: Kind, T: Serialize> PageReader<'a, K, T> {
         let reading = readable(Reading::<K>::with_warnings(document));
         // A query that compares texts by the rules of a language may match a little more.
         let reading = reading.filter(|reading| reading.is_visible(self.audience));
-        let Some(card) = reading.map(|reading| (self.form.convert)(self.names.sign(reading.item)))
-        else {
+        let item = reading.map(|reading| self.names.sign(reading.item).at(self.paths));
+        let Some(card) = item.map(|item| (self.form.convert)(item)) else {
             // The next page starts after it.
             self.pass(position);
             return true;
@@ -215,7 +225,7 @@ impl<K: Kind> ContentStore<K> {
         request: PageRequest<'_>,
         form: &Form<K, T>,
     ) -> Result<ListPage<T>> {
-        let PageRequest { sort, start, limit } = request;
+        let PageRequest { sort, start, .. } = request;
         let order = Order { field: sort.field(), scan: start.scan(sort) };
         // Remembered as a rule, and it decides how the page is found.
         let state = self.list_state(filter);
@@ -224,7 +234,7 @@ impl<K: Kind> ContentStore<K> {
         let (survey, odd, names) = try_join3(survey, odd, self.names()).await?;
         let revision = survey.revision.min(odd.revision).min(names.revision);
         let (survey, odd) = (survey.value, odd.value);
-        let mut page = PageReader::new(form, names.value, limit, &filter.audience);
+        let mut page = PageReader::new(form, names.value, request, &filter.audience);
         let item_sizes = &state.item_sizes[usize::from(form.reads_content)];
         let memory = item_sizes.reserve(page.limit + 1).await?;
         let query = listed::<K>(filter, survey.oddities);

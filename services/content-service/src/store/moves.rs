@@ -15,7 +15,8 @@ use super::{
     filters::references,
     ids::ById,
     keys::ContentKeys,
-    kind::{Kind, stored_date},
+    kind::{Kind, SLUG, stored_date},
+    write::SlugGuard,
 };
 use crate::domain::content::{ContentId, ContentIds, MovedContent};
 
@@ -42,6 +43,7 @@ struct Candidate {
     id: Bson,
     user_id: Option<String>,
     section_id: Option<String>,
+    slug: String,
     deleted: bool,
 }
 
@@ -55,6 +57,7 @@ impl Candidate {
             id: Bson::try_from(id).ok()?,
             user_id: reader.reference("user_id"),
             section_id: reader.reference("section_id"),
+            slug: reader.text(SLUG).unwrap_or_default(),
             deleted: reader.flag("deleted").unwrap_or_default(),
         })
     }
@@ -68,6 +71,7 @@ impl<K: Kind> ContentStore<K> {
         content: &MovedContent,
         section: ObjectId,
         may: &(dyn Fn(Option<&str>) -> Result<(), ApiError> + Sync),
+        guard: SlugGuard<'_>,
     ) -> Result<Changed<u64>, Abort<MoveError>> {
         let moved = transact(&self.writers, async |session: &mut ClientSession| {
             let now = stored_date(self.clock.now());
@@ -76,9 +80,13 @@ impl<K: Kind> ContentStore<K> {
                 may(item.user_id.as_deref()).map_err(MoveError::Refused)?;
             }
             let there = section.to_string();
-            let elsewhere =
-                found.into_iter().filter(|item| item.section_id.as_ref() != Some(&there));
-            let ids: Vec<_> = elsewhere.map(|item| item.id).collect();
+            let mut ids = Vec::new();
+            for item in found.into_iter().filter(|item| item.section_id.as_ref() != Some(&there)) {
+                if !item.deleted {
+                    guard(&item.slug).map_err(MoveError::Refused)?;
+                }
+                ids.push(item.id);
+            }
             let change = doc! { "$set": { "section_id": &there, "updatedDate": now } };
             let filter = doc! { "_id": { "$in": &ids } };
             let result = self.collection.update_many(filter, change).session(&mut *session).await?;
@@ -134,7 +142,7 @@ impl<K: Kind> ContentStore<K> {
         let limit = i64::try_from(ContentIds::MAX).unwrap_or(i64::MAX);
         self.collection
             .find(filter)
-            .projection(doc! { "user_id": 1, "section_id": 1, "deleted": 1 })
+            .projection(doc! { "user_id": 1, "section_id": 1, SLUG: 1, "deleted": 1 })
             // Twice, since one id may be the text of two documents, of which it means one.
             .limit(2 * limit + 1)
             .session(&mut *session)

@@ -125,13 +125,14 @@ mod tests {
                 sort_order: -3,
                 sort_by: None,
                 is_published: false,
+                is_home: false,
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),
                 updated_date: chrono::DateTime::from_timestamp_millis(253_402_300_800_123),
+                path: None,
             },
             is_deleted: false,
             is_unreadable: true,
             is_public: false,
-            path: None,
             former_paths: vec!["/a%20b".to_owned()],
         }
     }

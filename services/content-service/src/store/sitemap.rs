@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use models::ObjectId;
-use mongo_kit::lenient::FieldReader;
+use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
     error::Result,
@@ -30,6 +30,7 @@ const BATCH_SIZE: u32 = 1_000;
 
 /// An item with an address of its own.
 pub(crate) struct Addressed {
+    pub(crate) id: String,
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: String,
@@ -113,6 +114,7 @@ impl<K: Kind> ContentStore<K> {
 fn addressed(document: &RawDocument) -> Option<Addressed> {
     let mut reader = FieldReader::new(document);
     Some(Addressed {
+        id: reader.value("_id").and_then(|id| stored_id_text(id).ok())?,
         slug: reader.text("slug")?,
         section: reader.reference("section_id")?,
         changed: reader.date("updatedDate").or_else(|| reader.date("createdDate")),

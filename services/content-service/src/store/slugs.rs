@@ -5,7 +5,6 @@
 //! writes, in its transaction, the one document that stands for the slug ([`LOCKS`], ADR 0011).
 
 use std::{
-    collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -56,9 +55,13 @@ pub(crate) async fn taken(
 }
 
 /// The base itself, or the base with the first number from `next_number` on that is free.
-pub(crate) fn first_free(base: &Slug, taken: &HashSet<String>, next_number: &mut u64) -> Slug {
+pub(crate) fn first_free(
+    base: &Slug,
+    is_free: impl Fn(&Slug) -> bool,
+    next_number: &mut u64,
+) -> Slug {
     let mut slug = base.clone();
-    while taken.contains(slug.as_str()) {
+    while !is_free(&slug) {
         slug = base.numbered(*next_number);
         *next_number += 1;
     }
@@ -119,6 +122,8 @@ impl SlugQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -132,9 +137,9 @@ mod tests {
             (vec!["news", "news-2", "news-4"], "news-3"),
             (vec!["news-2"], "news"),
         ] {
-            let taken = taken.into_iter().map(str::to_owned).collect();
+            let is_free = |slug: &Slug| !taken.contains(&slug.as_str());
             let mut next_number = FIRST_NUMBER;
-            assert_eq!(first_free(&base, &taken, &mut next_number).as_str(), expected);
+            assert_eq!(first_free(&base, is_free, &mut next_number).as_str(), expected);
         }
     }
 
@@ -148,11 +153,14 @@ mod tests {
             let mut taken: HashSet<_> =
                 numbers.iter().map(|number| String::from(base.numbered(*number))).collect();
             taken.insert(base.as_str().to_owned());
-            let free = first_free(&base, &taken, &mut { FIRST_NUMBER });
+            let find = |taken: &HashSet<String>| {
+                first_free(&base, |slug| !taken.contains(slug.as_str()), &mut { FIRST_NUMBER })
+            };
+            let free = find(&taken);
             prop_assert!(!taken.contains(free.as_str()));
             // Going on from what was given gives what comes next.
             taken.insert(free.as_str().to_owned());
-            let next = first_free(&base, &taken, &mut { FIRST_NUMBER });
+            let next = find(&taken);
             prop_assert!(next != free && Slug::try_from(String::from(next.clone())) == Ok(next));
         }
     }

@@ -89,6 +89,9 @@ impl NewSlug {
     }
 }
 
+/// Decides whether an item may have a slug.
+pub(crate) type SlugGuard<'a> = &'a (dyn Fn(&str) -> Result<(), ApiError> + Sync);
+
 /// A new item.
 pub(crate) struct NewItem {
     /// The fields of its body; the HTML is sanitised.
@@ -112,6 +115,7 @@ impl<K: Kind> ContentStore<K> {
         &self,
         new: NewItem,
         keyed: Option<&KeyedRequest>,
+        guard: SlugGuard<'_>,
         respond: impl Fn(&K) -> Result<Created, ApiError>,
     ) -> Result<Changed<Created>, Abort<WriteError>> {
         let names = self.names().await?.value;
@@ -134,7 +138,7 @@ impl<K: Kind> ContentStore<K> {
                     document.insert("createdDate", now);
                 }
                 document.insert("updatedDate", now);
-                if let Some(slug) = self.choose_slug(&slug, session).await? {
+                if let Some(slug) = self.choose_slug(&slug, guard, session).await? {
                     document.insert(SLUG, slug.as_str());
                 }
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
@@ -287,19 +291,23 @@ impl<K: Kind> ContentStore<K> {
     async fn choose_slug(
         &self,
         slug: &NewSlug,
+        guard: SlugGuard<'_>,
         session: &mut ClientSession,
     ) -> Result<Option<Slug>, Abort<WriteError>> {
         match slug {
             NewSlug::None => Ok(None),
             NewSlug::Given(slug) => {
+                guard(slug.as_str()).map_err(WriteError::Refused)?;
                 self.claim_slug(slug.as_str(), session).await?;
                 Ok(Some(slug.clone()))
             }
             NewSlug::Made(base) => {
                 let documents = self.collection.clone_with_type();
                 let taken = slugs::taken(&documents, base, session).await?;
-                let taken = HashSet::from_iter(taken);
-                let slug = slugs::first_free(base, &taken, &mut { FIRST_NUMBER });
+                let taken: HashSet<_> = taken.into_iter().collect();
+                let is_free =
+                    |slug: &Slug| !taken.contains(slug.as_str()) && guard(slug.as_str()).is_ok();
+                let slug = slugs::first_free(base, is_free, &mut { FIRST_NUMBER });
                 self.locks.lock(K::TYPE.collection(), slug.as_str(), session).await?;
                 self.former_slugs.remove(slug.as_str(), session).await?;
                 Ok(Some(slug))

@@ -110,8 +110,13 @@ async fn an_editor_reads_drafts_by_their_path_and_address() {
                 (&"section".into(), &1.into())
             );
         }
-        // An item in the trash is not found.
+        // One with a new slug is found at its former path.
         let url = format!("{}/{collection}/{}", site.content.url, item["id"].as_str().unwrap());
+        assert_eq!(send("PATCH", &url, &[], &json!({ "slug": "renamed" })).await.0, 200);
+        let moved = json!({ "kind": "moved", "moved_to": format!("/{collection}/renamed") });
+        assert_eq!(editor(&path).await, moved);
+        assert_eq!(site.content.get(&path).await.0, 404);
+        // An item in the trash is not found.
         assert_eq!(send("DELETE", &url, &[], &Value::Null).await.0, 204);
         for gone in [&address, &path] {
             let separator = if gone.contains('?') { '&' } else { '?' };

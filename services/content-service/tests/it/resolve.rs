@@ -54,8 +54,10 @@ async fn an_item_answers_with_itself_below_its_section_alone() {
         (&"/projects/p".into(), &"item".into())
     );
     assert_eq!(project["content"]["content"], "<p>Long.</p>");
+    let (_, home) = resolved(&site, "/").await;
+    assert_eq!(home, resolved(&site, "/blog").await.1);
     for path in [
-        "/",
+        "//",
         "/nope",
         "/blog/nope",
         "/blog/draft",

@@ -139,7 +139,7 @@ async fn what_is_written_is_found_at_once_by_what_it_is_now() {
     let found = site.content.get_as_editor(drafts).await.1;
     assert_eq!(
         (each(&found, "title"), &found["items"][0]["path"]),
-        (vec!["Second light"], &json!(null))
+        (vec!["Second light"], &json!("/blog/first-light"))
     );
     change("PATCH", &url, json!({ "is_published": true })).await;
     change("DELETE", &url, json!({})).await;

@@ -22,13 +22,9 @@ impl Site {
         Self::start_with(database, &[]).await
     }
 
-    /// With further settings of content-service.
+    /// With further settings.
     pub(crate) async fn start_with(database: &TestDatabase, others: &[(&str, &str)]) -> Self {
-        let sections = Service::sections(&settings(database, &[])).await;
-        sections.migrated().await;
-        let content = content(database, &sections.url, others).await;
-        content.migrated().await;
-        database.leases_released().await;
+        let (sections, content) = Service::both_with(database, others).await;
         Self { sections, content }
     }
 

@@ -91,8 +91,10 @@ mod tests {
             sort_order: 0,
             sort_by: None,
             is_published: true,
+            is_home: false,
             created_date: None,
             updated_date: None,
+            path: None,
         };
         StoredSection { is_deleted, ..StoredSection::live(section) }
     }

@@ -99,7 +99,6 @@ impl Navigation {
             is_deleted,
             is_unreadable: self.withheld.contains(&section.id),
             is_public: !is_deleted && self.is_public(section.id),
-            path: if is_deleted { None } else { self.live.path(section.id) },
             former_paths: former_paths.remove(&section.id).unwrap_or_default(),
         };
         let live = self.all().iter().map(|section| (section, false));
@@ -153,8 +152,10 @@ mod tests {
             sort_order: i64::from(number),
             sort_by: None,
             is_published,
+            is_home: false,
             created_date: None,
             updated_date: None,
+            path: None,
         }
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct SectionCreate {
     /// `true` publishes the section; `false` makes it a draft. The default is `true`.
     #[serde(default = "published")]
     pub(crate) is_published: bool,
+    /// `true` makes the section the home in place of another one. The default is `false`.
+    #[serde(default)]
+    pub(crate) is_home: bool,
 }
 
 const fn published() -> bool {
@@ -90,6 +93,10 @@ macro_rules! change {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = bool, required = false)]
             pub(crate) is_published: Option<bool>,
+            /// `true` makes the section the home in place of another one.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) is_home: Option<bool>,
             /// The date of creation, at most a day ahead of now.
             #[serde(
                 rename = "createdDate",
@@ -127,6 +134,7 @@ impl From<SectionReplace> for SectionPatch {
             sort_order: body.sort_order,
             sort_by: body.sort_by,
             is_published: body.is_published,
+            is_home: body.is_home,
             created_date: body.created_date,
         }
     }
@@ -144,7 +152,7 @@ pub(crate) struct SectionOrder {
 }
 
 /// The members of an answer that no body can change.
-const READ_ONLY: &[&str] = &["id", "updatedDate", "children"];
+const READ_ONLY: &[&str] = &["id", "path", "updatedDate", "children"];
 
 const IGNORED: &[&str] = &["updatedDate", "children"];
 

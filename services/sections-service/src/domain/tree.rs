@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use models::{
     ObjectId, Patch, Section, Slug,
-    section_paths::{has_path, path_of},
+    section_paths::{SectionPaths, has_path, path_of},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -55,6 +55,15 @@ pub(crate) struct Tree {
     former_paths: Vec<(String, ObjectId)>,
     /// The sections that must have no content for the change to be made.
     must_be_empty: Vec<ObjectId>,
+    /// The places of sections at which no content may be for the change to be made.
+    must_be_free: Vec<Place>,
+}
+
+/// A slug below a section: the place of another section, or of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) parent: ObjectId,
+    pub(crate) slug: String,
 }
 
 impl Tree {
@@ -64,12 +73,24 @@ impl Tree {
         reserved_slugs: HashSet<String>,
     ) -> Self {
         let sections = sections.into_iter().map(|stored| (stored.section.id, stored)).collect();
-        Self { sections, reserved_slugs, former_paths: Vec::new(), must_be_empty: Vec::new() }
+        Self { sections, reserved_slugs, ..Self::default() }
     }
 
     /// Returns the section with this id, unless it is deleted.
     pub(crate) fn get(&self, id: ObjectId) -> Option<&Section> {
         self.live(id).map(|stored| &stored.section)
+    }
+
+    /// Returns the section with this id as it is answered, with its path, unless it is deleted.
+    pub(crate) fn answered(&self, id: ObjectId) -> Option<Section> {
+        let path = self.paths().path_to(id);
+        self.get(id).map(|section| Section { path, ..section.clone() })
+    }
+
+    /// Returns the paths of the sections that are not deleted.
+    fn paths(&self) -> SectionPaths {
+        let live = self.sections.values().filter(|stored| !stored.is_deleted);
+        SectionPaths::index(live.map(|stored| stored.section.clone()).collect())
     }
 
     /// Returns all sections, deleted or not, in no particular order.
@@ -85,6 +106,11 @@ impl Tree {
     /// Returns the sections that must have no content for the change to be made.
     pub(crate) fn must_be_empty(&self) -> &[ObjectId] {
         &self.must_be_empty
+    }
+
+    /// Returns the places at which no content may be for the change to be made.
+    pub(crate) fn must_be_free(&self) -> &[Place] {
+        &self.must_be_free
     }
 
     /// Adds a section. Unless the body has a slug, the section gets the first free one that its title
@@ -119,11 +145,17 @@ impl Tree {
             sort_order: body.sort_order.map_or_else(last, i64::from),
             sort_by: body.sort_by,
             is_published: body.is_published,
+            is_home: body.is_home,
             created_date: Some(now),
             updated_date: Some(now),
+            path: None,
         };
-        self.sections.insert(id, StoredSection::live(section.clone()));
-        Ok(section)
+        if section.is_home {
+            self.remove_home(now);
+        }
+        self.take_place(&section);
+        self.sections.insert(id, StoredSection::live(section));
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Changes a section. Its `updatedDate` changes only if another field does.
@@ -160,6 +192,10 @@ impl Tree {
         after.display_type = patch.display_type.unwrap_or(before.display_type);
         after.nav_visibility = patch.nav_visibility.unwrap_or(before.nav_visibility);
         after.is_published = patch.is_published.unwrap_or(before.is_published);
+        after.is_home = patch.is_home.unwrap_or(before.is_home);
+        if after.is_home && !before.is_home {
+            self.remove_home(now);
+        }
         after.content_type = patch.content_type.unwrap_or(before.content_type);
         // The content of a section whose type cannot be read may be of the new type.
         if after.content_type != before.content_type && !unreadable.contains(&"content_type") {
@@ -170,9 +206,9 @@ impl Tree {
         }
         if after != before {
             after.updated_date = Some(now);
-            self.replace(after.clone());
+            self.replace(after);
         }
-        Ok(after)
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Moves a section to the trash. `deletion` identifies the sections that are deleted together.
@@ -218,7 +254,7 @@ impl Tree {
     ) -> Result<Section, TreeError> {
         let stored = self.sections.get(&id).ok_or(TreeError::NotFound)?;
         if !stored.is_deleted {
-            return Ok(stored.section.clone());
+            return self.answered(id).ok_or(TreeError::NotFound);
         }
         let depth_above = match stored.section.parent_id {
             None => 0,
@@ -230,6 +266,7 @@ impl Tree {
                 Some(_) => self.depth(parent)?,
             },
         };
+        let has_home = self.sections.values().any(|one| one.section.is_home && !one.is_deleted);
         for id in self.deleted_together(id, stored.deletion) {
             let Some(slug) = self.sections.get(&id).map(|stored| stored.section.slug.clone())
             else {
@@ -242,12 +279,16 @@ impl Tree {
                 stored.is_deleted = false;
                 stored.deletion = None;
                 stored.section.updated_date = Some(now);
+                // Another one has become the home.
+                stored.section.is_home &= !has_home;
+                let section = stored.section.clone();
+                self.take_place(&section);
             }
         }
         if depth_above + self.height(id) > MAX_DEPTH {
             return Err(TreeError::TooDeep);
         }
-        self.get(id).cloned().ok_or(TreeError::NotFound)
+        self.answered(id).ok_or(TreeError::NotFound)
     }
 
     /// Puts all sections below one in order. Nothing else about them changes, not even `updatedDate`.
@@ -262,14 +303,14 @@ impl Tree {
         if unknown + missing > 0 {
             return Err(TreeError::OrderMismatch { unknown, missing });
         }
-        let mut ordered = Vec::with_capacity(ids.len());
         for (id, sort_order) in ids.iter().zip(0..) {
             if let Some(stored) = self.sections.get_mut(id) {
                 stored.section.sort_order = sort_order;
-                ordered.push(stored.section.clone());
             }
         }
-        Ok(ordered)
+        let paths = self.paths();
+        let ordered = ids.iter().filter_map(|id| self.get(*id));
+        Ok(ordered.map(|one| Section { path: paths.path_to(one.id), ..one.clone() }).collect())
     }
 
     /// Moves those of these sections whose parent does not exist to the top, as drafts.
@@ -320,16 +361,35 @@ impl Tree {
         height
     }
 
+    /// Makes no section the home.
+    fn remove_home(&mut self, now: DateTime<Utc>) {
+        let homes = self.sections.values_mut().filter(|one| one.section.is_home && !one.is_deleted);
+        for home in homes {
+            home.section.is_home = false;
+            home.section.updated_date = Some(now);
+        }
+    }
+
+    /// Records the place that a section gets.
+    fn take_place(&mut self, section: &Section) {
+        if let Some(parent) = section.parent_id
+            && !section.slug.is_empty()
+        {
+            self.must_be_free.push(Place { parent, slug: section.slug.clone() });
+        }
+    }
+
     /// Replaces the state of a section and records the path that it had, if that changes.
     fn replace(&mut self, after: Section) {
         let id = after.id;
         let path = self.path(id);
-        let Some(stored) = self.sections.get_mut(&id) else { return };
-        let is_moved =
-            stored.section.slug != after.slug || stored.section.parent_id != after.parent_id;
-        stored.section = after;
-        if is_moved {
+        let Some(before) = self.sections.get(&id).map(|stored| &stored.section) else { return };
+        if before.slug != after.slug || before.parent_id != after.parent_id {
+            self.take_place(&after);
             self.former_paths.extend(path.map(|path| (path, id)));
+        }
+        if let Some(stored) = self.sections.get_mut(&id) {
+            stored.section = after;
         }
     }
 

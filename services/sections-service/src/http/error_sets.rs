@@ -17,19 +17,19 @@ error_responses! {
     /// The errors of adding a section.
     CreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | SlugTaken
         | PayloadTooLarge | UnsupportedMediaType | TooDeep | IdempotencyKeyReused
-        | ValidationFailed | AuthUnavailable;
+        | ValidationFailed | UpstreamUnavailable | AuthUnavailable;
     /// The errors of changing a section.
     ChangeErrors = InvalidId | MalformedJson | BadRequest | Unauthorized | Forbidden | NotFound
         | SlugTaken | HasContent | Conflict | PreconditionFailed | PayloadTooLarge
         | UnsupportedMediaType | Cycle | TooDeep | ValidationFailed | PreconditionRequired
         | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// The errors of deleting a section.
-    DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | HasChildren | HasContent
+    DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | HasChildren | HasContent
         | Conflict | PreconditionFailed | ValidationFailed | PreconditionRequired
         | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// The errors of restoring a section.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | Conflict
-        | TooDeep | ValidationFailed | UnreadableDocument | AuthUnavailable;
+        | TooDeep | ValidationFailed | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// The errors of ordering sections.
     OrderErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | OrderMismatch
         | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;

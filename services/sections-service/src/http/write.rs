@@ -1,7 +1,5 @@
 //! Routes that change sections. All of them are for admins.
 
-use std::collections::HashSet;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -14,7 +12,7 @@ use data_service::{
     database_error,
     idempotency::{Created, IdempotencyKey},
 };
-use models::{Body, ErrorCode, ObjectId, Section};
+use models::{Body, ErrorCode, ObjectId, PlacedItem, Section};
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
@@ -37,13 +35,20 @@ use super::{
 use crate::{
     domain::{
         section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace},
-        tree::{OnChildren, Tree},
+        tree::{OnChildren, Place, Tree},
     },
-    store::{SectionStore, write::ChangeOutcome},
+    store::{
+        SectionStore,
+        write::{ChangeOutcome, Checked, Unchecked},
+    },
 };
 
 /// Maximum number of attempts at a change while other sections appear below the ones that it checked.
 const MAX_ATTEMPTS: usize = 4;
+
+/// Maximum number of slugs that are tried for a new section: more items of one title in a section are
+/// rare, and each attempt is a request to content-service.
+const MAX_SLUGS: usize = 40;
 
 /// Adds a section.
 ///
@@ -70,6 +75,7 @@ pub(super) async fn create(
     request: HttpRequest,
     signed: Authenticated<Admin, (JsonBody<SectionCreate>, IdempotencyKey, NoQuery)>,
     store: Data<SectionStore>,
+    content: Data<ContentClient>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(Admin(caller), (JsonBody(body), key, NoQuery)) = signed;
@@ -78,9 +84,27 @@ pub(super) async fn create(
         let location = format!("/sections/{}", section.id);
         Created::new(section, &ETag::of_json(section)?, location)
     };
-    let created = store.create::<ApiError>(keyed.as_ref(), &body, respond).await?;
-    changed(&answer);
-    created.try_into()
+    let mut checked = Checked::default();
+    for _ in 0..MAX_SLUGS {
+        let created = store.create::<ApiError>(keyed.as_ref(), &body, &checked, respond).await?;
+        let unchecked = match created {
+            ChangeOutcome::Done(created) => {
+                changed(&answer);
+                return created.try_into();
+            }
+            ChangeOutcome::Unchecked(unchecked) => unchecked,
+        };
+        for place in unchecked.free {
+            match content.item_at(place.parent, &place.slug).await? {
+                None => drop(checked.free.insert(place)),
+                // Another slug is made from the title.
+                Some(_) if body.slug.is_none() => drop(checked.taken.insert(place.slug)),
+                Some(item) => return Err(hides(&place, &item)),
+            }
+        }
+    }
+    let detail = "Too many slugs of the title are taken below this section. Choose one yourself.";
+    Err(ApiError::new(ErrorCode::SlugTaken, detail))
 }
 
 /// Replaces a section.
@@ -158,7 +182,7 @@ async fn change<T: Body + Into<SectionPatch>>(
     let id = section_id(id, store).await?;
     let section = change_sections(store, content, |tree, now| {
         check_precondition(tree, id, &if_match)?;
-        let current = serde_json::to_value(tree.get(id)).map_err(ApiError::internal)?;
+        let current = serde_json::to_value(tree.answered(id)).map_err(ApiError::internal)?;
         let patch = members.changes_of(&current)?.into();
         Ok(tree.change(id, &patch, now)?)
     })
@@ -262,45 +286,66 @@ pub(super) async fn order(
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
-    let empty = HashSet::new();
-    let ordered = store.change(&empty, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
+    let checked = Checked::default();
+    let ordered = store.change(&checked, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
         ChangeOutcome::Done(sections) => {
             changed(&answer);
             Ok(HttpResponse::Ok().json(sections))
         }
-        ChangeOutcome::NeedsEmpty(_) => Err(ApiError::internal("an order needs no empty section")),
+        ChangeOutcome::Unchecked(_) => Err(ApiError::internal("an order changes no content")),
     }
 }
 
 /// Checks that the section has the entity tag that the caller expects.
 fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
-    let section = tree.get(id).ok_or_else(|| ApiError::not_found("Section"))?;
+    let section = tree.answered(id).ok_or_else(|| ApiError::not_found("Section"))?;
     if if_match.is_given() {
-        if_match.check(&ETag::of_json(section)?)?;
+        if_match.check(&ETag::of_json(&section)?)?;
     }
     Ok(())
 }
 
-/// Makes a change. Checks first that the sections which must have no content have none.
+/// Makes a change. Checks first that the sections which must have no content have none, and that no
+/// section takes the place of content.
 async fn change_sections<T>(
     store: &SectionStore,
     content: &ContentClient,
     mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
-    let mut empty = HashSet::new();
+    let mut checked = Checked::default();
     for _ in 0..MAX_ATTEMPTS {
-        match store.change(&empty, &mut work).await.map_err(ApiError::from) {
+        match store.change(&checked, &mut work).await.map_err(ApiError::from) {
             Ok(ChangeOutcome::Done(output)) => return Ok(output),
-            Ok(ChangeOutcome::NeedsEmpty(sections)) => {
-                require_empty(&sections, store, content).await?;
-                empty.extend(sections);
+            Ok(ChangeOutcome::Unchecked(Unchecked { empty, free })) => {
+                if !empty.is_empty() {
+                    require_empty(&empty, store, content).await?;
+                }
+                for place in &free {
+                    if let Some(item) = content.item_at(place.parent, &place.slug).await? {
+                        return Err(hides(place, &item));
+                    }
+                }
+                checked.empty.extend(empty);
+                checked.free.extend(free);
             }
             Err(error) => return Err(error),
         }
     }
     let detail = "The sections below were changed at the same time. Read them again.";
     Err(ApiError::new(ErrorCode::Conflict, detail))
+}
+
+/// Refuses a section that would hide an item.
+fn hides(place: &Place, item: &PlacedItem) -> ApiError {
+    let PlacedItem { kind, title, slug } = item;
+    let detail = format!(
+        "The section would take the path of the {} {title:?} with the slug `{slug}`: choose another \
+         slug than `{}`, or change that of the {0}.",
+        kind.to_lowercase(),
+        place.slug,
+    );
+    ApiError::new(ErrorCode::SlugTaken, detail)
 }
 
 /// Fails with 409 if one of the sections has content.

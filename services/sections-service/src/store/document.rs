@@ -11,10 +11,16 @@ use crate::domain::stored_section::{StoredSection, VISIBILITY_FIELDS};
 /// same id are restored together.
 pub(super) const DELETION: &str = "deletion_id";
 
+/// The name of the field of the home. Only sections that are or were the home have it.
+const IS_HOME: &str = "is_home";
+
 /// Returns the document of a new section.
 pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     let mut document = doc! { "_id": oid::ObjectId::from_bytes(section.id.bytes()) };
     document.extend(fields(section)?);
+    if !section.is_home {
+        document.remove(IS_HOME);
+    }
     if section.sort_by.is_none() {
         document.remove("sort_by");
     }
@@ -80,6 +86,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "sort_order": sort_order,
         "sort_by": section.sort_by.map(Sort::as_str),
         "is_published": section.is_published,
+        IS_HOME: section.is_home,
         "createdDate": date(section.created_date),
         "updatedDate": date(section.updated_date),
     })

@@ -15,6 +15,7 @@ use super::{
     SectionStore, all_documents,
     collections::{COLLECTION, REDIRECTS},
     parse::{ParsedSections, parse_redirect, parse_sections},
+    write::Checked,
 };
 use crate::domain::{
     integrity::{Violations, find_violations},
@@ -116,8 +117,8 @@ impl SectionStore {
             parse_sections(&all_documents(&self.collection).await?);
         let ids: Vec<_> = orphans.iter().map(|id| stored_ids.get(*id)).collect();
         self.back_up(&self.collection, doc! { "_id": { "$in": ids } }).await?;
-        let empty = HashSet::new();
-        let adopted = self.change(&empty, |tree, now| {
+        let checked = Checked::default();
+        let adopted = self.change(&checked, |tree, now| {
             tree.adopt_orphans(&orphans, now);
             Ok::<_, TreeError>(())
         });

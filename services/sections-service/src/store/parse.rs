@@ -53,8 +53,10 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         sort_order: reader.integer("sort_order").unwrap_or_default(),
         sort_by: reader.choice("sort_by", |sort| sort.trim().parse().ok()),
         is_published: is_published.unwrap_or_default(),
+        is_home: reader.flag("is_home").unwrap_or_default(),
         created_date: reader.date("createdDate"),
         updated_date: reader.date("updatedDate"),
+        path: None,
     };
     let deletion = read_deletion(&mut reader);
     let mut unreadable = reader.unreadable();

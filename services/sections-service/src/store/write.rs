@@ -29,7 +29,10 @@ use super::{
     parse::{ParsedSections, parse_sections},
 };
 use crate::domain::{
-    section_body::SectionCreate, stored_section::StoredSection, tree::Tree, tree_error::TreeError,
+    section_body::SectionCreate,
+    stored_section::StoredSection,
+    tree::{Place, Tree},
+    tree_error::TreeError,
 };
 
 /// Maximum wait for the other changes of this process. After that a change is tried beside them:
@@ -45,15 +48,35 @@ const MAX_SLUG_ATTEMPTS: usize = 20;
 pub(crate) enum ChangeOutcome<T> {
     /// The change is made.
     Done(T),
-    /// The change is not made: these sections must have no content, which has to be checked first.
-    NeedsEmpty(Vec<ObjectId>),
+    /// The change is not made: other facts have to be checked first.
+    Unchecked(Unchecked),
+}
+
+/// The facts about content that have to be checked before a change is made.
+#[derive(Debug)]
+pub(crate) struct Unchecked {
+    /// These sections must have no content.
+    pub(crate) empty: Vec<ObjectId>,
+    /// No content may be at these places.
+    pub(crate) free: Vec<Place>,
+}
+
+/// The facts about content that were checked.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// These sections have no content.
+    pub(crate) empty: HashSet<ObjectId>,
+    /// No content is at these places.
+    pub(crate) free: HashSet<Place>,
+    /// These slugs lead to content.
+    pub(crate) taken: HashSet<String>,
 }
 
 /// The reason for which a transaction was aborted.
 #[derive(Debug)]
 enum AbortReason<E> {
     Refused(E),
-    NeedsEmpty(Vec<ObjectId>),
+    Unchecked(Unchecked),
     /// A document that was not read has the slug.
     SlugTaken(String),
 }
@@ -66,54 +89,51 @@ impl<E: From<KeyReused>> From<KeyReused> for AbortReason<E> {
 
 impl SectionStore {
     /// Adds a section, and returns the response that `respond` makes of it. Repeated requests with
-    /// the same key add it once.
+    /// the same key add it once. A slug that is made from the title is none of those that are known to
+    /// be taken.
     pub(crate) async fn create<E: From<TreeError> + From<KeyReused>>(
         &self,
         keyed: Option<&KeyedRequest>,
         body: &SectionCreate,
+        checked: &Checked,
         respond: impl Fn(&Section) -> Result<Created, E>,
-    ) -> Result<Created, Abort<E>> {
+    ) -> Result<ChangeOutcome<Created>, Abort<E>> {
         let _lock = self.lock_writes().await;
-        let mut reserved_slugs = HashSet::new();
+        let mut reserved_slugs = checked.taken.clone();
+        let most = reserved_slugs.len() + MAX_SLUG_ATTEMPTS;
         let id = ObjectId::from_bytes(oid::ObjectId::new().bytes());
         loop {
             let mut has_written = false;
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                let section = self
-                    .apply(session, &HashSet::new(), &reserved_slugs, &mut has_written, create)
-                    .await?;
+                let section =
+                    self.apply(session, checked, &reserved_slugs, &mut has_written, create).await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.writers, keyed, work).await;
             self.record(has_written, &result);
             match result {
-                Ok(created) => return Ok(created),
+                Ok(created) => return Ok(ChangeOutcome::Done(created)),
                 Err(Abort::Refused(AbortReason::SlugTaken(slug)))
-                    if body.slug.is_none() && reserved_slugs.len() < MAX_SLUG_ATTEMPTS =>
+                    if body.slug.is_none() && reserved_slugs.len() < most =>
                 {
                     reserved_slugs.insert(slug);
                 }
-                Err(abort) => match into_outcome(abort)? {
-                    ChangeOutcome::Done(created) => return Ok(created),
-                    ChangeOutcome::NeedsEmpty(_) => {
-                        return Err(Error::custom("a new section has no content").into());
-                    }
-                },
+                Err(abort) => return into_outcome(abort),
             }
         }
     }
 
-    /// Changes sections. `empty` are those that are known to have no content.
+    /// Changes sections.
     pub(crate) async fn change<T, E: From<TreeError>>(
         &self,
-        empty: &HashSet<ObjectId>,
+        checked: &Checked,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<ChangeOutcome<T>, Abort<E>> {
         let _lock = self.lock_writes().await;
         let mut has_written = false;
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            self.apply(session, empty, &HashSet::new(), &mut has_written, &mut work).await
+            self.apply(session, checked, &HashSet::new(), &mut has_written, &mut work).await
         })
         .await;
         self.record(has_written, &result);
@@ -138,7 +158,7 @@ impl SectionStore {
     async fn apply<T, E: From<TreeError>>(
         &self,
         session: &mut ClientSession,
-        empty: &HashSet<ObjectId>,
+        checked: &Checked,
         reserved_slugs: &HashSet<String>,
         has_written: &mut bool,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
@@ -155,10 +175,12 @@ impl SectionStore {
         let now = self.now();
         let output =
             work(&mut tree, now).map_err(|error| Abort::Refused(AbortReason::Refused(error)))?;
-        let unchecked = tree.must_be_empty().iter().filter(|id| !empty.contains(id));
-        let unchecked: Vec<_> = unchecked.copied().collect();
-        if !unchecked.is_empty() {
-            return Err(Abort::Refused(AbortReason::NeedsEmpty(unchecked)));
+        let empty = tree.must_be_empty().iter().filter(|id| !checked.empty.contains(id));
+        let free = tree.must_be_free().iter().filter(|place| !checked.free.contains(place));
+        let unchecked =
+            Unchecked { empty: empty.copied().collect(), free: free.cloned().collect() };
+        if !unchecked.empty.is_empty() || !unchecked.free.is_empty() {
+            return Err(Abort::Refused(AbortReason::Unchecked(unchecked)));
         }
         for after in tree.all() {
             let id = stored_ids.get(after.section.id);
@@ -259,6 +281,6 @@ fn into_outcome<T, E: From<TreeError>>(
         Abort::Refused(AbortReason::SlugTaken(slug)) => {
             Err(Abort::Refused(TreeError::SlugTaken(slug).into()))
         }
-        Abort::Refused(AbortReason::NeedsEmpty(ids)) => Ok(ChangeOutcome::NeedsEmpty(ids)),
+        Abort::Refused(AbortReason::Unchecked(facts)) => Ok(ChangeOutcome::Unchecked(facts)),
     }
 }

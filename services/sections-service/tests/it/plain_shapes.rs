@@ -314,7 +314,8 @@ async fn a_section_without_a_slug_is_listed_and_has_no_path_until_it_gets_one() 
     let list = api.get("/sections").await.body;
     let listed = list.as_array().unwrap().iter().find(|one| one["title"] == "No slug").unwrap();
     assert_eq!(listed["slug"], "");
-    for path in ["/", "//child", "/child"] {
+    assert_eq!(api.resolve("/").await["path"], "/blog");
+    for path in ["//", "//child", "/child"] {
         assert_eq!(api.resolve(path).await, 404, "{path}");
     }
     let entries = api.get("/internal/sections").await.body;

@@ -31,7 +31,8 @@ async fn a_path_resolves_to_a_section_and_the_rest_of_the_path() {
         ".breadcrumbs[].id" => "[id]",
     });
     assert_eq!(api.resolve("/blog").await["rest"], json!([]));
-    for path in ["/", "/travel-notes", "/nope", "/blog%2Ftravel-notesx"] {
+    assert_eq!(api.resolve("/").await["section"]["slug"], "blog");
+    for path in ["//", "/travel-notes", "/nope", "/blog%2Ftravel-notesx"] {
         let found = api.resolve(path).await;
         assert!(found == 404 || found["rest"] == json!(["travel-notesx"]), "{path}: {found}");
     }
@@ -158,4 +159,108 @@ async fn a_section_with_is_published_null_is_a_draft() {
     assert_eq!(api.get("/sections/slug/undecided").await.status, 404);
     let draft = api.get("/sections/slug/undecided?include_drafts=true").await;
     assert_eq!((draft.status, &draft.body["is_published"]), (200, &false.into()));
+}
+
+#[tokio::test]
+async fn a_section_has_the_path_that_leads_the_public_to_it_in_every_answer() {
+    let (_database, _neighbour, api) = site().await;
+    let blog = api.get("/sections/slug/blog").await.id();
+    let added = api.add("Travel", Some(&blog)).await;
+    assert_eq!(added.body["path"], "/blog/travel");
+    let travel = added.id();
+    let own = format!("/sections/{travel}");
+    let path = async |expected: Value| {
+        let all = "?include_drafts=true";
+        let list = api.get(&format!("/sections{all}&parent_id={blog}")).await;
+        let tree = api.get(&format!("/sections/tree{all}")).await;
+        let tree = tree.body.as_array().unwrap().iter().find(|one| one["id"] == blog.as_str());
+        let entries = api.get("/internal/sections").await;
+        let entry =
+            entries.body.as_array().unwrap().iter().find(|one| one["id"] == travel.as_str());
+        for answer in [
+            &api.get(&format!("{own}{all}")).await.body,
+            &list.body[0],
+            &tree.unwrap()["children"][0],
+            entry.unwrap(),
+        ] {
+            assert_eq!((&answer["id"], &answer["path"]), (&travel.as_str().into(), &expected));
+        }
+    };
+    path(json!("/blog/travel")).await;
+    // As it was read, with a new slug; the tag of the answer is that of a read.
+    let mut body = api.get(&own).await.body;
+    body["slug"] = "trips".into();
+    let renamed = api.call("PUT", &own, body.clone()).await;
+    assert_eq!(
+        (renamed.status, &renamed.body["path"]),
+        (200, &"/blog/trips".into()),
+        "{renamed:?}"
+    );
+    assert_eq!(api.get(&own).await.header("etag"), renamed.header("etag"));
+    path(json!("/blog/trips")).await;
+    for value in [json!("/elsewhere"), json!(null), json!("/blog/travel")] {
+        let refused = api.call("PATCH", &own, json!({ "path": value })).await;
+        assert_eq!(refused.code(), (422, "validation_failed"), "{value}");
+        assert_eq!(refused.body["errors"][0]["field"], "path");
+    }
+    assert_eq!(api.call("PATCH", &own, json!({ "path": "/blog/trips" })).await.status, 200);
+    let hidden = api.call("PATCH", &own, json!({ "is_published": false })).await;
+    assert_eq!(hidden.body["path"], Value::Null);
+    path(Value::Null).await;
+    change(&api, &travel, json!({ "is_published": true })).await;
+    // What is above it decides as well.
+    let moved = api.call("PATCH", &format!("/sections/{blog}"), json!({ "slug": "log" })).await;
+    assert_eq!(moved.body["path"], "/log");
+    path(json!("/log/trips")).await;
+    change(&api, &blog, json!({ "is_published": false })).await;
+    path(Value::Null).await;
+    change(&api, &blog, json!({ "is_published": true })).await;
+    assert_eq!(api.call("DELETE", &own, Value::Null).await.status, 204);
+    let restored = api.call("POST", &format!("{own}/restore"), Value::Null).await;
+    assert_eq!(restored.body["path"], "/log/trips");
+    let ids = json!({ "parent_id": blog, "ids": [travel] });
+    let ordered = api.call("PUT", "/sections/order", ids).await;
+    assert_eq!(ordered.body[0]["path"], "/log/trips");
+}
+
+#[tokio::test]
+async fn one_section_at_most_is_the_home() {
+    let (database, _neighbour, api) = site().await;
+    let id_of = async |slug: &str| api.get(&format!("/sections/slug/{slug}")).await.id();
+    let (about, contact) = (id_of("about").await, id_of("contact").await);
+    let home = async || {
+        let list = api.get("/sections?include_drafts=true").await.body;
+        let homes = list.as_array().unwrap().iter().filter(|one| one["is_home"] == true);
+        let homes: Vec<_> = homes.map(|one| one["slug"].as_str().unwrap().to_owned()).collect();
+        (homes, api.resolve("/").await["section"]["slug"].as_str().unwrap().to_owned())
+    };
+    let is = |homes: &[&str], at: &str| {
+        (homes.iter().map(|slug| (*slug).to_owned()).collect::<Vec<_>>(), at.to_owned())
+    };
+    assert_eq!(home().await, is(&[], "blog"));
+    change(&api, &about, json!({ "is_home": true })).await;
+    assert_eq!(home().await, is(&["about"], "about"));
+    change(&api, &contact, json!({ "is_home": true })).await;
+    assert_eq!(home().await, is(&["contact"], "contact"));
+    let start = json!({ "title": "Start", "content_type": "page", "is_home": true });
+    let start = api.call("POST", "/sections", start).await;
+    assert_eq!((start.status, &start.body["is_home"]), (201, &true.into()));
+    assert_eq!(home().await, is(&["start"], "start"));
+    // A draft is not shown, and one that was replaced does not come back as the home.
+    change(&api, &start.id(), json!({ "is_published": false })).await;
+    assert_eq!(home().await, is(&["start"], "blog"));
+    let own = format!("/sections/{}", start.id());
+    assert_eq!(api.call("DELETE", &own, Value::Null).await.status, 204);
+    assert_eq!(home().await, is(&[], "blog"));
+    change(&api, &about, json!({ "is_home": true })).await;
+    assert_eq!(api.call("POST", &format!("{own}/restore"), Value::Null).await.status, 200);
+    assert_eq!(home().await, is(&["about"], "about"));
+    change(&api, &about, json!({ "is_home": false })).await;
+    assert_eq!(home().await, is(&[], "blog"));
+    for value in [json!(null), json!("yes"), json!(1)] {
+        let refused = api.call("PATCH", &own, json!({ "is_home": value })).await;
+        assert_eq!(refused.code(), (422, "validation_failed"), "{value}");
+    }
+    // Sections that were never the home are stored as before.
+    assert_eq!(database.count("sections", doc! { "is_home": { "$exists": true } }).await, 3);
 }

@@ -84,6 +84,7 @@ impl Neighbour {
             App::new()
                 .app_data(data.clone())
                 .route("/internal/content/counts", web::get().to(count))
+                .route("/internal/content/at-path", web::get().to(at_path))
                 .route("/internal/users", web::get().to(user))
                 .route("/tokeninfo", web::get().to(token_info))
         });
@@ -97,6 +98,12 @@ impl Neighbour {
     pub(crate) fn has(&self, section: &str, count: u64) {
         self.counts.lock().unwrap().insert(section.to_owned(), count);
     }
+}
+
+/// Answers that no item is at any path.
+async fn at_path(query: web::Query<HashMap<String, String>>) -> HttpResponse {
+    let (section, slug) = (&query["section_id"], &query["slug"]);
+    HttpResponse::Ok().json(json!({ "section_id": section, "slug": slug, "item": null }))
 }
 
 async fn count(

@@ -197,6 +197,7 @@ async fn plan_up_verify_status_and_doctor_report_the_same_problems() {
             "missing_user" => "of a user who does not exist",
             "missing_section" => "in a section that does not exist",
             "deleted_section" => "in a deleted section",
+            "path_taken" => "whose path leads elsewhere",
             other => panic!("{other}"),
         };
         let what = format!("{collection} {title}");

@@ -20,6 +20,7 @@ fn new(title: &str, parent: Option<u8>) -> SectionCreate {
         sort_order: None,
         sort_by: None,
         is_published: true,
+        is_home: false,
     }
 }
 
@@ -90,7 +91,7 @@ fn what_is_renamed_or_moved_leaves_its_path_and_what_is_below_it_does_not() {
 #[test]
 fn a_change_of_nothing_changes_nothing() {
     let mut tree = tree(&[(1, None)]);
-    let before = tree.get(id(1)).unwrap().clone();
+    let before = tree.answered(id(1)).unwrap();
     let later = now() + chrono::TimeDelta::days(1);
     let same = SectionPatch { slug: Some("s1".to_owned()), ..under(None) };
     assert_eq!(tree.change(id(1), &same, later), Ok(before));
