@@ -15,6 +15,7 @@ mod kind_routes;
 mod list;
 mod moves;
 pub(crate) mod preview;
+mod redirect_import;
 mod redirects;
 mod relocation;
 mod resolution;

@@ -133,6 +133,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "site", description = "The site as a whole: facts, sitemap, feeds."),
+        (name = "redirects", description = "Old paths, and what they lead to."),
         (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")
     )

@@ -3,24 +3,35 @@
 use std::sync::Arc;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header::LOCATION},
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, LOCATION},
+    },
     web::Data,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use data_service::{Abort, changes::Answer, database_error};
+use data_service::{changes::Answer, database_error};
+use futures_util::future::LocalBoxFuture;
 use models::{ErrorCode, FieldError, PathResolution};
 use mongodb::ClientSession;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::extract::{Admin, Authenticated},
-    web::{body::JsonBody, conditional::json_response, error::ApiError, extract::Query},
+    web::{
+        body::{JsonBody, TextBody},
+        conditional::json_response,
+        error::ApiError,
+        extract::Query,
+    },
 };
 use url::form_urlencoded;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     error_sets::{RedirectCreateErrors, RedirectDeleteErrors, RedirectReadErrors},
+    redirect_import::{RedirectImport, import},
     relocation::{MAX_HOPS, Relocation},
     sections::Sections,
 };
@@ -95,8 +106,51 @@ impl<'de> Deserialize<'de> for CursorText {
     }
 }
 
+/// The reason why a redirect is refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// A field of the request is wrong.
+    Wrong(FieldError),
+    /// The redirect does not fit what is there.
+    Conflict(String),
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Wrong(error) => Self::invalid(error),
+            Refusal::Conflict(detail) => Self::new(ErrorCode::Conflict, detail),
+        }
+    }
+}
+
+impl From<PutError<Refusal>> for Refusal {
+    fn from(error: PutError<Refusal>) -> Self {
+        let present = match error {
+            PutError::Refused(refusal) => return refusal,
+            PutError::TooMany => {
+                let detail =
+                    format!("There are {MAX_REDIRECTS} redirects already. Delete some first.");
+                return Self::Conflict(detail);
+            }
+            PutError::Taken(present) => present,
+        };
+        let target = match &present.to {
+            RedirectTarget::Address(address) => format!("`{}`", String::from(address.clone())),
+            RedirectTarget::Section(section) => format!("the section {}", section.id),
+            RedirectTarget::Item(item) => format!("`/{}/{}`", item.kind.collection(), item.id),
+        };
+        Self::Conflict(format!(
+            "`{}` has a redirect already, to {target} with the status {}. Delete it first, or send \
+             `replace=true`.",
+            present.from.as_str(),
+            present.status.code()
+        ))
+    }
+}
+
 /// Everything that decides where redirects lead.
-struct Redirecting {
+pub(super) struct Redirecting {
     sections: Arc<Directory>,
     collections: Data<Collections>,
     redirects: Data<RedirectStore>,
@@ -125,36 +179,51 @@ impl Redirecting {
     }
 
     /// Requires that nothing is at an old path, and that the target exists.
-    async fn check(&self, new: &RedirectCreate) -> Result<(), ApiError> {
+    pub(super) async fn check(
+        &self,
+        new: &RedirectCreate,
+    ) -> Result<Result<(), Refusal>, ApiError> {
         let from = new.from.as_str();
         if let Some(present) = self.relocation().present(from).await? {
-            let detail = format!(
+            return Ok(Err(Refusal::Conflict(format!(
                 "A section or an item is at `{from}` (its path is `{present}`), so that the redirect \
                  would not be used. Give it another slug or delete it first."
-            );
-            return Err(ApiError::new(ErrorCode::Conflict, detail));
+            ))));
         }
-        let missing = |field: &str, message: String| {
-            Err(ApiError::invalid(FieldError::invalid(field, message)))
-        };
-        match &new.to {
-            RedirectTarget::Address(_) => Ok(()),
+        let (field, message) = match &new.to {
+            RedirectTarget::Address(_) => return Ok(Ok(())),
             RedirectTarget::Section(section) => {
-                match self.sections.by_id(section.id).filter(|entry| !entry.is_deleted) {
-                    Some(_) => Ok(()),
-                    None => missing("to.section.id", "there is no such section".to_owned()),
+                let found = self.sections.by_id(section.id);
+                if found.is_some_and(|entry| !entry.is_deleted) {
+                    return Ok(Ok(()));
                 }
+                ("to.section.id", "there is no such section".to_owned())
             }
             RedirectTarget::Item(item) => {
                 let collection = self.collections.of(item.kind);
-                let name = collection.kind().name().to_lowercase();
                 let paths = super::sections::paths(None, collection, &self.answer).await?;
-                match collection.by_id(&item.id, &paths).await.map_err(database_error)? {
-                    Some(_) => Ok(()),
-                    None => missing("to.item.id", format!("there is no {name} with this id")),
+                let found = collection.by_id(&item.id, &paths).await.map_err(database_error)?;
+                if found.is_some() {
+                    return Ok(Ok(()));
                 }
+                let name = collection.kind().name().to_lowercase();
+                ("to.item.id", format!("there is no {name} with this id"))
             }
-        }
+        };
+        Ok(Err(Refusal::Wrong(FieldError::invalid(field, message))))
+    }
+
+    /// Adds redirects that were checked.
+    pub(super) async fn put(
+        &self,
+        all: &[RedirectCreate],
+        may_replace: bool,
+    ) -> Result<Vec<Result<Put, Refusal>>, ApiError> {
+        let check = async |new: &RedirectCreate, session: &mut ClientSession| {
+            self.check_chain(new, session).await
+        };
+        let results = self.redirects.put(all, may_replace, check).await.map_err(database_error)?;
+        Ok(results.into_iter().map(|result| result.map_err(Refusal::from)).collect())
     }
 
     /// Requires that the addresses after a redirect come to an end.
@@ -164,19 +233,19 @@ impl Redirecting {
         &self,
         new: &RedirectCreate,
         session: &mut ClientSession,
-    ) -> Result<(), Abort<ApiError>> {
+    ) -> mongodb::error::Result<Result<(), Refusal>> {
         let mut chain = vec![new.from.as_str().to_owned()];
         let mut target = Some(new.to.clone());
         let mut at: Option<SitePath> = None;
         while chain.len() <= MAX_HOPS {
             if let Some(target) = target.take() {
-                let RedirectTarget::Address(address) = target else { return Ok(()) };
+                let RedirectTarget::Address(address) = target else { return Ok(Ok(())) };
                 match address.destination(self.redirects.site_url()) {
-                    Destination::Elsewhere(_) => return Ok(()),
+                    Destination::Elsewhere(_) => return Ok(Ok(())),
                     Destination::Path(path) => at = Some(path),
                 }
             }
-            let Some(path) = at.take() else { return Ok(()) };
+            let Some(path) = at.take() else { return Ok(Ok(())) };
             chain.push(path.to_string());
             let candidates = OldPath::candidates(&path.requested());
             let next = self.redirects.first(&candidates, Some(&mut *session)).await?;
@@ -188,7 +257,7 @@ impl Redirecting {
             {
                 let chain = chain.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>();
                 let detail = format!("The redirect would lead in a circle: {}.", chain.join(" → "));
-                return Err(Abort::Refused(ApiError::new(ErrorCode::Conflict, detail)));
+                return Ok(Err(Refusal::Conflict(detail)));
             }
             if let Some(next) = next {
                 target = Some(next.to);
@@ -201,7 +270,7 @@ impl Redirecting {
         let message = format!(
             "leads through more than {MAX_HOPS} other redirects: name the last of the addresses"
         );
-        Err(Abort::Refused(ApiError::invalid(FieldError::invalid("to", message))))
+        Ok(Err(Refusal::Wrong(FieldError::invalid("to", message))))
     }
 }
 
@@ -243,18 +312,27 @@ pub(super) async fn list(
     let redirecting = Redirecting { sections, collections, redirects, answer };
     let page = redirecting.redirects.page(&selection, &start, limit.get()).await;
     let page = page.map_err(database_error)?;
-    let cursor = |direction: &str, redirect: Option<&StoredRedirect>| {
-        let place = format!("{direction}{}", redirect?.from.as_str());
-        Some(URL_SAFE_NO_PAD.encode(place))
+    let cursor = |direction: &str, path: Option<String>| {
+        Some(URL_SAFE_NO_PAD.encode(format!("{direction}{}", path?)))
     };
-    let next_cursor = cursor(">", page.items.last().filter(|_| page.has_next));
-    let previous_cursor = cursor("<", page.items.first().filter(|_| page.has_previous));
+    let (next_cursor, previous_cursor) = (cursor(">", page.next), cursor("<", page.previous));
     let mut items = Vec::with_capacity(page.items.len());
     for redirect in page.items {
         items.push(redirecting.answered(redirect).await?);
     }
     let (total, limit) = (page.total, limit.get());
     json_response(&request, &RedirectList { items, total, limit, next_cursor, previous_cursor })
+}
+
+/// The answer to a request that adds redirects.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is read")]
+pub(super) enum RedirectOutcome {
+    /// A redirect.
+    One(Redirect),
+    /// The outcome of a CSV file.
+    Csv(RedirectImport),
 }
 
 /// The query of a new redirect.
@@ -268,76 +346,94 @@ pub(super) struct CreateQuery {
     replace: bool,
 }
 
-/// Adds a redirect.
+/// Adds a redirect, or those of a CSV file.
 ///
 /// For admins. `/resolve` answers the old path with the address of the target from now on, unless a section
-/// or an item is at the path. A redirect that is there already is answered as it is.
+/// or an item is at the path. A redirect that is there already is answered as it is. Of a CSV file, with the
+/// columns `from`, `to` and `status`, each line is answered by itself; at most 500 lines.
 #[utoipa::path(
     post,
     operation_id = "redirects_create",
     path = "/redirects",
     tag = "redirects",
     params(CreateQuery),
-    request_body = RedirectCreate,
+    request_body(content((RedirectCreate = "application/json"), (String = "text/csv"))),
     responses(
         (status = 201, description = "The new redirect.", body = Redirect,
             headers(("Location", description = "The path of the redirect in the API."))),
-        (status = 200, description = "The redirect was there, or has replaced another one.",
-            body = Redirect),
+        (status = 200, description = "The redirect was there, or has replaced another one; or the \
+            outcome of each line of a CSV file.", body = RedirectOutcome),
         RedirectCreateErrors
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn create(
-    signed: Authenticated<Admin, (JsonBody<RedirectCreate>, Query<CreateQuery>)>,
+    signed: Authenticated<Admin, (RedirectBody, Query<CreateQuery>)>,
     sections: Data<Sections>,
     collections: Data<Collections>,
     redirects: Data<RedirectStore>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Authenticated(_, (JsonBody(body), Query(CreateQuery { replace }))) = signed;
+    let Authenticated(_, (body, Query(CreateQuery { replace }))) = signed;
     let sections = sections.now().await?;
     let own_answer = Answer::default();
     let redirecting = Redirecting { sections, collections, redirects, answer: own_answer };
-    redirecting.check(&body).await?;
-    if redirecting.redirects.count().await.map_err(database_error)? >= MAX_REDIRECTS {
-        let detail = format!("There are {MAX_REDIRECTS} redirects already. Delete some first.");
-        return Err(ApiError::new(ErrorCode::Conflict, detail));
-    }
-    let check = async |session: &mut ClientSession| redirecting.check_chain(&body, session).await;
-    let put = redirecting.redirects.put(&body, replace, check).await.map_err(not_put)?;
+    let new = match body {
+        RedirectBody::One(new) => *new,
+        RedirectBody::Csv(text) => {
+            return import(&redirecting, text.as_str(), replace, &answer).await;
+        }
+    };
+    redirecting.check(&new).await??;
+    answer.add_keys([redirect_key(new.from.as_str())]);
+    let put = redirecting.put(&[new], replace).await?.into_iter().next();
+    let put = put.ok_or_else(|| ApiError::internal("a redirect has no outcome"))??;
     let (status, redirect) = match put {
         Put::Created(redirect) => (StatusCode::CREATED, redirect),
         Put::Changed(redirect) | Put::Unchanged(redirect) => (StatusCode::OK, redirect),
     };
-    let from = redirect.from.as_str();
-    answer.add_keys([redirect_key(from)]);
     let mut response = HttpResponse::build(status);
     if status == StatusCode::CREATED {
-        let from: String = form_urlencoded::byte_serialize(from.as_bytes()).collect();
-        response.insert_header((LOCATION, format!("/redirects?from={from}")));
+        let from = form_urlencoded::byte_serialize(redirect.from.as_str().as_bytes());
+        let location = format!("/redirects?from={}", from.collect::<String>());
+        response.insert_header((LOCATION, location));
     }
     Ok(response.json(redirecting.answered(redirect).await?))
 }
 
-fn not_put(abort: Abort<PutError>) -> ApiError {
-    match abort {
-        Abort::Database(error) => database_error(error),
-        Abort::Refused(PutError::Refused(error)) => error,
-        Abort::Refused(PutError::Taken(present)) => {
-            let target = match &present.to {
-                RedirectTarget::Address(address) => format!("`{}`", String::from(address.clone())),
-                RedirectTarget::Section(section) => format!("the section {}", section.id),
-                RedirectTarget::Item(item) => format!("`/{}/{}`", item.kind.collection(), item.id),
-            };
-            let detail = format!(
-                "`{}` has a redirect already, to {target} with the status {}. Delete it first, or send \
-                 `replace=true`.",
-                present.from.as_str(),
-                present.status.code()
-            );
-            ApiError::new(ErrorCode::Conflict, detail)
-        }
+/// The body of a request that adds redirects.
+pub(super) enum RedirectBody {
+    /// One redirect, as JSON.
+    One(Box<RedirectCreate>),
+    /// The lines of a CSV file.
+    Csv(TextBody),
+}
+
+impl FromRequest for RedirectBody {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let content_type = request.headers().get(CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok());
+            let media_type = content_type.and_then(|value| value.split(';').next());
+            if media_type.is_some_and(|value| value.trim().eq_ignore_ascii_case("text/csv")) {
+                return TextBody::from_request(&request, &mut payload).await.map(Self::Csv);
+            }
+            let body = JsonBody::from_request(&request, &mut payload).await;
+            body.map(|JsonBody(new)| Self::One(Box::new(new))).map_err(|error| match error.code() {
+                ErrorCode::UnsupportedMediaType => {
+                    let detail = "The body must be one redirect as JSON, with the header `Content-Type: \
+                                  application/json`, or many as CSV with `Content-Type: text/csv`; in \
+                                  UTF-8, and not compressed.";
+                    ApiError::new(ErrorCode::UnsupportedMediaType, detail)
+                }
+                _ => error,
+            })
+        })
     }
 }
 
@@ -372,7 +468,7 @@ pub(super) async fn delete(
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(_, Query(RedirectQuery { from })) = signed;
-    let deleted = redirects.delete(&from).await.map_err(ApiError::from)?;
+    let deleted = redirects.delete(&from).await?;
     if !deleted {
         return Err(ApiError::not_found("Redirect"));
     }

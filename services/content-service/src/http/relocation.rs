@@ -59,25 +59,41 @@ enum Step {
 impl Relocation<'_> {
     /// Returns the address that answers a path at which no content is, after all redirects that follow.
     pub(super) async fn of(&self, path: &str) -> Result<Option<Moved>, ApiError> {
-        let redirects = OldPath::candidates(path);
-        let mut visited = HashSet::from([redirects[0].clone()]);
-        let first = self.step(path, &redirects).await?;
+        let first = self.step(path, &OldPath::candidates(path)).await?;
+        self.follow(path, first).await
+    }
+
+    /// Returns the address that answers a path with a query, of which a redirect has all parameters.
+    pub(super) async fn of_query(&self, path: &str) -> Result<Option<Moved>, ApiError> {
+        let first = self.redirected(with_query(&OldPath::candidates(path))).await?;
+        self.follow(path, first).await
+    }
+
+    async fn follow(
+        &self,
+        path: &str,
+        first: Option<(Step, RedirectStatus)>,
+    ) -> Result<Option<Moved>, ApiError> {
         let Some((mut step, mut status)) = first else { return Ok(None) };
+        let mut visited: HashSet<_> = OldPath::candidates(path).into_iter().take(1).collect();
         for _ in 0..MAX_HOPS {
             let at = match step {
                 Step::Arrived(to) => return Ok(Some(Moved { to, status })),
                 Step::Continued(at) => at,
             };
-            if let Some(present) = self.present(&at.path).await? {
-                return Ok(Some(Moved { to: at.at(&present), status }));
-            }
-            let requested = at.requested();
-            let redirects = OldPath::candidates(&requested);
-            if !visited.insert(redirects[0].clone()) {
+            let candidates = OldPath::candidates(&at.requested());
+            if !candidates.iter().take(1).all(|one| visited.insert(one.clone())) {
                 tracing::warn!(path, "redirects lead in a circle");
                 return Ok(None);
             }
-            match self.step(&requested, &redirects).await? {
+            let next = match self.redirected(with_query(&candidates)).await? {
+                None => match self.present(&at.path).await? {
+                    Some(present) => return Ok(Some(Moved { to: at.at(&present), status })),
+                    None => self.step(&at.path, &candidates).await?,
+                },
+                next => next,
+            };
+            match next {
                 None => return Ok(Some(Moved { to: at.to_string(), status })),
                 Some((next, of_next)) => (step, status) = (next, status.and(of_next)),
             }
@@ -104,21 +120,32 @@ impl Relocation<'_> {
         })
     }
 
+    /// Returns the next place after a path at which no content is.
     async fn step(
         &self,
         path: &str,
         redirects: &[OldPath],
     ) -> Result<Option<(Step, RedirectStatus)>, ApiError> {
-        self.answer.add_keys([all_redirects()]);
-        self.answer.add_keys(redirects.iter().map(|one| redirect_key(one.as_str())));
-        let redirect = self.redirects.first(redirects, None).await.map_err(database_error)?;
-        if let Some(redirect) = redirect
-            && let Some(step) = self.target(&redirect.to).await?
-        {
-            return Ok(Some((step, redirect.status)));
+        if let Some(step) = self.redirected(redirects).await? {
+            return Ok(Some(step));
         }
         let step = self.former(path).await?;
         Ok(step.map(|step| (step, RedirectStatus::Permanent)))
+    }
+
+    /// Returns the target of the redirect of the first of these paths that has one.
+    async fn redirected(
+        &self,
+        redirects: &[OldPath],
+    ) -> Result<Option<(Step, RedirectStatus)>, ApiError> {
+        if redirects.is_empty() {
+            return Ok(None);
+        }
+        self.answer.add_keys([all_redirects()]);
+        self.answer.add_keys(redirects.iter().map(|one| redirect_key(one.as_str())));
+        let redirect = self.redirects.first(redirects, None).await.map_err(database_error)?;
+        let Some(StoredRedirect { to, status, .. }) = redirect else { return Ok(None) };
+        Ok(self.target(&to).await?.map(|step| (step, status)))
     }
 
     /// Returns the present place of the target of a redirect, or `None` if it is gone or not public.
@@ -236,6 +263,11 @@ impl Relocation<'_> {
         let draft_path = || sections.draft_path(item.section.as_deref()?, &item.slug);
         Ok(item.path.clone().or_else(|| draft_path().filter(|_| include_drafts)))
     }
+}
+
+/// Returns those of the candidates of a path that have its query.
+fn with_query(candidates: &[OldPath]) -> &[OldPath] {
+    candidates.split_last().map_or(&[], |(_, others)| others)
 }
 
 /// Returns the slugs that a path can end in, the longest first.

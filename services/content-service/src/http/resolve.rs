@@ -144,23 +144,46 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
+    ///
+    /// A query matters if a slug or a redirect has it.
     async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
-        let found = sections.resolve(self.path, self.include_drafts);
-        if let Some(PathResolution::Found(found)) = &found {
-            let collection = self.collections.of(found.section.content_type);
-            let Self { request, answer, tags, limit, include_drafts, .. } = *self;
-            let audience = audience(sections, collection, answer, include_drafts).await?;
-            let paths = paths(Some(sections.clone()), collection, answer).await?;
-            let cursor = self.cursor.as_ref();
-            let context = ResolveContext { request, answer, tags, found, limit, cursor, paths };
-            if let Some(response) = context.answer(collection, audience).await? {
-                return Ok(Some(response));
-            }
+        if let Some(response) = self.content(sections, self.path).await? {
+            return Ok(Some(response));
         }
         let Self { answer, collections, redirects, include_drafts, .. } = *self;
         let relocation = Relocation { answer, sections, collections, redirects, include_drafts };
-        let Some(Moved { to, status }) = relocation.of(self.path).await? else { return Ok(None) };
+        let moved = match self.path.split_once('?') {
+            None => relocation.of(self.path).await?,
+            Some((path, _)) => match relocation.of_query(self.path).await? {
+                None => match self.content(sections, path).await? {
+                    None => relocation.of(path).await?,
+                    response => return Ok(response),
+                },
+                moved => moved,
+            },
+        };
+        let Some(Moved { to, status }) = moved else { return Ok(None) };
         json_response(self.request, &Resolution::Moved { moved_to: to, status }).map(Some)
+    }
+
+    /// Answers with the section or the item at a path.
+    async fn content(
+        &self,
+        sections: &Arc<Directory>,
+        path: &str,
+    ) -> Result<Option<HttpResponse>, ApiError> {
+        let found = match sections.resolve(path, self.include_drafts) {
+            Some(PathResolution::Found(found)) => found,
+            Some(PathResolution::Moved { .. }) | None => return Ok(None),
+        };
+        let found = &*found;
+        let collection = self.collections.of(found.section.content_type);
+        let Self { request, answer, tags, limit, include_drafts, .. } = *self;
+        let audience = audience(sections, collection, answer, include_drafts).await?;
+        let paths = paths(Some(sections.clone()), collection, answer).await?;
+        let cursor = self.cursor.as_ref();
+        let context = ResolveContext { request, answer, tags, found, limit, cursor, paths };
+        context.answer(collection, audience).await
     }
 }
 
@@ -266,8 +289,8 @@ impl ResolveContext<'_> {
         self.answer.limit(read.revision);
         let is_editor = filter.audience == Audience::Editors;
         Ok(read.value.map(|items| {
-            self.answer.add_keys(items.iter().map(|item| keys.item(&item.id)));
-            items.into_iter().find_map(|ListedItem { title, slug, path: own_path, .. }| {
+            items.into_iter().find_map(|ListedItem { id, title, slug, path: own_path }| {
+                self.answer.add_keys([keys.item(&id)]);
                 let draft_path = || (is_editor && !slug.is_empty()).then(|| join(path, &slug));
                 Some(Neighbour { title, path: own_path.or_else(draft_path)? })
             })

@@ -3,6 +3,8 @@
 //! All writers of redirects decide one after the other, under one lock: the paths that a new redirect
 //! leads through are those of others ([ADR 0051](../../../../docs/adr/0051-redirects-are-data.md)).
 
+use std::{collections::HashMap, convert::Infallible};
+
 use data_service::{
     Abort,
     changes::{Changes, Family},
@@ -63,7 +65,7 @@ pub(crate) struct StoredRedirect {
     pub(crate) updated_date: BsonDate,
 }
 
-/// The outcome of adding a redirect.
+/// A redirect that was added.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Put {
     /// It is new.
@@ -76,18 +78,17 @@ pub(crate) enum Put {
 
 /// The reason why a redirect is not added.
 #[derive(Debug)]
-pub(crate) enum PutError {
+pub(crate) enum PutError<E> {
     /// The path has another redirect.
     Taken(StoredRedirect),
+    /// There are [`MAX_REDIRECTS`].
+    TooMany,
     /// The check of the caller.
-    Refused(ApiError),
+    Refused(E),
 }
 
-impl From<PutError> for Abort<PutError> {
-    fn from(error: PutError) -> Self {
-        Self::Refused(error)
-    }
-}
+/// The outcome of adding a redirect.
+pub(crate) type PutResult<E> = std::result::Result<Put, PutError<E>>;
 
 /// The place of a page of the list: after or before a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +113,10 @@ pub(crate) enum Selection {
 pub(crate) struct RedirectPage {
     pub(crate) items: Vec<StoredRedirect>,
     pub(crate) total: u64,
-    pub(crate) has_previous: bool,
-    pub(crate) has_next: bool,
+    /// The path before which the previous page ends; `None` on the first one.
+    pub(crate) previous: Option<String>,
+    /// The path after which the next page begins; `None` on the last one.
+    pub(crate) next: Option<String>,
 }
 
 /// Returns the key of an old path.
@@ -170,8 +173,18 @@ impl RedirectStore {
         paths: &[OldPath],
         session: Option<&mut ClientSession>,
     ) -> Result<Option<StoredRedirect>> {
-        let paths_text: Vec<_> = paths.iter().map(OldPath::as_str).collect();
-        let find = self.collection.find(doc! { "_id": { "$in": paths_text } });
+        let mut found = self.of_paths(paths.iter(), session).await?;
+        found.sort_by_key(|one| paths.iter().position(|path| *path == one.from));
+        Ok(found.into_iter().next())
+    }
+
+    async fn of_paths(
+        &self,
+        paths: impl Iterator<Item = &OldPath>,
+        session: Option<&mut ClientSession>,
+    ) -> Result<Vec<StoredRedirect>> {
+        let paths: Vec<_> = paths.map(OldPath::as_str).collect();
+        let find = self.collection.find(doc! { "_id": { "$in": paths } });
         let found: Vec<RawDocumentBuf> = match session {
             Some(session) => {
                 let mut cursor = find.session(&mut *session).await?;
@@ -179,9 +192,7 @@ impl RedirectStore {
             }
             None => find.await?.try_collect().await?,
         };
-        let mut found: Vec<_> = found.iter().filter_map(|one| redirect(one)).collect();
-        found.sort_by_key(|one| paths.iter().position(|path| *path == one.from));
-        Ok(found.into_iter().next())
+        Ok(found.iter().filter_map(|one| redirect(one)).collect())
     }
 
     /// Returns the number of redirects, at least about.
@@ -212,71 +223,97 @@ impl RedirectStore {
         let total = self.collection.count_documents(selected.clone()).await?;
         let query = doc! { "$and": [selected, bound] };
         let found = self.collection.find(query).sort(doc! { "_id": direction });
-        let found: Vec<_> = found.limit(i64::from(limit) + 1).await?.try_collect().await?;
+        let mut found: Vec<RawDocumentBuf> =
+            found.limit(i64::from(limit) + 1).await?.try_collect().await?;
         let has_more = found.len() > limit as usize;
-        let items = found.iter().take(limit as usize).filter_map(|one| redirect(one));
-        let mut items: Vec<_> = items.collect();
+        found.truncate(limit as usize);
         let (has_previous, has_next) = match start {
             PageStart::First => (false, has_more),
             PageStart::After(_) => (true, has_more),
             PageStart::Before(_) => {
-                items.reverse();
+                found.reverse();
                 (has_more, true)
             }
         };
-        Ok(RedirectPage { items, total, has_previous, has_next })
+        // Also those of documents that cannot be read.
+        let path = |one: &RawDocumentBuf| one.get_str("_id").ok().map(str::to_owned);
+        let previous = found.first().filter(|_| has_previous).and_then(path);
+        let next = found.last().filter(|_| has_next).and_then(path);
+        let items = found.iter().filter_map(|one| redirect(one)).collect();
+        Ok(RedirectPage { items, total, previous, next })
     }
 
-    /// Adds a redirect, or replaces the one of the same path if `may_replace`. `check` decides in the
-    /// transaction whether it leads somewhere.
-    pub(crate) async fn put(
+    /// Adds redirects one after the other, all in one transaction, or replaces those of the same paths if
+    /// `may_replace`. `check` decides in the transaction whether one leads somewhere. One that is refused does
+    /// not keep the others from being added.
+    pub(crate) async fn put<E>(
         &self,
-        new: &RedirectCreate,
+        all: &[RedirectCreate],
         may_replace: bool,
-        check: impl AsyncFn(&mut ClientSession) -> std::result::Result<(), Abort<ApiError>>,
-    ) -> std::result::Result<Put, Abort<PutError>> {
+        check: impl AsyncFn(&RedirectCreate, &mut ClientSession) -> Result<std::result::Result<(), E>>,
+    ) -> Result<Vec<PutResult<E>>> {
         let _turn = self.queue.lock().await;
-        let from = new.from.as_str();
+        let count = self.count().await?;
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             self.locks.lock(REDIRECTS, "", session).await?;
-            let id = doc! { "_id": from };
-            let found = self.collection.find_one(id.clone()).session(&mut *session).await?;
-            let present = found.as_deref().and_then(redirect);
-            if let Some(present) = &present {
-                if present.to == new.to && present.status == new.status {
-                    return Ok(Put::Unchanged(present.clone()));
+            let paths = all.iter().map(|new| &new.from);
+            let present = self.of_paths(paths, Some(&mut *session)).await?;
+            let mut present: HashMap<_, _> =
+                present.into_iter().map(|one| (one.from.clone(), one)).collect();
+            let mut results = Vec::with_capacity(all.len());
+            for new in all {
+                let present_one = present.get(&new.from).cloned();
+                let result = match decide(new, present_one.as_ref(), may_replace) {
+                    Some(result) => result,
+                    None if present_one.is_none()
+                        && count + results.len() as u64 >= MAX_REDIRECTS =>
+                    {
+                        Err(PutError::TooMany)
+                    }
+                    None => match check(new, session).await? {
+                        Ok(()) => Ok(self.write(new, present_one, session).await?),
+                        Err(refusal) => Err(PutError::Refused(refusal)),
+                    },
+                };
+                if let Ok(Put::Created(one) | Put::Changed(one)) = &result {
+                    present.insert(one.from.clone(), one.clone());
                 }
-                if !may_replace {
-                    return Err(PutError::Taken(present.clone()).into());
-                }
+                results.push(result);
             }
-            check(session).await.map_err(|abort| match abort {
-                Abort::Database(error) => Abort::Database(error),
-                Abort::Refused(error) => PutError::Refused(error).into(),
-            })?;
-            let now = to_bson(self.clock.now());
-            let redirect = StoredRedirect {
-                from: new.from.clone(),
-                to: new.to.clone(),
-                status: new.status,
-                created_date: present.as_ref().map_or(now, |present| present.created_date),
-                updated_date: now,
-            };
-            let mut set =
-                bson::serialize_to_document(&redirect).map_err(mongodb::error::Error::from)?;
-            set.remove("_id");
-            let update = self.collection.update_one(id, doc! { "$set": set }).upsert(true);
-            update.session(session).await?;
-            Ok(match present {
-                Some(_) => Put::Changed(redirect),
-                None => Put::Created(redirect),
-            })
+            Ok::<_, Abort<Infallible>>(results)
         })
         .await;
-        if !matches!(result, Ok(Put::Unchanged(_))) {
-            self.changes.record(&[redirect_key(from)], &result);
-        }
-        result
+        let keys: Vec<_> = all.iter().map(|one| redirect_key(one.from.as_str())).collect();
+        self.changes.record(&keys, &result);
+        result.map_err(|abort| match abort {
+            Abort::Database(error) => error,
+            Abort::Refused(never) => match never {},
+        })
+    }
+
+    async fn write(
+        &self,
+        new: &RedirectCreate,
+        present: Option<StoredRedirect>,
+        session: &mut ClientSession,
+    ) -> Result<Put> {
+        let now = to_bson(self.clock.now());
+        let redirect = StoredRedirect {
+            from: new.from.clone(),
+            to: new.to.clone(),
+            status: new.status,
+            created_date: present.as_ref().map_or(now, |present| present.created_date),
+            updated_date: now,
+        };
+        let mut set = bson::serialize_to_document(&redirect)?;
+        set.remove("_id");
+        let id = doc! { "_id": new.from.as_str() };
+        let update = self.collection.update_one(id, doc! { "$set": set }).upsert(true);
+        update.session(session).await?;
+        Ok(match present {
+            Some(_) => Put::Changed(redirect),
+            None => Put::Created(redirect),
+        })
     }
 
     /// Deletes the redirect of a path. Returns `false` if there is none.
@@ -293,6 +330,19 @@ impl RedirectStore {
         self.changes.record(&[redirect_key(from.as_str())], &result);
         result
     }
+}
+
+/// Returns the outcome of adding a redirect if the present one of its path decides it.
+fn decide<E>(
+    new: &RedirectCreate,
+    present: Option<&StoredRedirect>,
+    may_replace: bool,
+) -> Option<PutResult<E>> {
+    let present = present?;
+    if present.to == new.to && present.status == new.status {
+        return Some(Ok(Put::Unchanged(present.clone())));
+    }
+    (!may_replace).then(|| Err(PutError::Taken(present.clone())))
 }
 
 /// Reads a redirect. One that another program has changed into something else is none.

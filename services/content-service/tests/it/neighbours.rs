@@ -7,7 +7,8 @@ use service_kit::web::changes::SURROGATE_KEY;
 use test_support::{Api, Random, Service, TestDatabase, eventually};
 
 use crate::support::{
-    Site, created, day, page, profile, profiled, project, section, section_id, send, story, with,
+    Site, created, day, heard, page, profile, profiled, project, section, section_id, send, story,
+    with,
 };
 
 async fn get(service: &Service, path: &str) -> Value {
@@ -100,8 +101,9 @@ async fn an_item_names_those_beside_it_in_the_order_of_its_section() {
                 let listed = list["content"]["items"].as_array().unwrap().iter();
                 let paths: Vec<_> =
                     listed.filter_map(|item| item["path"].as_str().map(str::to_owned)).collect();
-                // Whether one without a slug has the path of the section is another matter.
-                assert_eq!(paths.len(), items, "{kind:?} {sort:?} {list}");
+                // A migration gives stories their slug.
+                let without_path = usize::from(kind != ContentType::Story);
+                assert_eq!(paths.len(), items - without_path, "{kind:?} {sort:?} {list}");
                 for (number, path) in paths.iter().enumerate() {
                     let answer = at(path).await;
                     let expected = [number.checked_sub(1), Some(number + 1)]
@@ -134,7 +136,12 @@ async fn a_change_of_a_neighbour_concerns_the_answer() {
         story.get_object_id("_id").unwrap().to_hex()
     };
     let api = Api::new(site.content.url.clone()).sent_by(None);
-    let answer = api.get("/resolve?path=/blog/2").await;
+    let mut answer = api.get("/resolve?path=/blog/2").await;
+    // An answer has its keys while changes are heard.
+    while answer.header(SURROGATE_KEY).is_empty() {
+        heard(&database, &site.content).await;
+        answer = api.get("/resolve?path=/blog/2").await;
+    }
     let keys: Vec<_> = answer.header(SURROGATE_KEY).split(' ').collect();
     for key in ["stories/listed/section", &format!("stories/{}", id("1").await)] {
         assert!(keys.contains(&key), "{key}: {keys:?}");

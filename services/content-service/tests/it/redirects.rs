@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use models::ContentType;
 use mongodb::bson::{Bson, doc};
 use serde_json::{Value, json};
-use test_support::{TestDatabase, eventually};
+use service_kit::web::changes::SURROGATE_KEY;
+use test_support::{Answer, Api, TOKEN, TestDatabase, eventually};
 use url::form_urlencoded;
 
 use crate::support::{Site, created, day, section, send, send_raw, story, user, with};
@@ -114,6 +115,8 @@ async fn an_old_path_is_found_however_it_is_written() {
     let site = Site::start_with(&database, &[("site.url", "https://example.com")]).await;
     for (from, to) in [
         ("/Über uns/", "/about"),
+        ("/blog?page=2", "/projects"),
+        ("/chained", "/blog?page=2"),
         ("/index.php?b=2&a=1", "/blog"),
         ("/index.php", "https://elsewhere.example/é?x=1"),
         ("/?p=123", "/projects?from=old#top"),
@@ -133,8 +136,13 @@ async fn an_old_path_is_found_however_it_is_written() {
         ("/index.php?a=1&b=3", json!(["https://elsewhere.example/%C3%A9?x=1", 301])),
         ("/index.php", json!(["https://elsewhere.example/%C3%A9?x=1", 301])),
         ("/?p=123", json!(["/projects?from=old#top", 301])),
-        ("/?p=124", json!(404)),
+        ("/?p=124", json!("section")),
+        ("/blog?utm_source=x", json!("section")),
+        ("/blogs?utm_source=x", json!(404)),
         ("/", json!("section")),
+        // The query of a redirect comes before content without it.
+        ("/blog?page=2", json!(["/projects", 301])),
+        ("/chained", json!(["/projects", 301])),
         // An address of this site is a path of it.
         ("/shop", json!(["/contact", 301])),
         ("/blog", json!("section")),
@@ -143,7 +151,7 @@ async fn an_old_path_is_found_however_it_is_written() {
     }
     let all = list(&site, "").await;
     assert_eq!(all["items"][1]["from"], "/?p=123");
-    assert_eq!(all["total"], 5);
+    assert_eq!(all["total"], 7);
 }
 
 #[tokio::test]
@@ -269,26 +277,71 @@ fn stored(from: &str, to: &str, status: i32) -> mongodb::bson::Document {
 }
 
 #[tokio::test]
-async fn two_redirects_at_once_never_close_a_circle() {
+async fn a_change_of_a_redirect_concerns_the_answers_to_its_path() {
     let database = TestDatabase::new().await;
     let site = Site::start(&database).await;
+    let api = Api::new(site.content.url.clone());
+    let has_key = |answer: &Answer, key: &str| {
+        let keys = answer.header(SURROGATE_KEY);
+        assert!(keys.split(' ').any(|one| one == key), "{key}: {keys}");
+    };
+    let key = "redirects/%2Fold%2520one";
+    let resolve = async || api.get("/resolve?path=/old%20one").await;
+    // An answer has its keys while changes are heard.
+    let answered = async |status: u16| {
+        let complete = std::cell::OnceCell::new();
+        eventually("changes are heard", async || {
+            let answer = resolve().await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            let has_keys = !answer.header(SURROGATE_KEY).is_empty();
+            has_keys && complete.set(answer).is_ok()
+        })
+        .await;
+        complete.into_inner().unwrap()
+    };
+    has_key(&answered(404).await, key);
+    let new = json!({ "from": "/old one", "to": { "address": "/next" } });
+    let created = api.call("POST", "/redirects", new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.header("location"), "/redirects?from=%2Fold%2520one");
+    has_key(&created, key);
+    let moved = answered(200).await;
+    for key in [key, "redirects/%2Fnext", "sections", "redirects"] {
+        has_key(&moved, key);
+    }
+    // Another program deletes it.
+    database.collection("content_redirects").delete_many(doc! {}).await.unwrap();
+    eventually("the change is heard", async || resolve().await.status == 404).await;
+    assert_eq!(add(&site, "/old one", "/next").await.0, 201);
+    let deleted = api.call("DELETE", "/redirects?from=/old%20one", Value::Null).await;
+    assert_eq!(deleted.status, 204);
+    has_key(&deleted, key);
+}
+
+#[tokio::test]
+async fn two_redirects_at_once_never_close_a_circle() {
+    let database = TestDatabase::new().await;
+    let site = &Site::start(&database).await;
     for round in 0..8 {
         let ring = 3;
         let place = |number: usize| format!("/r{round}-{}", number % ring);
         let all = (0..ring).map(|number| {
             let (from, to) = (place(number), place(number + 1));
-            let site = &site;
             async move { add(site, &from, &to).await.0 }
         });
         let mut statuses = join_all(all).await;
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 201, 409]);
-        for number in 0..ring {
-            assert_ne!(resolved(&site, &place(number)).await, json!(404));
-        }
+        let answers = join_all((0..ring).map(|number| {
+            let place = place(number);
+            async move { resolved(site, &place).await }
+        }));
+        // The one that was refused leads nowhere; the others lead to it.
+        let nowhere = answers.await.iter().filter(|answer| **answer == json!(404)).count();
+        assert_eq!(nowhere, 1);
     }
     // The same one, made several times at once, is one.
-    let same = join_all((0..6).map(|_| add(&site, "/same", "/blog"))).await;
+    let same = join_all((0..6).map(|_| add(site, "/same", "/blog"))).await;
     let made = same.iter().filter(|(status, _)| *status == 201).count();
     assert_eq!(
         (made, same.iter().filter(|(status, _)| *status == 200).count()),
@@ -404,4 +457,114 @@ async fn wrong_redirects_are_refused_with_the_reason_and_only_admins_make_them()
     let odd = doc! { "$set": { "to": { "address": Bson::Null } } };
     database.collection("content_redirects").update_one(doc! { "_id": "/old" }, odd).await.unwrap();
     assert_eq!(resolved(&site, "/old").await, json!(404));
+}
+
+/// Sends a CSV file, and returns the status and the answer.
+async fn import(site: &Site, query: &str, text: impl Into<Vec<u8>>) -> (u16, Value) {
+    let url = format!("{}/redirects{query}", site.content.url);
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("content-type", "text/csv; charset=utf-8"), ("authorization", &*bearer)];
+    let (status, _, answer) = send_raw("POST", &url, &headers, text.into()).await;
+    (status.as_u16(), answer)
+}
+
+/// Returns the number, the path and the outcome of each line, with the field that was wrong.
+fn outcomes(answer: &Value) -> Vec<String> {
+    let lines = answer["lines"].as_array().unwrap_or_else(|| panic!("{answer}")).iter();
+    let line = |line: &Value| {
+        let field = line["errors"][0]["field"].as_str().map(|field| format!(" {field}"));
+        let [from, outcome] = ["from", "outcome"].map(|member| line[member].as_str().unwrap());
+        format!("{} {from} {outcome}{}", line["line"], field.unwrap_or_default())
+    };
+    lines.map(line).collect()
+}
+
+#[tokio::test]
+async fn a_csv_file_is_added_line_by_line_and_again_without_a_change() {
+    let database = TestDatabase::new().await;
+    database.insert("stories", [story("first", day(1))]).await;
+    let site = Site::start(&database).await;
+    let first = database.one("stories", doc! { "slug": "first" }).await;
+    let id = first.get_object_id("_id").unwrap();
+    let missing = "ffffffffffffffffffffffff";
+    let file = format!(
+        "\u{feff}from;to;status\r\n\
+         /a;/b;\r\n\
+         /über;stories/{id};302\r\n\
+         \"/x;y\";https://elsewhere.example/;301\r\n\
+         \r\n\
+         /b;/a;\r\n\
+         /blog;/about;\r\n\
+         old;/about;\r\n\
+         /gone;sections/{missing};\r\n\
+         /a/;/b;\r\n\
+         /a;/c;\r\n\
+         /c;/d;303\r\n"
+    );
+    let (status, answer) = import(&site, "", file.clone()).await;
+    assert_eq!(status, 200, "{answer}");
+    let expected = [
+        "2 /a created",
+        "3 /%C3%BCber created",
+        "4 /x;y created",
+        "6 /b refused from",
+        "7 /blog refused from",
+        "8 old refused from",
+        "9 /gone refused to.section.id",
+        "10 /a unchanged",
+        "11 /a refused from",
+        "12 /c refused status",
+    ];
+    assert_eq!(outcomes(&answer), expected, "{answer}");
+    let circle = answer["lines"][3]["errors"][0]["message"].as_str().unwrap();
+    assert!(circle.contains("`/b` → `/a` → `/b`"), "{circle}");
+    let counts = ["created", "changed", "unchanged", "refused"].map(|name| answer[name].as_u64());
+    assert_eq!(counts, [Some(3), Some(0), Some(1), Some(6)]);
+    assert_eq!(resolved(&site, "/a").await, json!(["/b", 301]));
+    assert_eq!(resolved(&site, "/Über").await, json!(404));
+    assert_eq!(resolved(&site, "/über").await, json!(["/blog/first", 302]));
+    // Again, nothing changes.
+    let (_, again) = import(&site, "", file).await;
+    let counts = ["created", "changed", "unchanged", "refused"].map(|name| again[name].as_u64());
+    assert_eq!(counts, [Some(0), Some(0), Some(4), Some(6)], "{again}");
+    assert_eq!(database.count("content_redirects", doc! {}).await, 3);
+
+    let other = "from,to\n/a,/contact\n/n,/contact\n";
+    assert_eq!(outcomes(&import(&site, "", other).await.1), ["2 /a refused from", "3 /n created"]);
+    let (_, replaced) = import(&site, "?replace=true", other).await;
+    assert_eq!(outcomes(&replaced), ["2 /a changed", "3 /n unchanged"]);
+    assert_eq!(resolved(&site, "/a").await, json!(["/contact", 301]));
+}
+
+#[tokio::test]
+async fn a_large_csv_file_is_added_and_one_that_is_no_csv_is_refused() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let lines: String = (0..500).map(|number| format!("/old/{number}.html,/blog\n")).collect();
+    let (status, answer) = import(&site, "", format!("from,to\n{lines}")).await;
+    assert_eq!((status, &answer["created"]), (200, &500.into()), "{}", answer["code"]);
+    assert_eq!(list(&site, "?limit=1").await["total"], 500);
+    let (status, answer) = import(&site, "", format!("from,to\n{lines}/more,/blog\n")).await;
+    assert_eq!((status, &answer["errors"][0]["field"]), (422, &"body".into()), "{answer}");
+    for (text, expected) in [
+        (b"/a,/b\n".to_vec(), 422),
+        (b"".to_vec(), 422),
+        (b"from,to,code\n/a,/b,1\n".to_vec(), 422),
+        (b"from,to\n/\xfcber,/b\n".to_vec(), 400),
+        (vec![b'x'; 5 * 1024 * 1024], 413),
+    ] {
+        assert_eq!(import(&site, "", text.clone()).await.0, expected, "{text:.40?}");
+    }
+    let url = format!("{}/redirects", site.content.url);
+    let of_stranger = [("content-type", "text/csv")];
+    let (status, ..) = send_raw("POST", &url, &of_stranger, b"from,to\n/s,/b\n".to_vec()).await;
+    assert_eq!(status, 401);
+    let bearer = format!("Bearer {TOKEN}");
+    for content_type in ["text/plain", "text/csv; charset=windows-1252", "application/xml"] {
+        let headers = [("content-type", content_type), ("authorization", &*bearer)];
+        let (status, _, answer) =
+            send_raw("POST", &url, &headers, b"from,to\n/s,/b\n".to_vec()).await;
+        assert_eq!(status, 415, "{content_type}: {answer}");
+    }
+    assert_eq!(database.count("content_redirects", doc! {}).await, 500);
 }
