@@ -65,6 +65,11 @@ async fn items_of_every_kind_have_them_in_all_answers_and_writes() {
             assert_eq!(members(&list["items"][1]), empty(), "{collection} {query}");
         }
 
+        // The file is in use.
+        let places = "/internal/content/media-places?names=lamp.webp&limit=20";
+        let places = site.content.get(places).await.1["lamp.webp"].clone();
+        assert!(places.as_array().unwrap().iter().any(|place| place["id"] == item["id"]));
+
         // What was read can be sent back, and null empties.
         let url = |item: &Value| {
             format!("{}/{collection}/{}", site.content.url, item["id"].as_str().unwrap())
