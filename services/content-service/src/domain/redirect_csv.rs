@@ -198,7 +198,7 @@ mod tests {
             "from,to,status\n\"/a,b\",/new,301\n/c,https://example.com/?x=1;2,302\n",
             "\u{feff}from;to;status\r\n/a,b;/new;\r\n/c;\"https://example.com/?x=1;2\";302\r\n",
             "From\tTo\tStatus\r\n/a,b\t/new\t301\r\n/c\thttps://example.com/?x=1;2\t302",
-            "to,from,status\n /new , \"/a,b\" ,\n\"https://example.com/?x=1;2\",/c,302",
+            "to,from,status\n /new ,\"/a,b\", \n\"https://example.com/?x=1;2\",/c,302",
             "from;to;status;\n/a,b;/new;;\n/c;\"https://example.com/?x=1;2\";302;\n;;;\n",
         ] {
             assert_eq!(read(text).unwrap(), expected, "{text:?}");

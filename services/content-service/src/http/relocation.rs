@@ -34,6 +34,8 @@ pub(super) struct Moved {
     /// A path of the site, percent-encoded, or an address elsewhere.
     pub(super) to: String,
     pub(super) status: RedirectStatus,
+    /// `false` if it is below the former path of a section, and nothing is known to be there.
+    pub(super) is_found: bool,
 }
 
 /// The search for the present address of a path.
@@ -52,8 +54,10 @@ pub(super) struct Relocation<'a> {
 enum Step {
     /// The address is that of content, or elsewhere.
     Arrived(String),
-    /// Something else may be at this path.
+    /// Something else may be at this path, to which a redirect leads.
     Continued(SitePath),
+    /// The same below the present path of a section.
+    Former(SitePath),
 }
 
 impl Relocation<'_> {
@@ -77,9 +81,10 @@ impl Relocation<'_> {
         let Some((mut step, mut status)) = first else { return Ok(None) };
         let mut visited: HashSet<_> = OldPath::candidates(path).into_iter().take(1).collect();
         for _ in 0..MAX_HOPS {
-            let at = match step {
-                Step::Arrived(to) => return Ok(Some(Moved { to, status })),
-                Step::Continued(at) => at,
+            let (at, is_found) = match step {
+                Step::Arrived(to) => return Ok(Some(Moved { to, status, is_found: true })),
+                Step::Continued(at) => (at, true),
+                Step::Former(at) => (at, false),
             };
             let candidates = OldPath::candidates(&at.requested());
             if !candidates.iter().take(1).all(|one| visited.insert(one.clone())) {
@@ -88,21 +93,24 @@ impl Relocation<'_> {
             }
             let next = match self.redirected(with_query(&candidates)).await? {
                 None => match self.present(&at.path).await? {
-                    Some(present) => return Ok(Some(Moved { to: at.at(&present), status })),
+                    Some(present) => {
+                        let to = at.at(&present);
+                        return Ok(Some(Moved { to, status, is_found: true }));
+                    }
                     None => self.step(&at.path, &candidates).await?,
                 },
                 next => next,
             };
             match next {
-                None => return Ok(Some(Moved { to: at.to_string(), status })),
+                None => return Ok(Some(Moved { to: at.to_string(), status, is_found })),
                 Some((next, of_next)) => (step, status) = (next, status.and(of_next)),
             }
         }
         let to = match step {
             Step::Arrived(to) => to,
-            Step::Continued(at) => at.to_string(),
+            Step::Continued(at) | Step::Former(at) => at.to_string(),
         };
-        Ok(Some(Moved { to, status }))
+        Ok(Some(Moved { to, status, is_found: true }))
     }
 
     /// Returns the address that a redirect leads to, after all redirects that follow.
@@ -114,7 +122,7 @@ impl Relocation<'_> {
             None => None,
             Some(Step::Arrived(to)) => Some(to),
             // The path leads to the same redirect again.
-            Some(Step::Continued(_)) => {
+            Some(Step::Continued(_) | Step::Former(_)) => {
                 self.of(redirect.from.as_str()).await?.map(|moved| moved.to)
             }
         })
@@ -204,7 +212,7 @@ impl Relocation<'_> {
     async fn former(&self, path: &str) -> Result<Option<Step>, ApiError> {
         let moved_to = match self.sections.resolve(path, self.include_drafts) {
             Some(PathResolution::Moved { moved_to }) => {
-                return Ok(Some(Step::Continued(SitePath::new(&moved_to))));
+                return Ok(Some(Step::Former(SitePath::new(&moved_to))));
             }
             Some(PathResolution::Found(found)) => self.below(&found).await?,
             None => {

@@ -156,13 +156,17 @@ impl Lookup<'_> {
             None => relocation.of(self.path).await?,
             Some((path, _)) => match relocation.of_query(self.path).await? {
                 None => match self.content(sections, path).await? {
-                    None => relocation.of(path).await?,
+                    None => match relocation.of(path).await? {
+                        Some(moved) if moved.is_found => Some(moved),
+                        // It may be a part of the slug of something that was moved.
+                        moved => relocation.of(self.path).await?.or(moved),
+                    },
                     response => return Ok(response),
                 },
                 moved => moved,
             },
         };
-        let Some(Moved { to, status }) = moved else { return Ok(None) };
+        let Some(Moved { to, status, .. }) = moved else { return Ok(None) };
         json_response(self.request, &Resolution::Moved { moved_to: to, status }).map(Some)
     }
 

@@ -16,6 +16,7 @@ mod migrations;
 mod moves;
 mod neighbours;
 mod odd_shapes;
+mod page_meta;
 mod paths;
 mod permalinks;
 mod plain_shapes;

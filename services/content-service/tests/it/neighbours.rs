@@ -114,13 +114,10 @@ async fn an_item_names_those_beside_it_in_the_order_of_its_section() {
         }
     }
     // A page that a section shows alone has none.
-    database
-        .insert(
-            "pages",
-            [with(page("about"), doc! { "section_id": section_id(&database, "about").await })],
-        )
-        .await;
-    let about = async || get(&site.content, "/resolve?path=/about").await;
+    let fields = doc! { "content_type": "page", "display_type": "static-page" };
+    let about = section(&database, "about", fields).await;
+    database.insert("pages", [with(page("about"), doc! { "section_id": about })]).await;
+    let about = async || site.content.get("/resolve?path=/about").await.1;
     eventually("the page is shown", async || about().await["kind"] == "item").await;
     assert_eq!(beside(&about().await), [None, None]);
 }

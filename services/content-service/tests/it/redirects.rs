@@ -209,6 +209,7 @@ async fn content_at_the_path_wins_and_a_redirect_wins_over_a_former_address() {
     assert_eq!(send("PATCH", &of_about, &[], &json!({ "slug": "us" })).await.0, 200);
     let moved = json!(["/us", 301]);
     eventually("the move is known", async || resolved(&site, "/about").await == moved).await;
+    assert_eq!(resolved(&site, "/about?utm_source=x").await, moved);
     assert_eq!(add(&site, "/wir", "/about").await.0, 201);
     assert_eq!(resolved(&site, "/wir").await, moved);
     assert_eq!(add(&site, "/about", "/contact").await.0, 201);
