@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Utc};
 use models::{
-    Body, ContentType, ObjectId,
+    Body, ContentType, InvalidUrlOrPath, ObjectId, UrlOrPath,
     schema::{schema, text},
     site_path::{canonical, path_key},
 };
@@ -12,11 +12,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::form_urlencoded;
 use utoipa::{
-    ToSchema,
+    PartialSchema, ToSchema,
     openapi::schema::{ObjectBuilder, Type},
 };
-
-use super::web_url::{WebUrl, is_clean};
 
 /// The most bytes of an old path: the same as of the paths that `/resolve` looks up.
 pub(crate) const PATH_MAX_LENGTH: usize = 2048;
@@ -159,38 +157,15 @@ fn with_query(path: String, query: &str) -> String {
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct RedirectAddress(String);
 
-schema!(
-    RedirectAddress,
-    text(
-        concat!(
-            r#"^([hH][tT][tT][pP][sS]?://[^\s\u0000-\u001F\u007F-\u009F"<>\\^`{|}/?#@]+"#,
-            r#"([/?#][^\s\u0000-\u001F\u007F-\u009F"<>\\^`{|}]*)?"#,
-            r#"|/([^\s\u0000-\u001F\u007F-\u009F"<>\\^`{|}/][^\s\u0000-\u001F\u007F-\u009F"<>\\^`{|}]*)?)$"#
-        ),
-        WebUrl::MAX_LENGTH
-    )
-    .examples(["/blog/hello", "https://example.com/shop?from=old"])
-);
-
-/// The text is no address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be a path of the site that begins with one `/`, or an http:// or https:// address, without \
-     spaces and of at most {} characters",
-    WebUrl::MAX_LENGTH
-)]
-pub(crate) struct InvalidRedirectAddress;
+schema!(RedirectAddress, UrlOrPath::schema());
 
 impl TryFrom<String> for RedirectAddress {
-    type Error = InvalidRedirectAddress;
+    type Error = InvalidUrlOrPath;
 
-    fn try_from(text: String) -> Result<Self, InvalidRedirectAddress> {
-        let is_path = text.starts_with('/') && !text.starts_with("//");
-        let is_valid = match is_path {
-            true => text.chars().count() <= WebUrl::MAX_LENGTH && is_clean(&text),
-            false => WebUrl::try_from(text.clone()).is_ok_and(|_| url::Url::parse(&text).is_ok()),
-        };
-        if is_valid { Ok(Self(text)) } else { Err(InvalidRedirectAddress) }
+    fn try_from(text: String) -> Result<Self, InvalidUrlOrPath> {
+        let text = String::from(UrlOrPath::try_from(text)?);
+        let is_valid = text.starts_with('/') || url::Url::parse(&text).is_ok();
+        if is_valid { Ok(Self(text)) } else { Err(InvalidUrlOrPath) }
     }
 }
 
