@@ -63,17 +63,22 @@ schemathesis *options:
     cargo build --package turbulence
     .ci/schemathesis "${CARGO_TARGET_DIR:-target}/debug/turbulence" {{ options }}
 
-# Lint docs/openapi.json, generate TypeScript types and type-check the example client (needs Node.js with npm)
-typescript:
-    npm --prefix clients/typescript ci --no-audit --no-fund
-    npm --prefix clients/typescript run check
+# Install what the packages of JavaScript need, for all of them
+[private]
+node-modules:
+    npm ci --no-audit --no-fund
+
+# Lint docs/openapi.json, build the TypeScript client, and test it with a live site and in Chromium (needs Node.js with npm)
+typescript: node-modules
+    cargo build --package turbulence
+    TURBULENCE="${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence" \
+        npm --workspace turbulence-client run check
 
 # Build the example of Next.js and test that its pages change with the content (needs Node.js with npm)
-nextjs:
+nextjs: node-modules
     cargo build --package turbulence
-    npm --prefix examples/nextjs ci --no-audit --no-fund
-    NEXT_TELEMETRY_DISABLED=1 npm --prefix examples/nextjs run build
-    npm --prefix examples/nextjs test -- "${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence"
+    NEXT_TELEMETRY_DISABLED=1 npm --workspace turbulence-nextjs-example run build
+    npm --workspace turbulence-nextjs-example test -- "${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence"
 
 # Validate the manifests of Kubernetes (needs Python 3 with pip)
 manifests:
