@@ -85,22 +85,21 @@ export type ErrorCode = Schemas["ErrorCode"];
 
 // Lists of content: their items depend on `view` and `fields`.
 
+/** The routes that have a parameter of this name. */
+type PathWith<Name extends string> = {
+  [P in PathOf<"get">]: Query<P> extends never ? never : Name extends keyof Query<P> ? P : never;
+}[PathOf<"get">];
+
 /** A page of a list. */
 type PageOf<Item> = { items: Item[]; next_cursor?: string | null };
 
 /** The lists whose items can be selected: those of stories, projects and pages. */
-export type ContentPath = {
-  [P in PathOf<"get">]: "view" extends keyof Query<P> ? P : never;
-}[PathOf<"get">];
+export type ContentPath = PathWith<"view">;
 
 /** The routes that answer a page of a list and the cursor of the next one. */
 export type PagedPath = {
-  [P in PathOf<"get">]: "cursor" extends keyof Query<P>
-    ? Success<P, "get"> extends PageOf<unknown>
-      ? P
-      : never
-    : never;
-}[PathOf<"get">];
+  [P in PathWith<"cursor">]: Success<P, "get"> extends PageOf<unknown> ? P : never;
+}[PathWith<"cursor">];
 
 export type ViewOf<P extends PagedPath> = P extends ContentPath
   ? NonNullable<Query<P>["view"]>

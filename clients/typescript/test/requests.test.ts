@@ -320,8 +320,10 @@ test("a preview link shows a draft without an account", async () => {
   const { section } = await sectionWith(0);
   const draft = { title: "A draft", content: "<p>x</p>", is_published: false, section_id: section.id };
   const { id, path } = unwrap(await editor.post("/stories", { body: draft }));
-  assert.equal((await site.resolve(path ?? "")).ok, false);
-  assert.ok((await editor.resolve(path ?? "", { query: { include_drafts: true } })).ok);
+  assert.ok(path !== null);
+  assert.equal((await site.resolve(path)).ok, false);
+  const found = unwrap(await editor.resolve(path, { query: { include_drafts: true } }));
+  assert.equal(found.kind, "item");
   const link = unwrap(await editor.post("/preview", { body: { content_type: "story", id } }));
   const shown = unwrap(await site.get("/preview", { query: { token: link.token } }));
   assert.equal(shown.item.title, draft.title);

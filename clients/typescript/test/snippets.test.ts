@@ -5,7 +5,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
 
 const ROOT = "../..";
-const DOCUMENTS = ["clients/typescript/README.md"];
+const DOCUMENTS = ["clients/typescript/README.md", "docs/guides/use-from-a-frontend.md"];
 const SOURCES = ["clients/typescript/test", "examples/nextjs"];
 const LANGUAGES = /^```(?:ts|tsx|js)$(.*?)^```$/gms;
 

@@ -5,9 +5,11 @@ import {
   type ApiError,
   type Change,
   Client,
+  type ContentPath,
   type ContentType,
   type ErrorCode,
   type Kind,
+  type PagedPath,
   type Resolution,
   type ResolutionOf,
   type Schemas,
@@ -164,6 +166,8 @@ export async function errors(): Promise<string> {
 }
 
 export async function lists(): Promise<void> {
+  isTrue<IsSame<Exclude<ContentPath, PagedPath>, never>>();
+  isTrue<IsSame<Extract<"/robots.txt" | "/tags", ContentPath | PagedPath>, never>>();
   const stories = unwrap(await site.list("/stories"));
   isTrue<IsSame<(typeof stories.items)[number], Schemas["Story"]>>();
   isTrue<IsSame<typeof stories.total, number>>();
