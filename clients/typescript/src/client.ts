@@ -43,11 +43,16 @@ export interface EditOptions extends CallOptions {
 
 /** A client of one site. It keeps no state, so that one object serves all requests. */
 export class Client {
-  constructor(readonly options: ClientOptions) {}
+  // Private, so that a client that is logged does not show its token.
+  readonly #options: ClientOptions;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+  }
 
   /** Returns a client with some other options, such as the token of a caller. */
   with(options: Partial<ClientOptions>): Client {
-    return new Client({ ...this.options, ...options });
+    return new Client({ ...this.#options, ...options });
   }
 
   /** Reads. Temporary failures are repeated. */
@@ -150,14 +155,14 @@ export class Client {
    */
   async edit<P extends EditablePath, B extends Exactly<PatchOf<P>, B>>(
     path: P,
-    options: Omit<RequestOptions<P, "patch">, "headers" | "body"> & EditOptions,
+    options: Omit<GetOptions<P>, "headers"> & EditOptions,
     change: (current: Data<P, "get">) => B | Promise<B>,
   ): Promise<Result<Data<P, "patch">, CodeOf<P, "get"> | CodeOf<P, "patch">>> {
     type Edited = Result<Data<P, "patch">, CodeOf<P, "get"> | CodeOf<P, "patch">>;
-    const { attempts = 1, ...request } = options as Request & EditOptions;
+    const { attempts = 1, query, ...request } = options as Request & EditOptions;
     for (let left = attempts; ; left -= 1) {
       const init = { ...request.init, cache: "no-store" as const };
-      const current = await this.#send<Data<P, "get">>("get", path, { ...request, init });
+      const current = await this.#send<Data<P, "get">>("get", path, { ...request, query, init });
       if (!current.ok) return current as Edited;
       if (current.etag === null) {
         const message = `The answer of ${path} has no ETag. A proxy or CORS has removed it.`;
@@ -178,7 +183,7 @@ export class Client {
 
   /** Uploads pictures and videos: all of them, or none. */
   upload(files: Iterable<UploadFile>, options?: UploadOptions) {
-    return upload(this.options, files, options);
+    return upload(this.#options, files, options);
   }
 
   /**
@@ -186,7 +191,7 @@ export class Client {
    * and nothing is missed in between.
    */
   changes(options: ChangesOptions = {}): AsyncGenerator<Change, void, void> {
-    return changes(this.options, options);
+    return changes(this.#options, options);
   }
 
   #send<T, C extends ErrorCode = never>(
@@ -195,7 +200,7 @@ export class Client {
     request?: Request,
   ): Promise<Result<T, C>> {
     // The types of the routes describe the answer.
-    return send(this.options, method, path, request) as Promise<Result<T, C>>;
+    return send(this.#options, method, path, request) as Promise<Result<T, C>>;
   }
 }
 

@@ -51,7 +51,8 @@ function sendByXhr(
     request.onload = () => {
       const lines = request.getAllResponseHeaders().trim().split(/\r?\n/);
       const pairs = lines.map((line) => line.split(/:\s*(.*)/s, 2) as [string, string]);
-      resolve(new Response(request.responseText, { status: request.status, headers: pairs }));
+      // Some statuses permit no body.
+      resolve(new Response(request.responseText || null, { status: request.status, headers: pairs }));
     };
     request.onerror = () => reject(new NetworkError("The connection broke."));
     request.onabort = request.onerror;

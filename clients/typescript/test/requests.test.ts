@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import { createServer as createTcpServer } from "node:net";
 import { after, before, test } from "node:test";
+import { inspect } from "node:util";
 import {
   AbortedError,
   ApiError,
@@ -237,6 +238,18 @@ test("an edit that another one overtakes is a conflict, or made again", async ()
   assert.deepEqual((await Promise.all(edits)).map(({ ok }) => ok), [true, true, true, true]);
   const edited = unwrap(await editor.get("/stories/{id}", { path }));
   assert.deepEqual(edited.tags.toSorted(), tags.toSorted());
+});
+
+test("a hidden section is edited as well", async () => {
+  const body = { title: "Hidden", content_type: "story", is_published: false } as const;
+  const path = { id: unwrap(await editor.post("/sections", { body })).id };
+  const query = { include_drafts: true };
+  const edited = await editor.edit("/sections/{id}", { path, query }, ({ title }) => ({ title: `${title}!` }));
+  assert.equal(unwrap(edited).title, "Hidden!");
+});
+
+test("a client that is logged shows no token", () => {
+  assert.ok(!inspect(editor, { depth: 9, showHidden: true }).includes(token));
 });
 
 test("an edit needs a version", async () => {
