@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHmac, randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -48,9 +49,21 @@ test("messages of the site are verified", async () => {
   server.close();
 });
 
-test("other messages are not", async () => {
+type Verify = (...[secret, headers, body]: Parameters<typeof verifyWebhook>) => unknown;
+
+/** Returns the function that the guide shows for programs without this package. */
+async function verifyOfGuide(): Promise<Verify> {
+  const guide = await readFile("../../docs/guides/webhooks.md", "utf8");
+  const [, code = ""] = guide.match(/^```js$(.*?)^```$/ms) ?? [];
+  const module = (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as { verify: Verify };
+  return module.verify;
+}
+
+test("other messages are not, by the function of the guide either", async () => {
+  const verify = await verifyOfGuide();
   const body = '{"type": "stories.updated"}';
   assert.ok(await verifyWebhook(SECRET, signed(body), body));
+  assert.ok(verify(SECRET, signed(body), body));
   const bad: [Headers, string][] = [
     [signed(body), `${body} `],
     [signed(body, { secret: `whsec_${randomBytes(32).toString("base64")}` }), body],
@@ -66,7 +79,9 @@ test("other messages are not", async () => {
     }
   }
   for (const [headers, text] of bad) {
-    assert.equal(await verifyWebhook(SECRET, headers, text), null, JSON.stringify([...headers]));
+    const message = JSON.stringify([...headers]);
+    assert.equal(await verifyWebhook(SECRET, headers, text), null, message);
+    assert.equal(verify(SECRET, headers, text), null, message);
   }
   for (const secret of ["", "whsec_", "whsec_!"]) {
     assert.equal(await verifyWebhook(secret, signed(body), body), null, secret);
@@ -78,4 +93,5 @@ test("one of two signatures is enough", async () => {
   const headers = signed(body);
   headers.set("webhook-signature", `v2,x v1,AAAA ${headers.get("webhook-signature")}`);
   assert.deepEqual(await verifyWebhook(SECRET, headers, body), {});
+  assert.deepEqual((await verifyOfGuide())(SECRET, headers, body), {});
 });
