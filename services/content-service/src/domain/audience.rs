@@ -134,7 +134,7 @@ impl Directory {
             Audience::Public(_) => entry.is_public,
             Audience::Editors => !entry.is_deleted,
         });
-        let visible: Vec<_> = visible.collect();
+        let visible: Vec<_> = visible.filter(|entry| !entry.section.is_link()).collect();
         let with = |slug: &str| visible.iter().find(|entry| entry.section.slug == slug).copied();
         slug_spellings(slug).iter().find_map(|slug| with(slug))
     }
@@ -218,7 +218,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use models::{DisplayType, NavVisibility, PageMeta};
+    use models::{DisplayType, NavVisibility, PageMeta, SectionLink};
 
     use super::*;
 
@@ -230,7 +230,7 @@ mod tests {
                 slug: slug.to_owned(),
                 parent_id: None,
                 display_type: DisplayType::Feed,
-                content_type: ContentType::Story,
+                content_type: ContentType::Story.into(),
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
                 sort_by: None,
@@ -239,6 +239,7 @@ mod tests {
                 created_date: None,
                 updated_date: None,
                 path: is_public.then(|| format!("/{slug}")),
+                link: SectionLink::default(),
                 page: PageMeta::default(),
             },
             is_deleted,

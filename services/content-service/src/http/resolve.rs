@@ -143,8 +143,9 @@ impl Lookup<'_> {
             Some(PathResolution::Found(found)) => Some(found),
             None => None,
         };
-        if let Some(found) = &found {
-            let collection = self.collections.of(found.section.content_type);
+        if let Some(found) = &found
+            && let Some(collection) = self.collections.of_section(&found.section)
+        {
             let Self { request, answer, tags, limit, include_drafts, .. } = *self;
             let audience = audience(sections, collection, answer, include_drafts).await?;
             let paths = paths(Some(sections.clone()), collection, answer).await?;
@@ -186,7 +187,7 @@ impl Relocation<'_> {
         // The whole rest of the path is the slug of an item that was directly below the section: an
         // item of the section's kind.
         let slugs = slug_spellings(&found.rest.join("/"));
-        let collection = self.collections.of(found.section.content_type);
+        let Some(collection) = self.collections.of_section(&found.section) else { return Ok(None) };
         match self.of_kind(collection, &slugs).await? {
             None => self.of_any_kind(&slugs_at_end(below)).await,
             found => Ok(found),
