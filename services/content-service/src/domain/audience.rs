@@ -307,7 +307,7 @@ mod tests {
         let new = section(4, "blog", false, true);
         assert_eq!(of(&[renamed.clone(), new.clone()]), Some(new.section.id));
         let mut of_pages = new;
-        of_pages.section.content_type = ContentType::Page;
+        of_pages.section.content_type = ContentType::Page.into();
         assert_eq!(of(&[of_pages, renamed.clone()]), Some(renamed.section.id));
     }
 }
