@@ -14,8 +14,12 @@ REFERENCES = {
     "parent_id",
     "section",
     "section_id",
-    # The address of a server, which has to be on the public internet.
+    # The address of a server, which has to be on the public internet; or of a link.
     "url",
+    # Whether a section is a link decides about other members of it.
+    "content_type",
+    "is_home",
+    "opens_new_tab",
 }
 # Codes of rules that depend on stored data.
 CODES = {"conflict", "cycle", "idempotency_key_reused", "too_deep"}
