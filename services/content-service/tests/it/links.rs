@@ -45,7 +45,7 @@ async fn a_link_holds_no_content_and_has_no_page() {
         ("/stories?section=github", 404),
         ("/search?q=story&section=github", 404),
         ("/resolve?path=/github", 404),
-        ("/resolve?path=/again/a", 404),
+        ("/resolve?path=/again", 404),
         ("/feeds/github.rss", 404),
         ("/feeds/notes.rss", 200),
         ("/resolve?path=/notes/github", 200),
