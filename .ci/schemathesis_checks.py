@@ -20,8 +20,12 @@ REFERENCES = {
     "to.address",
     "to.item.id",
     "to.section.id",
-    # The address of a server, which has to be on the public internet.
+    # The address of a server, which has to be on the public internet; or of a link.
     "url",
+    # Whether a section is a link decides about other members of it.
+    "content_type",
+    "is_home",
+    "opens_new_tab",
 }
 # Codes of rules that depend on stored data.
 CODES = {"conflict", "cycle", "idempotency_key_reused", "too_deep"}

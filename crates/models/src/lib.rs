@@ -10,6 +10,7 @@ mod content_type;
 mod id;
 pub mod ids;
 mod integrity;
+mod link_url;
 pub mod media;
 mod moment;
 mod page_meta;
@@ -20,6 +21,7 @@ mod public_change;
 pub mod schema;
 mod section;
 pub mod section_paths;
+mod section_type;
 pub mod site_path;
 mod slug;
 mod sort;
@@ -33,6 +35,7 @@ pub use content_type::ContentType;
 pub use id::{InvalidObjectId, ObjectId};
 pub use ids::{Ids, InvalidIds};
 pub use integrity::{IntegrityFinding, IntegrityKind, IntegrityRepair, IntegrityReport};
+pub use link_url::{InvalidLinkUrl, LinkUrl};
 pub use moment::{InvalidMoment, Moment};
 pub use page_meta::{PageDescription, PageMeta, PageMetaPatch};
 pub use patch::Patch;
@@ -41,8 +44,9 @@ pub use problem::{ErrorCode, FieldError, Problem};
 pub use public_change::{InvalidPublicKind, PublicChange, PublicEvent, PublicKind};
 pub use section::{
     Breadcrumb, ContentCounts, DisplayType, NavVisibility, PathResolution, ResolvedPath, Section,
-    SectionEntry,
+    SectionEntry, SectionLink,
 };
+pub use section_type::{InvalidSectionType, SectionType};
 pub use slug::{InvalidSlug, Slug};
 pub use sort::{Sort, SortField, UnknownSort};
 pub use text::{InvalidText, Title};

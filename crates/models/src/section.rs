@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ContentType, ObjectId, PageMeta, Sort};
+use crate::{ContentType, ObjectId, PageMeta, SectionType, Sort};
 
 /// The presentation of the content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -40,15 +40,16 @@ pub struct Section {
     pub id: ObjectId,
     /// The title, which the navigation shows.
     pub title: String,
-    /// The last part of the path, unique among the sections that are not deleted.
+    /// The last part of the path, unique among the sections that are not deleted. That of a link is its
+    /// name alone.
     pub slug: String,
     /// The id of the parent section, or null at the top.
     #[schema(required = true)]
     pub parent_id: Option<ObjectId>,
     /// The presentation of the content.
     pub display_type: DisplayType,
-    /// The type of the content.
-    pub content_type: ContentType,
+    /// The type of the content, or `link`.
+    pub content_type: SectionType,
     /// The place in the navigation.
     pub nav_visibility: NavVisibility,
     /// The position among the siblings, in ascending order.
@@ -72,17 +73,46 @@ pub struct Section {
     #[schema(required = true)]
     pub updated_date: Option<DateTime<Utc>>,
     /// The path on the site, such as `/projects/rust`, percent-encoded. It is null if no path leads the
-    /// public to the section.
+    /// public to the section. The path of a link is that of the section that it leads to.
     #[serde(default)]
     #[schema(required = true)]
     pub path: Option<String>,
+    /// The target of a link.
+    #[serde(flatten)]
+    pub link: SectionLink,
     /// The facts for search engines and previews of links.
     #[serde(flatten)]
     pub page: PageMeta,
 }
 
+impl Section {
+    /// Returns `true` if the section is a link.
+    pub fn is_link(&self) -> bool {
+        self.content_type == SectionType::Link
+    }
+}
+
+/// The target of a section that is a link: an address, or another section. Other sections have none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
+pub struct SectionLink {
+    /// The address that a link leads to: an `http`, `https`, `mailto` or `tel` address, or a path of the
+    /// site.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub url: Option<String>,
+    /// The id of the section that a link leads to.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub section_id: Option<ObjectId>,
+    /// `true` if the link opens in a new tab.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub opens_new_tab: bool,
+}
+
 /// A section for the other services, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(from = "WrittenEntry", into = "WrittenEntry")]
 pub struct SectionEntry {
     /// The section. A deleted one may have the slug of one that is not deleted.
     #[serde(flatten)]
@@ -98,6 +128,51 @@ pub struct SectionEntry {
     /// The former paths of the section, except those that another section had later.
     #[serde(default)]
     pub former_paths: Vec<String>,
+}
+
+/// An entry as it is written. Earlier versions, which read it during an upgrade, do not know links: they
+/// find a section for content without a slug, to which no path leads. The path of a link follows from
+/// the section that it leads to.
+#[derive(Serialize, Deserialize)]
+struct WrittenEntry {
+    #[serde(flatten)]
+    section: Section,
+    is_deleted: bool,
+    #[serde(default)]
+    is_unreadable: bool,
+    is_public: bool,
+    #[serde(default)]
+    former_paths: Vec<String>,
+    /// The slug of a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link_slug: Option<String>,
+}
+
+impl From<SectionEntry> for WrittenEntry {
+    fn from(entry: SectionEntry) -> Self {
+        let SectionEntry { mut section, is_deleted, is_unreadable, is_public, former_paths } =
+            entry;
+        let mut link_slug = None;
+        if section.is_link() {
+            link_slug = Some(std::mem::take(&mut section.slug));
+            section.path = None;
+            section.content_type = ContentType::Story.into();
+        }
+        Self { section, is_deleted, is_unreadable, is_public, former_paths, link_slug }
+    }
+}
+
+impl From<WrittenEntry> for SectionEntry {
+    fn from(written: WrittenEntry) -> Self {
+        let WrittenEntry {
+            mut section, is_deleted, is_unreadable, is_public, former_paths, ..
+        } = written;
+        if let Some(slug) = written.link_slug {
+            section.slug = slug;
+            section.content_type = SectionType::Link;
+        }
+        Self { section, is_deleted, is_unreadable, is_public, former_paths }
+    }
 }
 
 /// The number of items that are not deleted, by section.
@@ -140,4 +215,58 @@ pub struct Breadcrumb {
     pub slug: String,
     /// The path of the section.
     pub path: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A section as earlier versions read it.
+    #[derive(Deserialize)]
+    struct EarlierEntry {
+        slug: String,
+        content_type: ContentType,
+        is_public: bool,
+    }
+
+    fn section(content_type: &str) -> Value {
+        json!({
+            "id": "626e3e0035b0bc65bb5e154a", "title": "GitHub", "slug": "github", "parent_id": null,
+            "display_type": "feed", "content_type": content_type, "nav_visibility": "main",
+            "sort_order": 0, "is_published": true, "createdDate": null, "updatedDate": null,
+            "url": "https://github.com/example", "opens_new_tab": true,
+        })
+    }
+
+    #[test]
+    fn earlier_versions_read_a_link_as_a_section_without_a_path() {
+        let section: Section = serde_json::from_value(section("link")).unwrap();
+        let entry = SectionEntry {
+            section,
+            is_deleted: false,
+            is_unreadable: false,
+            is_public: true,
+            former_paths: Vec::new(),
+        };
+        let written = serde_json::to_string(&entry).unwrap();
+        let earlier: EarlierEntry = serde_json::from_str(&written).unwrap();
+        assert_eq!((earlier.slug.as_str(), earlier.content_type), ("", ContentType::Story));
+        assert!(earlier.is_public);
+        assert_eq!(serde_json::from_str::<SectionEntry>(&written).unwrap(), entry);
+        // The API answers what it is.
+        assert_eq!(serde_json::to_value(&entry.section).unwrap()["content_type"], "link");
+    }
+
+    #[test]
+    fn an_entry_of_an_earlier_version_is_read() {
+        let mut written = section("story");
+        for (member, value) in [("is_deleted", false), ("is_public", true)] {
+            written[member] = value.into();
+        }
+        let entry: SectionEntry = serde_json::from_value(written).unwrap();
+        assert_eq!(entry.section.content_type, ContentType::Story);
+        assert_eq!(entry.section.slug, "github");
+    }
 }

@@ -20,7 +20,8 @@ use resolve::MAX_SECTION_SEGMENTS;
 
 /// The sections of a site in the order of navigation, indexed by the paths of the public ones.
 ///
-/// A section is public if it and all sections above it are published.
+/// A section is public if it and all sections above it are published. A link is public if its target is,
+/// too; there are no sections below it, and no path of its own leads to it.
 #[derive(Debug, Clone, Default)]
 pub struct SectionPaths {
     /// The sections that are not deleted.
@@ -62,7 +63,8 @@ impl SectionPaths {
     fn reaching(mut sections: Vec<Section>, is_shown: fn(&Section) -> bool) -> Self {
         sections.sort_by_key(|section| (section.sort_order, section.id));
         let public = reached(&sections, is_shown);
-        let mut positions: Vec<_> = public.values().copied().collect();
+        let is_place = |position: &usize| !sections[*position].is_link();
+        let mut positions: Vec<_> = public.values().copied().filter(is_place).collect();
         positions.sort_unstable();
         let mut public_children = HashMap::new();
         // The slug as it is stored takes precedence over the decoded slug of another section.
@@ -80,7 +82,21 @@ impl SectionPaths {
         }
         let segments = |position: &usize| slug_key(&sections[*position].slug).split('/').count();
         let longest_slug = positions.iter().map(segments).max().unwrap_or(1);
-        Self { sections, public, public_children, longest_slug }
+        let mut paths = Self { sections, public, public_children, longest_slug };
+        let links = paths.sections.iter().filter(|section| section.is_link());
+        let dead = links.filter(|link| !paths.has_target(link)).map(|link| link.id);
+        for link in dead.collect::<Vec<_>>() {
+            paths.public.remove(&link);
+        }
+        paths
+    }
+
+    /// Returns `true` if a link leads somewhere: to an address, or to a section that has a path.
+    fn has_target(&self, link: &Section) -> bool {
+        match link.link.section_id {
+            Some(target) => self.own_path(target).is_some(),
+            None => link.link.url.is_some(),
+        }
     }
 
     /// Returns all sections, public or not.
@@ -100,7 +116,7 @@ impl SectionPaths {
         let is_main = |section: &&Section| {
             section.parent_id.is_none() && section.nav_visibility == NavVisibility::Main
         };
-        let leads_to = |section: &&Section| self.path_to(section.id).is_some();
+        let leads_to = |section: &&Section| self.own_path(section.id).is_some();
         let home = self.sections.iter().filter(|section| section.is_home).find(leads_to);
         home.or_else(|| self.sections.iter().filter(is_main).find(leads_to))
     }
@@ -110,9 +126,15 @@ impl SectionPaths {
         self.public.contains_key(&id)
     }
 
-    /// Returns the path that leads to a section, percent-encoded. Returns `None` if the section is not
-    /// public, has no path, or another section is at its path.
+    /// Returns the path that leads to a section, percent-encoded, or to the target of a link to a section.
+    /// Returns `None` if the section is not public, has no path, or another section is at its path.
     pub fn path_to(&self, id: ObjectId) -> Option<String> {
+        let section = &self.sections[*self.public.get(&id)?];
+        self.own_path(section.link.section_id.unwrap_or(id))
+    }
+
+    /// Returns the same for a section that is no link.
+    fn own_path(&self, id: ObjectId) -> Option<String> {
         let path = path_of(&self.public_ancestry(id)?);
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
         let (sections, rest) = self.walk(Vec::new(), &segments);
@@ -150,9 +172,9 @@ impl SectionPaths {
 }
 
 /// Returns `true` if the last of these sections, each the parent of the next, has a path: all of
-/// them have a slug.
+/// them have a slug, and none is a link.
 pub fn has_path(ancestry: &[&Section]) -> bool {
-    ancestry.iter().all(|section| !section.slug.is_empty())
+    ancestry.iter().all(|section| !section.slug.is_empty() && !section.is_link())
 }
 
 /// Returns the path of the last of these sections, each the parent of the next, percent-encoded.
@@ -169,7 +191,7 @@ fn decoded_forms(slug: &str) -> Vec<String> {
 /// Returns the positions of the sections that are shown, as are all above them.
 ///
 /// Walks down from the top, so that it reaches neither a section below a hidden, deleted or missing
-/// one nor a cycle.
+/// one nor a cycle, nor one below a link.
 fn reached(sections: &[Section], is_shown: fn(&Section) -> bool) -> HashMap<ObjectId, usize> {
     let mut children: HashMap<_, Vec<usize>> = HashMap::new();
     let shown = sections.iter().enumerate().filter(|(_, section)| is_shown(section));
@@ -182,7 +204,9 @@ fn reached(sections: &[Section], is_shown: fn(&Section) -> bool) -> HashMap<Obje
         for position in children.remove(&parent).unwrap_or_default() {
             let id = sections[position].id;
             reached.insert(id, position);
-            to_visit.push(Some(id));
+            if !sections[position].is_link() {
+                to_visit.push(Some(id));
+            }
         }
     }
     reached

@@ -28,7 +28,7 @@ use data_service::{
 use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Sort,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Section, Sort,
     changes::Revision, media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -309,6 +309,11 @@ impl Collections {
         #[expect(clippy::expect_used, reason = "a test compares the kinds with the content types")]
         let collection = collection.expect("each content type has its kind");
         &**collection
+    }
+
+    /// Returns the collection with the content of a section, or `None` for a link.
+    pub(crate) fn of_section(&self, section: &Section) -> Option<&dyn ContentCollection> {
+        section.content_type.content().map(|content_type| self.of(content_type))
     }
 }
 

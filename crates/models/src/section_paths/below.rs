@@ -32,7 +32,7 @@ impl SectionPaths {
     /// Returns the paths below a section.
     pub fn below<'a>(&'a self, section: ObjectId, redirects: &'a Redirects) -> Below<'a> {
         let children = self.sections.iter().filter(|child| child.parent_id == Some(section));
-        let children = children.filter(|child| !child.slug.is_empty());
+        let children = children.filter(|child| !child.slug.is_empty() && !child.is_link());
         let children = children.map(|child| (child, keys(&child.slug))).collect();
         let base = self.ancestry(section).map(|ancestry| path_of(&ancestry));
         Below { paths: self, redirects, children, base }
@@ -44,7 +44,7 @@ impl SectionPaths {
         let mut ancestry = Vec::new();
         let mut next = Some(id);
         while let Some(id) = next {
-            let section = self.get(id).filter(|section| !section.slug.is_empty())?;
+            let section = self.get(id).filter(|one| !one.slug.is_empty() && !one.is_link())?;
             if ancestry.len() == MAX_SECTION_SEGMENTS {
                 return None;
             }
@@ -74,7 +74,7 @@ impl<'a> Below<'a> {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let mut max = MAX_SECTION_SEGMENTS;
         while let Some((target, length)) = self.redirects.find(base, &segments, max) {
-            if self.paths.get(target).is_some() {
+            if self.paths.get(target).is_some_and(|target| !target.is_link()) {
                 let path = join(base, &segments[..length].join("/"));
                 return Some(Obstacle::Redirect(path));
             }
@@ -96,7 +96,7 @@ fn is_at_or_below(slug: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility, PageMeta};
+    use crate::{ContentType, DisplayType, NavVisibility, PageMeta, SectionLink};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -109,7 +109,7 @@ mod tests {
             slug: slug.to_owned(),
             parent_id: parent.map(id),
             display_type: DisplayType::Feed,
-            content_type: ContentType::Story,
+            content_type: ContentType::Story.into(),
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
             sort_by: None,
@@ -118,6 +118,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            link: SectionLink::default(),
             page: PageMeta::default(),
         }
     }

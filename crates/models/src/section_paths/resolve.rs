@@ -105,7 +105,7 @@ fn breadcrumbs(sections: &[&Section]) -> Vec<Breadcrumb> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility, PageMeta};
+    use crate::{ContentType, DisplayType, NavVisibility, PageMeta, SectionLink, SectionType};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -118,7 +118,7 @@ mod tests {
             slug: slug.to_owned(),
             parent_id: parent.map(id),
             display_type: DisplayType::Feed,
-            content_type: ContentType::Story,
+            content_type: ContentType::Story.into(),
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
             sort_by: None,
@@ -127,6 +127,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            link: SectionLink::default(),
             page: PageMeta::default(),
         }
     }
@@ -222,6 +223,57 @@ mod tests {
                 assert_eq!((found.section.id, found.rest.len()), (section.id, 0), "{path}");
             }
         }
+    }
+
+    #[test]
+    fn a_link_is_public_with_its_target_and_has_the_path_of_it() {
+        let link =
+            |number: u8, parent: Option<u8>, target: Option<u8>, url: Option<&str>| Section {
+                content_type: SectionType::Link,
+                link: SectionLink {
+                    section_id: target.map(id),
+                    url: url.map(str::to_owned),
+                    opens_new_tab: false,
+                },
+                ..section(number, &format!("link-{number}"), parent, true)
+            };
+        let paths = SectionPaths::new(vec![
+            link(20, None, None, Some("https://example.com")),
+            section(1, "a", None, true),
+            section(2, "b", Some(1), true),
+            section(4, "hidden", None, false),
+            section(5, "below", Some(4), true),
+            link(21, Some(1), Some(2), None),
+            link(22, None, Some(4), None),
+            link(23, None, Some(5), None),
+            link(24, None, Some(9), None),
+            link(25, None, Some(21), None),
+            link(26, None, Some(26), None),
+            link(27, None, None, None),
+            link(28, Some(4), Some(1), None),
+            // Made by another program.
+            section(30, "below-link", Some(20), true),
+        ]);
+        let shown = |number| paths.is_public(id(number));
+        assert!([20, 21, 1, 2].into_iter().all(shown));
+        for hidden in [4, 5, 22, 23, 24, 25, 26, 27, 28, 30] {
+            assert!(!shown(hidden), "{hidden}");
+        }
+        let path = |number| paths.get(id(number)).unwrap().path.clone();
+        assert_eq!((path(20), path(21).as_deref()), (None, Some("/a/b")));
+        assert_eq!((path(22), path(25), path(30)), (None, None, None));
+        // No path leads to a link, and an item can have its slug.
+        let none = Redirects::default();
+        assert_eq!(paths.resolve("/link-20", &none), None);
+        assert_eq!(paths.resolve("/link-20/below-link", &none), None);
+        let found = paths.resolve("/a/link-21", &none);
+        assert!(matches!(found, Some(PathResolution::Found(found)) if found.section.id == id(1)));
+        assert_eq!(paths.below(id(1), &none).obstacle("link-21"), None);
+        let home = paths.resolve("/", &none);
+        assert!(matches!(home, Some(PathResolution::Found(found)) if found.section.id == id(1)));
+        // Editors see those of drafts.
+        let editors = SectionPaths::for_editors(paths.all().to_vec());
+        assert_eq!(editors.path_to(id(22)).as_deref(), Some("/hidden"));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Directory {
             Audience::Public(_) => entry.is_public,
             Audience::Editors => !entry.is_deleted,
         });
-        let visible: Vec<_> = visible.collect();
+        let visible: Vec<_> = visible.filter(|entry| !entry.section.is_link()).collect();
         let with = |slug: &str| visible.iter().find(|entry| entry.section.slug == slug).copied();
         slug_spellings(slug).iter().find_map(|slug| with(slug))
     }
@@ -223,7 +223,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use models::{DisplayType, NavVisibility, PageMeta};
+    use models::{DisplayType, NavVisibility, PageMeta, SectionLink};
 
     use super::*;
 
@@ -235,7 +235,7 @@ mod tests {
                 slug: slug.to_owned(),
                 parent_id: None,
                 display_type: DisplayType::Feed,
-                content_type: ContentType::Story,
+                content_type: ContentType::Story.into(),
                 nav_visibility: NavVisibility::Main,
                 sort_order: 0,
                 sort_by: None,
@@ -244,6 +244,7 @@ mod tests {
                 created_date: None,
                 updated_date: None,
                 path: is_public.then(|| format!("/{slug}")),
+                link: SectionLink::default(),
                 page: PageMeta::default(),
             },
             is_deleted,
@@ -311,7 +312,7 @@ mod tests {
         let new = section(4, "blog", false, true);
         assert_eq!(of(&[renamed.clone(), new.clone()]), Some(new.section.id));
         let mut of_pages = new;
-        of_pages.section.content_type = ContentType::Page;
+        of_pages.section.content_type = ContentType::Page.into();
         assert_eq!(of(&[of_pages, renamed.clone()]), Some(renamed.section.id));
     }
 }

@@ -18,14 +18,14 @@ pub(super) fn changes(before: &Directory, after: &Directory) -> Vec<Facts> {
         let Some(event) = event(former, Some(now)) else { continue };
         let facts = facts(event, former, Some(now));
         if event != PublicEvent::Updated {
-            content.push(content_of(now, &facts));
+            content.extend(content_of(now, &facts));
         }
         sections.push(facts);
     }
     for former in before.entries().iter().filter(|one| after.by_id(one.section.id).is_none()) {
         let Some(event) = event(Some(former), None) else { continue };
         let facts = facts(event, Some(former), None);
-        content.push(content_of(former, &facts));
+        content.extend(content_of(former, &facts));
         sections.push(facts);
     }
     if sections.len() > MAX_SECTIONS {
@@ -91,12 +91,13 @@ fn facts(event: PublicEvent, before: Option<&SectionEntry>, after: Option<&Secti
     }
 }
 
-/// Returns the change of the content of a section that has changed like this.
-fn content_of(section: &SectionEntry, facts: &Facts) -> Facts {
-    Facts {
+/// Returns the change of the content of a section that has changed like this. A link has none.
+fn content_of(section: &SectionEntry, facts: &Facts) -> Option<Facts> {
+    let content_type = section.section.content_type.content()?;
+    Some(Facts {
         section_id: facts.id.clone(),
         path: facts.path.clone(),
         previous_path: facts.previous_path.clone(),
-        ..changed(Some(PublicKind::of(section.section.content_type)))
-    }
+        ..changed(Some(PublicKind::of(content_type)))
+    })
 }

@@ -132,7 +132,7 @@ pub(super) async fn feed(
                 .finish());
         }
     };
-    let collection = collections.of(found.section.content_type);
+    let collection = collections.of_section(&found.section).ok_or_else(no_feed)?;
     let audience = Audience::Public(hidden(&directory, collection, &answer).await?);
     let facts = site.get().await.map_err(database_error)?;
     answer.limit(facts.revision);

@@ -196,7 +196,7 @@ impl Relocation<'_> {
         if found.rest.is_empty() {
             return Ok(Some(found.path));
         }
-        let collection = self.collections.of(found.section.content_type);
+        let Some(collection) = self.collections.of_section(&found.section) else { return Ok(None) };
         let audience = audience(sections, collection, answer, include_drafts).await?;
         let paths = paths(Some(sections.clone()), collection, answer).await?;
         let slugs = slug_spellings(&found.rest.join("/"));
@@ -229,7 +229,7 @@ impl Relocation<'_> {
         // The whole rest of the path is the slug of an item that was directly below the section: an
         // item of the section's kind.
         let slugs = slug_spellings(&found.rest.join("/"));
-        let collection = self.collections.of(found.section.content_type);
+        let Some(collection) = self.collections.of_section(&found.section) else { return Ok(None) };
         match self.of_kind(collection, &slugs).await? {
             None => self.of_any_kind(&slugs_at_end(below)).await,
             found => Ok(found),

@@ -181,7 +181,7 @@ impl Lookup<'_> {
             Some(PathResolution::Moved { .. }) | None => return Ok(None),
         };
         let found = &*found;
-        let collection = self.collections.of(found.section.content_type);
+        let Some(collection) = self.collections.of_section(&found.section) else { return Ok(None) };
         let Self { request, answer, tags, limit, include_drafts, .. } = *self;
         let audience = audience(sections, collection, answer, include_drafts).await?;
         let paths = paths(Some(sections.clone()), collection, answer).await?;

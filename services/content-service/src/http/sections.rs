@@ -236,6 +236,10 @@ pub(super) fn require_fitting(
     let invalid = |message| Err(ApiError::invalid(FieldError::invalid("section_id", message)));
     match directory.by_id(section).filter(|entry| !entry.is_deleted) {
         None => invalid("there is no such section".to_owned()),
+        Some(entry) if entry.section.is_link() => invalid(format!(
+            "the section `{}` is a link, which holds no content",
+            entry.section.slug
+        )),
         Some(entry) if entry.section.content_type != collection.kind().content_type() => {
             let kind = collection.kind().name().to_lowercase();
             invalid(format!(

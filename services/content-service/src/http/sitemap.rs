@@ -150,7 +150,8 @@ pub(super) fn site_url(site: &SiteStore) -> Result<&str, ApiError> {
 
 /// Returns the sections that have a path.
 fn shown(directory: &Directory) -> Vec<ObjectId> {
-    let shown = directory.entries().iter().filter(|entry| entry.section.path.is_some());
+    let sections = directory.entries().iter().filter(|entry| !entry.section.is_link());
+    let shown = sections.filter(|entry| entry.section.path.is_some());
     shown.map(|entry| entry.section.id).collect()
 }
 
@@ -245,6 +246,7 @@ fn of_sections(url: &str, directory: &Directory, unlisted: &HashSet<ObjectId>) -
     };
     let root = [("/", home.as_ref())].into_iter();
     let sections = directory.entries().iter().map(|entry| &entry.section);
+    let sections = sections.filter(|section| !section.is_link());
     let sections = sections.filter_map(|section| Some((section.path.as_deref()?, Some(section))));
     let listed = root.chain(sections).filter(|(path, section)| {
         section.is_none_or(|section| {

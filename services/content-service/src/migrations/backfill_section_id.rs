@@ -83,7 +83,9 @@ fn link(
     let key = format!("{collection}{of_type} → section {slug}");
     // Content stays visible: it is linked to no section that is deleted, and to none that is hidden
     // because a field cannot be read.
-    let is_open = |entry: &&SectionEntry| !entry.is_deleted && !entry.is_unreadable;
+    let is_open = |entry: &&SectionEntry| {
+        !entry.is_deleted && !entry.is_unreadable && !entry.section.is_link()
+    };
     match sections.iter().filter(is_open).find(|entry| entry.section.slug == slug) {
         Some(entry) => {
             let values = doc! { "section_id": entry.section.id.to_string() };

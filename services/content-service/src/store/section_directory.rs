@@ -107,7 +107,9 @@ impl DirectoryStore {
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility, ObjectId, PageMeta, Section};
+    use models::{
+        ContentType, DisplayType, NavVisibility, ObjectId, PageMeta, Section, SectionLink,
+    };
     use test_support::TestDatabase;
 
     use super::*;
@@ -120,7 +122,7 @@ mod tests {
                 slug: slug.to_owned(),
                 parent_id: None,
                 display_type: DisplayType::Feed,
-                content_type: ContentType::Story,
+                content_type: ContentType::Story.into(),
                 nav_visibility: NavVisibility::Main,
                 sort_order: -3,
                 sort_by: None,
@@ -129,6 +131,7 @@ mod tests {
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),
                 updated_date: chrono::DateTime::from_timestamp_millis(253_402_300_800_123),
                 path: None,
+                link: SectionLink::default(),
                 page: PageMeta::default(),
             },
             is_deleted: false,

@@ -17,14 +17,14 @@ use crate::support::{Site, content, page, project, section_id, story, with};
 const SECRET: &str = "secret";
 
 /// One who polls.
-struct Reader {
+pub(crate) struct Reader {
     api: Api,
     cursor: String,
     query: &'static str,
 }
 
 impl Reader {
-    async fn start(service: &Service) -> Self {
+    pub(crate) async fn start(service: &Service) -> Self {
         Self::of(service, "").await
     }
 
@@ -44,7 +44,7 @@ impl Reader {
     }
 
     /// Polls until there are this many changes, and returns them.
-    async fn next(&mut self, count: usize) -> Vec<Value> {
+    pub(crate) async fn next(&mut self, count: usize) -> Vec<Value> {
         let (mut all, began) = (Vec::new(), Instant::now());
         while all.len() < count {
             assert!(began.elapsed() < Duration::from_secs(60), "{count} changes: {all:#?}");
@@ -54,7 +54,7 @@ impl Reader {
     }
 
     /// Returns the changes up to one that is made now, which is not among them.
-    async fn until_now(&mut self, database: &TestDatabase) -> Vec<Value> {
+    pub(crate) async fn until_now(&mut self, database: &TestDatabase) -> Vec<Value> {
         let mark = page("mark");
         let id = mark.get_object_id("_id").unwrap();
         database.insert("pages", [mark]).await;
@@ -71,7 +71,7 @@ impl Reader {
 }
 
 /// Returns the members of changes that the tests compare.
-fn short(changes: &[Value]) -> Vec<(String, String, Option<String>, Option<String>)> {
+pub(crate) fn short(changes: &[Value]) -> Vec<(String, String, Option<String>, Option<String>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let all = changes.iter().map(|change| {
         let word = |name: &str| change[name].as_str().unwrap_or("anything").to_owned();
@@ -80,7 +80,7 @@ fn short(changes: &[Value]) -> Vec<(String, String, Option<String>, Option<Strin
     all.collect()
 }
 
-fn change(
+pub(crate) fn change(
     kind: &str,
     event: &str,
     path: Option<&str>,

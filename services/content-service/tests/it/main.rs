@@ -11,6 +11,7 @@ mod http;
 mod internal;
 mod item_tags;
 mod kinds;
+mod links;
 mod lists;
 mod migrations;
 mod moves;

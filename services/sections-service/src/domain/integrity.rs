@@ -70,7 +70,7 @@ fn obstacle(
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility, PageMeta};
+    use models::{ContentType, DisplayType, NavVisibility, PageMeta, SectionLink};
 
     use super::*;
     use crate::domain::stored_section::StoredSection;
@@ -86,7 +86,7 @@ mod tests {
             slug: number.to_string(),
             parent_id: parent.map(id),
             display_type: DisplayType::Feed,
-            content_type: ContentType::Story,
+            content_type: ContentType::Story.into(),
             nav_visibility: NavVisibility::Main,
             sort_order: 0,
             sort_by: None,
@@ -95,6 +95,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            link: SectionLink::default(),
             page: PageMeta::default(),
         };
         StoredSection { is_deleted, ..StoredSection::live(section) }

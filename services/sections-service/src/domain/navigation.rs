@@ -131,7 +131,7 @@ fn nodes(
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility, PageMeta};
+    use models::{ContentType, DisplayType, NavVisibility, PageMeta, SectionLink};
     use proptest::prelude::*;
 
     use super::*;
@@ -147,7 +147,7 @@ mod tests {
             slug: number.to_string(),
             parent_id: parent.map(id),
             display_type: DisplayType::Feed,
-            content_type: ContentType::Story,
+            content_type: ContentType::Story.into(),
             nav_visibility: NavVisibility::Main,
             sort_order: i64::from(number),
             sort_by: None,
@@ -156,6 +156,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            link: SectionLink::default(),
             page: PageMeta::default(),
         }
     }

@@ -1,8 +1,8 @@
 //! The bodies of requests that create, replace, patch and order sections.
 
 use models::{
-    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, PageDescription,
-    PageMetaPatch, Patch, Slug, Sort, Title, UrlOrPath, patch::not_null,
+    Body, DisplayType, Ids, LinkUrl, Moment, NavVisibility, ObjectId, PageDescription,
+    PageMetaPatch, Patch, SectionType, Slug, Sort, Title, UrlOrPath, patch::not_null,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 pub(crate) struct SectionCreate {
     /// The title, which the navigation shows.
     pub(crate) title: Title,
-    /// The last part of the path. The default is made from the title.
+    /// The last part of the path. The default is made from the title; that of a link begins with `link-`,
+    /// since no path is made of it.
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Slug, required = false)]
     pub(crate) slug: Option<Slug>,
@@ -25,8 +26,21 @@ pub(crate) struct SectionCreate {
     #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DisplayType, required = false)]
     pub(crate) display_type: Option<DisplayType>,
-    /// The type of the content.
-    pub(crate) content_type: ContentType,
+    /// The type of the content, or `link` for an entry of the navigation that leads to `url` or to the
+    /// section `section_id`.
+    pub(crate) content_type: SectionType,
+    /// The address that a link leads to.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<LinkUrl>)]
+    pub(crate) url: Patch<LinkUrl>,
+    /// The id of the section that a link leads to, wherever that is moved.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<ObjectId>)]
+    pub(crate) section_id: Patch<ObjectId>,
+    /// `true` if a link opens in a new tab. The default is `false`.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
+    pub(crate) opens_new_tab: Option<bool>,
     /// The place in the navigation. The default is `main`.
     #[serde(default)]
     pub(crate) nav_visibility: NavVisibility,
@@ -89,10 +103,22 @@ macro_rules! change {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = DisplayType, required = false)]
             pub(crate) display_type: Option<DisplayType>,
-            /// The type of the content.
+            /// The type of the content, or `link`.
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
-            #[schema(value_type = ContentType, required = false)]
-            pub(crate) content_type: Option<ContentType>,
+            #[schema(value_type = SectionType, required = false)]
+            pub(crate) content_type: Option<SectionType>,
+            /// The address that a link leads to. It replaces `section_id`.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<LinkUrl>)]
+            pub(crate) url: Patch<LinkUrl>,
+            /// The id of the section that a link leads to, wherever that is moved. It replaces `url`.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<ObjectId>)]
+            pub(crate) section_id: Patch<ObjectId>,
+            /// `true` if a link opens in a new tab.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) opens_new_tab: Option<bool>,
             /// The place in the navigation.
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = NavVisibility, required = false)]
@@ -163,6 +189,9 @@ impl From<SectionReplace> for SectionPatch {
             parent_id: body.parent_id,
             display_type: body.display_type,
             content_type: body.content_type,
+            url: body.url,
+            section_id: body.section_id,
+            opens_new_tab: body.opens_new_tab,
             nav_visibility: body.nav_visibility,
             sort_order: body.sort_order,
             sort_by: body.sort_by,
@@ -177,11 +206,28 @@ impl From<SectionReplace> for SectionPatch {
     }
 }
 
-/// Implements the conversion of the members for search engines and previews of links.
-macro_rules! page_meta {
+/// The change of the target of a link that a request makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkPatch {
+    pub(crate) url: Patch<String>,
+    pub(crate) section_id: Patch<ObjectId>,
+    pub(crate) opens_new_tab: Option<bool>,
+}
+
+/// Implements the conversion of members that belong together.
+macro_rules! groups {
     ($($name:ident),+) => {
         $(
             impl $name {
+                /// Returns the change of the target of a link.
+                pub(crate) fn link(&self) -> LinkPatch {
+                    LinkPatch {
+                        url: self.url.clone().map(String::from),
+                        section_id: self.section_id,
+                        opens_new_tab: self.opens_new_tab,
+                    }
+                }
+
                 /// Returns the change of the facts for search engines and previews of links.
                 pub(crate) fn page(&self) -> PageMetaPatch {
                     let Self { description, social_image, canonical, noindex, .. } = self;
@@ -193,7 +239,7 @@ macro_rules! page_meta {
     };
 }
 
-page_meta!(SectionCreate, SectionPatch);
+groups!(SectionCreate, SectionPatch);
 
 /// The order of all sections below one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

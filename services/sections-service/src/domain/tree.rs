@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use models::{
-    ObjectId, PageMeta, Patch, Section, Slug,
+    ObjectId, PageMeta, Patch, Section, SectionLink, SectionType, Slug,
     section_paths::{SectionPaths, has_path, path_of},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    section_body::{SectionCreate, SectionOrder, SectionPatch},
+    section_body::{LinkPatch, SectionCreate, SectionOrder, SectionPatch},
     stored_section::StoredSection,
     tree_error::TreeError,
 };
@@ -31,6 +31,9 @@ const MAX_CREATED_AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// The slug of a section whose title has no character that a slug can have.
 const FALLBACK_SLUG: &str = "section";
+
+/// The beginning of the slugs that links get. No path is made of them, and sections can have the others.
+const LINK_SLUG: &str = "link";
 
 /// The treatment of the sections below one that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -126,13 +129,17 @@ impl Tree {
         {
             return Err(TreeError::TooDeep);
         }
+        let is_link = body.content_type == SectionType::Link;
         let slug = match &body.slug {
             Some(slug) if self.is_taken(slug.as_str()) => {
                 return Err(TreeError::SlugTaken(slug.as_str().to_owned()));
             }
             Some(slug) => slug.as_str().to_owned(),
+            None if is_link => self.free_slug(&format!("{LINK_SLUG} {}", body.title)),
             None => self.free_slug(body.title.as_str()),
         };
+        let link = self.change_link(id, None, body.link(), is_link)?;
+        check_home(body.is_home, is_link)?;
         let last = || self.next_sort_order(body.parent_id);
         let mut page = PageMeta::default();
         body.page().apply_to(&mut page);
@@ -151,6 +158,7 @@ impl Tree {
             created_date: Some(now),
             updated_date: Some(now),
             path: None,
+            link,
             page,
         };
         if section.is_home {
@@ -197,12 +205,16 @@ impl Tree {
         after.nav_visibility = patch.nav_visibility.unwrap_or(before.nav_visibility);
         after.is_published = patch.is_published.unwrap_or(before.is_published);
         after.is_home = patch.is_home.unwrap_or(before.is_home);
+        after.content_type = patch.content_type.unwrap_or(before.content_type);
+        self.check_type(&before, &after)?;
+        let link = before.is_link().then_some(&before.link);
+        after.link = self.change_link(id, link, patch.link(), after.is_link())?;
         if after.is_home && !before.is_home {
             self.remove_home(now);
         }
-        after.content_type = patch.content_type.unwrap_or(before.content_type);
         // The content of a section whose type cannot be read may be of the new type.
-        if after.content_type != before.content_type && !unreadable.contains(&"content_type") {
+        let is_known = !before.is_link() && !unreadable.contains(&"content_type");
+        if after.content_type != before.content_type && is_known {
             self.must_be_empty.push(id);
         }
         if let Some(date) = patch.created_date {
@@ -225,7 +237,7 @@ impl Tree {
     ) -> Result<(), TreeError> {
         let parent = self.live(id).ok_or(TreeError::NotFound)?.section.parent_id;
         let children: Vec<_> = self.children(id).collect();
-        let deleted = match on_children {
+        let mut deleted = match on_children {
             OnChildren::Restrict if !children.is_empty() => {
                 return Err(TreeError::HasChildren(children.len()));
             }
@@ -238,6 +250,7 @@ impl Tree {
             }
             OnChildren::Cascade => self.subtree(id),
         };
+        deleted.extend(self.links_to(&deleted));
         for id in &deleted {
             if let Some(stored) = self.sections.get_mut(id) {
                 stored.is_deleted = true;
@@ -245,7 +258,9 @@ impl Tree {
                 stored.section.updated_date = Some(now);
             }
         }
-        self.must_be_empty.extend(deleted);
+        let is_content =
+            |id: &ObjectId| self.sections.get(id).is_some_and(|stored| !stored.section.is_link());
+        self.must_be_empty.extend(deleted.into_iter().filter(is_content));
         Ok(())
     }
 
@@ -365,6 +380,91 @@ impl Tree {
         height
     }
 
+    /// Returns the links that lead to one of these sections, except those among them.
+    fn links_to(&self, targets: &[ObjectId]) -> Vec<ObjectId> {
+        let leads = |section: &Section| {
+            section.link.section_id.is_some_and(|target| targets.contains(&target))
+                && !targets.contains(&section.id)
+        };
+        let live = self.sections.values().filter(|stored| !stored.is_deleted);
+        live.map(|stored| &stored.section).filter(|one| leads(one)).map(|one| one.id).collect()
+    }
+
+    /// Checks that a section can be of its new type, as far as other sections decide that.
+    fn check_type(&self, before: &Section, after: &Section) -> Result<(), TreeError> {
+        check_home(after.is_home, after.is_link())?;
+        if !after.is_link() || before.is_link() {
+            return Ok(());
+        }
+        let invalid = |reason| Err(TreeError::InvalidLink("content_type", reason));
+        if self.children(after.id).next().is_some() {
+            return invalid("sections are below this one, and a link has none: move them first");
+        }
+        if !self.links_to(&[after.id]).is_empty() {
+            return invalid("links lead to this section: change or delete them first");
+        }
+        Ok(())
+    }
+
+    /// Returns the target of a section after a change. The address and the section of a link replace each
+    /// other; other sections have none. `before` is the target if the section was a link.
+    fn change_link(
+        &self,
+        id: ObjectId,
+        before: Option<&SectionLink>,
+        patch: LinkPatch,
+        is_link: bool,
+    ) -> Result<SectionLink, TreeError> {
+        let LinkPatch { url, section_id, opens_new_tab } = patch;
+        let invalid = |field, reason| Err(TreeError::InvalidLink(field, reason));
+        let (has_url, has_section) =
+            (url.as_ref().value().is_some(), section_id.as_ref().value().is_some());
+        if !is_link {
+            let given = [
+                ("url", has_url),
+                ("section_id", has_section),
+                ("opens_new_tab", opens_new_tab == Some(true)),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((field, _)) => invalid(field, "is for sections with `content_type` `link`"),
+                None => Ok(SectionLink::default()),
+            };
+        }
+        if has_url && has_section {
+            return invalid("section_id", "cannot be used together with `url`");
+        }
+        let mut link = before.cloned().unwrap_or_default();
+        if has_url || has_section {
+            (link.url, link.section_id) = (None, None);
+        }
+        link.url = url.into_option().unwrap_or(link.url);
+        link.section_id = section_id.into_option().unwrap_or(link.section_id);
+        link.opens_new_tab = opens_new_tab.unwrap_or(link.opens_new_tab);
+        // Other programs may have stored any target.
+        let is_same =
+            |one: &SectionLink| (&one.url, one.section_id) == (&link.url, link.section_id);
+        if before.is_some_and(is_same) {
+            return Ok(link);
+        }
+        match link.section_id {
+            None if link.url.is_none() => {
+                return invalid("url", "a link needs `url` or `section_id`");
+            }
+            None => {}
+            Some(target) if target == id => {
+                return invalid("section_id", "must be another section");
+            }
+            Some(target) => match self.get(target) {
+                None => return invalid("section_id", "there is no such section"),
+                Some(target) if target.is_link() => {
+                    return invalid("section_id", "is a link: name the section that it leads to");
+                }
+                Some(_) => {}
+            },
+        }
+        Ok(link)
+    }
+
     /// Makes no section the home.
     fn remove_home(&mut self, now: DateTime<Utc>) {
         let homes = self.sections.values_mut().filter(|one| one.section.is_home && !one.is_deleted);
@@ -378,6 +478,7 @@ impl Tree {
     fn take_place(&mut self, section: &Section) {
         if let Some(parent) = section.parent_id
             && !section.slug.is_empty()
+            && !section.is_link()
         {
             self.must_be_free.push(Place { parent, slug: section.slug.clone() });
         }
@@ -391,6 +492,9 @@ impl Tree {
         if before.slug != after.slug || before.parent_id != after.parent_id {
             self.take_place(&after);
             self.former_paths.extend(path.map(|path| (path, id)));
+        } else if before.is_link() {
+            // It may be one no more.
+            self.take_place(&after);
         }
         if let Some(stored) = self.sections.get_mut(&id) {
             stored.section = after;
@@ -444,7 +548,10 @@ impl Tree {
 
     /// Returns the level of a section that is to have children; 1 is the top.
     fn depth(&self, parent: ObjectId) -> Result<usize, TreeError> {
-        self.live(parent).ok_or(TreeError::NoSuchParent)?;
+        let parent_section = &self.live(parent).ok_or(TreeError::NoSuchParent)?.section;
+        if parent_section.is_link() {
+            return Err(TreeError::InvalidLink("parent_id", "a link has no sections below it"));
+        }
         self.ancestry(parent).map(|ancestry| ancestry.len()).ok_or(TreeError::ParentUnreachable)
     }
 
@@ -523,6 +630,14 @@ impl Tree {
         // The slugs that are taken are finite.
         (2..).map(numbered).find(is_free).unwrap_or(first)
     }
+}
+
+/// Checks that a section may be the home or not.
+fn check_home(is_home: bool, is_link: bool) -> Result<(), TreeError> {
+    if is_home && is_link {
+        return Err(TreeError::InvalidLink("is_home", "a link cannot be the home"));
+    }
+    Ok(())
 }
 
 /// Returns the date of creation after a change. The stored date can be sent back wherever it is.

@@ -17,6 +17,9 @@ pub(crate) enum TreeError {
     InvalidSlug(String),
     /// Another section has the slug.
     SlugTaken(String),
+    /// The member with this name does not fit a link, or fits links alone, for the reason that the text
+    /// states.
+    InvalidLink(&'static str, &'static str),
     /// The new date of creation is too far in the future.
     CreatedTooLate,
     /// This number of sections is below the section.

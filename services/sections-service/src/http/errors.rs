@@ -20,6 +20,9 @@ impl From<TreeError> for ApiError {
                 format!("Sections can have at most {MAX_DEPTH} levels."),
             ),
             TreeError::InvalidSlug(reason) => Self::invalid(FieldError::invalid("slug", reason)),
+            TreeError::InvalidLink(field, reason) => {
+                Self::invalid(FieldError::invalid(field, reason))
+            }
             TreeError::CreatedTooLate => {
                 let message = "must not be more than a day ahead";
                 Self::invalid(FieldError::invalid("createdDate", message))

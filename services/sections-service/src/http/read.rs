@@ -5,7 +5,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use data_service::changes::Answer;
-use models::{ContentType, NavVisibility, ObjectId, Section, site_path::slug_spellings};
+use models::{NavVisibility, ObjectId, Section, SectionType, site_path::slug_spellings};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::caller::Caller,
@@ -41,9 +41,9 @@ pub(super) struct DraftsQuery {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Only sections for this type of content.
+    /// Only sections for this type of content, or only links.
     #[param(inline, nullable = false)]
-    content_type: Option<ContentType>,
+    content_type: Option<SectionType>,
     /// Only sections with this visibility.
     #[param(inline, nullable = false)]
     nav_visibility: Option<NavVisibility>,

@@ -18,11 +18,15 @@ const IS_HOME: &str = "is_home";
 /// The name of the field with the order of the content. Only sections that have or had one have it.
 const SORT_BY: &str = "sort_by";
 
+/// The names of the fields with the target of a link. Only sections that are or were links have them.
+const LINK: [&str; 3] = ["url", "section_id", "opens_new_tab"];
+
 /// Returns the document of a new section.
 pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     let mut document = doc! { "_id": oid::ObjectId::from_bytes(section.id.bytes()) };
     document.extend(fields(section)?);
-    for field in [IS_HOME, SORT_BY].into_iter().chain(page_meta::FIELDS) {
+    let optional = [IS_HOME, SORT_BY].into_iter().chain(LINK).chain(page_meta::FIELDS);
+    for field in optional {
         if matches!(document.get(field), Some(Bson::Null | Bson::Boolean(false))) {
             document.remove(field);
         }
@@ -93,6 +97,10 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "createdDate": date(section.created_date),
         "updatedDate": date(section.updated_date),
     };
+    let [url, section_id, opens_new_tab] = LINK;
+    fields.insert(url, section.link.url.as_deref());
+    fields.insert(section_id, section.link.section_id.map(|id| id.to_string()));
+    fields.insert(opens_new_tab, section.link.opens_new_tab);
     fields.extend(page_meta::fields(&section.page));
     Ok(fields)
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use data_service::page_meta;
-use models::{ContentType, ObjectId, Section};
+use models::{ContentType, LinkUrl, ObjectId, Section, SectionLink, SectionType};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
     lenient::{FieldReader, UnreadableField},
@@ -37,9 +37,10 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         Unreadable::new(COLLECTION, document, "its _id is neither an ObjectId nor the text of one")
     })?;
     let display_type = reader.choice("display_type", parse_choice);
-    let content_type = reader.choice("content_type", parse_choice);
-    let plain_type = content_type.or_else(|| ContentType::usually_displayed_as(display_type?));
-    let content_type = plain_type.unwrap_or(ContentType::Story);
+    let content_type: Option<SectionType> = reader.choice("content_type", parse_choice);
+    let usual_type = || ContentType::usually_displayed_as(display_type?).map(SectionType::from);
+    let plain_type = content_type.or_else(usual_type);
+    let content_type = plain_type.unwrap_or(ContentType::Story.into());
     let parent = reader.reference("parent_id");
     let is_published = reader.flag("is_published");
     let is_deleted = reader.flag("is_deleted").unwrap_or_default();
@@ -58,6 +59,11 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         created_date: reader.date("createdDate"),
         updated_date: reader.date("updatedDate"),
         path: None,
+        link: if content_type == SectionType::Link {
+            read_link(&mut reader)
+        } else {
+            SectionLink::default()
+        },
         page: page_meta::read(&mut reader),
     };
     let deletion = read_deletion(&mut reader);
@@ -78,6 +84,17 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
     let is_withheld = is_unclear && !is_deleted && is_published != Some(false);
     let stored = StoredSection { section, is_deleted, deletion, unreadable: decisive, is_withheld };
     Ok(Reading { stored, text_id, unreadable })
+}
+
+/// Reads the target of a link. Sections of other types may have fields of these names from other
+/// programs.
+fn read_link(reader: &mut FieldReader<'_>) -> SectionLink {
+    let parse_url = |url: &str| LinkUrl::try_from(url.to_owned()).ok();
+    SectionLink {
+        url: reader.choice("url", parse_url).map(String::from),
+        section_id: reader.reference("section_id").and_then(|id| id.parse().ok()),
+        opens_new_tab: reader.flag("opens_new_tab").unwrap_or_default(),
+    }
 }
 
 /// Reads the `_id`: an `ObjectId`, or its text, which is returned too.

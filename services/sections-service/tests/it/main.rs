@@ -4,6 +4,7 @@
 
 mod http;
 mod integrity;
+mod links;
 mod migrations;
 mod openapi;
 mod plain_shapes;

@@ -1,6 +1,6 @@
 //! The rules of the tree, one by one and under any sequence of changes.
 
-use models::{ContentType, Ids, Title};
+use models::{ContentType, Ids, SectionType, Title};
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +15,10 @@ fn new(title: &str, parent: Option<u8>) -> SectionCreate {
         slug: None,
         parent_id: parent.map(id),
         display_type: None,
-        content_type: ContentType::Story,
+        content_type: ContentType::Story.into(),
+        url: Patch::Absent,
+        section_id: Patch::Absent,
+        opens_new_tab: None,
         nav_visibility: models::NavVisibility::Main,
         sort_order: None,
         sort_by: None,
@@ -208,4 +211,134 @@ proptest! {
             }
         }
     }
+}
+
+fn link(title: &str, parent: Option<u8>, target: Option<u8>, url: Option<&str>) -> SectionCreate {
+    let url = url.map(|url| url.to_owned().try_into().unwrap());
+    SectionCreate {
+        content_type: SectionType::Link,
+        url: url.map_or(Patch::Absent, Patch::Value),
+        section_id: target.map_or(Patch::Absent, |target| Patch::Value(id(target))),
+        ..new(title, parent)
+    }
+}
+
+/// A section, a section below it, a link to an address, and one to the lower section.
+fn with_links() -> Tree {
+    let mut tree = tree(&[(1, None), (2, Some(1))]);
+    let links = [
+        link("GitHub", None, None, Some("https://example.com")),
+        link("s2", Some(1), Some(2), None),
+    ];
+    for (link, number) in links.iter().zip(3..) {
+        tree.create(id(number), link, now()).unwrap();
+    }
+    tree
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, TreeError>) -> &'static str {
+    match result {
+        Err(TreeError::InvalidLink(field, _)) => field,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_link_takes_no_slug_of_a_section_and_follows_its_target() {
+    let mut tree = with_links();
+    assert_eq!(tree.get(id(3)).unwrap().slug, "link-github");
+    assert_eq!(tree.answered(id(3)).unwrap().path, None);
+    assert_eq!(tree.answered(id(4)).unwrap().path.as_deref(), Some("/s1/s2"));
+    assert_eq!(tree.create(id(5), &new("GitHub", None), now()).unwrap().slug, "github");
+    let patch = SectionPatch { parent_id: Patch::Null, ..SectionPatch::default() };
+    tree.change(id(2), &patch, now()).unwrap();
+    assert_eq!(tree.answered(id(4)).unwrap().path.as_deref(), Some("/s2"));
+    // A link has no place that it could take from content, and leaves no redirect.
+    assert!(!tree.must_be_free().iter().any(|place| place.slug.starts_with("link")));
+    let patch = SectionPatch { slug: Some("elsewhere".to_owned()), ..SectionPatch::default() };
+    tree.change(id(4), &patch, now()).unwrap();
+    assert!(tree.former_paths().iter().all(|(_, of)| *of != id(4)));
+}
+
+#[test]
+fn a_link_leads_to_one_thing() {
+    let mut tree = with_links();
+    for (field, wrong) in [
+        ("url", link("x", None, None, None)),
+        ("section_id", link("x", None, Some(2), Some("/x"))),
+        ("section_id", link("x", None, Some(9), None)),
+        ("section_id", link("x", None, Some(3), None)),
+        ("parent_id", link("x", Some(3), Some(1), None)),
+        ("parent_id", new("x", Some(3))),
+        ("is_home", SectionCreate { is_home: true, ..link("x", None, Some(1), None) }),
+        (
+            "url",
+            SectionCreate {
+                content_type: ContentType::Page.into(),
+                ..link("x", None, None, Some("/x"))
+            },
+        ),
+        ("opens_new_tab", SectionCreate { opens_new_tab: Some(true), ..new("x", None) }),
+    ] {
+        assert_eq!(refused(tree.create(id(9), &wrong, now())), field, "{wrong:?}");
+    }
+    let mut change = |number: u8, patch: SectionPatch| tree.change(id(number), &patch, now());
+    let patch = SectionPatch::default;
+    assert_eq!(refused(change(3, SectionPatch { url: Patch::Null, ..patch() })), "url");
+    assert_eq!(
+        refused(change(4, SectionPatch { section_id: Patch::Value(id(4)), ..patch() })),
+        "section_id"
+    );
+    assert_eq!(
+        refused(change(2, SectionPatch { parent_id: Patch::Value(id(3)), ..patch() })),
+        "parent_id"
+    );
+    // The address and the section replace each other.
+    let to_section = SectionPatch { section_id: Patch::Value(id(1)), ..patch() };
+    let changed = change(3, to_section).unwrap();
+    assert_eq!((changed.link.url, changed.path.as_deref()), (None, Some("/s1")));
+    let url = "mailto:a@example.com".to_owned().try_into().unwrap();
+    let changed =
+        change(3, SectionPatch { url: Patch::Value(url), opens_new_tab: Some(true), ..patch() });
+    let expected = SectionLink {
+        url: Some("mailto:a@example.com".to_owned()),
+        section_id: None,
+        opens_new_tab: true,
+    };
+    assert_eq!(changed.unwrap().link, expected);
+}
+
+#[test]
+fn a_section_becomes_a_link_if_nothing_depends_on_it_and_a_link_a_section() {
+    let mut tree = with_links();
+    let to_link = |target: u8| SectionPatch {
+        content_type: Some(SectionType::Link),
+        section_id: Patch::Value(id(target)),
+        ..SectionPatch::default()
+    };
+    assert_eq!(refused(tree.change(id(1), &to_link(2), now())), "content_type", "children");
+    assert_eq!(refused(tree.change(id(2), &to_link(1), now())), "content_type", "a link to it");
+    let to_pages =
+        SectionPatch { content_type: Some(ContentType::Page.into()), ..SectionPatch::default() };
+    let page = tree.change(id(4), &to_pages, now()).unwrap();
+    assert_eq!((page.link, page.path.as_deref()), (SectionLink::default(), Some("/s1/link-s2")));
+    // It takes a place now, and held no content.
+    let place = Place { parent: id(1), slug: "link-s2".to_owned() };
+    assert!(tree.must_be_free().contains(&place));
+    assert!(tree.must_be_empty().is_empty());
+    assert_eq!(tree.change(id(2), &to_link(1), now()).unwrap().path.as_deref(), Some("/s1"));
+    assert_eq!(tree.must_be_empty(), [id(2)]);
+}
+
+#[test]
+fn the_links_to_a_section_are_deleted_and_restored_with_it() {
+    let mut tree = with_links();
+    tree.delete(id(2), OnChildren::Restrict, id(77), now()).unwrap();
+    assert_eq!((tree.get(id(2)), tree.get(id(4))), (None, None));
+    assert!(tree.get(id(3)).is_some());
+    assert_eq!(tree.must_be_empty(), [id(2)], "links hold no content");
+    tree.restore(id(2), now()).unwrap();
+    assert_eq!(tree.answered(id(4)).unwrap().path.as_deref(), Some("/s1/s2"));
+    tree.delete(id(4), OnChildren::Restrict, id(78), now()).unwrap();
+    assert!(tree.get(id(2)).is_some());
 }
