@@ -46,7 +46,9 @@ export default async function Layout({ children }: { children: ReactNode }) {
         </header>
         <main>{children}</main>
         <footer>
-          {footerSections(sections).map((section) => <Entry key={section.id} section={section} />)}
+          {footerSections(sections).map((section) => (
+            <Entry key={section.id} section={section} />
+          ))}
           {social_links.map(({ name, url }) => (
             <a key={url} href={url} rel="me">
               {name}

@@ -24,7 +24,11 @@ export function Entry({ section: { title, path, url, opens_new_tab } }: { sectio
   const address = path ?? url;
   if (address === null) return title;
   const target = opens_new_tab ? { target: "_blank", rel: "noopener" } : {};
-  return <Link href={address} {...target}>{title}</Link>;
+  return (
+    <Link href={address} {...target}>
+      {title}
+    </Link>
+  );
 }
 
 /** Returns the sections of the footer, wherever they are in the tree. */
