@@ -4,7 +4,7 @@ import { draftMode } from "next/headers";
 import Link from "next/link";
 import { connection } from "next/server";
 import type { ReactNode } from "react";
-import { Menu, footerSections } from "@/components/menu";
+import { Entry, Menu, footerSections } from "@/components/menu";
 import { facts, navigation } from "@/lib/site";
 
 const TITLE = "Turbulence with Next.js";
@@ -46,14 +46,9 @@ export default async function Layout({ children }: { children: ReactNode }) {
         </header>
         <main>{children}</main>
         <footer>
-          {footerSections(sections).map(
-            ({ id, title, path }) =>
-              path !== null && (
-                <Link key={id} href={path}>
-                  {title}
-                </Link>
-              ),
-          )}
+          {footerSections(sections).map((section) => (
+            <Entry key={section.id} section={section} />
+          ))}
           {social_links.map(({ name, url }) => (
             <a key={url} href={url} rel="me">
               {name}

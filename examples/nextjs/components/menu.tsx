@@ -9,13 +9,25 @@ export function Menu({ sections }: { sections: Node[] }) {
   if (visible.length === 0) return null;
   return (
     <ul>
-      {visible.map(({ id, title, path, children }) => (
-        <li key={id}>
-          {path === null ? title : <Link href={path}>{title}</Link>}
-          <Menu sections={children} />
+      {visible.map((section) => (
+        <li key={section.id}>
+          <Entry section={section} />
+          <Menu sections={section.children} />
         </li>
       ))}
     </ul>
+  );
+}
+
+/** A section, or a link to an address or to another section. */
+export function Entry({ section: { title, path, url, opens_new_tab } }: { section: Node }) {
+  const address = path ?? url;
+  if (address === null) return title;
+  const target = opens_new_tab ? { target: "_blank", rel: "noopener" } : {};
+  return (
+    <Link href={address} {...target}>
+      {title}
+    </Link>
   );
 }
 

@@ -1,7 +1,7 @@
 // The requests of all pages. Each is made once for a page, however many components need its answer.
 
 import { cache } from "react";
-import { Client, type ContentPath, type ContentType, type Schemas, unwrap } from "turbulence-client";
+import { Client, type ContentPath, type ContentType, unwrap } from "turbulence-client";
 
 /** The kinds of things of which pages are made. Each is a tag of the answers that are kept. */
 export const KINDS = ["sections", "stories", "projects", "pages"];
@@ -39,7 +39,10 @@ const LISTS: Record<ContentType, ContentPath> = {
 };
 
 /** Returns a further page of a section, or `null` if the cursor is wrong. */
-export async function further({ id, content_type }: Schemas["Section"], cursor: string) {
+export async function further(
+  { id, content_type }: { id: string; content_type: ContentType },
+  cursor: string,
+) {
   const query = { section_id: id, limit: PAGE_SIZE, cursor };
   const result = await site.list(LISTS[content_type], { query });
   if (!result.ok && result.error.code === "validation_failed") return null;
