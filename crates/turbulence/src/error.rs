@@ -6,7 +6,7 @@ use migrations::{OperateError, RunError, RunErrorKind};
 use models::ErrorCode;
 use service_kit::runtime::process::ServiceError;
 
-use crate::import::error::ImportError;
+use crate::{archive::error::ArchiveError, import::error::ImportError};
 
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,8 @@ pub(crate) enum Error {
     NoSite { name: String, others: String },
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error(transparent)]
+    Archive(ArchiveError),
     /// The database to import into has content.
     #[error(
         "the collection {collection} is not empty, and an import requires an empty database; nothing \
@@ -111,6 +113,15 @@ impl From<mongodb::error::Error> for Error {
     }
 }
 
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Cancelled => Self::Interrupted,
+            error => Self::Archive(error),
+        }
+    }
+}
+
 impl Error {
     /// Returns the exit code of the command: see `docs/reference/cli.md`.
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -125,7 +136,10 @@ impl Error {
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,
             Self::Unverified | Self::Quarantined(_) | Self::Unsound => 6,
-            Self::Database(error) => database_code(error),
+            Self::Database(error)
+            | Self::Archive(
+                ArchiveError::Database(error) | ArchiveError::Load { source: error, .. },
+            ) => database_code(error),
             Self::Inspect(error) => inspect_code(error),
             Self::Deployment(error) if error.is_transient() => 7,
             Self::Interrupted | Self::InterruptedStart(_) => 130,

@@ -2,12 +2,14 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "`lines` escapes what is printed")]
 
+mod archive;
 mod cli;
 mod collections;
 mod database;
 mod doctor;
 mod embedded;
 mod error;
+mod export;
 mod import;
 mod lines;
 mod migrate;
@@ -65,6 +67,7 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
     let result = match &command {
         OperatorCommand::Up(arguments) => up::run(arguments, &signals).await,
         OperatorCommand::Import(arguments) => import::run(arguments, shutdown).await,
+        OperatorCommand::Export(arguments) => export::run(arguments, shutdown).await,
         OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         OperatorCommand::Openapi => openapi::print(),
         OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,

@@ -9,6 +9,11 @@ mod migrations;
 mod startup;
 mod store;
 
+pub use domain::name::{FileName, InvalidName};
 pub use http::openapi;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, run};
-pub use store::collections::COLLECTIONS;
+pub use store::{
+    collections::{COLLECTION, COLLECTIONS},
+    document::file_names,
+    files::{Facts, FileWriter, Files, OpenError},
+};

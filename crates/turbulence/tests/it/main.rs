@@ -6,6 +6,7 @@ mod collector;
 mod databases;
 mod doctor;
 mod embedded;
+mod export;
 mod front;
 mod frontend;
 mod help;

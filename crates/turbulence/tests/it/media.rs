@@ -19,7 +19,7 @@ fn photograph() -> Vec<u8> {
 }
 
 /// Returns a file that begins as a video does.
-fn video(bytes: usize) -> Vec<u8> {
+pub(crate) fn video(bytes: usize) -> Vec<u8> {
     let data: Vec<u8> = (0..=255).cycle().take(bytes).collect();
     let size = u32::try_from(bytes + 8).unwrap().to_be_bytes();
     let head = b"\0\0\0\x18ftypisom\0\0\x02\0isommp42";

@@ -27,14 +27,14 @@ const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The name of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FileName(String);
+pub struct FileName(String);
 
 /// A text is no name of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is no name of a file: segments of letters, digits, `.`, `_` and `-`, which begin with a letter or digit"
 )]
-pub(crate) struct InvalidName;
+pub struct InvalidName;
 
 impl FileName {
     /// Returns the name of a new file.
@@ -48,7 +48,7 @@ impl FileName {
     }
 
     /// Returns the name as it is stored.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
