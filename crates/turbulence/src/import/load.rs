@@ -168,7 +168,9 @@ pub(crate) async fn staged_names(database: &Database) -> mongodb::error::Result<
 
 /// Removes the staging collections of an import that failed or was killed.
 pub(super) async fn drop_staged(database: &Database) -> mongodb::error::Result<()> {
-    for collection in staged_names(database).await? {
+    let names = staged_names(database).await?;
+    // The marker belongs to one that is complete.
+    for collection in names.into_iter().filter(|name| name != MARKERS) {
         database.collection::<Document>(&collection).drop().await?;
     }
     Ok(())

@@ -14,13 +14,16 @@ use mongodb::{
         Bson, Document, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp, cstr, doc,
         rawdoc,
     },
-    error::{Error as MongoError, Result as MongoResult},
+    error::{Error as MongoError, ErrorKind, Result as MongoResult},
 };
 use ring::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::load::{self, CHUNK_BYTES, CHUNK_DOCUMENTS, CHUNKS_AHEAD, staging_name};
+use super::{
+    error::ImportError,
+    load::{self, CHUNK_BYTES, CHUNK_DOCUMENTS, CHUNKS_AHEAD, staging_name},
+};
 use crate::{
     archive::{
         databases::Databases,
@@ -39,6 +42,9 @@ use crate::{
 
 /// The number of names that a message has at most.
 const MAX_NAMED: usize = 10;
+
+/// Error code of a collection that exists (MongoDB manual, "Error codes": `NamespaceExists`).
+const NAMESPACE_EXISTS: i32 = 48;
 
 /// The place that an export is loaded into.
 pub(crate) struct Target<'a> {
@@ -76,6 +82,8 @@ pub(crate) async fn load(
     }
     match stage(target, archive, shutdown).await {
         Ok(()) => {}
+        // The staged documents are those of the other one.
+        Err(error @ Error::Import(ImportError::Concurrent)) => return Err(error),
         Err(error) => {
             for database in target.databases.all() {
                 if let Err(error) = load::drop_staged(database).await {
@@ -208,7 +216,17 @@ async fn stage(
         let database = database_of(target, collection)?;
         stage_collection(database, archive, collection, shutdown).await?;
     }
-    store_media(target, archive, shutdown).await
+    store_media(target, archive, shutdown).await?;
+    for collection in &archive.manifest.collections {
+        // Two concurrent imports insert into the same staging collections.
+        let expected = collection.documents.as_ref().map_or(0, |documents| documents.count);
+        let staged = database_of(target, collection)?
+            .collection::<RawDocumentBuf>(&staging_name(&collection.name));
+        if staged.count_documents(doc! {}).await? != expected {
+            return Err(ImportError::Concurrent.into());
+        }
+    }
+    Ok(())
 }
 
 /// Creates a collection with its options, documents and indexes under its staging name.
@@ -231,7 +249,12 @@ async fn stage_collection(
         let (name, value) = field.map_err(|error| damaged(error.to_string()))?;
         create.append(name, value);
     }
-    database.run_raw_command(create).await.map_err(failed)?;
+    database.run_raw_command(create).await.map_err(|error| match &*error.kind {
+        ErrorKind::Command(command) if command.code == NAMESPACE_EXISTS => {
+            ImportError::Concurrent.into()
+        }
+        _ => failed(error),
+    })?;
     if let Some(documents) = &collection.documents {
         let count = insert(database, archive, collection, shutdown).await?;
         if count != documents.count {
