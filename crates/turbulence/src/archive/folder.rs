@@ -129,7 +129,8 @@ fn take_over(partial: &Path) -> Result<File> {
     let (mut left, mut is_ours) = (Vec::new(), false);
     for entry in fs::read_dir(partial).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        is_ours |= name == LOCK;
+        // The lock is removed shortly before the folder is renamed.
+        is_ours |= name == LOCK || name == "manifest.sha256";
         left.push(name);
     }
     let is_known = |name: &std::ffi::OsString| ENTRIES.iter().any(|known| name == known);

@@ -1,6 +1,7 @@
 //! `turbulence export`, and `turbulence import` of what it has written.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt,
@@ -166,6 +167,23 @@ async fn answers(summary: &Summary, folder: &Path) -> BTreeMap<String, String> {
     answers
 }
 
+/// Waits until a site gives these answers: the words of the search are added after a start.
+async fn same_answers(expected: &BTreeMap<String, String>, summary: &Summary, folder: &Path) {
+    let different = RefCell::new(Vec::new());
+    let waiting = eventually("the answers are the same", async || {
+        let found = answers(summary, folder).await;
+        let others =
+            expected.iter().filter(|(request, answer)| found.get(*request) != Some(answer));
+        let others = others
+            .map(|(request, answer)| format!("{request}: {:?}, not {answer}", found.get(request)));
+        *different.borrow_mut() = others.collect();
+        different.borrow().is_empty()
+    });
+    if tokio::time::timeout(Duration::from_secs(50), waiting).await.is_err() {
+        panic!("{:#?}", different.borrow());
+    }
+}
+
 /// Removes what differs from request to request in errors.
 fn without_id_of_request(text: &str) -> String {
     let Ok(mut body) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
@@ -321,21 +339,7 @@ async fn an_import_of_an_export_is_the_same_site() {
     let folder = site.folder.path(".turbulence/media");
     let expected = answers(&summary, &folder).await;
     assert!(expected.len() > 100, "{}", expected.len());
-    let mut different = Vec::new();
-    // The words of the search are added after the start.
-    eventually("the answers are the same", async || {
-        let found = answers(&copied, &folder).await;
-        different = expected
-            .iter()
-            .filter(|(request, answer)| found.get(*request) != Some(answer))
-            .map(|(request, answer)| format!("{request}: {:?}, not {answer}", found.get(request)))
-            .collect();
-        if !different.is_empty() {
-            eprintln!("{different:#?}");
-        }
-        different.is_empty()
-    })
-    .await;
+    same_answers(&expected, &copied, &folder).await;
     restarted.stop().await;
     turbulence.stop().await;
 }
@@ -752,18 +756,11 @@ async fn the_commands_of_the_guide_save_and_restore_a_site() {
     run(&restore).await;
     let turbulence = up(&[]);
     let summary = turbulence.ready().await;
-    let compared = async |summary: &Summary| {
-        eventually("the site is the same", async || {
-            let found = answers(summary, &media).await;
-            expected.iter().all(|(request, answer)| found.get(request) == Some(answer))
-        })
-        .await;
-    };
-    compared(&summary).await;
+    same_answers(&expected, &summary, &media).await;
     turbulence.stop().await;
     run(&copy).await;
     run(&restore_copy).await;
     let turbulence = up(&[]);
-    compared(&turbulence.ready().await).await;
+    same_answers(&expected, &turbulence.ready().await, &media).await;
     turbulence.stop().await;
 }
