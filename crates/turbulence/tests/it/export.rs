@@ -280,6 +280,13 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
+/// Replaces the sizes of files in a message: those of ledgers differ from run to run.
+fn without_sizes(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("it has ") else { return line.to_owned() };
+    let (_, after) = rest.split_once(". ").unwrap();
+    format!("{before}it has [n] bytes instead of [n]. {after}")
+}
+
 /// Reads the manifest of an export.
 fn manifest(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap()
@@ -440,7 +447,7 @@ async fn an_export_has_each_transaction_as_a_whole_or_not_at_all() {
     let mut last = 0;
     for round in 0..3 {
         let before = written();
-        eventually("pairs are written", async || written() > before + 30).await;
+        eventually("pairs are written", async || written() > before + 10).await;
         let begun = written();
         let folder = format!("export{round}");
         site.run(&["export", &folder]).await.success();
@@ -470,6 +477,8 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
     let file = partial.join("collections/stories.jsonl");
     for (signal, code) in [("KILL", None), ("TERM", Some(130))] {
         let export = Turbulence::spawn(site.command(&["export", "backup"]));
+        // What a killed one has left is removed by now.
+        export.logged("collection written").await;
         let bytes = || fs::metadata(&file).map_or(0, |file| file.len());
         eventually("documents are written", async || bytes() > 0).await;
         export.signal("STOP");
@@ -544,6 +553,7 @@ async fn a_damaged_export_is_refused_before_anything_is_written() {
             let backup = backup.display().to_string();
             let ended = copy.run(&[arguments, &[&*backup]].concat()).await;
             let line = ended.failure(1).replace(&backup, "backup").replace(picture, "[picture]");
+            let line = without_sizes(&line);
             if arguments.len() == 1 {
                 said += &format!("{}\n", copy.redact(&line));
             }
