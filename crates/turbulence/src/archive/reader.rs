@@ -189,14 +189,21 @@ const WRONG_DIGEST: &str = "its SHA-256 is not the one in the manifest";
 /// Checks the digest of the manifest.
 fn check_manifest(folder: &Path, text: &[u8]) -> Result<()> {
     let path = folder.join("manifest.sha256");
-    let digest =
-        std::fs::read_to_string(&path).map_err(|error| ArchiveError::read(&path, error))?;
+    let digest = std::fs::read_to_string(&path).map_err(|error| cannot_read(&path, error))?;
     let digest = digest.split_whitespace().next().unwrap_or_default();
     if digest != hex(ring::digest::digest(&SHA256, text).as_ref()) {
         let problem = "its SHA-256 is not the one in manifest.sha256";
         return Err(ArchiveError::damaged(&folder.join("manifest.json"), problem));
     }
     Ok(())
+}
+
+/// Returns the error of a file of the export that cannot be read.
+fn cannot_read(path: &Path, error: io::Error) -> ArchiveError {
+    match error.kind() {
+        ErrorKind::NotFound => ArchiveError::damaged(path, "it is missing"),
+        _ => ArchiveError::read(path, error),
+    }
 }
 
 /// Checks that a collection can have this name, and leads to a file below the folder.
@@ -211,12 +218,7 @@ fn check_name(manifest: &Path, name: &str) -> Result<()> {
 
 /// Reads a file to its end.
 fn facts_of(path: &Path, bar: &ProgressBar, shutdown: &CancellationToken) -> Result<Facts> {
-    let failed = |error| match error {
-        error if io::Error::kind(&error) == ErrorKind::NotFound => {
-            ArchiveError::damaged(path, "it is missing")
-        }
-        error => ArchiveError::read(path, error),
-    };
+    let failed = |error| cannot_read(path, error);
     let mut file = bar.wrap_read(File::open(path).map_err(failed)?);
     let (mut digest, mut bytes) = (Context::new(&SHA256), 0);
     let mut buffer = vec![0; READ_BYTES];
