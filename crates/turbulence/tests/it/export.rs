@@ -506,7 +506,7 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
         fs::metadata(site.folder.path("backup").join(path)).unwrap().permissions().mode() & 0o777
     };
     assert_eq!(["", "collections"].map(mode), [0o700; 2]);
-    assert_eq!(["manifest.json", "collections/users.jsonl"].map(mode), [0o600; 2]);
+    assert_eq!(["manifest.json", "collections/stories.jsonl"].map(mode), [0o600; 2]);
     let ended = site.run(&["export", "backup"]).await;
     assert!(ended.failure(1).contains("is not empty: choose a new folder"), "{ended:#?}");
 
@@ -618,7 +618,7 @@ async fn a_damaged_export_is_refused_before_anything_is_written() {
     assert!(line.contains("has other files with the names of files of the export"), "{line}");
     assert!(line.contains(picture), "{line}");
     assert_eq!(copy.collections().await, [""; 0]);
-    fs::remove_file(copy.folder.path(&format!(".turbulence/media/{picture}"))).unwrap();
+    fs::remove_file(copy.folder.path(format!(".turbulence/media/{picture}"))).unwrap();
     let database = copy.database.database();
     database.create_collection("pages").await.unwrap();
     copy.database.insert("newsletters", [doc! { "title": "Another program's" }]).await;
