@@ -32,11 +32,50 @@ pub(crate) enum Command {
     Sections(ServiceOptions),
     /// Run only content-service, as the program `content-service` does
     Content(ServiceOptions),
-    /// Run only media-service, as the program `media-service` does
-    Media(ServiceOptions),
+    /// Run only media-service, as the program `media-service` does, or import files of a former site
+    Media(Media),
     /// Run only the gateway, as the program `gateway` does
     Gateway(ServiceOptions),
 }
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Media {
+    #[command(subcommand)]
+    pub(crate) action: Option<MediaAction>,
+    #[command(flatten)]
+    pub(crate) options: ServiceOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MediaAction {
+    /// Store the pictures and videos of a former site under their names
+    Import(MediaImport),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MEDIA_IMPORT_EXIT_CODES)]
+pub(crate) struct MediaImport {
+    /// Folder with a copy of the files that the former site had below /uploads; or an address below which
+    /// it has them, of which the files are fetched that content refers to and that the store lacks
+    #[arg(value_name = "DIR|URL")]
+    pub(crate) source: String,
+    /// Show what would be stored, without storing anything
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// The exit codes of `media import`.
+const MEDIA_IMPORT_EXIT_CODES: &str = "\
+Exit codes:
+  0    success; the store has every file
+  1    failure; the last line on standard error gives the reason
+  2    invalid command line
+  6    files are missing or were not stored; the output names them
+  7    MongoDB is not available
+  130  interrupted; the same command continues";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -47,6 +86,9 @@ pub(crate) enum OperatorCommand {
     Import(Import),
     /// Write all data and media of a site to a folder, also while the site is running
     Export(Export),
+    /// Below `media`.
+    #[command(skip)]
+    MediaImport(MediaImport),
     /// Show, run or undo the migrations of a database
     Migrate(Migrate),
     /// Print the description of the API (OpenAPI 3.1) that the gateway serves at /openapi.json

@@ -98,6 +98,9 @@ pub(crate) enum Error {
     Inspect(#[from] service_kit::web::error::ApiError),
     #[error("the check found problems in the data: see above for each problem and its remedy")]
     Unsound,
+    /// Files of a former site that are not in the store.
+    #[error("files are missing or were not stored ({0}): see above for their names")]
+    MediaNotImported(usize),
     #[error("interrupted")]
     Interrupted,
     /// `up` was stopped before its migrations were complete.
@@ -135,7 +138,9 @@ impl Error {
             Self::Pending(_) => 3,
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,
-            Self::Unverified | Self::Quarantined(_) | Self::Unsound => 6,
+            Self::Unverified | Self::Quarantined(_) | Self::Unsound | Self::MediaNotImported(_) => {
+                6
+            }
             Self::Database(error)
             | Self::Archive(
                 ArchiveError::Database(error) | ArchiveError::Load { source: error, .. },

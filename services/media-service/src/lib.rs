@@ -5,6 +5,7 @@
 
 mod domain;
 mod http;
+pub mod import;
 mod migrations;
 mod startup;
 mod store;
