@@ -28,6 +28,11 @@ async fn of_export() {
 }
 
 #[tokio::test]
+async fn of_the_import_of_media() {
+    insta::assert_snapshot!(help(&["media", "import"]).await);
+}
+
+#[tokio::test]
 async fn of_migrate() {
     insta::assert_snapshot!(help(&["migrate"]).await);
 }

@@ -16,6 +16,7 @@ mod leaks;
 mod legacy;
 mod limits;
 mod media;
+mod media_import;
 mod metrics;
 mod migrate;
 mod openapi;

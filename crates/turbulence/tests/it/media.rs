@@ -14,7 +14,7 @@ const BOUNDARY: &str = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
 
 /// A picture of 3 × 2 pixels, as a telephone makes them: lying on its side (Exif orientation 6), with the
 /// place where it was taken.
-fn photograph() -> Vec<u8> {
+pub(crate) fn photograph() -> Vec<u8> {
     include_bytes!("media/photograph.jpg").to_vec()
 }
 
