@@ -121,9 +121,10 @@ async fn with_database(
         }
     }
     let bar = progress::documents("Importing media", names.len() as u64);
-    let outcomes = stream::iter(&names).map(async |name| {
-        let outcome = match &importer {
-            Some(importer) => store_file(importer, source, name, arguments.dry_run).await,
+    let (store, is_dry_run) = (importer.as_ref(), arguments.dry_run);
+    let outcomes = stream::iter(&names).map(|name| async move {
+        let outcome = match store {
+            Some(importer) => store_file(importer, source, name, is_dry_run).await,
             None => would_store(source, name),
         };
         (name, outcome)
@@ -302,7 +303,7 @@ fn cannot_read(path: &Path, error: io::Error) -> Error {
 
 /// Reads a file in parts.
 fn parts(file: fs::File) -> impl stream::Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold(file, async |mut file| {
+    stream::try_unfold(file, |mut file| async move {
         let read = spawn_blocking(move || {
             let mut part = vec![0; PART_BYTES];
             let length = file.read(&mut part)?;

@@ -3,12 +3,11 @@
 //! A file is stored first, and gets its document after that, so that an interrupted import leaves files
 //! that are served, and the next one adds their documents.
 
-use std::io::{self, Cursor};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use image::{ImageFormat, ImageReader};
 use models::media::SMALLER_WIDTHS;
 use mongo_kit::Connection;
 use mongodb::bson::oid;
@@ -16,8 +15,8 @@ use mongodb::bson::oid;
 use crate::{
     domain::{
         format::{ACCEPTED, FileKind, Format, SIGNATURE_BYTES},
-        isobmff,
         name::FileName,
+        picture::size_of,
     },
     store::{
         document::{StoredMedia, stored_date},
@@ -131,7 +130,7 @@ impl Importer {
                 smaller_widths.push(width.into());
             }
         }
-        let size = picture_size(&head, format);
+        let size = size_of(&head, format);
         let media = StoredMedia {
             id: oid::ObjectId::new(),
             name: name.as_str().to_owned(),
@@ -161,19 +160,6 @@ fn check_format(name: &FileName, begin: &[u8]) -> Result<(), ImportError> {
         (FileKind::Picture, _) => Err(ImportError::Name("a picture")),
         (FileKind::Video, _) => Err(ImportError::Name("a video")),
     }
-}
-
-/// Returns the size of a picture in pixels as far as the beginning of its file tells.
-fn picture_size(head: &[u8], format: Format) -> Option<(u32, u32)> {
-    let format = match format {
-        Format::Avif => return isobmff::picture_size(head),
-        Format::Gif => ImageFormat::Gif,
-        Format::Jpeg => ImageFormat::Jpeg,
-        Format::Png => ImageFormat::Png,
-        Format::WebP => ImageFormat::WebP,
-        Format::Mp4 | Format::QuickTime | Format::WebM => return None,
-    };
-    ImageReader::with_format(Cursor::new(head), format).into_dimensions().ok()
 }
 
 fn store_error(error: impl std::fmt::Display) -> ImportError {
