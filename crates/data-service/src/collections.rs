@@ -18,6 +18,9 @@ pub struct Collections {
     pub own: &'static [&'static str],
     /// The collections with copies of documents of the site, from before a repair.
     pub copies: &'static [&'static str],
+    /// Those of `own` whose documents an export leaves out: the service makes them from others, or
+    /// they have a meaning for running processes only.
+    pub derived: &'static [&'static str],
 }
 
 impl Collections {
@@ -37,6 +40,14 @@ impl Collections {
         self.auxiliary().into_iter().chain(others).collect()
     }
 
+    /// Returns the collections whose documents an export leaves out: the derived ones, the answers to
+    /// repeated requests, and the registrations of writers. The document of the lease is kept, since it
+    /// records the collections from before the first migration.
+    pub fn transient(&self) -> Vec<String> {
+        let derived = self.derived.iter().map(|name| (*name).to_owned());
+        derived.chain([idempotency::collection(self.service), WRITERS.to_owned()]).collect()
+    }
+
     /// Returns all collections.
     pub fn all(&self) -> Vec<String> {
         self.site.iter().map(|name| (*name).to_owned()).chain(self.created()).collect()
@@ -54,6 +65,7 @@ mod tests {
             site: &["letters"],
             own: &["stamps"],
             copies: &["repairs"],
+            derived: &["stamps"],
         };
         assert_eq!(collections.auxiliary(), ["stamps", "letters_idempotency_keys"]);
         let all = collections.all();
@@ -61,5 +73,6 @@ mod tests {
         assert_eq!(all[..5], others);
         assert_eq!(all[5..], migrations::collections("letters"));
         assert_eq!(all.last().unwrap(), "letters_migrations");
+        assert_eq!(collections.transient(), ["stamps", "letters_idempotency_keys", WRITERS]);
     }
 }

@@ -146,6 +146,12 @@ impl Engine {
         self.shared.migrations.iter().map(|migration| migration.id())
     }
 
+    /// Returns the ids of the migrations with their revisions.
+    pub fn revisions(&self) -> impl Iterator<Item = (&'static str, i32)> {
+        let all = self.shared.migrations.iter();
+        all.map(|migration| (migration.id(), migration.definition.revision))
+    }
+
     /// Returns the statuses of the migrations in this process, and their changes.
     pub fn statuses(&self) -> watch::Receiver<Vec<Status>> {
         self.shared.statuses.subscribe()

@@ -142,13 +142,7 @@ impl DeploymentError {
 impl Connection {
     /// Returns a client for the database. Connections are opened when they are first needed.
     pub async fn new(uri: &str, database: &str, app_name: &str) -> Result<Self, ConnectError> {
-        let is_illegal = |c: char| c.is_whitespace() || c.is_control() || "/\\.\"$".contains(c);
-        if database.is_empty() || database.len() > 63 || database.contains(is_illegal) {
-            return Err(ConnectError::Database(database.to_owned()));
-        }
-        if SYSTEM_DATABASES.contains(&database) {
-            return Err(ConnectError::SystemDatabase(database.to_owned()));
-        }
+        check_database_name(database)?;
         let mut options = ClientOptions::parse(uri).await.map_err(|error| uri_error(&error))?;
         if let Some(SelectionCriteria::ReadPreference(preference)) = &options.selection_criteria
             && !matches!(preference, ReadPreference::Primary)
@@ -288,6 +282,18 @@ impl Connection {
         };
         DeploymentError::Unreachable { addresses: self.addresses(), reason }
     }
+}
+
+/// Checks that a database of a site can have this name.
+pub fn check_database_name(name: &str) -> Result<(), ConnectError> {
+    let is_illegal = |c: char| c.is_whitespace() || c.is_control() || "/\\.\"$".contains(c);
+    if name.is_empty() || name.len() > 63 || name.contains(is_illegal) {
+        return Err(ConnectError::Database(name.to_owned()));
+    }
+    if SYSTEM_DATABASES.contains(&name) {
+        return Err(ConnectError::SystemDatabase(name.to_owned()));
+    }
+    Ok(())
 }
 
 /// Returns the database that a connection string names, or `None` if it names none. `admin` and the

@@ -39,7 +39,7 @@ pub use collections::{
     UnsuitableCollection, UnsuitableCollections, UnsuitableKind, refuse_unsuitable,
     unsuitable_collections,
 };
-pub use connect::{ConnectError, Connection, DeploymentError, database_of};
+pub use connect::{ConnectError, Connection, DeploymentError, check_database_name, database_of};
 pub use error::{DatabaseError, is_duplicate_key, is_transient, is_unknown_commit};
 pub use server_clock::ServerClock;
 pub use single_flight::{Flight, SingleFlight};

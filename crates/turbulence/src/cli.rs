@@ -32,19 +32,63 @@ pub(crate) enum Command {
     Sections(ServiceOptions),
     /// Run only content-service, as the program `content-service` does
     Content(ServiceOptions),
-    /// Run only media-service, as the program `media-service` does
-    Media(ServiceOptions),
+    /// Run only media-service, as the program `media-service` does, or import files of a former site
+    Media(Media),
     /// Run only the gateway, as the program `gateway` does
     Gateway(ServiceOptions),
 }
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Media {
+    #[command(subcommand)]
+    pub(crate) action: Option<MediaAction>,
+    #[command(flatten)]
+    pub(crate) options: ServiceOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MediaAction {
+    /// Store the pictures and videos of a former site under their names
+    Import(MediaImport),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MEDIA_IMPORT_EXIT_CODES)]
+pub(crate) struct MediaImport {
+    /// Folder with a copy of the files that the former site had below /uploads; or an address below which
+    /// it has them, of which the files are fetched that content refers to and that the store lacks
+    #[arg(value_name = "DIR|URL")]
+    pub(crate) source: String,
+    /// Show what would be stored, without storing anything
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// The exit codes of `media import`.
+const MEDIA_IMPORT_EXIT_CODES: &str = "\
+Exit codes:
+  0    success; the store has every file
+  1    failure; the last line on standard error gives the reason
+  2    invalid command line
+  6    files are missing or were not stored; the output names them
+  7    MongoDB is not available
+  130  interrupted; the same command continues";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
     /// Start everything in one process: all services, the gateway and, without `--mongodb-uri`, a
     /// MongoDB
     Up(Up),
-    /// Load the collections of a site into an empty database
+    /// Load an export or the collections of a site into an empty database
     Import(Import),
+    /// Write all data and media of a site to a folder, also while the site is running
+    Export(Export),
+    /// Below `media`.
+    #[command(skip)]
+    MediaImport(MediaImport),
     /// Show, run or undo the migrations of a database
     Migrate(Migrate),
     /// Print the description of the API (OpenAPI 3.1) that the gateway serves at /openapi.json
@@ -78,11 +122,57 @@ pub(crate) struct Up {
 pub(crate) struct Import {
     /// Folder with a file for each collection of the site, such as stories.jsonl. Formats are *.jsonl,
     /// *.ndjson and *.json (MongoDB Extended JSON, written by `mongoexport`) and *.bson (written by
-    /// `mongodump`), each optionally followed by .gz
+    /// `mongodump`), each optionally followed by .gz. Or a folder that `turbulence export` has written
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
+    /// Check the files and the database, without writing anything
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) databases: ServiceDatabases,
     #[command(flatten)]
     pub(crate) database: Database,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXIT_CODES)]
+pub(crate) struct Export {
+    /// Folder for the export, which does not exist or is empty
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Leave out the files of pictures and videos
+    #[arg(long)]
+    pub(crate) without_media: bool,
+    #[command(flatten)]
+    pub(crate) databases: ServiceDatabases,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// The exit codes of `export`.
+const EXPORT_EXIT_CODES: &str = "\
+Exit codes:
+  0    success; the folder has the whole export
+  1    failure; the last line on standard error gives the reason, and nothing is left of the export
+  2    invalid command line
+  7    MongoDB is not available
+  130  interrupted; nothing is left of the export";
+
+/// The databases of services that do not share one.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceDatabases {
+    /// Name of the database of a service that has one of its own on the same server, such as
+    /// `sections=site_sections`; can be repeated. --database names that of the others
+    #[arg(long = "database-of", value_name = "SERVICE=NAME", value_parser = service_database)]
+    pub(crate) databases_of: Vec<(Service, String)>,
+}
+
+/// Parses the database of a service.
+fn service_database(text: &str) -> Result<(Service, String), String> {
+    let (service, name) = text.split_once('=').unwrap_or((text, ""));
+    let service = Service::from_name(service).filter(|_| !name.is_empty());
+    let expected = "expected `sections=NAME`, `content=NAME` or `media=NAME`";
+    Ok((service.ok_or(expected)?, name.to_owned()))
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +343,9 @@ pub(crate) enum Service {
 }
 
 impl Service {
+    /// All services, in the order in which they migrate.
+    pub(crate) const ALL: [Self; 3] = [Self::Sections, Self::Content, Self::Media];
+
     /// Returns the name of the service in its ledger.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -264,8 +357,7 @@ impl Service {
 
     /// Returns the service with this name in its ledger.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::Sections, Self::Content, Self::Media];
-        all.into_iter().find(|service| service.name() == name)
+        Self::ALL.into_iter().find(|service| service.name() == name)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mongo_kit::{Connection, DeploymentError, refuse_unsuitable, unsuitable_collections};
+use mongodb::bson::doc;
 use serde_json::Value;
 use service_kit::runtime::settings::{Settings, Sources};
 use tokio_util::sync::CancellationToken;
@@ -143,6 +144,17 @@ impl Database {
         let names = all_names(service);
         let found = unsuitable_collections(self.connection.database(), &names).await?;
         Ok(refuse_unsuitable(found)?)
+    }
+
+    /// Lets a server that this command started remember its history for as long as the command may run:
+    /// a day. Other servers have their own setting.
+    pub(crate) async fn keep_history(&self) -> Result<(), Error> {
+        if self.mongod.is_some() {
+            let admin = self.connection.client().database("admin");
+            let day = doc! { "setParameter": 1, "minSnapshotHistoryWindowInSeconds": 24 * 60 * 60 };
+            admin.run_command(day).await?;
+        }
+        Ok(())
     }
 
     /// Describes the location of the data for a person.

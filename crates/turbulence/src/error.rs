@@ -6,7 +6,7 @@ use migrations::{OperateError, RunError, RunErrorKind};
 use models::ErrorCode;
 use service_kit::runtime::process::ServiceError;
 
-use crate::import::error::ImportError;
+use crate::{archive::error::ArchiveError, import::error::ImportError};
 
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,8 @@ pub(crate) enum Error {
     NoSite { name: String, others: String },
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error(transparent)]
+    Archive(ArchiveError),
     /// The database to import into has content.
     #[error(
         "the collection {collection} is not empty, and an import requires an empty database; nothing \
@@ -96,6 +98,9 @@ pub(crate) enum Error {
     Inspect(#[from] service_kit::web::error::ApiError),
     #[error("the check found problems in the data: see above for each problem and its remedy")]
     Unsound,
+    /// Files of a former site that are not in the store.
+    #[error("files are missing or were not stored ({0}): see above for their names")]
+    MediaNotImported(usize),
     #[error("interrupted")]
     Interrupted,
     /// `up` was stopped before its migrations were complete.
@@ -108,6 +113,15 @@ pub(crate) enum Error {
 impl From<mongodb::error::Error> for Error {
     fn from(error: mongodb::error::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Cancelled => Self::Interrupted,
+            error => Self::Archive(error),
+        }
     }
 }
 
@@ -124,8 +138,13 @@ impl Error {
             Self::Pending(_) => 3,
             Self::LeaseIsLive(_) => 4,
             Self::Drifted(_) | Self::Refused(_) => 5,
-            Self::Unverified | Self::Quarantined(_) | Self::Unsound => 6,
-            Self::Database(error) => database_code(error),
+            Self::Unverified | Self::Quarantined(_) | Self::Unsound | Self::MediaNotImported(_) => {
+                6
+            }
+            Self::Database(error)
+            | Self::Archive(
+                ArchiveError::Database(error) | ArchiveError::Load { source: error, .. },
+            ) => database_code(error),
             Self::Inspect(error) => inspect_code(error),
             Self::Deployment(error) if error.is_transient() => 7,
             Self::Interrupted | Self::InterruptedStart(_) => 130,

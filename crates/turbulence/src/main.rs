@@ -2,14 +2,17 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "`lines` escapes what is printed")]
 
+mod archive;
 mod cli;
 mod collections;
 mod database;
 mod doctor;
 mod embedded;
 mod error;
+mod export;
 mod import;
 mod lines;
+mod media;
 mod migrate;
 mod openapi;
 mod output;
@@ -25,7 +28,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command, OperatorCommand};
+use cli::{Cli, Command, Media, MediaAction, OperatorCommand};
 use error::Error;
 use lines::Lines;
 use service_kit::runtime::{
@@ -45,7 +48,10 @@ async fn run(command: Command) -> ExitCode {
     match command {
         Command::Sections(options) => service::sections(options).await,
         Command::Content(options) => service::content(options).await,
-        Command::Media(options) => service::media(options).await,
+        Command::Media(Media { action: Some(MediaAction::Import(arguments)), .. }) => {
+            run_operator(OperatorCommand::MediaImport(arguments)).await
+        }
+        Command::Media(Media { action: None, options }) => service::media(options).await,
         Command::Gateway(options) => service::gateway(options).await,
         Command::Operator(command) => run_operator(command).await,
     }
@@ -65,6 +71,8 @@ async fn run_operator(command: OperatorCommand) -> ExitCode {
     let result = match &command {
         OperatorCommand::Up(arguments) => up::run(arguments, &signals).await,
         OperatorCommand::Import(arguments) => import::run(arguments, shutdown).await,
+        OperatorCommand::Export(arguments) => export::run(arguments, shutdown).await,
+        OperatorCommand::MediaImport(arguments) => media::import(arguments, shutdown).await,
         OperatorCommand::Migrate(arguments) => migrate::run(arguments, shutdown).await,
         OperatorCommand::Openapi => openapi::print(),
         OperatorCommand::Doctor(arguments) => doctor::run(arguments, shutdown).await,

@@ -43,6 +43,12 @@ pub(crate) fn bytes(what: &str, total: u64) -> ProgressBar {
     bar(total, template).with_message(what.to_owned()).with_finish(ProgressFinish::AndClear)
 }
 
+/// Shows a bar for documents.
+pub(crate) fn documents(what: &str, total: u64) -> ProgressBar {
+    let template = "{msg:<32} {wide_bar} {human_pos}/{human_len} {eta}";
+    bar(total, template).with_message(what.to_owned()).with_finish(ProgressFinish::AndClear)
+}
+
 /// Shows a bar for the download of MongoDB once its length is known.
 pub(crate) fn download() -> ProgressBar {
     bytes("Downloading MongoDB, once", 0)

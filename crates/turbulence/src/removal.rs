@@ -73,7 +73,8 @@ pub(crate) async fn drop_created(
     }
     let created = without_earlier(database, collections, collections.created()).await?;
     let mut removed = drop_existing(database, empty).await?;
-    removed.extend(drop_existing(database, load::staging_names()).await?);
+    let staged = load::staged_names(database).await?;
+    removed.extend(drop_existing(database, staged).await?);
     removed.extend(drop_existing(database, created).await?);
     Ok(removed)
 }

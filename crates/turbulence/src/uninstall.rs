@@ -48,8 +48,8 @@ async fn with_database(
     output: &mut Output,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let (connection, settings) = (&database.connection, &database.settings);
-    let engines = Engines::new(connection, settings, &settings.sections.url, None)?;
+    let connection = &database.connection;
+    let engines = Engines::of_database(database)?;
     roll_back::check_down(&engines, &roll_back::all(&engines)).await?;
     if arguments.yes {
         if connection.writers().have_others().await? {

@@ -16,6 +16,7 @@ use crate::{
     cli,
     database::{Database, NewSite},
     error::Error,
+    export::files::media_store,
     import::{self, source::Source},
     wait,
 };
@@ -64,13 +65,12 @@ async fn with_database(
         (None, false) => None,
     };
     let loaded = tokio::select! {
-        loaded = import::load_at_start(database, data_dir, source) => loaded?,
+        loaded = import::load_at_start(database, &arguments.database, source, shutdown) => loaded?,
         () = shutdown.cancelled() => return Err(Error::Interrupted),
     };
     let token = Token::find(&database.settings, data_dir)?;
     let mut settings = database.settings.clone();
-    let folder = || data_dir.join("media").display().to_string();
-    settings.media.store.get_or_insert_with(folder);
+    settings.media.store = Some(media_store(&settings, &arguments.database));
     let mut site = Site::start(&settings, &token, shutdown).await?;
 
     let (address, services) = (site.address.clone(), site.services.clone());

@@ -20,4 +20,4 @@ mod store;
 pub use http::api::openapi;
 pub use migrations::SECTION_BACKFILL;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, inspector, run, sections_client};
-pub use store::{collections::COLLECTIONS, counts::count_linked};
+pub use store::{collections::COLLECTIONS, counts::count_linked, media::referenced_files};

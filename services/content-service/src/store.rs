@@ -17,7 +17,7 @@ pub(crate) mod item_tags;
 pub(crate) mod keys;
 pub(crate) mod kind;
 pub(crate) mod list;
-mod media;
+pub(crate) mod media;
 pub(crate) mod moves;
 mod order;
 pub(crate) mod page_memory;

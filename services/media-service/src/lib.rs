@@ -5,10 +5,16 @@
 
 mod domain;
 mod http;
+pub mod import;
 mod migrations;
 mod startup;
 mod store;
 
+pub use domain::name::{FileName, InvalidName};
 pub use http::openapi;
 pub use startup::{DEFAULT_PORT, NAME, bind, engine, run};
-pub use store::collections::COLLECTIONS;
+pub use store::{
+    collections::{COLLECTION, COLLECTIONS},
+    document::file_names,
+    files::{Facts, FileWriter, Files, OpenError},
+};

@@ -22,6 +22,9 @@ pub const OUTBOUND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time for a whole response of a provider: a client is waiting.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The most redirects that a download follows: from http to https, to another host, and to a signed address.
+const MAX_REDIRECTS: usize = 5;
+
 /// Returns a client for calls between the services.
 ///
 /// It follows no redirects, ignores the proxy settings of the environment, and fails if nothing
@@ -56,6 +59,17 @@ pub(super) fn outbound_client<R: Resolve + 'static>(
         .pool_max_idle_per_host(2)
         .user_agent(concat!("Turbulence/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(resolver)
+        .build()
+}
+
+/// Returns a client for files of an address that an operator names. It follows some redirects, as those of
+/// buckets, and fails if nothing arrives for `read_timeout`.
+pub fn download_client(read_timeout: Duration) -> reqwest::Result<Client> {
+    builder()
+        .connect_timeout(OUTBOUND_CONNECT_TIMEOUT)
+        .read_timeout(read_timeout)
+        .redirect(redirect::Policy::limited(MAX_REDIRECTS))
+        .user_agent(concat!("Turbulence/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 

@@ -24,7 +24,7 @@ use super::limits::{MAX_DEPTH, MAX_DOCUMENT_BYTES};
 const WRAPPER_DEPTH: usize = 2;
 
 /// Parses one document.
-pub(super) fn parse(text: &str) -> Result<RawDocumentBuf, serde_json::Error> {
+pub(crate) fn parse(text: &str) -> Result<RawDocumentBuf, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // The seed counts the levels: MongoDB allows more of them than serde_json does.
     deserializer.disable_recursion_limit();

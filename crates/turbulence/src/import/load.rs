@@ -19,16 +19,16 @@ use super::{
     source::{Listing, Source},
     unique_ids::UniqueIds,
 };
-use crate::{collections::site_names, progress};
+use crate::progress;
 
 /// Size of the documents in bytes that are inserted at once: bounds the memory of an import.
-const CHUNK_BYTES: usize = 1024 * 1024;
+pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Maximum number of documents that are inserted at once.
-const CHUNK_DOCUMENTS: usize = 10_000;
+pub(super) const CHUNK_DOCUMENTS: usize = 10_000;
 
 /// Number of chunks that are read ahead while one is inserted.
-const CHUNKS_AHEAD: usize = 1;
+pub(super) const CHUNKS_AHEAD: usize = 1;
 
 /// The collection of the marker, and the prefix of the staging collections.
 const MARKERS: &str = "turbulence_import";
@@ -45,6 +45,13 @@ pub(crate) struct Loaded {
 /// Loads the collections of a source, each of which has to be empty in the database.
 pub(crate) async fn load(database: &Database, source: Source) -> Result<Loaded, ImportError> {
     complete_renaming(database).await?;
+    let listing = check_all(database, source).await?;
+    let counts = load_checked(database, &listing).await?;
+    Ok(Loaded { counts, ignored: listing.ignored })
+}
+
+/// Checks all documents of a source, and that the collections are empty, without writing anything.
+pub(super) async fn check_all(database: &Database, source: Source) -> Result<Listing, ImportError> {
     let listing = blocking(move || source.list()).await?;
     for input in &listing.inputs {
         let collection = input.collection;
@@ -56,8 +63,7 @@ pub(crate) async fn load(database: &Database, source: Source) -> Result<Loaded, 
         let input = input.clone();
         blocking(move || check(&input)).await?;
     }
-    let counts = load_checked(database, &listing).await?;
-    Ok(Loaded { counts, ignored: listing.ignored })
+    Ok(listing)
 }
 
 async fn load_checked(
@@ -85,19 +91,42 @@ async fn load_checked(
         }
     }
     let names: Vec<_> = listing.inputs.iter().map(|input| input.collection).collect();
-    let marker = doc! { "_id": "renaming", "collections": names };
-    markers(database).insert_one(marker).write_concern(WriteConcern::majority()).await?;
+    begin_renaming(database, doc! { "collections": names }).await?;
     complete_renaming(database).await?;
     Ok(counts)
 }
 
-/// Completes the renaming of staged collections, if it has begun.
-pub(crate) async fn complete_renaming(database: &Database) -> Result<(), ImportError> {
+/// Records that all documents are staged: from now on, the import is completed by whoever finds that.
+/// `marker` has the names of the collections, and in `others` those of further databases by their names.
+pub(super) async fn begin_renaming(
+    database: &Database,
+    mut marker: Document,
+) -> mongodb::error::Result<()> {
+    marker.insert("_id", "renaming");
+    markers(database).insert_one(marker).write_concern(WriteConcern::majority()).await?;
+    Ok(())
+}
+
+/// Completes the renaming of staged collections. Returns `false` if none has begun.
+pub(crate) async fn complete_renaming(database: &Database) -> Result<bool, ImportError> {
     let Some(marker) = markers(database).find_one(doc! { "_id": "renaming" }).await? else {
-        return Ok(());
+        return Ok(false);
     };
+    for (other, names) in marker.get_document("others").into_iter().flatten() {
+        let other = database.client().database(other);
+        rename_staged(&other, names.as_array().into_iter().flatten()).await?;
+    }
+    rename_staged(database, marker.get_array("collections").into_iter().flatten()).await?;
+    markers(database).drop().await?;
+    Ok(true)
+}
+
+async fn rename_staged(
+    database: &Database,
+    names: impl Iterator<Item = &Bson>,
+) -> Result<(), ImportError> {
     let existing: HashSet<_> = database.list_collection_names().await?.into_iter().collect();
-    let names = marker.get_array("collections").into_iter().flatten().filter_map(Bson::as_str);
+    let names = names.filter_map(Bson::as_str);
     for name in names.filter(|name| existing.contains(&staging_name(name))) {
         let target = database.collection(name);
         if is_empty(&target).await? {
@@ -113,7 +142,6 @@ pub(crate) async fn complete_renaming(database: &Database) -> Result<(), ImportE
         };
         database.client().database("admin").run_command(rename).await?;
     }
-    markers(database).drop().await?;
     Ok(())
 }
 
@@ -121,7 +149,8 @@ fn markers(database: &Database) -> Collection<Document> {
     database.collection(MARKERS)
 }
 
-fn staging_name(collection: &str) -> String {
+/// Returns the name of a collection before an import is complete.
+pub(super) fn staging_name(collection: &str) -> String {
     format!("{MARKERS}_{collection}")
 }
 
@@ -129,16 +158,20 @@ async fn is_empty(collection: &Collection<Document>) -> Result<bool, ImportError
     Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_none())
 }
 
-/// Returns the names of the collections that an import uses before it is complete.
-pub(crate) fn staging_names() -> Vec<String> {
-    let staged = site_names().into_iter().map(staging_name);
-    staged.chain([MARKERS.to_owned()]).collect()
+/// Returns the names of the collections of imports that are not complete.
+pub(crate) async fn staged_names(database: &Database) -> mongodb::error::Result<Vec<String>> {
+    let mut names = database.list_collection_names().await?;
+    let prefix = staging_name("");
+    names.retain(|name| name.starts_with(&prefix) || name == MARKERS);
+    Ok(names)
 }
 
 /// Removes the staging collections of an import that failed or was killed.
-async fn drop_staged(database: &Database) -> mongodb::error::Result<()> {
-    for collection in site_names() {
-        database.collection::<Document>(&staging_name(collection)).drop().await?;
+pub(super) async fn drop_staged(database: &Database) -> mongodb::error::Result<()> {
+    let names = staged_names(database).await?;
+    // The marker belongs to one that is complete.
+    for collection in names.into_iter().filter(|name| name != MARKERS) {
+        database.collection::<Document>(&collection).drop().await?;
     }
     Ok(())
 }

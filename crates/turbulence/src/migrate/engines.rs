@@ -7,7 +7,7 @@ use service_kit::runtime::{
     settings::{Settings, url::Replicas},
 };
 
-use crate::{cli::Service, error::Error};
+use crate::{cli::Service, database::Database, error::Error};
 
 /// Minimum length of a part of a word by which a migration is recognised.
 const MIN_WORD_LENGTH: usize = 3;
@@ -44,6 +44,12 @@ impl Engines {
             media_service::engine(connection, settings),
         ];
         Ok(Self { connection: connection.clone(), all, only })
+    }
+
+    /// Creates the engines of all services for a command that runs no migration.
+    pub(crate) fn of_database(database: &Database) -> Result<Self, Error> {
+        let settings = &database.settings;
+        Self::new(&database.connection, settings, &settings.sections.url, None)
     }
 
     /// Returns the engines of the selected services, in the order in which they run.

@@ -23,6 +23,16 @@ async fn of_import() {
 }
 
 #[tokio::test]
+async fn of_export() {
+    insta::assert_snapshot!(help(&["export"]).await);
+}
+
+#[tokio::test]
+async fn of_the_import_of_media() {
+    insta::assert_snapshot!(help(&["media", "import"]).await);
+}
+
+#[tokio::test]
 async fn of_migrate() {
     insta::assert_snapshot!(help(&["migrate"]).await);
 }

@@ -14,12 +14,12 @@ const BOUNDARY: &str = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
 
 /// A picture of 3 × 2 pixels, as a telephone makes them: lying on its side (Exif orientation 6), with the
 /// place where it was taken.
-fn photograph() -> Vec<u8> {
+pub(crate) fn photograph() -> Vec<u8> {
     include_bytes!("media/photograph.jpg").to_vec()
 }
 
 /// Returns a file that begins as a video does.
-fn video(bytes: usize) -> Vec<u8> {
+pub(crate) fn video(bytes: usize) -> Vec<u8> {
     let data: Vec<u8> = (0..=255).cycle().take(bytes).collect();
     let size = u32::try_from(bytes + 8).unwrap().to_be_bytes();
     let head = b"\0\0\0\x18ftypisom\0\0\x02\0isommp42";

@@ -50,7 +50,7 @@ async fn everything(site: &Site) -> BTreeMap<String, Collection> {
 }
 
 /// Creates a site from before the sections, with an index of its own and an empty collection.
-async fn legacy_site() -> Site {
+pub(crate) async fn legacy_site() -> Site {
     let site = Site::new().await;
     legacy::write(&site.folder);
     site.run(&["import", legacy::FOLDER]).await.success();
@@ -65,7 +65,7 @@ async fn legacy_site() -> Site {
 
 /// Serves the site and uses everything that makes a service write to collections of its own. The
 /// documents themselves are removed again, as if they had never been written.
-async fn use_everything(site: &Site) {
+pub(crate) async fn use_everything(site: &Site) {
     let turbulence = site.up_with(&[], &[ADMIN]);
     let summary = turbulence.ready().await;
     let token = std::fs::read_to_string(site.folder.path(".turbulence/token")).unwrap();

@@ -23,6 +23,9 @@ pub const COLLECTIONS: Collections = Collections {
         DISPATCH,
     ],
     copies: &[],
+    // Locks, a copy of a response, the words of items, and the lease of webhooks with a position in the
+    // history of this server.
+    derived: &[slugs::LOCKS, SECTION_DIRECTORY, search::SEARCH, DISPATCH],
 };
 
 /// The collections of an existing site that this service writes to: those of the kinds of content,

@@ -1,12 +1,19 @@
 //! The items that show uploaded files.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
-use models::media::{MediaPlace, MediaUses, SMALLER_WIDTHS, UPLOADS, with_width};
+use models::{
+    ContentType,
+    media::{MediaPlace, MediaUses, SMALLER_WIDTHS, UPLOADS, with_width},
+};
 use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
-    bson::{RawDocumentBuf, doc},
+    Database,
+    bson::{Document, RawDocumentBuf, doc},
     error::Result,
 };
+use percent_encoding::percent_decode_str;
 
 use super::{content::ContentStore, kind::Kind};
 
@@ -54,6 +61,43 @@ fn pattern(names: &[String]) -> String {
     format!("{UPLOADS}(?:{})", names.collect::<Vec<_>>().join("|"))
 }
 
+/// Returns the names of the files below `/uploads/` to which items of any kind refer, drafts and those in
+/// the trash included, as they stand in the addresses. Addresses of other hosts are not among them.
+pub async fn referenced_files(database: &Database) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let any_field = FIELDS.map(|field| doc! { field: { "$regex": UPLOADS } });
+    let fields: Document = FIELDS.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
+    for kind in ContentType::ALL {
+        let items = database.collection::<RawDocumentBuf>(kind.collection());
+        let found = items.find(doc! { "$or": any_field.to_vec() }).projection(fields.clone());
+        let mut found = found.await?;
+        while let Some(document) = found.try_next().await? {
+            for text in FIELDS.iter().filter_map(|field| document.get_str(field).ok()) {
+                names.extend(references(text));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Returns the names of the files to which a text refers.
+fn references(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.match_indices(UPLOADS).filter_map(|(place, _)| {
+        // After other characters, it is a part of another address.
+        let before = text[..place].chars().next_back();
+        if before.is_some_and(|before| !before.is_whitespace() && !"\"'(,=;>`".contains(before)) {
+            return None;
+        }
+        let rest = &text[place + UPLOADS.len()..];
+        let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'()<>,?#&;\\`".contains(c);
+        let name = rest.split(ends).next().unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8().ok()?;
+        // The end of a sentence.
+        let name = name.trim_end_matches(['.', ':', '!', '/']);
+        (!name.is_empty()).then(|| name.to_owned())
+    })
+}
+
 fn shows(document: &RawDocumentBuf, name: &str) -> bool {
     let smaller = SMALLER_WIDTHS.map(|width| with_width(name, width));
     let addresses: Vec<_> = smaller.iter().map(String::as_str).chain([name]).collect();
@@ -83,5 +127,26 @@ mod tests {
         let names = ["a.b.webp", "c/d.mp4"].map(str::to_owned);
         let expected = r"/uploads/(?:a\.b(?:_(?:750|500))?\.webp|c/d(?:_(?:750|500))?\.mp4)";
         assert_eq!(pattern(&names), expected);
+    }
+
+    #[test]
+    fn references_are_addresses_of_this_site() {
+        let text = r#"/uploads/first.png <img src="/uploads/a.webp" srcset='/uploads/a.webp 1200w,
+            /uploads/a_750.webp 750w,/uploads/b%20c.png 2x'> url(/uploads/2024/12/d.jpg)
+            <source src=/uploads/e.mp4?t=1#t=2> See /uploads/f.gif. &quot;/uploads/g.webp&quot;
+            https://old.example.com/uploads/no.png /wp-content/uploads/no.png /uploads/"#;
+        let found: Vec<_> = references(text).collect();
+        let expected = [
+            "first.png",
+            "a.webp",
+            "a.webp",
+            "a_750.webp",
+            "b c.png",
+            "2024/12/d.jpg",
+            "e.mp4",
+            "f.gif",
+            "g.webp",
+        ];
+        assert_eq!(found, expected);
     }
 }

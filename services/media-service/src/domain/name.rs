@@ -7,7 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
-use models::media::{UPLOADS, with_width};
+use models::media::{SMALLER_WIDTHS, UPLOADS, with_width};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::format::Format;
@@ -27,14 +27,14 @@ const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The name of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FileName(String);
+pub struct FileName(String);
 
 /// A text is no name of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is no name of a file: segments of letters, digits, `.`, `_` and `-`, which begin with a letter or digit"
 )]
-pub(crate) struct InvalidName;
+pub struct InvalidName;
 
 impl FileName {
     /// Returns the name of a new file.
@@ -48,7 +48,7 @@ impl FileName {
     }
 
     /// Returns the name as it is stored.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -61,6 +61,16 @@ impl FileName {
     #[must_use]
     pub(crate) fn with_width(&self, width: u32) -> Self {
         Self(with_width(&self.0, width))
+    }
+
+    /// Returns the name of the file of which this may be a smaller width, or `None` if its name does not say
+    /// so.
+    #[must_use]
+    pub(crate) fn whole(&self) -> Option<Self> {
+        let (stem, extension) = self.0.rsplit_once('.')?;
+        let widths = SMALLER_WIDTHS.iter();
+        let whole = widths.filter_map(|width| stem.strip_suffix(&format!("_{width}"))).next()?;
+        format!("{whole}.{extension}").parse().ok()
     }
 
     /// Returns the format of the file, which the end of its name tells.
@@ -134,6 +144,15 @@ mod tests {
         let name: FileName = "2024/a.b.webp".parse().unwrap();
         assert_eq!(name.with_width(750).as_str(), "2024/a.b_750.webp");
         assert_eq!(name.address(), "/uploads/2024/a.b.webp");
+        assert_eq!(name.with_width(500).whole(), Some(name));
+        let none = ["a.webp", "a_750", "a_1200.webp", "_750.webp"];
+        assert!(
+            none.iter().all(|name| name
+                .parse()
+                .ok()
+                .and_then(|name: FileName| name.whole())
+                .is_none())
+        );
         assert_eq!("A.JPG".parse::<FileName>().unwrap().format(), Some(Format::Jpeg));
     }
 

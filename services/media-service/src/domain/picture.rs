@@ -240,6 +240,19 @@ fn is_small(width: u32, height: u32, pixel_bytes: u64, max: u64) -> Result<u64, 
     Ok(bytes)
 }
 
+/// Returns the size of a picture in pixels as far as the beginning of its file tells.
+pub(crate) fn size_of(begin: &[u8], format: Format) -> Option<(u32, u32)> {
+    let format = match format {
+        Format::Avif => return isobmff::picture_size(begin),
+        Format::Gif => ImageFormat::Gif,
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Png => ImageFormat::Png,
+        Format::WebP => ImageFormat::WebP,
+        Format::Mp4 | Format::QuickTime | Format::WebM => return None,
+    };
+    ImageReader::with_format(Cursor::new(begin), format).into_dimensions().ok()
+}
+
 fn decoder(file: &[u8], format: ImageFormat) -> Result<impl ImageDecoder + '_, PictureError> {
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut limits = Limits::no_limits();

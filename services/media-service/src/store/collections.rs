@@ -3,11 +3,11 @@
 use data_service::Collections;
 
 /// The files, one document each.
-pub(crate) const COLLECTION: &str = "media";
+pub const COLLECTION: &str = "media";
 
 /// All collections of the service.
 pub const COLLECTIONS: Collections =
-    Collections { service: SERVICE, site: &[], own: &[COLLECTION], copies: &[] };
+    Collections { service: SERVICE, site: &[], own: &[COLLECTION], copies: &[], derived: &[] };
 
 /// The name of the service in its ledger.
 pub(crate) const SERVICE: &str = "media";

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use models::media::UPLOADS;
-use mongodb::bson::{self, oid};
+use mongodb::bson::{self, RawDocument, oid};
 use serde::{Deserialize, Serialize};
 
+use super::collections::COLLECTION;
 use crate::domain::name::FileName;
 
 /// The field that marks a file that is being stored or removed.
@@ -48,6 +49,18 @@ pub(crate) struct StoredMedia {
 /// Returns a date as it is stored.
 pub(crate) fn stored_date(date: DateTime<Utc>) -> bson::DateTime {
     bson::DateTime::from_millis(date.timestamp_millis())
+}
+
+/// Returns the names of the files that a document of the collection `media` stands for: none of one that
+/// is being stored or removed.
+pub fn file_names(document: &RawDocument) -> Vec<FileName> {
+    let media = mongo_kit::document::read::<StoredMedia>(COLLECTION, document).ok();
+    let media = media.filter(|media| !media.is_pending);
+    let name = media.as_ref().and_then(|media| media.name.parse::<FileName>().ok());
+    let (Some(media), Some(name)) = (media, name) else { return Vec::new() };
+    let smaller = media.smaller_widths.iter().filter_map(|width| u32::try_from(*width).ok());
+    let smaller: Vec<_> = smaller.map(|width| name.with_width(width)).collect();
+    [name].into_iter().chain(smaller).collect()
 }
 
 impl StoredMedia {

@@ -4,7 +4,9 @@
 
 use std::{
     error::Error as _,
-    fs, io, iter,
+    fs,
+    future::ready,
+    io, iter,
     ops::Range,
     path::{self, PathBuf},
     sync::Arc,
@@ -14,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt,
-    PutPayload, local::LocalFileSystem, path::Path,
+    GetOptions, GetRange, GetResultPayload, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path,
 };
 use tokio::task::spawn_blocking;
 use url::Url;
@@ -31,18 +33,26 @@ pub(crate) const READ_BYTES: usize = 256 * 1024;
 
 /// The files.
 #[derive(Debug, Clone)]
-pub(crate) struct Files {
+pub struct Files {
     store: Arc<dyn ObjectStore>,
     folder: PathBuf,
 }
 
 /// A store cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
+    /// A path that cannot be opened or created.
     #[error("the folder {} cannot be used: {source}", folder.display())]
-    Folder { folder: PathBuf, source: io::Error },
+    Folder {
+        /// The path.
+        folder: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A store that cannot be opened.
     #[error("{0}")]
     Store(#[from] object_store::Error),
+    /// An address of another kind of store.
     #[error(
         "{0}:// is no folder: files are stored in a folder, given as a path or as file:///path"
     )]
@@ -50,31 +60,33 @@ pub(crate) enum OpenError {
 }
 
 /// A file that is being written. If it is dropped before its end, nothing of it is visible.
-pub(crate) struct FileWriter {
+pub struct FileWriter {
     upload: Box<dyn MultipartUpload>,
     part: BytesMut,
 }
 
 /// The facts of a stored file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
-    pub(crate) bytes: u64,
-    pub(crate) modified: DateTime<Utc>,
+pub struct Facts {
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The time of the last change.
+    pub modified: DateTime<Utc>,
 }
 
 type Result<T> = std::result::Result<T, object_store::Error>;
 
 impl Files {
     /// Opens the store that a setting names: a path, or a URL. A folder is created if it is missing.
-    pub(crate) fn open(setting: &str) -> std::result::Result<Self, OpenError> {
-        match Url::parse(setting) {
-            Ok(url) if url.scheme() == "file" => {
-                let folder = url.to_file_path().unwrap_or_else(|()| PathBuf::from(url.path()));
-                Self::open_folder(folder)
-            }
-            Ok(url) if setting.contains("://") => Err(OpenError::NoFolder(url.scheme().to_owned())),
-            _ => Self::open_folder(PathBuf::from(setting)),
-        }
+    pub fn open(setting: &str) -> std::result::Result<Self, OpenError> {
+        Self::open_folder(folder_of(setting)?)
+    }
+
+    /// Opens the store that a setting names. Returns `None` if the folder does not exist, which means that
+    /// nothing was uploaded.
+    pub fn open_existing(setting: &str) -> std::result::Result<Option<Self>, OpenError> {
+        let folder = folder_of(setting)?;
+        if folder.exists() { Self::open_folder(folder).map(Some) } else { Ok(None) }
     }
 
     fn open_folder(folder: PathBuf) -> std::result::Result<Self, OpenError> {
@@ -87,19 +99,30 @@ impl Files {
         Ok(Self { store: Arc::new(store), folder })
     }
 
+    /// Returns the names of all files that can be served, with their sizes. Files that are being written
+    /// are not among them.
+    pub fn list(&self) -> BoxStream<'static, Result<(FileName, Facts)>> {
+        let known = |meta: ObjectMeta| {
+            let name = meta.location.as_ref().parse().ok()?;
+            Some((name, Facts { bytes: meta.size, modified: meta.last_modified }))
+        };
+        let all = self.store.list(None);
+        all.filter_map(move |meta| ready(meta.map(known).transpose())).boxed()
+    }
+
     /// Stores a file.
     pub(crate) async fn put(&self, name: &FileName, file: Bytes) -> Result<()> {
         self.store.put(&path_of(name), file.into()).await.map(drop)
     }
 
     /// Begins to store a file of unknown length.
-    pub(crate) async fn writer(&self, name: &FileName) -> Result<FileWriter> {
+    pub async fn writer(&self, name: &FileName) -> Result<FileWriter> {
         let upload = self.store.put_multipart(&path_of(name)).await?;
         Ok(FileWriter { upload, part: BytesMut::new() })
     }
 
     /// Returns the facts of a file, or `None` if there is none.
-    pub(crate) async fn facts(&self, name: &FileName) -> Result<Option<Facts>> {
+    pub async fn facts(&self, name: &FileName) -> Result<Option<Facts>> {
         match self.store.head(&path_of(name)).await {
             Ok(meta) => Ok(Some(Facts { bytes: meta.size, modified: meta.last_modified })),
             Err(error) if is_absent(&error) => Ok(None),
@@ -108,7 +131,7 @@ impl Files {
     }
 
     /// Returns bytes of a file.
-    pub(crate) async fn read(
+    pub async fn read(
         &self,
         name: &FileName,
         range: Range<u64>,
@@ -139,7 +162,7 @@ impl Files {
 
 impl FileWriter {
     /// Adds bytes.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.part.extend_from_slice(bytes);
         while self.part.len() >= PART_BYTES {
             let part = self.part.split_to(PART_BYTES).freeze();
@@ -149,7 +172,7 @@ impl FileWriter {
     }
 
     /// Makes the file visible.
-    pub(crate) async fn finish(mut self) -> Result<()> {
+    pub async fn finish(mut self) -> Result<()> {
         if !self.part.is_empty() {
             self.upload.put_part(PutPayload::from(self.part.freeze())).await?;
         }
@@ -157,10 +180,21 @@ impl FileWriter {
     }
 
     /// Removes what was written.
-    pub(crate) async fn abort(mut self) {
+    pub async fn abort(mut self) {
         if let Err(error) = self.upload.abort().await {
             tracing::warn!(%error, "what was written of a file cannot be removed");
         }
+    }
+}
+
+/// Returns the folder that a setting names.
+fn folder_of(setting: &str) -> std::result::Result<PathBuf, OpenError> {
+    match Url::parse(setting) {
+        Ok(url) if url.scheme() == "file" => {
+            Ok(url.to_file_path().unwrap_or_else(|()| PathBuf::from(url.path())))
+        }
+        Ok(url) if setting.contains("://") => Err(OpenError::NoFolder(url.scheme().to_owned())),
+        _ => Ok(PathBuf::from(setting)),
     }
 }
 

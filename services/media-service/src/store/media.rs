@@ -12,7 +12,7 @@ use mongo_kit::{Connection, Writers, document::readable};
 use mongodb::{
     ClientSession, Collection,
     bson::{self, Document, RawDocumentBuf, doc, oid},
-    error::Result,
+    error::{Error, Result},
 };
 use service_kit::{runtime::clock::Clock, web::error::ApiError};
 
@@ -49,6 +49,20 @@ impl MediaStore {
     pub(crate) async fn begin(&self, media: &StoredMedia) -> Result<()> {
         let documents = self.collection.clone_with_type::<StoredMedia>();
         documents.insert_one(media).await.map(drop)
+    }
+
+    /// Adds a file that is stored already, unless there is one of this name. Returns `true` if it was added.
+    pub(crate) async fn adopt(&self, media: &StoredMedia) -> Result<bool> {
+        let document = bson::serialize_to_document(media).map_err(Error::custom)?;
+        let added = self
+            .collection
+            .update_one(doc! { "name": &media.name }, doc! { "$setOnInsert": document });
+        match added.upsert(true).await {
+            Ok(added) => Ok(added.upserted_id.is_some()),
+            // Another one has added it.
+            Err(error) if mongo_kit::is_duplicate_key(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Shows the files of an upload, all or none.

@@ -11,6 +11,7 @@ pub const COLLECTIONS: Collections = Collections {
     site: &[COLLECTION],
     own: &[REDIRECTS, TREE],
     copies: &[REPAIRS],
+    derived: &[],
 };
 
 /// The redirects: one for each path that a section had.

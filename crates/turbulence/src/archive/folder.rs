@@ -1,0 +1,278 @@
+//! The folder of an export while it is written: one beside its final place, which gets its name at the
+//! end. So a folder of the final name is always whole.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{BufWriter, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use ring::digest::{Context, SHA256};
+
+use super::error::ArchiveError;
+
+/// The end of the name of a folder that is being filled.
+const PARTIAL: &str = ".partial";
+
+/// The file that marks a folder that is being filled. The process that fills it holds its lock.
+pub(crate) const LOCK: &str = "turbulence-export.lock";
+
+/// The entries that may be in a folder that an interrupted export has left.
+const ENTRIES: [&str; 6] =
+    [LOCK, "collections", "media", "media.jsonl", "manifest.json", "manifest.sha256"];
+
+type Result<T> = std::result::Result<T, ArchiveError>;
+
+/// The folder of an export that is being written. Dropped before its end, it is removed.
+pub(crate) struct ExportFolder {
+    target: PathBuf,
+    partial: PathBuf,
+    lock: Option<File>,
+}
+
+/// A file that is being written, with its size and digest.
+pub(crate) struct HashedFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    digest: Context,
+    bytes: u64,
+}
+
+/// The size and the digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+}
+
+impl ExportFolder {
+    /// Begins an export to a folder that does not exist or is empty.
+    pub(crate) fn create(target: &Path) -> Result<Self> {
+        let named = |path: &Path| path.display().to_string();
+        // Without the slash at the end of a path, and without `.`, which cannot be renamed.
+        let target = match target.canonicalize() {
+            Ok(target) => target,
+            Err(error) if error.kind() == ErrorKind::NotFound => target.components().collect(),
+            Err(error) => return Err(ArchiveError::read(target, error)),
+        };
+        match fs::read_dir(&target).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => return Err(ArchiveError::NotEmpty { folder: named(&target) }),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(ArchiveError::NotAFolder { path: named(&target) });
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(ArchiveError::read(&target, error));
+            }
+            _ => {}
+        }
+        let Some(name) = target.file_name() else {
+            return Err(ArchiveError::NotAFolder { path: named(&target) });
+        };
+        let mut partial_name = name.to_owned();
+        partial_name.push(PARTIAL);
+        let partial = target.with_file_name(partial_name);
+        make_folder(&partial)?;
+        let lock = take_over(&partial)?;
+        Ok(Self { target, partial, lock: Some(lock) })
+    }
+
+    /// Creates a file by its path in the folder, with the folders above it.
+    pub(crate) fn file(&self, path: &str) -> Result<HashedFile> {
+        let path = self.partial.join(path);
+        if let Some(parent) = path.parent() {
+            make_folder(parent)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&path).map_err(|error| ArchiveError::write(&path, error))?;
+        let digest = Context::new(&SHA256);
+        Ok(HashedFile { path, file: BufWriter::with_capacity(1 << 18, file), digest, bytes: 0 })
+    }
+
+    /// Removes a file by its path in the folder.
+    pub(crate) fn remove(&self, path: &str) -> Result<()> {
+        let path = self.partial.join(path);
+        fs::remove_file(&path).map_err(|error| ArchiveError::write(&path, error))
+    }
+
+    /// Gives the folder its name. Before that, all its files are on the disk.
+    pub(crate) fn complete(mut self) -> Result<PathBuf> {
+        let failed = |error| ArchiveError::write(&self.target, error);
+        let lock = self.partial.join(LOCK);
+        fs::remove_file(&lock).map_err(failed)?;
+        sync_folders(&self.partial).map_err(failed)?;
+        // Replaces an empty folder of this name.
+        fs::rename(&self.partial, &self.target).map_err(failed)?;
+        self.lock = None;
+        if let Some(parent) = self.target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
+        Ok(self.target.clone())
+    }
+}
+
+impl Drop for ExportFolder {
+    fn drop(&mut self) {
+        if self.lock.take().is_some()
+            && let Err(error) = fs::remove_dir_all(&self.partial)
+        {
+            let partial = self.partial.display();
+            tracing::warn!(%error, "{partial}, of the interrupted export, cannot be removed");
+        }
+    }
+}
+
+/// Locks a folder that is to be filled, and removes the files of an interrupted export from it.
+fn take_over(partial: &Path) -> Result<File> {
+    let failed = |error| ArchiveError::write(partial, error);
+    let (mut left, mut is_ours) = (Vec::new(), false);
+    for entry in fs::read_dir(partial).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        // The lock is removed shortly before the folder is renamed.
+        is_ours |= name == LOCK || name == "manifest.sha256";
+        left.push(name);
+    }
+    let is_known = |name: &std::ffi::OsString| ENTRIES.iter().any(|known| name == known);
+    let is_left_by_export = is_ours && left.iter().all(is_known);
+    if !left.is_empty() && !is_left_by_export {
+        return Err(ArchiveError::Foreign { folder: partial.display().to_string() });
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let lock = options.open(partial.join(LOCK)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(ArchiveError::Busy { folder: partial.display().to_string() });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    for name in left.into_iter().filter(|name| name != LOCK) {
+        let path = partial.join(name);
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        removed.map_err(|error| ArchiveError::write(&path, error))?;
+    }
+    Ok(lock)
+}
+
+/// Creates a folder that only its owner can open, with those above it.
+fn make_folder(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| ArchiveError::write(path, error))
+}
+
+/// Writes the names of all files to the disk.
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
+impl HashedFile {
+    /// Adds bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(|error| ArchiveError::write(&self.path, error))
+    }
+
+    /// Writes the file to the disk.
+    pub(crate) fn finish(mut self) -> Result<Facts> {
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        written.map_err(|error| ArchiveError::write(&self.path, error))?;
+        Ok(Facts { bytes: self.bytes, sha256: hex(self.digest.finish().as_ref()) })
+    }
+}
+
+/// Returns bytes in lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn write(folder: &ExportFolder, path: &str) {
+        let mut file = folder.file(path).unwrap();
+        file.write(b"abc").unwrap();
+        let facts = file.finish().unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(facts, Facts { bytes: 3, sha256: abc.to_owned() });
+    }
+
+    #[test]
+    fn an_export_appears_as_a_whole_and_only_its_owner_can_read_it() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("a/b");
+        let folder = ExportFolder::create(&target).unwrap();
+        write(&folder, "media/2024/x.webp");
+        assert!(!target.exists());
+        folder.complete().unwrap();
+        assert_eq!(names(&home.path().join("a")), ["b"]);
+        assert_eq!(names(&target), ["media"]);
+        let mode = |path: &str| {
+            let path = if path.is_empty() { target.clone() } else { target.join(path) };
+            fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        let modes = ["", "media", "media/2024", "media/2024/x.webp"].map(mode);
+        assert_eq!(modes, [0o700, 0o700, 0o700, 0o600]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_export_that_failed_and_one_that_was_killed_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("export");
+        fs::create_dir(&target).unwrap();
+        let folder = ExportFolder::create(&target).unwrap();
+        write(&folder, "collections/stories.jsonl");
+        assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::Busy { .. })));
+        drop(folder);
+        assert_eq!(names(home.path()), ["export"]);
+        // As a process leaves it that was killed.
+        let partial = home.path().join("export.partial");
+        fs::create_dir_all(partial.join("collections")).unwrap();
+        fs::write(partial.join("collections/left.jsonl"), "left").unwrap();
+        fs::write(partial.join(LOCK), "").unwrap();
+        let folder = ExportFolder::create(&target).unwrap();
+        write(&folder, "manifest.json");
+        folder.complete().unwrap();
+        assert_eq!(names(&target), ["manifest.json"]);
+        assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::NotEmpty { .. })));
+    }
+
+    #[test]
+    fn files_of_others_are_not_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("export");
+        let partial = home.path().join("export.partial");
+        fs::create_dir(&partial).unwrap();
+        fs::write(partial.join("mine.txt"), "mine").unwrap();
+        assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::Foreign { .. })));
+        fs::write(partial.join(LOCK), "").unwrap();
+        assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::Foreign { .. })));
+        assert!(partial.join("mine.txt").exists());
+        fs::write(&target, "a file").unwrap();
+        assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::NotAFolder { .. })));
+    }
+}
