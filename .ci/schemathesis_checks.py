@@ -11,9 +11,15 @@ REFERENCES = {
     "cursor",
     # Cards have no `content`.
     "fields",
+    # Old paths are not those that browsers change, nor given together with `prefix`.
+    "from",
     "parent_id",
     "section",
     "section_id",
+    # What a redirect leads to.
+    "to.address",
+    "to.item.id",
+    "to.section.id",
     # The address of a server, which has to be on the public internet.
     "url",
 }
@@ -29,6 +35,9 @@ def is_refused_for_the_data(response):
     # of a schema.
     if response.request.url.endswith("/uploads") and response.status_code in {400, 413, 415, 422}:
         return True
+    # The lines of a file.
+    if response.request.headers.get("Content-Type", "").startswith("text/csv"):
+        return response.status_code in {400, 422}
     # An existing site may have items whose id is any text.
     # A path with a control character is refused whatever its route.
     if response.status_code == 400 and response.json()["code"] in {"invalid_id", "invalid_path"}:

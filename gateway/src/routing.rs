@@ -40,11 +40,12 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 11] = [
+const CONTENT: [&str; 12] = [
     "changes",
     "content",
     "feeds",
     "preview",
+    "redirects",
     "resolve",
     "robots.txt",
     "search",

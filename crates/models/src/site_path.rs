@@ -54,8 +54,29 @@ pub fn join(path: &str, slug: &str) -> String {
 /// assert_eq!(canonical("/caf%c3%a9/a b"), "/caf%C3%A9/a%20b");
 /// ```
 pub fn canonical(path: &str) -> String {
+    rewritten(path, |segment| segment)
+}
+
+/// Returns a key that is equal for paths that differ only in the way in which they are percent-encoded,
+/// in their Unicode normalization form and in slashes at the end.
+///
+/// ```
+/// # use models::site_path::path_key;
+/// assert_eq!(path_key("/cafe\u{301}/a b/"), "/caf%C3%A9/a%20b");
+/// assert_eq!(path_key("/"), "/");
+/// ```
+pub fn path_key(path: &str) -> String {
+    let key = rewritten(path, |segment| segment.nfc().collect());
+    match key.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        key => key.to_owned(),
+    }
+}
+
+/// Writes a path in one way, after a change to its decoded segments.
+fn rewritten(path: &str, change: impl Fn(String) -> String) -> String {
     let segments = path.split('/').map(|segment| {
-        let decoded = decode(segment).unwrap_or_else(|| segment.to_owned());
+        let decoded = change(decode(segment).unwrap_or_else(|| segment.to_owned()));
         // An encoded slash does not separate segments.
         utf8_percent_encode(&decoded, ESCAPED).to_string().replace('/', "%2F")
     });
@@ -176,6 +197,17 @@ mod tests {
             assert_eq!(canonical(path), written, "{path}");
         }
         assert_eq!(join("/", "x"), "/x");
+    }
+
+    #[test]
+    fn spellings_of_a_path_have_one_key() {
+        let same = ["/café/a b", "/cafe\u{301}/a%20b//", "/caf%C3%A9/a b/", "/caf%c3%a9/a%20b"];
+        assert_eq!(same.map(path_key), same.map(|_| "/caf%C3%A9/a%20b".to_owned()));
+        for (path, key) in
+            [("", "/"), ("//", "/"), ("/A", "/A"), ("/a%2fb", "/a%2Fb"), ("/%", "/%25")]
+        {
+            assert_eq!(path_key(path), key, "{path}");
+        }
     }
 
     #[test]

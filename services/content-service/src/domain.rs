@@ -8,6 +8,8 @@ pub(crate) mod item_paths;
 pub(crate) mod list;
 pub(crate) mod pagination;
 pub(crate) mod preview;
+pub(crate) mod redirect;
+pub(crate) mod redirect_csv;
 pub(crate) mod search;
 pub(crate) mod site;
 pub(crate) mod tag;

@@ -49,7 +49,9 @@ use crate::{
         content::Changed,
         item_tags::TagCounts,
         keys::ContentKeys,
+        list::PageRequest,
         moves::MoveError,
+        redirects,
         search::{self, Hit},
         site,
         sitemap::{Addressed, PartStart},
@@ -111,14 +113,17 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the values of `section_id` that contain the digits of an id and more.
     async fn odd_references(&self) -> Result<Read<Arc<[String]>>>;
 
-    /// Returns the first page of a list.
-    async fn first_page(
+    /// Returns a page of a list.
+    async fn page(&self, filter: &Filter, request: PageRequest<'_>) -> Result<AnyList>;
+
+    /// Returns the items before an item and those after it in a list, the nearest first.
+    async fn neighbours(
         &self,
         filter: &Filter,
         sort: Sort,
-        limit: Limit,
+        id: &str,
         paths: &ItemPaths,
-    ) -> Result<AnyList>;
+    ) -> Result<Read<[Vec<ListedItem>; 2]>>;
 
     /// Returns the items that these sections show, each as its whole content.
     async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>>;
@@ -150,6 +155,14 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Returns an item that a section with this slug below its own would hide.
     async fn hidden_by(&self, section: ObjectId, slug: &str) -> Result<Option<PlacedItem>>;
+
+    /// Returns the visible item with this id.
+    async fn visible(
+        &self,
+        id: &str,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>>;
 
     /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;
@@ -244,6 +257,16 @@ pub(crate) struct AnyItem {
     pub(crate) revision: Revision,
 }
 
+/// An item of any kind, as it is named beside another one.
+pub(crate) struct ListedItem {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    /// The slug; empty if it has none.
+    pub(crate) slug: String,
+    /// The path, or `None` if no path leads the public to it.
+    pub(crate) path: Option<String>,
+}
+
 /// A page of a list of any kind.
 pub(crate) struct AnyList {
     /// The page as the API answers it.
@@ -291,7 +314,7 @@ impl Collections {
 
 /// Returns the changes of all kinds, and of the site as a whole.
 pub(crate) fn changes(connection: &Connection) -> Changes {
-    let others = [authors::family(), search::family(), site::family()];
+    let others = [authors::family(), redirects::family(), search::family(), site::family()];
     let families = KINDS.iter().map(|kind| kind.family()).chain(others).collect();
     Changes::new(Source::Content, families, connection)
 }

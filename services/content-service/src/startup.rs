@@ -38,6 +38,7 @@ use crate::{
     sections_feed::{self, fetched::FetchedSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
+        redirects::RedirectStore,
         search::SearchStore,
         section_directory::DirectoryStore,
         site::SiteStore,
@@ -79,6 +80,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             settings.site.url.clone().map(|url| String::from(url).trim_end_matches('/').to_owned());
         let searched = SearchStore::new(connection);
         let search = web::Data::new(searched.clone());
+        let redirects = web::Data::new(RedirectStore::new(connection, changes, url.clone()));
         let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let previews = settings.internal.secret.as_ref().map(PreviewKey::new);
@@ -94,6 +96,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
                 .app_data(listeners.clone())
                 .app_data(tags.clone())
                 .app_data(site.clone())
+                .app_data(redirects.clone())
                 .app_data(search.clone())
                 .app_data(sanitiser.clone())
                 .app_data(inspector.clone())

@@ -21,6 +21,7 @@ mod media;
 pub(crate) mod moves;
 mod order;
 pub(crate) mod page_memory;
+pub(crate) mod redirects;
 mod report;
 pub(crate) mod search;
 pub(crate) mod section_directory;

@@ -72,8 +72,8 @@ impl Feed {
 }
 
 /// The families of keys of content-service.
-const CONTENT_FAMILIES: [&str; 6] =
-    ["content_site", "pages", "projects", "search", "stories", "users"];
+const CONTENT_FAMILIES: [&str; 7] =
+    ["content_site", "pages", "projects", "redirects", "search", "stories", "users"];
 
 fn story(title: &str) -> serde_json::Value {
     json!({ "title": title, "content": "<p>Text.</p>" })

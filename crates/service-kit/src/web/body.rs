@@ -251,29 +251,71 @@ impl<T: Body + 'static> FromRequest for PatchBody<T> {
     }
 }
 
+/// The body of a request that is a text in UTF-8. Its media type is checked by its user.
+#[derive(Debug)]
+pub struct TextBody {
+    text: String,
+    _memory: BodyMemory,
+}
+
+impl TextBody {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromRequest for TextBody {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            if !is_plain_utf8(&request) {
+                let detail = "The body must be a text in UTF-8, not compressed.";
+                return Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail));
+            }
+            let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default();
+            let (body, memory) = receive(&request, payload, limit.0).await?;
+            let text = String::from_utf8(body).map_err(|error| {
+                let detail = format!("The body must be a text in UTF-8: {}.", error.utf8_error());
+                ApiError::new(ErrorCode::BadRequest, detail)
+            })?;
+            Ok(Self { text, _memory: memory })
+        })
+    }
+}
+
 /// Requires the media type `application/json` or one based on it (RFC 6839 §3.1), in UTF-8
 /// (RFC 8259 §8.1) and not compressed.
 fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
-    let content_type = header(CONTENT_TYPE).unwrap_or_default();
-    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let content_type =
+        request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     let media_type = media_type.trim().to_ascii_lowercase();
     let is_json = media_type == "application/json"
         || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    let charset = parameters.split(';').filter_map(|parameter| parameter.split_once('=')).find_map(
-        |(name, value)| {
-            let is_charset = name.trim().eq_ignore_ascii_case("charset");
-            is_charset.then(|| value.trim().trim_matches('"'))
-        },
-    );
-    let is_utf8 = charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
-    let is_plain = header(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-    if is_json && is_utf8 && is_plain {
+    if is_json && is_plain_utf8(request) {
         return Ok(());
     }
     let detail = "The body must be JSON in UTF-8, not compressed, with the header \
                   `Content-Type: application/json`.";
     Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail))
+}
+
+/// Returns `true` unless the body of a request is compressed or in another charset than UTF-8.
+fn is_plain_utf8(request: &HttpRequest) -> bool {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+    let parameters = header(CONTENT_TYPE).unwrap_or_default().split(';').skip(1);
+    let mut parameters = parameters.filter_map(|parameter| parameter.split_once('='));
+    let charset = parameters.find_map(|(name, value)| {
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| value.trim().trim_matches('"'))
+    });
+    charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+        && header(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
 }
 
 async fn receive(

@@ -46,6 +46,8 @@ struct Hidden {
     former_slugs: Vec<String>,
     /// The addresses of the items, hidden or not.
     paths: Vec<String>,
+    /// The paths of redirects to all of them.
+    old_paths: Vec<String>,
     /// The ids of what is hidden.
     secret_ids: BTreeSet<String>,
 }
@@ -60,6 +62,7 @@ impl Hidden {
             item_slugs: Vec::new(),
             former_slugs: Vec::new(),
             paths: vec!["/".to_owned()],
+            old_paths: Vec::new(),
             secret_ids: BTreeSet::new(),
         };
         for (kind, collection) in KINDS {
@@ -88,6 +91,16 @@ impl Hidden {
             "finished_at": now, "createdDate": now,
         };
         self.database.insert("webhook_deliveries", [delivery]).await;
+    }
+
+    /// Adds a redirect to something, which may be hidden.
+    async fn redirect(&mut self, name: &str, target: Document) {
+        let (from, now) = (format!("/old-{name}"), DateTime::now());
+        let redirect = doc! {
+            "_id": &from, "to": target, "status": 301, "createdDate": now, "updatedDate": now,
+        };
+        self.database.insert("content_redirects", [redirect]).await;
+        self.old_paths.push(from);
     }
 
     async fn insert(&mut self, kind: &str, collection: &str) {
@@ -130,6 +143,7 @@ impl Hidden {
                 self.secret_ids.insert(id.to_hex());
             }
             self.section_ids.push(id.to_hex());
+            self.redirect(&slug, doc! { "section": { "id": id.to_hex() } }).await;
             self.section_slugs.push(slug);
             self.paths.push(path.clone());
             sections.insert(name, (id.to_hex(), path));
@@ -187,6 +201,7 @@ impl Hidden {
             self.database.insert("content_former_slugs", [redirect]).await;
             self.paths.push(format!("{}/{former}", sections["shown"].1));
             self.former_slugs.push(former);
+            self.redirect(&slug, doc! { "item": { "kind": collection, "id": id.to_hex() } }).await;
             for above in ["shown", "draft", "deep-below-trash"] {
                 self.paths.push(format!("{}/{slug}", sections[above].1));
             }
@@ -220,7 +235,14 @@ impl Values<'_> {
     fn of(&self, route: &Route, parameter: &Parameter) -> Vec<String> {
         let own = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         let Hidden {
-            section_ids, section_slugs, item_ids, item_slugs, former_slugs, paths, ..
+            section_ids,
+            section_slugs,
+            item_ids,
+            item_slugs,
+            former_slugs,
+            paths,
+            old_paths,
+            ..
         } = self.hidden;
         let is_of_sections = route.path.starts_with("/sections");
         match (parameter.place.as_str(), parameter.name.as_str()) {
@@ -244,7 +266,7 @@ impl Values<'_> {
             ("path", "slug") if is_of_sections => section_slugs.clone(),
             ("path", "slug") => [item_slugs.as_slice(), former_slugs].concat(),
             ("path", "page_type") => item_slugs.clone(),
-            ("query", "path") => paths.clone(),
+            ("query", "path") => [paths.as_slice(), old_paths].concat(),
             ("query", "limit") => own(&["1", "50"]),
             ("query", "offset") => own(&["1", "5"]),
             ("query", "created_after" | "created_before") => own(&["2024-01-01", "2030-01-01"]),
@@ -260,6 +282,7 @@ impl Values<'_> {
             ("query", "kind") => own(&["sections", "stories,projects,pages"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
             ("query", "q") => own(&["open", SECRET]),
+            ("query", "from" | "prefix") => own(&["/old-draft-story"]),
             ("query", "size") => own(&["750"]),
             ("query", "unused") => own(&["true"]),
             ("query", "section") => section_slugs.clone(),
@@ -332,7 +355,12 @@ impl<'a> Walk<'a> {
             let addresses = values.addresses(route).into_iter();
             addresses.map(|address| (address, route.has("include_drafts")))
         });
-        let addresses = addresses.collect();
+        let mut addresses: Vec<_> = addresses.collect();
+        for (kind, list) in KINDS {
+            let pages = values.cursors[&format!("/{list}")].iter();
+            let pages = pages.map(|cursor| format!("/resolve?path=/shown-{kind}&cursor={cursor}"));
+            addresses.extend(pages.map(|address| (address, true)));
+        }
         let stranger = Api::new(&*front.url).sent_by(None);
         Self { hidden, addresses, editor: front, stranger }
     }

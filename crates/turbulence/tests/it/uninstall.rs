@@ -89,6 +89,13 @@ async fn use_everything(site: &Site) {
     let facts = client.patch(format!("{}/site", summary.address)).bearer_auth(token.trim());
     let facts = facts.json(&json!({ "title": "Tides" })).send().await.unwrap();
     assert!(facts.status().is_success(), "{facts:?}");
+    let redirect = json!({ "from": "/old", "to": { "address": "/blog" } });
+    let redirect = client
+        .post(format!("{}/redirects", summary.address))
+        .bearer_auth(token.trim())
+        .json(&redirect);
+    let redirect = redirect.send().await.unwrap();
+    assert!(redirect.status().is_success(), "{redirect:?}");
     let story = json!({ "title": "New", "content": "" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
@@ -142,6 +149,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "section_tree",
         "content_slugs",
         "media",
+        "content_redirects",
         "content_search",
         "content_site",
         "webhooks",

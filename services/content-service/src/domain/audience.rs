@@ -117,6 +117,11 @@ impl Directory {
         self.paths(include_drafts).resolve(path, &self.redirects)
     }
 
+    /// Returns the path that leads the public to a section or, with drafts, editors.
+    pub(crate) fn path_to(&self, id: ObjectId, include_drafts: bool) -> Option<String> {
+        self.paths(include_drafts).path_to(id)
+    }
+
     fn paths(&self, include_drafts: bool) -> &SectionPaths {
         if include_drafts { &self.paths_of_drafts } else { &self.paths }
     }

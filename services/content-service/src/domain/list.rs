@@ -31,6 +31,15 @@ pub(crate) struct List<T> {
     pub(crate) previous_cursor: Option<String>,
 }
 
+/// An item beside another one in the list of their section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Neighbour {
+    /// The title.
+    pub(crate) title: String,
+    /// The path on the site, percent-encoded.
+    pub(crate) path: String,
+}
+
 /// The items of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
@@ -107,6 +116,9 @@ pub(crate) enum InvalidPaging {
 impl Limit {
     /// The most items that one page has.
     pub(crate) const MAX: u32 = 50;
+
+    /// The number of items that are read beside an item to find one with a path.
+    pub(crate) const NEIGHBOURS: Self = Self(3);
 
     /// The number of items.
     pub(crate) const fn get(self) -> u32 {

@@ -239,6 +239,11 @@ impl OddItems {
         self.0.len()
     }
 
+    /// Returns the position of the item with this `_id`, if it is one of them.
+    pub(crate) fn get(&self, id: &Bson) -> Option<&Position> {
+        self.0.iter().find(|position| position.id == *id)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -12,15 +12,20 @@ use service_kit::web::{
     openapi::Bearer,
     routing::{read, route},
 };
-use utoipa::{Modify, OpenApi};
+use utoipa::{
+    Modify, OpenApi, ToSchema,
+    openapi::{RefOr, Schema, schema::AdditionalProperties},
+};
 
 use super::{
-    changes, feeds, internal, item_tags, moves, preview, resolve, robots, search, site, sitemap,
-    webhooks,
+    changes, feeds, internal, item_tags, moves, preview, redirects, resolve, robots, search, site,
+    sitemap, webhooks,
 };
 use crate::{
     domain::{
+        content::MovedContent,
         list::{Limit, Offset},
+        redirect::{OldPath, RedirectCreate, RedirectTarget},
         site::{NewSocialLink, SitePatch, SocialLinks},
     },
     kinds::{Collections, KINDS},
@@ -36,6 +41,13 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         .service(read("/resolve", resolve::resolve))
         .service(read("/search", search::search))
         .service(route("/site").get(site::get).patch(site::patch).build())
+        .service(
+            route("/redirects")
+                .get(redirects::list)
+                .post(redirects::create)
+                .delete(redirects::delete)
+                .build(),
+        )
         .service(read("/sitemap.xml", sitemap::sitemap))
         .service(read("/robots.txt", robots::robots))
         .service(read("/feeds/{path:.+}", feeds::feed))
@@ -76,6 +88,9 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         search::search,
         site::get,
         site::patch,
+        redirects::list,
+        redirects::create,
+        redirects::delete,
         sitemap::sitemap,
         robots::robots,
         feeds::feed,
@@ -111,12 +126,14 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         NewSocialLink,
         PublicKind,
         item_tags::TagLimit,
+        OldPath,
         changes::KindList,
         search::ContentKinds
     )),
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "site", description = "The site as a whole: facts, sitemap, feeds."),
+        (name = "redirects", description = "Old paths, and what they lead to."),
         (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")
     )
@@ -131,10 +148,24 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         kind.describe(&mut document);
     }
     document.tags.get_or_insert_default().extend(common_tags.into_iter().flatten());
-    moves::close_variants(&mut document);
+    close_variants(&mut document, &MovedContent::name());
+    close_variants(&mut document, &RedirectTarget::name());
     add_read_only_members::<SitePatch>(&mut document);
+    add_read_only_members::<RedirectCreate>(&mut document);
     Bearer.modify(&mut document);
     document
+}
+
+/// Allows no other member than that of its variant in a value that is one of several: the derived schema
+/// does not mention it.
+fn close_variants(document: &mut utoipa::openapi::OpenApi, name: &str) {
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    let Some(RefOr::T(Schema::OneOf(variants))) = schemas.get_mut(name) else { return };
+    for variant in &mut variants.items {
+        if let RefOr::T(Schema::Object(object)) = variant {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
 }
 
 /// Answers with the description.

@@ -50,6 +50,15 @@ error_responses! {
     /// The errors of deleting and testing a webhook, and of sending a message again.
     WebhookActionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;
+    /// The errors of reading redirects.
+    RedirectReadErrors = Unauthorized | Forbidden | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
+    /// The errors of adding a redirect.
+    RedirectCreateErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | Conflict
+        | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | UpstreamUnavailable
+        | AuthUnavailable;
+    /// The errors of deleting a redirect.
+    RedirectDeleteErrors = Unauthorized | Forbidden | NotFound | ValidationFailed | AuthUnavailable;
     /// The errors of reading the facts of the site.
     SiteReadErrors = ValidationFailed;
     /// The errors of changing the facts of the site.

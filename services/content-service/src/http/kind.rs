@@ -43,7 +43,7 @@ use crate::{
         list::{Filter, Limit, Offset},
         pagination::Start,
     },
-    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, Newest, Of},
+    kinds::{AnyItem, AnyList, ContentCollection, ContentKind, ListedItem, Newest, Of},
     store::{
         content::{Changed, ContentStore},
         indexes,
@@ -115,19 +115,29 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         self.odd_references().await
     }
 
-    async fn first_page(
+    async fn page(&self, filter: &Filter, request: PageRequest<'_>) -> Result<AnyList> {
+        let page = self.list(filter, request, &Form::usual()).await?;
+        let revision = page.revision;
+        let (list, _memory) = into_list(page, request);
+        Ok(AnyList { json: raw(&list)?, revision })
+    }
+
+    async fn neighbours(
         &self,
         filter: &Filter,
         sort: Sort,
-        limit: Limit,
+        id: &str,
         paths: &ItemPaths,
-    ) -> Result<AnyList> {
-        let start = Start::Offset(Offset::default());
-        let wanted = PageRequest { sort, start: &start, limit, paths };
-        let page = self.list(filter, wanted, &Form::usual()).await?;
-        let revision = page.revision;
-        let (list, _memory) = into_list(page, wanted);
-        Ok(AnyList { json: raw(&list)?, revision })
+    ) -> Result<Read<[Vec<ListedItem>; 2]>> {
+        let Read { value, revision } = self.neighbours(filter, sort, id, paths).await?;
+        let listed = |item: K| ListedItem {
+            id: item.meta().id.to_string(),
+            title: item.meta().title.clone(),
+            slug: item.slug().to_owned(),
+            path: item.meta().path.clone(),
+        };
+        let value = value.map(|items| items.into_iter().map(listed).collect());
+        Ok(Read { value, revision })
     }
 
     async fn shown_items(&self, sections: Vec<ObjectId>) -> Result<Read<Arc<ShownItems>>> {
@@ -175,6 +185,16 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         paths: &ItemPaths,
     ) -> Result<Option<AnyItem>> {
         let item = self.by_former_slug(slugs, audience).await?;
+        any_item(self, item, paths).await
+    }
+
+    async fn visible(
+        &self,
+        id: &str,
+        audience: &Audience,
+        paths: &ItemPaths,
+    ) -> Result<Option<AnyItem>> {
+        let item = self.visible(id, audience).await?;
         any_item(self, item, paths).await
     }
 

@@ -100,8 +100,9 @@ impl<'de> Deserialize<'de> for WantedTag {
     }
 }
 
+/// A cursor in a query.
 #[derive(Debug)]
-struct CursorText(Cursor);
+pub(super) struct CursorText(pub(super) Cursor);
 
 impl<'de> Deserialize<'de> for CursorText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -200,7 +201,7 @@ impl<K: Kind> ListRead<'_, K> {
 }
 
 /// Returns the start of the page that a cursor leads to, if the cursor is of a list in this order.
-fn start_at(cursor: Cursor, sort: Sort) -> Result<Start, ApiError> {
+pub(super) fn start_at(cursor: Cursor, sort: Sort) -> Result<Start, ApiError> {
     if cursor.sort == sort {
         return Ok(cursor.into_start());
     }

@@ -8,10 +8,7 @@ use service_kit::{
     auth::{caller::Caller, extract::Authenticated},
     web::{body::JsonBody, error::ApiError, extract::NoQuery},
 };
-use utoipa::{
-    ToSchema,
-    openapi::{OpenApi, RefOr, Schema, schema::AdditionalProperties},
-};
+use utoipa::ToSchema;
 
 use super::{
     error_sets::MoveErrors,
@@ -71,20 +68,6 @@ pub(super) async fn move_content(
     let moved = moved.map_err(not_moved)?;
     answer.add_keys(moved.keys);
     Ok(Json(ContentMoved { moved: moved.value }))
-}
-
-/// Allows no other member than that of its variant in a value that names content: the derived schema
-/// does not mention it.
-pub(super) fn close_variants(document: &mut OpenApi) {
-    let schemas = &mut document.components.get_or_insert_default().schemas;
-    let Some(RefOr::T(Schema::OneOf(variants))) = schemas.get_mut(&*MovedContent::name()) else {
-        return;
-    };
-    for variant in &mut variants.items {
-        if let RefOr::T(Schema::Object(object)) = variant {
-            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
-        }
-    }
 }
 
 #[cfg(test)]

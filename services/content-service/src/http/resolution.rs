@@ -15,7 +15,13 @@ use utoipa::{
     },
 };
 
-use crate::{domain::list::List, store::kind::Kind};
+use crate::{
+    domain::{
+        list::{List, Neighbour},
+        redirect::RedirectStatus,
+    },
+    store::kind::Kind,
+};
 
 /// The answer to a path of the site.
 #[derive(Debug, Serialize)]
@@ -25,10 +31,11 @@ pub(super) enum Resolution {
     Section(Resolved),
     /// An item of a section: one that the path names, or the only one of a static page.
     Item(Resolved),
-    /// The new path of a section or an item that was moved.
+    /// The new path of a section or an item that was moved, or the target of a redirect.
     Moved {
-        /// The path.
+        /// The path, or the address elsewhere.
         moved_to: String,
+        status: RedirectStatus,
     },
 }
 
@@ -46,6 +53,14 @@ pub(super) struct Resolved {
     /// The first page of the section's content, or the item.
     #[schema(value_type = Object)]
     pub(super) content: Box<RawValue>,
+    /// Of an item: the one before it in the list of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub(super) previous: Option<Option<Neighbour>>,
+    /// Of an item: the one after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub(super) next: Option<Option<Neighbour>>,
 }
 
 /// The schema of one value of `kind`.
@@ -72,8 +87,14 @@ const ITEM: Variant = Variant {
 const MOVED: Variant = Variant {
     kind: "moved",
     schema: "ResolvedMove",
-    description: "The new path of a section or an item that was moved.",
+    description: "The new path of a section or an item that was moved, or the target of a redirect.",
 };
+
+/// The members of an item with those beside it in the list of its section.
+const NEIGHBOURS: [(&str, &str); 2] = [
+    ("previous", "The item before this one in the list of the section; null if there is none."),
+    ("next", "The item after this one in the list of the section; null if there is none."),
+];
 
 impl PartialSchema for Resolution {
     fn schema() -> RefOr<Schema> {
@@ -91,15 +112,18 @@ impl ToSchema for Resolution {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         let moved_to = ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("The path, percent-encoded."));
+            .description(Some("The path, percent-encoded, or an address that begins with http."));
         let moved = ObjectBuilder::new()
             .description(Some(MOVED.description))
             .property("kind", constant(MOVED.kind))
             .required("kind")
             .property("moved_to", moved_to)
-            .required("moved_to");
+            .required("moved_to")
+            .property("status", RedirectStatus::schema())
+            .required("status");
         schemas.push((MOVED.schema.to_owned(), moved.into()));
         schemas.push((Section::name().into_owned(), Section::schema()));
+        schemas.push((Neighbour::name().into_owned(), Neighbour::schema()));
         Resolved::schemas(schemas);
     }
 }
@@ -151,6 +175,17 @@ fn answer<K: Kind>(variant: &Variant, description: String, content: &str) -> Ref
         object.properties.insert("kind".to_owned(), constant(variant.kind));
         object.properties.insert("section".to_owned(), section.into());
         object.properties.insert("content".to_owned(), Ref::from_schema_name(content).into());
+        if variant.kind == ITEM.kind {
+            for (name, description) in NEIGHBOURS {
+                let null = ObjectBuilder::new().schema_type(Type::Null);
+                let neighbour = OneOfBuilder::new()
+                    .item(null)
+                    .item(Ref::from_schema_name(Neighbour::name()))
+                    .description(Some(description));
+                object.properties.insert(name.to_owned(), neighbour.into());
+                object.required.push(name.to_owned());
+            }
+        }
     }
     schema
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use data_service::{changes::Answer, database_error};
 use models::{
-    DisplayType, FieldError, PathResolution, ResolvedPath,
-    site_path::{canonical, join, slug_spellings},
+    DisplayType, FieldError, PathResolution, ResolvedPath, Sort,
+    site_path::{join, slug_spellings},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,6 +19,8 @@ use utoipa::IntoParams;
 use super::{
     error_sets::AddressErrors,
     errors::list_error,
+    list::{CursorText, start_at},
+    relocation::{Moved, Relocation},
     resolution::{Resolution, Resolved},
     sections::{Sections, audience, paths},
     tags::Tags,
@@ -27,17 +29,13 @@ use crate::{
     domain::{
         audience::{Audience, Directory},
         item_paths::ItemPaths,
-        list::{Filter, Limit},
+        list::{Filter, Limit, Neighbour, Offset},
+        pagination::{Cursor, Start},
+        redirect::PATH_MAX_LENGTH,
     },
-    kinds::{AnyItem, Collections, ContentCollection},
-    store::authors::USERS_KEY,
+    kinds::{AnyItem, Collections, ContentCollection, ListedItem},
+    store::{authors::USERS_KEY, list::PageRequest, redirects::RedirectStore},
 };
-
-/// The largest length of a path in bytes: longer ones do not work in all browsers.
-const PATH_MAX_LENGTH: usize = 2048;
-
-/// The largest number of sections at the start of a path that may be gone.
-const MAX_GONE_SECTIONS: usize = 8;
 
 /// The query of a path.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -48,10 +46,14 @@ pub(super) struct ResolveQuery {
     /// plain.
     #[param(pattern = r"^/[\s\S]*$", max_length = 2048)]
     path: String,
-    /// The largest number of items of the first page.
+    /// The largest number of items of a page.
     #[serde(default)]
     #[param(value_type = Limit, required = false)]
     limit: Limit,
+    /// A `next_cursor` or `previous_cursor` of the content of an earlier answer: for another page of the
+    /// same section.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<CursorText>,
     /// `true` for sections and items that are not published as well. Needs a token.
     #[serde(default)]
     #[param(required = false)]
@@ -61,9 +63,9 @@ pub(super) struct ResolveQuery {
 /// The content at a path of the site.
 ///
 /// One request for everything that a page of the site shows: the section with the longest path that
-/// `path` begins with, the sections above it, and the first page of its content; or, if the rest of
-/// `path` is the slug of an item of the section, the item. The old path of something that was moved
-/// is answered with the new one. `kind` tells these answers apart. With `include_drafts` and a token,
+/// `path` begins with, the sections above it, and a page of its content; or, if the rest of `path` is the
+/// slug of an item of the section, the item and those beside it in the list. The old path of something that was moved
+/// is answered with the new one, and so is one with a redirect. `kind` tells these answers apart. With `include_drafts` and a token,
 /// sections and items that are not published are found as well.
 #[utoipa::path(
     get,
@@ -88,9 +90,10 @@ pub(super) async fn resolve(
     sections: Data<Sections>,
     tags: Data<Tags>,
     collections: Data<Collections>,
+    redirects: Data<RedirectStore>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Query(ResolveQuery { path, limit, include_drafts }) = query;
+    let Query(ResolveQuery { path, limit, cursor, include_drafts }) = query;
     if include_drafts {
         Caller::of(&request).await?;
     }
@@ -106,9 +109,11 @@ pub(super) async fn resolve(
         answer: &answer,
         path: &path,
         limit,
+        cursor: cursor.map(|CursorText(cursor)| cursor),
         include_drafts,
         tags: &tags,
         collections: &collections,
+        redirects: &redirects,
     };
     let latest = sections.latest(&answer).await?;
     if let Some(response) = lookup.answer(&latest).await? {
@@ -130,112 +135,60 @@ struct Lookup<'a> {
     answer: &'a Answer,
     path: &'a str,
     limit: Limit,
+    cursor: Option<Cursor>,
     include_drafts: bool,
     tags: &'a Tags,
     collections: &'a Collections,
+    redirects: &'a RedirectStore,
 }
 
 impl Lookup<'_> {
     /// Answers with what is at the path, or with its new path. Returns `None` if there is neither.
+    ///
+    /// A query matters if a slug or a redirect has it.
     async fn answer(&self, sections: &Arc<Directory>) -> Result<Option<HttpResponse>, ApiError> {
-        let found = match sections.resolve(self.path, self.include_drafts) {
-            Some(PathResolution::Moved { moved_to }) => return self.moved(moved_to).map(Some),
-            Some(PathResolution::Found(found)) => Some(found),
-            None => None,
+        if let Some(response) = self.content(sections, self.path).await? {
+            return Ok(Some(response));
+        }
+        let Self { answer, collections, redirects, include_drafts, .. } = *self;
+        let relocation = Relocation { answer, sections, collections, redirects, include_drafts };
+        let moved = match self.path.split_once('?') {
+            None => relocation.of(self.path).await?,
+            Some((path, _)) => match relocation.of_query(self.path).await? {
+                None => match self.content(sections, path).await? {
+                    None => match relocation.of(path).await? {
+                        Some(moved) if moved.is_found => Some(moved),
+                        // It may be a part of the slug of something that was moved.
+                        moved => relocation.of(self.path).await?.or(moved),
+                    },
+                    response => return Ok(response),
+                },
+                moved => moved,
+            },
         };
-        if let Some(found) = &found {
-            let collection = self.collections.of(found.section.content_type);
-            let Self { request, answer, tags, limit, include_drafts, .. } = *self;
-            let audience = audience(sections, collection, answer, include_drafts).await?;
-            let paths = paths(Some(sections.clone()), collection, answer).await?;
-            let context = ResolveContext { request, answer, tags, found, limit, paths };
-            if let Some(response) = context.answer(collection, audience).await? {
-                return Ok(Some(response));
-            }
-        }
-        let Self { answer, collections, include_drafts, .. } = *self;
-        let relocation = Relocation { answer, sections, collections, include_drafts };
-        let moved_to = match &found {
-            Some(found) => relocation.below(found).await?,
-            None => {
-                let segments: Vec<_> = self.path.trim_end_matches('/').split('/').skip(2).collect();
-                relocation.of_any_kind(&slugs_at_end(&segments)).await?
-            }
-        };
-        let moved_to = moved_to.filter(|moved_to| canonical(self.path) != *moved_to);
-        moved_to.map(|moved_to| self.moved(moved_to)).transpose()
+        let Some(Moved { to, status, .. }) = moved else { return Ok(None) };
+        json_response(self.request, &Resolution::Moved { moved_to: to, status }).map(Some)
     }
 
-    fn moved(&self, moved_to: String) -> Result<HttpResponse, ApiError> {
-        json_response(self.request, &Resolution::Moved { moved_to })
-    }
-}
-
-/// The search for the new path of an item that was moved.
-struct Relocation<'a> {
-    answer: &'a Answer,
-    sections: &'a Arc<Directory>,
-    collections: &'a Collections,
-    include_drafts: bool,
-}
-
-impl Relocation<'_> {
-    /// Returns the present path of an item that once was below this section.
-    async fn below(&self, found: &ResolvedPath) -> Result<Option<String>, ApiError> {
-        let Some((_, below)) = found.rest.split_first() else { return Ok(None) };
-        // The whole rest of the path is the slug of an item that was directly below the section: an
-        // item of the section's kind.
-        let slugs = slug_spellings(&found.rest.join("/"));
-        let collection = self.collections.of(found.section.content_type);
-        match self.of_kind(collection, &slugs).await? {
-            None => self.of_any_kind(&slugs_at_end(below)).await,
-            found => Ok(found),
-        }
-    }
-
-    /// Returns the present path of an item of any kind that has one of these slugs. The kind of an
-    /// item is unknown if the path leads to no section: the section may be in the trash, and the
-    /// answer must not differ from that for a section that never was.
-    async fn of_any_kind(&self, slugs: &[String]) -> Result<Option<String>, ApiError> {
-        for collection in self.collections.iter() {
-            let found = self.of_kind(&**collection, slugs).await?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the present path of the public item that has the first of these slugs that any has, or
-    /// else had.
-    async fn of_kind(
+    /// Answers with the section or the item at a path.
+    async fn content(
         &self,
-        collection: &dyn ContentCollection,
-        slugs: &[String],
-    ) -> Result<Option<String>, ApiError> {
-        let Self { sections, answer, include_drafts, .. } = *self;
-        let audience = audience(sections, collection, answer, include_drafts).await?;
-        let keys = collection.kind().keys();
-        self.answer.add_keys(keys.slug_lookup(slugs));
-        let paths = paths(Some(sections.clone()), collection, answer).await?;
-        let present = collection.by_slug(None, slugs, &audience, &paths).await;
-        let item = match present.map_err(database_error)? {
-            None => collection.by_former_slug(slugs, &audience, &paths).await,
-            present => Ok(present),
+        sections: &Arc<Directory>,
+        path: &str,
+    ) -> Result<Option<HttpResponse>, ApiError> {
+        let found = match sections.resolve(path, self.include_drafts) {
+            Some(PathResolution::Found(found)) => found,
+            Some(PathResolution::Moved { .. }) | None => return Ok(None),
         };
-        let Some(item) = item.map_err(database_error)? else { return Ok(None) };
-        self.answer.add_keys([keys.item(&item.id)]);
-        let draft_path = || sections.draft_path(item.section.as_deref()?, &item.slug);
-        Ok(item.path.clone().or_else(|| draft_path().filter(|_| include_drafts)))
+        let found = &*found;
+        let collection = self.collections.of(found.section.content_type);
+        let Self { request, answer, tags, limit, include_drafts, .. } = *self;
+        let audience = audience(sections, collection, answer, include_drafts).await?;
+        let paths = paths(Some(sections.clone()), collection, answer).await?;
+        let cursor = self.cursor.as_ref();
+        let context = ResolveContext { request, answer, tags, found, limit, cursor, paths };
+        context.answer(collection, audience).await
     }
-}
-
-/// Returns the slugs that a path can end in, the longest first.
-fn slugs_at_end<S: AsRef<str>>(segments: &[S]) -> Vec<String> {
-    let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
-    let starts = 0..segments.len().min(MAX_GONE_SECTIONS);
-    let ends = starts.map(|start| segments[start..].join("/"));
-    ends.filter(|end| !end.is_empty()).flat_map(|end| slug_spellings(&end)).collect()
 }
 
 /// A section at a path, and the request for it.
@@ -245,6 +198,7 @@ struct ResolveContext<'a> {
     tags: &'a Tags,
     found: &'a ResolvedPath,
     limit: Limit,
+    cursor: Option<&'a Cursor>,
     paths: ItemPaths,
 }
 
@@ -252,7 +206,7 @@ struct ResolveContext<'a> {
 #[derive(Hash)]
 struct ResolutionName<'a> {
     found: &'a ResolvedPath,
-    limit: u32,
+    query: &'a str,
     audience: Audience,
     paths: Option<u64>,
 }
@@ -262,7 +216,7 @@ enum ResolveTarget {
     /// The section.
     Section,
     /// An item, and its own path.
-    Item(Box<RawValue>, String),
+    Item(AnyItem, String),
     /// Nothing.
     Nothing,
 }
@@ -274,26 +228,77 @@ impl ResolveContext<'_> {
         collection: &dyn ContentCollection,
         audience: Audience,
     ) -> Result<Option<HttpResponse>, ApiError> {
-        let (limit, paths) = (self.limit.get(), self.paths.digest());
+        let (query, paths) = (self.request.query_string(), self.paths.digest());
         let audience_then = audience.clone();
-        let name = ResolutionName { found: self.found, limit, audience: audience_then, paths };
+        let name = ResolutionName { found: self.found, query, audience: audience_then, paths };
         if let Some(response) = self.tags.not_modified(self.request, self.answer, &name) {
             return Ok(Some(response));
         }
-        let resolution = match self.target(collection, &audience).await? {
+        let target = self.target(collection, &audience).await?;
+        let filter = Filter::new(Some(self.found.section.id), audience);
+        let resolution = match target {
             ResolveTarget::Nothing => return Ok(None),
-            ResolveTarget::Item(item, path) => Resolution::Item(self.resolved(path, item)),
+            ResolveTarget::Item(item, path) => {
+                if self.cursor.is_some() {
+                    let message =
+                        "is for the content of a section, and the path is that of an item";
+                    return Err(ApiError::invalid(FieldError::invalid("cursor", message)));
+                }
+                let [previous, next] = self.neighbours(collection, &filter, &item).await?;
+                let resolved = self.resolved(path, item.json);
+                Resolution::Item(Resolved {
+                    previous: Some(previous),
+                    next: Some(next),
+                    ..resolved
+                })
+            }
             ResolveTarget::Section => {
-                let filter = Filter::new(Some(self.found.section.id), audience);
-                let sort = self.found.section.sort_by.unwrap_or_default();
-                let page = collection.first_page(&filter, sort, self.limit, &self.paths);
-                let page = page.await.map_err(list_error)?;
+                let sort = self.sort();
+                let start = match self.cursor {
+                    None => Start::Offset(Offset::default()),
+                    Some(cursor) => start_at(cursor.clone(), sort)?,
+                };
+                let request =
+                    PageRequest { sort, start: &start, limit: self.limit, paths: &self.paths };
+                let page = collection.page(&filter, request).await.map_err(list_error)?;
                 self.answer.add_keys([collection.kind().keys().list(), USERS_KEY.to_owned()]);
                 self.answer.limit(page.revision);
                 Resolution::Section(self.resolved(self.found.path.clone(), page.json))
             }
         };
         self.tags.respond(self.request, self.answer, &name, &resolution, None).map(Some)
+    }
+
+    /// Returns the order of the section's content.
+    fn sort(&self) -> Sort {
+        self.found.section.sort_by.unwrap_or_default()
+    }
+
+    /// Returns the items before and after an item in the list of its section. A section that shows one item
+    /// alone has no list.
+    async fn neighbours(
+        &self,
+        collection: &dyn ContentCollection,
+        filter: &Filter,
+        item: &AnyItem,
+    ) -> Result<[Option<Neighbour>; 2], ApiError> {
+        let ResolvedPath { section, path, .. } = self.found;
+        if section.display_type == DisplayType::StaticPage {
+            return Ok([None, None]);
+        }
+        let (sort, keys) = (self.sort(), collection.kind().keys());
+        let read = collection.neighbours(filter, sort, &item.id, &self.paths).await;
+        let read = read.map_err(list_error)?;
+        self.answer.add_keys([keys.order_in_sections(sort.field())]);
+        self.answer.limit(read.revision);
+        let is_editor = filter.audience == Audience::Editors;
+        Ok(read.value.map(|items| {
+            items.into_iter().find_map(|ListedItem { id, title, slug, path: own_path }| {
+                self.answer.add_keys([keys.item(&id)]);
+                let draft_path = || (is_editor && !slug.is_empty()).then(|| join(path, &slug));
+                Some(Neighbour { title, path: own_path.or_else(draft_path)? })
+            })
+        }))
     }
 
     async fn target(
@@ -312,7 +317,8 @@ impl ResolveContext<'_> {
                 self.depends_on(item.as_ref());
                 // A section without a page is answered as an empty section.
                 Ok(item.map_or(ResolveTarget::Section, |item| {
-                    ResolveTarget::Item(item.json, item.path.unwrap_or_else(|| path.clone()))
+                    let own_path = item.path.clone().unwrap_or_else(|| path.clone());
+                    ResolveTarget::Item(item, own_path)
                 }))
             }
             [] => Ok(ResolveTarget::Section),
@@ -324,8 +330,9 @@ impl ResolveContext<'_> {
                 self.answer.add_keys(item.iter().map(|item| keys.item(&item.id)));
                 self.depends_on(item.as_ref());
                 Ok(item.map_or(ResolveTarget::Nothing, |item| {
-                    let own_path = item.path.unwrap_or_else(|| join(path, &rest.join("/")));
-                    ResolveTarget::Item(item.json, own_path)
+                    let own_path = item.path.clone();
+                    let own_path = own_path.unwrap_or_else(|| join(path, &rest.join("/")));
+                    ResolveTarget::Item(item, own_path)
                 }))
             }
         }
@@ -342,6 +349,7 @@ impl ResolveContext<'_> {
     fn resolved(&self, canonical_path: String, content: Box<RawValue>) -> Resolved {
         let ResolvedPath { section, breadcrumbs, .. } = self.found.clone();
         let display_type = section.display_type;
-        Resolved { section, breadcrumbs, canonical_path, display_type, content }
+        let (previous, next) = (None, None);
+        Resolved { section, breadcrumbs, canonical_path, display_type, content, previous, next }
     }
 }

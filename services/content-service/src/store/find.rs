@@ -167,6 +167,20 @@ impl<K: Kind> ContentStore<K> {
         Ok(item.map(|reading| reading.item).ok_or(NoItem::NotFound))
     }
 
+    /// Returns the item with this id, if the audience sees it.
+    pub(crate) async fn visible(
+        &self,
+        id: &str,
+        audience: &Audience,
+    ) -> mongodb::error::Result<Option<K>> {
+        let mut filter = visible::<K>(audience, Oddities::ANY);
+        filter.insert("_id", doc! { "$in": lenient::id_candidates(id) });
+        let found: Vec<RawDocumentBuf> = self.collection.find(filter).await?.try_collect().await?;
+        let document = ById::new(found, RawDocumentBuf::as_ref).take(id);
+        let reading = document.and_then(|one| readable(Reading::<K>::with_warnings(&one)));
+        Ok(reading.filter(|reading| reading.is_visible(audience)).map(|reading| reading.item))
+    }
+
     /// Returns the document that an id means, in the trash or not.
     pub(super) async fn find_by_id(
         &self,

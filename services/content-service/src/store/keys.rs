@@ -14,6 +14,7 @@
 //! depends on its slug, on all look-ups, and on the item that was found.
 
 use data_service::changes::Family;
+use models::SortField;
 use mongo_kit::{
     feed::{Change, ChangeKind, WatchedCollection},
     lenient::FieldReader,
@@ -93,6 +94,15 @@ impl ContentKeys {
         match depends_on_sections {
             false => key([self.family, LISTED]),
             true => key([self.family, LISTED, "section"]),
+        }
+    }
+
+    /// Returns the key of the order of items in the lists of sections. A change stream tells of no other
+    /// field than those of [`LISTED_BY`] that it decides the order.
+    pub(crate) fn order_in_sections(self, field: SortField) -> String {
+        match field {
+            SortField::CreatedDate => self.total(true),
+            _ => self.list(),
         }
     }
 

@@ -3,14 +3,17 @@
 use std::{collections::HashMap, sync::Arc};
 
 use data_service::changes::{Cached, Read};
-use futures_util::{TryStreamExt, future::try_join3};
+use futures_util::{
+    TryStreamExt,
+    future::{try_join, try_join3},
+};
 use models::{Sort, SortField, changes::Revision};
-use mongo_kit::document::readable;
+use mongo_kit::{document::readable, lenient};
 use mongodb::{
     Cursor,
     action::{Action, Find},
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
-    error::Result,
+    error::{Error, Result},
     options::Hint,
 };
 use serde::Serialize;
@@ -19,6 +22,7 @@ use super::{
     authors::Names,
     content::ContentStore,
     filters::{Oddities, listed},
+    ids::ById,
     indexes::{self, is_missing_index},
     keys::ContentKeys,
     kind::{Kind, Reading},
@@ -91,6 +95,12 @@ impl<K: Kind> Form<K, K> {
     /// Returns the form of items with all of their members.
     pub(crate) fn whole() -> Self {
         Self { projection: Document::new(), reads_content: true, convert: Box::new(|item| item) }
+    }
+
+    /// Returns the form of items without their texts.
+    fn without_text() -> Self {
+        let projection = doc! { "content": 0 };
+        Self { projection, reads_content: false, convert: Box::new(|item| item) }
     }
 }
 
@@ -251,6 +261,50 @@ impl<K: Kind> ContentStore<K> {
         let (items, [previous, next]) = page.finish(start);
         let total = survey.total + odd.beside_total(filter);
         Ok(ListPage { items, total, next, previous, revision, memory })
+    }
+
+    /// Returns the items before an item and those after it in a list, the nearest first: up to
+    /// [`Limit::NEIGHBOURS`] of each, without their texts.
+    pub(crate) async fn neighbours(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        id: &str,
+        paths: &ItemPaths,
+    ) -> Result<Read<[Vec<K>; 2]>> {
+        let (field, state) = (sort.field(), self.list_state(filter));
+        let found = self.collection.find(doc! { "_id": { "$in": lenient::id_candidates(id) } });
+        let found = found.projection(doc! { "_id": 1, field.as_str(): 1 });
+        let found = async { found.await?.try_collect::<Vec<RawDocumentBuf>>().await };
+        let odd = self.odd_values(filter, &state, field);
+        let (found, odd, names) = try_join3(found, odd, self.names()).await?;
+        let revision = odd.revision.min(names.revision);
+        let (odd, names) = (odd.value, names.value);
+        let Some(item) = ById::new(found, RawDocumentBuf::as_ref).take(id) else {
+            return Ok(Read { value: [Vec::new(), Vec::new()], revision });
+        };
+        let place = position(&item, field);
+        let place = odd.items.get(&place.id).cloned().unwrap_or(place);
+        let query = listed::<K>(filter, self.shapes_of(filter).oddities().await?);
+        let form = Form::<K, K>::without_text();
+        let limit = Limit::NEIGHBOURS;
+        let read = async |start: Start| {
+            let order = Order { field, scan: start.scan(sort) };
+            let request = PageRequest { sort, start: &start, limit, paths };
+            let mut page = PageReader::new(&form, names.clone(), request, &filter.audience);
+            match odd.items.is_empty() {
+                true => {
+                    self.find_page(query.clone(), &start, order, None, None, &mut page).await?;
+                }
+                false => {
+                    self.find_merged_page(query.clone(), &start, order, &odd, &mut page).await?;
+                }
+            }
+            Ok::<_, Error>(page.items)
+        };
+        let (before, after) = (read(Start::Before(place.clone())), read(Start::After(place)));
+        let (before, after) = try_join(before, after).await?;
+        Ok(Read { value: [before, after], revision })
     }
 
     /// Returns the start of a page with the whole text of its item, if a cursor has the beginning of it

@@ -85,7 +85,7 @@ impl ListShapes {
     }
 
     /// Returns the shapes that a query has to take into account.
-    async fn oddities(&self) -> mongodb::error::Result<Oddities> {
+    pub(super) async fn oddities(&self) -> mongodb::error::Result<Oddities> {
         let collection = self.collection.clone();
         match self.oddities.get(async move { oddities(&collection).await }).await {
             // All shapes are possible until the index is built, which is no change of the documents.

@@ -169,7 +169,7 @@ async fn walk(walk: &Walk<'_>) {
     if kind.has_slugs() {
         walk.resolves_to(&place(&to.0), &present).await;
         let old = walk.get(&format!("/resolve?path={}", place(&from.0))).await;
-        assert_eq!(old, json!({ "kind": "moved", "moved_to": place(&to.0) }));
+        assert_eq!(old, json!({ "kind": "moved", "moved_to": place(&to.0), "status": 301 }));
     }
 
     assert_eq!(walk.send("DELETE", &path, &Value::Null).await.0, 204);

@@ -153,7 +153,7 @@ async fn a_permalink_that_was_moved_answers_with_where_it_is_now() {
     let site = Site::start(&database).await;
     let now = "/Feld%20Notizen/%C3%84/2015/02/Gr%C3%B6%C3%9Fe%20100%25";
     for old in ["/blog/2015/02/Größe 100%", "/gone/below/2015/02/Gr%C3%B6%C3%9Fe%20100%25/"] {
-        let moved = (200, json!({ "kind": "moved", "moved_to": now }));
+        let moved = (200, json!({ "kind": "moved", "moved_to": now, "status": 301 }));
         assert_eq!(resolved(&site, old).await, moved, "{old}");
     }
     let (_, answer) = resolved(&site, now).await;
@@ -164,7 +164,7 @@ async fn a_permalink_that_was_moved_answers_with_where_it_is_now() {
     let url = format!("{}/sections/{notes}", site.sections.url);
     let (status, _, answer) = send("PATCH", &url, &[], &json!({ "slug": "notes" })).await;
     assert_eq!(status, 200, "{answer}");
-    let moved = json!({ "kind": "moved", "moved_to": "/notes/2015/02/Gr%C3%B6%C3%9Fe%20100%25" });
+    let moved = json!({ "kind": "moved", "moved_to": "/notes/2015/02/Gr%C3%B6%C3%9Fe%20100%25", "status": 301 });
     for old in [now, "/Feld Notizen/Ä/2015/02/Größe 100%"] {
         test_support::eventually("the redirect is known", async || {
             resolved(&site, old).await.1 == moved

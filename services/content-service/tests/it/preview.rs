@@ -113,7 +113,8 @@ async fn an_editor_reads_drafts_by_their_path_and_address() {
         // One with a new slug is found at its former path.
         let url = format!("{}/{collection}/{}", site.content.url, item["id"].as_str().unwrap());
         assert_eq!(send("PATCH", &url, &[], &json!({ "slug": "renamed" })).await.0, 200);
-        let moved = json!({ "kind": "moved", "moved_to": format!("/{collection}/renamed") });
+        let moved =
+            json!({ "kind": "moved", "moved_to": format!("/{collection}/renamed"), "status": 301 });
         assert_eq!(editor(&path).await, moved);
         assert_eq!(site.content.get(&path).await.0, 404);
         // An item in the trash is not found.

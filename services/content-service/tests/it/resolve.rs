@@ -108,7 +108,7 @@ async fn a_moved_path_answers_with_where_it_is_now() {
     let (status, _, answer) = send("PATCH", &url, &[], &json!({ "slug": "journal" })).await;
     assert_eq!(status, 200, "{answer}");
     for (old, new) in [("/blog", "/journal"), ("/blog/first", "/journal/first")] {
-        let moved = (200, json!({ "kind": "moved", "moved_to": new }));
+        let moved = (200, json!({ "kind": "moved", "moved_to": new, "status": 301 }));
         eventually("the move is known", async || resolved(&site, old).await == moved).await;
         assert_eq!(resolved(&site, new).await.1["canonical_path"], new);
     }
@@ -132,7 +132,7 @@ async fn an_item_that_was_moved_answers_with_where_it_is_now_as_far_as_the_publi
     };
     assert_eq!(resolved(&site, "/blog/first").await.1["kind"], "item");
     move_all(&notes).await;
-    let moved = |to: &str| (200, json!({ "kind": "moved", "moved_to": to }));
+    let moved = |to: &str| (200, json!({ "kind": "moved", "moved_to": to, "status": 301 }));
     // Its section may have been deleted since, which nobody is told.
     for old in ["/blog/first", "/blog/first/", "/gone/first", "/draft/first", "/blog/gone/first"] {
         assert_eq!(resolved(&site, old).await, moved("/above/notes/first"), "{old}");
@@ -234,7 +234,11 @@ async fn a_path_leads_to_the_section_that_sections_service_finds() {
             site.sections.get(&format!("/internal/resolve?path={encoded}")).await;
         let (own_status, answer) = resolved(&site, &encoded).await;
         if let Some(moved_to) = expected.get("moved_to") {
-            assert_eq!(answer, json!({ "kind": "moved", "moved_to": moved_to }), "{path:?}");
+            assert_eq!(
+                answer,
+                json!({ "kind": "moved", "moved_to": moved_to, "status": 301 }),
+                "{path:?}"
+            );
             found += 1;
         } else if expected["rest"] == json!([]) {
             for member in ["section", "breadcrumbs"] {

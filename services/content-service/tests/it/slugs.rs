@@ -59,7 +59,7 @@ impl Items<'_> {
     }
 
     fn moved(&self, slug: &str) -> Value {
-        json!({ "kind": "moved", "moved_to": self.path(slug) })
+        json!({ "kind": "moved", "moved_to": self.path(slug), "status": 301 })
     }
 }
 
