@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::form_urlencoded;
 use utoipa::{
-    PartialSchema, ToSchema,
+    ToSchema,
     openapi::schema::{ObjectBuilder, Type},
 };
 

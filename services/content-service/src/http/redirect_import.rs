@@ -18,9 +18,6 @@ use crate::{
     store::redirects::{Put, all_redirects},
 };
 
-/// The number of lines that are written in one transaction: some tenths of a second.
-const LINES_AT_ONCE: usize = 100;
-
 /// The outcome of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -113,22 +110,17 @@ pub(super) async fn import(
         }
     }
     answer.add_keys([all_redirects()]);
-    for lines in checked.chunks(LINES_AT_ONCE) {
-        let redirects: Vec<_> = lines.iter().map(|(_, _, redirect)| redirect.clone()).collect();
-        let results = redirecting.put(&redirects, may_replace).await?;
-        for ((number, from, redirect), result) in lines.iter().zip(results) {
-            let outcome = match result {
-                Ok(Put::Created(_)) => Ok(LineOutcome::Created),
-                Ok(Put::Changed(_)) => Ok(LineOutcome::Changed),
-                Ok(Put::Unchanged(_)) => Ok(LineOutcome::Unchanged),
-                Err(refusal) => Err(reason(refusal)),
-            };
-            let from = match outcome {
-                Ok(_) => redirect.from.as_str().to_owned(),
-                Err(_) => from.clone(),
-            };
-            import.add(*number, from, outcome);
-        }
+    let redirects: Vec<_> = checked.iter().map(|(_, _, redirect)| redirect.clone()).collect();
+    let results = redirecting.put(&redirects, may_replace).await?;
+    for ((number, from, redirect), result) in checked.into_iter().zip(results) {
+        let outcome = match result {
+            Ok(Put::Created(_)) => Ok(LineOutcome::Created),
+            Ok(Put::Changed(_)) => Ok(LineOutcome::Changed),
+            Ok(Put::Unchanged(_)) => Ok(LineOutcome::Unchanged),
+            Err(refusal) => Err(reason(refusal)),
+        };
+        let from = if outcome.is_ok() { redirect.from.into() } else { from };
+        import.add(number, from, outcome);
     }
     import.lines.sort_by_key(|line| line.line);
     Ok(HttpResponse::Ok().json(import))

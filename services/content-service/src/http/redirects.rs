@@ -350,7 +350,7 @@ pub(super) struct CreateQuery {
 ///
 /// For admins. `/resolve` answers the old path with the address of the target from now on, unless a section
 /// or an item is at the path. A redirect that is there already is answered as it is. Of a CSV file, with the
-/// columns `from`, `to` and `status`, each line is answered by itself; at most 500 lines.
+/// columns `from`, `to` and `status`, each line is answered by itself; at most 100 lines.
 #[utoipa::path(
     post,
     operation_id = "redirects_create",
