@@ -26,3 +26,24 @@ export function Pager({ address, previous, next }: Props) {
     </nav>
   );
 }
+
+type Neighbour = { title: string; path: string } | null;
+
+/** Links to the items before and after one. */
+export function Neighbours({ previous, next }: { previous: Neighbour; next: Neighbour }) {
+  if (!previous && !next) return null;
+  return (
+    <nav className="pager" aria-label="Neighbours">
+      {previous && (
+        <Link href={previous.path} rel="prev">
+          {previous.title}
+        </Link>
+      )}
+      {next && (
+        <Link href={next.path} rel="next">
+          {next.title}
+        </Link>
+      )}
+    </nav>
+  );
+}

@@ -1,7 +1,7 @@
 // The requests of all pages. Each is made once for a page, however many components need its answer.
 
 import { cache } from "react";
-import { Client, type ContentPath, type ContentType, unwrap } from "turbulence-client";
+import { Client, unwrap } from "turbulence-client";
 
 /** The kinds of things of which pages are made. Each is a tag of the answers that are kept. */
 export const KINDS = ["sections", "stories", "projects", "pages"];
@@ -25,29 +25,15 @@ export const navigation = cache(async () =>
   unwrap(await site.get("/sections/tree", { init: { next: { tags: ["sections"] } } })),
 );
 
-/** Returns the content of a path, or `null` if there is none. */
-export const resolve = cache(async (path: string) => {
-  const result = await site.resolve(path, { query: { limit: PAGE_SIZE } });
-  if (!result.ok && result.error.code === "not_found") return null;
+/**
+ * Returns the content of a path, or `null` if there is none. `cursor` is that of a page of a section; a
+ * wrong one is an address that does not exist, too.
+ */
+export const resolve = cache(async (path: string, cursor?: string) => {
+  const result = await site.resolve(path, { query: { limit: PAGE_SIZE, ...(cursor ? { cursor } : {}) } });
+  if (!result.ok && ["not_found", "validation_failed"].includes(result.error.code)) return null;
   return unwrap(result);
 });
-
-const LISTS: Record<ContentType, ContentPath> = {
-  story: "/stories",
-  project: "/projects",
-  page: "/pages",
-};
-
-/** Returns a further page of a section, or `null` if the cursor is wrong. */
-export async function further(
-  { id, content_type }: { id: string; content_type: ContentType },
-  cursor: string,
-) {
-  const query = { section_id: id, limit: PAGE_SIZE, cursor };
-  const result = await site.list(LISTS[content_type], { query });
-  if (!result.ok && result.error.code === "validation_failed") return null;
-  return unwrap(result);
-}
 
 /** Returns the items with some words, or `null` if there is no word in the query. */
 export async function search(q: string, cursor?: string) {

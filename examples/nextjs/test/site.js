@@ -107,6 +107,8 @@ test("a page needs one request beyond those that all pages share", async () => {
   // The navigation and the facts of the site are kept from now on, as are pages.
   await count("/blog", []);
   await count(items[0].path, ["/resolve"]);
+  const { content } = unwrap(await editor.resolve("/blog", { query: { limit: 5 } }));
+  await count(`/blog?cursor=${content.next_cursor}`, ["/resolve"]);
   await count("/projects", ["/resolve"]);
   await count("/about", ["/resolve"]);
   await count("/", ["/resolve"]);
@@ -153,6 +155,36 @@ test("long lists have pages", async () => {
   await turn("Newer");
   await page.close();
   assert.equal(await statusOf("/blog?cursor=wrong"), 404);
+});
+
+test("an item leads to those beside it", async () => {
+  const { items } = unwrap(await editor.list("/stories", { query: { section: "blog", limit: 3 } }));
+  const page = await open();
+  await visit(page, items[0].path, items[0].title);
+  const links = page.getByRole("navigation", { name: "Neighbours" }).getByRole("link");
+  assert.deepEqual(await links.allTextContents(), [items[1].title]);
+  await links.click();
+  await page.waitForURL(frontend + items[1].path);
+  await page.getByRole("heading", { level: 1, name: items[1].title, exact: true }).waitFor();
+  assert.deepEqual(await links.allTextContents(), [items[0].title, items[2].title]);
+  await page.close();
+});
+
+test("addresses of a former site lead to the new ones", async () => {
+  const redirects = [
+    { from: "/index.php?id=7", to: { address: "/about" } },
+    { from: "/shop", to: { address: "https://example.com/shop" }, status: 302 },
+  ];
+  for (const body of redirects) unwrap(await editor.post("/redirects", { body }));
+  const opened = async (path) => {
+    const answer = await fetch(frontend + path, { redirect: "manual" });
+    return [answer.status, answer.headers.get("location")];
+  };
+  assert.deepEqual(await opened("/index.php?id=7"), [308, "/about"]);
+  assert.deepEqual(await opened("/index.php?id=8"), [404, null]);
+  assert.deepEqual(await opened("/shop"), [307, "https://example.com/shop"]);
+  // A query that no redirect has is ignored.
+  assert.deepEqual(await opened("/about?utm_source=letter"), [200, null]);
 });
 
 test("unknown and former paths", async () => {

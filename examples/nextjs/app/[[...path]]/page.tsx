@@ -1,21 +1,26 @@
 import type { Metadata } from "next";
 import Link from "next/link";
-import { notFound, permanentRedirect } from "next/navigation";
+import { notFound, permanentRedirect, redirect } from "next/navigation";
 import { Cards } from "@/components/cards";
 import { Article } from "@/components/item";
-import { Pager } from "@/components/pager";
-import { further, resolve } from "@/lib/site";
+import { Neighbours, Pager } from "@/components/pager";
+import { resolve } from "@/lib/site";
 
 type Props = {
   params: Promise<{ path?: string[] }>;
-  searchParams: Promise<{ cursor?: string | string[] }>;
+  searchParams: Promise<Record<string, string | string[] | undefined>>;
 };
 
 /** Returns the content of the address. The segments are percent-encoded, as `/resolve` accepts them. */
-async function find({ params }: Props) {
+async function find({ params, searchParams }: Props) {
   const { path = [] } = await params;
-  const found = await resolve(`/${path.join("/")}`);
+  const { cursor, ...others } = await searchParams;
+  // Redirects from addresses of a former site can depend on their queries.
+  const pairs = Object.entries(others).flatMap(([name, value]) => [value].flat().map((one) => [name, one ?? ""]));
+  const query = pairs.length > 0 ? `?${new URLSearchParams(pairs)}` : "";
+  const found = await resolve(`/${path.join("/")}${query}`, typeof cursor === "string" ? cursor : undefined);
   if (found === null) notFound();
+  if (found.kind === "moved" && found.status === 302) redirect(found.moved_to);
   if (found.kind === "moved") permanentRedirect(found.moved_to);
   return found;
 }
@@ -68,19 +73,17 @@ export default async function Page(props: Props) {
       <>
         {breadcrumbs}
         <Article item={found.content} />
+        <Neighbours previous={found.previous} next={found.next} />
       </>
     );
   }
-  const { cursor } = await props.searchParams;
-  const page = typeof cursor === "string" ? await further(found.section, cursor) : found.content;
-  if (page === null) notFound();
-  const { title } = found.section;
+  const { items, previous_cursor, next_cursor } = found.content;
   return (
     <>
       {breadcrumbs}
-      <h1>{title}</h1>
-      <Cards items={page.items} display={found.display_type} />
-      <Pager address={found.canonical_path} previous={page.previous_cursor} next={page.next_cursor} />
+      <h1>{found.section.title}</h1>
+      <Cards items={items} display={found.display_type} />
+      <Pager address={found.canonical_path} previous={previous_cursor} next={next_cursor} />
     </>
   );
 }
