@@ -183,15 +183,15 @@ async fn what_content_refers_to_is_fetched_from_a_bucket() {
     let bucket = Bucket::start(|path, stream| match path.strip_prefix("/bucket/uploads/") {
         Some("large.mp4") => send(stream, "200 OK", "", &video(1_100_000)),
         Some("circle.png") => {
-            send(stream, "302 Found", "Location: /bucket/uploads/circle.png\r\n", b"")
+            send(stream, "302 Found", "Location: /bucket/uploads/circle.png\r\n", b"");
         }
         Some("moved.png") => send(stream, "302 Found", "Location: /elsewhere.png\r\n", b""),
         Some("error.png") => send(stream, "503 Service Unavailable", "", b"later"),
         Some("page.png") => {
-            send(stream, "200 OK", "Content-Type: image/png\r\n", b"<!doctype html>")
+            send(stream, "200 OK", "Content-Type: image/png\r\n", b"<!doctype html>");
         }
         Some(name) if files().contains_key(name) && name != "clip.mp4" => {
-            send(stream, "200 OK", "", &files()[name])
+            send(stream, "200 OK", "", &files()[name]);
         }
         Some("clip.mp4") => send(stream, "200 OK", "", &video(900_000)),
         _ if path == "/elsewhere.png" => send(stream, "200 OK", "", PNG),
