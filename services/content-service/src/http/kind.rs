@@ -16,7 +16,7 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Sort,
     body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -32,6 +32,7 @@ use utoipa::openapi::{OpenApi, tag::TagBuilder};
 use super::{
     kind_routes::endpoints,
     list::into_list,
+    preview,
     resolution::{self, capitalised},
 };
 use crate::{
@@ -77,6 +78,7 @@ impl<K: Kind> ContentKind for Of<K> {
         add_read_only_members::<K::Replace>(document);
         add_read_only_members::<K::Patch>(document);
         resolution::describe::<K>(document);
+        preview::describe::<K>(document);
     }
 
     fn index_migration(&self) -> Option<Arc<dyn Migration>> {
@@ -229,6 +231,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         start: &PartStart,
     ) -> Result<BoxStream<'static, Result<Addressed>>> {
         self.addressed(sections, start).await
+    }
+
+    async fn page_metas(&self, ids: &[&str]) -> Result<HashMap<String, PageMeta>> {
+        self.page_metas(ids).await
     }
 
     async fn newest(
