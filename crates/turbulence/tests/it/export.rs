@@ -517,6 +517,8 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
     let staged = async || copy.database.count("turbulence_import_stories", doc! {}).await;
     for (signal, code) in [("KILL", None), ("TERM", Some(130))] {
         let import = Turbulence::spawn(copy.command(&["import", &backup]));
+        // What a killed one has left is removed by now.
+        import.logged("collection loaded").await;
         eventually("documents are loaded", async || (1..20_000).contains(&staged().await)).await;
         import.signal(signal);
         let ended = import.ended().await;
