@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Media(ServiceOptions),
     /// Run only the gateway, as the program `gateway` does
     Gateway(ServiceOptions),
+    /// Run only the console, as the program `console-service` does
+    Console(ServiceOptions),
 }
 
 #[derive(Debug, Subcommand)]

@@ -47,6 +47,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Content(options) => service::content(options).await,
         Command::Media(options) => service::media(options).await,
         Command::Gateway(options) => service::gateway(options).await,
+        Command::Console(options) => service::console(options).await,
         Command::Operator(command) => run_operator(command).await,
     }
 }

@@ -1,0 +1,187 @@
+//! All texts that the console shows, in English.
+
+/// The frame of all pages.
+pub(crate) mod frame {
+    pub(crate) const NAME: &str = "Turbulence";
+    pub(crate) const SKIP: &str = "Skip to the content";
+    pub(crate) const PAGES: &str = "Pages of the console";
+    pub(crate) const NAVIGATION: &str = "Navigation";
+    pub(crate) const SIGN_OUT: &str = "Sign out";
+    pub(crate) const NEVER: &str = "never";
+}
+
+/// Errors that any page can have.
+pub(crate) mod error {
+    pub(crate) const TITLE: &str = "This did not work";
+    pub(crate) const NOT_FOUND_TITLE: &str = "Not found";
+    pub(crate) const NOT_FOUND: &str =
+        "There is no such page, or what it showed was deleted in the meantime.";
+    pub(crate) const UNREACHABLE: &str = "The site could not be reached, or did not answer in time. \
+        Nothing that you typed is lost: try again in a moment.";
+    pub(crate) const SIGNED_OUT: &str = "You are signed out. Sign in, then send this again.";
+    pub(crate) const KEPT: &str =
+        "What you typed is kept: go back to the form after you have signed in, and send it again.";
+    pub(crate) const SIGN_IN_ELSEWHERE: &str = "Sign in in another tab";
+    pub(crate) const FORGED: &str = "This form is not one of your session. Open the page again, and \
+        send it from there.";
+    pub(crate) const TOO_LARGE: &str = "That is longer than the site accepts.";
+    pub(crate) const UNREADABLE_FORM: &str = "The form arrived incomplete. Send it again.";
+    pub(crate) const METHOD: &str = "This address cannot be used like that.";
+    pub(crate) const CHECK: &str = "Correct the fields that are marked, then save again.";
+    pub(crate) const TRY_AGAIN: &str = "Try again";
+    pub(crate) const BACK: &str = "Back to the navigation";
+}
+
+/// The page that signs in.
+pub(crate) mod sign_in {
+    pub(crate) const TITLE: &str = "Sign in";
+    pub(crate) const TOKEN: &str = "Token";
+    pub(crate) const SUBMIT: &str = "Sign in";
+    pub(crate) const HELP_STATIC: &str = "The token of the site. `turbulence up` prints it when it \
+        starts, and keeps it in the file `token` of its data folder; elsewhere it is the setting \
+        `auth.static_token`.";
+    pub(crate) const HELP_PROVIDER: &str = "A token that the identity provider of the site issued to \
+        you. For now, the console cannot get one by itself: paste it here.";
+    pub(crate) const REFUSED: &str = "This token is not valid, or it has expired.";
+    pub(crate) const CODE_USED: &str =
+        "This link works once, and for ten minutes. Sign in with the token instead.";
+    pub(crate) const EMPTY: &str = "Paste the token here.";
+    pub(crate) const TOO_LONG: &str = "A token of that length does not fit into a cookie.";
+    pub(crate) const UNPRINTABLE: &str = "A token has only printable ASCII characters.";
+    pub(crate) const FORGED: &str = "The form was sent from another site. Sign in here instead.";
+    pub(crate) const UNREACHABLE: &str =
+        "The site could not be reached, or did not answer in time. Try again in a moment.";
+    pub(crate) const SIGNED_OUT: &str = "You are signed out.";
+}
+
+/// The page with the tree of sections.
+pub(crate) mod navigation {
+    pub(crate) const TITLE: &str = "Navigation";
+    pub(crate) const INTRO: &str = "The sections of the site, in the order in which visitors see them.";
+    pub(crate) const HELP: &str = "Drag a section by its handle, or focus it and press Alt with an \
+        arrow key: up and down change the order, right puts it below the section before it, and left \
+        takes it out again.";
+    pub(crate) const NEW: &str = "New section";
+    pub(crate) const TREE: &str = "Sections";
+    pub(crate) const DETACHED: &str = "Not reachable";
+    pub(crate) const DETACHED_HELP: &str = "The section above these is missing, or they are below each \
+        other. Open one, and move it to a place.";
+    pub(crate) const EMPTY: &str = "There is no section yet. Add the first one: a blog, for example.";
+    pub(crate) const DRAFT: &str = "Hidden";
+    pub(crate) const HOME: &str = "Home";
+    pub(crate) const FOOTER: &str = "Footer";
+    pub(crate) const NOT_IN_MENUS: &str = "Not in menus";
+    pub(crate) const UP: &str = "Move up";
+    pub(crate) const DOWN: &str = "Move down";
+    pub(crate) const HIDE: &str = "Hide";
+    pub(crate) const PUBLISH: &str = "Publish";
+    pub(crate) const DRAG: &str = "Drag to move";
+    pub(crate) const DELETED: &str = "The section was deleted.";
+    pub(crate) const UNDO: &str = "Undo";
+    pub(crate) const RESTORED: &str = "The section is back.";
+    pub(crate) const CREATED: &str = "The section was added.";
+    pub(crate) const MOVED: &str = "Moved.";
+    pub(crate) const MOVED_TO: &str = "“{title}” is number {index} of {count} below {parent}.";
+    pub(crate) const AT_THE_TOP: &str = "the top";
+    pub(crate) const NO_STEP: &str = "It cannot be moved further in that direction.";
+    pub(crate) const GONE: &str =
+        "The sections were changed by someone else in the meantime. Open the page again.";
+    pub(crate) const ORDER_FAILED: &str =
+        "The section has a new place, but its position there could not be set:";
+}
+
+/// The pages of one section.
+pub(crate) mod section {
+    pub(crate) const NEW_TITLE: &str = "New section";
+    pub(crate) const TITLE: &str = "Title";
+    pub(crate) const TITLE_HELP: &str = "Visitors see it in menus.";
+    pub(crate) const SLUG: &str = "Slug";
+    pub(crate) const SLUG_HELP: &str = "The last part of the address: lower-case letters, digits and \
+        hyphens.";
+    pub(crate) const SLUG_NEW_HELP: &str = "Leave it empty to make it from the title.";
+    pub(crate) const ADDRESS: &str = "Address:";
+    pub(crate) const ADDRESS_HELP: &str = "A new slug changes the address of this section and of \
+        everything below it. The former addresses lead to the new ones.";
+    pub(crate) const PARENT: &str = "Below";
+    pub(crate) const TOP: &str = "— the top —";
+    pub(crate) const PLACE: &str = "Place in menus";
+    pub(crate) const PLACE_MAIN: &str = "Main menu";
+    pub(crate) const PLACE_FOOTER: &str = "Footer";
+    pub(crate) const PLACE_HIDDEN: &str = "In no menu; the address works";
+    pub(crate) const KIND: &str = "Kind of content";
+    pub(crate) const KIND_HELP: &str = "It can be changed while the section is empty.";
+    pub(crate) const DISPLAY: &str = "Presentation";
+    pub(crate) const DISPLAY_USUAL: &str = "As usual for the kind of content";
+    pub(crate) const DISPLAY_FEED: &str = "Feed: a list";
+    pub(crate) const DISPLAY_CARDS: &str = "Grid of cards";
+    pub(crate) const DISPLAY_PAGE: &str = "A single page";
+    pub(crate) const ORDER: &str = "Order of its content";
+    pub(crate) const ORDER_USUAL: &str = "Newest first";
+    pub(crate) const PUBLISHED: &str = "Published";
+    pub(crate) const PUBLISHED_HELP: &str =
+        "Otherwise visitors see neither the section nor anything below it.";
+    pub(crate) const HOME: &str = "Home of the site";
+    pub(crate) const HOME_HELP: &str = "The address / shows it, in place of the section that was home.";
+    pub(crate) const SAVE: &str = "Save";
+    pub(crate) const ADD: &str = "Add the section";
+    pub(crate) const SAVED: &str = "Saved.";
+    pub(crate) const SAVED_ADDRESS: &str =
+        "Saved. The address is another one now; the former one leads here.";
+    pub(crate) const UNCHANGED: &str = "Nothing was changed.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this section since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const STORED: &str = "Stored now:";
+    pub(crate) const MOVE_TITLE: &str = "Move";
+    pub(crate) const POSITION: &str = "Position";
+    pub(crate) const LAST: &str = "Last";
+    pub(crate) const POSITION_HELP: &str =
+        "The position is among the sections there now; below another section it becomes the last.";
+    pub(crate) const MOVE: &str = "Move the section";
+    pub(crate) const MOVED: &str = "The section was moved.";
+    pub(crate) const CHANGED: &str = "Last change:";
+    pub(crate) const CREATED: &str = "Created:";
+    pub(crate) const DELETE: &str = "Delete…";
+    pub(crate) const DELETE_HELP: &str =
+        "A section can be deleted once it is empty. It can be restored afterwards.";
+    pub(crate) const DELETE_CONFIRM: &str = "Delete the section";
+    pub(crate) const CANCEL: &str = "Cancel";
+    pub(crate) const BELOW: &str = "The sections below it";
+    pub(crate) const BELOW_RESTRICT: &str = "are not touched: nothing is deleted while there are any";
+    pub(crate) const BELOW_REPARENT: &str = "take its place";
+    pub(crate) const BELOW_CASCADE: &str = "are deleted with it, if all of them are empty";
+
+    pub(crate) fn delete_title(title: &str) -> String {
+        format!("Delete “{title}”?")
+    }
+
+    pub(crate) fn before(title: &str) -> String {
+        format!("Before “{title}”")
+    }
+}
+
+/// The words for values of the API.
+pub(crate) mod words {
+    use models::{ContentType, Sort};
+
+    pub(crate) fn kinds(kind: ContentType) -> String {
+        let name = kind.collection();
+        let mut letters = name.chars();
+        letters.next().map_or_else(String::new, |first| {
+            first.to_uppercase().chain(letters).collect()
+        })
+    }
+
+    pub(crate) const fn sort(sort: Sort) -> &'static str {
+        match sort {
+            Sort::OldestCreated => "Oldest first",
+            Sort::NewestCreated => "Newest first",
+            Sort::EarliestDate => "By date, oldest first",
+            Sort::LatestDate => "By date, newest first",
+            Sort::OldestUpdated => "Least recently changed first",
+            Sort::NewestUpdated => "Recently changed first",
+            Sort::FirstTitle => "By title, A to Z",
+            Sort::LastTitle => "By title, Z to A",
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the console against a real gateway and services.
+
+mod frame;
+mod hostile;
+mod sections;
+mod sign_in;
+mod support;
