@@ -379,9 +379,10 @@ impl Writers {
         }
     }
 
-    /// Ends the transactions of this process that are still open, and removes its registration, at the
-    /// end of the process. If they cannot be ended, the registration stays, for other processes.
-    pub(crate) async fn unregister(&self) {
+    /// Ends the transactions of this process that are still open, and removes its registration. If they
+    /// cannot be ended, the registration stays, for other processes. The next transaction registers the
+    /// process again.
+    pub async fn unregister(&self) {
         let mut registered = self.0.registered.lock().await;
         let sessions = registered.sessions.iter().map(|id| Bson::from(*id)).collect::<Vec<_>>();
         let database = self.0.database.clone();

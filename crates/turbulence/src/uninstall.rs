@@ -119,6 +119,8 @@ async fn remove(
         kept += done.iter().map(|one| one.kept).sum::<i64>();
         results.push((engine.service(), done));
     }
+    // A heartbeat would create the collection again.
+    database.connection.writers().unregister().await;
     // Only after all roll-backs: the ledgers record how far they are.
     for (service, done) in results {
         let mut removed = Vec::new();

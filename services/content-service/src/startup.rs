@@ -77,7 +77,8 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let tags = web::Data::new(Tags::new(changes));
         let url =
             settings.site.url.clone().map(|url| String::from(url).trim_end_matches('/').to_owned());
-        let search = web::Data::new(SearchStore::new(connection));
+        let searched = SearchStore::new(connection);
+        let search = web::Data::new(searched.clone());
         let site = web::Data::new(SiteStore::new(connection, changes, url));
         let sanitiser = web::Data::new(Sanitiser::new(&settings.html));
         let previews = settings.internal.secret.as_ref().map(PreviewKey::new);
@@ -110,7 +111,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let engine = engine(connection, Clock::system(), settings, &sections);
         let filled = Collections::open(connection, changes);
         let background: Background = Box::new(|stop| {
-            let filling = search_filling::run(filled, stop.clone());
+            let filling = search_filling::run(filled, searched, stop.clone());
             Box::pin(async move {
                 tokio::join!(delivering.run(stop), filling);
             })

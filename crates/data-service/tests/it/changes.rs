@@ -235,7 +235,7 @@ async fn answers_say_what_they_depend_on() {
         ("/stories?section=blog", 200, of(&["stories", "sections", "users"])),
         ("/stories/slug/a", 200, found.clone()),
         ("/stories/slug/b", 404, missed),
-        ("/pages/type/b", 404, of(&["pages/type", "pages/type/b", "sections", "users"])),
+        ("/pages/type/b", 404, of(&["pages", "pages/type", "pages/type/b", "sections", "users"])),
         ("/resolve?path=/blog", 200, of(&["stories", "sections", "users"])),
         ("/resolve?path=/blog/a", 200, found),
     ] {

@@ -65,8 +65,9 @@ const MAX_CANDIDATES: usize = 1_000;
 /// and the others in few.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The query needs an index that does not exist (MongoDB manual, "Error codes": `IndexNotFound`).
-const INDEX_NOT_FOUND: i32 = 27;
+/// The collection, or the index that a query needs, does not exist (MongoDB manual, "Error codes":
+/// `NamespaceNotFound`, `IndexNotFound`).
+const NOT_FOUND: [i32; 2] = [26, 27];
 
 /// There is a document with this key (MongoDB manual, "Error codes": `DuplicateKey`).
 const DUPLICATE_KEY: i32 = 11_000;
@@ -125,6 +126,15 @@ pub(crate) struct NoIndex;
 impl SearchStore {
     pub(crate) fn new(connection: &Connection) -> Self {
         Self { collection: connection.database().collection(SEARCH) }
+    }
+
+    /// Fails with [`NoIndex`] if the index does not exist.
+    pub(crate) async fn require_index(&self) -> Result<()> {
+        let names = self.collection.list_index_names().await.map_err(without_index)?;
+        match names.iter().any(|name| name == SEARCH_INDEX) {
+            true => Ok(()),
+            false => Err(Error::custom(NoIndex)),
+        }
     }
 
     /// Stores the words of an item as it is now, in the transaction that writes it.
@@ -295,7 +305,7 @@ fn are_there(error: &Error) -> bool {
 /// Returns the error of a query, which is [`NoIndex`] if the index does not exist yet.
 fn without_index(error: Error) -> Error {
     match &*error.kind {
-        ErrorKind::Command(command) if command.code == INDEX_NOT_FOUND => Error::custom(NoIndex),
+        ErrorKind::Command(command) if NOT_FOUND.contains(&command.code) => Error::custom(NoIndex),
         _ => error,
     }
 }
