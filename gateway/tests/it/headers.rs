@@ -53,7 +53,8 @@ async fn headers_for_one_connection_do_not_reach_the_client() {
 
 #[tokio::test]
 async fn cookies_are_for_the_console_alone() {
-    let set = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\nhi";
+    let set =
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\nhi";
     let none: [&str; 0] = [];
     for (path, sent, received) in [
         ("/console", &["s=1", "t=2"][..], &["a=1", "b=2"][..]),

@@ -98,8 +98,8 @@ async function eventually(what, condition) {
 function watch(page, address) {
   page.on("pageerror", (error) => problems.push(`script: ${error.stack ?? error}`));
   page.on("console", (message) => {
-    // Answers with an error are logged by the browser itself.
-    const isAnswer = /Failed to load resource|net::ERR_INTERNET_DISCONNECTED/.test(message.text());
+    // Answers with an error are logged by the browser, and by htmx.
+    const isAnswer = /^(Failed to load resource|htmx:(sendError|responseError))/.test(message.text());
     if (message.type() === "error" && !isAnswer) problems.push(`console: ${message.text()}`);
   });
   page.on("request", (request) => {
@@ -288,6 +288,58 @@ const tests = {
     await row(page, "Mine").waitFor();
   },
 
+  async "content is found, selected, published and deleted"({ page, address }) {
+    await page.goto(`${address}/console`);
+    await page.getByRole("link", { name: "Content" }).click();
+    await page.getByRole("heading", { name: "Stories" }).waitFor();
+    await page.getByLabel("Words").fill("lens");
+    await page.getByRole("button", { name: "Show", exact: true }).click();
+    await page.getByRole("link", { name: "What a lens weighs at night" }).waitFor();
+    await look(page, "content-search");
+    await page.getByRole("link", { name: "Show everything" }).click();
+    const total = await page.locator(".items > li").count();
+    await page.getByLabel("Select everything on this page").check();
+    assert.equal(await page.locator(".items input:checked").count(), total);
+    await page.getByRole("button", { name: "Make drafts" }).click();
+    await page.getByText(`${total} items were made drafts.`).waitFor();
+    assert.equal((await api(address, "GET", "/stories")).total, 0);
+    await page.getByLabel("Select everything on this page").check();
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.getByText(`${total} items were published.`).waitFor();
+    await page.getByLabel("Select “What a lens weighs at night”").check();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByText("1 item was deleted.").waitFor();
+    await look(page, "content-deleted");
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByText("1 item was restored.").waitFor();
+  },
+
+  async "an item is written, and its errors are beside the fields"({ page, address }) {
+    await page.getByRole("link", { name: "New story" }).click();
+    await look(page, "item-new");
+    await page.getByLabel("Title").fill("A lamp\u202e");
+    await page.getByLabel("Text").fill('<p onclick="x()">It burns.</p><script>alert(1)</script>');
+    await page.getByRole("button", { name: "Add" }).click();
+    await page.getByText("Added.").waitFor();
+    await page.getByLabel("Date", { exact: true }).fill("tomorrow");
+    await page.getByLabel("Tags").fill("Lamps\nNight");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.locator("#field-date-error").waitFor();
+    await look(page, "item-error");
+    await page.getByLabel("Date", { exact: true }).fill("2026-05-01");
+    await page.getByLabel("Text").fill('<p onclick="x()">It burns brightly.</p>');
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("The sanitiser removed").waitFor();
+    const frame = page.frameLocator("iframe");
+    await frame.getByText("It burns brightly.").waitFor();
+    await look(page, "item");
+    await page.getByRole("button", { name: "Make a preview link" }).click();
+    await page.getByText("The preview link, which works until").waitFor();
+    const link = await page.locator(".notice code").textContent();
+    const shown = await (await fetch(address + link)).json();
+    assert.equal(shown.item.content, "<p>It burns brightly.</p>");
+  },
+
   async "the pages are pleasant in the light, in the dark, on a telephone and on a wall"({
     browser,
     address,
@@ -308,6 +360,11 @@ const tests = {
       await page.getByRole("link", { name: "Blog", exact: true }).click();
       await page.getByRole("heading", { name: "Blog" }).waitFor();
       await look(page, `section-${name}`);
+      await page.goto(`${address}/console/content/stories`);
+      await look(page, `content-${name}`);
+      await page.locator(".items a").first().click();
+      await page.getByRole("button", { name: "Make a preview link" }).waitFor();
+      await look(page, `item-${name}`);
       await page.goto(`${address}/console/elsewhere`);
       await look(page, `missing-${name}`);
       await context.clearCookies();
@@ -377,6 +434,21 @@ const tests = {
     const tasks = await page.evaluate(() => globalThis.tasks.map((task) => Math.round(task.duration)));
     console.log(`  tasks over 50 ms among ${MANY} sections: ${JSON.stringify(tasks)}`);
     assert.ok(Math.max(0, ...tasks) < MAX_TASK_MS, JSON.stringify(tasks));
+  },
+
+  async "content works without scripts"({ browser, address, state }) {
+    const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });
+    const page = await context.newPage();
+    await page.goto(`${address}/console/content/projects`);
+    const title = await page.locator(".items a").first().textContent();
+    await page.getByLabel(`Select “${title}”`).check();
+    await page.getByRole("button", { name: "Make drafts" }).click();
+    await page.getByText("1 item was made a draft.").waitFor();
+    await page.getByRole("link", { name: title, exact: true }).click();
+    await page.getByLabel("Published").check();
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await context.close();
   },
 
   async "signing out ends the session"({ page, address }) {

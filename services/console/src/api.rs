@@ -108,6 +108,12 @@ impl Caller<'_> {
         self.send(request).await
     }
 
+    /// Deletes something that has this entity tag.
+    pub(crate) async fn delete(&self, path: &str, tag: &str) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, path).header(IF_MATCH, tag);
+        self.answer(request).await.map(drop)
+    }
+
     /// Sends a request whose answer has no body that matters.
     pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), Failure> {
         let response = self.answer(self.request(method, path)).await?;
@@ -120,7 +126,10 @@ impl Caller<'_> {
         self.api.client.request(method, url).bearer_auth(self.token).timeout(TIMEOUT)
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Tagged<T>, Failure> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Tagged<T>, Failure> {
         let response = self.answer(request).await?;
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
         let tag = tag.unwrap_or_default().to_owned();

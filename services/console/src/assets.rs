@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{
-        ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY,
-    },
+    http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY},
     web,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -61,9 +59,8 @@ pub(crate) static HTMX: LazyLock<Asset> =
     LazyLock::new(|| asset("htmx", "js", SCRIPT, include_bytes!("../static/vendor/htmx.min.js")));
 
 /// The icon.
-pub(crate) static ICON: LazyLock<Asset> = LazyLock::new(|| {
-    asset("icon", "svg", "image/svg+xml", include_bytes!("../static/icon.svg"))
-});
+pub(crate) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| asset("icon", "svg", "image/svg+xml", include_bytes!("../static/icon.svg")));
 
 /// Returns all files.
 fn all() -> [&'static Asset; 4] {

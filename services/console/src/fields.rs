@@ -18,8 +18,12 @@ pub(crate) struct Errors {
 }
 
 /// The fields that errors of the API belong to which name none.
-const FIELDS_OF_CODES: [(&str, &str); 4] =
-    [("slug_taken", "slug"), ("cycle", "parent"), ("too_deep", "parent"), ("has_content", "content_type")];
+const FIELDS_OF_CODES: [(&str, &str); 4] = [
+    ("slug_taken", "slug"),
+    ("cycle", "parent"),
+    ("too_deep", "parent"),
+    ("has_content", "content_type"),
+];
 
 impl Errors {
     /// Returns the errors of a failure. `known` are the fields of the form; errors of others are in the
@@ -43,7 +47,8 @@ impl Errors {
                 rest.push(format!("{}: {}", error.field, error.message));
             }
         }
-        let of_code = FIELDS_OF_CODES.iter().find(|(one, field)| one == code && known.contains(field));
+        let of_code =
+            FIELDS_OF_CODES.iter().find(|(one, field)| one == code && known.contains(field));
         if let Some((_, field)) = of_code {
             fields.insert((*field).to_owned(), detail.clone());
         }
@@ -145,6 +150,27 @@ impl<'a> Field<'a> {
                 autocomplete="off" required[is_required]
                 aria-describedby=[self.described_by(errors)]
                 aria-invalid=[errors.get(self.name).map(|_| "true")];
+        };
+        self.around(errors, &control)
+    }
+
+    /// Returns a field for a day.
+    pub(crate) fn day(&self, errors: &Errors) -> Markup {
+        let control = html! {
+            input type="date" id=(self.id()) name=(self.name) value=(self.value)
+                aria-describedby=[self.described_by(errors)];
+        };
+        self.around(errors, &control)
+    }
+
+    /// Returns a field for text of several lines. It has a line more at its beginning, which browsers
+    /// leave out.
+    pub(crate) fn lines(&self, errors: &Errors, rows: usize, is_source: bool) -> Markup {
+        let control = html! {
+            textarea.source[is_source] id=(self.id()) name=(self.name) rows=(rows) dir="auto"
+                spellcheck=(if is_source { "false" } else { "true" }) autocomplete="off"
+                aria-describedby=[self.described_by(errors)]
+                aria-invalid=[errors.get(self.name).map(|_| "true")] { "\n" (self.value) }
         };
         self.around(errors, &control)
     }

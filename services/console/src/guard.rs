@@ -12,8 +12,8 @@ use actix_web::{
     dev::Payload,
     http::{
         StatusCode, Uri,
-        uri::Authority,
         header::{HOST, ORIGIN, SET_COOKIE},
+        uri::Authority,
     },
     web,
 };
@@ -275,8 +275,16 @@ mod tests {
             assert!(is_own_path(path), "{path}");
         }
         for path in [
-            "", "/", "/stories", "/consolex", "//evil.example", "https://evil.example/console/",
-            "/console/\\evil", "/console/ x", "javascript:alert(1)", "/\t/console/",
+            "",
+            "/",
+            "/stories",
+            "/consolex",
+            "//evil.example",
+            "https://evil.example/console/",
+            "/console/\\evil",
+            "/console/ x",
+            "javascript:alert(1)",
+            "/\t/console/",
         ] {
             assert!(!is_own_path(path), "{path}");
         }

@@ -1,5 +1,7 @@
 //! The pages.
 
+mod content;
+mod item;
 mod navigation;
 mod section;
 mod sign_in;
@@ -54,6 +56,24 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(section::confirm))
                 .route(web::post().to(section::delete)),
         )
+        .service(page("/console/content").route(web::get().to(content::home)))
+        .service(
+            page("/console/content/{kind}")
+                .route(web::get().to(content::show))
+                .route(web::post().to(content::act)),
+        )
+        .service(
+            page("/console/content/{kind}/new")
+                .route(web::get().to(item::new))
+                .route(web::post().to(item::create)),
+        )
+        .service(
+            page("/console/content/{kind}/item")
+                .route(web::get().to(item::show))
+                .route(web::post().to(item::save)),
+        )
+        .service(page("/console/content/{kind}/text").route(web::get().to(item::text)))
+        .service(page("/console/content/{kind}/link").route(web::post().to(item::link)))
         .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
 }
 

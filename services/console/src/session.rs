@@ -128,11 +128,11 @@ impl Keys {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let text = self.cookies.open_in_place(nonce, Aad::from(COOKIE_PURPOSE), text).ok()?;
         let (seconds, token) = text.split_at_checked(TIME_BYTES)?;
-        let renewed_at =
-            DateTime::from_timestamp(i64::from_be_bytes(seconds.try_into().ok()?), 0)?;
+        let renewed_at = DateTime::from_timestamp(i64::from_be_bytes(seconds.try_into().ok()?), 0)?;
         let idle = now - renewed_at;
         // Clocks of replicas differ a little.
-        let is_current = idle < TimeDelta::from_std(MAX_IDLE).ok()? && idle > -TimeDelta::minutes(5);
+        let is_current =
+            idle < TimeDelta::from_std(MAX_IDLE).ok()? && idle > -TimeDelta::minutes(5);
         let token = String::from_utf8(token.to_vec()).ok()?;
         is_current.then_some(Session { token, renewed_at })
     }
@@ -239,7 +239,10 @@ mod tests {
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 1;
-            assert!(keys(SECRET).open(&URL_SAFE_NO_PAD.encode(changed), at(0)).is_none(), "{index}");
+            assert!(
+                keys(SECRET).open(&URL_SAFE_NO_PAD.encode(changed), at(0)).is_none(),
+                "{index}"
+            );
         }
         for length in 0..bytes.len() {
             let cut = URL_SAFE_NO_PAD.encode(&bytes[..length]);

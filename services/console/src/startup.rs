@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
-    guard::{SignInLimit, SignInCodes},
+    guard::{SignInCodes, SignInLimit},
     pages,
     session::Keys,
 };

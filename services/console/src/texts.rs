@@ -57,7 +57,8 @@ pub(crate) mod sign_in {
 /// The page with the tree of sections.
 pub(crate) mod navigation {
     pub(crate) const TITLE: &str = "Navigation";
-    pub(crate) const INTRO: &str = "The sections of the site, in the order in which visitors see them.";
+    pub(crate) const INTRO: &str =
+        "The sections of the site, in the order in which visitors see them.";
     pub(crate) const HELP: &str = "Drag a section by its handle, or focus it and press Alt with an \
         arrow key: up and down change the order, right puts it below the section before it, and left \
         takes it out again.";
@@ -66,7 +67,8 @@ pub(crate) mod navigation {
     pub(crate) const DETACHED: &str = "Not reachable";
     pub(crate) const DETACHED_HELP: &str = "The section above these is missing, or they are below each \
         other. Open one, and move it to a place.";
-    pub(crate) const EMPTY: &str = "There is no section yet. Add the first one: a blog, for example.";
+    pub(crate) const EMPTY: &str =
+        "There is no section yet. Add the first one: a blog, for example.";
     pub(crate) const DRAFT: &str = "Hidden";
     pub(crate) const HOME: &str = "Home";
     pub(crate) const FOOTER: &str = "Footer";
@@ -121,7 +123,8 @@ pub(crate) mod section {
     pub(crate) const PUBLISHED_HELP: &str =
         "Otherwise visitors see neither the section nor anything below it.";
     pub(crate) const HOME: &str = "Home of the site";
-    pub(crate) const HOME_HELP: &str = "The address / shows it, in place of the section that was home.";
+    pub(crate) const HOME_HELP: &str =
+        "The address / shows it, in place of the section that was home.";
     pub(crate) const SAVE: &str = "Save";
     pub(crate) const ADD: &str = "Add the section";
     pub(crate) const SAVED: &str = "Saved.";
@@ -147,7 +150,8 @@ pub(crate) mod section {
     pub(crate) const DELETE_CONFIRM: &str = "Delete the section";
     pub(crate) const CANCEL: &str = "Cancel";
     pub(crate) const BELOW: &str = "The sections below it";
-    pub(crate) const BELOW_RESTRICT: &str = "are not touched: nothing is deleted while there are any";
+    pub(crate) const BELOW_RESTRICT: &str =
+        "are not touched: nothing is deleted while there are any";
     pub(crate) const BELOW_REPARENT: &str = "take its place";
     pub(crate) const BELOW_CASCADE: &str = "are deleted with it, if all of them are empty";
 
@@ -160,6 +164,135 @@ pub(crate) mod section {
     }
 }
 
+/// The lists of content.
+pub(crate) mod content {
+    pub(crate) const TITLE: &str = "Content";
+    pub(crate) const KINDS: &str = "Kinds of content";
+    pub(crate) const SEARCH: &str = "Words";
+    pub(crate) const SECTION: &str = "Section";
+    pub(crate) const ANY_SECTION: &str = "All sections";
+    pub(crate) const NO_SECTION: &str = "No section";
+    pub(crate) const STATE: &str = "State";
+    pub(crate) const ALL: &str = "Published and drafts";
+    pub(crate) const PUBLIC: &str = "Only what visitors see";
+    pub(crate) const TAG: &str = "Tag";
+    pub(crate) const AFTER: &str = "Created from";
+    pub(crate) const BEFORE: &str = "Created before";
+    pub(crate) const ORDER: &str = "Order";
+    pub(crate) const ORDER_USUAL: &str = "As visitors see it";
+    pub(crate) const FILTER: &str = "Show";
+    pub(crate) const RESET: &str = "Show everything";
+    pub(crate) const SEARCH_HELP: &str =
+        "With words, the best matches come first, and tag, dates and order do not count.";
+    pub(crate) const EMPTY: &str = "There is nothing here yet.";
+    pub(crate) const EMPTY_FILTERED: &str =
+        "Nothing matches. Change what you look for, or show everything.";
+    pub(crate) const SELECT_ALL: &str = "Select everything on this page";
+    pub(crate) const PUBLISH: &str = "Publish";
+    pub(crate) const UNPUBLISH: &str = "Make drafts";
+    pub(crate) const TRASH: &str = "Delete";
+    pub(crate) const MOVE: &str = "Move";
+    pub(crate) const MOVE_TO: &str = "Move to";
+    pub(crate) const SELECTED: &str = "With what is selected:";
+    pub(crate) const DRAFT: &str = "Draft";
+    pub(crate) const FEATURED: &str = "Featured";
+    pub(crate) const CREATED: &str = "Created";
+    pub(crate) const CHANGED: &str = "Changed";
+    pub(crate) const NEXT: &str = "Next page";
+    pub(crate) const PREVIOUS: &str = "Previous page";
+    pub(crate) const FIRST: &str = "First page";
+    pub(crate) const PAGES: &str = "Pages of the list";
+    pub(crate) const NOTHING_SELECTED: &str = "Nothing is selected.";
+    pub(crate) const UNDO: &str = "Undo";
+    pub(crate) const UNTITLED: &str = "Without a title";
+    pub(crate) const MANY: &str = "More is selected than a page has.";
+
+    pub(crate) fn new(kind: &str) -> String {
+        format!("New {kind}")
+    }
+
+    pub(crate) fn select(title: &str) -> String {
+        format!("Select “{title}”")
+    }
+
+    pub(crate) fn total(total: u64) -> String {
+        match total {
+            1 => "1 item".to_owned(),
+            total => format!("{total} items"),
+        }
+    }
+
+    /// Returns the result of an action on several items.
+    pub(crate) fn done(action: &str, count: usize) -> String {
+        let what = match action {
+            "publish" => "published",
+            "unpublish" if count == 1 => "made a draft",
+            "unpublish" => "made drafts",
+            "trash" => "deleted",
+            "restore" => "restored",
+            _ => "moved",
+        };
+        match count {
+            1 => format!("1 item was {what}."),
+            count => format!("{count} items were {what}."),
+        }
+    }
+
+    pub(crate) fn failed(count: usize) -> String {
+        match count {
+            1 => "1 item was not:".to_owned(),
+            count => format!("{count} items were not:"),
+        }
+    }
+}
+
+/// The pages of one item.
+pub(crate) mod item {
+    pub(crate) const SAVE: &str = "Save";
+    pub(crate) const CREATE: &str = "Add";
+    pub(crate) const CREATED: &str = "Added.";
+    pub(crate) const CONTENT_HELP: &str = "HTML. If you change it, the site keeps what its sanitiser \
+        allows.";
+    pub(crate) const LIST_HELP: &str = "One in each line.";
+    pub(crate) const DATE_HELP: &str = "In UTC, such as 2026-05-01T12:00:00Z, or only the day.";
+    pub(crate) const SLUG_HELP: &str =
+        "The last part of the address. The former address leads to the new one.";
+    pub(crate) const PUBLISHED_HELP: &str = "Otherwise it is a draft, which visitors do not see.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this item since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const ADDRESS: &str = "Address:";
+    pub(crate) const NO_ADDRESS: &str = "none";
+    pub(crate) const PREVIEW: &str = "As it is stored";
+    pub(crate) const PREVIEW_HELP: &str = "Pictures of other hosts are not loaded here.";
+    pub(crate) const LINK: &str = "Make a preview link";
+    pub(crate) const LINK_HELP: &str = "Shows this item to anyone who has the link, a draft too, for a \
+        day. It is the part of the address behind that of the gateway.";
+    pub(crate) const LINK_READY: &str = "The preview link, which works until";
+    pub(crate) const DELETE: &str = "Delete";
+    pub(crate) const REMOVED: &str = "The sanitiser removed from the text:";
+
+    /// The fields of items, in the order of the form, with their labels. What the answer of the API has
+    /// and this list has not, no form shows, and no form changes.
+    pub(crate) const FIELDS: [(&str, &str); 15] = [
+        ("title", "Title"),
+        ("slug", "Slug"),
+        ("section_id", "Section"),
+        ("is_published", "Published"),
+        ("is_featured", "Featured"),
+        ("page_type", "Type of the page"),
+        ("summary", "Summary"),
+        ("content", "Text"),
+        ("tags", "Tags"),
+        ("technologies", "Technologies"),
+        ("image_url", "Address of the picture"),
+        ("github_url", "Address of the source"),
+        ("live_url", "Address of the result"),
+        ("date", "Date"),
+        ("createdDate", "Created"),
+    ];
+}
+
 /// The words for values of the API.
 pub(crate) mod words {
     use models::{ContentType, Sort};
@@ -167,9 +300,9 @@ pub(crate) mod words {
     pub(crate) fn kinds(kind: ContentType) -> String {
         let name = kind.collection();
         let mut letters = name.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_uppercase().chain(letters).collect()
-        })
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     }
 
     pub(crate) const fn sort(sort: Sort) -> &'static str {

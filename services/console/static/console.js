@@ -32,6 +32,7 @@
       time.textContent = format.format(new Date(time.dateTime));
     }
     byId("tree-help")?.removeAttribute("hidden");
+    document.querySelector(".select-all")?.removeAttribute("hidden");
     document.querySelector("[aria-invalid]")?.focus();
   };
 
@@ -73,7 +74,7 @@
     showAddress(event.target);
   });
   document.addEventListener("submit", (event) => changed.delete(event.target));
-  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
     document.addEventListener(name, (event) => changed.add(event.target.closest("form") ?? {}));
   }
   window.addEventListener("beforeunload", (event) => {
@@ -87,6 +88,15 @@
     const output = field.form?.querySelector("output[data-above]");
     if (output) output.textContent = output.dataset.above + field.value;
   };
+
+  // One box for all boxes of a list.
+  document.addEventListener("change", ({ target }) => {
+    const name = target.dataset?.selects;
+    if (!name) return;
+    for (const box of target.form.querySelectorAll(`input[type="checkbox"][name="${name}"]`)) {
+      box.checked = target.checked;
+    }
+  });
 
   // The tree of sections.
   const item = (node) => node?.closest?.("#tree li[data-id]") ?? null;

@@ -88,7 +88,8 @@ async fn apply(visit: &Visit, sent: &Form) -> Result<ObjectId, Failure> {
     match action {
         "publish" | "hide" => {
             let body = json!({ "is_published": action == "publish" });
-            let now: Tagged<Section> = api.get(&format!("/sections/{id}?include_drafts=true")).await?;
+            let now: Tagged<Section> =
+                api.get(&format!("/sections/{id}?include_drafts=true")).await?;
             api.write::<Value>(Method::PATCH, &format!("/sections/{id}"), &now.tag, &body).await?;
         }
         "move" => {

@@ -126,7 +126,9 @@ fn word(value: impl Serialize) -> String {
     }
 }
 
-fn choices<T: Serialize>(all: impl IntoIterator<Item = (T, impl Into<String>)>) -> Vec<(String, String)> {
+fn choices<T: Serialize>(
+    all: impl IntoIterator<Item = (T, impl Into<String>)>,
+) -> Vec<(String, String)> {
     all.into_iter().map(|(value, name)| (word(value), name.into())).collect()
 }
 
@@ -155,7 +157,8 @@ fn orders() -> Vec<(String, String)> {
     let others = Sort::ALL.into_iter().filter(|sort| *sort != Sort::NewestCreated);
     let others = others.map(|sort| (sort.as_str().to_owned(), values::sort(sort).to_owned()));
     // A section may have the usual order by its name.
-    let named = (Sort::NewestCreated.as_str().to_owned(), values::sort(Sort::NewestCreated).to_owned());
+    let named =
+        (Sort::NewestCreated.as_str().to_owned(), values::sort(Sort::NewestCreated).to_owned());
     [usual, named].into_iter().chain(others).collect()
 }
 
@@ -258,7 +261,8 @@ struct Current {
 async fn current(visit: &Visit, id: &str) -> Result<Current, Failure> {
     let id = id_of(id)?.ok_or_else(no_section)?;
     let api = visit.api();
-    let Tagged { value: section, tag } = api.get(&format!("/sections/{id}?include_drafts=true")).await?;
+    let Tagged { value: section, tag } =
+        api.get(&format!("/sections/{id}?include_drafts=true")).await?;
     Ok(Current { section, tag, all: sections(api).await? })
 }
 
@@ -322,12 +326,10 @@ pub(crate) async fn save(visit: Visit, id: web::Path<String>, sent: Form) -> Htt
             layout::redirect(&format!("/console/sections/{id}?saved={saved}"))
         }
         Err(Failure::SignedOut) => visit.failed(&Failure::SignedOut),
-        Err(Failure::Refused(Problem { status: 412, .. })) => {
-            match current(&visit, &id).await {
-                Ok(now) => conflict(&visit, &now, &fields),
-                Err(failure) => unread(&visit, &failure),
-            }
-        }
+        Err(Failure::Refused(Problem { status: 412, .. })) => match current(&visit, &id).await {
+            Ok(now) => conflict(&visit, &now, &fields),
+            Err(failure) => unread(&visit, &failure),
+        },
         Err(failure) => edit_page(&visit, &now, &fields, None, &Errors::of(&failure, &NAMES)),
     }
 }

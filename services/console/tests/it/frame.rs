@@ -28,7 +28,8 @@ pub(crate) fn check(page: &Page, path: &str) {
     assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
     assert_eq!(page.header("cache-status"), "", "{path}");
     // No address of another host, and neither scripts nor styles in the page.
-    for wrong in ["http://", "https://", "<style", " style=", "javascript:", " onclick", " onerror"] {
+    for wrong in ["http://", "https://", "<style", " style=", "javascript:", " onclick", " onerror"]
+    {
         assert!(!page.body.contains(wrong), "{path}: {wrong}");
     }
     let scripts = page.body.split("<script").skip(1);
@@ -60,6 +61,11 @@ async fn every_page_forbids_what_it_does_not_need() {
         ("/console/sections/000000000000000000000000".to_owned(), 404),
         ("/console/sections/x".to_owned(), 404),
         ("/console/elsewhere".to_owned(), 404),
+        ("/console/content/projects".to_owned(), 200),
+        ("/console/content/pages/new".to_owned(), 200),
+        ("/console/content/pages/item?id=x".to_owned(), 404),
+        ("/console/content/pages/item".to_owned(), 404),
+        ("/console/content/pages/text?id=%00".to_owned(), 404),
     ] {
         let page = browser.get(&path).await;
         assert_eq!(page.status, status, "{path}");
@@ -165,6 +171,10 @@ async fn a_form_of_another_site_changes_nothing() {
         (&format!("{action}/move"), vec![("parent", "")]),
         (&format!("{action}/delete"), vec![]),
         (&format!("{action}/restore"), vec![]),
+        ("/console/content/stories", vec![("do", "trash"), ("id", &*id)]),
+        ("/console/content/stories/new", vec![("title", "x"), ("content", "x")]),
+        ("/console/content/stories/item", vec![("id", &*id)]),
+        ("/console/content/stories/link", vec![("id", &*id)]),
     ] {
         assert_eq!(browser.send(path, &form).await.status, 403, "{path}");
     }

@@ -50,6 +50,9 @@ fn check(body: &str, path: &str, text: &str) {
 async fn texts_in_fields_stay_texts() {
     let site = Site::start().await;
     let id = site.section(json!({ "title": "News", "content_type": "story" })).await;
+    let story = json!({ "title": "S", "content": "<p>x</p>" });
+    let story = site.api.call("POST", "/stories", story).await.id();
+    let story = format!("/console/content/stories/item?id={story}");
     let mut browser = site.signed_in().await;
     let long = "x<".repeat(50_000);
     for text in TEXTS.into_iter().chain([&*long]) {
@@ -60,6 +63,9 @@ async fn texts_in_fields_stay_texts() {
             (&edit, &format!("{edit}/move")),
             ("/console/navigation", "/console/navigation"),
             (&format!("{edit}/delete"), &format!("{edit}/delete")),
+            ("/console/content/stories", "/console/content/stories"),
+            ("/console/content/projects/new", "/console/content/projects/new"),
+            (&story, "/console/content/stories/item"),
             ("/console/sign-in", "/console/sign-in"),
         ] {
             let mut opened = browser.get(page).await;
@@ -67,15 +73,21 @@ async fn texts_in_fields_stay_texts() {
                 opened = site.browser().get(page).await;
             }
             let names = opened.fields(action).into_iter().map(|(name, _)| name);
-            let names: Vec<_> =
-                names.chain(["next", "do", "before", "on_children", "title"].map(str::to_owned)).collect();
+            let names: Vec<_> = names
+                .chain(
+                    ["next", "do", "before", "on_children", "title", "back", "id", "to"]
+                        .map(str::to_owned),
+                )
+                .collect();
             for name in names.iter().filter(|name| *name != "mark" && *name != "tag") {
                 // The delete form would delete.
                 if action.ends_with("/delete") {
                     continue;
                 }
                 let answer = match page {
-                    "/console/sign-in" => site.browser().submit(&opened, action, &[(name, text)]).await,
+                    "/console/sign-in" => {
+                        site.browser().submit(&opened, action, &[(name, text)]).await
+                    }
                     _ => browser.submit(&opened, action, &[(name, text)]).await,
                 };
                 assert!(answer.status < 500, "{action} {name} {text}: {}", answer.status);
@@ -105,6 +117,15 @@ async fn texts_of_the_site_stay_texts() {
             "sort_order": number + 10, "is_published": true, "is_deleted": false,
         };
         site.database.insert("sections", [section]).await;
+        for kind in ["stories", "projects", "pages"] {
+            let item = doc! {
+                "title": text, "content": text, "slug": format!("{text} {number}"), "tags": [text],
+                "summary": text, "technologies": [text], "image_url": text, "live_url": text,
+                "page_type": text, "section_id": text, "is_published": true,
+                "createdDate": mongodb::bson::DateTime::now(),
+            };
+            site.database.insert(kind, [item]).await;
+        }
     }
     let mut browser = site.signed_in().await;
     let all = site.api.get("/sections?include_drafts=true").await.body;
@@ -123,8 +144,33 @@ async fn texts_of_the_site_stay_texts() {
             check(&page.body, &path, section["title"].as_str().unwrap());
         }
     }
+    for kind in ["stories", "projects", "pages"] {
+        let path = format!("/console/content/{kind}");
+        let list = browser.get(&path).await;
+        check(&list.body, &path, "all");
+        for text in TEXTS {
+            assert!(decode(&list.body).contains(text), "{kind} {text}");
+        }
+        let links = list.body.split("href=\"").filter(|part| part.contains("/item?id="));
+        let links: Vec<_> = links.map(|part| part.split('"').next().unwrap()).collect();
+        assert_eq!(links.len(), TEXTS.len(), "{kind}");
+        for link in links {
+            let page = browser.get(link).await;
+            assert_eq!(page.status, 200, "{link}");
+            check(&page.body, link, "item");
+        }
+    }
     for query in TEXTS {
-        for path in ["/console/navigation?deleted=", "/console/sign-in?next=", "/console/x?", "/console/sections/new?parent="] {
+        for path in [
+            "/console/navigation?deleted=",
+            "/console/sign-in?next=",
+            "/console/x?",
+            "/console/sections/new?parent=",
+            "/console/content/stories?q=",
+            "/console/content/stories?tag=",
+            "/console/content/stories?cursor=",
+            "/console/content/stories/item?id=",
+        ] {
             let query = serde_urlencoded::to_string([("", query)]).unwrap();
             let page = browser.get(&format!("{path}{}", &query[1..])).await;
             check(&page.body, path, &query);

@@ -1,5 +1,6 @@
 //! Tests of the console against a real gateway and services.
 
+mod content;
 mod frame;
 mod hostile;
 mod sections;

@@ -32,12 +32,16 @@ async fn a_section_is_added_with_what_was_typed() {
     ];
     let page = browser.submit(&page, path, &[&fields[..], &[("slug", "")]].concat()).await;
     assert_eq!(page.status, 303, "{}", page.body);
-    let added = &site.api.get(&format!("/sections?include_drafts=true&parent_id={about}")).await.body[0];
+    let added =
+        &site.api.get(&format!("/sections?include_drafts=true&parent_id={about}")).await.body[0];
     assert_eq!(added["title"], "Lighthouses & <lamps>");
     assert_eq!(added["slug"], "lighthouses-lamps");
     assert_eq!(added["content_type"], "project");
     assert_eq!(added["display_type"], "card-grid");
-    assert_eq!((&added["nav_visibility"], &added["is_published"]), (&json!("footer"), &json!(false)));
+    assert_eq!(
+        (&added["nav_visibility"], &added["is_published"]),
+        (&json!("footer"), &json!(false))
+    );
     let page = browser.get(page.location()).await;
     assert!(page.body.contains("Lighthouses &amp; &lt;lamps&gt;") && page.body.contains("Hidden"));
 }
@@ -114,9 +118,8 @@ async fn two_people_who_change_one_section_see_both_versions() {
     let (mut one, mut other) = (site.signed_in().await, site.signed_in().await);
     let path = format!("/console/sections/{id}");
     let (of_one, of_other) = (one.get(&path).await, other.get(&path).await);
-    let saved = one
-        .submit(&of_one, &path, &[("title", "Theirs"), ("nav_visibility", "footer")])
-        .await;
+    let saved =
+        one.submit(&of_one, &path, &[("title", "Theirs"), ("nav_visibility", "footer")]).await;
     assert_eq!(saved.status, 303);
     let page = other.submit(&of_other, &path, &[("title", "Mine"), ("slug", "mine")]).await;
     assert_eq!(page.status, 412, "{}", page.body);
@@ -126,7 +129,8 @@ async fn two_people_who_change_one_section_see_both_versions() {
     assert_eq!(page.field(&path, "slug"), "mine");
     for (name, stored) in [("title", "Theirs"), ("slug", "news"), ("nav_visibility", "Footer")] {
         let begin = format!("id=\"field-{name}-stored\"");
-        let text = page.body.split(&begin).nth(1).unwrap_or_else(|| panic!("{name}: {}", page.body));
+        let text =
+            page.body.split(&begin).nth(1).unwrap_or_else(|| panic!("{name}: {}", page.body));
         assert!(text.split("</p>").next().unwrap().contains(stored), "{name}: {text}");
     }
     // Saved again, it replaces what is stored.

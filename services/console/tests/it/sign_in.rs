@@ -142,9 +142,11 @@ async fn a_token_that_is_no_longer_valid_ends_the_session() {
     let browser = site.signed_in().await;
     // A console with the same secret before a site with another token.
     let database = test_support::TestDatabase::new().await;
-    let others = [("internal.secret", SECRET), ("auth.static_token", "another-token-of-16-or-more")];
+    let others =
+        [("internal.secret", SECRET), ("auth.static_token", "another-token-of-16-or-more")];
     let (sections, _content) = test_support::Service::both_with(&database, &others).await;
-    let console = console_service::Console::bind(&test_support::settings(&database, &others)).unwrap();
+    let console =
+        console_service::Console::bind(&test_support::settings(&database, &others)).unwrap();
     let url = service_kit::runtime::settings::url::local_url(console.address());
     let shutdown = tokio_util::sync::CancellationToken::new();
     tokio::spawn(console.run_beside(sections.url.clone(), shutdown.clone()));

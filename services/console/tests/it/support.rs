@@ -122,7 +122,7 @@ impl Site {
 #[derive(Clone)]
 pub(crate) struct Browser {
     pub(crate) url: String,
-    client: Client,
+    pub(crate) client: Client,
     pub(crate) cookie: Option<String>,
 }
 
@@ -172,7 +172,12 @@ impl Browser {
     }
 
     /// Sends a form of a page with these fields in place of those that it has.
-    pub(crate) async fn submit(&mut self, page: &Page, action: &str, form: &[(&str, &str)]) -> Page {
+    pub(crate) async fn submit(
+        &mut self,
+        page: &Page,
+        action: &str,
+        form: &[(&str, &str)],
+    ) -> Page {
         let mut fields = page.fields(action);
         for (name, value) in form {
             fields.retain(|(one, _)| one != name);
@@ -249,7 +254,7 @@ impl Page {
                     fields.push((choice.clone(), value));
                 }
             } else if tag.starts_with("textarea") {
-                fields.push((name, decode(text.trim_start_matches('>').trim_start_matches('\n'))));
+                fields.push((name, decode(text[1..].strip_prefix('\n').unwrap_or(&text[1..]))));
             } else if tag.starts_with("input") {
                 let is_box = kind == "checkbox" || kind == "radio";
                 if !is_box || tag.contains(" checked") {
