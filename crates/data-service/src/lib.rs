@@ -7,6 +7,7 @@ pub mod changes;
 mod collections;
 pub mod idempotency;
 pub mod integrity;
+pub mod page_meta;
 pub mod report;
 mod transaction;
 

@@ -12,6 +12,7 @@ pub mod ids;
 mod integrity;
 pub mod media;
 mod moment;
+mod page_meta;
 pub mod patch;
 mod path_claim;
 mod problem;
@@ -23,7 +24,9 @@ pub mod site_path;
 mod slug;
 mod sort;
 pub mod text;
+mod url_or_path;
 mod user;
+mod web_url;
 
 pub use body::Body;
 pub use content_type::ContentType;
@@ -31,6 +34,7 @@ pub use id::{InvalidObjectId, ObjectId};
 pub use ids::{Ids, InvalidIds};
 pub use integrity::{IntegrityFinding, IntegrityKind, IntegrityRepair, IntegrityReport};
 pub use moment::{InvalidMoment, Moment};
+pub use page_meta::{PageDescription, PageMeta, PageMetaPatch};
 pub use patch::Patch;
 pub use path_claim::{ItemAtPath, PlacedItem};
 pub use problem::{ErrorCode, FieldError, Problem};
@@ -42,7 +46,9 @@ pub use section::{
 pub use slug::{InvalidSlug, Slug};
 pub use sort::{Sort, SortField, UnknownSort};
 pub use text::{InvalidText, Title};
+pub use url_or_path::{InvalidUrlOrPath, UrlOrPath};
 pub use user::{Role, User};
+pub use web_url::{InvalidWebUrl, WebUrl};
 
 /// Dates on the wire: RFC 3339 in UTC with a trailing `Z` and milliseconds.
 pub mod rfc3339 {

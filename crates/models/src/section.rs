@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ContentType, ObjectId, Sort};
+use crate::{ContentType, ObjectId, PageMeta, Sort};
 
 /// The presentation of the content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -76,6 +76,9 @@ pub struct Section {
     #[serde(default)]
     #[schema(required = true)]
     pub path: Option<String>,
+    /// The facts for search engines and previews of links.
+    #[serde(flatten)]
+    pub page: PageMeta,
 }
 
 /// A section for the other services, whatever its state.

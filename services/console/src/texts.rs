@@ -274,7 +274,7 @@ pub(crate) mod item {
 
     /// The fields of items, in the order of the form, with their labels. What the answer of the API has
     /// and this list has not, no form shows, and no form changes.
-    pub(crate) const FIELDS: [(&str, &str); 15] = [
+    pub(crate) const FIELDS: [(&str, &str); 19] = [
         ("title", "Title"),
         ("slug", "Slug"),
         ("section_id", "Section"),
@@ -290,7 +290,19 @@ pub(crate) mod item {
         ("live_url", "Address of the result"),
         ("date", "Date"),
         ("createdDate", "Created"),
+        ("description", super::facts::DESCRIPTION),
+        ("social_image", super::facts::SOCIAL_IMAGE),
+        ("canonical", super::facts::CANONICAL),
+        ("noindex", super::facts::NOINDEX),
     ];
+}
+
+/// The facts of pages for search engines and previews of links.
+pub(crate) mod facts {
+    pub(crate) const DESCRIPTION: &str = "Description for search engines";
+    pub(crate) const SOCIAL_IMAGE: &str = "Picture for previews of links";
+    pub(crate) const CANONICAL: &str = "Address for search engines, if it is another one";
+    pub(crate) const NOINDEX: &str = "Not in search engines";
 }
 
 /// The words for values of the API.

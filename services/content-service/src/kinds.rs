@@ -28,8 +28,8 @@ use data_service::{
 use futures_util::{future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort, changes::Revision,
-    media::MediaUses,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Sort,
+    changes::Revision, media::MediaUses,
 };
 use mongo_kit::Connection;
 use mongodb::{bson::Bson, error::Result};
@@ -198,6 +198,9 @@ pub(crate) trait ContentCollection: Send + Sync {
         sections: &[ObjectId],
         start: &PartStart,
     ) -> Result<BoxStream<'static, Result<Addressed>>>;
+
+    /// Returns the facts for search engines of the items with these ids.
+    async fn page_metas(&self, ids: &[&str]) -> Result<HashMap<String, PageMeta>>;
 
     /// Returns the newest public items of a section, whole, as the API answers them.
     async fn newest(

@@ -96,7 +96,7 @@ fn is_at_or_below(slug: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility};
+    use crate::{ContentType, DisplayType, NavVisibility, PageMeta};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -118,6 +118,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            page: PageMeta::default(),
         }
     }
 

@@ -105,7 +105,7 @@ fn breadcrumbs(sections: &[&Section]) -> Vec<Breadcrumb> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility};
+    use crate::{ContentType, DisplayType, NavVisibility, PageMeta};
 
     fn id(number: u8) -> ObjectId {
         ObjectId::from_bytes([number; 12])
@@ -127,6 +127,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            page: PageMeta::default(),
         }
     }
 

@@ -57,6 +57,9 @@ enum Shape {
     Section,
 }
 
+/// The boxes: browsers do not send those that are not ticked.
+const FLAGS: [&str; 3] = ["is_published", "is_featured", "noindex"];
+
 /// A field of a form with its text, as a browser sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -71,7 +74,7 @@ fn shape(name: &str, value: &Value) -> Shape {
     match (name, value) {
         ("section_id", _) => Shape::Section,
         ("content", _) => Shape::Source,
-        ("summary", _) => Shape::Text,
+        ("summary" | "description", _) => Shape::Text,
         (_, Value::Array(_)) => Shape::List,
         (_, Value::Bool(_)) => Shape::Flag,
         _ => Shape::Line,
@@ -291,10 +294,10 @@ fn unsaved_page(visit: &Visit, kind: ContentType, sent: &Form, failure: &Failure
     let errors = Errors::of(failure, &names());
     let fields: Vec<_> = words::FIELDS
         .into_iter()
-        .filter(|(name, _)| sent.has(name) || matches!(*name, "is_published" | "is_featured"))
+        .filter(|(name, _)| sent.has(name) || FLAGS.contains(name))
         .map(|(name, label)| {
             let shape = match name {
-                "is_published" | "is_featured" => Shape::Flag,
+                name if FLAGS.contains(&name) => Shape::Flag,
                 "tags" | "technologies" => Shape::List,
                 "section_id" => Shape::Line,
                 name => shape(name, &Value::Null),

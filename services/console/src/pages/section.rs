@@ -15,7 +15,7 @@ use crate::{
     form::Form,
     guard::Visit,
     layout::{self, Notice},
-    texts::{section as words, words as values},
+    texts::{facts, section as words, words as values},
     tree::{Place, Tree},
 };
 
@@ -30,10 +30,14 @@ struct Fields {
     sort_by: String,
     is_published: String,
     is_home: String,
+    description: String,
+    social_image: String,
+    canonical: String,
+    noindex: String,
 }
 
 /// The names of the fields, as the API has them.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 13] = [
     "title",
     "slug",
     "parent",
@@ -43,6 +47,10 @@ const NAMES: [&str; 9] = [
     "sort_by",
     "is_published",
     "is_home",
+    "description",
+    "social_image",
+    "canonical",
+    "noindex",
 ];
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +64,7 @@ pub(crate) struct SectionQuery {
 
 impl Fields {
     fn of(section: &Section) -> Self {
+        let text = |text: Option<&str>| one_line(text.unwrap_or_default());
         Self {
             title: one_line(&section.title),
             slug: one_line(&section.slug),
@@ -65,6 +74,10 @@ impl Fields {
             sort_by: section.sort_by.map(Sort::as_str).unwrap_or_default().to_owned(),
             is_published: ticked(section.is_published).to_owned(),
             is_home: ticked(section.is_home).to_owned(),
+            description: text(section.page.description.as_deref()),
+            social_image: text(section.page.social_image.as_deref()),
+            canonical: text(section.page.canonical.as_deref()),
+            noindex: ticked(section.page.noindex).to_owned(),
         }
     }
 
@@ -79,11 +92,15 @@ impl Fields {
             sort_by: text("sort_by"),
             is_published: ticked(sent.has("is_published")).to_owned(),
             is_home: ticked(sent.has("is_home")).to_owned(),
+            description: text("description"),
+            social_image: text("social_image"),
+            canonical: text("canonical"),
+            noindex: ticked(sent.has("noindex")).to_owned(),
         }
     }
 
     /// Returns the fields with their names and what the API calls their values.
-    fn values(&self) -> [(&'static str, &str, Value); 8] {
+    fn values(&self) -> [(&'static str, &str, Value); 12] {
         let text = |text: &str| Value::from(text);
         let flag = |text: &str| Value::from(!text.is_empty());
         let or_null = |text: &str| match text {
@@ -99,6 +116,10 @@ impl Fields {
             ("sort_by", &self.sort_by, or_null(&self.sort_by)),
             ("is_published", &self.is_published, flag(&self.is_published)),
             ("is_home", &self.is_home, flag(&self.is_home)),
+            ("description", &self.description, or_null(&self.description)),
+            ("social_image", &self.social_image, or_null(&self.social_image)),
+            ("canonical", &self.canonical, or_null(&self.canonical)),
+            ("noindex", &self.noindex, flag(&self.noindex)),
         ]
     }
 
@@ -452,6 +473,14 @@ fn fields_form(
                 .help(words::PUBLISHED_HELP).stored(theirs("is_published", &flags)).tick(errors))
             (Field::new("is_home", words::HOME, &fields.is_home)
                 .help(words::HOME_HELP).stored(theirs("is_home", &flags)).tick(errors))
+            (Field::new("description", facts::DESCRIPTION, &fields.description)
+                .stored(theirs("description", &[])).text(errors, false))
+            (Field::new("social_image", facts::SOCIAL_IMAGE, &fields.social_image)
+                .stored(theirs("social_image", &[])).text(errors, false))
+            (Field::new("canonical", facts::CANONICAL, &fields.canonical)
+                .stored(theirs("canonical", &[])).text(errors, false))
+            (Field::new("noindex", facts::NOINDEX, &fields.noindex)
+                .stored(theirs("noindex", &flags)).tick(errors))
             div.actions {
                 button type="submit" { (words::SAVE) }
                 a.button.quiet href="/console/navigation" { (words::CANCEL) }

@@ -106,6 +106,18 @@ async fn a_form_that_changes_nothing_writes_nothing() {
     let after = site.stored(&id).await;
     assert_eq!((&after["title"], &after["sort_by"]), (&json!(title), &json!("title")));
     assert_eq!(after["is_home"], true);
+    let facts = [
+        ("description", "About the news"),
+        ("social_image", "/uploads/news.webp"),
+        ("canonical", "https://example.org/news"),
+        ("noindex", "yes"),
+    ];
+    let page = browser.fill(&path, &path, &facts).await;
+    assert_eq!(page.location(), format!("{path}?saved=yes"), "{}", page.body);
+    let after = site.stored(&id).await;
+    for (name, value) in facts {
+        assert_eq!(after[name], if name == "noindex" { json!(true) } else { json!(value) });
+    }
     let page = browser.fill(&path, &path, &[("sort_by", ""), ("is_home", "")]).await;
     assert_eq!(page.status, 303, "{}", page.body);
     let after = site.stored(&id).await;

@@ -218,7 +218,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use models::{DisplayType, NavVisibility};
+    use models::{DisplayType, NavVisibility, PageMeta};
 
     use super::*;
 
@@ -239,6 +239,7 @@ mod tests {
                 created_date: None,
                 updated_date: None,
                 path: is_public.then(|| format!("/{slug}")),
+                page: PageMeta::default(),
             },
             is_deleted,
             is_unreadable: false,

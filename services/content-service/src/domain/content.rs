@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use models::{ObjectId, ids};
+use models::{ObjectId, PageMeta, ids};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{
     ToSchema,
@@ -120,4 +120,7 @@ pub(crate) struct ContentMeta {
     pub(crate) date: Option<DateTime<Utc>>,
     /// The words that it has in common with other items.
     pub(crate) tags: Vec<String>,
+    /// The facts for search engines and previews of links.
+    #[serde(flatten)]
+    pub(crate) page: PageMeta,
 }

@@ -3,15 +3,13 @@
 use chrono::{DateTime, Utc};
 use language_tags::LanguageTag;
 use models::{
-    Body, Patch, Title,
+    Body, Patch, Title, UrlOrPath, WebUrl,
     bounded::at_most,
     patch::not_null,
     schema::{schema, text},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{ToSchema, openapi::schema::ArrayBuilder};
-
-use super::{picture_url::PictureUrl, web_url::WebUrl};
 
 models::text! {
     /// A sentence or two about the site, for search engines and feeds.
@@ -145,8 +143,8 @@ pub(crate) struct SitePatch {
     pub(crate) description: Patch<SiteDescription>,
     /// The address of its logo: an address of the web, or a path such as `/uploads/logo.webp`.
     #[serde(default)]
-    #[schema(value_type = Option<PictureUrl>)]
-    pub(crate) logo: Patch<PictureUrl>,
+    #[schema(value_type = Option<UrlOrPath>)]
+    pub(crate) logo: Patch<UrlOrPath>,
     /// The language of its texts, as a tag of BCP 47.
     #[serde(default)]
     #[schema(value_type = Option<Language>)]

@@ -1,11 +1,13 @@
 //! Webhooks: addresses that are told of changes of public content.
 
 use chrono::{DateTime, Utc};
-use models::{Body, ObjectId, Patch, PublicEvent, PublicKind, bounded::at_most, patch::not_null};
+use models::{
+    Body, ObjectId, Patch, PublicEvent, PublicKind, WebUrl, bounded::at_most, patch::not_null,
+};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use super::{web_url::WebUrl, webhook_secret::WebhookSecret};
+use super::webhook_secret::WebhookSecret;
 
 /// The type of the message that `POST /webhooks/{id}/test` sends.
 pub(crate) const TEST_MESSAGE: &str = "webhook.test";

@@ -223,7 +223,9 @@ impl FeedContext<'_> {
                 title: text(item, "title").unwrap_or_default(),
                 summary: text(item, "description").or_else(|| text(item, "summary")),
                 content,
-                image: text(item, "image_url").map(|image| self.absolute(&image)),
+                image: text(item, "image_url")
+                    .or_else(|| text(item, "social_image"))
+                    .map(|image| self.absolute(&image)),
                 published: date(item, "createdDate"),
                 updated: date(item, "updatedDate").or_else(|| date(item, "createdDate")),
             });

@@ -16,7 +16,7 @@ use data_service::{
 use futures_util::{FutureExt, future::LocalBoxFuture, stream::BoxStream};
 use migrations::{Migration, Skipped};
 use models::{
-    ContentCounts, ContentType, IntegrityFinding, ObjectId, PlacedItem, Sort,
+    ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Sort,
     body::add_read_only_members, media::MediaUses,
 };
 use mongo_kit::Connection;
@@ -229,6 +229,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         start: &PartStart,
     ) -> Result<BoxStream<'static, Result<Addressed>>> {
         self.addressed(sections, start).await
+    }
+
+    async fn page_metas(&self, ids: &[&str]) -> Result<HashMap<String, PageMeta>> {
+        self.page_metas(ids).await
     }
 
     async fn newest(

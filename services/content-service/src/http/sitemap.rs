@@ -1,6 +1,6 @@
 //! The sitemap of the site (sitemaps.org): an index, and parts of at most 50,000 addresses.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,7 +13,10 @@ use actix_web::{
 use chrono::SecondsFormat;
 use data_service::{changes::Answer, database_error};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
-use models::{ContentType, ErrorCode, FieldError, ObjectId};
+use models::{
+    ContentType, ErrorCode, FieldError, ObjectId, PageMeta, PathResolution, UrlOrPath,
+    site_path::canonical,
+};
 use mongodb::error::Result as MongoResult;
 use serde::Deserialize;
 use service_kit::web::{conditional::text_response, error::ApiError, extract::Query};
@@ -65,7 +68,8 @@ pub(super) struct SitemapQuery {
 /// Returns the sitemap: the index, or a part.
 ///
 /// It has the address of the site, the paths of its public sections, and those of its public items, with
-/// the dates of their last changes. Addresses are made of the setting `site.url`; without it, there is no
+/// the dates of their last changes. Pages with `noindex`, or with another `canonical` address than their
+/// own, are not in it. Addresses are made of the setting `site.url`; without it, there is no
 /// sitemap.
 #[utoipa::path(
     get,
@@ -112,7 +116,10 @@ pub(super) async fn sitemap(
             xml.close("sitemapindex");
             Ok(text_response(&request, XML, xml.take()))
         }
-        Some(Part::Sections) => Ok(text_response(&request, XML, of_sections(url, &directory))),
+        Some(Part::Sections) => {
+            let unlisted = unlisted(url, &directory, &collections, &answer).await?;
+            Ok(text_response(&request, XML, of_sections(url, &directory, &unlisted)))
+        }
         Some(Part::Items(content_type, start)) => {
             let collection = collections.of(content_type);
             answer.add_keys([collection.kind().keys().list()]);
@@ -179,12 +186,72 @@ fn name(content_type: ContentType, start: &PartStart) -> String {
     if start.is_empty() { kind.to_owned() } else { format!("{kind}-{start}") }
 }
 
+/// Returns `true` if the page at a path belongs to the sitemap: search engines may list it, and at this
+/// address.
+fn is_listed(page: &PageMeta, url: &str, path: &str) -> bool {
+    !page.noindex && page.canonical.as_deref().is_none_or(|address| is_own(address, url, path))
+}
+
+/// Returns `true` if an address is that of a path of the site. One that search engines cannot read is
+/// ignored, as they do.
+fn is_own(address: &str, url: &str, path: &str) -> bool {
+    if UrlOrPath::try_from(address.to_owned()).is_err() {
+        return true;
+    }
+    let own = match address.split_at_checked(url.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(url) => rest,
+        _ if address.starts_with('/') => address,
+        _ => return false,
+    };
+    // A fragment is a place on the same page.
+    let own = own.split('#').next().unwrap_or_default();
+    canonical(own.trim_end_matches('/')) == path.trim_end_matches('/')
+}
+
+/// Returns the sections whose item keeps their page out of the sitemap: the item that is the whole content
+/// of the section.
+async fn unlisted(
+    url: &str,
+    directory: &Directory,
+    collections: &Collections,
+    answer: &Answer,
+) -> Result<HashSet<ObjectId>, ApiError> {
+    let mut unlisted = HashSet::new();
+    for collection in collections.iter() {
+        let static_pages = directory.static_pages(collection.kind().content_type());
+        if static_pages.is_empty() {
+            continue;
+        }
+        answer.add_keys([collection.kind().keys().list()]);
+        let shown = collection.shown_items(static_pages).await.map_err(database_error)?;
+        answer.limit(shown.revision);
+        let ids: Vec<_> = shown.value.values().map(String::as_str).collect();
+        let pages = collection.page_metas(&ids).await.map_err(database_error)?;
+        unlisted.extend(shown.value.iter().filter_map(|(section, id)| {
+            let path = directory.by_id(*section)?.section.path.as_deref()?;
+            (!is_listed(pages.get(id)?, url, path)).then_some(*section)
+        }));
+    }
+    Ok(unlisted)
+}
+
 /// Returns the part with the address of the site and those of its sections.
-fn of_sections(url: &str, directory: &Directory) -> Vec<u8> {
+fn of_sections(url: &str, directory: &Directory, unlisted: &HashSet<ObjectId>) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.open("urlset", &[("xmlns", NAMESPACE)]);
-    let paths = directory.entries().iter().filter_map(|entry| entry.section.path.as_deref());
-    for path in ["/"].into_iter().chain(paths).take(MAX_ADDRESSES) {
+    let home = match directory.resolve("/", false) {
+        Some(PathResolution::Found(found)) => Some(found.section),
+        Some(PathResolution::Moved { .. }) | None => None,
+    };
+    let root = [("/", home.as_ref())].into_iter();
+    let sections = directory.entries().iter().map(|entry| &entry.section);
+    let sections = sections.filter_map(|section| Some((section.path.as_deref()?, Some(section))));
+    let listed = root.chain(sections).filter(|(path, section)| {
+        section.is_none_or(|section| {
+            is_listed(&section.page, url, path) && !unlisted.contains(&section.id)
+        })
+    });
+    for (path, _) in listed.take(MAX_ADDRESSES) {
         xml.open("url", &[]);
         xml.text("loc", &format!("{url}{path}"));
         xml.close("url");
@@ -227,9 +294,10 @@ impl ItemPart {
     async fn piece(&mut self) -> MongoResult<Option<Bytes>> {
         let Some(items) = &mut self.items else { return Ok(None) };
         while let Some(item) = items.next().await.transpose()? {
-            let Addressed { id, slug, section, changed } = item;
+            let Addressed { id, slug, section, changed, page } = item;
             // The path of a section that shows one item is that of the section.
             let path = self.paths.path_below(&section, &id, &slug);
+            let path = path.filter(|path| is_listed(&page, &self.url, path));
             let Some(path) = path else { continue };
             self.xml.open("url", &[]);
             self.xml.text("loc", &format!("{}{path}", self.url));
@@ -251,6 +319,45 @@ impl ItemPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_listed_at_its_canonical_address_alone() {
+        let url = "https://example.com/site";
+        let page = |canonical: &str| PageMeta {
+            canonical: Some(canonical.to_owned()),
+            ..PageMeta::default()
+        };
+        for own in [
+            "/notes/caf%C3%A9",
+            "/notes/caf%c3%a9/",
+            "/notes/café#top",
+            "https://example.com/site/notes/café",
+            "HTTPS://Example.com/site/notes/caf%C3%A9/#x",
+            // No addresses: crawlers ignore them.
+            "see the other page",
+            "javascript:alert(1)",
+            "//example.org/x",
+        ] {
+            assert!(is_listed(&page(own), url, "/notes/caf%C3%A9"), "{own}");
+        }
+        for other in [
+            "/",
+            "/notes",
+            "/notes/cafe",
+            "/notes/café?page=2",
+            "https://example.com/notes/café",
+            "https://example.com/site2/notes/café",
+            "https://example.org/site/notes/café",
+            "http://example.com/site/notes/café",
+        ] {
+            assert!(!is_listed(&page(other), url, "/notes/caf%C3%A9"), "{other}");
+        }
+        for root in ["/", "https://example.com/site", "https://example.com/site/"] {
+            assert!(is_listed(&page(root), url, "/"), "{root}");
+        }
+        let hidden = PageMeta { noindex: true, ..page("/notes") };
+        assert!(!is_listed(&hidden, url, "/notes"));
+    }
 
     #[test]
     fn parts_are_known_by_their_names() {

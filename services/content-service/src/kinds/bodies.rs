@@ -51,6 +51,30 @@ macro_rules! bodies {
             const IGNORED: &'static [&'static str] = $crate::kinds::bodies::IGNORED;
         }
 
+        impl $patch {
+            /// Takes the members that all kinds have, and returns the changes that they make.
+            fn take_common(&mut self) -> $crate::store::kind::Changes {
+                $crate::store::kind::Changes {
+                    title: self.title.take(),
+                    content: self.content.take(),
+                    created_date: self.created_date.take(),
+                    date: std::mem::take(&mut self.date),
+                    tags: self.tags.take(),
+                    is_published: self.is_published.take(),
+                    section: std::mem::take(&mut self.section_id),
+                    page: models::PageMetaPatch::new(
+                        std::mem::take(&mut self.description),
+                        std::mem::take(&mut self.social_image),
+                        std::mem::take(&mut self.canonical),
+                        self.noindex.take(),
+                    ),
+                    default_section: None,
+                    slug: Patch::Absent,
+                    own: $crate::store::kind::OwnFields::default(),
+                }
+            }
+        }
+
         bodies!(@into $replace, $patch, |body| body.title, body.content, body.created_date,
             $nullable, $plain);
         bodies!(@into $create, $patch,
@@ -110,6 +134,23 @@ macro_rules! bodies {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = $crate::domain::tag::ItemTags, required = false)]
             pub(crate) tags: Option<$crate::domain::tag::ItemTags>,
+            /// A sentence or two about the page, as plain text, for search engines and previews of
+            /// links.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<models::PageDescription>)]
+            pub(crate) description: Patch<models::PageDescription>,
+            /// The address of the picture that previews of links show.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<models::UrlOrPath>)]
+            pub(crate) social_image: Patch<models::UrlOrPath>,
+            /// The address at which search engines list the page; null for its own.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<models::UrlOrPath>)]
+            pub(crate) canonical: Patch<models::UrlOrPath>,
+            /// `true` if search engines must not list the page.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) noindex: Option<bool>,
             $(
                 $(#[$nullable_doc])+
                 #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -139,6 +180,10 @@ macro_rules! bodies {
                     section_id: $body.section_id,
                     date: $body.date,
                     tags: $body.tags,
+                    description: $body.description,
+                    social_image: $body.social_image,
+                    canonical: $body.canonical,
+                    noindex: $body.noindex,
                     $($nullable: $body.$nullable,)*
                     $($plain: $body.$plain,)*
                 }

@@ -93,18 +93,13 @@ impl Kind for Page {
         self.slug.as_deref().unwrap_or_default()
     }
 
-    fn changes(body: PagePatch) -> Changes {
+    fn changes(mut body: PagePatch) -> Changes {
+        let common = body.take_common();
         Changes {
-            title: body.title,
-            content: body.content,
-            created_date: body.created_date,
-            date: body.date,
-            tags: body.tags,
-            is_published: body.is_published,
-            section: body.section_id,
             default_section: default_section(body.page_type.as_ref().value()),
             slug: body.slug,
             own: OwnFields::default().set_text("page_type", body.page_type),
+            ..common
         }
     }
 }

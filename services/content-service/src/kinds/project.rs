@@ -1,6 +1,8 @@
 //! Projects: cards with a text behind each.
 
-use models::{ContentType, Moment, Patch, Slug, Title, bounded::at_most, patch::not_null};
+use models::{
+    ContentType, Moment, Patch, Slug, Title, UrlOrPath, WebUrl, bounded::at_most, patch::not_null,
+};
 use mongo_kit::lenient::FieldReader;
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,7 +10,7 @@ use utoipa::{ToSchema, openapi::schema::ArrayBuilder};
 
 use super::bodies::{READ_ONLY, bodies};
 use crate::{
-    domain::{content::ContentMeta, html_content::HtmlContent, web_url::WebUrl},
+    domain::{content::ContentMeta, html_content::HtmlContent},
     store::{
         filters,
         kind::{Address, Changes, Kind, Note, OwnFields},
@@ -107,7 +109,7 @@ bodies! {
         /// A sentence or two for the card.
         summary: Summary,
         /// The address of the picture on the card.
-        image_url: WebUrl,
+        image_url: UrlOrPath,
         /// The address of its source code.
         github_url: WebUrl,
         /// The address at which it runs.
@@ -171,7 +173,8 @@ impl Kind for Project {
         &self.card.slug
     }
 
-    fn changes(body: ProjectPatch) -> Changes {
+    fn changes(mut body: ProjectPatch) -> Changes {
+        let common = body.take_common();
         let own = OwnFields::default()
             .set_text("summary", body.summary)
             .set_text("image_url", body.image_url)
@@ -180,16 +183,10 @@ impl Kind for Project {
             .set("technologies", body.technologies)
             .set("is_featured", body.is_featured);
         Changes {
-            title: body.title,
-            content: body.content,
-            created_date: body.created_date,
-            date: body.date,
-            tags: body.tags,
-            is_published: body.is_published,
-            section: body.section_id,
             default_section: Some("projects"),
             slug: body.slug.map_or(Patch::Absent, Patch::Value),
             own,
+            ..common
         }
     }
 

@@ -9,7 +9,7 @@ use super::bodies::{READ_ONLY, bodies};
 use crate::{
     domain::{content::ContentMeta, html_content::HtmlContent},
     store::{
-        kind::{Address, Changes, Kind, OwnFields},
+        kind::{Address, Changes, Kind},
         slugs::UNTITLED_STORY,
     },
 };
@@ -83,18 +83,12 @@ impl Kind for Story {
         &self.slug
     }
 
-    fn changes(body: StoryPatch) -> Changes {
+    fn changes(mut body: StoryPatch) -> Changes {
+        let common = body.take_common();
         Changes {
-            title: body.title,
-            content: body.content,
-            created_date: body.created_date,
-            date: body.date,
-            tags: body.tags,
-            is_published: body.is_published,
-            section: body.section_id,
             default_section: Some("blog"),
             slug: body.slug.map_or(Patch::Absent, Patch::Value),
-            own: OwnFields::default(),
+            ..common
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The description of a kind of content: its fields, and how they are read and written.
 
 use chrono::{DateTime, Utc};
-use models::{Body, ContentType, Moment, ObjectId, Patch, Slug, Title};
+use data_service::page_meta;
+use models::{Body, ContentType, Moment, ObjectId, PageMetaPatch, Patch, Slug, Title};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
     lenient::{FieldReader, UnreadableField, flag_values, stored_id_text},
@@ -211,6 +212,7 @@ impl<K: Kind> Reading<K> {
             path: None,
             date: reader.date("date"),
             tags: tag::read(&mut reader),
+            page: page_meta::read(&mut reader),
         };
         let (address, slug) = (reader.text(K::ADDRESS.field()), reader.text(SLUG));
         let item = K::read(meta, &mut reader);
@@ -272,6 +274,7 @@ pub(crate) struct Changes {
     /// The slug of the section of a new item whose body names none.
     pub(crate) default_section: Option<&'static str>,
     pub(crate) slug: Patch<Slug>,
+    pub(crate) page: PageMetaPatch,
     /// The fields that the other kinds do not have.
     pub(crate) own: OwnFields,
 }

@@ -11,7 +11,7 @@ use mongodb::{
 use super::{content::ContentStore, kind::Kind};
 
 /// The fields in which items have addresses of files.
-const FIELDS: [&str; 2] = ["content", "image_url"];
+const FIELDS: [&str; 3] = ["content", "image_url", "social_image"];
 
 /// The longest title in an answer, in characters. Those of existing sites can be longer.
 const MAX_TITLE: usize = 200;

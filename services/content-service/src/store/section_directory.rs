@@ -107,7 +107,7 @@ impl DirectoryStore {
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility, ObjectId, Section};
+    use models::{ContentType, DisplayType, NavVisibility, ObjectId, PageMeta, Section};
     use test_support::TestDatabase;
 
     use super::*;
@@ -129,6 +129,7 @@ mod tests {
                 created_date: Some(chrono::DateTime::<chrono::Utc>::MIN_UTC),
                 updated_date: chrono::DateTime::from_timestamp_millis(253_402_300_800_123),
                 path: None,
+                page: PageMeta::default(),
             },
             is_deleted: false,
             is_unreadable: true,

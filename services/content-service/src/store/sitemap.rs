@@ -2,10 +2,13 @@
 //!
 //! The order is that of `_id`, so that a part begins at an item and costs the same wherever it is.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use data_service::page_meta;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use models::ObjectId;
-use mongo_kit::lenient::{FieldReader, stored_id_text};
+use models::{ObjectId, PageMeta};
+use mongo_kit::lenient::{FieldReader, id_candidates, stored_id_text};
 use mongodb::{
     bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
     error::Result,
@@ -36,6 +39,7 @@ pub(crate) struct Addressed {
     pub(crate) section: String,
     /// The date of its last change.
     pub(crate) changed: Option<DateTime<Utc>>,
+    pub(crate) page: PageMeta,
 }
 
 /// The first item of a part of a sitemap, or `None` for the very first item.
@@ -87,11 +91,27 @@ impl<K: Kind> ContentStore<K> {
         sections: &[ObjectId],
         start: &PartStart,
     ) -> Result<BoxStream<'static, Result<Addressed>>> {
-        let fields = doc! { "slug": 1, "section_id": 1, "createdDate": 1, "updatedDate": 1 };
+        let fields = ["slug", "section_id", "createdDate", "updatedDate"];
+        let fields = fields.into_iter().chain(page_meta::FIELDS);
+        let fields = fields.map(|field| (field.to_owned(), 1.into())).collect();
         let limit = i64::try_from(MAX_ADDRESSES).unwrap_or(i64::MAX);
         let found = self.find_addressed(sections, start, fields);
         let found = found.limit(limit).batch_size(BATCH_SIZE).await?;
         Ok(found.try_filter_map(async |document| Ok(addressed(&document))).boxed())
+    }
+
+    /// Returns the facts for search engines of the items with these ids.
+    pub(crate) async fn page_metas(&self, ids: &[&str]) -> Result<HashMap<String, PageMeta>> {
+        let ids: Vec<_> = ids.iter().flat_map(|id| id_candidates(id)).collect();
+        let fields = page_meta::FIELDS.map(|field| (field.to_owned(), Bson::from(1)));
+        let found = self.collection.find(doc! { "_id": { "$in": ids } });
+        let found = found.projection(Document::from_iter(fields)).await?;
+        let metas = found.try_filter_map(async |document| {
+            let mut reader = FieldReader::new(&document);
+            let id = reader.value("_id").and_then(|id| stored_id_text(id).ok());
+            Ok(id.map(|id| (id, page_meta::read(&mut reader))))
+        });
+        metas.try_collect().await
     }
 
     fn find_addressed(
@@ -118,6 +138,7 @@ fn addressed(document: &RawDocument) -> Option<Addressed> {
         slug: reader.text("slug")?,
         section: reader.reference("section_id")?,
         changed: reader.date("updatedDate").or_else(|| reader.date("createdDate")),
+        page: page_meta::read(&mut reader),
     })
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use data_service::{
     Abort,
     idempotency::{Created, KeyReused, KeyedRequest},
-    transact,
+    page_meta, transact,
 };
 use models::{Patch, Slug};
 use mongo_kit::{
@@ -458,6 +458,7 @@ fn set_fields(changes: Changes) -> Document {
     if let Some(tags) = changes.tags {
         set.insert(TAGS, tags);
     }
+    page_meta::set(&mut set, changes.page);
     set
 }
 

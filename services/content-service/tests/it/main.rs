@@ -15,6 +15,7 @@ mod lists;
 mod migrations;
 mod moves;
 mod odd_shapes;
+mod page_meta;
 mod paths;
 mod permalinks;
 mod plain_shapes;

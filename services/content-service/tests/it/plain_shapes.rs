@@ -65,6 +65,10 @@ fn plain() -> Vec<(&'static str, Bson, Value)> {
         rows.push(("deleted", stored, json!(read)));
     }
     rows.push(("technologies", "Rust, Go".into(), json!(["Rust", "Go"])));
+    rows.push(("description", 2015.into(), json!("2015")));
+    rows.push(("canonical", "see the other page".into(), json!("see the other page")));
+    rows.push(("noindex", "True".into(), json!(true)));
+    rows.push(("noindex", 0.0.into(), json!(false)));
     rows
 }
 
@@ -81,6 +85,10 @@ fn unclear() -> Vec<(&'static str, Bson)> {
         ("section_id", 5.into()),
         ("user_id", Bson::Array(Vec::new())),
         ("is_featured", "maybe".into()),
+        ("description", doc! { "html": "x" }.into()),
+        ("social_image", vec![Bson::from("/uploads/a.webp")].into()),
+        ("canonical", day(1).into()),
+        ("noindex", "maybe".into()),
         ("technologies", vec![Bson::from(doc! {})].into()),
     ]);
     rows

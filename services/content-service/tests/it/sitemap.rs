@@ -9,7 +9,7 @@ use test_support::TestDatabase;
 
 use crate::support::{Site, ask, created, day, heard, page, project, section, story, with};
 
-const URL: &str = "https://example.com/site";
+pub(crate) const URL: &str = "https://example.com/site";
 
 /// Returns the texts of all elements with a name, in a document that is well-formed.
 pub(crate) fn texts(document: &str, element: &str) -> Vec<String> {
@@ -55,7 +55,7 @@ async fn text(site: &Site, path: &str) -> String {
 }
 
 /// Returns the addresses of all parts.
-async fn addresses(site: &Site) -> Vec<String> {
+pub(crate) async fn addresses(site: &Site) -> Vec<String> {
     let mut all = Vec::new();
     for part in texts(&text(site, "/sitemap.xml").await, "loc") {
         let path = part.strip_prefix(URL).unwrap();

@@ -70,7 +70,7 @@ fn obstacle(
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility};
+    use models::{ContentType, DisplayType, NavVisibility, PageMeta};
 
     use super::*;
     use crate::domain::stored_section::StoredSection;
@@ -95,6 +95,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            page: PageMeta::default(),
         };
         StoredSection { is_deleted, ..StoredSection::live(section) }
     }

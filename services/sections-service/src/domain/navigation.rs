@@ -131,7 +131,7 @@ fn nodes(
 
 #[cfg(test)]
 mod tests {
-    use models::{ContentType, DisplayType, NavVisibility};
+    use models::{ContentType, DisplayType, NavVisibility, PageMeta};
     use proptest::prelude::*;
 
     use super::*;
@@ -156,6 +156,7 @@ mod tests {
             created_date: None,
             updated_date: None,
             path: None,
+            page: PageMeta::default(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The bodies of requests that create, replace, patch and order sections.
 
 use models::{
-    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, Patch, Slug, Sort, Title,
-    patch::not_null,
+    Body, ContentType, DisplayType, Ids, Moment, NavVisibility, ObjectId, PageDescription,
+    PageMetaPatch, Patch, Slug, Sort, Title, UrlOrPath, patch::not_null,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,6 +43,22 @@ pub(crate) struct SectionCreate {
     /// `true` makes the section the home in place of another one. The default is `false`.
     #[serde(default)]
     pub(crate) is_home: bool,
+    /// A sentence or two about the page, as plain text, for search engines and previews of links.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<PageDescription>)]
+    pub(crate) description: Patch<PageDescription>,
+    /// The address of the picture that previews of links show.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<UrlOrPath>)]
+    pub(crate) social_image: Patch<UrlOrPath>,
+    /// The address at which search engines list the page. The default is null, which is its own.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<UrlOrPath>)]
+    pub(crate) canonical: Patch<UrlOrPath>,
+    /// `true` if search engines must not list the page. The default is `false`.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
+    pub(crate) noindex: Option<bool>,
 }
 
 const fn published() -> bool {
@@ -97,6 +113,23 @@ macro_rules! change {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = bool, required = false)]
             pub(crate) is_home: Option<bool>,
+            /// A sentence or two about the page, as plain text, for search engines and previews of
+            /// links.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<PageDescription>)]
+            pub(crate) description: Patch<PageDescription>,
+            /// The address of the picture that previews of links show.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<UrlOrPath>)]
+            pub(crate) social_image: Patch<UrlOrPath>,
+            /// The address at which search engines list the page; null for its own.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<UrlOrPath>)]
+            pub(crate) canonical: Patch<UrlOrPath>,
+            /// `true` if search engines must not list the page.
+            #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = bool, required = false)]
+            pub(crate) noindex: Option<bool>,
             /// The date of creation, at most a day ahead of now.
             #[serde(
                 rename = "createdDate",
@@ -135,10 +168,32 @@ impl From<SectionReplace> for SectionPatch {
             sort_by: body.sort_by,
             is_published: body.is_published,
             is_home: body.is_home,
+            description: body.description,
+            social_image: body.social_image,
+            canonical: body.canonical,
+            noindex: body.noindex,
             created_date: body.created_date,
         }
     }
 }
+
+/// Implements the conversion of the members for search engines and previews of links.
+macro_rules! page_meta {
+    ($($name:ident),+) => {
+        $(
+            impl $name {
+                /// Returns the change of the facts for search engines and previews of links.
+                pub(crate) fn page(&self) -> PageMetaPatch {
+                    let Self { description, social_image, canonical, noindex, .. } = self;
+                    let (social_image, canonical) = (social_image.clone(), canonical.clone());
+                    PageMetaPatch::new(description.clone(), social_image, canonical, *noindex)
+                }
+            }
+        )+
+    };
+}
+
+page_meta!(SectionCreate, SectionPatch);
 
 /// The order of all sections below one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use models::{
-    ObjectId, Patch, Section, Slug,
+    ObjectId, PageMeta, Patch, Section, Slug,
     section_paths::{SectionPaths, has_path, path_of},
 };
 use serde::Deserialize;
@@ -134,6 +134,8 @@ impl Tree {
             None => self.free_slug(body.title.as_str()),
         };
         let last = || self.next_sort_order(body.parent_id);
+        let mut page = PageMeta::default();
+        body.page().apply_to(&mut page);
         let section = Section {
             id,
             title: body.title.as_str().to_owned(),
@@ -149,6 +151,7 @@ impl Tree {
             created_date: Some(now),
             updated_date: Some(now),
             path: None,
+            page,
         };
         if section.is_home {
             self.remove_home(now);
@@ -189,6 +192,7 @@ impl Tree {
         if let Some(sort_by) = patch.sort_by.into_option() {
             after.sort_by = sort_by;
         }
+        patch.page().apply_to(&mut after.page);
         after.display_type = patch.display_type.unwrap_or(before.display_type);
         after.nav_visibility = patch.nav_visibility.unwrap_or(before.nav_visibility);
         after.is_published = patch.is_published.unwrap_or(before.is_published);

@@ -1,6 +1,7 @@
 //! Writing sections: new documents, and updates that leave every other field as it is.
 
 use chrono::{DateTime, Utc};
+use data_service::page_meta;
 use models::{Section, Sort};
 use mongodb::bson::{self, Bson, Document, doc, oid};
 use serde::Serialize;
@@ -14,15 +15,17 @@ pub(super) const DELETION: &str = "deletion_id";
 /// The name of the field of the home. Only sections that are or were the home have it.
 const IS_HOME: &str = "is_home";
 
+/// The name of the field with the order of the content. Only sections that have or had one have it.
+const SORT_BY: &str = "sort_by";
+
 /// Returns the document of a new section.
 pub(super) fn new_document(section: &Section) -> bson::error::Result<Document> {
     let mut document = doc! { "_id": oid::ObjectId::from_bytes(section.id.bytes()) };
     document.extend(fields(section)?);
-    if !section.is_home {
-        document.remove(IS_HOME);
-    }
-    if section.sort_by.is_none() {
-        document.remove("sort_by");
+    for field in [IS_HOME, SORT_BY].into_iter().chain(page_meta::FIELDS) {
+        if matches!(document.get(field), Some(Bson::Null | Bson::Boolean(false))) {
+            document.remove(field);
+        }
     }
     document.insert("is_deleted", false);
     Ok(document)
@@ -76,7 +79,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
     // As they were seeded: a number of 32 bits unless it needs more.
     let sort_order =
         i32::try_from(section.sort_order).map_or(Bson::Int64(section.sort_order), Bson::Int32);
-    Ok(doc! {
+    let mut fields = doc! {
         "title": &section.title,
         "slug": &section.slug,
         "parent_id": section.parent_id.map(|id| id.to_string()),
@@ -84,12 +87,14 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "content_type": text(&section.content_type)?,
         "nav_visibility": text(&section.nav_visibility)?,
         "sort_order": sort_order,
-        "sort_by": section.sort_by.map(Sort::as_str),
+        SORT_BY: section.sort_by.map(Sort::as_str),
         "is_published": section.is_published,
         IS_HOME: section.is_home,
         "createdDate": date(section.created_date),
         "updatedDate": date(section.updated_date),
-    })
+    };
+    fields.extend(page_meta::fields(&section.page));
+    Ok(fields)
 }
 
 fn text(value: &impl Serialize) -> bson::error::Result<Bson> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use data_service::page_meta;
 use models::{ContentType, ObjectId, Section};
 use mongo_kit::{
     document::{Unreadable, warn_of_fields},
@@ -57,6 +58,7 @@ fn read_section(document: &RawDocument) -> Result<Reading, Unreadable> {
         created_date: reader.date("createdDate"),
         updated_date: reader.date("updatedDate"),
         path: None,
+        page: page_meta::read(&mut reader),
     };
     let deletion = read_deletion(&mut reader);
     let mut unreadable = reader.unreadable();

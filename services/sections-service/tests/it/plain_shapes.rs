@@ -57,6 +57,11 @@ fn plain() -> Vec<(&'static str, Bson, Value)> {
         ("nav_visibility", Bson::Null, json!("main")),
         ("sort_by", " -title".into(), json!("-title")),
         ("sort_by", Bson::Null, Value::Null),
+        ("description", 2015.into(), json!("2015")),
+        ("description", " ".into(), Value::Null),
+        ("canonical", "see there".into(), json!("see there")),
+        ("noindex", "true".into(), json!(true)),
+        ("noindex", 0.into(), json!(false)),
     ]);
     rows
 }
@@ -76,6 +81,9 @@ fn unclear() -> Vec<(&'static str, Bson, Value, bool)> {
         ("sort_order", 1.5.into(), json!(0), true),
         ("sort_by", "name".into(), Value::Null, true),
         ("sort_by", 1.into(), Value::Null, true),
+        ("description", object(), Value::Null, true),
+        ("social_image", Bson::Array(Vec::new()), Value::Null, true),
+        ("noindex", "maybe".into(), json!(false), true),
         ("is_published", "maybe".into(), json!(false), false),
         ("is_published", 2.into(), json!(false), false),
         ("is_deleted", "maybe".into(), Value::Null, false),

@@ -73,6 +73,56 @@ async fn the_order_of_the_content_of_a_section_is_set_and_unset() {
 }
 
 #[tokio::test]
+async fn the_facts_for_search_engines_are_set_and_unset() {
+    let (database, _neighbour, api) = site().await;
+    let facts = json!({
+        "description": "Of lamps", "social_image": "/uploads/a.webp", "canonical": "/lamps",
+        "noindex": true,
+    });
+    let empty =
+        json!({ "description": null, "social_image": null, "canonical": null, "noindex": false });
+    let of = |section: &Value| -> Value {
+        let members = empty.as_object().unwrap().keys();
+        members.map(|member| (member.clone(), section[member].clone())).collect()
+    };
+    let mut body = json!({ "title": "A", "content_type": "story" });
+    assert_eq!(of(&api.call("POST", "/sections", body.clone()).await.body), empty);
+    body.as_object_mut().unwrap().extend(facts.as_object().unwrap().clone());
+    let added = api.call("POST", "/sections", body).await;
+    assert_eq!((added.status, of(&added.body)), (201, facts.clone()));
+    assert_eq!(api.get(&at(&added)).await.body, added.body);
+    let tree = api.get("/sections/tree").await.body;
+    let in_tree = tree.as_array().unwrap().iter().find(|one| one["id"] == added.id()).unwrap();
+    assert_eq!(of(in_tree), facts);
+    let resolved = api.resolve(added.body["path"].as_str().unwrap()).await;
+    assert_eq!(of(&resolved["section"]), facts);
+    for method in ["PUT", "PATCH"] {
+        assert_eq!(api.call(method, &at(&added), added.body.clone()).await.body, added.body);
+    }
+    let blank = api.call("PATCH", &at(&added), json!({ "description": " " })).await.body;
+    assert_eq!((&blank["description"], &blank["noindex"]), (&Value::Null, &true.into()));
+    assert_eq!(of(&api.call("PATCH", &at(&added), empty.clone()).await.body), empty);
+    for (member, wrong) in [
+        ("description", json!("x".repeat(501))),
+        ("social_image", json!("javascript:alert(1)")),
+        ("canonical", json!("example.org")),
+        ("noindex", Value::Null),
+    ] {
+        let refused = api.call("PATCH", &at(&added), json!({ member: wrong })).await;
+        assert_eq!(refused.code(), (422, "validation_failed"), "{member}");
+        assert_eq!(refused.body["errors"][0]["field"], member);
+    }
+    // Sections that have none get no fields.
+    let blog = api.get("/sections/slug/blog").await;
+    assert_eq!(of(&blog.body), empty);
+    assert_eq!(api.call("PUT", &at(&blog), blog.body.clone()).await.body, blog.body);
+    for slug in ["blog", "a"] {
+        let stored = database.one("sections", doc! { "slug": slug }).await;
+        assert!(empty.as_object().unwrap().keys().all(|field| !stored.contains_key(field)));
+    }
+}
+
+#[tokio::test]
 async fn a_slug_that_is_taken_is_numbered_and_an_empty_one_has_a_fallback() {
     let (_database, _neighbour, api) = site().await;
     for (title, slug) in [

@@ -21,6 +21,10 @@ fn new(title: &str, parent: Option<u8>) -> SectionCreate {
         sort_by: None,
         is_published: true,
         is_home: false,
+        description: Patch::Absent,
+        social_image: Patch::Absent,
+        canonical: Patch::Absent,
+        noindex: None,
     }
 }
 

@@ -1,18 +1,21 @@
-//! Addresses of pictures that the site shows.
+//! Addresses that may be paths of the site: of pictures, and of pages.
 
-use models::schema::{schema, text};
 use serde::{Deserialize, Serialize};
 
-use super::web_url::{WebUrl, is_clean};
+use crate::{
+    WebUrl,
+    schema::{schema, text},
+    web_url::is_clean,
+};
 
-/// The address of a picture: an `http` or `https` address, or a path of the site such as
-/// `/uploads/logo.webp`, as `POST /uploads` answers it.
+/// An address of the web, or a path of the site such as `/uploads/logo.webp`, as `POST /uploads` answers
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct PictureUrl(String);
+pub struct UrlOrPath(String);
 
 schema!(
-    PictureUrl,
+    UrlOrPath,
     text(
         concat!(
             r#"^([hH][tT][tT][pP][sS]?://[^\s\u0000-\u001F\u007F-\u009F"<>\\^`{|}/?#@]+"#,
@@ -24,30 +27,30 @@ schema!(
     .examples(["/uploads/20241201_123456_abc12345.webp"])
 );
 
-/// The text is no address of a picture.
+/// The text is neither an address of the web nor a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be an http:// or https:// address or a path that begins with one `/`, of at most {} \
      characters",
     WebUrl::MAX_LENGTH
 )]
-pub(crate) struct InvalidPictureUrl;
+pub struct InvalidUrlOrPath;
 
-impl TryFrom<String> for PictureUrl {
-    type Error = InvalidPictureUrl;
+impl TryFrom<String> for UrlOrPath {
+    type Error = InvalidUrlOrPath;
 
-    fn try_from(text: String) -> Result<Self, InvalidPictureUrl> {
+    fn try_from(text: String) -> Result<Self, InvalidUrlOrPath> {
         let is_path = text.starts_with('/') && !text.starts_with("//");
         let is_valid = match is_path {
             true => text.chars().count() <= WebUrl::MAX_LENGTH && is_clean(&text),
             false => WebUrl::try_from(text.clone()).is_ok(),
         };
-        if is_valid { Ok(Self(text)) } else { Err(InvalidPictureUrl) }
+        if is_valid { Ok(Self(text)) } else { Err(InvalidUrlOrPath) }
     }
 }
 
-impl From<PictureUrl> for String {
-    fn from(url: PictureUrl) -> Self {
+impl From<UrlOrPath> for String {
+    fn from(url: UrlOrPath) -> Self {
         url.0
     }
 }
@@ -60,10 +63,7 @@ mod tests {
     fn addresses_and_paths_are_accepted_as_they_are() {
         let longest = format!("/{}", "x".repeat(2047));
         for text in ["https://example.com/a.png", "/uploads/a.webp", "/", "/a?b#c", &longest] {
-            assert_eq!(
-                PictureUrl::try_from(text.to_owned()).map(String::from).as_deref(),
-                Ok(text)
-            );
+            assert_eq!(UrlOrPath::try_from(text.to_owned()).map(String::from).as_deref(), Ok(text));
         }
     }
 
@@ -83,7 +83,7 @@ mod tests {
             &long,
             &bad_end,
         ] {
-            assert_eq!(PictureUrl::try_from(text.to_owned()), Err(InvalidPictureUrl), "{text:?}");
+            assert_eq!(UrlOrPath::try_from(text.to_owned()), Err(InvalidUrlOrPath), "{text:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use models::schema::{schema, text};
+use crate::schema::{schema, text};
 
 /// An `http` or `https` address that can stand in an attribute of HTML: with a host, without a
 /// user, and without white space, control characters or delimiters (RFC 3986 appendix C).
@@ -12,7 +12,7 @@ use models::schema::{schema, text};
 /// The scheme is what matters: `javascript:` and `data:` run in the reader's browser.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct WebUrl(String);
+pub struct WebUrl(String);
 
 schema!(
     WebUrl,
@@ -29,11 +29,11 @@ schema!(
 /// The text is no address of the web.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be an http:// or https:// address of at most {} characters", WebUrl::MAX_LENGTH)]
-pub(crate) struct InvalidWebUrl;
+pub struct InvalidWebUrl;
 
 impl WebUrl {
     /// The most characters that it has; longer ones do not work in all browsers and proxies.
-    pub(crate) const MAX_LENGTH: usize = 2048;
+    pub const MAX_LENGTH: usize = 2048;
 }
 
 impl TryFrom<String> for WebUrl {
@@ -54,7 +54,7 @@ impl TryFrom<String> for WebUrl {
 
 /// Returns `true` if a text can be a part of an address in an attribute of HTML: it has no white space,
 /// control characters or delimiters.
-pub(super) fn is_clean(text: &str) -> bool {
+pub(crate) fn is_clean(text: &str) -> bool {
     !text.chars().any(|character| {
         character.is_whitespace() || character.is_control() || r#""<>\^`{|}"#.contains(character)
     })
