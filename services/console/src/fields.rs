@@ -215,6 +215,16 @@ impl<'a> Field<'a> {
     }
 }
 
+/// Returns a text as a field of one line has it: browsers leave out the ends of lines.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], "")
+}
+
+/// Returns a text with one kind of ends of lines: browsers send others than they get.
+pub(crate) fn line_ends(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
 /// Returns the value of a box.
 pub(crate) fn ticked(is_ticked: bool) -> &'static str {
     if is_ticked { "yes" } else { "" }

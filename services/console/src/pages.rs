@@ -7,7 +7,7 @@ mod section;
 mod sign_in;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource,
+    HttpRequest, HttpResponse, Resource, Route, guard,
     http::header::ALLOW,
     middleware::from_fn,
     web::{self, ServiceConfig},
@@ -27,61 +27,66 @@ const ALL_SECTIONS: &str = "/sections?include_drafts=true";
 /// Registers the pages.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
-        .service(page("/console").route(web::get().to(home)))
-        .service(page("/console/assets/{file}").route(web::get().to(assets::file)))
+        .service(page("/console").route(get().to(home)))
+        .service(page("/console/assets/{file}").route(get().to(assets::file)))
         .service(
             page("/console/sign-in")
-                .route(web::get().to(sign_in::show))
+                .route(get().to(sign_in::show))
                 .route(web::post().to(sign_in::send).wrap(from_fn(sign_in::limit))),
         )
         .service(page("/console/sign-out").route(web::post().to(sign_in::sign_out)))
         .service(
             page("/console/navigation")
-                .route(web::get().to(navigation::show))
+                .route(get().to(navigation::show))
                 .route(web::post().to(navigation::change)),
         )
         .service(
             page("/console/sections/new")
-                .route(web::get().to(section::new))
+                .route(get().to(section::new))
                 .route(web::post().to(section::create)),
         )
         .service(
             page("/console/sections/{id}")
-                .route(web::get().to(section::show))
+                .route(get().to(section::show))
                 .route(web::post().to(section::save)),
         )
         .service(page("/console/sections/{id}/move").route(web::post().to(section::relocate)))
         .service(
             page("/console/sections/{id}/delete")
-                .route(web::get().to(section::confirm))
+                .route(get().to(section::confirm))
                 .route(web::post().to(section::delete)),
         )
-        .service(page("/console/content").route(web::get().to(content::home)))
+        .service(page("/console/content").route(get().to(content::home)))
         .service(
             page("/console/content/{kind}")
-                .route(web::get().to(content::show))
+                .route(get().to(content::show))
                 .route(web::post().to(content::act)),
         )
         .service(
             page("/console/content/{kind}/new")
-                .route(web::get().to(item::new))
+                .route(get().to(item::new))
                 .route(web::post().to(item::create)),
         )
         .service(
             page("/console/content/{kind}/item")
-                .route(web::get().to(item::show))
+                .route(get().to(item::show))
                 .route(web::post().to(item::save)),
         )
-        .service(page("/console/content/{kind}/text").route(web::get().to(item::text)))
+        .service(page("/console/content/{kind}/text").route(get().to(item::text)))
         .service(page("/console/content/{kind}/link").route(web::post().to(item::link)))
         .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
+}
+
+/// Returns a route for GET, and for HEAD, which is the same without a body (RFC 9110 §9.3.2).
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Returns an address that answers 405 with a page to methods that it does not have.
 fn page(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|request: HttpRequest| async move {
         let mut response = refused(&request, 405, texts::error::METHOD);
-        layout::add_header(&mut response, ALLOW, "GET, POST");
+        layout::add_header(&mut response, ALLOW, "GET, HEAD, POST");
         response
     }))
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{Failure, Problem, Tagged},
     assets::STYLE,
-    fields::{Errors, Field, ticked},
+    fields::{Errors, Field, line_ends, one_line, ticked},
     form::Form,
     guard::Visit,
     layout::{self, Notice},
@@ -114,15 +114,6 @@ impl Shape {
             _ => text.into(),
         }
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], "")
-}
-
-/// Returns a text with the ends of lines that forms are read with here.
-fn line_ends(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// Returns the fields of an item, in the order of the form.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{id_of, missing, navigation, no_section, sections};
 use crate::{
     api::{Failure, Problem, Tagged},
-    fields::{Errors, Field, shortened, ticked},
+    fields::{Errors, Field, line_ends, one_line, shortened, ticked},
     form::Form,
     guard::Visit,
     layout::{self, Notice},
@@ -74,7 +74,7 @@ impl Fields {
             sort_by: section.sort_by.map(Sort::as_str).unwrap_or_default().to_owned(),
             is_published: ticked(section.is_published).to_owned(),
             is_home: ticked(section.is_home).to_owned(),
-            description: text(section.page.description.as_deref()),
+            description: line_ends(section.page.description.as_deref().unwrap_or_default()),
             social_image: text(section.page.social_image.as_deref()),
             canonical: text(section.page.canonical.as_deref()),
             noindex: ticked(section.page.noindex).to_owned(),
@@ -92,7 +92,7 @@ impl Fields {
             sort_by: text("sort_by"),
             is_published: ticked(sent.has("is_published")).to_owned(),
             is_home: ticked(sent.has("is_home")).to_owned(),
-            description: text("description"),
+            description: line_ends(sent.get("description")),
             social_image: text("social_image"),
             canonical: text("canonical"),
             noindex: ticked(sent.has("noindex")).to_owned(),
@@ -132,11 +132,6 @@ impl Fields {
             .map(|((name, _, value), _)| (name.to_owned(), value))
             .collect()
     }
-}
-
-/// Returns a text as a field of one line shows it.
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], "")
 }
 
 /// Returns the word of the API for a value.
@@ -474,7 +469,7 @@ fn fields_form(
             (Field::new("is_home", words::HOME, &fields.is_home)
                 .help(words::HOME_HELP).stored(theirs("is_home", &flags)).tick(errors))
             (Field::new("description", facts::DESCRIPTION, &fields.description)
-                .stored(theirs("description", &[])).text(errors, false))
+                .stored(theirs("description", &[])).lines(errors, 3, false))
             (Field::new("social_image", facts::SOCIAL_IMAGE, &fields.social_image)
                 .stored(theirs("social_image", &[])).text(errors, false))
             (Field::new("canonical", facts::CANONICAL, &fields.canonical)
