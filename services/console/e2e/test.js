@@ -436,6 +436,15 @@ const tests = {
     assert.ok(Math.max(0, ...tasks) < MAX_TASK_MS, JSON.stringify(tasks));
   },
 
+  async "the state of the site is shown, and read again"({ page, address }) {
+    await page.goto(`${address}/console/health`);
+    await page.getByText("content-service").first().waitFor();
+    await look(page, "health");
+    await page.waitForResponse((response) => response.url() === `${address}/console/health`);
+    await page.getByRole("heading", { name: "Health" }).waitFor();
+    assert.equal(await page.locator("#parts").count(), 1);
+  },
+
   async "content works without scripts"({ browser, address, state }) {
     const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });
     const page = await context.newPage();

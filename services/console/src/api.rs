@@ -82,6 +82,13 @@ impl Caller<'_> {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// Reads the state of the gateway and the services. It is an answer if the site is not ready, too.
+    pub(crate) async fn health(&self) -> Result<Value, Failure> {
+        let sent = self.request(Method::GET, "/health/ready").send().await;
+        let response = sent.map_err(|_| Failure::Unreachable)?;
+        read_json(response, MAX_BYTES).await.map_err(|_| Failure::Unreachable)
+    }
+
     /// Sends JSON, with the entity tag of what it changes unless that is empty.
     pub(crate) async fn write<T: DeserializeOwned>(
         &self,

@@ -110,6 +110,11 @@ impl Visit {
 
     /// Returns `Set-Cookie` if the session is to be renewed.
     pub(crate) fn renewed_cookie(&self) -> Option<String> {
+        let headers = self.request.headers();
+        // A page that reads itself again is not its reader.
+        if headers.contains_key("hx-request") && !headers.contains_key("hx-boosted") {
+            return None;
+        }
         let renewed = self.session.renewed(self.state.clock.now())?;
         self.state.keys.cookie(&renewed, is_secure(&self.request))
     }

@@ -20,7 +20,7 @@ use service_kit::web::coding::{Coding, MIN_BYTES};
 use crate::{
     assets::{self, HTMX, ICON, SCRIPTS, STYLE},
     guard::Visit,
-    texts::{content, error, frame, navigation},
+    texts::{content, error, frame, health, navigation},
 };
 
 /// The permissions of pages: files and requests of this site only, no script or style in the page itself,
@@ -104,13 +104,14 @@ struct MenuEntry {
 }
 
 /// The menu.
-const MENU: [MenuEntry; 2] = [
+const MENU: [MenuEntry; 3] = [
     MenuEntry {
         path: "/console/navigation",
         below: &["/console/navigation", "/console/sections"],
         name: frame::NAVIGATION,
     },
     MenuEntry { path: "/console/content", below: &["/console/content"], name: content::TITLE },
+    MenuEntry { path: "/console/health", below: &["/console/health"], name: health::TITLE },
 ];
 
 /// Returns a page for a person who is signed in.

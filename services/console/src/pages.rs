@@ -1,6 +1,7 @@
 //! The pages.
 
 mod content;
+mod health;
 mod item;
 mod navigation;
 mod section;
@@ -74,6 +75,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(page("/console/content/{kind}/text").route(get().to(item::text)))
         .service(page("/console/content/{kind}/link").route(web::post().to(item::link)))
+        .service(page("/console/health").route(get().to(health::show)))
         .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
 }
 

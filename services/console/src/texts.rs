@@ -297,6 +297,35 @@ pub(crate) mod item {
     ];
 }
 
+/// The state of the site.
+pub(crate) mod health {
+    pub(crate) const TITLE: &str = "Health";
+    pub(crate) const PARTS: &str = "Parts of the site";
+    pub(crate) const OK: &str = "In order";
+    pub(crate) const NOT_OK: &str = "Not in order";
+    pub(crate) const HEALTHY: &str = "answers";
+    pub(crate) const UNHEALTHY: &str = "is not used";
+    pub(crate) const MIGRATIONS: &str = "Migrations";
+    pub(crate) const COMMANDS: &str = "Control them with `turbulence migrate pause`, `resume` and `retry`, \
+        followed by the name; `turbulence migrate status` shows more.";
+    pub(crate) const DATA: &str = "Data";
+    pub(crate) const DATA_HELP: &str = "What is wrong with what is stored, and how to correct it.";
+    pub(crate) const NO_FINDINGS: &str = "Nothing is wrong with the data.";
+    pub(crate) const REPAIR: &str = "`turbulence doctor --repair` can repair this.";
+
+    pub(crate) fn applied(applied: u64, total: u64) -> String {
+        format!("{applied} of {total} applied")
+    }
+
+    pub(crate) fn documents(done: u64, total: u64) -> String {
+        format!("{done} of {total} documents")
+    }
+
+    pub(crate) fn more(count: u64) -> String {
+        format!("and {count} more")
+    }
+}
+
 /// The facts of pages for search engines and previews of links.
 pub(crate) mod facts {
     pub(crate) const DESCRIPTION: &str = "Description for search engines";

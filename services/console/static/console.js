@@ -60,8 +60,10 @@
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
     document.addEventListener(name, () => announceFailure(0));
   }
-  document.addEventListener("htmx:afterSettle", () => {
+  document.addEventListener("htmx:afterSettle", ({ detail }) => {
     prepare();
+    // A part that is read again stays where it is.
+    if (detail.target !== document.body) return;
     window.scrollTo(0, 0);
     if (document.activeElement === document.body) byId("main").focus();
   });

@@ -2,6 +2,7 @@
 
 mod content;
 mod frame;
+mod health;
 mod hostile;
 mod sections;
 mod sign_in;
