@@ -217,12 +217,17 @@ impl<'a> Field<'a> {
 
 /// Returns a text as a field of one line has it: browsers leave out the ends of lines.
 pub(crate) fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], "")
+    without_null(text).replace(['\r', '\n'], "")
 }
 
 /// Returns a text with one kind of ends of lines: browsers send others than they get.
 pub(crate) fn line_ends(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
+    without_null(text).replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// Returns a text as browsers read it: the null character becomes the one for what is unreadable.
+fn without_null(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// Returns the value of a box.

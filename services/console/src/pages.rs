@@ -58,11 +58,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(section::delete)),
         )
         .service(page("/console/content").route(get().to(content::home)))
-        .service(
-            page("/console/content/{kind}")
-                .route(get().to(content::show))
-                .route(web::post().to(content::act)),
-        )
+        .service(page("/console/content/{kind}").route(get().to(content::show)))
+        .service(page("/console/content/{kind}/selected").route(web::post().to(content::act)))
         .service(
             page("/console/content/{kind}/new")
                 .route(get().to(item::new))

@@ -260,7 +260,8 @@ impl Outcome {
             div.notice.error[is_error] role=(if is_error { "alert" } else { "status" }) {
                 p { (words::done(action, self.done.len())) }
                 @if action == "trash" && !self.done.is_empty() {
-                    form method="post" action={ "/console/content/" (kind.collection()) }
+                    form method="post"
+                        action={ "/console/content/" (kind.collection()) "/selected" }
                         data-hx-boost="true" {
                         (layout::mark(&visit.mark()))
                         input type="hidden" name="back" value=(back);
@@ -317,7 +318,7 @@ async fn page(
             p.empty { (if query.is_plain() { words::EMPTY } else { words::EMPTY_FILTERED }) }
         } @else {
             @if let Some(total) = listed.total { p.facts { (words::total(total)) } }
-            form #selection method="post" action=(path) data-hx-boost="true" {
+            form #selection method="post" action={ (path) "/selected" } data-hx-boost="true" {
                 (layout::mark(&visit.mark()))
                 input type="hidden" name="back" value=(query.at(&query.cursor));
                 (table(kind, &listed.items, &tree))

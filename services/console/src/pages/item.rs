@@ -401,7 +401,7 @@ fn edit_page(
             p { button.quiet type="submit" { (words::LINK) } }
             p.help { (words::LINK_HELP) }
         }
-        form method="post" action=(list) data-hx-boost="true" {
+        form method="post" action={ (list) "/selected" } data-hx-boost="true" {
             (layout::mark(&visit.mark()))
             input type="hidden" name="id" value=(id);
             p { button.danger name="do" value="trash" { (words::DELETE) } }
@@ -568,9 +568,16 @@ mod tests {
 
     #[test]
     fn a_form_that_is_sent_back_as_it_was_changes_nothing() {
-        for content in
-            ["<p>x</p>", "", "\n\nx\n", "a\r\nb\r\n", "a\rb\n\rc", " \t x ", "<pre>\n\n</pre>"]
-        {
+        for content in [
+            "<p>x</p>",
+            "",
+            "\n\nx\n",
+            "a\r\nb\r\n",
+            "a\rb\n\rc",
+            " \t x ",
+            "<pre>\n\n</pre>",
+            "a\0b",
+        ] {
             let item = item(json!({
                 "id": "x", "title": " two\r\nlines ", "content": content, "slug": null,
                 "is_published": true, "is_featured": false, "tags": ["a", "b\nc"], "summary": "",

@@ -74,7 +74,7 @@ async fn several_items_are_published_moved_and_deleted_at_once() {
     let news = site.section(json!({ "title": "News", "content_type": "story" })).await;
     let gallery = site.section(json!({ "title": "Gallery", "content_type": "project" })).await;
     let mut browser = site.signed_in().await;
-    let mark = browser.get(path).await.field(path, "mark");
+    let mark = browser.get(path).await.field(&format!("{path}/selected"), "mark");
     let with = |action, more: &[(&'static str, String)]| {
         let selected = ids.iter().map(|id| ("id", id.clone()));
         let all = [("mark", mark.clone()), ("do", String::from(action))];
@@ -83,7 +83,7 @@ async fn several_items_are_published_moved_and_deleted_at_once() {
     let form = |fields: Vec<(&'static str, String)>| fields;
     let mut send = async |fields: Vec<(&'static str, String)>| {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
-        browser.send(path, &fields).await
+        browser.send(&format!("{path}/selected"), &fields).await
     };
     let page = send(form(with("publish", &[("id", "0".repeat(24))]))).await;
     assert!(page.body.contains("3 items were published."), "{}", page.body);
@@ -210,7 +210,7 @@ async fn an_item_is_added_changed_previewed_and_deleted() {
         let link = link.unwrap_or_else(|| panic!("{}", page.body)).split('<').next().unwrap();
         let shown = test_support::get(&format!("{}{link}", site.api.url), None).await;
         assert_eq!(shown.1["item"]["title"], "Mine");
-        let list = format!("/console/content/{kind}");
+        let list = format!("/console/content/{kind}/selected");
         let page = browser.submit(&page, &list, &[("do", "trash")]).await;
         assert!(page.body.contains("1 item was deleted."), "{}", page.body);
         assert_eq!(browser.get(&path).await.status, 404);

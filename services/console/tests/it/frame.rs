@@ -171,7 +171,7 @@ async fn a_form_of_another_site_changes_nothing() {
         (&format!("{action}/move"), vec![("parent", "")]),
         (&format!("{action}/delete"), vec![]),
         (&format!("{action}/restore"), vec![]),
-        ("/console/content/stories", vec![("do", "trash"), ("id", &*id)]),
+        ("/console/content/stories/selected", vec![("do", "trash"), ("id", &*id)]),
         ("/console/content/stories/new", vec![("title", "x"), ("content", "x")]),
         ("/console/content/stories/item", vec![("id", &*id)]),
         ("/console/content/stories/link", vec![("id", &*id)]),

@@ -63,7 +63,7 @@ async fn texts_in_fields_stay_texts() {
             (&edit, &format!("{edit}/move")),
             ("/console/navigation", "/console/navigation"),
             (&format!("{edit}/delete"), &format!("{edit}/delete")),
-            ("/console/content/stories", "/console/content/stories"),
+            ("/console/content/stories", "/console/content/stories/selected"),
             ("/console/content/projects/new", "/console/content/projects/new"),
             (&story, "/console/content/stories/item"),
             ("/console/sign-in", "/console/sign-in"),
