@@ -115,6 +115,10 @@ async fn a_tree_of_2000_sections_is_a_page_of_an_ordinary_size() {
         });
         site.database.insert("sections", sections).await;
     }
+    test_support::eventually("the sections are known", async || {
+        site.below("null").await.len() >= 2_000
+    })
+    .await;
     let mut browser = site.signed_in().await;
     let whole = browser.get("/console/navigation").await;
     assert!(whole.body.matches("data-id=").count() >= 2_000);

@@ -127,6 +127,10 @@ async fn texts_of_the_site_stay_texts() {
             site.database.insert(kind, [item]).await;
         }
     }
+    test_support::eventually("the sections are known", async || {
+        site.below("null").await.len() > TEXTS.len()
+    })
+    .await;
     let mut browser = site.signed_in().await;
     let all = site.api.get("/sections?include_drafts=true").await.body;
     let all = all.as_array().unwrap();
