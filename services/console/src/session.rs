@@ -168,7 +168,10 @@ impl Keys {
     /// Returns `true` if a mark is one of the session.
     pub(crate) fn is_form_mark(&self, session: &Session, mark: &str) -> bool {
         let Ok(bytes) = URL_SAFE_NO_PAD.decode(mark) else { return false };
-        let Some((mask, masked)) = bytes.split_at_checked(MARK_BYTES) else { return false };
+        if bytes.len() != 2 * MARK_BYTES {
+            return false;
+        }
+        let (mask, masked) = bytes.split_at(MARK_BYTES);
         let mark: Vec<u8> = mask.iter().zip(masked).map(|(a, b)| a ^ b).collect();
         hmac::verify(&self.forms, session.token.as_bytes(), &mark).is_ok()
     }

@@ -10,6 +10,19 @@ const MAX_PAGE_BYTES: usize = 150_000;
 
 /// Checks what every page promises.
 pub(crate) fn check(page: &Page, path: &str) {
+    check_headers(page, path);
+    // No address of another host, and neither scripts nor styles in the page.
+    for wrong in ["http://", "https://", "<style", " style=", "javascript:", " onclick", " onerror"]
+    {
+        assert!(!page.body.contains(wrong), "{path}: {wrong}");
+    }
+    for script in page.body.split("<script").skip(1) {
+        assert!(script.starts_with(" src=\"/console/assets/"), "{path}: {script}");
+    }
+}
+
+/// Checks the headers of a page.
+pub(crate) fn check_headers(page: &Page, path: &str) {
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{path}");
     let policy = page.header("content-security-policy");
     for part in [
@@ -27,15 +40,6 @@ pub(crate) fn check(page: &Page, path: &str) {
     assert!(page.header("vary").contains("cookie"), "{path}");
     assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
     assert_eq!(page.header("cache-status"), "", "{path}");
-    // No address of another host, and neither scripts nor styles in the page.
-    for wrong in ["http://", "https://", "<style", " style=", "javascript:", " onclick", " onerror"]
-    {
-        assert!(!page.body.contains(wrong), "{path}: {wrong}");
-    }
-    let scripts = page.body.split("<script").skip(1);
-    for script in scripts {
-        assert!(script.starts_with(" src=\"/console/assets/"), "{path}: {script}");
-    }
 }
 
 fn assets(page: &Page) -> Vec<String> {
