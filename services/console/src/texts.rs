@@ -172,6 +172,7 @@ pub(crate) mod content {
     pub(crate) const SECTION: &str = "Section";
     pub(crate) const ANY_SECTION: &str = "All sections";
     pub(crate) const NO_SECTION: &str = "No section";
+    pub(crate) const USUAL_SECTION: &str = "The usual one for its kind";
     pub(crate) const STATE: &str = "State";
     pub(crate) const ALL: &str = "Published and drafts";
     pub(crate) const PUBLIC: &str = "Only what visitors see";

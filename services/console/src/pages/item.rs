@@ -323,7 +323,10 @@ fn form(
     errors: &Errors,
     submit: &str,
 ) -> Markup {
-    let sections = section_choice(tree, list_words::NO_SECTION);
+    // Without a section, the API chooses the usual one for a new item.
+    let is_new = submit == words::CREATE;
+    let none = if is_new { list_words::USUAL_SECTION } else { list_words::NO_SECTION };
+    let sections = section_choice(tree, none);
     let theirs = |entry: &Entry| {
         let stored = stored?.iter().find(|one| one.name == entry.name)?;
         (stored.text != entry.text).then(|| match entry.shape {
@@ -498,11 +501,10 @@ pub(crate) async fn create(visit: Visit, kind: web::Path<String>, sent: Form) ->
     }
     let Some(kind) = kind_of(&kind) else { return missing(&visit) };
     let (fields, key) = (typed(&new_entries(), &sent), sent.get("key"));
-    let value = |entry: &Entry| match entry.shape {
-        Shape::Section if entry.text.is_empty() => Value::Null,
-        shape => shape.read(&entry.text, &json!("")),
-    };
-    let members = fields.iter().map(|entry| (entry.name.to_owned(), value(entry)));
+    let members = fields
+        .iter()
+        .filter(|entry| entry.shape != Shape::Section || !entry.text.is_empty())
+        .map(|entry| (entry.name.to_owned(), entry.shape.read(&entry.text, &json!(""))));
     let body: Map<String, Value> = members.collect();
     let path = format!("/{}", kind.collection());
     match visit.api().create::<Item>(&path, key, &body.into()).await {

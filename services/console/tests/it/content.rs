@@ -167,6 +167,8 @@ async fn an_item_is_added_changed_previewed_and_deleted() {
         let stored = item(&site, kind, &id).await;
         assert_eq!(stored["content"], "<p>One</p>\n<p>Two</p>");
         assert_eq!(stored["is_published"], false);
+        // The usual section of the kind, if it has one.
+        assert_eq!(stored["section_id"].is_null(), kind == "pages", "{stored}");
 
         let fields = [
             ("title", "A longer walk"),
