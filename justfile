@@ -63,17 +63,24 @@ schemathesis *options:
     cargo build --package turbulence
     .ci/schemathesis "${CARGO_TARGET_DIR:-target}/debug/turbulence" {{ options }}
 
-# Lint docs/openapi.json, generate TypeScript types and type-check the example client (needs Node.js with npm)
-typescript:
-    npm --prefix clients/typescript ci --no-audit --no-fund
-    npm --prefix clients/typescript run check
+# Install what the packages for Node.js need, and build the TypeScript client
+[private]
+typescript-client:
+    npm ci --no-audit --no-fund
+    npm --workspace turbulence-client run build
 
-# Build the example of Next.js and test that its pages change with the content (needs Node.js with npm)
-nextjs:
+# Lint docs/openapi.json, and test the TypeScript client with a live site, in Node.js and Chromium (needs Node.js with npm)
+typescript: typescript-client
     cargo build --package turbulence
-    npm --prefix examples/nextjs ci --no-audit --no-fund
-    NEXT_TELEMETRY_DISABLED=1 npm --prefix examples/nextjs run build
-    npm --prefix examples/nextjs test -- "${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence"
+    TURBULENCE="${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence" \
+        npm --workspace turbulence-client run check
+
+# Build the example of Next.js, and look at its pages in Chromium while the content changes (needs Node.js with npm)
+nextjs: typescript-client
+    cargo build --package turbulence
+    NEXT_TELEMETRY_DISABLED=1 npm --workspace turbulence-nextjs-example run build
+    TURBULENCE="${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence" \
+        npm --workspace turbulence-nextjs-example test
 
 # Copy the scripts that the console includes from npm (needs Node.js with npm)
 vendor:

@@ -32,6 +32,7 @@ use utoipa::openapi::{OpenApi, tag::TagBuilder};
 use super::{
     kind_routes::endpoints,
     list::into_list,
+    preview,
     resolution::{self, capitalised},
 };
 use crate::{
@@ -77,6 +78,7 @@ impl<K: Kind> ContentKind for Of<K> {
         add_read_only_members::<K::Replace>(document);
         add_read_only_members::<K::Patch>(document);
         resolution::describe::<K>(document);
+        preview::describe::<K>(document);
     }
 
     fn index_migration(&self) -> Option<Arc<dyn Migration>> {

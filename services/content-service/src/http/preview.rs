@@ -21,15 +21,23 @@ use service_kit::{
         extract::{NoQuery, Query},
     },
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, OpenApi, Ref, RefOr, Schema, SchemaFormat,
+        schema::{Discriminator, ObjectBuilder, OneOfBuilder, Type},
+    },
+};
 
 use super::{
     error_sets::{LookUpErrors, PreviewErrors},
+    resolution::{capitalised, constant},
     sections::Sections,
 };
 use crate::{
     domain::preview::{Preview, PreviewKey},
     kinds::Collections,
+    store::kind::Kind,
 };
 
 /// The path of the routes.
@@ -88,16 +96,55 @@ pub(super) struct PreviewLink {
 }
 
 /// The item of a link.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(super) struct Previewed {
     /// The kind of the item.
     content_type: ContentType,
     /// The item as it is now, published or not.
-    #[schema(value_type = Object)]
     item: Box<RawValue>,
     /// The moment from which the link does not work any more.
     #[serde(serialize_with = "date")]
     expires_at: DateTime<Utc>,
+}
+
+/// Returns the name of the schema of an answer with an item of a kind.
+fn schema_name(content_type: ContentType) -> String {
+    format!("Previewed{}", capitalised(content_type.as_str()))
+}
+
+// `content_type` tells the type of `item`, so that generated clients narrow an answer by it.
+impl PartialSchema for Previewed {
+    fn schema() -> RefOr<Schema> {
+        let variants = ContentType::ALL.iter().map(|kind| {
+            let reference = Ref::from_schema_name(schema_name(*kind));
+            (kind.as_str(), reference)
+        });
+        let mapping = variants.clone().map(|(kind, reference)| (kind, reference.ref_location));
+        let one_of = OneOfBuilder::new()
+            .description(Some("The item of a link; `content_type` names its type."))
+            .discriminator(Some(Discriminator::with_mapping("content_type", mapping)));
+        variants.map(|(_, reference)| reference).fold(one_of, OneOfBuilder::item).into()
+    }
+}
+
+impl ToSchema for Previewed {}
+
+/// Adds the schema of the answers with an item of a kind.
+pub(super) fn describe<K: Kind>(document: &mut OpenApi) {
+    let expires_at = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .description(Some("The moment from which the link does not work any more."));
+    let schema = ObjectBuilder::new()
+        .description(Some(format!("A {} of a preview link.", K::NAME.to_lowercase())))
+        .property("content_type", constant(K::TYPE.as_str()))
+        .required("content_type")
+        .property("item", Ref::from_schema_name(K::name()))
+        .required("item")
+        .property("expires_at", expires_at)
+        .required("expires_at");
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    schemas.insert(schema_name(K::TYPE), schema.into());
 }
 
 fn date<S: serde::Serializer>(date: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -156,7 +156,7 @@ fn answer<K: Kind>(variant: &Variant, description: String, content: &str) -> Ref
 }
 
 /// Returns the schema of a text that is always the same.
-fn constant(text: &str) -> RefOr<Schema> {
+pub(super) fn constant(text: &str) -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some([text])).into()
 }
 
