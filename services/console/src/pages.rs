@@ -95,7 +95,7 @@ async fn home(_: Visit) -> HttpResponse {
     layout::redirect("/console/navigation")
 }
 
-/// The page of an address that there is not.
+/// Returns the page for an address that does not exist.
 pub(crate) async fn not_found(request: HttpRequest) -> HttpResponse {
     let visit = state(&request).and_then(|state| {
         let session = state.keys.session(request.headers(), state.clock.now())?;
@@ -107,7 +107,7 @@ pub(crate) async fn not_found(request: HttpRequest) -> HttpResponse {
     }
 }
 
-/// The page of something that there is not.
+/// Returns the page for something that does not exist.
 fn missing(visit: &Visit) -> HttpResponse {
     let notice = layout::Notice::error(404, texts::error::NOT_FOUND);
     let main = maud::html! {
@@ -123,7 +123,7 @@ async fn sections(api: Caller<'_>) -> Result<Vec<Section>, Failure> {
     Ok(api.get(ALL_SECTIONS).await?.value)
 }
 
-/// Returns the failure of a section that there is not.
+/// Returns the failure for a section that does not exist.
 fn no_section() -> Failure {
     Failure::Refused(Problem {
         status: 404,

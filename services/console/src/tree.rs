@@ -1,4 +1,4 @@
-//! The sections of a site as a tree, and where a move puts one.
+//! The sections of a site as a tree, and the places to which they move.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,7 @@ pub(crate) struct Tree<'a> {
     pub(crate) detached: Vec<&'a Section>,
 }
 
-/// Where a section goes.
+/// The place of a section after a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The section above it, or `None` at the top.

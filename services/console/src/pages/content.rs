@@ -1,4 +1,4 @@
-//! Lists of items, and what is done with several of them.
+//! Lists of items, and actions on several of them.
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use chrono::DateTime;
@@ -25,7 +25,7 @@ const PAGE_ITEMS: usize = 50;
 /// An item, as the API answers it.
 pub(super) type Item = Map<String, Value>;
 
-/// What a list shows.
+/// The filters and the order of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContentQuery {
@@ -156,7 +156,7 @@ pub(crate) async fn show(
     }
 }
 
-/// Does something with the selected items.
+/// Applies an action to the selected items.
 pub(crate) async fn act(visit: Visit, kind: web::Path<String>, sent: Form) -> HttpResponse {
     if let Err(refusal) = visit.check(&sent) {
         return *refusal;
@@ -179,7 +179,7 @@ pub(crate) async fn act(visit: Visit, kind: web::Path<String>, sent: Form) -> Ht
     page(&visit, kind, &query, result).await
 }
 
-/// What became of the selected items.
+/// The result of an action on several items.
 #[derive(Default)]
 struct Outcome {
     done: Vec<String>,
@@ -187,7 +187,7 @@ struct Outcome {
     failed: Vec<(String, String)>,
 }
 
-/// Does something with items. Fails if nothing was done with any for one reason.
+/// Applies an action to items. Fails if nothing was done with any for one reason.
 async fn apply(
     api: Caller<'_>,
     kind: ContentType,

@@ -80,7 +80,7 @@ fn answer(outcome: &Result<ObjectId, Failure>) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "message": notice.text() }))
 }
 
-/// Does what a form says. Returns the section.
+/// Applies the action of a form. Returns the id of the section.
 async fn apply(visit: &Visit, sent: &Form) -> Result<ObjectId, Failure> {
     let api = visit.api();
     let (action, id) = sent.get("do").split_once(':').ok_or_else(no_section)?;
@@ -151,7 +151,7 @@ fn no_step() -> Failure {
     })
 }
 
-/// Returns the message about a deleted section, with the way back.
+/// Returns the message about a deleted section, with the form that restores it.
 fn undo(visit: &Visit, id: ObjectId) -> Markup {
     html! {
         div.notice role="status" {

@@ -1,4 +1,4 @@
-//! Lists of items, what is done with several of them, and the pages of one.
+//! Lists of items, actions on several of them, and the pages of one.
 
 use mongodb::bson::{DateTime, doc};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What all pages have: their headers, files, size, and protection of forms.
+//! All pages: their headers, files and size, and the protection of forms.
 
 use mongodb::bson::{Document, doc};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Sessions: how they begin, what they prove, and how they end.
+//! Sessions: their beginning, their protection and their end.
 
 use test_support::TOKEN;
 
