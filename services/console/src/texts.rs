@@ -37,9 +37,9 @@ pub(crate) mod sign_in {
     pub(crate) const TITLE: &str = "Sign in";
     pub(crate) const TOKEN: &str = "Token";
     pub(crate) const SUBMIT: &str = "Sign in";
-    pub(crate) const HELP_STATIC: &str = "The token of the site. `turbulence up` prints it when it \
-        starts, and keeps it in the file `token` of its data folder; elsewhere it is the setting \
-        `auth.static_token`.";
+    pub(crate) const HELP_STATIC: &str = "The token of the site. “turbulence up” prints it when it \
+        starts, and keeps it in the file “token” of its data folder; elsewhere it is the setting \
+        “auth.static_token”.";
     pub(crate) const HELP_PROVIDER: &str = "A token that the identity provider of the site issued to \
         you. For now, the console cannot get one by itself: paste it here.";
     pub(crate) const REFUSED: &str = "This token is not valid, or it has expired.";
@@ -307,12 +307,12 @@ pub(crate) mod health {
     pub(crate) const HEALTHY: &str = "answers";
     pub(crate) const UNHEALTHY: &str = "is not used";
     pub(crate) const MIGRATIONS: &str = "Migrations";
-    pub(crate) const COMMANDS: &str = "Control them with `turbulence migrate pause`, `resume` and `retry`, \
-        followed by the name; `turbulence migrate status` shows more.";
+    pub(crate) const COMMANDS: &str = "Control them with “turbulence migrate pause”, “resume” and “retry”, \
+        followed by the name; “turbulence migrate status” shows more.";
     pub(crate) const DATA: &str = "Data";
     pub(crate) const DATA_HELP: &str = "What is wrong with what is stored, and how to correct it.";
     pub(crate) const NO_FINDINGS: &str = "Nothing is wrong with the data.";
-    pub(crate) const REPAIR: &str = "`turbulence doctor --repair` can repair this.";
+    pub(crate) const REPAIR: &str = "“turbulence doctor --repair” can repair this.";
 
     pub(crate) fn applied(applied: u64, total: u64) -> String {
         format!("{applied} of {total} applied")
