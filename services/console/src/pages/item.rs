@@ -57,6 +57,9 @@ enum Shape {
     Section,
 }
 
+/// The longest id of an item, in bytes: longer ones fit into no address.
+const MAX_ID_BYTES: usize = 1_500;
+
 /// The boxes: browsers do not send those that are not ticked.
 const FLAGS: [&str; 3] = ["is_published", "is_featured", "noindex"];
 
@@ -163,7 +166,7 @@ struct Current {
 }
 
 async fn current(visit: &Visit, kind: ContentType, id: &str) -> Result<Current, Failure> {
-    if id.is_empty() {
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
         return Err(super::no_section());
     }
     let api = visit.api();
@@ -451,6 +454,9 @@ pub(crate) async fn text(
     query: web::Query<ItemQuery>,
 ) -> HttpResponse {
     let Some(kind) = kind_of(&kind) else { return missing(&visit) };
+    if query.id.len() > MAX_ID_BYTES {
+        return missing(&visit);
+    }
     let item = match visit.api().get::<Item>(&address(kind, &query.id)).await {
         Ok(item) => item.value,
         Err(failure) => return unread(&visit, &failure),
