@@ -74,13 +74,13 @@ test("errors of uploads have their codes", async () => {
     const files = [new Blob([Uint8Array.from(picture)])];
     const onProgress = () => {};
     const { editor } = window;
-    const nobody = editor.with({ url: "http://127.0.0.1:1" });
+    const unreachable = editor.with({ url: "http://127.0.0.1:1" });
     const results = await Promise.all([
       editor.upload([new Blob(["no picture"])], { onProgress }),
       editor.with({ token: "wrong" }).upload(files, { onProgress }),
       editor.upload(files, { onProgress, signal: AbortSignal.abort() }),
-      nobody.upload(files, { onProgress }),
-      nobody.upload(files),
+      unreachable.upload(files, { onProgress }),
+      unreachable.upload(files),
     ]);
     return results.map((result) => (result.ok ? "ok" : result.error.code));
   }, [...picture]);

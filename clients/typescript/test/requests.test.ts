@@ -96,8 +96,8 @@ test("errors of the API have their code, and validation its fields", async () =>
 });
 
 test("a refused connection is a network error", async () => {
-  const nobody = site.with({ url: `http://127.0.0.1:${await freePort()}`, retries: 0 });
-  const result = await nobody.get("/sections");
+  const unreachable = site.with({ url: `http://127.0.0.1:${await freePort()}`, retries: 0 });
+  const result = await unreachable.get("/sections");
   assert.ok(!result.ok && result.error instanceof NetworkError);
   assert.ok(result.error.cause);
 });

@@ -24,7 +24,8 @@ test("pictures are uploaded, listed, described and deleted", async () => {
   assert.equal(unwrap(edited).alt, "dot.png");
   unwrap(await editor.delete("/media/{id}", { path }));
   assert.equal((await editor.get("/media/{id}", { path })).ok, false);
-  const blob = unwrap(await site.get("/uploads/{path}", { path: { path: urls[1]!.replace("/uploads/", "") } }));
+  const name = urls[1]!.replace("/uploads/", "");
+  const blob = unwrap(await site.get("/uploads/{path}", { path: { path: name } }));
   assert.ok(blob.size > 0);
 });
 

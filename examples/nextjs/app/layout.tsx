@@ -46,7 +46,14 @@ export default async function Layout({ children }: { children: ReactNode }) {
         </header>
         <main>{children}</main>
         <footer>
-          {footerSections(sections).map(({ id, title, path }) => path && <Link key={id} href={path}>{title}</Link>)}
+          {footerSections(sections).map(
+            ({ id, title, path }) =>
+              path !== null && (
+                <Link key={id} href={path}>
+                  {title}
+                </Link>
+              ),
+          )}
           {social_links.map(({ name, url }) => (
             <a key={url} href={url} rel="me">
               {name}

@@ -11,8 +11,13 @@ export const editor = site.with({ token });
 
 let sections = 0;
 
+interface Created {
+  section: Schemas["Section"];
+  stories: Schemas["Story"][];
+}
+
 /** Creates a section with so many stories, for one test. */
-export async function sectionWith(count: number): Promise<{ section: Schemas["Section"]; stories: Schemas["Story"][] }> {
+export async function sectionWith(count: number): Promise<Created> {
   const title = `Section ${process.pid} ${(sections += 1)}`;
   const section = unwrap(await editor.post("/sections", { body: { title, content_type: "story" } }));
   const stories = [];

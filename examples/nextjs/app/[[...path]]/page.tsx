@@ -22,12 +22,26 @@ async function find({ params }: Props) {
 
 export async function generateMetadata(props: Props): Promise<Metadata> {
   const found = await find(props);
-  const { title } = found.kind === "item" ? found.content : found.section;
+  const { section, canonical_path } = found;
+  const { title } = found.kind === "item" ? found.content : section;
+  // A section that shows an item as its page has the facts of the item first, and then its own.
+  const sources = [
+    ...(found.kind === "item" ? [found.content] : []),
+    ...(canonical_path === section.path ? [section] : []),
+  ];
+  const first = (name: "description" | "social_image" | "canonical") =>
+    sources.map((source) => source[name]).find((value) => value !== null);
+  const description = first("description");
+  const image = first("social_image");
   const feed = `/feeds${found.breadcrumbs.at(-1)?.path}`;
   return {
     title,
+    // Otherwise it is that of the site.
+    ...(description ? { description } : {}),
+    robots: { index: !sources.some(({ noindex }) => noindex) },
+    openGraph: { title, ...(description ? { description } : {}), images: image ? [image] : [] },
     alternates: {
-      canonical: found.canonical_path,
+      canonical: first("canonical") ?? canonical_path,
       types: {
         "application/rss+xml": `${feed}.rss`,
         "application/atom+xml": `${feed}.atom`,
