@@ -82,12 +82,24 @@ nextjs: typescript-client
     TURBULENCE="${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence" \
         npm --workspace turbulence-nextjs-example test
 
+# Copy the scripts that the console includes from npm (needs Node.js with npm)
+vendor:
+    npm --prefix services/console/e2e ci --no-audit --no-fund
+    npm --prefix services/console/e2e run vendor
+
+# Use the console of a live site in Chromium; screenshots are in target/console (needs Node.js with npm)
+console: vendor
+    git diff --exit-code -- services/console/static/vendor services/console/static/vendor.json
+    cargo build --package turbulence
+    CHROMIUM="$(.ci/chromium)" npm --prefix services/console/e2e test -- \
+        "${CARGO_TARGET_DIR:-$PWD/target}/debug/turbulence" "${CARGO_TARGET_DIR:-$PWD/target}/console"
+
 # Validate the manifests of Kubernetes (needs Python 3 with pip)
 manifests:
     .ci/manifests
 
 # Run everything that a change has to pass
-ci: lint manifests test faults typescript nextjs schemathesis
+ci: lint manifests test faults typescript nextjs console schemathesis
 
 # Run the benchmarks
 bench *arguments:

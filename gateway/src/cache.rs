@@ -3,11 +3,10 @@
 //! An [`Entry`] (`entry`) is used without a request as long as no content that it depends on has
 //! changed, and a change would have been heard (`clocks`); else the service confirms it or sends
 //! another one. `key` decides which requests can be answered from memory; `flight` makes one request to the
-//! service however many clients wait for the same answer; `coding` compresses each entry once.
+//! service however many clients wait for the same answer; each entry is compressed once.
 //! `counts` are the metrics. The proxy (`proxy/cached.rs`) connects these with the services.
 
 mod clocks;
-mod coding;
 mod counts;
 mod entry;
 mod flight;

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     body::{BodyStream, BoxBody, None as NoBody, SizedStream},
-    http::{StatusCode, header::CONTENT_LENGTH},
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, SET_COOKIE},
+    },
     web,
 };
 use futures_util::{Stream, StreamExt, stream};
@@ -196,6 +199,9 @@ impl Proxy {
         let length = content_length(&response.head.headers);
         let mut outgoing = HttpResponse::new(status);
         *outgoing.headers_mut() = headers::to_client(&response.head.headers, self.surrogate_keys);
+        if !has_cookies(request) {
+            outgoing.headers_mut().remove(SET_COOKIE);
+        }
 
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             // The length, if there is one, is that of another response (RFC 9110 §8.6).
@@ -299,7 +305,18 @@ fn target(request: &HttpRequest) -> Result<PathAndQuery, ApiError> {
 fn headers_to_service(request: &HttpRequest) -> HeaderMap {
     let extensions = request.extensions();
     let origin = extensions.get::<RequestOrigin>().cloned().unwrap_or_default();
-    headers::to_service(request.headers(), request.uri(), &origin, extensions.get())
+    let mut headers =
+        headers::to_service(request.headers(), request.uri(), &origin, extensions.get());
+    if !has_cookies(request) {
+        headers.remove(header::COOKIE);
+    }
+    headers
+}
+
+/// Returns `true` if cookies belong to a request. They are for the console alone: the API knows its
+/// callers by their tokens, and a page elsewhere on the host may have cookies that are not for it.
+fn has_cookies(request: &HttpRequest) -> bool {
+    path::first_segment(request.uri().path()) == Some(path::CONSOLE)
 }
 
 fn build_request(

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     cors::CorsPolicy,
-    path::{MEDIA, SECTIONS},
+    path::{CONSOLE, MEDIA, SECTIONS},
 };
 use crate::{
     aggregate::integrity,
@@ -69,6 +69,7 @@ enum Owner {
     Sections,
     Content,
     Media,
+    Console,
 }
 
 /// The paths with a first segment, which a service owns.
@@ -84,7 +85,8 @@ static FORWARDED: LazyLock<Vec<ForwardedPaths>> = LazyLock::new(|| {
     let of_sections = SECTIONS.into_iter().map(|segment| (segment, Owner::Sections));
     let of_content = content_segments().map(|segment| (segment, Owner::Content));
     let of_media = MEDIA.into_iter().map(|segment| (segment, Owner::Media));
-    let all = of_sections.chain(of_content).chain(of_media);
+    let of_console = [(CONSOLE, Owner::Console)];
+    let all = of_sections.chain(of_content).chain(of_media).chain(of_console);
     let paths = all.map(|(segment, owner)| ForwardedPaths {
         segment,
         route: format!("/{segment}/{{rest}}*"),
@@ -118,6 +120,7 @@ pub(crate) struct LoadLimits {
     sections: LoadLimit,
     content: LoadLimit,
     media: LoadLimit,
+    console: LoadLimit,
 }
 
 impl LoadLimits {
@@ -133,6 +136,7 @@ impl LoadLimits {
             Owner::Sections => &self.sections,
             Owner::Content => &self.content,
             Owner::Media => &self.media,
+            Owner::Console => &self.console,
         };
         Some(limit.clone())
     }
@@ -186,15 +190,19 @@ impl Routes {
         let timeouts = self.timeouts.of_media();
         let of_media = Self { timeouts, cache: None, surrogate_keys: false, ..self.clone() };
         let media_proxy = Arc::new(Proxy::new(&of_media));
+        // Its pages are for one person each.
+        let of_console = Self { cache: None, surrogate_keys: false, ..self.clone() };
+        let console_proxy = Arc::new(Proxy::new(&of_console));
         let (proxy, upstreams) = (Arc::clone(proxy), self.upstreams.clone());
         web::scope("")
             .guard(fn_guard(|context| forwarded(context.head().uri.path()).is_some()))
             .default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
                 let owner = forwarded(request.uri().path()).map(|paths| paths.owner);
-                let Upstreams { sections, content, media } = &upstreams;
+                let Upstreams { sections, content, media, console } = &upstreams;
                 let (proxy, upstream) = match owner {
                     Some(Owner::Sections) => (&proxy, sections),
                     Some(Owner::Media) => (&media_proxy, media),
+                    Some(Owner::Console) => (&console_proxy, console),
                     Some(Owner::Content) | None => (&proxy, content),
                 };
                 let (proxy, upstream) = (Arc::clone(proxy), Arc::clone(upstream));
@@ -244,6 +252,9 @@ mod tests {
         }
         for path in ["/uploads", "/uploads/x", "/media/x"] {
             assert!(has(path, &limits.media), "{path}");
+        }
+        for path in ["/console", "/console/sections/x"] {
+            assert!(has(path, &limits.console), "{path}");
         }
         for path in ["/docs", "/openapi.json", "/elsewhere"] {
             assert!(limits.of(path).is_none(), "{path}");

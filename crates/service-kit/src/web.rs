@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod changes;
+pub mod coding;
 pub mod conditional;
 mod connection;
 pub mod error;

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Media(Media),
     /// Run only the gateway, as the program `gateway` does
     Gateway(ServiceOptions),
+    /// Run only the console, as the program `console-service` does
+    Console(ServiceOptions),
 }
 
 #[derive(Debug, Args)]

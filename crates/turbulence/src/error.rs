@@ -31,6 +31,8 @@ pub(crate) enum Error {
     Service(#[from] data_service::StartupError),
     #[error(transparent)]
     Gateway(#[from] gateway::StartupError),
+    #[error(transparent)]
+    Console(#[from] console_service::StartupError),
     /// The name of the database is probably misspelt.
     #[error(
         "`{name}` has no collection of a site; databases here: {others}. Correct the name, or begin a \

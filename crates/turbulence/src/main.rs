@@ -53,6 +53,7 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::Media(Media { action: None, options }) => service::media(options).await,
         Command::Gateway(options) => service::gateway(options).await,
+        Command::Console(options) => service::console(options).await,
         Command::Operator(command) => run_operator(command).await,
     }
 }

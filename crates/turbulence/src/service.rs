@@ -1,5 +1,5 @@
-//! `turbulence sections`, `content`, `media` and `gateway`: one service in this process, exactly as its own
-//! binary runs it.
+//! `turbulence sections`, `content`, `media`, `gateway` and `console`: one service in this process,
+//! exactly as its own binary runs it.
 
 use std::process::ExitCode;
 
@@ -36,4 +36,10 @@ pub(crate) async fn media(options: ServiceOptions) -> ExitCode {
 /// Runs the gateway until a signal stops it.
 pub(crate) async fn gateway(options: ServiceOptions) -> ExitCode {
     process::serve(gateway::NAME, gateway::DEFAULT_PORT, options, gateway::run).await
+}
+
+/// Runs the console until a signal stops it.
+pub(crate) async fn console(options: ServiceOptions) -> ExitCode {
+    let (name, port) = (console_service::NAME, console_service::DEFAULT_PORT);
+    process::serve(name, port, options, console_service::run).await
 }

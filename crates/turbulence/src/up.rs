@@ -74,10 +74,11 @@ async fn with_database(
     let mut site = Site::start(&settings, &token, shutdown).await?;
 
     let (address, services) = (site.address.clone(), site.services.clone());
+    let console = summary::console(&address, site.sign_in_code.as_deref());
     let report = async {
         let data = database.describe(data_dir);
         let is_serving = site::wait_until_serving(&address, &services).await;
-        summary::head(&address, is_serving, &loaded, &token, &data).print();
+        summary::head(&address, is_serving, &console, &loaded, &token, &data).print();
         wait::until_settled_or_stuck(&services).await;
         summary::summary(&address, &services, &token).await.print();
     };

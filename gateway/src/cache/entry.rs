@@ -20,13 +20,14 @@ use actix_web::{
 use futures_util::stream;
 use service_kit::{
     runtime::{offload::Offload, trace::current_trace_id},
-    web::{conditional::ETag, request_id::REQUEST_ID},
+    web::{
+        coding::{CODINGS, Coding, MIN_BYTES},
+        conditional::ETag,
+        request_id::REQUEST_ID,
+    },
 };
 
-use super::{
-    clocks::{Clocks, Currency, Dependencies},
-    coding::{CODINGS, Coding, MIN_BYTES},
-};
+use super::clocks::{Clocks, Currency, Dependencies};
 
 /// The header that says how an answer was made (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

@@ -13,6 +13,7 @@ pub(crate) struct Upstreams {
     pub(crate) sections: Arc<Upstream>,
     pub(crate) content: Arc<Upstream>,
     pub(crate) media: Arc<Upstream>,
+    pub(crate) console: Arc<Upstream>,
 }
 
 impl Upstreams {
@@ -29,11 +30,12 @@ impl Upstreams {
             sections: upstream("sections-service", &settings.sections),
             content: upstream("content-service", &settings.content),
             media: upstream("media-service", &settings.media),
+            console: upstream("console", &settings.console),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Arc<Upstream>; 3] {
-        [&self.sections, &self.content, &self.media]
+    pub(crate) fn all(&self) -> [&Arc<Upstream>; 4] {
+        [&self.sections, &self.content, &self.media, &self.console]
     }
 
     /// Returns the services without which there are no pages. Without the others the gateway is ready: a

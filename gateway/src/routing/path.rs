@@ -41,6 +41,9 @@ pub(super) const SECTIONS: [&str; 1] = ["sections"];
 /// The first segments that media-service owns.
 pub(super) const MEDIA: [&str; 2] = ["media", "uploads"];
 
+/// The first segment that the console owns.
+pub(crate) const CONSOLE: &str = "console";
+
 /// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
 

@@ -54,14 +54,17 @@ async fn readiness_lists_every_replica_of_every_service() {
     let second = Upstream::answering("").await;
     second.set_ready_status(503);
     let replicas = Setup::replicas(vec![sections.address], vec![content.address, second.address]);
-    let gateway = Setup { media: vec![sections.address], ..replicas }.start().await;
+    let [media, console] = [(); 2].map(|()| vec![sections.address]);
+    let gateway = Setup { media, console, ..replicas }.start().await;
     gateway.readiness(200).await;
     // Ready because of the first replica; the second one may not have been probed yet.
     let body = eventually(async || {
         let body = gateway.readiness(200).await;
         let replicas = &body["checks"]["content-service"]["replicas"];
-        let media = &body["checks"]["media-service"]["replicas"];
-        let is_probed = replicas[1]["status"] == "unhealthy" && media[0]["status"] == "healthy";
+        let is_probed = replicas[1]["status"] == "unhealthy"
+            && ["media-service", "console"]
+                .iter()
+                .all(|name| body["checks"][name]["replicas"][0]["status"] == "healthy");
         is_probed.then_some(body)
     })
     .await;
@@ -74,6 +77,19 @@ async fn readiness_lists_every_replica_of_every_service() {
         }, @r#"
         {
           "checks": {
+            "console": {
+              "replicas": [
+                {
+                  "address": "[address]",
+                  "detail": {
+                    "status": "ready"
+                  },
+                  "reason": null,
+                  "status": "healthy"
+                }
+              ],
+              "status": "ok"
+            },
             "content-service": {
               "replicas": [
                 {
@@ -149,25 +165,28 @@ async fn readiness_fails_when_a_service_has_no_replica_left() {
 }
 
 #[tokio::test]
-async fn without_media_service_the_gateway_is_ready_and_says_so() {
+async fn without_media_service_or_the_console_the_gateway_is_ready_and_says_so() {
     let upstream = Upstream::answering("").await;
     let replicas = Setup::new(&upstream, &upstream);
-    let gateway = Setup { media: vec![nobody().await], ..replicas }.start().await;
-    let body = eventually(async || {
-        let body = gateway.readiness(200).await;
-        let check = &body["checks"]["media-service"];
-        (check["replicas"][0]["reason"] == "unreachable").then_some(body)
-    })
-    .await;
-    let check = &body["checks"]["media-service"];
-    assert_eq!(
-        (&check["status"], &check["warning"]),
-        (&"ok".into(), &"no replica is healthy".into())
-    );
-    let response = gateway.get("/uploads/x.webp").await;
-    assert_eq!(response.status(), 503);
-    let body: Value = response.json().await.unwrap();
-    assert_eq!(body["code"], "upstream_unavailable");
+    let (media, console) = (vec![nobody().await], vec![nobody().await]);
+    let gateway = Setup { media, console, ..replicas }.start().await;
+    for (name, path) in [("media-service", "/uploads/x.webp"), ("console", "/console")] {
+        let body = eventually(async || {
+            let body = gateway.readiness(200).await;
+            let check = &body["checks"][name];
+            (check["replicas"][0]["reason"] == "unreachable").then_some(body)
+        })
+        .await;
+        let check = &body["checks"][name];
+        assert_eq!(
+            (&check["status"], &check["warning"]),
+            (&"ok".into(), &"no replica is healthy".into())
+        );
+        let response = gateway.get(path).await;
+        assert_eq!(response.status(), 503);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["code"], "upstream_unavailable");
+    }
 }
 
 /// Starts a service whose `/warmup` answers with this status.

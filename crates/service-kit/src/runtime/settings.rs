@@ -91,6 +91,8 @@ pub struct Settings {
     pub content: Content,
     /// The replicas of the services, for the gateway.
     pub upstreams: Upstreams,
+    /// The address of the gateway, for the console.
+    pub gateway: Gateway,
     /// The answers that the gateway keeps.
     pub cache: Cache,
     /// The pace of migrations.
@@ -203,10 +205,22 @@ pub struct Upstreams {
     /// The replicas of media-service.
     #[default(loopback(5004).into())]
     pub media: Replicas,
+    /// The replicas of the console.
+    #[default(loopback(5005).into())]
+    pub console: Replicas,
     /// The number of times that a request may be sent again after a replica failed it. One, so that a
     /// request that ends its replica ends two at most.
     #[default = 1]
     pub max_retries: u32,
+}
+
+/// The address of the gateway, for the console.
+#[derive(Debug, Clone, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Gateway {
+    /// The address at which the console reaches the API.
+    #[default(loopback(5001).into())]
+    pub url: WebUrl,
 }
 
 /// The answers that the gateway keeps.

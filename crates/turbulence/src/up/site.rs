@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console_service::Console;
 use data_service::Migrate;
 use gateway::Gateway;
 use migrations::Status;
@@ -29,6 +30,8 @@ pub(super) struct Site {
     pub(super) services: Services,
     /// The address of the gateway.
     pub(super) address: String,
+    /// A code that signs in to the console once, if there is one token that is known here.
+    pub(super) sign_in_code: Option<String>,
     pub(super) tasks: JoinSet<Result<(), Error>>,
 }
 
@@ -58,6 +61,9 @@ impl Site {
         settings.upstreams.sections = sections.address().into();
         settings.upstreams.content = content.address().into();
         settings.upstreams.media = media.address().into();
+        let console = Console::bind(&inner)?;
+        settings.upstreams.console = console.address().into();
+        let sign_in_code = token.secret.as_ref().map(|token| console.sign_in_code(token));
         let gateway = Gateway::bind(&settings).await?;
 
         let services = [
@@ -67,12 +73,14 @@ impl Site {
         ];
         let address = gateway.local_url();
         let mut tasks = JoinSet::new();
-        let [one, two, three, four] = [(); 4].map(|()| shutdown.clone());
+        let [one, two, three, four, five] = [(); 5].map(|()| shutdown.clone());
         tasks.spawn(async { Ok(sections.run(Migrate::AtStart, one).await?) });
         tasks.spawn(async { Ok(content.run(Migrate::AtStart, two).await?) });
         tasks.spawn(async { Ok(media.run(Migrate::AtStart, three).await?) });
         tasks.spawn(async { Ok(gateway.run(four).await?) });
-        Ok(Self { services, address, tasks })
+        let own_gateway = address.clone();
+        tasks.spawn(async { Ok(console.run_beside(own_gateway, five).await?) });
+        Ok(Self { services, address, sign_in_code, tasks })
     }
 }
 

@@ -1,7 +1,10 @@
 //! The text that a start prints: the address as soon as the site serves, and the results once its
 //! migrations are complete or stuck.
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use migrations::Status;
 use models::ContentType;
@@ -18,6 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn head(
     address: &str,
     is_serving: bool,
+    console: &str,
     loaded: &Lines,
     token: &Token,
     data: &str,
@@ -32,10 +36,20 @@ pub(super) fn head(
     _ = writeln!(text, "{title}");
     text.blank();
     _ = writeln!(text, "  Address  {address}");
+    _ = writeln!(text, "  Console  {console}");
     _ = writeln!(text, "  Token    {}", token.description);
     _ = writeln!(text, "  MongoDB  {data}");
     text.append_labelled("  Loaded   ", loaded);
     text
+}
+
+/// Returns the address of the console. At a terminal it signs in, once and for some minutes; elsewhere the
+/// output is kept in a journal, which others may read.
+pub(super) fn console(address: &str, sign_in_code: Option<&str>) -> String {
+    match sign_in_code.filter(|_| io::stdout().is_terminal()) {
+        Some(code) => format!("{address}/console/sign-in#code={code} (signs in once)"),
+        None => format!("{address}/console"),
+    }
 }
 
 /// Returns the content of the site, the results of the migrations, and the addresses to open next.

@@ -40,7 +40,7 @@ async fn of_migrate() {
 #[tokio::test]
 async fn of_the_services() {
     let mut all = String::new();
-    for service in ["sections", "content", "media", "gateway"] {
+    for service in ["sections", "content", "media", "gateway", "console"] {
         all += &format!("{}\n", help(&[service]).await);
     }
     insta::assert_snapshot!(all);

@@ -1,4 +1,4 @@
-//! `turbulence sections`, `content`, `media` and `gateway`: the services as processes of the one binary.
+//! `turbulence sections`, `content`, `media`, `gateway` and `console`: the services as processes of the one binary.
 
 use std::net::TcpListener;
 
@@ -49,7 +49,7 @@ pub(crate) fn settings(database: &TestDatabase) -> [(&'static str, &str); 3] {
 async fn each_service_answers_health_and_ends_with_code_0_on_sigterm() {
     let database = TestDatabase::new().await;
     let folder = Folder::new();
-    for service in ["sections", "content", "media", "gateway"] {
+    for service in ["sections", "content", "media", "gateway", "console"] {
         let arguments = [service, "--port", "0"];
         let process = Process::start(&folder, &arguments, &settings(&database)).await;
         for path in ["/health", "/health/live"] {
@@ -70,6 +70,7 @@ async fn an_error_at_the_start_is_one_line_with_the_name_of_the_service_and_code
         ("content", "content-service"),
         ("media", "media-service"),
         ("gateway", "gateway"),
+        ("console", "console"),
     ] {
         let ended = folder.run(&[command, "--port", &port]).await;
         let line = ended.failure(1);
@@ -78,7 +79,7 @@ async fn an_error_at_the_start_is_one_line_with_the_name_of_the_service_and_code
 }
 
 #[tokio::test]
-async fn a_site_of_four_processes_serves() {
+async fn a_site_of_five_processes_serves() {
     let database = TestDatabase::new().await;
     database
         .insert("stories", [doc! { "title": "Old", "content": "", "is_published": true }])
@@ -96,12 +97,19 @@ async fn a_site_of_four_processes_serves() {
         Process::start(&folder, &["content", "--port", &port], &environment.concat()).await;
     let environment = [&settings(&database)[..], &[("TURBULENCE__CONTENT__URL", &content_url)]];
     let media = Process::start(&folder, &["media", "--port", "0"], &environment.concat()).await;
+    // The console needs the address of the gateway, and the other way round.
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway_url = format!("http://{reserved}");
+    let environment = [("TURBULENCE__GATEWAY__URL", &*gateway_url)];
+    let console = Process::start(&folder, &["console", "--port", "0"], &environment).await;
     let upstreams = [
+        ("TURBULENCE__UPSTREAMS__CONSOLE", &*console.url),
         ("TURBULENCE__UPSTREAMS__SECTIONS", &*sections.url),
         ("TURBULENCE__UPSTREAMS__MEDIA", &*media.url),
         ("TURBULENCE__UPSTREAMS__CONTENT", &*content.url),
     ];
-    let gateway = Process::start(&folder, &["gateway", "--port", "0"], &upstreams).await;
+    let port = reserved.port().to_string();
+    let gateway = Process::start(&folder, &["gateway", "--port", &port], &upstreams).await;
     gateway.ready().await;
 
     let api = Api::new(&gateway.url);
@@ -121,7 +129,10 @@ async fn a_site_of_four_processes_serves() {
     assert_eq!(found.body["title"], "New", "{found:?}");
     media.ready().await;
     assert_eq!(api.get("/uploads/20241201_123456_abc12345.webp").await.code(), (404, "not_found"));
-    for process in [gateway, media, content, sections] {
+    console.ready().await;
+    let (status, page) = get(&format!("{}/console/sign-in", gateway.url), None).await;
+    assert!(status.is_success() && page.as_str().unwrap().contains("<form"), "{page}");
+    for process in [gateway, console, media, content, sections] {
         process.turbulence.stop().await;
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Setup {
     pub(crate) content: Vec<SocketAddr>,
     /// The replicas of content-service unless a test sets others.
     pub(crate) media: Vec<SocketAddr>,
+    pub(crate) console: Vec<SocketAddr>,
     pub(crate) allowed_origins: &'static str,
     /// The default if empty.
     pub(crate) allowed_headers: &'static str,
@@ -65,6 +66,7 @@ impl Setup {
         Self {
             sections,
             media: content.clone(),
+            console: content.clone(),
             content,
             allowed_origins: "",
             allowed_headers: "",
@@ -87,6 +89,7 @@ impl Setup {
             ("upstreams.sections", urls(&self.sections)),
             ("upstreams.content", urls(&self.content)),
             ("upstreams.media", urls(&self.media)),
+            ("upstreams.console", urls(&self.console)),
             ("cors.allowed_origins", self.allowed_origins.to_owned()),
         ];
         if !self.allowed_headers.is_empty() {

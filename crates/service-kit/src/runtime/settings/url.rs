@@ -100,6 +100,12 @@ impl<'de> Deserialize<'de> for WebUrl {
     }
 }
 
+impl From<HttpUrl> for WebUrl {
+    fn from(HttpUrl(url): HttpUrl) -> Self {
+        Self(url)
+    }
+}
+
 impl From<WebUrl> for String {
     fn from(url: WebUrl) -> Self {
         url.0.into()

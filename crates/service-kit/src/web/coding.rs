@@ -6,7 +6,7 @@ use actix_web::web::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 /// The smallest body that is compressed, in bytes: a smaller one fits into a packet as it is.
-pub(super) const MIN_BYTES: usize = 1024;
+pub const MIN_BYTES: usize = 1024;
 
 /// The quality of Brotli (0–11) and of gzip (0–9): the usual ones for answers that are made on demand
 /// (nginx, Apache). Higher ones take several times as long for a few per cent.
@@ -19,20 +19,23 @@ const BROTLI_WINDOW: u32 = 22;
 /// The size of the buffer of the encoder, in bytes.
 const BUFFER_BYTES: usize = 4096;
 
-/// A coding in which the gateway sends a body.
+/// A coding in which a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
+    /// The body as it is.
     Identity,
+    /// gzip.
     Gzip,
+    /// Brotli.
     Brotli,
 }
 
 /// The codings with a body of their own, the best first.
-pub(super) const CODINGS: [Coding; 2] = [Coding::Brotli, Coding::Gzip];
+pub const CODINGS: [Coding; 2] = [Coding::Brotli, Coding::Gzip];
 
 impl Coding {
     /// Returns the registered name.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
@@ -42,7 +45,7 @@ impl Coding {
 
     /// Returns the best coding that a client accepts by its headers `Accept-Encoding` (RFC 9110
     /// §12.5.3).
-    pub(super) fn accepted<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
+    pub fn accepted<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
         let mut named = [None; CODINGS.len()];
         let (mut any, mut identity) = (None, None);
         for item in headers.flat_map(|header| header.split(',')) {
@@ -69,7 +72,7 @@ impl Coding {
     }
 
     /// Compresses a body. Returns `None` if that does not make it smaller.
-    pub(super) fn encode(self, body: &[u8]) -> Option<Bytes> {
+    pub fn encode(self, body: &[u8]) -> Option<Bytes> {
         let mut encoded = Vec::with_capacity(body.len() / 4);
         let is_encoded = match self {
             Self::Identity => return None,
