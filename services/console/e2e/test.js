@@ -24,8 +24,8 @@ const TOKEN = randomBytes(16).toString("hex");
 const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 /** The number of sections of a large site. */
 const MANY = 2_000;
-/** The longest task that a step in a large tree may take; much more than on an idle machine. */
-const MAX_TASK_MS = 1_000;
+/** The longest task that a step in a large tree may take: a busy machine takes seconds for what an idle one does in some 100 ms. The figures are printed. */
+const MAX_TASK_MS = 10_000;
 
 const axe = await readFile(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const problems = [];
