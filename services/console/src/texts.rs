@@ -112,6 +112,12 @@ pub(crate) mod section {
     pub(crate) const PLACE_HIDDEN: &str = "In no menu; the address works";
     pub(crate) const KIND: &str = "Kind of content";
     pub(crate) const KIND_HELP: &str = "It can be changed while the section is empty.";
+    pub(crate) const LINK_URL: &str = "Address of a link";
+    pub(crate) const LINK_HELP: &str = "For links: an address of the web, mailto: or tel:, or a path of \
+        the site. Or choose the section that the link leads to.";
+    pub(crate) const LINK_SECTION: &str = "Section that a link leads to";
+    pub(crate) const NO_TARGET: &str = "— none —";
+    pub(crate) const LINK_TAB: &str = "A link opens in a new tab";
     pub(crate) const DISPLAY: &str = "Presentation";
     pub(crate) const DISPLAY_USUAL: &str = "As usual for the kind of content";
     pub(crate) const DISPLAY_FEED: &str = "Feed: a list";
@@ -337,7 +343,11 @@ pub(crate) mod facts {
 
 /// The words for values of the API.
 pub(crate) mod words {
-    use models::{ContentType, Sort};
+    use models::{ContentType, SectionType, Sort};
+
+    pub(crate) fn section_type(section_type: SectionType) -> String {
+        section_type.content().map_or_else(|| "Link".to_owned(), kinds)
+    }
 
     pub(crate) fn kinds(kind: ContentType) -> String {
         let name = kind.collection();

@@ -228,7 +228,7 @@ fn row(section: &Section) -> Markup {
                 @if section.is_home { " " span.badge { (words::HOME) } }
                 @if !section.is_published { " " span.badge.off { (words::DRAFT) } }
                 @if let Some(place) = place { " " span.badge { (place) } }
-                " " span.kind { (texts::words::kinds(section.content_type)) }
+                " " span.kind { (texts::words::section_type(section.content_type)) }
             }
             span.steps {
                 button.icon name="do" value={ "up:" (id) } aria-label={ (words::UP) ": " (title) } { "↑" }

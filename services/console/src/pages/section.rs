@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use maud::{Markup, html};
-use models::{ContentType, DisplayType, NavVisibility, ObjectId, Section, Sort};
+use models::{ContentType, DisplayType, NavVisibility, ObjectId, Section, SectionType, Sort};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,6 +27,9 @@ struct Fields {
     nav_visibility: String,
     display_type: String,
     content_type: String,
+    url: String,
+    section_id: String,
+    opens_new_tab: String,
     sort_by: String,
     is_published: String,
     is_home: String,
@@ -37,13 +40,16 @@ struct Fields {
 }
 
 /// The names of the fields, as the API has them.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "title",
     "slug",
     "parent",
     "nav_visibility",
     "display_type",
     "content_type",
+    "url",
+    "section_id",
+    "opens_new_tab",
     "sort_by",
     "is_published",
     "is_home",
@@ -71,6 +77,9 @@ impl Fields {
             nav_visibility: word(section.nav_visibility),
             display_type: word(section.display_type),
             content_type: word(section.content_type),
+            url: text(section.link.url.as_deref()),
+            section_id: section.link.section_id.map(|id| id.to_string()).unwrap_or_default(),
+            opens_new_tab: ticked(section.link.opens_new_tab).to_owned(),
             sort_by: section.sort_by.map(Sort::as_str).unwrap_or_default().to_owned(),
             is_published: ticked(section.is_published).to_owned(),
             is_home: ticked(section.is_home).to_owned(),
@@ -89,6 +98,9 @@ impl Fields {
             nav_visibility: text("nav_visibility"),
             display_type: text("display_type"),
             content_type: text("content_type"),
+            url: text("url"),
+            section_id: text("section_id"),
+            opens_new_tab: ticked(sent.has("opens_new_tab")).to_owned(),
             sort_by: text("sort_by"),
             is_published: ticked(sent.has("is_published")).to_owned(),
             is_home: ticked(sent.has("is_home")).to_owned(),
@@ -100,7 +112,7 @@ impl Fields {
     }
 
     /// Returns the fields with their names and what the API calls their values.
-    fn values(&self) -> [(&'static str, &str, Value); 12] {
+    fn values(&self) -> [(&'static str, &str, Value); 15] {
         let text = |text: &str| Value::from(text);
         let flag = |text: &str| Value::from(!text.is_empty());
         let or_null = |text: &str| match text {
@@ -113,6 +125,9 @@ impl Fields {
             ("nav_visibility", &self.nav_visibility, text(&self.nav_visibility)),
             ("display_type", &self.display_type, text(&self.display_type)),
             ("content_type", &self.content_type, text(&self.content_type)),
+            ("url", &self.url, or_null(&self.url)),
+            ("section_id", &self.section_id, or_null(&self.section_id)),
+            ("opens_new_tab", &self.opens_new_tab, flag(&self.opens_new_tab)),
             ("sort_by", &self.sort_by, or_null(&self.sort_by)),
             ("is_published", &self.is_published, flag(&self.is_published)),
             ("is_home", &self.is_home, flag(&self.is_home)),
@@ -165,7 +180,8 @@ fn displays() -> Vec<(String, String)> {
 }
 
 fn kinds() -> Vec<(String, String)> {
-    choices(ContentType::ALL.map(|kind| (kind, values::kinds(kind))))
+    let types = ContentType::ALL.into_iter().map(SectionType::from).chain([SectionType::Link]);
+    choices(types.map(|one| (one, values::section_type(one))))
 }
 
 fn orders() -> Vec<(String, String)> {
@@ -178,15 +194,23 @@ fn orders() -> Vec<(String, String)> {
     [usual, named].into_iter().chain(others).collect()
 }
 
-/// Returns the choice of the section above: all but one and those below it.
+/// Returns the choice of the section above: all but links, and one and those below it.
 fn parents(tree: &Tree<'_>, of: Option<ObjectId>) -> Vec<(String, String)> {
-    let top = (String::new(), words::TOP.to_owned());
-    let rows = tree.rows().into_iter();
-    let rows = rows.filter(|(_, one)| of.is_none_or(|id| !tree.is_within(one.id, id)));
+    options(tree, words::TOP, |one| of.is_none_or(|id| !tree.is_within(one.id, id)))
+}
+
+/// Returns the choice of the section that a link leads to.
+fn targets(tree: &Tree<'_>, of: Option<ObjectId>) -> Vec<(String, String)> {
+    options(tree, words::NO_TARGET, |one| Some(one.id) != of)
+}
+
+/// Returns the choice of none, or of a section that is no link and suits.
+fn options(tree: &Tree<'_>, none: &str, suits: impl Fn(&Section) -> bool) -> Vec<(String, String)> {
+    let rows = tree.rows().into_iter().filter(|(_, one)| !one.is_link() && suits(one));
     let option = |(level, one): (usize, &Section)| {
         (one.id.to_string(), format!("{}{}", "\u{2003}".repeat(level), shortened(&one.title)))
     };
-    [top].into_iter().chain(rows.map(option)).collect()
+    [(String::new(), none.to_owned())].into_iter().chain(rows.map(option)).collect()
 }
 
 /// Shows the form of a new section.
@@ -252,6 +276,10 @@ async fn new_page(
             (Field::new("title", words::TITLE, &fields.title).help(words::TITLE_HELP).text(errors, true))
             (Field::new("slug", words::SLUG, &fields.slug).help(words::SLUG_NEW_HELP).text(errors, false))
             (Field::new("content_type", words::KIND, &fields.content_type).choice(errors, &kinds()))
+            (Field::new("url", words::LINK_URL, &fields.url).help(words::LINK_HELP).text(errors, false))
+            (Field::new("section_id", words::LINK_SECTION, &fields.section_id)
+                .choice(errors, &targets(&tree, None)))
+            (Field::new("opens_new_tab", words::LINK_TAB, &fields.opens_new_tab).tick(errors))
             (Field::new("parent", words::PARENT, parent).choice(errors, &parents(&tree, None)))
             (Field::new("nav_visibility", words::PLACE, &fields.nav_visibility).choice(errors, &places()))
             (Field::new("display_type", words::DISPLAY, &fields.display_type).choice(errors, &displays))
@@ -366,10 +394,12 @@ fn unsaved_page(
     failure: &Failure,
 ) -> HttpResponse {
     let errors = Errors::of(failure, &NAMES);
+    let target = (fields.section_id.clone(), fields.section_id.clone());
+    let surroundings = Surroundings { address: None, targets: vec![target] };
     let main = html! {
         h1 { bdi { (shortened(&fields.title)) } }
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
-        (fields_form(visit, id, tag, fields, None, &errors, None))
+        (fields_form(visit, id, tag, fields, None, &errors, &surroundings))
     };
     layout::page(visit, Notice::of(failure).status(), &shortened(&fields.title), &main)
 }
@@ -383,7 +413,14 @@ fn edit_page(
 ) -> HttpResponse {
     let Current { section, tag, all } = now;
     let (tree, id) = (Tree::new(all), section.id);
-    let address = (tree.path(section.parent_id, ""), tree.path(section.parent_id, &section.slug));
+    let path = |slug: &str| tree.path(section.parent_id, slug);
+    let mut targets = targets(&tree, Some(id));
+    if !targets.iter().any(|(id, _)| *id == fields.section_id) {
+        // It was deleted. A choice without it would remove it.
+        targets.push((fields.section_id.clone(), fields.section_id.clone()));
+    }
+    let address = (!section.is_link()).then(|| (path(""), path(&section.slug)));
+    let surroundings = Surroundings { address, targets };
     let title = shortened(&section.title);
     let siblings = tree.below(section.parent_id).iter().filter(|one| one.id != id);
     let positions: Vec<_> = [(String::new(), words::LAST.to_owned())]
@@ -404,7 +441,7 @@ fn edit_page(
             (words::CHANGED) " " (layout::time(section.updated_date))
         }
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
-        (fields_form(visit, &id.to_string(), tag, fields, stored, errors, Some(&address)))
+        (fields_form(visit, &id.to_string(), tag, fields, stored, errors, &surroundings))
         h2 { (words::MOVE_TITLE) }
         form.card method="post" action={ "/console/sections/" (id) "/move" } data-hx-boost="true" {
             (layout::mark(&visit.mark()))
@@ -422,7 +459,15 @@ fn edit_page(
     layout::page(visit, status, &title, &main)
 }
 
-/// Returns the form of the fields. `address` is the path above the section, and its own.
+/// The facts about the tree that a form shows.
+struct Surroundings {
+    /// The path above the section, and its own.
+    address: Option<(String, String)>,
+    /// The sections that a link can lead to.
+    targets: Vec<(String, String)>,
+}
+
+/// Returns the form of the fields.
 fn fields_form(
     visit: &Visit,
     id: &str,
@@ -430,8 +475,9 @@ fn fields_form(
     fields: &Fields,
     stored: Option<&Fields>,
     errors: &Errors,
-    address: Option<&(String, String)>,
+    surroundings: &Surroundings,
 ) -> Markup {
+    let Surroundings { address, targets } = surroundings;
     let theirs = |name: &str, options: &[(String, String)]| {
         let all = stored?.values();
         let mine = fields.values();
@@ -460,6 +506,12 @@ fn fields_form(
                 .stored(theirs("nav_visibility", &places())).choice(errors, &places()))
             (Field::new("content_type", words::KIND, &fields.content_type).help(words::KIND_HELP)
                 .stored(theirs("content_type", &kinds())).choice(errors, &kinds()))
+            (Field::new("url", words::LINK_URL, &fields.url).help(words::LINK_HELP)
+                .stored(theirs("url", &[])).text(errors, false))
+            (Field::new("section_id", words::LINK_SECTION, &fields.section_id)
+                .stored(theirs("section_id", targets)).choice(errors, targets))
+            (Field::new("opens_new_tab", words::LINK_TAB, &fields.opens_new_tab)
+                .stored(theirs("opens_new_tab", &flags)).tick(errors))
             (Field::new("display_type", words::DISPLAY, &fields.display_type)
                 .stored(theirs("display_type", &displays())).choice(errors, &displays()))
             (Field::new("sort_by", words::ORDER, &fields.sort_by)

@@ -1,5 +1,7 @@
 //! Tests of the console against a real gateway and services.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where its set-up does")]
+
 mod content;
 mod frame;
 mod health;

@@ -61,6 +61,42 @@ async fn a_form_that_is_sent_twice_adds_one_section() {
 }
 
 #[tokio::test]
+async fn a_link_leads_to_an_address_or_to_a_section() {
+    let (site, news) = site_with_news().await;
+    let mut browser = site.signed_in().await;
+    let path = "/console/sections/new";
+    let link = [("title", "Code"), ("content_type", "link"), ("opens_new_tab", "yes")];
+    let page = browser.fill(path, path, &link).await;
+    assert_eq!(page.status, 422);
+    assert!(page.body.contains("id=\"field-url-error\""), "{}", page.body);
+    let wrong = [&link[..], &[("url", "javascript:alert(1)")]].concat();
+    let page = browser.submit(&page, path, &wrong).await;
+    assert!(page.status == 422 && page.body.contains("id=\"field-url-error\""), "{}", page.body);
+    let right = [&link[..], &[("url", "https://example.org/code")]].concat();
+    assert_eq!(browser.submit(&page, path, &right).await.status, 303);
+    let all = site.api.get("/sections?include_drafts=true").await;
+    let all = all.body.as_array().unwrap();
+    let id = all.iter().find(|one| one["title"] == "Code").unwrap()["id"].as_str().unwrap();
+    let facts = ["content_type", "url", "section_id", "opens_new_tab"];
+    let stored = site.stored(id).await;
+    assert_eq!(
+        facts.map(|name| stored[name].clone()),
+        [json!("link"), json!("https://example.org/code"), Value::Null, json!(true)]
+    );
+    let path = format!("/console/sections/{id}");
+    // The one replaces the other.
+    let to_news = [("url", ""), ("section_id", news.as_str())];
+    let page = browser.fill(&path, &path, &to_news).await;
+    assert_eq!(page.location(), format!("{path}?saved=yes"), "{}", page.body);
+    let stored = site.stored(id).await;
+    assert_eq!((&stored["url"], &stored["section_id"]), (&Value::Null, &json!(news)));
+    assert_eq!(stored["path"], "/news");
+    // No section goes below a link, and no link leads to one.
+    let page = browser.get("/console/sections/new").await;
+    assert!(!page.body.contains(&format!("value=\"{id}\"")), "{}", page.body);
+}
+
+#[tokio::test]
 async fn a_renamed_section_says_what_its_address_is_and_the_former_one_leads_there() {
     let (site, id) = site_with_news().await;
     let mut browser = site.signed_in().await;
