@@ -413,7 +413,7 @@ const tests = {
     assert.ok(reached.size >= all, `${reached.size} of ${all}`);
   },
 
-  async "a tree of 2,000 sections is moved without long tasks"({ page, address }) {
+  async "a section in a tree of 2,000 is moved"({ page, address }) {
     await page.goto(`${address}/console/navigation`);
     await page.evaluate(async (many) => {
       const list = document.querySelector("#tree > ul");
