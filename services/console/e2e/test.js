@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { openSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -46,7 +47,7 @@ async function startSite(folder) {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("TURBULENCE__"));
   const child = spawn(PROGRAM, ["up", "--demo", "--port", port, "--data-dir", folder], {
     env: { ...Object.fromEntries(inherited), TURBULENCE__AUTH__STATIC_TOKEN: TOKEN },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", openSync(join(SCREENSHOTS, "site.log"), "w")],
   });
   const ready = new Promise((done, failed) => {
     let output = "";
