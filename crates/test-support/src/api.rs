@@ -1,7 +1,8 @@
 //! Requests to a service and their responses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use mongodb::bson::oid::ObjectId;
 use reqwest::{Client, Method, header::HeaderMap};
 use serde_json::{Value, json};
 
@@ -104,6 +105,25 @@ impl Api {
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = (!body.is_null()).then(|| body.to_string());
         self.send(method, path, &[], body).await
+    }
+
+    /// Creates something once: sends the request again with the same key while its answer is that the
+    /// outcome is unknown, as an API client does on a busy machine.
+    ///
+    /// # Panics
+    ///
+    /// If the outcome stays unknown.
+    pub async fn create_once(&self, path: &str, body: &Value) -> Answer {
+        let key = ObjectId::new().to_hex();
+        let began = Instant::now();
+        loop {
+            let headers = [("idempotency-key", &*key)];
+            let answer = self.send("POST", path, &headers, Some(body.to_string())).await;
+            if answer.body["code"] != "database_unavailable" {
+                return answer;
+            }
+            assert!(began.elapsed() < crate::DEADLINE, "{answer:?}");
+        }
     }
 
     /// Sends a GET request.

@@ -357,6 +357,10 @@ async fn a_process_that_has_lost_the_lease_adds_no_delivery() {
     } }];
     let taken = leases.update_one(doc! { "_id": "lease" }, taken).await.unwrap();
     assert_eq!(taken.modified_count, 1);
+    eventually("the changes can be read", async || {
+        hooks.api.get("/changes?cursor=").await.status == 200
+    })
+    .await;
     let cursor = hooks.api.get("/changes?cursor=").await.body["cursor"].clone();
     let path = format!("/changes?cursor={}", cursor.as_str().unwrap());
     hooks.story("After").await;

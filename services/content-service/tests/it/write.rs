@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
-use test_support::{Provider, TOKEN, TestDatabase, eventually, migration_id};
+use test_support::{Api, Provider, TOKEN, TestDatabase, eventually, migration_id};
 
 use crate::support::{
     Site, content, created, day, migration, page, project, section, section_id, send, send_raw,
@@ -243,14 +243,14 @@ async fn a_hundred_creates_of_one_title_at_two_replicas_have_a_hundred_slugs() {
     other.migrated().await;
     // A title whose slug is what another one gets with its number.
     let titles = ["News", "News", "News 2"];
+    let apis = [&site.content.url, &other.url].map(|url| Api::new(url.clone()));
     let posts = (0..100).map(|number| {
-        let base = if number % 2 == 0 { &site.content.url } else { &other.url };
-        let url = format!("{base}/stories");
+        let api = &apis[number % 2];
         async move {
             let body = json!({ "title": titles[number % 3], "content": "" });
-            let (status, _, item) = send("POST", &url, &[], &body).await;
-            assert_eq!(status, 201, "{item}");
-            item["slug"].as_str().unwrap().to_owned()
+            let created = api.create_once("/stories", &body).await;
+            assert_eq!(created.status, 201, "{created:?}");
+            created.body["slug"].as_str().unwrap().to_owned()
         }
     });
     let slugs: HashSet<_> = join_all(posts).await.into_iter().collect();
