@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | description of the export, with the SHA-256 of the files below ([`manifest`]) |
 //! | `manifest.sha256` | SHA-256 of the manifest, as `sha256sum` writes it |
-//! | `collections/NAME.jsonl` | documents of a collection, one a line ([`line`]) |
+//! | `collections/NAME.jsonl` | documents of a collection, one a line ([`mod@line`]) |
 //! | `media.jsonl` | names, sizes and SHA-256 of the files of media |
 //! | `media/…` | files of media under their names |
 //!
