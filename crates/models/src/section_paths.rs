@@ -6,6 +6,8 @@
 mod below;
 mod redirects;
 mod resolve;
+#[cfg(test)]
+mod samples;
 
 use std::collections::HashMap;
 

@@ -96,32 +96,7 @@ fn is_at_or_below(slug: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContentType, DisplayType, NavVisibility, PageMeta, SectionLink};
-
-    fn id(number: u8) -> ObjectId {
-        ObjectId::from_bytes([number; 12])
-    }
-
-    fn section(number: u8, slug: &str, parent: Option<u8>, is_published: bool) -> Section {
-        Section {
-            id: id(number),
-            title: slug.to_owned(),
-            slug: slug.to_owned(),
-            parent_id: parent.map(id),
-            display_type: DisplayType::Feed,
-            content_type: ContentType::Story.into(),
-            nav_visibility: NavVisibility::Main,
-            sort_order: 0,
-            sort_by: None,
-            is_published,
-            is_home: false,
-            created_date: None,
-            updated_date: None,
-            path: None,
-            link: SectionLink::default(),
-            page: PageMeta::default(),
-        }
-    }
+    use crate::section_paths::samples::{id, section};
 
     #[test]
     fn an_item_is_hidden_by_a_section_or_a_redirect_at_its_path_or_above() {
