@@ -152,7 +152,7 @@ async fn a_run_slows_down_beside_foreground_work_and_continues_at_full_speed_aft
 #[tokio::test]
 async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
     let database = TestDatabase::new().await;
-    insert_items(&database, 301).await;
+    insert_items(&database, 1_301).await;
     let items = database.collection("items");
     let used = each(doc! { "by": "us" }, move |_| {
         let items = items.clone();
@@ -168,7 +168,7 @@ async fn a_run_on_a_database_in_use_is_gentle_from_its_first_batch_on() {
     let records: Vec<Document> = records.try_collect().await.unwrap();
     let counts = records.iter().map(|record| record.get_i64("count").unwrap());
     let counts: Vec<_> = counts.collect();
-    assert_eq!((counts.iter().sum::<i64>(), counts[0]), (301, 1));
+    assert_eq!((counts.iter().sum::<i64>(), counts[0]), (1_301, 1));
     assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
 }
 

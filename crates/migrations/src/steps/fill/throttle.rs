@@ -73,7 +73,7 @@ impl Throttle {
         Self { documents_per_second: None, duty_cycle: 1.0, heeds_flow_control: true };
 
     /// For a database that is in use.
-    pub const GENTLE: Self = Self { duty_cycle: 0.035, ..Self::OFF };
+    pub const GENTLE: Self = Self { duty_cycle: 0.05, ..Self::OFF };
 
     /// Returns `true` if changes pause for other clients.
     pub(crate) fn is_gentle(&self) -> bool {
