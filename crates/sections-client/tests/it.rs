@@ -20,7 +20,9 @@ async fn sections() -> (TestDatabase, Service) {
 
 #[tokio::test]
 async fn the_other_services_learn_the_paths_of_what_the_public_sees() {
-    let (_database, sections) = sections().await;
+    let database = TestDatabase::new().await;
+    // A section below another one needs content-service, which may have an item at its path.
+    let (sections, _content) = Service::both(&database).await;
     let (client, api) = (client(&sections.url), Api::new(&*sections.url));
     let blog = api.get("/sections/slug/blog").await.id();
     let about = api.get("/sections/slug/about").await.id();
