@@ -118,6 +118,14 @@ fn missing(visit: &Visit) -> HttpResponse {
     layout::page(visit, notice.status(), texts::error::NOT_FOUND_TITLE, &main)
 }
 
+/// Returns the page of a failure to read what a page is about.
+fn unread(visit: &Visit, failure: &Failure) -> HttpResponse {
+    match failure {
+        Failure::Refused(Problem { status: 400 | 404, .. }) => missing(visit),
+        failure => visit.failed(failure),
+    }
+}
+
 /// Reads all sections.
 async fn sections(api: Caller<'_>) -> Result<Vec<Section>, Failure> {
     Ok(api.get(ALL_SECTIONS).await?.value)

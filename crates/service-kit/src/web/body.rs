@@ -30,7 +30,7 @@ use std::{
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
-    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
 };
 use chrono::DateTime;
 use futures_util::{StreamExt, future::LocalBoxFuture};
@@ -288,13 +288,17 @@ impl FromRequest for TextBody {
     }
 }
 
+/// Returns the media type of the body of a request in lower case, without parameters; nothing if there is
+/// none.
+pub fn media_type(request: &HttpRequest) -> String {
+    let content_type = header(request, CONTENT_TYPE).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Requires the media type `application/json` or one based on it (RFC 6839 §3.1), in UTF-8
 /// (RFC 8259 §8.1) and not compressed.
 fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
-    let content_type =
-        request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let media_type = media_type.trim().to_ascii_lowercase();
+    let media_type = media_type(request);
     let is_json = media_type == "application/json"
         || (media_type.starts_with("application/") && media_type.ends_with("+json"));
     if is_json && is_plain_utf8(request) {
@@ -307,15 +311,19 @@ fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
 
 /// Returns `true` unless the body of a request is compressed or in another charset than UTF-8.
 fn is_plain_utf8(request: &HttpRequest) -> bool {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
-    let parameters = header(CONTENT_TYPE).unwrap_or_default().split(';').skip(1);
+    let parameters = header(request, CONTENT_TYPE).unwrap_or_default().split(';').skip(1);
     let mut parameters = parameters.filter_map(|parameter| parameter.split_once('='));
     let charset = parameters.find_map(|(name, value)| {
         let is_charset = name.trim().eq_ignore_ascii_case("charset");
         is_charset.then(|| value.trim().trim_matches('"'))
     });
     charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
-        && header(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
+        && header(request, CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
+}
+
+/// Returns a header of a request, or `?` for one that is no plain text.
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers().get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 async fn receive(

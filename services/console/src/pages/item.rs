@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     content::{Item, address, kind_of, moment, page_of, section_choice, text as text_of, title_of},
-    missing, sections,
+    missing, sections, unread,
 };
 use crate::{
     api::{Failure, Problem, Tagged},
@@ -172,14 +172,6 @@ async fn current(visit: &Visit, kind: ContentType, id: &str) -> Result<Current, 
     let api = visit.api();
     let Tagged { value: item, tag } = api.get(&address(kind, id)).await?;
     Ok(Current { kind, id: id.to_owned(), item, tag, all: sections(api).await? })
-}
-
-/// Returns the page of a failure to read the item.
-fn unread(visit: &Visit, failure: &Failure) -> HttpResponse {
-    match failure {
-        Failure::Refused(Problem { status: 400 | 404, .. }) => missing(visit),
-        failure => visit.failed(failure),
-    }
 }
 
 /// Shows the form of an item.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{id_of, missing, navigation, no_section, sections};
+use super::{id_of, navigation, no_section, sections, unread};
 use crate::{
     api::{Failure, Problem, Tagged},
     fields::{Errors, Field, line_ends, one_line, shortened, ticked},
@@ -308,14 +308,6 @@ async fn current(visit: &Visit, id: &str) -> Result<Current, Failure> {
     let Tagged { value: section, tag } =
         api.get(&format!("/sections/{id}?include_drafts=true")).await?;
     Ok(Current { section, tag, all: sections(api).await? })
-}
-
-/// Returns the page of a failure to read the section.
-fn unread(visit: &Visit, failure: &Failure) -> HttpResponse {
-    match failure {
-        Failure::Refused(Problem { status: 404, .. }) => missing(visit),
-        failure => visit.failed(failure),
-    }
 }
 
 /// Shows the forms of a section.

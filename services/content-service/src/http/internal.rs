@@ -99,8 +99,9 @@ pub(super) async fn at_path(
     let Query(AtPathQuery { section_id, slug }) = query;
     let mut item = None;
     for collection in collections.iter() {
-        if item.is_none() {
-            item = collection.hidden_by(section_id, &slug).await.map_err(database_error)?;
+        item = collection.hidden_by(section_id, &slug).await.map_err(database_error)?;
+        if item.is_some() {
+            break;
         }
     }
     Ok(Json(ItemAtPath { section_id, slug, item }))

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     dev::Payload,
-    http::{
-        StatusCode,
-        header::{CONTENT_TYPE, LOCATION},
-    },
+    http::{StatusCode, header::LOCATION},
     web::Data,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,7 +17,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use service_kit::{
     auth::extract::{Admin, Authenticated},
     web::{
-        body::{JsonBody, TextBody},
+        body::{JsonBody, TextBody, media_type},
         conditional::json_response,
         error::ApiError,
         extract::Query,
@@ -417,10 +414,7 @@ impl FromRequest for RedirectBody {
         let request = request.clone();
         let mut payload = payload.take();
         Box::pin(async move {
-            let content_type = request.headers().get(CONTENT_TYPE);
-            let content_type = content_type.and_then(|value| value.to_str().ok());
-            let media_type = content_type.and_then(|value| value.split(';').next());
-            if media_type.is_some_and(|value| value.trim().eq_ignore_ascii_case("text/csv")) {
+            if media_type(&request) == "text/csv" {
                 return TextBody::from_request(&request, &mut payload).await.map(Self::Csv);
             }
             let body = JsonBody::from_request(&request, &mut payload).await;
