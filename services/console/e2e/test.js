@@ -452,6 +452,35 @@ const tests = {
     assert.equal(await page.locator("#parts").count(), 1);
   },
 
+  async "a draft is published by itself at a moment in the zone of the reader"(shared) {
+    const { browser, address, state } = shared;
+    const options = { storageState: state, timezoneId: "America/New_York" };
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    watch(page, address);
+    await page.goto(`${address}/console/content/stories/new`);
+    await page.getByLabel("Title").fill("Later");
+    await page.getByLabel("Publish by itself at").fill("2099-01-02T22:04");
+    await page.getByRole("button", { name: "Add" }).click();
+    await page.getByText("Added.").waitFor();
+    assert.equal(await page.getByLabel("Publish by itself at").inputValue(), "2099-01-02T22:04");
+    await look(page, "scheduled");
+    const id = new URL(page.url()).searchParams.get("id");
+    const story = () => api(address, "GET", `/stories/${id}`);
+    const { is_published: isPublished, publish_at: moment } = await story();
+    assert.deepEqual([isPublished, moment], [false, "2099-01-03T03:04:00.000Z"]);
+    // A moment that is past is refused beside its field, and stays in it.
+    await page.getByLabel("Publish by itself at").fill("2020-05-01T09:30");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("must be in the future").waitFor();
+    assert.equal(await page.getByLabel("Publish by itself at").inputValue(), "2020-05-01T09:30");
+    await page.getByLabel("Publish by itself at").fill("");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    assert.equal((await story()).publish_at, null);
+    await context.close();
+  },
+
   async "content works without scripts"({ browser, address, state }) {
     const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });
     const page = await context.newPage();

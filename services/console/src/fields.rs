@@ -154,6 +154,16 @@ impl<'a> Field<'a> {
         self.around(errors, &control)
     }
 
+    /// Returns a field for a moment in UTC. The script shows it in the zone of the reader.
+    pub(crate) fn moment(&self, errors: &Errors) -> Markup {
+        let control = html! {
+            input type="text" id=(self.id()) name=(self.name) value=(self.value) data-moment
+                autocomplete="off" aria-describedby=[self.described_by(errors)]
+                aria-invalid=[errors.get(self.name).map(|_| "true")];
+        };
+        self.around(errors, &control)
+    }
+
     /// Returns a field for a day.
     pub(crate) fn day(&self, errors: &Errors) -> Markup {
         let control = html! {

@@ -262,6 +262,8 @@ pub(crate) mod item {
         allows.";
     pub(crate) const LIST_HELP: &str = "One in each line.";
     pub(crate) const DATE_HELP: &str = "In UTC, such as 2026-05-01T12:00:00Z, or only the day.";
+    pub(crate) const MOMENT_HELP: &str = "Empty for never. Browsers without scripts show it in UTC, such as \
+        2026-05-01T12:00:00Z.";
     pub(crate) const SLUG_HELP: &str =
         "The last part of the address. The former address leads to the new one.";
     pub(crate) const PUBLISHED_HELP: &str = "Otherwise it is a draft, which visitors do not see.";
@@ -281,11 +283,13 @@ pub(crate) mod item {
 
     /// The fields of items, in the order of the form, with their labels. What the answer of the API has
     /// and this list has not, no form shows, and no form changes.
-    pub(crate) const FIELDS: [(&str, &str); 19] = [
+    pub(crate) const FIELDS: [(&str, &str); 21] = [
         ("title", "Title"),
         ("slug", "Slug"),
         ("section_id", "Section"),
         ("is_published", "Published"),
+        ("publish_at", "Publish by itself at"),
+        ("unpublish_at", "Unpublish by itself at"),
         ("is_featured", "Featured"),
         ("page_type", "Type of the page"),
         ("summary", "Summary"),

@@ -26,11 +26,34 @@
 
   // Times in the zone of the reader.
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  /** Puts a field in the zone of the reader before one for a moment in UTC, which the form sends. */
+  const showLocally = (sent) => {
+    const shown = document.createElement("input");
+    shown.type = "datetime-local";
+    for (const name of ["id", "aria-describedby", "aria-invalid"]) {
+      if (sent.hasAttribute(name)) shown.setAttribute(name, sent.getAttribute(name));
+    }
+    const moment = new Date(sent.value);
+    // A text that is no moment stays in sight, with what is wrong with it.
+    if (sent.value && isNaN(moment)) return;
+    if (sent.value) {
+      const local = new Date(moment.getTime() - moment.getTimezoneOffset() * 60000);
+      shown.value = local.toISOString().slice(0, 16);
+    }
+    shown.addEventListener("input", () => {
+      sent.value = shown.value && new Date(shown.value).toISOString();
+    });
+    sent.type = "hidden";
+    sent.removeAttribute("id");
+    sent.before(shown);
+  };
+
   const prepare = () => {
     for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
       time.title = time.textContent;
       time.textContent = format.format(new Date(time.dateTime));
     }
+    document.querySelectorAll('input[type="text"][data-moment]').forEach(showLocally);
     byId("tree-help")?.removeAttribute("hidden");
     document.querySelector(".select-all")?.removeAttribute("hidden");
     document.querySelector("[aria-invalid]")?.focus();

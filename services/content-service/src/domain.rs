@@ -10,6 +10,7 @@ pub(crate) mod pagination;
 pub(crate) mod preview;
 pub(crate) mod redirect;
 pub(crate) mod redirect_csv;
+pub(crate) mod schedule;
 pub(crate) mod search;
 pub(crate) mod site;
 pub(crate) mod tag;

@@ -12,6 +12,7 @@ mod http;
 mod kinds;
 mod migrations;
 mod report;
+mod scheduling;
 mod search_filling;
 mod sections_feed;
 mod startup;

@@ -34,11 +34,12 @@ use crate::{
     },
     kinds::{self, Collections},
     migrations::Context,
-    search_filling,
+    scheduling, search_filling,
     sections_feed::{self, fetched::FetchedSections},
     store::{
         collections::{COLLECTIONS, SERVICE},
         redirects::RedirectStore,
+        schedule::ScheduleStore,
         search::SearchStore,
         section_directory::DirectoryStore,
         site::SiteStore,
@@ -113,10 +114,12 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         });
         let engine = engine(connection, Clock::system(), settings, &sections);
         let filled = Collections::open(connection, changes);
+        let scheduled = ScheduleStore::new(connection);
         let background: Background = Box::new(|stop| {
             let filling = search_filling::run(filled, searched, stop.clone());
+            let scheduling = scheduling::run(scheduled, stop.clone());
             Box::pin(async move {
-                tokio::join!(delivering.run(stop), filling);
+                tokio::join!(delivering.run(stop), filling, scheduling);
             })
         });
         Parts { engine, routes, health, background: Some(background) }

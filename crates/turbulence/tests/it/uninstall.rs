@@ -150,6 +150,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "content_slugs",
         "media",
         "content_redirects",
+        "content_schedule",
         "content_search",
         "content_site",
         "webhooks",

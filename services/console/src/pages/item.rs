@@ -55,6 +55,8 @@ enum Shape {
     List,
     Flag,
     Section,
+    /// A moment, which the script shows in the zone of the reader.
+    Moment,
 }
 
 /// The longest id of an item, in bytes: longer ones fit into no address.
@@ -76,6 +78,7 @@ struct Entry {
 fn shape(name: &str, value: &Value) -> Shape {
     match (name, value) {
         ("section_id", _) => Shape::Section,
+        ("publish_at" | "unpublish_at", _) => Shape::Moment,
         ("content", _) => Shape::Source,
         ("summary" | "description", _) => Shape::Text,
         (_, Value::Array(_)) => Shape::List,
@@ -112,6 +115,7 @@ impl Shape {
                 let has_returns = stored.as_str().is_some_and(|stored| stored.contains("\r\n"));
                 if has_returns { text.replace('\n', "\r\n").into() } else { text.into() }
             }
+            Self::Moment if text.is_empty() => Value::Null,
             // An empty text stands for none, unless the item has an empty one.
             _ if text.is_empty() && stored != "" => Value::Null,
             _ => text.into(),
@@ -134,7 +138,7 @@ fn typed(entries: &[Entry], sent: &Form) -> Vec<Entry> {
     let text = |entry: &Entry| match entry.shape {
         Shape::Flag => ticked(sent.has(entry.name)).to_owned(),
         Shape::Text | Shape::Source | Shape::List => line_ends(sent.get(entry.name)),
-        Shape::Line | Shape::Section => sent.get(entry.name).to_owned(),
+        Shape::Line | Shape::Section | Shape::Moment => sent.get(entry.name).to_owned(),
     };
     entries.iter().map(|entry| Entry { text: text(entry), ..entry.clone() }).collect()
 }
@@ -349,6 +353,7 @@ fn form(
                     // One that is in no section here stays as it is.
                     Shape::Section if sections.iter().any(|(id, _)| *id == entry.text) =>
                         (field.choice(errors, &sections)),
+                    Shape::Moment => (field.help(words::MOMENT_HELP).moment(errors)),
                     Shape::Line if entry.name == "slug" =>
                         (field.help(words::SLUG_HELP).text(errors, false)),
                     Shape::Line if matches!(entry.name, "date" | "createdDate") =>
@@ -480,6 +485,8 @@ fn new_entries() -> Vec<Entry> {
         ("title", json!("")),
         ("section_id", Value::Null),
         ("is_published", json!(false)),
+        ("publish_at", Value::Null),
+        ("unpublish_at", Value::Null),
         ("content", json!("")),
     ];
     entries(&stored.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())

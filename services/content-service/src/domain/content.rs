@@ -10,6 +10,8 @@ use utoipa::{
     openapi::{ObjectBuilder, Type},
 };
 
+use super::schedule::ItemSchedule;
+
 /// The id of an item of content as the API answers it.
 ///
 /// New items have an [`ObjectId`]; a database that was taken over may hold documents with another
@@ -123,4 +125,7 @@ pub(crate) struct ContentMeta {
     /// The facts for search engines and previews of links.
     #[serde(flatten)]
     pub(crate) page: PageMeta,
+    /// The moments at which the item is published and unpublished by itself.
+    #[serde(flatten)]
+    pub(crate) schedule: ItemSchedule,
 }

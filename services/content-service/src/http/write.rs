@@ -31,7 +31,10 @@ use super::{
     sections::{Sections, require_fitting, require_free_path},
 };
 use crate::{
-    domain::{audience::Directory, html_content::HtmlContent, item_paths::ItemPaths},
+    domain::{
+        audience::Directory, html_content::HtmlContent, item_paths::ItemPaths,
+        schedule::ItemSchedule,
+    },
     html::{Removed, Sanitiser},
     kinds::ContentCollection,
     store::{
@@ -73,6 +76,13 @@ pub(super) async fn create<K: Kind>(
         return created.complete("sanitized", &removed)?.try_into();
     }
     refuse_ahead(&changes, store.now())?;
+    if matches!(changes.schedule.publish_at, Patch::Value(_)) {
+        changes.is_published.get_or_insert(false);
+    }
+    let is_published = changes.is_published.unwrap_or(true);
+    let unscheduled = ItemSchedule::default();
+    let schedule = changes.schedule.checked(&unscheduled, is_published, store.now());
+    changes.schedule = schedule.map_err(ApiError::invalid)?;
     let (section, directory) = section(&sections, &changes, &**store).await?;
     changes.section = section;
     let guard = |slug: &str| match (section, &directory) {
@@ -183,7 +193,7 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
 ) -> Result<Changes, ApiError> {
     let mut current = serde_json::to_value(item).map_err(ApiError::internal)?;
     current["path"] = paths.path(item.meta(), item.slug()).into();
-    let changes = K::changes(members.changes_of(&current)?.into());
+    let mut changes = K::changes(members.changes_of(&current)?.into());
     if let Patch::Value(section) = changes.section {
         require_fitting(&*sections.now().await?, section, store)?;
     }
@@ -191,6 +201,10 @@ async fn changes<K: Kind, T: Body + Into<K::Patch>>(
         require_free_path(&*sections.now().await?, section, slug)?;
     }
     refuse_ahead(&changes, store.now())?;
+    let meta = item.meta();
+    let is_published = changes.is_published.unwrap_or(meta.is_published);
+    let schedule = changes.schedule.checked(&meta.schedule, is_published, store.now());
+    changes.schedule = schedule.map_err(ApiError::invalid)?;
     Ok(changes)
 }
 

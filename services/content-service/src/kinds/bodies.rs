@@ -68,6 +68,10 @@ macro_rules! bodies {
                         std::mem::take(&mut self.canonical),
                         self.noindex.take(),
                     ),
+                    schedule: $crate::domain::schedule::SchedulePatch {
+                        publish_at: std::mem::take(&mut self.publish_at),
+                        unpublish_at: std::mem::take(&mut self.unpublish_at),
+                    },
                     default_section: None,
                     slug: Patch::Absent,
                     own: $crate::store::kind::OwnFields::default(),
@@ -151,6 +155,16 @@ macro_rules! bodies {
             #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
             #[schema(value_type = bool, required = false)]
             pub(crate) noindex: Option<bool>,
+            /// The moment at which the draft is published by itself, in the future. A new item that has one
+            /// is a draft until then.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<Moment>)]
+            pub(crate) publish_at: Patch<Moment>,
+            /// The moment at which the item becomes a draft by itself, in the future and after
+            /// `publish_at`.
+            #[serde(default, skip_serializing_if = "Patch::is_absent")]
+            #[schema(value_type = Option<Moment>)]
+            pub(crate) unpublish_at: Patch<Moment>,
             $(
                 $(#[$nullable_doc])+
                 #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -184,6 +198,8 @@ macro_rules! bodies {
                     social_image: $body.social_image,
                     canonical: $body.canonical,
                     noindex: $body.noindex,
+                    publish_at: $body.publish_at,
+                    unpublish_at: $body.unpublish_at,
                     $($nullable: $body.$nullable,)*
                     $($plain: $body.$plain,)*
                 }

@@ -11,12 +11,13 @@ use mongodb::bson::{self, Bson, Document, RawDocument};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use super::drafts;
+use super::{drafts, schedule};
 use crate::domain::{
     audience::Audience,
     content::ContentMeta,
     html_content::HtmlContent,
     item_paths::ItemPaths,
+    schedule::SchedulePatch,
     tag::{self, ItemTags},
 };
 
@@ -213,6 +214,7 @@ impl<K: Kind> Reading<K> {
             date: reader.date("date"),
             tags: tag::read(&mut reader),
             page: page_meta::read(&mut reader),
+            schedule: schedule::read(&mut reader),
         };
         let (address, slug) = (reader.text(K::ADDRESS.field()), reader.text(SLUG));
         let item = K::read(meta, &mut reader);
@@ -275,6 +277,7 @@ pub(crate) struct Changes {
     pub(crate) default_section: Option<&'static str>,
     pub(crate) slug: Patch<Slug>,
     pub(crate) page: PageMetaPatch,
+    pub(crate) schedule: SchedulePatch,
     /// The fields that the other kinds do not have.
     pub(crate) own: OwnFields,
 }

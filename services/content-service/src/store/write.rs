@@ -28,6 +28,7 @@ use super::{
     filters::{Oddities, not_deleted},
     ids::{NoItem, no_item},
     kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
+    schedule,
     slugs::{self, FIRST_NUMBER},
 };
 use crate::domain::tag::TAGS;
@@ -144,6 +145,7 @@ impl<K: Kind> ContentStore<K> {
                 let raw = RawDocumentBuf::try_from(&document).map_err(Error::from)?;
                 self.collection.insert_one(&raw).session(&mut *session).await?;
                 self.search.write::<K>(&raw, session).await?;
+                self.schedule.write(K::TYPE, None, &raw, session).await?;
                 let created =
                     respond(&names.sign(item::<K>(&raw)?)).map_err(WriteError::Refused)?;
                 inserted = Some(raw);
@@ -170,13 +172,18 @@ impl<K: Kind> ContentStore<K> {
         self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
     }
 
-    /// Puts an item into the trash.
+    /// Puts an item into the trash, where it is neither published nor unpublished by itself.
     pub(crate) async fn delete(
         &self,
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
-        self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await
+        self.change(id, guard, async |_| {
+            let mut set = doc! { "deleted": true };
+            set.extend(schedule::never());
+            Ok(set)
+        })
+        .await
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -277,12 +284,16 @@ impl<K: Kind> ContentStore<K> {
         // text that is not UTF-8.
         let id = doc! { "_id": id };
         let is_searched = set.keys().any(|field| is_searched::<K>(field));
+        let is_scheduled = set.keys().any(|field| schedule::is_scheduled_by(field));
         let changes = doc! { "$set": set };
         self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
         let changed = self.collection.find_one(id).session(&mut *session).await?;
         let changed = changed.ok_or(WriteError::NoItem(NoItem::NotFound))?;
         if is_searched {
             self.search.write::<K>(&changed, session).await?;
+        }
+        if is_scheduled {
+            self.schedule.write(K::TYPE, Some(document), &changed, session).await?;
         }
         item::<K>(&changed)
     }
@@ -459,6 +470,7 @@ fn set_fields(changes: Changes) -> Document {
         set.insert(TAGS, tags);
     }
     page_meta::set(&mut set, changes.page);
+    schedule::set(&mut set, changes.schedule);
     set
 }
 
