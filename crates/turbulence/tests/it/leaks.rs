@@ -162,6 +162,10 @@ impl Hidden {
             ("loose".to_owned(), with(&open, doc! { "section_id": null })),
             ("dangling".to_owned(), with(&open, doc! { "section_id": "ffffffffffffffffffffffff" })),
             ("a-draft".to_owned(), with(&here, doc! { "is_published": false })),
+            (
+                "a-scheduled".to_owned(),
+                with(&here, doc! { "is_published": false, "turbulence_publish_at": DateTime::MAX }),
+            ),
             ("a-deleted".to_owned(), with(&here, doc! { "deleted": true })),
             (
                 "a-deleted-draft".to_owned(),

@@ -96,7 +96,7 @@ pub(crate) async fn use_everything(site: &Site) {
         .json(&redirect);
     let redirect = redirect.send().await.unwrap();
     assert!(redirect.status().is_success(), "{redirect:?}");
-    let story = json!({ "title": "New", "content": "" });
+    let story = json!({ "title": "New", "content": "", "publish_at": "2099-01-01T00:00:00Z" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
     assert_eq!(status, 200, "{uploaded}");
