@@ -29,14 +29,45 @@ pub fn with_width(name: &str, width: u32) -> String {
 /// A place that shows an uploaded file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MediaPlace {
-    /// The type of the item.
-    pub content_type: ContentType,
-    /// The id of the item.
+    /// The type of the item, or `section` or `site`.
+    pub content_type: PlaceType,
+    /// The id of the item or section; that of the site is `site`.
     pub id: String,
-    /// The title of the item.
+    /// The title.
     pub title: String,
-    /// `true` if the item is in the trash, from which it can be restored.
+    /// `true` if the item or section is in the trash, from which it can be restored.
     pub deleted: bool,
+}
+
+/// The type of a place that shows an uploaded file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum PlaceType {
+    /// An item.
+    Item(ContentType),
+    /// Another part of the site.
+    Part(SitePart),
+}
+
+/// The parts of a site besides its items that show files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SitePart {
+    /// A section, with its picture for previews of links.
+    Section,
+    /// The site, with its logo.
+    Site,
+}
+
+impl PlaceType {
+    /// Returns the path of the API at which a place with this id is changed.
+    pub fn path(self, id: &str) -> String {
+        match self {
+            Self::Item(kind) => format!("/{}/{id}", kind.collection()),
+            Self::Part(SitePart::Section) => format!("/sections/{id}"),
+            Self::Part(SitePart::Site) => "/site".to_owned(),
+        }
+    }
 }
 
 /// The places that show uploaded files, by the names of the files.

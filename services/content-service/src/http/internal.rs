@@ -1,14 +1,24 @@
 //! Routes for the other services. The gateway does not route their paths.
 
 use actix_web::web::{Data, Json};
-use data_service::database_error;
+use data_service::{changes::Answer, database_error};
 use models::{ContentCounts, FieldError, Ids, ItemAtPath, ObjectId, User, media::MediaUses};
 use serde::Deserialize;
 use service_kit::web::{error::ApiError, extract::Query};
 use utoipa::IntoParams;
 
-use super::error_sets::{InternalErrors, LookUpErrors};
-use crate::{kinds::Collections, store::users::UserStore};
+use super::{
+    error_sets::{InternalErrors, LookUpErrors},
+    sections::Sections,
+};
+use crate::{
+    kinds::Collections,
+    store::{
+        media::{sections_that_show, site_that_shows},
+        site::SiteStore,
+        users::UserStore,
+    },
+};
 
 /// The query of a user.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -124,20 +134,22 @@ pub(super) struct PlacesQuery {
     limit: usize,
 }
 
-/// The items that show files.
+/// The places that show files.
 ///
-/// Items of every kind count, those in the trash too.
+/// Items of every kind and sections count, those in the trash too, and the logo of the site.
 #[utoipa::path(
     get,
     path = "/internal/content/media-places",
     tag = "internal",
     params(PlacesQuery),
-    responses((status = 200, description = "The items that show each file. Files that none shows are \
+    responses((status = 200, description = "The places that show each file. Files that none shows are \
         left out.", body = MediaUses), InternalErrors)
 )]
 pub(super) async fn media_places(
     query: Query<PlacesQuery>,
     collections: Data<Collections>,
+    sections: Data<Sections>,
+    site: Data<SiteStore>,
 ) -> Result<Json<MediaUses>, ApiError> {
     let names: Vec<String> = query.0.names.split(',').map(str::to_owned).collect();
     // They become part of a regular expression.
@@ -149,12 +161,16 @@ pub(super) async fn media_places(
         let message = format!("must be from 1 to {MAX_FILES} names of files, separated by commas");
         return Err(ApiError::invalid(FieldError::invalid("names", message)));
     }
+    let limit = query.0.limit.min(MAX_PLACES);
     let mut uses = MediaUses::new();
     for collection in collections.iter() {
-        let limit = query.0.limit.min(MAX_PLACES);
         let added = collection.places_of(&names, limit, &mut uses);
         added.await.map_err(database_error)?;
     }
+    let directory = sections.newest(&Answer::default()).await?;
+    sections_that_show(directory.entries(), &names, limit, &mut uses);
+    let site = site.get().await.map_err(database_error)?.value;
+    site_that_shows(&site, &names, limit, &mut uses);
     Ok(Json(uses))
 }
 

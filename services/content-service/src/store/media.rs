@@ -1,11 +1,12 @@
-//! The items that show uploaded files.
+//! The places that show uploaded files.
 
 use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 use models::{
     ContentType,
-    media::{MediaPlace, MediaUses, SMALLER_WIDTHS, UPLOADS, with_width},
+    SectionEntry,
+    media::{MediaPlace, MediaUses, PlaceType, SMALLER_WIDTHS, SitePart, UPLOADS, with_width},
 };
 use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
@@ -16,6 +17,7 @@ use mongodb::{
 use percent_encoding::percent_decode_str;
 
 use super::{content::ContentStore, kind::Kind};
+use crate::domain::site::Site;
 
 /// The fields in which items have addresses of files.
 const FIELDS: [&str; 3] = ["content", "image_url", "social_image"];
@@ -39,14 +41,60 @@ impl<K: Kind> ContentStore<K> {
         let mut found =
             self.collection.find(doc! { "$or": any_field.to_vec() }).projection(fields).await?;
         while let Some(document) = found.try_next().await? {
-            for name in names.iter().filter(|name| shows(&document, name)) {
-                let places = uses.entry(name.clone()).or_default();
-                if places.len() < limit {
-                    places.extend(place::<K>(&document));
-                }
-            }
+            let texts = FIELDS.iter().filter_map(|field| document.get_str(field).ok());
+            add_place(uses, names, limit, &texts.collect::<Vec<_>>(), || place::<K>(&document));
         }
         Ok(())
+    }
+}
+
+/// Adds the sections that show these files, at most up to `limit` places of each file. Those in the trash
+/// count.
+pub(crate) fn sections_that_show(
+    sections: &[SectionEntry],
+    names: &[String],
+    limit: usize,
+    uses: &mut MediaUses,
+) {
+    for SectionEntry { section, is_deleted, .. } in sections {
+        let texts: Vec<_> = section.page.social_image.iter().map(String::as_str).collect();
+        add_place(uses, names, limit, &texts, || {
+            Some(MediaPlace {
+                content_type: PlaceType::Part(SitePart::Section),
+                id: section.id.to_string(),
+                title: section.title.chars().take(MAX_TITLE).collect(),
+                deleted: *is_deleted,
+            })
+        });
+    }
+}
+
+/// Adds the site, if its logo is one of these files.
+pub(crate) fn site_that_shows(site: &Site, names: &[String], limit: usize, uses: &mut MediaUses) {
+    let logo: Vec<_> = site.logo.iter().map(String::as_str).collect();
+    add_place(uses, names, limit, &logo, || {
+        Some(MediaPlace {
+            content_type: PlaceType::Part(SitePart::Site),
+            id: "site".to_owned(),
+            title: site.title.clone().unwrap_or_default(),
+            deleted: false,
+        })
+    });
+}
+
+/// Adds a place to the files that one of its texts shows.
+fn add_place(
+    uses: &mut MediaUses,
+    names: &[String],
+    limit: usize,
+    texts: &[&str],
+    place: impl Fn() -> Option<MediaPlace>,
+) {
+    for name in names.iter().filter(|name| shows(texts, name)) {
+        let places = uses.entry(name.clone()).or_default();
+        if places.len() < limit {
+            places.extend(place());
+        }
     }
 }
 
@@ -98,20 +146,19 @@ fn references(text: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-fn shows(document: &RawDocumentBuf, name: &str) -> bool {
+fn shows(texts: &[&str], name: &str) -> bool {
     let smaller = SMALLER_WIDTHS.map(|width| with_width(name, width));
     let addresses: Vec<_> = smaller.iter().map(String::as_str).chain([name]).collect();
-    FIELDS
-        .iter()
-        .filter_map(|field| document.get_str(field).ok())
-        .any(|text| addresses.iter().any(|address| text.contains(&format!("{UPLOADS}{address}"))))
+    let addresses: Vec<_> =
+        addresses.into_iter().map(|address| format!("{UPLOADS}{address}")).collect();
+    texts.iter().any(|text| addresses.iter().any(|address| text.contains(address)))
 }
 
 fn place<K: Kind>(document: &RawDocumentBuf) -> Option<MediaPlace> {
     let mut reader = FieldReader::new(document);
     let title = reader.text("title").unwrap_or_default();
     Some(MediaPlace {
-        content_type: K::TYPE,
+        content_type: PlaceType::Item(K::TYPE),
         id: stored_id_text(document.get("_id").ok()??).ok()?,
         title: title.chars().take(MAX_TITLE).collect(),
         deleted: reader.flag("deleted").unwrap_or_default(),

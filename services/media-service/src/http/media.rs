@@ -98,7 +98,7 @@ pub(super) struct MediaItem {
 pub(super) struct MediaDetail {
     #[serde(flatten)]
     media: MediaItem,
-    /// The items whose text or picture it is, in the trash too; at most 20.
+    /// The items, the sections and the site that show it, in the trash too; at most 20.
     used_in: Vec<MediaPlace>,
 }
 
@@ -428,7 +428,7 @@ fn in_use(places: &[MediaPlace]) -> ApiError {
     let named = places.iter().take(MAX_NAMED).map(|place| {
         let MediaPlace { content_type, id, title, deleted } = place;
         let trash = if *deleted { ", in the trash" } else { "" };
-        format!("`{}` (/{}/{id}{trash})", printable(title), content_type.collection())
+        format!("`{}` ({}{trash})", printable(title), content_type.path(id))
     });
     let mut named = named.collect::<Vec<_>>().join(", ");
     if places.len() > MAX_NAMED {

@@ -10,7 +10,7 @@ use crate::support::{Site, picture, video};
 struct Services {
     site: Site,
     content: Api,
-    _services: (Service, Service),
+    both: (Service, Service),
 }
 
 impl Services {
@@ -19,7 +19,7 @@ impl Services {
         let services = Service::both(&database).await;
         let content = Api::new(&*services.1.url);
         let site = Site::on(database, &[("content.url", &services.1.url)]).await;
-        Self { site, content, _services: services }
+        Self { site, content, both: services }
     }
 
     /// Returns the ids of the files of a list.
@@ -145,6 +145,42 @@ async fn a_file_is_deleted_unless_an_item_shows_it() {
     assert_eq!(services.site.api.call("DELETE", &path, Value::Null).await.status, 404);
     assert_eq!(services.ids("").await, [unused, as_picture]);
     assert_eq!(services.site.stored().len(), 6, "{:?}", services.site.stored());
+}
+
+#[tokio::test]
+async fn a_file_is_not_deleted_while_a_section_or_the_site_shows_it() {
+    let services = Services::new().await;
+    let sections = Api::new(&*services.both.0.url);
+    let (of_section, url) = services.picture("a.png").await;
+    let section = json!({ "title": "Tides", "content_type": "story", "social_image": url });
+    let section = sections.call("POST", "/sections", section).await;
+    assert_eq!(section.status, 201, "{section:?}");
+    let section = section.id();
+    let (of_site, url) = services.picture("b.png").await;
+    let site = services.content.call("PATCH", "/site", json!({ "title": "Lamp", "logo": url })).await;
+    assert_eq!(site.status, 200, "{site:?}");
+    assert_eq!(services.ids("?unused=true").await, [] as [&str; 0]);
+
+    let place = json!({
+        "content_type": "section", "id": section, "title": "Tides", "deleted": false,
+    });
+    let detail = services.site.api.get(&format!("/media/{of_section}")).await;
+    assert_eq!(detail.body["used_in"], json!([place]), "{detail:?}");
+    let place = json!({ "content_type": "site", "id": "site", "title": "Lamp", "deleted": false });
+    let detail = services.site.api.get(&format!("/media/{of_site}")).await;
+    assert_eq!(detail.body["used_in"], json!([place]), "{detail:?}");
+    let path = format!("/sections/{section}");
+    assert_eq!(sections.call("DELETE", &path, Value::Null).await.status, 204);
+    let in_trash = format!("`Tides` ({path}, in the trash)");
+    for (id, place) in [(&of_section, &*in_trash), (&of_site, "`Lamp` (/site)")] {
+        let refused = services.site.api.call("DELETE", &format!("/media/{id}"), Value::Null).await;
+        assert_eq!(refused.code(), (409, "conflict"), "{refused:?}");
+        assert!(refused.body["detail"].as_str().unwrap().contains(place), "{refused:?}");
+    }
+    let none = json!({ "logo": null });
+    assert_eq!(services.content.call("PATCH", "/site", none).await.status, 200);
+    let path = format!("/media/{of_site}");
+    assert_eq!(services.site.api.call("DELETE", &path, Value::Null).await.status, 204);
 }
 
 #[tokio::test]
