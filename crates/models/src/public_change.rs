@@ -9,7 +9,7 @@ use utoipa::{
 
 use crate::{ContentType, schema::schema};
 
-/// A change of what the public sees: sections, and content of any kind. Drafts and everything that
+/// A change of what the public sees: sections, content of any kind, and redirects. Drafts and everything that
 /// happens to them appear in none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublicChange {
@@ -104,8 +104,8 @@ impl PublicEvent {
     }
 }
 
-/// The kind of something that the public sees, named like its collection: `sections`, or the kind of
-/// content.
+/// The kind of something that the public sees, named like its path in the API: `sections`, `redirects`, or
+/// the kind of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PublicKind(&'static str);
 
@@ -118,6 +118,9 @@ impl PublicKind {
     /// Sections.
     pub const SECTIONS: Self = Self("sections");
 
+    /// Redirects.
+    pub const REDIRECTS: Self = Self("redirects");
+
     /// Returns the kind of content of a type.
     pub const fn of(content_type: ContentType) -> Self {
         Self(content_type.collection())
@@ -125,7 +128,8 @@ impl PublicKind {
 
     /// Returns all kinds.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::SECTIONS].into_iter().chain(ContentType::ALL.map(Self::of))
+        let content = ContentType::ALL.map(Self::of);
+        [Self::SECTIONS].into_iter().chain(content).chain([Self::REDIRECTS])
     }
 
     /// Returns the word that stands for the kind.
@@ -171,6 +175,6 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         let error = "users".parse::<PublicKind>().unwrap_err().to_string();
-        assert_eq!(error, "must be one of sections, stories, projects, pages");
+        assert_eq!(error, "must be one of sections, stories, projects, pages, redirects");
     }
 }

@@ -59,7 +59,8 @@ impl SchedulePatch {
                 self.publish_at = Patch::Null;
             }
         }
-        let after = |patch: Patch<Moment>, current: Option<DateTime<Utc>>| match patch.into_option() {
+        let after = |patch: Patch<Moment>, current: Option<DateTime<Utc>>| match patch.into_option()
+        {
             Some(moment) => moment.map(DateTime::from),
             None => current,
         };
@@ -106,8 +107,14 @@ mod tests {
         }
         assert_eq!(refused(patch(moment(1), Patch::Absent), &none, true), PUBLISH_AT);
         assert_eq!(refused(patch(moment(2), moment(2)), &none, false), UNPUBLISH_AT);
-        assert_eq!(refused(patch(moment(2), Patch::Absent), &current(None, Some(1)), false), UNPUBLISH_AT);
-        assert_eq!(refused(patch(Patch::Absent, moment(1)), &current(Some(1), None), false), UNPUBLISH_AT);
+        assert_eq!(
+            refused(patch(moment(2), Patch::Absent), &current(None, Some(1)), false),
+            UNPUBLISH_AT
+        );
+        assert_eq!(
+            refused(patch(Patch::Absent, moment(1)), &current(Some(1), None), false),
+            UNPUBLISH_AT
+        );
         let both = patch(moment(1), moment(2));
         assert_eq!(both.checked(&none, false, at(0)), Ok(both));
     }

@@ -24,12 +24,21 @@ use crate::{
     domain::audience::Directory,
     kinds::{Collections, ContentCollection},
     sections_feed::{KnownSections, SectionsFeed, fetched::READ_TIMEOUT},
-    store::states::{ItemState, is_forgotten},
+    store::{
+        collections::SITE_SETTINGS,
+        redirects::REDIRECTS,
+        states::{ItemState, is_forgotten},
+    },
 };
 
 /// The largest number of items of a kind in an answer of the database that are told one by one: each
 /// costs a read. An answer has more if a program changes them in bulk.
 const MAX_ITEMS: usize = 50;
+
+/// The collections besides those of items, with the kind that their changes concern. Each of the facts that
+/// every page shows concerns anything.
+const OTHERS: [(&str, Option<PublicKind>); 2] =
+    [(REDIRECTS, Some(PublicKind::REDIRECTS)), (SITE_SETTINGS, None)];
 
 /// The longest wait for an answer of the database, which comes every 25 ms, before the sections are
 /// looked at all the same.
@@ -223,7 +232,8 @@ enum Former<'a> {
 impl Projector {
     /// Begins at a place, or now.
     pub(crate) fn new(source: Source, from: Option<Checkpoint>) -> Self {
-        let watched: Vec<_> = source.collections.iter().map(|one| watched(&**one)).collect();
+        let names = watched(source.collections.iter().map(|one| &**one));
+        let watched: Vec<_> = names.map(|name| WatchedCollection { name, fields: &[] }).collect();
         let database = source.connection.database().clone();
         let since = from.as_ref().map(|from| from.position.content);
         let feed = Feed::new(database, &watched, since.map(Revision::number));
@@ -408,8 +418,11 @@ impl Projector {
     }
 }
 
-fn watched(collection: &dyn ContentCollection) -> WatchedCollection {
-    WatchedCollection { name: collection.kind().content_type().collection(), fields: &[] }
+/// Returns the names of the collections whose changes are told, those of items first.
+fn watched<'a>(
+    items: impl Iterator<Item = &'a dyn ContentCollection>,
+) -> impl Iterator<Item = &'static str> {
+    items.map(|one| one.kind().content_type().collection()).chain(OTHERS.map(|(name, _)| name))
 }
 
 /// Returns the sections: those of this moment if `is_needed`, else the last known ones.
@@ -449,8 +462,8 @@ struct Directories<'a> {
 struct Changed<'a> {
     collections: Vec<&'a Arc<dyn ContentCollection>>,
     items: Vec<Item<'a>>,
-    /// The kinds of which anything may have changed, by their places.
-    kinds: BTreeSet<usize>,
+    /// The collections of which anything may have changed, by their places.
+    any: BTreeSet<usize>,
     /// The items as they are now, by the place of their kind.
     present: Vec<HashMap<String, ItemState>>,
     /// The items as they were before a time, by the place of their kind; `None` if that is unknown.
@@ -460,7 +473,7 @@ struct Changed<'a> {
 impl<'a> Changed<'a> {
     async fn read(source: &'a Source, events: &'a [FeedEvent]) -> mongodb::error::Result<Self> {
         let collections: Vec<_> = source.collections.iter().collect();
-        let names: Vec<_> = collections.iter().map(|one| watched(&***one).name).collect();
+        let names: Vec<_> = watched(collections.iter().map(|one| &***one)).collect();
         let place = |name: &str| names.iter().position(|one| *one == name);
         let mut items = Vec::new();
         let mut counts = vec![0; names.len()];
@@ -470,7 +483,10 @@ impl<'a> Changed<'a> {
             match event {
                 FeedEvent::Changed(change) => {
                     let Some(place) = place(change.collection) else { continue };
-                    add(&mut items, &mut counts[place], place, change);
+                    match place < collections.len() {
+                        true => add(&mut items, &mut counts[place], place, change),
+                        false => drop(reset.insert(place)),
+                    }
                 }
                 FeedEvent::Reset { collections, .. } => {
                     reset.extend(collections.iter().filter_map(|name| place(name)));
@@ -485,7 +501,7 @@ impl<'a> Changed<'a> {
         });
         // The changes of a suspended kind are told when its changes are reported again.
         let many = (0..names.len()).filter(|place| counts[*place] > MAX_ITEMS);
-        let kinds = many.filter(|place| !suspended.contains(place)).chain(reset).collect();
+        let any = many.filter(|place| !suspended.contains(place)).chain(reset).collect();
         let mut present = vec![HashMap::new(); names.len()];
         for (place, collection) in collections.iter().enumerate() {
             let of_kind = items.iter().filter(|item| item.place == place);
@@ -504,7 +520,7 @@ impl<'a> Changed<'a> {
             let ids: Vec<_> = items.iter().filter(same).map(|item| item.id).collect();
             former.insert((place, at), former_states(&**collections[place], &ids, at).await?);
         }
-        Ok(Self { collections, items, kinds, present, former })
+        Ok(Self { collections, items, any, present, former })
     }
 
     /// Returns the part of them that the public may know.
@@ -520,14 +536,17 @@ impl<'a> Changed<'a> {
             match directories.change(&**self.collections[item.place], item, former, present) {
                 Told::Change(change) => facts.push(change),
                 Told::Something => {
-                    self.kinds.insert(item.place);
+                    self.any.insert(item.place);
                 }
                 Told::Nothing => {}
             }
         }
-        let kind = |place: &usize| PublicKind::of(self.collections[*place].kind().content_type());
-        let kinds = self.kinds.iter().map(|place| changed(Some(kind(place))));
-        kinds.chain(facts).collect()
+        let kind = |place: &usize| match self.collections.get(*place) {
+            Some(collection) => Some(PublicKind::of(collection.kind().content_type())),
+            None => OTHERS[place - self.collections.len()].1,
+        };
+        let any = self.any.iter().map(|place| changed(kind(place)));
+        any.chain(facts).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
-use models::{ContentType, ErrorCode, FieldError, ObjectId, PublicKind, schema::schema};
+use models::{ContentType, ErrorCode, FieldError, ObjectId, schema::schema};
 use mongodb::{bson::Bson, error::Error};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
@@ -19,7 +19,7 @@ use service_kit::{
 use tokio::{sync::Semaphore, time::timeout};
 use utoipa::{
     IntoParams, ToSchema,
-    openapi::schema::{ObjectBuilder, Type},
+    openapi::schema::{Object, ObjectBuilder, Type},
 };
 
 use super::{
@@ -135,11 +135,16 @@ impl Cursor {
     }
 }
 
+fn kind() -> Object {
+    let names = ContentType::ALL.map(ContentType::collection);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+}
+
 /// An item that was found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SearchResult {
     /// The kind of the item, named like its collection.
-    #[schema(value_type = PublicKind)]
+    #[schema(schema_with = kind)]
     kind: &'static str,
     /// The id of the item.
     id: String,

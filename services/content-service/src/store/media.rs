@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 use models::{
-    ContentType,
-    SectionEntry,
+    ContentType, SectionEntry,
     media::{MediaPlace, MediaUses, PlaceType, SMALLER_WIDTHS, SitePart, UPLOADS, with_width},
 };
 use mongo_kit::lenient::{FieldReader, stored_id_text};

@@ -128,7 +128,11 @@ impl ScheduleStore {
     /// [`MAX_READ`].
     pub(crate) async fn due(&self) -> Result<Vec<ScheduledChange>> {
         let is_due = doc! { "$expr": { "$lte": ["$_id.at", "$$NOW"] } };
-        let first = [doc! { "$sort": { "_id": 1 } }, doc! { "$limit": MAX_READ }, doc! { "$match": is_due }];
+        let first = [
+            doc! { "$sort": { "_id": 1 } },
+            doc! { "$limit": MAX_READ },
+            doc! { "$match": is_due },
+        ];
         let entries: Vec<Document> = self.collection.aggregate(first).await?.try_collect().await?;
         let change = |mut entry: Document| bson::deserialize_from_bson(entry.remove("_id")?).ok();
         Ok(entries.into_iter().filter_map(change).collect())

@@ -546,3 +546,39 @@ async fn a_listener_that_does_not_read_is_cut_and_others_are_not_delayed() {
     assert!((1..count).contains(&told), "{told}");
     site.stop().await;
 }
+
+#[tokio::test]
+async fn redirects_and_facts_of_the_site_are_told_without_what_they_say() {
+    let database = TestDatabase::new().await;
+    let site = Site::start(&database).await;
+    let api = Api::new(site.content.url.clone());
+    let mut reader = Reader::start(&site.content).await;
+    let mut some = Reader::of(&site.content, "&kind=pages,redirects").await;
+    let redirect = json!({ "from": format!("/{SECRET}"), "to": { "address": "/blog" } });
+    let answer = api.call("POST", "/redirects", redirect).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let redirects = change("redirects", "changed", None, None);
+    let told = reader.next(1).await;
+    assert_eq!(short(&told), [redirects.clone()]);
+    assert_eq!(told[0]["id"], Value::Null);
+    // By another program, a hundred at once.
+    let now = DateTime::now();
+    let others = (0..100).map(|number| {
+        let to = doc! { "address": "/blog" };
+        doc! { "_id": format!("/{number}"), "to": to, "status": 301, "createdDate": now, "updatedDate": now }
+    });
+    database.insert("content_redirects", others.collect::<Vec<_>>()).await;
+    assert_eq!(short(&reader.next(1).await)[0], redirects);
+    let told = reader.until_now(&database).await;
+    assert!(short(&told).iter().all(|one| *one == redirects), "{told:#?}");
+    let answer = api.call("PATCH", "/site", json!({ "title": SECRET })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = reader.next(1).await;
+    let anything = change("anything", "changed", None, None);
+    assert_eq!(short(&told), [anything.clone()], "{told:#?}");
+    let told = some.until_now(&database).await;
+    let told = short(&told);
+    assert_eq!((told.first(), told.last()), (Some(&redirects), Some(&anything)));
+    assert!(!json!(told).to_string().contains(SECRET), "{told:#?}");
+    site.stop().await;
+}

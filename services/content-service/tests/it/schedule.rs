@@ -137,23 +137,36 @@ async fn moments_follow_what_editors_do_with_the_item() {
     let site = Site::start(&database).await;
     let entries = || database.count("content_schedule", doc! {});
     let [soon, later] = [3_600_000, 7_200_000].map(after);
-    let item = created(&site, "projects", json!({ "title": "x", "content": "", "publish_at": soon }))
-        .await;
+    let item =
+        created(&site, "projects", json!({ "title": "x", "content": "", "publish_at": soon }))
+            .await;
     let url = format!("{}/projects/{}", site.content.url, item["id"].as_str().unwrap());
     let edit = async |body: Value| {
         let (status, _, item) = send("PATCH", &url, &[], &body).await;
         assert_eq!(status, 200, "{item}");
         [&item["is_published"], &item["publish_at"], &item["unpublish_at"]].map(Clone::clone)
     };
-    assert_eq!(edit(json!({ "unpublish_at": later })).await, [json!(false), json!(soon), json!(later)]);
+    assert_eq!(
+        edit(json!({ "unpublish_at": later })).await,
+        [json!(false), json!(soon), json!(later)]
+    );
     assert_eq!(entries().await, 2);
     // What was read can be sent back.
     let (_, _, read) = send("PATCH", &url, &[], &json!({})).await;
     assert_eq!(send("PUT", &url, &[], &read).await.2, read);
-    assert_eq!(edit(json!({ "publish_at": null })).await, [json!(false), json!(null), json!(later)]);
-    assert_eq!(edit(json!({ "publish_at": soon })).await, [json!(false), json!(soon), json!(later)]);
+    assert_eq!(
+        edit(json!({ "publish_at": null })).await,
+        [json!(false), json!(null), json!(later)]
+    );
+    assert_eq!(
+        edit(json!({ "publish_at": soon })).await,
+        [json!(false), json!(soon), json!(later)]
+    );
     // Published before its time.
-    assert_eq!(edit(json!({ "is_published": true })).await, [json!(true), json!(null), json!(later)]);
+    assert_eq!(
+        edit(json!({ "is_published": true })).await,
+        [json!(true), json!(null), json!(later)]
+    );
     assert_eq!(entries().await, 1);
     let hidden = json!({ "is_published": false, "publish_at": soon });
     assert_eq!(edit(hidden).await, [json!(false), json!(soon), json!(later)]);
@@ -178,9 +191,8 @@ async fn fields_of_the_former_site_publish_nothing() {
     let site = Site::start(&database).await;
     // Another program has removed one item, and put another one into the trash.
     let moment = after(500);
-    let [gone, binned, last] = ["gone", "binned", "last"].map(|title| {
-        json!({ "title": title, "content": "", "publish_at": moment })
-    });
+    let [gone, binned, last] = ["gone", "binned", "last"]
+        .map(|title| json!({ "title": title, "content": "", "publish_at": moment }));
     let [gone, binned] =
         [created(&site, "stories", gone).await, created(&site, "stories", binned).await];
     let ids = [&gone, &binned].map(|item| item["slug"].as_str().unwrap().to_owned());

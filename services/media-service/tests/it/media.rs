@@ -157,7 +157,8 @@ async fn a_file_is_not_deleted_while_a_section_or_the_site_shows_it() {
     assert_eq!(section.status, 201, "{section:?}");
     let section = section.id();
     let (of_site, url) = services.picture("b.png").await;
-    let site = services.content.call("PATCH", "/site", json!({ "title": "Lamp", "logo": url })).await;
+    let site =
+        services.content.call("PATCH", "/site", json!({ "title": "Lamp", "logo": url })).await;
     assert_eq!(site.status, 200, "{site:?}");
     assert_eq!(services.ids("?unused=true").await, [] as [&str; 0]);
 
