@@ -563,11 +563,11 @@ async fn redirects_and_facts_of_the_site_are_told_without_what_they_say() {
     assert_eq!(told[0]["id"], Value::Null);
     // By another program, a hundred at once.
     let now = DateTime::now();
-    let others = (0..100).map(|number| {
+    let others: [_; 100] = std::array::from_fn(|number| {
         let to = doc! { "address": "/blog" };
         doc! { "_id": format!("/{number}"), "to": to, "status": 301, "createdDate": now, "updatedDate": now }
     });
-    database.insert("content_redirects", others.collect::<Vec<_>>()).await;
+    database.insert("content_redirects", others).await;
     assert_eq!(short(&reader.next(1).await)[0], redirects);
     let told = reader.until_now(&database).await;
     assert!(short(&told).iter().all(|one| *one == redirects), "{told:#?}");
