@@ -80,6 +80,8 @@ catalogue! {
     IdempotencyInProgress = "idempotency_in_progress", 409, "Request in progress";
     /// `If-Match` does not match the current entity tag.
     PreconditionFailed = "precondition_failed", 412, "Precondition failed";
+    /// The published text was changed since the draft was begun.
+    DraftOutdated = "draft_outdated", 412, "Draft outdated";
     /// The body is larger than allowed.
     PayloadTooLarge = "payload_too_large", 413, "Payload too large";
     /// The media type of the body is not JSON.

@@ -9,6 +9,7 @@ mod feeds;
 pub(crate) mod integrity;
 mod internal;
 mod item;
+mod item_drafts;
 mod item_tags;
 mod kind;
 mod kind_routes;

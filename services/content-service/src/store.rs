@@ -13,6 +13,7 @@ pub(crate) mod former_slugs;
 pub(crate) mod ids;
 pub(crate) mod indexes;
 mod integrity;
+pub(crate) mod item_drafts;
 pub(crate) mod item_tags;
 pub(crate) mod keys;
 pub(crate) mod kind;

@@ -280,6 +280,68 @@ impl FromRequest for IfMatch {
     }
 }
 
+/// The state that a caller expects before a write of something that need not exist yet: `If-Match` and
+/// `If-None-Match` (RFC 9110 §13.1).
+///
+/// As an extractor it answers 428 if both are missing and the configuration requires `If-Match`.
+#[derive(Debug, Clone)]
+pub struct WriteCondition {
+    /// The header `If-Match`, or `None` if it is missing.
+    if_match: Option<IfMatch>,
+    /// The header `If-None-Match`, or `None` if it is missing.
+    none_match: Option<Expected>,
+}
+
+impl WriteCondition {
+    /// Refuses with 412 unless the present state, `None` if there is nothing, is one that the caller
+    /// expects.
+    pub fn check(&self, present: Option<&ETag>) -> Result<(), ApiError> {
+        match (&self.if_match, present) {
+            (Some(if_match), Some(present)) => if_match.check(present)?,
+            (Some(_), None) => {
+                let detail = "There is nothing that `If-Match` could name. Leave the header out.";
+                return Err(ApiError::new(ErrorCode::PreconditionFailed, detail));
+            }
+            (None, _) => {}
+        }
+        let is_excluded = present.is_some_and(|present| match &self.none_match {
+            Some(Expected::Anything) => true,
+            Some(Expected::OneOf(tags)) => tags.iter().any(|tag| present.is_named_by(tag)),
+            None => false,
+        });
+        if is_excluded {
+            let detail = "There is one already (`If-None-Match` matches). Read it first.";
+            return Err(ApiError::new(ErrorCode::PreconditionFailed, detail));
+        }
+        Ok(())
+    }
+
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let is_given = |name: header::HeaderName| request.headers().contains_key(name);
+        let none_match =
+            is_given(header::IF_NONE_MATCH).then(|| match IfNoneMatch::parse(request) {
+                Ok(IfNoneMatch::Any) => Expected::Anything,
+                Ok(IfNoneMatch::Items(tags)) => Expected::OneOf(tags),
+                // A malformed header names no state.
+                Err(_) => Expected::OneOf(Vec::new()),
+            });
+        if !is_given(IF_MATCH) && none_match.is_some() {
+            return Ok(Self { if_match: None, none_match });
+        }
+        let if_match = IfMatch::of(request)?;
+        Ok(Self { if_match: is_given(IF_MATCH).then_some(if_match), none_match })
+    }
+}
+
+impl FromRequest for WriteCondition {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Self::of(request))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -338,6 +400,48 @@ mod tests {
         for header in ["\"old\"", "W/\"old\"", "\"old-gzip\"", "", "garbage"] {
             assert_eq!(check(header), Err(ErrorCode::PreconditionFailed), "{header}");
         }
+    }
+
+    #[test]
+    fn a_write_of_something_that_need_not_exist_has_two_conditions() {
+        let present = ETag::of(b"now");
+        let check = |headers: &[(header::HeaderName, &str)], present: Option<&ETag>| {
+            let request = headers.iter().fold(TestRequest::default(), |request, header| {
+                request.insert_header((header.0.clone(), header.1))
+            });
+            let condition = WriteCondition::of(&request.to_http_request()).unwrap();
+            condition.check(present).map_err(|error| error.code())
+        };
+        let failed = Err(ErrorCode::PreconditionFailed);
+        let tag = present.to_string();
+        for (headers, if_there, if_not) in [
+            (&[][..], Ok(()), Ok(())),
+            (&[(IF_MATCH, tag.as_str())], Ok(()), failed),
+            (&[(IF_MATCH, "*")], Ok(()), failed),
+            (&[(IF_MATCH, "\"old\"")], failed, failed),
+            (&[(header::IF_NONE_MATCH, "*")], failed, Ok(())),
+            (&[(header::IF_NONE_MATCH, tag.as_str())], failed, Ok(())),
+            (&[(header::IF_NONE_MATCH, "\"old\"")], Ok(()), Ok(())),
+            (&[(IF_MATCH, tag.as_str()), (header::IF_NONE_MATCH, "*")], failed, failed),
+        ] {
+            assert_eq!(check(headers, Some(&present)), if_there, "{headers:?}");
+            assert_eq!(check(headers, None), if_not, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_required_if_match_can_be_an_if_none_match_where_nothing_need_exist() {
+        let code = |headers: &[(header::HeaderName, &str)]| {
+            let request = headers
+                .iter()
+                .fold(TestRequest::default().app_data(RequireIfMatch(true)), |request, header| {
+                    request.insert_header((header.0.clone(), header.1))
+                });
+            WriteCondition::of(&request.to_http_request()).err().map(|error| error.code())
+        };
+        assert_eq!(code(&[]), Some(ErrorCode::PreconditionRequired));
+        assert_eq!(code(&[(IF_MATCH, "*")]), None);
+        assert_eq!(code(&[(header::IF_NONE_MATCH, "*")]), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::{former_slugs, redirects, search, slugs};
+use super::{former_slugs, item_drafts, redirects, search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -14,6 +14,7 @@ pub const COLLECTIONS: Collections = Collections {
     own: &[
         slugs::LOCKS,
         former_slugs::FORMER_SLUGS,
+        item_drafts::DRAFTS,
         redirects::REDIRECTS,
         SECTION_DIRECTORY,
         search::SEARCH,

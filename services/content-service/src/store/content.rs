@@ -20,6 +20,7 @@ use super::{
     collections::SERVICE,
     filters::odd_references,
     former_slugs::FormerSlugs,
+    item_drafts::DraftStore,
     item_tags::StoredTags,
     keys::{ContentKeys, changed},
     kind::Kind,
@@ -64,6 +65,7 @@ pub(crate) struct ContentStore<K> {
     pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
+    pub(super) drafts: DraftStore,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -89,6 +91,7 @@ impl<K: Kind> ContentStore<K> {
             search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
+            drafts: DraftStore::new(database),
             clock: server_clock(connection),
             kind: PhantomData,
         }

@@ -10,12 +10,16 @@ use models::{
 use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
     Database,
-    bson::{Document, RawDocumentBuf, doc},
+    bson::{Document, RawDocument, RawDocumentBuf, doc},
     error::Result,
 };
 use percent_encoding::percent_decode_str;
 
-use super::{content::ContentStore, kind::Kind};
+use super::{
+    content::ContentStore,
+    item_drafts::{self, DraftStore},
+    kind::Kind,
+};
 
 /// The fields in which items have addresses of files.
 const FIELDS: [&str; 3] = ["content", "image_url", "social_image"];
@@ -25,7 +29,8 @@ const MAX_TITLE: usize = 200;
 
 impl<K: Kind> ContentStore<K> {
     /// Adds the items that show these files, at most `limit` for each file. Items in the trash count,
-    /// since they can be restored. All items are read: nothing is indexed by the addresses in its text.
+    /// since they can be restored, and drafts as the items that they are of. All items are read: nothing
+    /// is indexed by the addresses in its text.
     pub(crate) async fn places_of(
         &self,
         names: &[String],
@@ -33,11 +38,9 @@ impl<K: Kind> ContentStore<K> {
         uses: &mut MediaUses,
     ) -> Result<()> {
         let pattern = pattern(names);
-        let any_field = FIELDS.map(|field| doc! { field: { "$regex": &pattern } });
         let mut fields = doc! { "title": 1, "deleted": 1 };
         FIELDS.iter().for_each(|field| drop(fields.insert(*field, 1)));
-        let mut found =
-            self.collection.find(doc! { "$or": any_field.to_vec() }).projection(fields).await?;
+        let mut found = self.collection.find(any_field(ITEM, &pattern)).projection(fields).await?;
         while let Some(document) = found.try_next().await? {
             for name in names.iter().filter(|name| shows(&document, name)) {
                 let places = uses.entry(name.clone()).or_default();
@@ -46,8 +49,30 @@ impl<K: Kind> ContentStore<K> {
                 }
             }
         }
+        let mut found = self.drafts.matching(K::TYPE, any_field(DRAFT, &pattern)).await?;
+        while let Some(document) = found.try_next().await? {
+            let Some((id, draft)) = item_drafts::parts(&document) else { continue };
+            let item = self.find_by_id(id, None).await?;
+            let Some(place) = item.and_then(|item| place::<K>(&item)) else { continue };
+            for name in names.iter().filter(|name| shows(draft, name)) {
+                let places = uses.entry(name.clone()).or_default();
+                if places.len() < limit && !places.contains(&place) {
+                    places.push(place.clone());
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// The place of the fields in the document of an item, and in that of a draft.
+const ITEM: &str = "";
+const DRAFT: &str = "body.";
+
+/// Matches documents that have the pattern in one of the fields, which are at a place.
+fn any_field(place: &str, pattern: &str) -> Document {
+    let any = FIELDS.map(|field| doc! { format!("{place}{field}"): { "$regex": pattern } });
+    doc! { "$or": any.to_vec() }
 }
 
 /// Returns the regular expression of the addresses of these files, in all their widths. Names have
@@ -61,19 +86,27 @@ fn pattern(names: &[String]) -> String {
     format!("{UPLOADS}(?:{})", names.collect::<Vec<_>>().join("|"))
 }
 
-/// Returns the names of the files below `/uploads/` to which items of any kind refer, drafts and those in
-/// the trash included, as they stand in the addresses. Addresses of other hosts are not among them.
+/// Returns the names of the files below `/uploads/` to which items of any kind and their drafts refer,
+/// those that are not published or in the trash included, as they stand in the addresses. Addresses of other hosts are not among them.
 pub async fn referenced_files(database: &Database) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    let any_field = FIELDS.map(|field| doc! { field: { "$regex": UPLOADS } });
+    let mut add = |document: &RawDocument| {
+        for text in FIELDS.iter().filter_map(|field| document.get_str(field).ok()) {
+            names.extend(references(text));
+        }
+    };
     let fields: Document = FIELDS.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
     for kind in ContentType::ALL {
         let items = database.collection::<RawDocumentBuf>(kind.collection());
-        let found = items.find(doc! { "$or": any_field.to_vec() }).projection(fields.clone());
+        let found = items.find(any_field(ITEM, UPLOADS)).projection(fields.clone());
         let mut found = found.await?;
         while let Some(document) = found.try_next().await? {
-            for text in FIELDS.iter().filter_map(|field| document.get_str(field).ok()) {
-                names.extend(references(text));
+            add(&document);
+        }
+        let mut found = DraftStore::new(database).matching(kind, any_field(DRAFT, UPLOADS)).await?;
+        while let Some(document) = found.try_next().await? {
+            if let Some((_, draft)) = item_drafts::parts(&document) {
+                add(draft);
             }
         }
     }
@@ -98,7 +131,7 @@ fn references(text: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-fn shows(document: &RawDocumentBuf, name: &str) -> bool {
+fn shows(document: &RawDocument, name: &str) -> bool {
     let smaller = SMALLER_WIDTHS.map(|width| with_width(name, width));
     let addresses: Vec<_> = smaller.iter().map(String::as_str).chain([name]).collect();
     FIELDS

@@ -9,6 +9,7 @@ mod filters;
 mod freshness;
 mod http;
 mod internal;
+mod item_drafts;
 mod item_tags;
 mod kinds;
 mod links;
