@@ -16,9 +16,10 @@ use actix_web::{
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use models::ErrorCode;
+use models::{CurrentState, ErrorCode};
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{runtime::settings, web::error::ApiError};
 
@@ -89,6 +90,11 @@ impl ETag {
             Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| self.is_named_by(known)),
             Err(_) => false,
         }
+    }
+
+    /// Returns the state that the tag names, for an error.
+    pub fn state_of(&self, value: Value) -> CurrentState {
+        CurrentState { etag: self.to_string(), value }
     }
 
     /// Returns the tag of a value's JSON.
@@ -240,15 +246,32 @@ impl IfMatch {
         matches!(self.0, Expected::OneOf(_))
     }
 
-    /// Refuses with 412 unless `present` is the state that the caller expects.
-    pub fn check(&self, present: &ETag) -> Result<(), ApiError> {
+    /// Refuses with 412 unless the caller expects this state, which is what a `GET` answers. The error
+    /// has it, so that a client can show both.
+    pub fn check(&self, current: &impl Serialize) -> Result<(), ApiError> {
         match &self.0 {
             Expected::Anything => Ok(()),
-            Expected::OneOf(tags) if tags.iter().any(|tag| present.is_named_by(tag)) => Ok(()),
+            Expected::OneOf(_) => self.check_tag(&ETag::of_json(current)?, || {
+                serde_json::to_value(current).map_err(ApiError::internal)
+            }),
+        }
+    }
+
+    fn check_tag(
+        &self,
+        tag: &ETag,
+        current: impl FnOnce() -> Result<Value, ApiError>,
+    ) -> Result<(), ApiError> {
+        match &self.0 {
+            Expected::Anything => Ok(()),
+            Expected::OneOf(tags) if tags.iter().any(|expected| tag.is_named_by(expected)) => {
+                Ok(())
+            }
             Expected::OneOf(_) => {
                 let detail = "It was changed since it was read (`If-Match` does not match). Read it \
                               again.";
-                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+                let error = ApiError::new(ErrorCode::PreconditionFailed, detail);
+                Err(error.with_current(tag.state_of(current()?)))
             }
         }
     }
@@ -293,27 +316,32 @@ pub struct WriteCondition {
 }
 
 impl WriteCondition {
-    /// Refuses with 412 unless the present state, `None` if there is nothing, is one that the caller
-    /// expects.
-    pub fn check(&self, present: Option<&ETag>) -> Result<(), ApiError> {
-        match (&self.if_match, present) {
-            (Some(if_match), Some(present)) => if_match.check(present)?,
-            (Some(_), None) => {
-                let detail = "There is nothing that `If-Match` could name. Leave the header out.";
-                return Err(ApiError::new(ErrorCode::PreconditionFailed, detail));
-            }
-            (None, _) => {}
-        }
+    /// Refuses with 412 unless the tag of the present state, `None` if there is nothing, is one that the
+    /// caller expects. The error has the state, which is what a `GET` answers.
+    pub fn check(
+        &self,
+        present: Option<&ETag>,
+        current: impl FnOnce() -> Result<Value, ApiError>,
+    ) -> Result<(), ApiError> {
         let is_excluded = present.is_some_and(|present| match &self.none_match {
             Some(Expected::Anything) => true,
             Some(Expected::OneOf(tags)) => tags.iter().any(|tag| present.is_named_by(tag)),
             None => false,
         });
-        if is_excluded {
-            let detail = "There is one already (`If-None-Match` matches). Read it first.";
-            return Err(ApiError::new(ErrorCode::PreconditionFailed, detail));
+        match (&self.if_match, present) {
+            (_, Some(present)) if is_excluded => {
+                let detail =
+                    "There is one already (`If-None-Match` matches). Read it first.";
+                let error = ApiError::new(ErrorCode::PreconditionFailed, detail);
+                Err(error.with_current(present.state_of(current()?)))
+            }
+            (Some(if_match), Some(present)) => if_match.check_tag(present, current),
+            (Some(_), None) => {
+                let detail = "There is nothing that `If-Match` could name. Leave the header out.";
+                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+            }
+            (None, _) => Ok(()),
         }
-        Ok(())
     }
 
     fn of(request: &HttpRequest) -> Result<Self, ApiError> {
@@ -389,10 +417,11 @@ mod tests {
 
     #[test]
     fn a_write_on_another_state_is_refused() {
-        let present = ETag::of(b"now");
+        let current = value!({ "id": 1 });
+        let present = ETag::of_json(&current).unwrap();
         let check = |header: &str| {
             let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
-            if_match.check(&present).map_err(|error| error.code())
+            if_match.check(&current).map_err(|error| error.code())
         };
         assert_eq!(check(&present.to_string()), Ok(()));
         assert_eq!(check(&format!("\"old\", {present}")), Ok(()));
@@ -410,7 +439,8 @@ mod tests {
                 request.insert_header((header.0.clone(), header.1))
             });
             let condition = WriteCondition::of(&request.to_http_request()).unwrap();
-            condition.check(present).map_err(|error| error.code())
+            let current = || Ok(value!({ "id": 1 }));
+            condition.check(present, current).map_err(|error| error.code())
         };
         let failed = Err(ErrorCode::PreconditionFailed);
         let tag = present.to_string();
@@ -446,11 +476,12 @@ mod tests {
 
     #[test]
     fn a_tag_that_a_proxy_changed_names_the_same_state() {
-        let present = ETag::of(b"now");
+        let current = value!({ "id": 1 });
+        let present = ETag::of_json(&current).unwrap();
         let tag = present.to_string().trim_matches('"').to_owned();
         let is_named = |header: &str| {
             let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
-            let is_matched = if_match.check(&present).is_ok();
+            let is_matched = if_match.check(&current).is_ok();
             let known = request(header::IF_NONE_MATCH, header);
             assert_eq!(not_modified(&known, &present).is_some(), is_matched, "{header}");
             is_matched

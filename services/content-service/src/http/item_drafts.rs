@@ -111,12 +111,13 @@ pub(super) async fn save<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(caller, (members, condition, NoQuery)) = signed;
     let paths = sections.paths_uncached(&**store, &answer).await?;
+    let names = store.names().await.map_err(database_error)?.value;
     // Once, however often the transaction is repeated.
     let clean = OnceCell::new();
     let new = async |item: &K, draft: Option<&Draft>| {
         caller.require_owner(item.meta().user_id.as_deref())?;
-        condition.check(draft.map(ETag::of_json).transpose()?.as_ref())?;
         let current = current(item, &paths)?;
+        check(&condition, draft, item, &current, &names)?;
         let (mut body, patch) = members_of::<K>(&members, &current)?;
         if let Some(content) = checked(patch, item, &store, &sections).await?.content {
             let (content, _) = clean.get_or_try_init(|| sanitised(&sanitiser, content)).await?;
@@ -127,7 +128,6 @@ pub(super) async fn save<K: Kind>(
     };
     let (item, draft) = store.save_draft(&id, new).await.map_err(not_written::<K>)?;
     let removed = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
-    let names = store.names().await.map_err(database_error)?.value;
     respond(&draft, &item, current(&item, &paths)?, &names, removed)
 }
 
@@ -155,14 +155,18 @@ pub(super) async fn drop_draft<K: Kind>(
     signed: Authenticated<Caller, (WriteCondition, NoQuery)>,
     id: Path<String>,
     store: Data<ContentStore<K>>,
+    sections: Data<Sections>,
+    answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let Authenticated(caller, (condition, NoQuery)) = signed;
-    let check = |item: &K, draft: Option<&Draft>| {
+    let paths = sections.paths_uncached(&**store, &answer).await?;
+    let names = store.names().await.map_err(database_error)?.value;
+    let guard = |item: &K, draft: Option<&Draft>| {
         caller.require_owner(item.meta().user_id.as_deref())?;
         let draft = draft.ok_or_else(no_draft)?;
-        condition.check(Some(&ETag::of_json(draft)?))
+        check(&condition, Some(draft), item, &current(item, &paths)?, &names)
     };
-    store.drop_draft(&id, check).await.map_err(not_written::<K>)?;
+    store.drop_draft(&id, guard).await.map_err(not_written::<K>)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -182,7 +186,8 @@ pub(super) async fn publish<K: Kind>(
         let mut changes = match draft {
             Some(draft) => {
                 if !if_match.is_given() && draft.base != base(item)? {
-                    return Err(outdated());
+                    let current = current(item, &paths)?;
+                    return Err(outdated().with_current(ETag::of_json(&current)?.state_of(current)));
                 }
                 let body = serde_json::to_string(&draft.body).map_err(ApiError::internal)?;
                 let body = PatchBody::<K::Replace>::from_text(body)?;
@@ -209,6 +214,22 @@ pub(super) async fn publish<K: Kind>(
     Written { item: &item.at(&paths), sanitized: removed.take() }.answer(StatusCode::OK)
 }
 
+/// Refuses with 412 unless the caller expects the present draft.
+fn check<K: Kind>(
+    condition: &WriteCondition,
+    draft: Option<&Draft>,
+    item: &K,
+    current: &Value,
+    names: &Names,
+) -> Result<(), ApiError> {
+    let tag = draft.map(ETag::of_json).transpose()?;
+    condition.check(tag.as_ref(), || {
+        let draft = draft.ok_or_else(no_draft)?;
+        let drafted = Drafted::new(draft, item, current.clone(), names, Vec::new())?;
+        serde_json::to_value(drafted).map_err(ApiError::internal)
+    })
+}
+
 /// Responds with the item as it will be once the draft is published, and the tag of the draft: it stays
 /// as it is when the item changes. No route answers 304 for it.
 fn respond<K: Kind>(
@@ -218,14 +239,26 @@ fn respond<K: Kind>(
     names: &Names,
     sanitized: Vec<Removed>,
 ) -> Result<HttpResponse, ApiError> {
-    let draft_state = DraftState {
-        saved_at: from_bson(draft.updated_date),
-        user_id: draft.user_id.clone(),
-        author: draft.user_id.as_deref().and_then(|id| names.of(id)),
-        is_outdated: draft.base != base(item)?,
-    };
-    let drafted = Drafted { item: drafted(current, draft), draft_state, sanitized };
+    let drafted = Drafted::new(draft, item, current, names, sanitized)?;
     write_response(StatusCode::OK, &ETag::of_json(draft)?, &drafted)
+}
+
+impl Drafted<Value> {
+    fn new<K: Kind>(
+        draft: &Draft,
+        item: &K,
+        current: Value,
+        names: &Names,
+        sanitized: Vec<Removed>,
+    ) -> Result<Self, ApiError> {
+        let draft_state = DraftState {
+            saved_at: from_bson(draft.updated_date),
+            user_id: draft.user_id.clone(),
+            author: draft.user_id.as_deref().and_then(|id| names.of(id)),
+            is_outdated: draft.base != base(item)?,
+        };
+        Ok(Self { item: drafted(current, draft), draft_state, sanitized })
+    }
 }
 
 /// Returns an item, as a `GET` answers it, with the members of its draft.

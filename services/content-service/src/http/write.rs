@@ -294,7 +294,7 @@ pub(super) fn guard<K: Kind>(
         if !if_match.is_given() {
             return Ok(());
         }
-        if_match.check(&ETag::of_json(&item.clone().at(paths))?)
+        if_match.check(&item.clone().at(paths))
     }
 }
 

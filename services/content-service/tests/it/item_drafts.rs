@@ -210,6 +210,7 @@ async fn two_editors_of_a_draft_do_not_overwrite_each_other() {
             let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
             let (status, _, answer) = item.send(method, "/draft", &headers, &body).await;
             assert_eq!((status, &answer["code"]), (412, &"precondition_failed".into()));
+            assert_eq!(answer["current"], json!({ "etag": etag, "value": winner }));
         }
         let (status, headers, _) =
             item.send("PUT", "/draft", &[("if-match", &etag)], &draft("Third")).await;
@@ -248,8 +249,11 @@ async fn a_text_that_was_published_since_is_not_overwritten_by_an_older_draft() 
         assert_eq!(is_outdated().await, true);
         // A later save does not make it a draft of the new text.
         item.save(&draft("Draft, continued")).await;
-        assert_eq!(item.publish(&[]).await.0, "draft_outdated");
-        assert_eq!(item.publish(&[("if-match", "*")]).await.0, "draft_outdated");
+        for headers in [&[][..], &[("if-match", "*")]] {
+            let (outcome, answer) = item.publish(headers).await;
+            assert_eq!(outcome, "draft_outdated");
+            assert_eq!(answer["current"], json!({ "etag": old, "value": item.get("").await.2 }));
+        }
 
         // Neither what was undone nor what is no text.
         let back = change(json!({ "title": "First", "is_published": false })).await;
