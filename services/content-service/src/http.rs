@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod changes;
 mod describe;
+mod editing;
 mod error_sets;
 mod errors;
 mod feeds;

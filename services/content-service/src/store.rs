@@ -7,6 +7,7 @@ pub(crate) mod counts;
 pub(crate) mod dates;
 pub(crate) mod deliveries;
 pub(crate) mod drafts;
+pub(crate) mod editing;
 pub(crate) mod filters;
 mod find;
 pub(crate) mod former_slugs;

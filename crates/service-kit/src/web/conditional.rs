@@ -330,8 +330,7 @@ impl WriteCondition {
         });
         match (&self.if_match, present) {
             (_, Some(present)) if is_excluded => {
-                let detail =
-                    "There is one already (`If-None-Match` matches). Read it first.";
+                let detail = "There is one already (`If-None-Match` matches). Read it first.";
                 let error = ApiError::new(ErrorCode::PreconditionFailed, detail);
                 Err(error.with_current(present.state_of(current()?)))
             }

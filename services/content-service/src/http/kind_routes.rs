@@ -8,6 +8,7 @@ use utoipa::{
 
 use super::{
     describe::{Described, Endpoint, operation},
+    editing::{self, Editing, EditingQuery},
     error_sets::{
         AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, PublishErrors,
         ReadErrors, RestoreErrors,
@@ -32,7 +33,7 @@ const DRAFT_STATE: (&str, &str) = ("ETag", "The state of the draft, for `If-Matc
 
 /// Returns the routes of a kind with their description. The look-up comes first: its path could be
 /// taken for that of an item.
-pub(super) fn endpoints<K: Kind>() -> [Endpoint; 6] {
+pub(super) fn endpoints<K: Kind>() -> [Endpoint; 7] {
     let collection = K::TYPE.collection();
     let address = K::ADDRESS;
     [
@@ -54,6 +55,9 @@ pub(super) fn endpoints<K: Kind>() -> [Endpoint; 6] {
             .delete(item_drafts::drop_draft::<K>, drop_draft::<K>()),
         Endpoint::new(format!("/{collection}/{{id}}/publish"))
             .post(item_drafts::publish::<K>, publish::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/editing"))
+            .put(editing::report::<K>, report_editing::<K>())
+            .delete(editing::leave::<K>, leave_editing::<K>()),
     ]
 }
 
@@ -268,6 +272,33 @@ fn publish<K: Kind>() -> Described {
     .if_match("The state of the item that is published.")
     .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
     .errors::<PublishErrors>()
+    .token()
+}
+
+fn report_editing<K: Kind>() -> Described {
+    describe::<K>(
+        "report_editing",
+        "Reports that the caller has an item open, and answers with the others who have.",
+        "For those who may change the item. It is sent every 15 to 30 seconds while the item is open: who \
+         does not report for 90 seconds has left.",
+    )
+    .id()
+    .query::<EditingQuery>()
+    .answer::<Editing>(200, "The others.", Editing::name().into_owned(), &[])
+    .errors::<ReadErrors>()
+    .token()
+}
+
+fn leave_editing<K: Kind>() -> Described {
+    describe::<K>(
+        "leave_editing",
+        "Reports that the caller has closed an item.",
+        "Others are not told any more that it is open.",
+    )
+    .id()
+    .query::<EditingQuery>()
+    .empty_answer(204, "The caller does not have the item open.")
+    .errors::<ReadErrors>()
     .token()
 }
 

@@ -4,6 +4,7 @@
 
 mod changes;
 mod conditional;
+mod editing;
 mod feeds;
 mod filters;
 mod freshness;
