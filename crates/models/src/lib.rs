@@ -40,7 +40,7 @@ pub use moment::{InvalidMoment, Moment};
 pub use page_meta::{PageDescription, PageMeta, PageMetaPatch};
 pub use patch::Patch;
 pub use path_claim::{ItemAtPath, PlacedItem};
-pub use problem::{ErrorCode, FieldError, Problem};
+pub use problem::{CurrentState, ErrorCode, FieldError, Problem};
 pub use public_change::{InvalidPublicKind, PublicChange, PublicEvent, PublicKind};
 pub use section::{
     Breadcrumb, ContentCounts, DisplayType, NavVisibility, PathResolution, ResolvedPath, Section,

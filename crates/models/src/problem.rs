@@ -1,6 +1,7 @@
 //! The error of every response: RFC 9457 members, a stable code and the trace id.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{
     ToSchema,
     openapi::schema::{ObjectBuilder, Type},
@@ -80,6 +81,8 @@ catalogue! {
     IdempotencyInProgress = "idempotency_in_progress", 409, "Request in progress";
     /// `If-Match` does not match the current entity tag.
     PreconditionFailed = "precondition_failed", 412, "Precondition failed";
+    /// The published text was changed since the draft was begun.
+    DraftOutdated = "draft_outdated", 412, "Draft outdated";
     /// The body is larger than allowed.
     PayloadTooLarge = "payload_too_large", 413, "Payload too large";
     /// The media type of the body is not JSON.
@@ -136,6 +139,21 @@ pub struct Problem {
     /// The invalid parameters and fields; empty unless `code` is `validation_failed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// The present state of what was to be changed, for a client that shows what is different; only with
+    /// the codes `precondition_failed` and `draft_outdated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    pub current: Option<CurrentState>,
+}
+
+/// The state of a resource that a request did not expect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentState {
+    /// Its entity tag, for `If-Match`.
+    pub etag: String,
+    /// The resource as a `GET` answers it.
+    #[schema(value_type = Object)]
+    pub value: Value,
 }
 
 /// The error of a parameter or field.
@@ -178,6 +196,7 @@ impl Problem {
             code,
             trace_id: None,
             errors: Vec::new(),
+            current: None,
         }
     }
 }

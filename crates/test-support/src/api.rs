@@ -44,6 +44,9 @@ impl Answer {
         if let Some(trace) = body.get_mut("trace_id") {
             *trace = "[trace]".into();
         }
+        if let Some(current) = body.get_mut("current") {
+            *current = "[current]".into();
+        }
         let retry_after = self.headers.get("retry-after").map(|value| value.to_str().unwrap());
         json!({ "status": self.status, "retry-after": retry_after, "body": body })
     }

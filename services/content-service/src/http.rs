@@ -3,12 +3,14 @@
 pub(crate) mod api;
 pub(crate) mod changes;
 mod describe;
+mod editing;
 mod error_sets;
 mod errors;
 mod feeds;
 pub(crate) mod integrity;
 mod internal;
 mod item;
+mod item_drafts;
 mod item_tags;
 mod kind;
 mod kind_routes;

@@ -170,6 +170,9 @@ pub(crate) trait ContentCollection: Send + Sync {
     /// Returns the item with this id, published or not, unless it is deleted or there is none.
     async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>>;
 
+    /// Returns the item with this id as it will be once its draft is published, or as it is without one.
+    async fn drafted(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>>;
+
     /// Returns the number of items that have each tag, of those that an audience sees.
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>>;
 
@@ -251,6 +254,8 @@ pub(crate) struct AnyItem {
     pub(crate) slug: String,
     /// The id of its section.
     pub(crate) section: Option<String>,
+    /// The id of the user that it belongs to.
+    pub(crate) user_id: Option<String>,
     /// The path, or `None` if no path leads the public to it.
     pub(crate) path: Option<String>,
     /// The state of the users, one of whom is its author.

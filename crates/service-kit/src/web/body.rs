@@ -113,6 +113,16 @@ pub struct PatchBody<T> {
 }
 
 impl<T: Body> PatchBody<T> {
+    /// Returns the body with this text, which was received before.
+    pub fn from_text(text: impl Into<String>) -> Result<Self, ApiError> {
+        split_body(text.into().into_bytes(), BodyMemory::default())
+    }
+
+    /// Returns the names of the members of the body that a request can change.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.writable().map(|(name, _)| name)
+    }
+
     /// Returns `true` if the body has this member with the value of the current response.
     fn is_unchanged(&self, name: &str, current: &Value) -> bool {
         self.get(name).zip(current.get(name)).is_some_and(|(raw, value)| raw.is(value))

@@ -16,9 +16,10 @@ use actix_web::{
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use models::ErrorCode;
+use models::{CurrentState, ErrorCode};
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{runtime::settings, web::error::ApiError};
 
@@ -89,6 +90,11 @@ impl ETag {
             Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| self.is_named_by(known)),
             Err(_) => false,
         }
+    }
+
+    /// Returns the state that the tag names, for an error.
+    pub fn state_of(&self, value: Value) -> CurrentState {
+        CurrentState { etag: self.to_string(), value }
     }
 
     /// Returns the tag of a value's JSON.
@@ -240,15 +246,32 @@ impl IfMatch {
         matches!(self.0, Expected::OneOf(_))
     }
 
-    /// Refuses with 412 unless `present` is the state that the caller expects.
-    pub fn check(&self, present: &ETag) -> Result<(), ApiError> {
+    /// Refuses with 412 unless the caller expects this state, which is what a `GET` answers. The error
+    /// has it, so that a client can show both.
+    pub fn check(&self, current: &impl Serialize) -> Result<(), ApiError> {
         match &self.0 {
             Expected::Anything => Ok(()),
-            Expected::OneOf(tags) if tags.iter().any(|tag| present.is_named_by(tag)) => Ok(()),
+            Expected::OneOf(_) => self.check_tag(&ETag::of_json(current)?, || {
+                serde_json::to_value(current).map_err(ApiError::internal)
+            }),
+        }
+    }
+
+    fn check_tag(
+        &self,
+        tag: &ETag,
+        current: impl FnOnce() -> Result<Value, ApiError>,
+    ) -> Result<(), ApiError> {
+        match &self.0 {
+            Expected::Anything => Ok(()),
+            Expected::OneOf(tags) if tags.iter().any(|expected| tag.is_named_by(expected)) => {
+                Ok(())
+            }
             Expected::OneOf(_) => {
                 let detail = "It was changed since it was read (`If-Match` does not match). Read it \
                               again.";
-                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+                let error = ApiError::new(ErrorCode::PreconditionFailed, detail);
+                Err(error.with_current(tag.state_of(current()?)))
             }
         }
     }
@@ -272,6 +295,72 @@ impl IfMatch {
 }
 
 impl FromRequest for IfMatch {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Self::of(request))
+    }
+}
+
+/// The state that a caller expects before a write of something that need not exist yet: `If-Match` and
+/// `If-None-Match` (RFC 9110 §13.1).
+///
+/// As an extractor it answers 428 if both are missing and the configuration requires `If-Match`.
+#[derive(Debug, Clone)]
+pub struct WriteCondition {
+    /// The header `If-Match`, or `None` if it is missing.
+    if_match: Option<IfMatch>,
+    /// The header `If-None-Match`, or `None` if it is missing.
+    none_match: Option<Expected>,
+}
+
+impl WriteCondition {
+    /// Refuses with 412 unless the tag of the present state, `None` if there is nothing, is one that the
+    /// caller expects. The error has the state, which is what a `GET` answers.
+    pub fn check(
+        &self,
+        present: Option<&ETag>,
+        current: impl FnOnce() -> Result<Value, ApiError>,
+    ) -> Result<(), ApiError> {
+        let is_excluded = present.is_some_and(|present| match &self.none_match {
+            Some(Expected::Anything) => true,
+            Some(Expected::OneOf(tags)) => tags.iter().any(|tag| present.is_named_by(tag)),
+            None => false,
+        });
+        match (&self.if_match, present) {
+            (_, Some(present)) if is_excluded => {
+                let detail = "There is one already (`If-None-Match` matches). Read it first.";
+                let error = ApiError::new(ErrorCode::PreconditionFailed, detail);
+                Err(error.with_current(present.state_of(current()?)))
+            }
+            (Some(if_match), Some(present)) => if_match.check_tag(present, current),
+            (Some(_), None) => {
+                let detail = "There is nothing that `If-Match` could name. Leave the header out.";
+                Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let is_given = |name: header::HeaderName| request.headers().contains_key(name);
+        let none_match =
+            is_given(header::IF_NONE_MATCH).then(|| match IfNoneMatch::parse(request) {
+                Ok(IfNoneMatch::Any) => Expected::Anything,
+                Ok(IfNoneMatch::Items(tags)) => Expected::OneOf(tags),
+                // A malformed header names no state.
+                Err(_) => Expected::OneOf(Vec::new()),
+            });
+        if !is_given(IF_MATCH) && none_match.is_some() {
+            return Ok(Self { if_match: None, none_match });
+        }
+        let if_match = IfMatch::of(request)?;
+        Ok(Self { if_match: is_given(IF_MATCH).then_some(if_match), none_match })
+    }
+}
+
+impl FromRequest for WriteCondition {
     type Error = ApiError;
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
@@ -327,10 +416,11 @@ mod tests {
 
     #[test]
     fn a_write_on_another_state_is_refused() {
-        let present = ETag::of(b"now");
+        let current = value!({ "id": 1 });
+        let present = ETag::of_json(&current).unwrap();
         let check = |header: &str| {
             let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
-            if_match.check(&present).map_err(|error| error.code())
+            if_match.check(&current).map_err(|error| error.code())
         };
         assert_eq!(check(&present.to_string()), Ok(()));
         assert_eq!(check(&format!("\"old\", {present}")), Ok(()));
@@ -341,12 +431,56 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_a_proxy_changed_names_the_same_state() {
+    fn a_write_of_something_that_need_not_exist_has_two_conditions() {
         let present = ETag::of(b"now");
+        let check = |headers: &[(header::HeaderName, &str)], present: Option<&ETag>| {
+            let request = headers.iter().fold(TestRequest::default(), |request, header| {
+                request.insert_header((header.0.clone(), header.1))
+            });
+            let condition = WriteCondition::of(&request.to_http_request()).unwrap();
+            let current = || Ok(value!({ "id": 1 }));
+            condition.check(present, current).map_err(|error| error.code())
+        };
+        let failed = Err(ErrorCode::PreconditionFailed);
+        let tag = present.to_string();
+        for (headers, if_there, if_not) in [
+            (&[][..], Ok(()), Ok(())),
+            (&[(IF_MATCH, tag.as_str())], Ok(()), failed),
+            (&[(IF_MATCH, "*")], Ok(()), failed),
+            (&[(IF_MATCH, "\"old\"")], failed, failed),
+            (&[(header::IF_NONE_MATCH, "*")], failed, Ok(())),
+            (&[(header::IF_NONE_MATCH, tag.as_str())], failed, Ok(())),
+            (&[(header::IF_NONE_MATCH, "\"old\"")], Ok(()), Ok(())),
+            (&[(IF_MATCH, tag.as_str()), (header::IF_NONE_MATCH, "*")], failed, failed),
+        ] {
+            assert_eq!(check(headers, Some(&present)), if_there, "{headers:?}");
+            assert_eq!(check(headers, None), if_not, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_required_if_match_can_be_an_if_none_match_where_nothing_need_exist() {
+        let code = |headers: &[(header::HeaderName, &str)]| {
+            let request = headers
+                .iter()
+                .fold(TestRequest::default().app_data(RequireIfMatch(true)), |request, header| {
+                    request.insert_header((header.0.clone(), header.1))
+                });
+            WriteCondition::of(&request.to_http_request()).err().map(|error| error.code())
+        };
+        assert_eq!(code(&[]), Some(ErrorCode::PreconditionRequired));
+        assert_eq!(code(&[(IF_MATCH, "*")]), None);
+        assert_eq!(code(&[(header::IF_NONE_MATCH, "*")]), None);
+    }
+
+    #[test]
+    fn a_tag_that_a_proxy_changed_names_the_same_state() {
+        let current = value!({ "id": 1 });
+        let present = ETag::of_json(&current).unwrap();
         let tag = present.to_string().trim_matches('"').to_owned();
         let is_named = |header: &str| {
             let if_match = IfMatch::of(&request(IF_MATCH, header)).unwrap();
-            let is_matched = if_match.check(&present).is_ok();
+            let is_matched = if_match.check(&current).is_ok();
             let known = request(header::IF_NONE_MATCH, header);
             assert_eq!(not_modified(&known, &present).is_some(), is_matched, "{header}");
             is_matched

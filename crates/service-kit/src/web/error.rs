@@ -9,7 +9,7 @@ use actix_web::{
         header::{ACCEPT, ALLOW, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
-use models::{ErrorCode, FieldError, Problem};
+use models::{CurrentState, ErrorCode, FieldError, Problem};
 
 use crate::runtime::{error_chain::one_line, trace::current_trace_id};
 
@@ -113,6 +113,13 @@ impl ApiError {
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds the present state of what was to be changed.
+    #[must_use]
+    pub fn with_current(mut self, current: CurrentState) -> Self {
+        self.problem.current = Some(current);
         self
     }
 

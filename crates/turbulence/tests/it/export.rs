@@ -224,6 +224,10 @@ async fn requests(summary: &Summary, route: &str, folder: &Path) -> Vec<String> 
     if let Some(list) = lists.into_iter().find(|list| format!("{list}/{{id}}") == route) {
         return one(&format!("{list}/"), members(all(&items(list)).await, "id"));
     }
+    if let Some(list) = lists.into_iter().find(|list| format!("{list}/{{id}}/draft") == route) {
+        let ids = members(all(&items(list)).await, "id");
+        return ids.iter().take(5).map(|id| format!("{list}/{id}/draft")).collect();
+    }
     if let Some(list) = lists.into_iter().find(|list| format!("{list}/slug/{{slug}}") == route) {
         return one(&format!("{list}/slug/"), members(all(&items(list)).await, "slug"));
     }

@@ -197,6 +197,13 @@ impl Hidden {
             }
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
+            // A draft beside what is published, or not.
+            let draft = doc! {
+                "_id": { "collection": collection, "item": id.to_hex() },
+                "body": { "title": SECRET, "content": format!("<p>{SECRET}</p>") },
+                "base": "", "user_id": null, "createdDate": created, "updatedDate": created,
+            };
+            self.database.insert("content_drafts", [draft]).await;
             let former = format!("was-{slug}");
             let redirect = doc! {
                 "_id": { "collection": collection, "slug": &former }, "item_id": id,
@@ -459,6 +466,13 @@ async fn nothing_that_is_not_public_is_answered_by_any_route() {
     let hidden = Hidden::new().await;
     let front = Front::start(&hidden.database, &SETTINGS).await;
     let walk = Walk::new(&hidden, &front).await;
+    for (slug, id) in hidden.item_slugs.iter().zip(&hidden.item_ids) {
+        if let Some(kind) = slug.strip_prefix("open-") {
+            let (_, collection) = KINDS.iter().find(|(one, _)| *one == kind).unwrap();
+            let draft = front.get(&format!("/{collection}/{id}/draft")).await;
+            assert_eq!((draft.status, hidden.leak(&draft)), (200, Some(SECRET)), "{draft:?}");
+        }
+    }
     let seen = walk.finds_nothing("at first").await;
     // What can be seen by editors was seen: the walk leads there.
     let in_trash = doc! { "$or": [{ "deleted": true }, { "is_deleted": true }] };

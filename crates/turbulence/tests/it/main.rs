@@ -5,6 +5,7 @@
 mod collector;
 mod databases;
 mod doctor;
+mod drafts;
 mod embedded;
 mod export;
 mod front;

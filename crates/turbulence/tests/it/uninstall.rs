@@ -98,6 +98,8 @@ pub(crate) async fn use_everything(site: &Site) {
     assert!(redirect.status().is_success(), "{redirect:?}");
     let story = json!({ "title": "New", "content": "", "publish_at": "2099-01-01T00:00:00Z" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
+    let draft = json!({ "title": "Newer", "content": "" });
+    call(reqwest::Method::PUT, &format!("/stories/{story}/draft"), draft).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
     assert_eq!(status, 200, "{uploaded}");
     turbulence.stop().await;
@@ -149,6 +151,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "section_tree",
         "content_slugs",
         "media",
+        "content_drafts",
         "content_redirects",
         "content_schedule",
         "content_search",

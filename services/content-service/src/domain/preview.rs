@@ -19,12 +19,17 @@ const MAX_TOKEN_BYTES: usize = 1_500;
 #[derive(Clone)]
 pub(crate) struct PreviewKey(hmac::Key);
 
-/// The permission to read one item, draft or not.
+/// The mark of a link that shows the draft of the item, after its kind.
+const OF_DRAFT: &str = "+draft";
+
+/// The permission to read one item, published or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Preview {
     pub(crate) content_type: ContentType,
     /// The id as it is listed.
     pub(crate) id: String,
+    /// `true` if it shows the draft beside what is published, if there is one.
+    pub(crate) draft: bool,
     /// The moment at which it ends, in whole seconds.
     pub(crate) expires_at: DateTime<Utc>,
 }
@@ -48,8 +53,10 @@ impl PreviewKey {
 
     /// Returns the token of a preview, or `None` if the id is too long for an address.
     pub(crate) fn sign(&self, preview: &Preview) -> Option<String> {
-        let Preview { content_type, id, expires_at } = preview;
-        let claim = format!("{} {} {id}", content_type.as_str(), expires_at.timestamp());
+        let Preview { content_type, id, draft, expires_at } = preview;
+        let of_draft = if *draft { OF_DRAFT } else { "" };
+        let kind = content_type.as_str();
+        let claim = format!("{kind}{of_draft} {} {id}", expires_at.timestamp());
         let signature = hmac::sign(&self.0, claim.as_bytes());
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let token = format!("{}.{}", encode(claim.as_bytes()), encode(signature.as_ref()));
@@ -73,13 +80,18 @@ impl PreviewKey {
         let mut parts = claim.splitn(3, ' ');
         let mut part = || parts.next().ok_or(InvalidPreview);
         let (word, seconds, id) = (part()?, part()?, part()?.to_owned());
+        let (word, draft) = match word.strip_suffix(OF_DRAFT) {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
         let content_type = ContentType::ALL.into_iter().find(|kind| kind.as_str() == word);
         let seconds = seconds.parse().map_err(|_| InvalidPreview)?;
         let expires_at = DateTime::from_timestamp(seconds, 0).ok_or(InvalidPreview)?;
         if now >= expires_at {
             return Err(InvalidPreview);
         }
-        Ok(Preview { content_type: content_type.ok_or(InvalidPreview)?, id, expires_at })
+        let content_type = content_type.ok_or(InvalidPreview)?;
+        Ok(Preview { content_type, id, draft, expires_at })
     }
 }
 
@@ -96,14 +108,20 @@ mod tests {
 
     fn preview(id: &str) -> Preview {
         let expires_at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        Preview { content_type: ContentType::Page, id: id.to_owned(), expires_at }
+        Preview { content_type: ContentType::Page, id: id.to_owned(), draft: false, expires_at }
     }
 
     #[test]
     fn a_token_permits_one_item_until_it_expires() {
         let key = key("a secret of the tests");
-        for id in ["626e3e0035b0bc65bb5e1545", "an id with spaces", "ä", ""] {
-            let preview = preview(id);
+        for (draft, id) in [
+            (false, "626e3e0035b0bc65bb5e1545"),
+            (true, "626e3e0035b0bc65bb5e1545"),
+            (false, "an id with spaces"),
+            (true, "ä"),
+            (false, ""),
+        ] {
+            let preview = Preview { draft, ..preview(id) };
             let token = key.sign(&preview).unwrap();
             assert!(
                 token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

@@ -18,8 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    changes, feeds, internal, item_tags, moves, preview, redirects, resolve, robots, search, site,
-    sitemap, webhooks,
+    changes, editing, feeds, internal, item_tags, moves, preview, redirects, resolve, robots,
+    search, site, sitemap, webhooks,
 };
 use crate::{
     domain::{
@@ -126,6 +126,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         NewSocialLink,
         PublicKind,
         item_tags::TagLimit,
+        editing::EditingSession,
         OldPath,
         changes::KindList,
         search::ContentKinds

@@ -35,6 +35,10 @@ error_responses! {
     /// The errors of deleting an item.
     DeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | PreconditionFailed
         | ValidationFailed | PreconditionRequired | UnreadableDocument | AuthUnavailable;
+    /// The errors of publishing an item.
+    PublishErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | PreconditionFailed
+        | DraftOutdated | ValidationFailed | PreconditionRequired | UnreadableDocument
+        | UpstreamUnavailable | AuthUnavailable;
     /// The errors of restoring an item.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
         | UnreadableDocument | AuthUnavailable;

@@ -30,6 +30,7 @@ use service_kit::web::error::ApiError;
 use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
 use super::{
+    item_drafts::drafted,
     kind_routes::endpoints,
     list::into_list,
     preview,
@@ -151,6 +152,17 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
     async fn by_id(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>> {
         let item = self.by_id(id).await?.ok();
         any_item(self, item, paths).await
+    }
+
+    async fn drafted(&self, id: &str, paths: &ItemPaths) -> Result<Option<AnyItem>> {
+        let Some(mut item) = ContentCollection::by_id(self, id, paths).await? else {
+            return Ok(None);
+        };
+        if let Some(draft) = self.draft(&item.id).await? {
+            let current = serde_json::from_str(item.json.get()).map_err(Error::custom)?;
+            item.json = raw(&drafted(current, &draft))?;
+        }
+        Ok(Some(item))
     }
 
     async fn tag_counts(&self, audience: &Audience) -> Result<Read<Arc<TagCounts>>> {
@@ -299,8 +311,8 @@ async fn any_item<K: Kind>(
     let Read { value: names, revision } = store.names().await?;
     let item = names.sign(item).at(paths);
     let (json, slug) = (raw(&item)?, item.slug().to_owned());
-    let ContentMeta { id, section_id: section, path, .. } = item.meta().clone();
-    Ok(Some(AnyItem { json, id: id.to_string(), slug, section, path, revision }))
+    let ContentMeta { id, section_id: section, user_id, path, .. } = item.meta().clone();
+    Ok(Some(AnyItem { json, id: id.to_string(), slug, section, user_id, path, revision }))
 }
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -8,11 +8,13 @@ use utoipa::{
 
 use super::{
     describe::{Described, Endpoint, operation},
+    editing::{self, Editing, EditingQuery},
     error_sets::{
-        AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, ReadErrors,
-        RestoreErrors,
+        AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, PublishErrors,
+        ReadErrors, RestoreErrors,
     },
     item,
+    item_drafts::{self, Drafted},
     list::{self, ListQuery},
     view,
     write::{self, Written},
@@ -27,9 +29,11 @@ const LOCATION: (&str, &str) =
 
 const STATE: (&str, &str) = ("ETag", "The state of the item, for `If-Match`.");
 
+const DRAFT_STATE: (&str, &str) = ("ETag", "The state of the draft, for `If-Match`.");
+
 /// Returns the routes of a kind with their description. The look-up comes first: its path could be
 /// taken for that of an item.
-pub(super) fn endpoints<K: Kind>() -> [Endpoint; 4] {
+pub(super) fn endpoints<K: Kind>() -> [Endpoint; 7] {
     let collection = K::TYPE.collection();
     let address = K::ADDRESS;
     [
@@ -45,6 +49,15 @@ pub(super) fn endpoints<K: Kind>() -> [Endpoint; 4] {
             .delete(write::delete::<K>, delete::<K>()),
         Endpoint::new(format!("/{collection}/{{id}}/restore"))
             .post(write::restore::<K>, restore::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/draft"))
+            .get(item_drafts::read::<K>, draft::<K>())
+            .put(item_drafts::save::<K>, save_draft::<K>())
+            .delete(item_drafts::drop_draft::<K>, drop_draft::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/publish"))
+            .post(item_drafts::publish::<K>, publish::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/editing"))
+            .put(editing::report::<K>, report_editing::<K>())
+            .delete(editing::leave::<K>, leave_editing::<K>()),
     ]
 }
 
@@ -206,6 +219,89 @@ fn restore<K: Kind>() -> Described {
     .token()
 }
 
+fn draft<K: Kind>() -> Described {
+    describe::<K>(
+        "draft",
+        "The draft of an item.",
+        "The item as it will be once its draft is published, for those who may change it.",
+    )
+    .id()
+    .answer::<Drafted<K>>(200, "The draft.", drafted_name::<K>(), &[DRAFT_STATE])
+    .errors::<ReadErrors>()
+    .token()
+}
+
+fn save_draft<K: Kind>() -> Described {
+    describe::<K>(
+        "save_draft",
+        "Saves a draft of an item.",
+        "The published text stays as it is until the draft is published. Members that the body leaves out \
+         will stay as they are in the item; `is_published` is ignored. What was read can be sent back.",
+    )
+    .id()
+    .if_match("The state of the draft that is replaced.")
+    .header("If-None-Match", "`*` to save only if there is no draft.", ObjectBuilder::new())
+    .body::<K::Replace>()
+    .answer::<Drafted<K>>(200, "The draft as it is now.", drafted_name::<K>(), &[DRAFT_STATE])
+    .errors::<ChangeErrors>()
+    .token()
+}
+
+fn drop_draft<K: Kind>() -> Described {
+    describe::<K>(
+        "drop_draft",
+        "Drops the draft of an item.",
+        "The item stays as it is. A draft that was dropped cannot be brought back.",
+    )
+    .id()
+    .if_match("The state of the draft that is dropped.")
+    .empty_answer(204, "The item has no draft any more.")
+    .errors::<DeleteErrors>()
+    .token()
+}
+
+fn publish<K: Kind>() -> Described {
+    describe::<K>(
+        "publish",
+        "Publishes an item, with the text of its draft if it has one.",
+        "It does what `PUT` of the draft with `is_published` would do, and removes the draft with that. If \
+         the published text was changed since the draft was begun, it is refused unless `If-Match` names \
+         the present state of the item.",
+    )
+    .id()
+    .if_match("The state of the item that is published.")
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<PublishErrors>()
+    .token()
+}
+
+fn report_editing<K: Kind>() -> Described {
+    describe::<K>(
+        "report_editing",
+        "Reports that the caller has an item open, and answers with the others who have.",
+        "For those who may change the item. It is sent every 15 to 30 seconds while the item is open: who \
+         does not report for 90 seconds has left.",
+    )
+    .id()
+    .query::<EditingQuery>()
+    .answer::<Editing>(200, "The others.", Editing::name().into_owned(), &[])
+    .errors::<ReadErrors>()
+    .token()
+}
+
+fn leave_editing<K: Kind>() -> Described {
+    describe::<K>(
+        "leave_editing",
+        "Reports that the caller has closed an item.",
+        "Others are not told any more that it is open.",
+    )
+    .id()
+    .query::<EditingQuery>()
+    .empty_answer(204, "The caller does not have the item open.")
+    .errors::<ReadErrors>()
+    .token()
+}
+
 fn describe<K: Kind>(name: &str, summary: &str, description: &str) -> Described {
     let tag = K::TYPE.collection();
     operation(tag, format!("{tag}_{name}"), summary, description)
@@ -213,6 +309,10 @@ fn describe<K: Kind>(name: &str, summary: &str, description: &str) -> Described 
 
 fn written_name<K: Kind>() -> String {
     format!("Written_{}", K::name())
+}
+
+fn drafted_name<K: Kind>() -> String {
+    format!("Drafted_{}", K::name())
 }
 
 impl Described {

@@ -75,6 +75,10 @@ pub(super) struct PreviewCreate {
     #[serde(default = "usual_seconds")]
     #[schema(minimum = 60, maximum = 604800, default = 86400, required = false)]
     expires_in: u32,
+    /// `true` if the link shows the draft beside what is published, while there is one.
+    #[serde(default)]
+    #[schema(default = false, required = false)]
+    draft: bool,
 }
 
 const fn usual_seconds() -> u32 {
@@ -100,7 +104,7 @@ pub(super) struct PreviewLink {
 pub(super) struct Previewed {
     /// The kind of the item.
     content_type: ContentType,
-    /// The item as it is now, published or not.
+    /// The item as it is now, published or not, or as it will be once its draft is published.
     item: Box<RawValue>,
     /// The moment from which the link does not work any more.
     #[serde(serialize_with = "date")]
@@ -172,8 +176,8 @@ pub(super) async fn create(
     collections: Data<Collections>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Authenticated(_, (JsonBody(body), NoQuery)) = signed;
-    let PreviewCreate { content_type, id, expires_in } = body;
+    let Authenticated(caller, (JsonBody(body), NoQuery)) = signed;
+    let PreviewCreate { content_type, id, expires_in, draft } = body;
     let key = previews.key()?;
     if !(MIN_SECONDS..=MAX_SECONDS).contains(&expires_in) {
         let message = format!("must be from {MIN_SECONDS} to {MAX_SECONDS} seconds");
@@ -184,10 +188,13 @@ pub(super) async fn create(
     let paths = sections.paths_uncached(collection, &answer).await?;
     let item = collection.by_id(&id, &paths).await.map_err(database_error)?;
     let item = item.ok_or_else(|| ApiError::not_found(name))?;
+    if draft {
+        caller.require_owner(item.user_id.as_deref())?;
+    }
     let now = collection.now();
     let expires_at = now + TimeDelta::seconds(expires_in.into());
     let expires_at = DateTime::from_timestamp(expires_at.timestamp(), 0).unwrap_or(now);
-    let preview = Preview { content_type, id: item.id, expires_at };
+    let preview = Preview { content_type, id: item.id, draft, expires_at };
     let too_long = || ApiError::invalid(FieldError::invalid("id", "is too long for an address"));
     let token = key.sign(&preview).ok_or_else(too_long)?;
     let path = format!("{PATH}?token={token}");
@@ -232,9 +239,12 @@ pub(super) async fn read(
     let preview = key.verify(&query.0.token, now).map_err(|_| gone())?;
     let collection = collections.of(preview.content_type);
     let paths = sections.paths_uncached(collection, &answer).await?;
-    let item = collection.by_id(&preview.id, &paths).await.map_err(database_error)?;
-    let item = item.ok_or_else(gone)?;
-    let Preview { content_type, expires_at, .. } = preview;
+    let Preview { content_type, id, draft, expires_at } = preview;
+    let item = match draft {
+        true => collection.drafted(&id, &paths).await,
+        false => collection.by_id(&id, &paths).await,
+    };
+    let item = item.map_err(database_error)?.ok_or_else(gone)?;
     Ok(private(StatusCode::OK, &Previewed { content_type, item: item.json, expires_at }))
 }
 

@@ -78,7 +78,7 @@ pub(super) async fn patch(
     let Authenticated(_, (members, if_match, NoQuery)) = signed;
     let changed = site
         .change(|current| {
-            if_match.check(&ETag::of_json(current)?)?;
+            if_match.check(current)?;
             let current = serde_json::to_value(current).map_err(ApiError::internal)?;
             members.changes_of(&current)
         })

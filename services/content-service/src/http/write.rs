@@ -14,6 +14,7 @@ use data_service::{
 };
 use models::{Body, FieldError, ObjectId, Patch};
 use serde::Serialize;
+use serde_json::Value;
 use service_kit::{
     auth::{caller::Caller, extract::Authenticated},
     web::{
@@ -110,17 +111,17 @@ pub(super) struct Written<T> {
     // Not a doc comment: as a description it would wrap the schema of the item.
     #[serde(flatten)]
     #[schema(inline)]
-    item: T,
+    pub(super) item: T,
     /// The elements and attributes that were removed from the text before it was stored; absent if
     /// there were none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    sanitized: Vec<Removed>,
+    pub(super) sanitized: Vec<Removed>,
 }
 
 impl<T: Serialize> Written<T> {
     /// Responds with the tag that a read of the item has.
-    fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
+    pub(super) fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
         write_response(status, &ETag::of_json(&self.item)?, self)
     }
 }
@@ -184,16 +185,32 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
 /// Returns the changes that a body makes to an item as it is now, before its text is sanitised. What
 /// a `GET` answered can be sent back: a member with its present value is not looked at, whatever
 /// rules came after it was stored.
-async fn changes<K: Kind, T: Body + Into<K::Patch>>(
+pub(super) async fn changes<K: Kind, T: Body + Into<K::Patch>>(
     members: &PatchBody<T>,
     item: &K,
     store: &ContentStore<K>,
     sections: &Sections,
     paths: &ItemPaths,
 ) -> Result<Changes, ApiError> {
+    let body = members.changes_of(&current(item, paths)?)?;
+    checked(body.into(), item, store, sections).await
+}
+
+/// Returns an item as a `GET` answers it.
+pub(super) fn current<K: Kind>(item: &K, paths: &ItemPaths) -> Result<Value, ApiError> {
     let mut current = serde_json::to_value(item).map_err(ApiError::internal)?;
     current["path"] = paths.path(item.meta(), item.slug()).into();
-    let mut changes = K::changes(members.changes_of(&current)?.into());
+    Ok(current)
+}
+
+/// Returns the changes that a body makes to an item as it is now, if they may be made.
+pub(super) async fn checked<K: Kind>(
+    body: K::Patch,
+    item: &K,
+    store: &ContentStore<K>,
+    sections: &Sections,
+) -> Result<Changes, ApiError> {
+    let mut changes = K::changes(body);
     if let Patch::Value(section) = changes.section {
         require_fitting(&*sections.now().await?, section, store)?;
     }
@@ -281,7 +298,7 @@ pub(super) async fn restore<K: Kind>(
 }
 
 /// Returns the check that the caller may change the item, and that `If-Match` names its state.
-fn guard<K: Kind>(
+pub(super) fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
     paths: &ItemPaths,
@@ -291,12 +308,12 @@ fn guard<K: Kind>(
         if !if_match.is_given() {
             return Ok(());
         }
-        if_match.check(&ETag::of_json(&item.clone().at(paths))?)
+        if_match.check(&item.clone().at(paths))
     }
 }
 
 /// Returns the sanitised content, and the elements and attributes that were removed from it.
-async fn sanitised(
+pub(super) async fn sanitised(
     sanitiser: &Sanitiser,
     content: HtmlContent,
 ) -> Result<(HtmlContent, Vec<Removed>), ApiError> {

@@ -1,12 +1,12 @@
 //! The bodies of requests that create, replace and change an item.
 
-/// The members of an answer that no request can change. The three last ones are ignored.
+/// The members of an answer that no request can change. The four last ones are ignored.
 pub(super) const READ_ONLY: &[&str] =
-    &["id", "deleted", "user_id", "path", "author", "updatedDate", "sanitized"];
+    &["id", "deleted", "user_id", "path", "author", "updatedDate", "sanitized", "draft_state"];
 
 /// The read-only members that are accepted with any value: every write changes them, or they are not
 /// stored.
-pub(super) const IGNORED: &[&str] = &["author", "updatedDate", "sanitized"];
+pub(super) const IGNORED: &[&str] = &["author", "updatedDate", "sanitized", "draft_state"];
 
 /// Declares the three bodies of a kind of content. The kinds differ in their own fields alone:
 /// `nullable` ones can be null, `plain` ones cannot.

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::{former_slugs, redirects, schedule, search, slugs};
+use super::{editing, former_slugs, item_drafts, redirects, schedule, search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -14,6 +14,8 @@ pub const COLLECTIONS: Collections = Collections {
     own: &[
         slugs::LOCKS,
         former_slugs::FORMER_SLUGS,
+        item_drafts::DRAFTS,
+        editing::EDITING,
         redirects::REDIRECTS,
         schedule::SCHEDULE,
         SECTION_DIRECTORY,
@@ -24,9 +26,9 @@ pub const COLLECTIONS: Collections = Collections {
         DISPATCH,
     ],
     copies: &[],
-    // Locks, a copy of a response, the words of items, and the lease of webhooks with a position in the
-    // history of this server.
-    derived: &[slugs::LOCKS, SECTION_DIRECTORY, search::SEARCH, DISPATCH],
+    // Locks, a copy of a response, the words of items, the lease of webhooks with a position in the
+    // history of this server, and the editors who have items open.
+    derived: &[slugs::LOCKS, SECTION_DIRECTORY, search::SEARCH, DISPATCH, editing::EDITING],
 };
 
 /// The collections of an existing site that this service writes to: those of the kinds of content,

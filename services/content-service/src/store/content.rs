@@ -18,8 +18,10 @@ use service_kit::runtime::clock::Clock;
 use super::{
     authors::{Authors, Names},
     collections::SERVICE,
+    editing::EditingStore,
     filters::odd_references,
     former_slugs::FormerSlugs,
+    item_drafts::DraftStore,
     item_tags::StoredTags,
     keys::{ContentKeys, changed},
     kind::Kind,
@@ -66,6 +68,8 @@ pub(crate) struct ContentStore<K> {
     pub(super) schedule: ScheduleStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
+    pub(super) drafts: DraftStore,
+    editing: EditingStore,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -92,6 +96,8 @@ impl<K: Kind> ContentStore<K> {
             schedule: ScheduleStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
+            drafts: DraftStore::new(database),
+            editing: EditingStore::new(database),
             clock: server_clock(connection),
             kind: PhantomData,
         }
@@ -111,6 +117,11 @@ impl<K: Kind> ContentStore<K> {
     /// Returns the names of users, of which items have that of their author.
     pub(crate) async fn names(&self) -> mongodb::error::Result<Read<Arc<Names>>> {
         self.authors.names().await
+    }
+
+    /// Returns the editors who have items open.
+    pub(crate) fn editing(&self) -> &EditingStore {
+        &self.editing
     }
 
     /// Returns the present time.

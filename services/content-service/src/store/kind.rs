@@ -46,7 +46,7 @@ pub(crate) trait Kind:
     /// The body that creates an item.
     type Create: Body + Serialize + ToSchema + Into<Self::Patch>;
     /// The body that replaces an item.
-    type Replace: Body + ToSchema + Into<Self::Patch>;
+    type Replace: Body + Serialize + ToSchema + Into<Self::Patch>;
     /// The body that changes some fields of an item.
     type Patch: Body + ToSchema;
 

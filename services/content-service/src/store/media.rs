@@ -10,12 +10,16 @@ use models::{
 use mongo_kit::lenient::{FieldReader, stored_id_text};
 use mongodb::{
     Database,
-    bson::{Document, RawDocumentBuf, doc},
+    bson::{Document, RawDocument, RawDocumentBuf, doc},
     error::Result,
 };
 use percent_encoding::percent_decode_str;
 
-use super::{content::ContentStore, kind::Kind};
+use super::{
+    content::ContentStore,
+    item_drafts::{self, DraftStore},
+    kind::Kind,
+};
 use crate::domain::site::Site;
 
 /// The fields in which items have addresses of files.
@@ -26,7 +30,8 @@ const MAX_TITLE: usize = 200;
 
 impl<K: Kind> ContentStore<K> {
     /// Adds the items that show these files, at most `limit` for each file. Items in the trash count,
-    /// since they can be restored. All items are read: nothing is indexed by the addresses in its text.
+    /// since they can be restored, and drafts as the items that they are of. All items are read: nothing
+    /// is indexed by the addresses in its text.
     pub(crate) async fn places_of(
         &self,
         names: &[String],
@@ -34,14 +39,18 @@ impl<K: Kind> ContentStore<K> {
         uses: &mut MediaUses,
     ) -> Result<()> {
         let pattern = pattern(names);
-        let any_field = FIELDS.map(|field| doc! { field: { "$regex": &pattern } });
         let mut fields = doc! { "title": 1, "deleted": 1 };
         FIELDS.iter().for_each(|field| drop(fields.insert(*field, 1)));
-        let mut found =
-            self.collection.find(doc! { "$or": any_field.to_vec() }).projection(fields).await?;
+        let mut found = self.collection.find(any_field(ITEM, &pattern)).projection(fields).await?;
         while let Some(document) = found.try_next().await? {
-            let texts = FIELDS.iter().filter_map(|field| document.get_str(field).ok());
-            add_place(uses, names, limit, &texts.collect::<Vec<_>>(), || place::<K>(&document));
+            add_place(uses, names, limit, &texts(&document), || place::<K>(&document));
+        }
+        let mut found = self.drafts.matching(K::TYPE, any_field(DRAFT, &pattern)).await?;
+        while let Some(document) = found.try_next().await? {
+            let Some((id, draft)) = item_drafts::parts(&document) else { continue };
+            let item = self.find_by_id(id, None).await?;
+            let Some(place) = item.and_then(|item| place::<K>(&item)) else { continue };
+            add_place(uses, names, limit, &texts(draft), || Some(place.clone()));
         }
         Ok(())
     }
@@ -92,9 +101,20 @@ fn add_place(
     for name in names.iter().filter(|name| shows(texts, name)) {
         let places = uses.entry(name.clone()).or_default();
         if places.len() < limit {
-            places.extend(place());
+            // The text of an item and its draft are one place.
+            places.extend(place().filter(|place| !places.contains(place)));
         }
     }
+}
+
+/// The place of the fields in the document of an item, and in that of a draft.
+const ITEM: &str = "";
+const DRAFT: &str = "body.";
+
+/// Matches documents that have the pattern in one of the fields, which are at a place.
+fn any_field(place: &str, pattern: &str) -> Document {
+    let any = FIELDS.map(|field| doc! { format!("{place}{field}"): { "$regex": pattern } });
+    doc! { "$or": any.to_vec() }
 }
 
 /// Returns the regular expression of the addresses of these files, in all their widths. Names have
@@ -108,19 +128,27 @@ fn pattern(names: &[String]) -> String {
     format!("{UPLOADS}(?:{})", names.collect::<Vec<_>>().join("|"))
 }
 
-/// Returns the names of the files below `/uploads/` to which items of any kind refer, drafts and those in
-/// the trash included, as they stand in the addresses. Addresses of other hosts are not among them.
+/// Returns the names of the files below `/uploads/` to which items of any kind and their drafts refer,
+/// those that are not published or in the trash included, as they stand in the addresses. Addresses of other hosts are not among them.
 pub async fn referenced_files(database: &Database) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    let any_field = FIELDS.map(|field| doc! { field: { "$regex": UPLOADS } });
+    let mut add = |document: &RawDocument| {
+        for text in FIELDS.iter().filter_map(|field| document.get_str(field).ok()) {
+            names.extend(references(text));
+        }
+    };
     let fields: Document = FIELDS.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
     for kind in ContentType::ALL {
         let items = database.collection::<RawDocumentBuf>(kind.collection());
-        let found = items.find(doc! { "$or": any_field.to_vec() }).projection(fields.clone());
+        let found = items.find(any_field(ITEM, UPLOADS)).projection(fields.clone());
         let mut found = found.await?;
         while let Some(document) = found.try_next().await? {
-            for text in FIELDS.iter().filter_map(|field| document.get_str(field).ok()) {
-                names.extend(references(text));
+            add(&document);
+        }
+        let mut found = DraftStore::new(database).matching(kind, any_field(DRAFT, UPLOADS)).await?;
+        while let Some(document) = found.try_next().await? {
+            if let Some((_, draft)) = item_drafts::parts(&document) {
+                add(draft);
             }
         }
     }
@@ -143,6 +171,11 @@ fn references(text: &str) -> impl Iterator<Item = String> + '_ {
         let name = name.trim_end_matches(['.', ':', '!', '/']);
         (!name.is_empty()).then(|| name.to_owned())
     })
+}
+
+/// Returns the texts of a document that can have addresses of files.
+fn texts(document: &RawDocument) -> Vec<&str> {
+    FIELDS.iter().filter_map(|field| document.get_str(field).ok()).collect()
 }
 
 fn shows(texts: &[&str], name: &str) -> bool {

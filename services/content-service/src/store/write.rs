@@ -27,6 +27,7 @@ use super::{
     content::{Changed, ContentStore},
     filters::{Oddities, not_deleted},
     ids::{NoItem, no_item},
+    item_drafts::Draft,
     kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
     schedule,
     slugs::{self, FIRST_NUMBER},
@@ -169,7 +170,29 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         changes: impl AsyncFn(&K) -> Result<Changes, ApiError>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
-        self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
+        let set = async |item: &K, _: &mut ClientSession| {
+            Ok(set_fields(changes(item).await.map_err(WriteError::Refused)?))
+        };
+        self.change(id, guard, set).await
+    }
+
+    /// Changes an item to what follows from it and its draft, and removes the draft with that.
+    pub(crate) async fn publish(
+        &self,
+        id: &str,
+        guard: Guard<'_, K>,
+        changes: impl AsyncFn(&K, Option<&Draft>) -> Result<Changes, ApiError>,
+    ) -> Result<Changed<K>, Abort<WriteError>> {
+        let set = async |item: &K, session: &mut ClientSession| {
+            let id = item.meta().id.as_str();
+            let draft = self.drafts.find(K::TYPE, id, Some(&mut *session)).await?;
+            let changes = changes(item, draft.as_ref()).await.map_err(WriteError::Refused)?;
+            if draft.is_some() {
+                self.drafts.forget(K::TYPE, id, session).await?;
+            }
+            Ok(set_fields(changes))
+        };
+        self.change(id, guard, set).await
     }
 
     /// Puts an item into the trash, where it is neither published nor unpublished by itself.
@@ -178,12 +201,12 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
-        self.change(id, guard, async |_| {
+        let set = async |_: &K, _: &mut ClientSession| {
             let mut set = doc! { "deleted": true };
             set.extend(schedule::never());
             Ok(set)
-        })
-        .await
+        };
+        self.change(id, guard, set).await
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -219,18 +242,15 @@ impl<K: Kind> ContentStore<K> {
         &self,
         id: &str,
         guard: Guard<'_, K>,
-        set: impl AsyncFn(&K) -> Result<Document, ApiError>,
+        set: impl AsyncFn(&K, &mut ClientSession) -> Result<Document, Abort<WriteError>>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            let (found, reading) = self.look_up(id, session).await?;
+            let (found, reading) = self.look_up_present(id, session).await?;
             let current = names.sign(reading.item);
-            if current.meta().deleted {
-                return Err(WriteError::NoItem(NoItem::NotFound).into());
-            }
             guard(&current).map_err(WriteError::Refused)?;
-            let mut set = set(&current).await.map_err(WriteError::Refused)?;
+            let mut set = set(&current, session).await?;
             retain_changes(&mut set, &found);
             fields = set.keys().cloned().collect();
             if set.is_empty() {
@@ -270,6 +290,19 @@ impl<K: Kind> ContentStore<K> {
         let found = found.ok_or_else(|| WriteError::NoItem(no_item(id)))?;
         let reading = readable(Reading::<K>::with_warnings(&found))
             .ok_or(WriteError::NoItem(NoItem::NotFound))?;
+        Ok((found, reading))
+    }
+
+    /// Returns the document with this id unless it is in the trash, as it is stored and as it is read.
+    pub(super) async fn look_up_present(
+        &self,
+        id: &str,
+        session: &mut ClientSession,
+    ) -> Result<(RawDocumentBuf, Reading<K>), Abort<WriteError>> {
+        let (found, reading) = self.look_up(id, session).await?;
+        if reading.item.meta().deleted {
+            return Err(WriteError::NoItem(NoItem::NotFound).into());
+        }
         Ok((found, reading))
     }
 

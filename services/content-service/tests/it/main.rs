@@ -4,11 +4,13 @@
 
 mod changes;
 mod conditional;
+mod editing;
 mod feeds;
 mod filters;
 mod freshness;
 mod http;
 mod internal;
+mod item_drafts;
 mod item_tags;
 mod kinds;
 mod links;

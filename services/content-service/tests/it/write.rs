@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use futures_util::{TryStreamExt, future::join_all};
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use test_support::{Api, Provider, TOKEN, TestDatabase, eventually, migration_id};
 
@@ -706,15 +707,20 @@ async fn of_two_editors_who_have_read_the_same_one_is_told_to_read_again() {
         let (done, refused): (Vec<_>, Vec<_>) =
             answers.iter().partition(|(status, ..)| *status == 200);
         assert_eq!((done.len(), refused.len()), (1, 9));
+        let tag_of = |headers: &HeaderMap| headers["etag"].to_str().unwrap().to_owned();
+        let newest = json!({ "etag": tag_of(&done[0].1), "value": done[0].2 });
         for (status, _, answer) in refused {
             assert_eq!((status.as_u16(), &answer["code"]), (412, &"precondition_failed".into()));
+            assert_eq!(answer["current"], newest, "both can be shown");
         }
         let (_, _, now) = send("GET", &url, &[], &json!({})).await;
         assert_eq!(now, done[0].2);
         let mut put = now.clone();
         put["title"] = "Second".into();
-        assert_eq!(send("PUT", &url, &if_match, &put).await.0, 412);
-        assert_eq!(send("DELETE", &url, &if_match, &json!({})).await.0, 412);
+        for (method, body) in [("PUT", &put), ("DELETE", &json!({}))] {
+            let (status, _, answer) = send(method, &url, &if_match, body).await;
+            assert_eq!((status.as_u16(), &answer["current"]), (412, &newest), "{method}");
+        }
         let tag = done[0].1["etag"].to_str().unwrap();
         assert_eq!(send("PUT", &url, &[("if-match", tag)], &put).await.0, 200);
         assert_eq!(send("DELETE", &url, &[("if-match", "*")], &json!({})).await.0, 204);

@@ -351,7 +351,7 @@ pub(super) async fn patch(
     let before = find(&uploads, &id).await?;
     caller.require_owner(before.user_id.as_deref())?;
     let item = MediaItem::from(&before);
-    if_match.check(&ETag::of_json(&item)?)?;
+    if_match.check(&item)?;
     let used_in = places(&content, &before).await?;
     let current = serde_json::to_value(&item).map_err(ApiError::internal)?;
     let MediaPatch { title, alt } = body.changes_of(&current)?;
@@ -396,7 +396,7 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let media = find(&uploads, &id).await?;
     caller.require_owner(media.user_id.as_deref())?;
-    if_match.check(&ETag::of_json(&MediaItem::from(&media))?)?;
+    if_match.check(&MediaItem::from(&media))?;
     let places = places(&content, &media).await?;
     if !places.is_empty() {
         return Err(in_use(&places));

@@ -205,6 +205,8 @@ async fn title_and_text_of_a_file_are_changed_and_nothing_else() {
     let body = Some(json!({ "alt": null }).to_string());
     let stale = services.site.api.send("PATCH", &path, &[("if-match", &tag)], body.clone()).await;
     assert_eq!(stale.status, 412);
+    assert_eq!(stale.body["current"]["etag"], changed.header("etag"));
+    assert_eq!(stale.body["current"]["value"]["title"], "The dune");
     let tag = changed.header("etag").to_owned();
     let cleared = services.site.api.send("PATCH", &path, &[("if-match", &tag)], body).await;
     assert_eq!((cleared.status, &cleared.body["alt"]), (200, &Value::Null), "{cleared:?}");

@@ -301,7 +301,7 @@ pub(super) async fn order(
 fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
     let section = tree.answered(id).ok_or_else(|| ApiError::not_found("Section"))?;
     if if_match.is_given() {
-        if_match.check(&ETag::of_json(&section)?)?;
+        if_match.check(&section)?;
     }
     Ok(())
 }

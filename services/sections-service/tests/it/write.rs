@@ -204,6 +204,11 @@ async fn of_two_concurrent_edits_with_the_same_if_match_one_fails() {
     assert_eq!((&read.body, read.header("etag")), (&winner.body, winner.header("etag")));
     let deleted = api.send("DELETE", &path, &etag, None).await;
     assert_eq!(deleted.code(), (412, "precondition_failed"));
+    let loser = if one.status == 200 { &two } else { &one };
+    let newest = json!({ "etag": winner.header("etag"), "value": winner.body });
+    for refused in [loser, &deleted] {
+        assert_eq!(refused.body["current"], newest, "both can be shown");
+    }
 }
 
 #[tokio::test]
