@@ -10,10 +10,13 @@ use super::{
     describe::{Described, Endpoint, operation},
     error_sets::{
         AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, ReadErrors,
-        RestoreErrors,
+        RestoreErrors, RevertErrors, RevisionErrors,
     },
     item,
     list::{self, ListQuery},
+    revisions::{
+        self, MAX_NUMBER, RevertQuery, RevisionList, RevisionQuery, RevisionView, RevisionsQuery,
+    },
     view,
     write::{self, Written},
 };
@@ -29,7 +32,7 @@ const STATE: (&str, &str) = ("ETag", "The state of the item, for `If-Match`.");
 
 /// Returns the routes of a kind with their description. The look-up comes first: its path could be
 /// taken for that of an item.
-pub(super) fn endpoints<K: Kind>() -> [Endpoint; 4] {
+pub(super) fn endpoints<K: Kind>() -> [Endpoint; 7] {
     let collection = K::TYPE.collection();
     let address = K::ADDRESS;
     [
@@ -45,6 +48,12 @@ pub(super) fn endpoints<K: Kind>() -> [Endpoint; 4] {
             .delete(write::delete::<K>, delete::<K>()),
         Endpoint::new(format!("/{collection}/{{id}}/restore"))
             .post(write::restore::<K>, restore::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions"))
+            .get(revisions::list::<K>, list_revisions::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions/{{number}}"))
+            .get(revisions::read::<K>, revision::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions/{{number}}/restore"))
+            .post(revisions::restore::<K>, revert::<K>()),
     ]
 }
 
@@ -206,6 +215,55 @@ fn restore<K: Kind>() -> Described {
     .token()
 }
 
+fn list_revisions<K: Kind>() -> Described {
+    describe::<K>(
+        "revisions",
+        "The changes of an item, newest first.",
+        "Each of them has kept the item as it was before. For admins, and for authors of what is \
+         theirs. Old revisions are removed as the settings say.",
+    )
+    .id()
+    .query::<RevisionsQuery>()
+    .answer::<RevisionList>(200, "The page.", RevisionList::name().into_owned(), &[])
+    .errors::<RevisionErrors>()
+    .token()
+}
+
+fn revision<K: Kind>() -> Described {
+    describe::<K>(
+        "revision",
+        "An item as it was before a change, and the difference.",
+        "For admins, and for authors of what is theirs.",
+    )
+    .id()
+    .number()
+    .query::<RevisionQuery>()
+    .answer::<RevisionView<K>>(
+        200,
+        "The item as it was, and the difference.",
+        format!("Revision_{}", K::name()),
+        &[],
+    )
+    .errors::<RevisionErrors>()
+    .token()
+}
+
+fn revert<K: Kind>() -> Described {
+    describe::<K>(
+        "revert",
+        "Gives an item the values that it had before a change.",
+        "That is a change as any other, which has a revision itself. The item stays published or a \
+         draft as it is, and keeps its owner and the date of its creation.",
+    )
+    .id()
+    .number()
+    .query::<RevertQuery>()
+    .if_match("The state of the item that is changed.")
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<RevertErrors>()
+    .token()
+}
+
 fn describe<K: Kind>(name: &str, summary: &str, description: &str) -> Described {
     let tag = K::TYPE.collection();
     operation(tag, format!("{tag}_{name}"), summary, description)
@@ -220,6 +278,11 @@ impl Described {
         let description = "The id of the item. An item of an existing site that is listed with \
                            another id is addressed by that one.";
         self.path("id", description, Ref::from_schema_name(ObjectId::name()))
+    }
+
+    fn number(self) -> Self {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        self.path("number", "The number of the change.", number.maximum(Some(MAX_NUMBER)))
     }
 
     fn if_none_match(self) -> Self {

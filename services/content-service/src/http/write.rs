@@ -100,17 +100,17 @@ pub(super) struct Written<T> {
     // Not a doc comment: as a description it would wrap the schema of the item.
     #[serde(flatten)]
     #[schema(inline)]
-    item: T,
+    pub(super) item: T,
     /// The elements and attributes that were removed from the text before it was stored; absent if
     /// there were none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    sanitized: Vec<Removed>,
+    pub(super) sanitized: Vec<Removed>,
 }
 
 impl<T: Serialize> Written<T> {
     /// Responds with the tag that a read of the item has.
-    fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
+    pub(super) fn answer(&self, status: StatusCode) -> Result<HttpResponse, ApiError> {
         write_response(status, &ETag::of_json(&self.item)?, self)
     }
 }
@@ -162,8 +162,10 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         }
         Ok(changes)
     };
-    let Changed { value: item, keys } =
-        store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
+    let Changed { value: item, keys } = store
+        .update(id, &guard, changes, caller.signed_in_user())
+        .await
+        .map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
     // Which item a static page shows may have changed with it. What is written is not undone by an error.
@@ -232,7 +234,8 @@ pub(super) async fn delete<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let paths = sections.paths_uncached(&**store, &answer).await?;
     let guard = guard::<K>(&caller, &if_match, &paths);
-    let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
+    let deleted = store.delete(&id, &guard, caller.signed_in_user()).await;
+    let deleted = deleted.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -260,14 +263,14 @@ pub(super) async fn restore<K: Kind>(
     };
     let paths = sections.paths_uncached(&**store, &answer).await?;
     let Changed { value: item, keys } =
-        store.restore(&id, &guard).await.map_err(not_written::<K>)?;
+        store.restore(&id, &guard, caller.signed_in_user()).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let paths = sections.paths_uncached(&**store, &answer).await.unwrap_or(paths);
     Written { item: &item.at(&paths), sanitized: Vec::new() }.answer(StatusCode::OK)
 }
 
 /// Returns the check that the caller may change the item, and that `If-Match` names its state.
-fn guard<K: Kind>(
+pub(super) fn guard<K: Kind>(
     caller: &Caller,
     if_match: &IfMatch,
     paths: &ItemPaths,

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::{former_slugs, redirects, search, slugs};
+use super::{former_slugs, redirects, revisions, search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -15,6 +15,7 @@ pub const COLLECTIONS: Collections = Collections {
         slugs::LOCKS,
         former_slugs::FORMER_SLUGS,
         redirects::REDIRECTS,
+        revisions::REVISIONS,
         SECTION_DIRECTORY,
         search::SEARCH,
         SITE_SETTINGS,

@@ -7,13 +7,14 @@ use data_service::{
     Abort,
     changes::{Cached, Changes, Read},
     idempotency::Idempotency,
+    revisions::Revisions,
     server_clock,
 };
 use models::ObjectId;
 use moka::sync::Cache;
 use mongo_kit::{Connection, Writers, feed::Change};
 use mongodb::{Collection, bson::RawDocumentBuf};
-use service_kit::runtime::clock::Clock;
+use service_kit::runtime::{clock::Clock, settings};
 
 use super::{
     authors::{Authors, Names},
@@ -24,6 +25,7 @@ use super::{
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    revisions::REVISIONS,
     search::SearchStore,
     slugs::{Locks, SlugQueue},
     survey::{LIST_TOLERANCE, ListShapes},
@@ -64,11 +66,16 @@ pub(crate) struct ContentStore<K> {
     pub(super) search: SearchStore,
     pub(super) slug_queue: SlugQueue,
     pub(super) former_slugs: FormerSlugs,
+    pub(super) revisions: Revisions,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
+    pub(crate) fn new(
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
         let keys = ContentKeys::of::<K>();
@@ -89,6 +96,7 @@ impl<K: Kind> ContentStore<K> {
             search: SearchStore::new(connection),
             slug_queue: SlugQueue::default(),
             former_slugs: FormerSlugs::new(database, name),
+            revisions: Revisions::new(database, REVISIONS, revisions),
             clock: server_clock(connection),
             kind: PhantomData,
         }
