@@ -9,7 +9,7 @@ use std::{
 };
 
 use models::Sort;
-use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
 use serde_json::{Value, json};
 use test_support::{Answer, Api, TestDatabase, eventually};
 
@@ -91,6 +91,25 @@ impl Hidden {
             "finished_at": now, "createdDate": now,
         };
         self.database.insert("webhook_deliveries", [delivery]).await;
+    }
+
+    /// Adds a revision of an item, in which it was hidden and had another text.
+    async fn insert_revision(&self, collection: &str, item: &Document) {
+        let mut before = item.clone();
+        before.extend(doc! { "title": SECRET, "content": SECRET, "is_published": false });
+        let mut bytes = Vec::new();
+        before.to_writer(&mut bytes).unwrap();
+        let size = bytes.len() as i64;
+        let head = doc! { "kind": collection, "item": item.get_object_id("_id").unwrap() };
+        let mut id = head.clone();
+        id.insert("n", 1_i64);
+        let revision = doc! {
+            "_id": id, "createdDate": DateTime::now(), "user_id": SECRET, "action": "changed",
+            "fields": ["content"], "bytes": size, "is_partial": false,
+            "document": Binary { subtype: BinarySubtype::Generic, bytes },
+        };
+        let head = doc! { "_id": head, "first": 1_i64, "last": 1_i64, "bytes": size };
+        self.database.insert("content_revisions", [head, revision]).await;
     }
 
     /// Adds a redirect to something, which may be hidden.
@@ -191,6 +210,7 @@ impl Hidden {
             if item.get_str("title").unwrap() == SECRET {
                 self.secret_ids.insert(id.to_hex());
             }
+            self.insert_revision(collection, &item).await;
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
             let former = format!("was-{slug}");
@@ -253,6 +273,8 @@ impl Values<'_> {
             }
             ("query", "state") => own(&["pending", "delivered", "failed"]),
             ("path", "id") => item_ids.clone(),
+            ("path", "number") => own(&["1"]),
+            ("query", "compare_with") => own(&["present"]),
             ("path", "path") if route.path.starts_with("/feeds") => {
                 let feeds = [".rss", ".atom", ".json"].into_iter();
                 let of = |end: &str| {
@@ -280,6 +302,7 @@ impl Values<'_> {
             // Those of the changes: from now on, and from a place that is not remembered.
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),
             ("query", "kind") => own(&["sections", "stories,projects,pages"]),
+            ("query", "cursor") if route.path.ends_with("/revisions") => own(&["2"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
             ("query", "q") => own(&["open", SECRET]),
             ("query", "from" | "prefix") => own(&["/old-draft-story"]),
@@ -455,6 +478,9 @@ async fn nothing_that_is_not_public_is_answered_by_any_route() {
     let hidden = Hidden::new().await;
     let front = Front::start(&hidden.database, &SETTINGS).await;
     let walk = Walk::new(&hidden, &front).await;
+    // For editors, every item that is not in the trash has a revision to find.
+    let revision = format!("/stories/{}/revisions/1", hidden.item_ids[0]);
+    assert_eq!(front.get(&revision).await.body["item"]["title"], SECRET);
     let seen = walk.finds_nothing("at first").await;
     // What can be seen by editors was seen: the walk leads there.
     let in_trash = doc! { "$or": [{ "deleted": true }, { "is_deleted": true }] };

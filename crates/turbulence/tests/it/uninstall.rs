@@ -98,6 +98,8 @@ pub(crate) async fn use_everything(site: &Site) {
     assert!(redirect.status().is_success(), "{redirect:?}");
     let story = json!({ "title": "New", "content": "" });
     let story = call(reqwest::Method::POST, "/stories", story).await;
+    let changed = json!({ "title": "Newer" });
+    call(reqwest::Method::PATCH, &format!("/stories/{story}"), changed).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
     assert_eq!(status, 200, "{uploaded}");
     turbulence.stop().await;
@@ -150,6 +152,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
         "content_slugs",
         "media",
         "content_redirects",
+        "content_revisions",
         "content_search",
         "content_site",
         "webhooks",

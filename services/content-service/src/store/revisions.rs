@@ -161,7 +161,8 @@ impl<K: Kind> ContentStore<K> {
                 self.rename(&found, former_slug.as_deref(), slug, session).await?;
             }
             let now = stored_date(self.clock.now());
-            let restored = merge(&restored, &rawdoc! { UPDATED: now }, |name| name == UPDATED)?;
+            let restored =
+                merge(&restored, &rawdoc! { "updatedDate": now }, |name| name == UPDATED)?;
             // Replaced, since an update cannot set a text that is not UTF-8. The transaction conflicts with
             // every other write of the item, so that none is lost.
             let one = doc! { "_id": &stored_id };

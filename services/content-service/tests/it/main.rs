@@ -27,6 +27,7 @@ mod redirects;
 mod replicas;
 mod report;
 mod resolve;
+mod revisions;
 mod search;
 mod sections_service;
 mod site;
