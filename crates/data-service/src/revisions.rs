@@ -13,6 +13,7 @@
 
 mod difference;
 mod elements;
+mod view;
 
 use std::collections::HashMap;
 
@@ -33,6 +34,10 @@ use utoipa::ToSchema;
 
 pub use difference::{FieldChange, PartKind, TextPart, differences};
 pub use elements::{differing_fields, merge};
+pub use view::{
+    ComparedState, MAX_NUMBER, RevertQuery, RevisionInfo, RevisionList, RevisionQuery,
+    RevisionView, RevisionsQuery, members, parse_number,
+};
 
 /// The largest number of bytes of a document that one document of a revision has: half of what MongoDB
 /// stores in one (MongoDB manual, "MongoDB Limits": 16 MiB).

@@ -1,5 +1,8 @@
 //! The routes of a kind of content.
 
+use data_service::revisions::{
+    MAX_NUMBER, RevertQuery, RevisionList, RevisionQuery, RevisionView, RevisionsQuery,
+};
 use models::ObjectId;
 use utoipa::{
     ToSchema,
@@ -14,10 +17,7 @@ use super::{
     },
     item,
     list::{self, ListQuery},
-    revisions::{
-        self, MAX_NUMBER, RevertQuery, RevisionList, RevisionQuery, RevisionView, RevisionsQuery,
-    },
-    view,
+    revisions, view,
     write::{self, Written},
 };
 use crate::{

@@ -239,7 +239,7 @@ pub(super) async fn read(
 }
 
 /// Responds with a value that no cache, no search engine and no other site is to get.
-pub(super) fn private(status: StatusCode, value: &impl Serialize) -> HttpResponse {
+fn private(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CACHE_CONTROL, "private, no-store"))
         // The address has the token, and the text may have links to other sites.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use data_service::{
     Abort,
-    revisions::{Recorded, Revised, Revision, RevisionAction, differing_fields, merge},
+    revisions::{
+        ComparedState, Recorded, Revised, Revision, RevisionAction, differing_fields, members,
+        merge,
+    },
     transact,
 };
 use mongo_kit::document::readable;
@@ -13,7 +16,6 @@ use mongodb::{
     bson::{RawDocument, RawDocumentBuf, doc, oid, rawdoc},
     error::Result,
 };
-use serde_json::{Map, Value};
 use service_kit::web::error::ApiError;
 
 use super::{
@@ -34,15 +36,6 @@ const KEPT: [&str; 8] =
 /// The fields that migrations fill. A revision from before that does not empty them again.
 const FILLED: [&str; 2] = [SLUG, "section_id"];
 
-/// The state with which a revision is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ComparedState {
-    /// The one after the change.
-    Next,
-    /// The present one.
-    Present,
-}
-
 /// An item before a change, and the same item at a later time.
 pub(crate) struct Comparison<K> {
     pub(crate) revision: Revision,
@@ -56,14 +49,6 @@ pub(crate) fn restorable_fields<K: Kind>() -> BTreeSet<String> {
     let item = Reading::<K>::new(&document).ok().map(|reading| reading.item);
     let names = item.and_then(|item| members(&item).ok()).unwrap_or_default();
     names.into_iter().map(|(name, _)| name).filter(|name| !KEPT.contains(&name.as_str())).collect()
-}
-
-/// Returns the members of an item as the API answers them.
-pub(crate) fn members<K: Kind>(item: &K) -> serde_json::Result<Map<String, Value>> {
-    match serde_json::to_value(item)? {
-        Value::Object(members) => Ok(members),
-        _ => Ok(Map::new()),
-    }
 }
 
 impl<K: Kind> ContentStore<K> {
