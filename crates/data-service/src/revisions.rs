@@ -35,7 +35,7 @@ use utoipa::ToSchema;
 pub use difference::{FieldChange, PartKind, TextPart, differences};
 pub use elements::{differing_fields, merge};
 pub use view::{
-    ComparedState, MAX_NUMBER, RevertQuery, RevisionInfo, RevisionList, RevisionQuery,
+    ComparedState, MAX_NUMBER, PageLimit, RevertQuery, RevisionInfo, RevisionList, RevisionQuery,
     RevisionView, RevisionsQuery, members, parse_number,
 };
 
@@ -92,6 +92,28 @@ pub struct Recorded<'a> {
     pub action: RevisionAction,
     /// The time of the change.
     pub at: DateTime,
+}
+
+/// An item that is changed together with others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedItem {
+    /// The `_id`.
+    pub id: Bson,
+    /// The item before the change: the whole document, or the fields that are changed.
+    pub before: RawDocumentBuf,
+    /// The stored fields that are changed.
+    pub fields: Vec<String>,
+    /// The kind of the change.
+    pub action: RevisionAction,
+}
+
+/// The part of the documents that a change of many items records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordedPart {
+    /// All of them.
+    Whole,
+    /// The fields that are changed.
+    ChangedFields,
 }
 
 /// A change that was recorded.
@@ -193,42 +215,29 @@ impl Revisions {
         let head = heads.find_one_and_update(doc! { "_id": item.head() }, update).upsert(true);
         let head = head.return_document(ReturnDocument::After).session(&mut *session).await?;
         let head = head.ok_or_else(|| Error::custom("an upsert returned no document"))?;
-        let (first, rest) = bytes.split_at(bytes.len().min(PART_BYTES));
-        let mut documents = vec![doc! {
-            "_id": item.revision(head.last),
-            "createdDate": change.at,
-            "user_id": change.user_id,
-            "action": bson::serialize_to_bson(&change.action)?,
-            "fields": fields,
-            "bytes": size,
-            "is_partial": false,
-            "document": binary(first),
-        }];
-        documents.extend((1_i64..).zip(rest.chunks(PART_BYTES)).map(|(part, bytes)| {
-            let mut id = item.revision(head.last);
-            id.insert("part", part);
-            doc! { "_id": id, "document": binary(bytes) }
-        }));
+        let documents =
+            documents(item, head.last, before, fields, change, (size, RecordedPart::Whole))?;
         let revisions = self.collection.clone_with_type::<Document>();
         revisions.insert_many(documents).session(&mut *session).await?;
         self.prune(item, head, change.at, session).await
     }
 
-    /// Records items before a change that sets the same fields of all of them. Each item is its `_id` and
-    /// a document with the former values of the fields.
+    /// Records items before one change of all of them, in a number of requests that does not depend on
+    /// theirs.
     pub async fn record_together(
         &self,
         kind: &'static str,
-        items: Vec<(Bson, RawDocumentBuf)>,
-        fields: &[&str],
-        change: Recorded<'_>,
+        items: &[ChangedItem],
+        part: RecordedPart,
+        user_id: Option<&str>,
+        at: DateTime,
         session: &mut ClientSession,
     ) -> Result<()> {
         if items.is_empty() {
             return Ok(());
         }
         let of = |id| Revised { kind, id };
-        let ids: Vec<_> = items.iter().map(|(id, _)| of(id).head()).collect();
+        let ids: Vec<_> = items.iter().map(|item| of(&item.id).head()).collect();
         let heads = self.collection.clone_with_type::<Document>();
         let known = doc! { "_id": { "$in": &ids } };
         let grown = doc! { "$inc": { "last": 1_i64 } };
@@ -241,36 +250,29 @@ impl Revisions {
             grown.extend(id.map(|id| (id, head)));
         }
         let new = Head { first: 1, last: 1, bytes: 0 };
-        let mut documents = Vec::with_capacity(items.len());
+        let mut inserted = Vec::with_capacity(items.len());
         let mut pruned = Vec::new();
-        for (id, before) in &items {
+        for ChangedItem { id, before, fields, action } in items {
             let head = grown.get(&key(id)).copied();
             if head.is_none() {
                 let Head { first, last, bytes } = new;
                 let head = doc! { "first": first, "last": last, "bytes": bytes };
                 let mut document = doc! { "_id": of(id).head() };
                 document.extend(head);
-                documents.push(document);
+                inserted.push(document);
             }
             let head = head.unwrap_or(new);
             if head.count() > i64::from(self.limits.max_count.get()) {
                 pruned.push((of(id), head));
             }
-            documents.push(doc! {
-                "_id": of(id).revision(head.last),
-                "createdDate": change.at,
-                "user_id": change.user_id,
-                "action": bson::serialize_to_bson(&change.action)?,
-                "fields": fields,
-                // As little as the rest of the document.
-                "bytes": 0_i64,
-                "is_partial": true,
-                "document": binary(before.as_bytes()),
-            });
+            let change = Recorded { user_id, action: *action, at };
+            // They are small, and all heads can grow in one request if they are not counted.
+            let of_item = documents(of(id), head.last, before, fields, change, (0, part))?;
+            inserted.extend(of_item);
         }
-        heads.insert_many(documents).session(&mut *session).await?;
+        heads.insert_many(inserted).session(&mut *session).await?;
         for (item, head) in pruned.into_iter().take(MAX_PRUNED_TOGETHER) {
-            self.prune(item, head, change.at, session).await?;
+            self.prune(item, head, at, session).await?;
         }
         Ok(())
     }
@@ -403,6 +405,35 @@ impl Head {
     fn count(self) -> i64 {
         self.last - self.first + 1
     }
+}
+
+/// Returns the documents of a revision, which counts with this size.
+fn documents(
+    item: Revised<'_>,
+    number: i64,
+    before: &RawDocument,
+    fields: &[String],
+    change: Recorded<'_>,
+    (size, recorded): (i64, RecordedPart),
+) -> Result<Vec<Document>> {
+    let bytes = before.as_bytes();
+    let (first, rest) = bytes.split_at(bytes.len().min(PART_BYTES));
+    let mut documents = vec![doc! {
+        "_id": item.revision(number),
+        "createdDate": change.at,
+        "user_id": change.user_id,
+        "action": bson::serialize_to_bson(&change.action)?,
+        "fields": fields,
+        "bytes": size,
+        "is_partial": recorded == RecordedPart::ChangedFields,
+        "document": binary(first),
+    }];
+    documents.extend((1_i64..).zip(rest.chunks(PART_BYTES)).map(|(part, bytes)| {
+        let mut id = item.revision(number);
+        id.insert("part", part);
+        doc! { "_id": id, "document": binary(bytes) }
+    }));
+    Ok(documents)
 }
 
 fn binary(bytes: &[u8]) -> Binary {

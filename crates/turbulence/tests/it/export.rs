@@ -227,8 +227,9 @@ async fn requests(summary: &Summary, route: &str, folder: &Path) -> Vec<String> 
     if let Some(list) = lists.into_iter().find(|list| format!("{list}/slug/{{slug}}") == route) {
         return one(&format!("{list}/slug/"), members(all(&items(list)).await, "slug"));
     }
-    for list in lists {
-        let ids = async || one(&format!("{list}/"), members(all(&items(list)).await, "id"));
+    for list in lists.into_iter().chain(["/sections"]) {
+        let path = if list == "/sections" { list.to_owned() } else { items(list) };
+        let ids = async || one(&format!("{list}/"), members(all(&path).await, "id"));
         let end = match route.strip_prefix(list) {
             Some("/{id}/revisions") => "/revisions",
             Some("/{id}/revisions/{number}") => "/revisions/1",

@@ -93,8 +93,8 @@ impl Hidden {
         self.database.insert("webhook_deliveries", [delivery]).await;
     }
 
-    /// Adds a revision of an item, in which it was hidden and had another text.
-    async fn insert_revision(&self, collection: &str, item: &Document) {
+    /// Adds a revision of an item or a section, in which it was hidden and had another text.
+    async fn insert_revision(&self, name: &str, collection: &str, item: &Document) {
         let mut before = item.clone();
         before.extend(doc! { "title": SECRET, "content": SECRET, "is_published": false });
         let mut bytes = Vec::new();
@@ -109,7 +109,7 @@ impl Hidden {
             "document": Binary { subtype: BinarySubtype::Generic, bytes },
         };
         let head = doc! { "_id": head, "first": 1_i64, "last": 1_i64, "bytes": size };
-        self.database.insert("content_revisions", [head, revision]).await;
+        self.database.insert(name, [head, revision]).await;
     }
 
     /// Adds a redirect to something, which may be hidden.
@@ -157,6 +157,7 @@ impl Hidden {
                 "sort_order": 7, "is_published": true, "is_deleted": false,
             };
             section.extend(fields);
+            self.insert_revision("section_revisions", "sections", &section).await;
             self.database.insert("sections", [section]).await;
             if name != "shown" {
                 self.secret_ids.insert(id.to_hex());
@@ -210,7 +211,7 @@ impl Hidden {
             if item.get_str("title").unwrap() == SECRET {
                 self.secret_ids.insert(id.to_hex());
             }
-            self.insert_revision(collection, &item).await;
+            self.insert_revision("content_revisions", collection, &item).await;
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
             let former = format!("was-{slug}");

@@ -148,6 +148,7 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
     for name in [
         "section_redirects",
         "section_repairs",
+        "section_revisions",
         "section_tree",
         "content_slugs",
         "media",

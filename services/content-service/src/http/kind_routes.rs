@@ -241,7 +241,7 @@ fn revision<K: Kind>() -> Described {
     .answer::<RevisionView<K>>(
         200,
         "The item as it was, and the difference.",
-        format!("Revision_{}", K::name()),
+        format!("RevisionView_{}", K::name()),
         &[],
     )
     .errors::<RevisionErrors>()

@@ -2,7 +2,7 @@
 
 use data_service::{
     Abort,
-    revisions::{Recorded, RevisionAction, merge},
+    revisions::{ChangedItem, RecordedPart, RevisionAction, merge},
     transact,
 };
 use futures_util::TryStreamExt;
@@ -97,15 +97,21 @@ impl<K: Kind> ContentStore<K> {
                     guard(&item.slug).map_err(MoveError::Refused)?;
                 }
                 ids.push(item.id.clone());
-                former.push((item.id, item.former));
+                former.push(ChangedItem {
+                    id: item.id,
+                    before: item.former,
+                    fields: MOVED.map(str::to_owned).to_vec(),
+                    action: RevisionAction::Moved,
+                });
             }
             let change = doc! { "$set": { "section_id": &there, UPDATED: now } };
             let filter = doc! { "_id": { "$in": &ids } };
             let result = self.collection.update_many(filter, change).session(&mut *session).await?;
             self.search.move_to::<K>(&ids, &there, session).await?;
-            let change = Recorded { user_id, action: RevisionAction::Moved, at: now };
-            let kind = K::TYPE.collection();
-            self.revisions.record_together(kind, former, &MOVED, change, session).await?;
+            let (kind, part) = (K::TYPE.collection(), RecordedPart::ChangedFields);
+            let recorded =
+                self.revisions.record_together(kind, &former, part, user_id, now, session);
+            recorded.await?;
             Ok(result.matched_count)
         })
         .await;
