@@ -176,9 +176,9 @@ pub struct RevisionInfo {
 
 /// The user who made a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct RevisionAuthor {
+struct RevisionAuthor {
     /// The name.
-    pub name: String,
+    name: String,
 }
 
 /// A page of changes, newest first.
