@@ -34,7 +34,8 @@ async fn each_change_of_a_section_keeps_it_as_it_was_and_can_be_undone() {
         "theirs": { "a": [1, null] }, "_id": odd, "title": "Notes", "slug": "notes", "sort_order": 5.0,
         "content_type": "story", "display_type": "feed", "is_published": true, "is_deleted": false,
     };
-    database.database().collection("sections").insert_one(&document).await.unwrap();
+    let sections = database.database().collection::<RawDocumentBuf>("sections");
+    sections.insert_one(&document).await.unwrap();
     let neighbour = Neighbour::start();
     let api = Api::start(&database, &neighbour).await;
     let above = api.add("Above", None).await.id();
