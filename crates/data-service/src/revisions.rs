@@ -216,7 +216,7 @@ impl Revisions {
         let head = head.return_document(ReturnDocument::After).session(&mut *session).await?;
         let head = head.ok_or_else(|| Error::custom("an upsert returned no document"))?;
         let documents =
-            documents(item, head.last, before, fields, change, (size, RecordedPart::Whole))?;
+            documents(item, head.last, before, fields, change, size, RecordedPart::Whole)?;
         let revisions = self.collection.clone_with_type::<Document>();
         revisions.insert_many(documents).session(&mut *session).await?;
         self.prune(item, head, change.at, session).await
@@ -267,7 +267,7 @@ impl Revisions {
             }
             let change = Recorded { user_id, action: *action, at };
             // They are small, and all heads can grow in one request if they are not counted.
-            let of_item = documents(of(id), head.last, before, fields, change, (0, part))?;
+            let of_item = documents(of(id), head.last, before, fields, change, 0, part)?;
             inserted.extend(of_item);
         }
         heads.insert_many(inserted).session(&mut *session).await?;
@@ -414,7 +414,8 @@ fn documents(
     before: &RawDocument,
     fields: &[String],
     change: Recorded<'_>,
-    (size, recorded): (i64, RecordedPart),
+    size: i64,
+    recorded: RecordedPart,
 ) -> Result<Vec<Document>> {
     let bytes = before.as_bytes();
     let (first, rest) = bytes.split_at(bytes.len().min(PART_BYTES));

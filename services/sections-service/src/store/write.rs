@@ -120,8 +120,9 @@ impl SectionStore {
             let mut has_written = false;
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
-                let facts = (checked, &reserved_slugs, maker);
-                let section = self.apply(session, facts, &mut has_written, create).await?;
+                let written = &mut has_written;
+                let section =
+                    self.apply(session, checked, &reserved_slugs, maker, written, create).await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.writers, keyed, work).await;
@@ -148,8 +149,8 @@ impl SectionStore {
         let _lock = self.lock_writes().await;
         let mut has_written = false;
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            let facts = (checked, &HashSet::new(), maker);
-            self.apply(session, facts, &mut has_written, &mut work).await
+            let none = HashSet::new();
+            self.apply(session, checked, &none, maker, &mut has_written, &mut work).await
         })
         .await;
         self.record(has_written, &result);
@@ -174,7 +175,9 @@ impl SectionStore {
     async fn apply<T, E: From<TreeError>>(
         &self,
         session: &mut ClientSession,
-        (checked, reserved_slugs, maker): (&Checked, &HashSet<String>, Maker<'_>),
+        checked: &Checked,
+        reserved_slugs: &HashSet<String>,
+        maker: Maker<'_>,
         has_written: &mut bool,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<T, Abort<AbortReason<E>>> {
