@@ -11,7 +11,7 @@ use mongodb::bson::{
 use serde_json::{Value, json};
 use test_support::{Answer, Api, Provider, TestDatabase};
 
-use crate::support::{Site, day, section, stored, story, user, with};
+use crate::support::{Site, day, heard, section, stored, story, user, with};
 
 const REVISIONS: &str = "content_revisions";
 
@@ -254,6 +254,8 @@ async fn a_document_as_large_as_the_database_stores_is_kept_whole() {
     let restored = api.call("POST", &format!("{path}/revisions/1/restore"), Value::Null).await;
     assert_eq!(restored.status, 200, "{restored:?}");
     assert_same(&raw(&database, "stories", &id).await, &before);
+    // The change stream has the whole document of a replacement.
+    heard(&database, &site.content).await;
     site.stop().await;
 }
 
