@@ -9,6 +9,7 @@ pub mod idempotency;
 pub mod integrity;
 pub mod page_meta;
 pub mod report;
+pub mod revisions;
 mod transaction;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

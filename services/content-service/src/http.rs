@@ -22,6 +22,7 @@ mod redirects;
 mod relocation;
 mod resolution;
 mod resolve;
+mod revisions;
 mod robots;
 mod search;
 pub(crate) mod sections;

@@ -34,7 +34,7 @@ use models::{
 use mongo_kit::Connection;
 use mongodb::{bson::Bson, error::Result};
 use serde_json::{Value, value::RawValue};
-use service_kit::web::error::ApiError;
+use service_kit::{runtime::settings, web::error::ApiError};
 use utoipa::openapi::OpenApi;
 
 use crate::{
@@ -98,7 +98,12 @@ pub(crate) trait ContentKind: Sync {
     fn family(&self) -> Family;
 
     /// Opens the collection of the kind.
-    fn open(&self, connection: &Connection, changes: &Changes) -> Arc<dyn ContentCollection>;
+    fn open(
+        &self,
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Arc<dyn ContentCollection>;
 }
 
 /// The collection of a kind of content, for the code that treats all kinds alike.
@@ -183,13 +188,15 @@ pub(crate) trait ContentCollection: Send + Sync {
     async fn places_of(&self, names: &[String], limit: usize, uses: &mut MediaUses) -> Result<()>;
 
     /// Moves items to a section, all or none, and returns their number. `may` decides by the owner
-    /// of an item whether the caller may move it, and `guard` by its slug whether it has a path there.
+    /// of an item whether the caller, a user or none, may move it, and `guard` by its slug whether it has
+    /// a path there.
     fn move_to<'a>(
         &'a self,
         content: &'a MovedContent,
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
         guard: SlugGuard<'a>,
+        user_id: Option<&'a str>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>>;
 
     /// Returns everything that is wrong with the items.
@@ -293,14 +300,19 @@ pub(crate) struct Newest {
 pub(crate) struct Collections(Arc<[Arc<dyn ContentCollection>]>);
 
 impl Collections {
-    /// Opens the collections.
-    pub(crate) fn open(connection: &Connection, changes: &Changes) -> Self {
-        Self(KINDS.iter().map(|kind| kind.open(connection, changes)).collect())
+    /// Opens the collections, with the limits of the revisions of their items.
+    pub(crate) fn open(
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Self {
+        Self(KINDS.iter().map(|kind| kind.open(connection, changes, revisions)).collect())
     }
 
     /// Opens the collections for a process that serves no requests.
     pub(crate) fn open_alone(connection: &Connection) -> Self {
-        Self::open(connection, &Changes::unheard(Source::Content, connection))
+        let changes = Changes::unheard(Source::Content, connection);
+        Self::open(connection, &changes, settings::Revisions::default())
     }
 
     /// Returns the collections in the order of the kinds.

@@ -70,7 +70,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             .with_users(users.clone())
             .with_operator(settings.admin.email.clone());
         let (users, authenticator) = (web::Data::from(users), web::Data::new(authenticator));
-        let collections = Collections::open(connection, changes);
+        let collections = Collections::open(connection, changes, settings.revisions);
         let store = DirectoryStore::new(connection.database());
         let feed = Arc::new(FetchedSections::new(sections.clone(), store));
         let known_sections = web::Data::new(Sections::new(feed.clone()));
@@ -113,7 +113,7 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
             async move { result }
         });
         let engine = engine(connection, Clock::system(), settings, &sections);
-        let filled = Collections::open(connection, changes);
+        let filled = Collections::open(connection, changes, settings.revisions);
         let scheduled = ScheduleStore::new(connection);
         let background: Background = Box::new(|stop| {
             let filling = search_filling::run(filled, searched, stop.clone());

@@ -25,6 +25,7 @@ mod order;
 pub(crate) mod page_memory;
 pub(crate) mod redirects;
 mod report;
+pub(crate) mod revisions;
 pub(crate) mod schedule;
 pub(crate) mod search;
 pub(crate) mod section_directory;

@@ -7,6 +7,7 @@ mod integrity;
 mod internal;
 mod openapi;
 mod read;
+mod revisions;
 mod section_id;
 mod write;
 
@@ -31,6 +32,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .build(),
         )
         .service(route("/sections/{id}/restore").post(write::restore).build())
+        .service(read("/sections/{id}/revisions", revisions::list))
+        .service(read("/sections/{id}/revisions/{number}", revisions::read))
+        .service(
+            route("/sections/{id}/revisions/{number}/restore").post(revisions::restore).build(),
+        )
         // For the other services and for operators. The gateway does not forward these routes.
         .service(read("/internal/sections", internal::entries))
         .service(read("/internal/resolve", internal::resolve))

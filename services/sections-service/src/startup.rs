@@ -74,7 +74,7 @@ async fn bind_with(
     let body_limit = BodyLimit::new(&settings.server);
     let if_match = RequireIfMatch::new(&settings.server);
     DataService::bind(settings, NAME, COLLECTIONS, store::changes, |connection, changes| {
-        let store = SectionStore::new(connection, changes);
+        let store = SectionStore::new(connection, changes, settings.revisions);
         let store = Arc::new(change(store));
         let inspector: web::Data<dyn Inspect> = web::Data::from(store.clone() as Arc<dyn Inspect>);
         let store = web::Data::from(store);

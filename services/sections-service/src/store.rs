@@ -4,6 +4,7 @@ pub(crate) mod collections;
 mod document;
 mod integrity;
 mod parse;
+pub(crate) mod revisions;
 pub(crate) mod seed;
 pub(crate) mod snapshot;
 pub(crate) mod write;
@@ -13,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 use data_service::{
     changes::{Cached, Changes, Family, Read, Source},
     idempotency::Idempotency,
+    revisions::Revisions,
     server_clock,
 };
 use futures_util::TryStreamExt;
@@ -23,11 +25,11 @@ use mongodb::{
     bson::{Document, RawDocumentBuf, doc, oid},
     error::Result,
 };
-use service_kit::runtime::clock::Clock;
+use service_kit::runtime::{clock::Clock, settings};
 use tokio::sync::Mutex;
 
 use self::{
-    collections::{COLLECTION, REDIRECTS, REPAIRS, SERVICE, TREE},
+    collections::{COLLECTION, REDIRECTS, REPAIRS, REVISIONS, SERVICE, TREE},
     parse::{ParsedSections, parse_redirect, parse_sections},
     seed::initial_sections,
     snapshot::Snapshot,
@@ -56,6 +58,7 @@ pub(crate) struct SectionStore {
     cached_snapshot: Arc<Cached<Arc<Snapshot>>>,
     cached_redirects: Arc<Cached<Arc<Redirects>>>,
     idempotency: Idempotency,
+    revisions: Revisions,
     /// The clock of the database server.
     clock: Clock,
     /// Serializes the changes of this process: the database would make them repeat each other.
@@ -65,7 +68,11 @@ pub(crate) struct SectionStore {
 }
 
 impl SectionStore {
-    pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
+    pub(crate) fn new(
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Self {
         let database = connection.database().clone();
         let keys = || vec![SECTIONS_KEY.to_owned()];
         Self {
@@ -78,6 +85,7 @@ impl SectionStore {
             cached_snapshot: Cached::new(changes, keys(), Duration::ZERO),
             cached_redirects: Cached::new(changes, keys(), Duration::ZERO),
             idempotency: Idempotency::new(connection, SERVICE),
+            revisions: Revisions::new(&database, REVISIONS, revisions),
             write_lock: Mutex::new(()),
             fallback: Vec::new(),
             writers: connection.writers().clone(),
@@ -87,7 +95,8 @@ impl SectionStore {
 
     /// Opens the store for a process that serves no requests.
     pub(crate) fn open_alone(connection: &Connection) -> Self {
-        Self::new(connection, &Changes::unheard(Source::Sections, connection))
+        let changes = Changes::unheard(Source::Sections, connection);
+        Self::new(connection, &changes, settings::Revisions::default())
     }
 
     /// Answers as if the migrations had run: with the initial sections if there is none.

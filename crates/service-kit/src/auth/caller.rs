@@ -41,6 +41,15 @@ impl Caller {
         }
     }
 
+    /// Returns the id of the user who has signed in; `None` for the static token, which several people may
+    /// have.
+    pub fn signed_in_user(&self) -> Option<&str> {
+        match self {
+            Self::Operator { .. } => None,
+            Self::User { id, .. } => Some(id),
+        }
+    }
+
     /// Refuses callers who are not admins with 403.
     pub fn require_admin(&self) -> Result<(), ApiError> {
         match self.role() {

@@ -111,6 +111,8 @@ pub struct Settings {
     pub html: Html,
     /// The webhooks, for content-service.
     pub webhooks: Webhooks,
+    /// The earlier states of content that can be restored.
+    pub revisions: Revisions,
     /// Pictures and videos.
     pub media: Media,
     /// The site that visitors see.
@@ -371,6 +373,27 @@ impl TryFrom<u32> for RetrySeconds {
             Err(format!("{seconds} is not from 1 to 604800"))
         }
     }
+}
+
+/// The earlier states of content that can be restored. The newest one of an item is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Revisions {
+    /// The number of revisions of an item that are kept however old they are: the work of a month on an
+    /// item that is changed twice a day.
+    #[default(const { NonZeroU32::new(50).unwrap() })]
+    pub min_count: NonZeroU32,
+    /// The time in seconds for which further ones are kept. A day, so that what went wrong yesterday can
+    /// be found out today.
+    #[default(24 * 60 * 60)]
+    pub min_age_seconds: u32,
+    /// The largest number of revisions of an item: an editor that saves by itself every five minutes of a
+    /// long day makes fewer.
+    #[default(const { NonZeroU32::new(200).unwrap() })]
+    pub max_count: NonZeroU32,
+    /// The largest size of the revisions of an item in bytes: 200 of the longest usual texts (100 KB).
+    #[default(20 * 1024 * 1024)]
+    pub max_bytes: u64,
 }
 
 /// Pictures and videos.

@@ -231,6 +231,16 @@ async fn requests(summary: &Summary, route: &str, folder: &Path) -> Vec<String> 
     if let Some(list) = lists.into_iter().find(|list| format!("{list}/slug/{{slug}}") == route) {
         return one(&format!("{list}/slug/"), members(all(&items(list)).await, "slug"));
     }
+    for list in lists.into_iter().chain(["/sections"]) {
+        let path = if list == "/sections" { list.to_owned() } else { items(list) };
+        let ids = async || one(&format!("{list}/"), members(all(&path).await, "id"));
+        let end = match route.strip_prefix(list) {
+            Some("/{id}/revisions") => "/revisions",
+            Some("/{id}/revisions/{number}") => "/revisions/1",
+            _ => continue,
+        };
+        return ids().await.iter().map(|item| format!("{item}{end}")).collect();
+    }
     match route {
         // They never end, are of the process, or need the token of a link.
         "/changes" | "/preview" | "/docs" | "/openapi.json" | "/health" | "/health/live"

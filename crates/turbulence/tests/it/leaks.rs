@@ -9,7 +9,7 @@ use std::{
 };
 
 use models::Sort;
-use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
 use serde_json::{Value, json};
 use test_support::{Answer, Api, TestDatabase, eventually};
 
@@ -93,6 +93,25 @@ impl Hidden {
         self.database.insert("webhook_deliveries", [delivery]).await;
     }
 
+    /// Adds a revision of an item or a section, in which it was hidden and had another text.
+    async fn insert_revision(&self, name: &str, collection: &str, item: &Document) {
+        let mut before = item.clone();
+        before.extend(doc! { "title": SECRET, "content": SECRET, "is_published": false });
+        let mut bytes = Vec::new();
+        before.to_writer(&mut bytes).unwrap();
+        let size = bytes.len() as i64;
+        let head = doc! { "kind": collection, "item": item.get_object_id("_id").unwrap() };
+        let mut id = head.clone();
+        id.insert("n", 1_i64);
+        let revision = doc! {
+            "_id": id, "createdDate": DateTime::now(), "user_id": SECRET, "action": "changed",
+            "fields": ["content"], "bytes": size, "is_partial": false,
+            "document": Binary { subtype: BinarySubtype::Generic, bytes },
+        };
+        let head = doc! { "_id": head, "first": 1_i64, "last": 1_i64, "bytes": size };
+        self.database.insert(name, [head, revision]).await;
+    }
+
     /// Adds a redirect to something, which may be hidden.
     async fn redirect(&mut self, name: &str, target: Document) {
         let (from, now) = (format!("/old-{name}"), DateTime::now());
@@ -138,6 +157,7 @@ impl Hidden {
                 "sort_order": 7, "is_published": true, "is_deleted": false,
             };
             section.extend(fields);
+            self.insert_revision("section_revisions", "sections", &section).await;
             self.database.insert("sections", [section]).await;
             if name != "shown" {
                 self.secret_ids.insert(id.to_hex());
@@ -195,6 +215,7 @@ impl Hidden {
             if item.get_str("title").unwrap() == SECRET {
                 self.secret_ids.insert(id.to_hex());
             }
+            self.insert_revision("content_revisions", collection, &item).await;
             self.database.insert(collection, [item]).await;
             self.item_ids.push(id.to_hex());
             // A draft beside what is published, or not.
@@ -264,6 +285,8 @@ impl Values<'_> {
             }
             ("query", "state") => own(&["pending", "delivered", "failed"]),
             ("path", "id") => item_ids.clone(),
+            ("path", "number") => own(&["1"]),
+            ("query", "compare_with") => own(&["present"]),
             ("path", "path") if route.path.starts_with("/feeds") => {
                 let feeds = [".rss", ".atom", ".json"].into_iter();
                 let of = |end: &str| {
@@ -291,6 +314,7 @@ impl Values<'_> {
             // Those of the changes: from now on, and from a place that is not remembered.
             ("query", "cursor") if route.path == "/changes" => own(&["", "1-1"]),
             ("query", "kind") => own(&["sections", "stories,projects,pages"]),
+            ("query", "cursor") if route.path.ends_with("/revisions") => own(&["2"]),
             ("query", "cursor") => self.cursors.get(&route.path).cloned().unwrap_or_default(),
             ("query", "q") => own(&["open", SECRET]),
             ("query", "from" | "prefix") => own(&["/old-draft-story"]),
@@ -473,6 +497,9 @@ async fn nothing_that_is_not_public_is_answered_by_any_route() {
             assert_eq!((draft.status, hidden.leak(&draft)), (200, Some(SECRET)), "{draft:?}");
         }
     }
+    // For editors, every item that is not in the trash has a revision to find.
+    let revision = format!("/stories/{}/revisions/1", hidden.item_ids[0]);
+    assert_eq!(front.get(&revision).await.body["item"]["title"], SECRET);
     let seen = walk.finds_nothing("at first").await;
     // What can be seen by editors was seen: the walk leads there.
     let in_trash = doc! { "$or": [{ "deleted": true }, { "is_deleted": true }] };

@@ -100,6 +100,8 @@ pub(crate) async fn use_everything(site: &Site) {
     let story = call(reqwest::Method::POST, "/stories", story).await;
     let draft = json!({ "title": "Newer", "content": "" });
     call(reqwest::Method::PUT, &format!("/stories/{story}/draft"), draft).await;
+    let changed = json!({ "title": "Newer" });
+    call(reqwest::Method::PATCH, &format!("/stories/{story}"), changed).await;
     let (status, uploaded) = media::upload_picture(&summary).await;
     assert_eq!(status, 200, "{uploaded}");
     turbulence.stop().await;
@@ -148,11 +150,13 @@ async fn nothing_of_the_services_is_left_and_the_site_is_as_it_was() {
     for name in [
         "section_redirects",
         "section_repairs",
+        "section_revisions",
         "section_tree",
         "content_slugs",
         "media",
         "content_drafts",
         "content_redirects",
+        "content_revisions",
         "content_schedule",
         "content_search",
         "content_site",

@@ -42,6 +42,13 @@ error_responses! {
     /// The errors of restoring an item.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of reading the revisions of an item.
+    RevisionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
+    /// The errors of restoring a revision.
+    RevertErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | PreconditionFailed
+        | ValidationFailed | PreconditionRequired | UnreadableDocument | UpstreamUnavailable
+        | AuthUnavailable;
     /// The errors of reading webhooks and their deliveries.
     WebhookReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;

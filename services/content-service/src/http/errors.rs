@@ -39,6 +39,7 @@ pub(super) fn not_written<K: Kind>(abort: Abort<WriteError>) -> ApiError {
     match abort {
         Abort::Database(error) => database_error(error),
         Abort::Refused(WriteError::NoItem(reason)) => no_item::<K>(reason),
+        Abort::Refused(WriteError::NoRevision) => ApiError::not_found("Revision"),
         Abort::Refused(WriteError::SlugTaken(slug)) => {
             let thing = K::NAME.to_lowercase();
             let detail = format!("Another {thing} already has the slug `{slug}`.");

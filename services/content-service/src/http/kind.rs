@@ -26,7 +26,7 @@ use mongodb::{
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use service_kit::web::error::ApiError;
+use service_kit::{runtime::settings, web::error::ApiError};
 use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
 use super::{
@@ -94,8 +94,13 @@ impl<K: Kind> ContentKind for Of<K> {
         keys::family::<K>()
     }
 
-    fn open(&self, connection: &Connection, changes: &Changes) -> Arc<dyn ContentCollection> {
-        Arc::new(ContentStore::<K>::new(connection, changes))
+    fn open(
+        &self,
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Arc<dyn ContentCollection> {
+        Arc::new(ContentStore::<K>::new(connection, changes, revisions))
     }
 }
 
@@ -233,8 +238,9 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         section: ObjectId,
         may: &'a (dyn Fn(Option<&str>) -> std::result::Result<(), ApiError> + Sync),
         guard: SlugGuard<'a>,
+        user_id: Option<&'a str>,
     ) -> LocalBoxFuture<'a, std::result::Result<Changed<u64>, Abort<MoveError>>> {
-        self.move_to(content, section, may, guard).boxed_local()
+        self.move_to(content, section, may, guard, user_id).boxed_local()
     }
 
     async fn check_integrity(

@@ -1,5 +1,8 @@
 //! The routes of a kind of content.
 
+use data_service::revisions::{
+    MAX_NUMBER, RevertQuery, RevisionList, RevisionQuery, RevisionView, RevisionsQuery,
+};
 use models::ObjectId;
 use utoipa::{
     ToSchema,
@@ -11,12 +14,12 @@ use super::{
     editing::{self, Editing, EditingQuery},
     error_sets::{
         AddressErrors, ChangeErrors, CreateErrors, DeleteErrors, ListErrors, PublishErrors,
-        ReadErrors, RestoreErrors,
+        ReadErrors, RestoreErrors, RevertErrors, RevisionErrors,
     },
     item,
     item_drafts::{self, Drafted},
     list::{self, ListQuery},
-    view,
+    revisions, view,
     write::{self, Written},
 };
 use crate::{
@@ -58,6 +61,12 @@ pub(super) fn endpoints<K: Kind>() -> [Endpoint; 7] {
         Endpoint::new(format!("/{collection}/{{id}}/editing"))
             .put(editing::report::<K>, report_editing::<K>())
             .delete(editing::leave::<K>, leave_editing::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions"))
+            .get(revisions::list::<K>, list_revisions::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions/{{number}}"))
+            .get(revisions::read::<K>, revision::<K>()),
+        Endpoint::new(format!("/{collection}/{{id}}/revisions/{{number}}/restore"))
+            .post(revisions::restore::<K>, revert::<K>()),
     ]
 }
 
@@ -302,6 +311,55 @@ fn leave_editing<K: Kind>() -> Described {
     .token()
 }
 
+fn list_revisions<K: Kind>() -> Described {
+    describe::<K>(
+        "revisions",
+        "The changes of an item, newest first.",
+        "Each of them has kept the item as it was before. For admins, and for authors of what is \
+         theirs. Old revisions are removed as the settings say.",
+    )
+    .id()
+    .query::<RevisionsQuery>()
+    .answer::<RevisionList>(200, "The page.", RevisionList::name().into_owned(), &[])
+    .errors::<RevisionErrors>()
+    .token()
+}
+
+fn revision<K: Kind>() -> Described {
+    describe::<K>(
+        "revision",
+        "An item as it was before a change, and the difference.",
+        "For admins, and for authors of what is theirs.",
+    )
+    .id()
+    .number()
+    .query::<RevisionQuery>()
+    .answer::<RevisionView<K>>(
+        200,
+        "The item as it was, and the difference.",
+        format!("RevisionView_{}", K::name()),
+        &[],
+    )
+    .errors::<RevisionErrors>()
+    .token()
+}
+
+fn revert<K: Kind>() -> Described {
+    describe::<K>(
+        "revert",
+        "Gives an item the values that it had before a change.",
+        "That is a change as any other, which has a revision itself. The item stays published or a \
+         draft as it is, and keeps its owner and the date of its creation.",
+    )
+    .id()
+    .number()
+    .query::<RevertQuery>()
+    .if_match("The state of the item that is changed.")
+    .answer::<Written<K>>(200, "The item as it is now.", written_name::<K>(), &[STATE])
+    .errors::<RevertErrors>()
+    .token()
+}
+
 fn describe<K: Kind>(name: &str, summary: &str, description: &str) -> Described {
     let tag = K::TYPE.collection();
     operation(tag, format!("{tag}_{name}"), summary, description)
@@ -320,6 +378,11 @@ impl Described {
         let description = "The id of the item. An item of an existing site that is listed with \
                            another id is addressed by that one.";
         self.path("id", description, Ref::from_schema_name(ObjectId::name()))
+    }
+
+    fn number(self) -> Self {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        self.path("number", "The number of the change.", number.maximum(Some(MAX_NUMBER)))
     }
 
     fn if_none_match(self) -> Self {

@@ -64,7 +64,8 @@ pub(super) async fn move_content(
     // An author moves their own items alone.
     let may = |owner: Option<&str>| caller.require_owner(owner);
     let guard = |slug: &str| require_free_path(&directory, body.section_id, slug);
-    let moved = collection.move_to(&body.content, body.section_id, &may, &guard).await;
+    let user_id = caller.signed_in_user();
+    let moved = collection.move_to(&body.content, body.section_id, &may, &guard, user_id).await;
     let moved = moved.map_err(not_moved)?;
     answer.add_keys(moved.keys);
     Ok(Json(ContentMoved { moved: moved.value }))

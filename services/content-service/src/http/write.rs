@@ -173,8 +173,10 @@ async fn change<K: Kind, T: Body + Into<K::Patch>>(
         }
         Ok(changes)
     };
-    let Changed { value: item, keys } =
-        store.update(id, &guard, changes).await.map_err(not_written::<K>)?;
+    let Changed { value: item, keys } = store
+        .update(id, &guard, changes, caller.signed_in_user())
+        .await
+        .map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let sanitized = clean.into_inner().map(|(_, removed)| removed).unwrap_or_default();
     // Which item a static page shows may have changed with it. What is written is not undone by an error.
@@ -263,7 +265,8 @@ pub(super) async fn delete<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let paths = sections.paths_uncached(&**store, &answer).await?;
     let guard = guard::<K>(&caller, &if_match, &paths);
-    let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
+    let deleted = store.delete(&id, &guard, caller.signed_in_user()).await;
+    let deleted = deleted.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -291,7 +294,7 @@ pub(super) async fn restore<K: Kind>(
     };
     let paths = sections.paths_uncached(&**store, &answer).await?;
     let Changed { value: item, keys } =
-        store.restore(&id, &guard).await.map_err(not_written::<K>)?;
+        store.restore(&id, &guard, caller.signed_in_user()).await.map_err(not_written::<K>)?;
     answer.add_keys(keys);
     let paths = sections.paths_uncached(&**store, &answer).await.unwrap_or(paths);
     Written { item: &item.at(&paths), sanitized: Vec::new() }.answer(StatusCode::OK)

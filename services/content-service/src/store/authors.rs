@@ -73,7 +73,7 @@ impl Names {
         item
     }
 
-    /// Returns the user with this id, if they have a name.
+    /// Returns the user with this id, unless it is unknown or has no name.
     pub(crate) fn of(&self, id: &str) -> Option<Author> {
         // The digits of an ObjectId may be of either case.
         let spelled = id.parse::<ObjectId>().map(|id| id.to_string());

@@ -3,7 +3,7 @@
 use data_service::Collections;
 use models::ContentType;
 
-use super::{editing, former_slugs, item_drafts, redirects, schedule, search, slugs};
+use super::{editing, former_slugs, item_drafts, redirects, revisions, schedule, search, slugs};
 
 pub(crate) const USERS: &str = "users";
 
@@ -17,6 +17,7 @@ pub const COLLECTIONS: Collections = Collections {
         item_drafts::DRAFTS,
         editing::EDITING,
         redirects::REDIRECTS,
+        revisions::REVISIONS,
         schedule::SCHEDULE,
         SECTION_DIRECTORY,
         search::SEARCH,

@@ -7,13 +7,14 @@ use data_service::{
     Abort,
     changes::{Cached, Changes, Read},
     idempotency::Idempotency,
+    revisions::Revisions,
     server_clock,
 };
 use models::ObjectId;
 use moka::sync::Cache;
 use mongo_kit::{Connection, Writers, feed::Change};
 use mongodb::{Collection, bson::RawDocumentBuf};
-use service_kit::runtime::clock::Clock;
+use service_kit::runtime::{clock::Clock, settings};
 
 use super::{
     authors::{Authors, Names},
@@ -26,6 +27,7 @@ use super::{
     keys::{ContentKeys, changed},
     kind::Kind,
     list::ListState,
+    revisions::REVISIONS,
     schedule::ScheduleStore,
     search::SearchStore,
     slugs::{Locks, SlugQueue},
@@ -70,11 +72,16 @@ pub(crate) struct ContentStore<K> {
     pub(super) former_slugs: FormerSlugs,
     pub(super) drafts: DraftStore,
     editing: EditingStore,
+    pub(super) revisions: Revisions,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: Kind> ContentStore<K> {
-    pub(crate) fn new(connection: &Connection, changes: &Changes) -> Self {
+    pub(crate) fn new(
+        connection: &Connection,
+        changes: &Changes,
+        revisions: settings::Revisions,
+    ) -> Self {
         let database = connection.database();
         let name = K::TYPE.collection();
         let keys = ContentKeys::of::<K>();
@@ -98,6 +105,7 @@ impl<K: Kind> ContentStore<K> {
             former_slugs: FormerSlugs::new(database, name),
             drafts: DraftStore::new(database),
             editing: EditingStore::new(database),
+            revisions: Revisions::new(database, REVISIONS, revisions),
             clock: server_clock(connection),
             kind: PhantomData,
         }

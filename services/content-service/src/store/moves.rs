@@ -1,12 +1,16 @@
 //! Moving content to another section: all of it or none.
 
-use data_service::{Abort, transact};
+use data_service::{
+    Abort,
+    revisions::{ChangedItem, RecordedPart, RevisionAction, merge},
+    transact,
+};
 use futures_util::TryStreamExt;
 use models::ObjectId;
 use mongo_kit::lenient::{self, FieldReader};
 use mongodb::{
     ClientSession,
-    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawDocument, RawDocumentBuf, doc, rawdoc},
 };
 use service_kit::web::error::ApiError;
 
@@ -16,7 +20,7 @@ use super::{
     ids::ById,
     keys::ContentKeys,
     kind::{Kind, SLUG, stored_date},
-    write::SlugGuard,
+    write::{SlugGuard, UPDATED},
 };
 use crate::domain::content::{ContentId, ContentIds, MovedContent};
 
@@ -37,6 +41,9 @@ impl From<MoveError> for Abort<MoveError> {
     }
 }
 
+/// The fields that a move changes.
+const MOVED: [&str; 2] = ["section_id", UPDATED];
+
 /// The fields that decide whether an item is moved.
 #[derive(Debug)]
 struct Candidate {
@@ -45,6 +52,8 @@ struct Candidate {
     section_id: Option<String>,
     slug: String,
     deleted: bool,
+    /// The fields that a move changes, as they are stored.
+    former: RawDocumentBuf,
 }
 
 impl Candidate {
@@ -59,6 +68,7 @@ impl Candidate {
             section_id: reader.reference("section_id"),
             slug: reader.text(SLUG).unwrap_or_default(),
             deleted: reader.flag("deleted").unwrap_or_default(),
+            former: merge(&rawdoc! {}, document, |field| MOVED.contains(&field)).ok()?,
         })
     }
 }
@@ -72,6 +82,7 @@ impl<K: Kind> ContentStore<K> {
         section: ObjectId,
         may: &(dyn Fn(Option<&str>) -> Result<(), ApiError> + Sync),
         guard: SlugGuard<'_>,
+        user_id: Option<&str>,
     ) -> Result<Changed<u64>, Abort<MoveError>> {
         let moved = transact(&self.writers, async |session: &mut ClientSession| {
             let now = stored_date(self.clock.now());
@@ -80,17 +91,27 @@ impl<K: Kind> ContentStore<K> {
                 may(item.user_id.as_deref()).map_err(MoveError::Refused)?;
             }
             let there = section.to_string();
-            let mut ids = Vec::new();
+            let (mut ids, mut former) = (Vec::new(), Vec::new());
             for item in found.into_iter().filter(|item| item.section_id.as_ref() != Some(&there)) {
                 if !item.deleted {
                     guard(&item.slug).map_err(MoveError::Refused)?;
                 }
-                ids.push(item.id);
+                ids.push(item.id.clone());
+                former.push(ChangedItem {
+                    id: item.id,
+                    before: item.former,
+                    fields: MOVED.map(str::to_owned).to_vec(),
+                    action: RevisionAction::Moved,
+                });
             }
-            let change = doc! { "$set": { "section_id": &there, "updatedDate": now } };
+            let change = doc! { "$set": { "section_id": &there, UPDATED: now } };
             let filter = doc! { "_id": { "$in": &ids } };
             let result = self.collection.update_many(filter, change).session(&mut *session).await?;
             self.search.move_to::<K>(&ids, &there, session).await?;
+            let (kind, part) = (K::TYPE.collection(), RecordedPart::ChangedFields);
+            let recorded =
+                self.revisions.record_together(kind, &former, part, user_id, now, session);
+            recorded.await?;
             Ok(result.matched_count)
         })
         .await;
@@ -142,7 +163,7 @@ impl<K: Kind> ContentStore<K> {
         let limit = i64::try_from(ContentIds::MAX).unwrap_or(i64::MAX);
         self.collection
             .find(filter)
-            .projection(doc! { "user_id": 1, "section_id": 1, SLUG: 1, "deleted": 1 })
+            .projection(doc! { "user_id": 1, "section_id": 1, SLUG: 1, "deleted": 1, UPDATED: 1 })
             // Twice, since one id may be the text of two documents, of which it means one.
             .limit(2 * limit + 1)
             .session(&mut *session)

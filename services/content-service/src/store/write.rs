@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use data_service::{
     Abort,
     idempotency::{Created, KeyReused, KeyedRequest},
-    page_meta, transact,
+    page_meta,
+    revisions::{Recorded, Revised, RevisionAction},
+    transact,
 };
 use models::{Patch, Slug};
 use mongo_kit::{
@@ -34,11 +36,16 @@ use super::{
 };
 use crate::domain::tag::TAGS;
 
+/// The name of the field with the date of the last change.
+pub(super) const UPDATED: &str = "updatedDate";
+
 /// The reason why a change is refused.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     /// The id leads to no item.
     NoItem(NoItem),
+    /// The item has no revision with this number.
+    NoRevision,
     /// Another item has the slug already.
     SlugTaken(String),
     /// The idempotency key was used for another request.
@@ -139,7 +146,7 @@ impl<K: Kind> ContentStore<K> {
                 if !document.contains_key("createdDate") {
                     document.insert("createdDate", now);
                 }
-                document.insert("updatedDate", now);
+                document.insert(UPDATED, now);
                 if let Some(slug) = self.choose_slug(&slug, guard, session).await? {
                     document.insert(SLUG, slug.as_str());
                 }
@@ -169,11 +176,12 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
         changes: impl AsyncFn(&K) -> Result<Changes, ApiError>,
+        user_id: Option<&str>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let set = async |item: &K, _: &mut ClientSession| {
             Ok(set_fields(changes(item).await.map_err(WriteError::Refused)?))
         };
-        self.change(id, guard, set).await
+        self.change(id, guard, set, user_id, RevisionAction::Changed).await
     }
 
     /// Changes an item to what follows from it and its draft, and removes the draft with that.
@@ -182,6 +190,7 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
         changes: impl AsyncFn(&K, Option<&Draft>) -> Result<Changes, ApiError>,
+        user_id: Option<&str>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let set = async |item: &K, session: &mut ClientSession| {
             let id = item.meta().id.as_str();
@@ -192,7 +201,7 @@ impl<K: Kind> ContentStore<K> {
             }
             Ok(set_fields(changes))
         };
-        self.change(id, guard, set).await
+        self.change(id, guard, set, user_id, RevisionAction::Changed).await
     }
 
     /// Puts an item into the trash, where it is neither published nor unpublished by itself.
@@ -200,13 +209,14 @@ impl<K: Kind> ContentStore<K> {
         &self,
         id: &str,
         guard: Guard<'_, K>,
+        user_id: Option<&str>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let set = async |_: &K, _: &mut ClientSession| {
             let mut set = doc! { "deleted": true };
             set.extend(schedule::never());
             Ok(set)
         };
-        self.change(id, guard, set).await
+        self.change(id, guard, set, user_id, RevisionAction::Deleted).await
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -214,6 +224,7 @@ impl<K: Kind> ContentStore<K> {
         &self,
         id: &str,
         guard: Guard<'_, K>,
+        user_id: Option<&str>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let names = self.names().await?.value;
         let mut fields = Vec::new();
@@ -229,10 +240,10 @@ impl<K: Kind> ContentStore<K> {
             if let Some(slug) = slug.filter(|slug| !slug.is_empty()) {
                 self.claim_slug(&slug, session).await?;
             }
-            let now = stored_date(self.clock.now());
-            let set = doc! { "deleted": false, "updatedDate": now };
+            let set = doc! { "deleted": false };
             fields = set.keys().cloned().collect();
-            Ok(names.sign(self.set(&found, set, session).await?))
+            let change = self.recorded(user_id, RevisionAction::Restored);
+            Ok(names.sign(self.set(&found, set, change, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -243,6 +254,8 @@ impl<K: Kind> ContentStore<K> {
         id: &str,
         guard: Guard<'_, K>,
         set: impl AsyncFn(&K, &mut ClientSession) -> Result<Document, Abort<WriteError>>,
+        user_id: Option<&str>,
+        action: RevisionAction,
     ) -> Result<Changed<K>, Abort<WriteError>> {
         let names = self.names().await?.value;
         let mut fields = Vec::new();
@@ -259,15 +272,20 @@ impl<K: Kind> ContentStore<K> {
             if let Some(slug) = set.get(SLUG) {
                 self.rename(&found, reading.slug.as_deref(), slug.as_str(), session).await?;
             }
-            set.insert("updatedDate", stored_date(self.clock.now()));
-            Ok(names.sign(self.set(&found, set, session).await?))
+            let change = self.recorded(user_id, action);
+            Ok(names.sign(self.set(&found, set, change, session).await?))
         })
         .await;
         self.updated(fields, result)
     }
 
+    /// Returns a change that is made now.
+    fn recorded<'a>(&self, user_id: Option<&'a str>, action: RevisionAction) -> Recorded<'a> {
+        Recorded { user_id, action, at: stored_date(self.clock.now()) }
+    }
+
     /// Records that fields of an item were changed, if there are any.
-    fn updated(
+    pub(super) fn updated(
         &self,
         fields: Vec<String>,
         result: Result<K, Abort<WriteError>>,
@@ -281,7 +299,7 @@ impl<K: Kind> ContentStore<K> {
     }
 
     /// Returns the document with this id, deleted or not, as it is stored and as it is read.
-    async fn look_up(
+    pub(super) async fn look_up(
         &self,
         id: &str,
         session: &mut ClientSession,
@@ -306,26 +324,30 @@ impl<K: Kind> ContentStore<K> {
         Ok((found, reading))
     }
 
+    /// Sets fields of an item, and records it as it was before.
     async fn set(
         &self,
         document: &RawDocument,
-        set: Document,
+        mut set: Document,
+        change: Recorded<'_>,
         session: &mut ClientSession,
     ) -> Result<K, Abort<WriteError>> {
         let id = stored_id(document)?;
+        let fields: Vec<_> = set.keys().cloned().collect();
+        set.insert(UPDATED, change.at);
+        let changes = doc! { "$set": set };
+        let one = doc! { "_id": &id };
+        self.collection.update_one(one.clone(), changes).session(&mut *session).await?;
+        let item_before = Revised { kind: K::TYPE.collection(), id: &id };
+        self.revisions.record(item_before, document, &fields, change, session).await?;
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
         // text that is not UTF-8.
-        let id = doc! { "_id": id };
-        let is_searched = set.keys().any(|field| is_searched::<K>(field));
-        let is_scheduled = set.keys().any(|field| schedule::is_scheduled_by(field));
-        let changes = doc! { "$set": set };
-        self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
-        let changed = self.collection.find_one(id).session(&mut *session).await?;
+        let changed = self.collection.find_one(one).session(&mut *session).await?;
         let changed = changed.ok_or(WriteError::NoItem(NoItem::NotFound))?;
-        if is_searched {
+        if fields.iter().any(|field| is_searched::<K>(field)) {
             self.search.write::<K>(&changed, session).await?;
         }
-        if is_scheduled {
+        if fields.iter().any(|field| schedule::is_scheduled_by(field)) {
             self.schedule.write(K::TYPE, Some(document), &changed, session).await?;
         }
         item::<K>(&changed)
@@ -360,7 +382,7 @@ impl<K: Kind> ContentStore<K> {
     }
 
     /// Gives an item another slug or none, and makes the one that it had lead to it.
-    async fn rename(
+    pub(super) async fn rename(
         &self,
         document: &RawDocument,
         former: Option<&str>,
@@ -396,7 +418,7 @@ impl<K: Kind> ContentStore<K> {
 }
 
 /// Returns the `_id` of a document.
-fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
+pub(super) fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
     let id = document.get("_id").map_err(Error::custom)?;
     Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)
 }
@@ -443,7 +465,7 @@ fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool
 }
 
 /// Returns `true` if the words of an item depend on a field.
-fn is_searched<K: Kind>(field: &str) -> bool {
+pub(super) fn is_searched<K: Kind>(field: &str) -> bool {
     ["title", "section_id"].contains(&field) || K::SEARCHED.contains(&field)
 }
 
@@ -507,7 +529,7 @@ fn set_fields(changes: Changes) -> Document {
     set
 }
 
-fn item<K: Kind>(document: &RawDocument) -> Result<K, Abort<WriteError>> {
+pub(super) fn item<K: Kind>(document: &RawDocument) -> Result<K, Abort<WriteError>> {
     let reading = readable(Reading::<K>::with_warnings(document))
         .ok_or(WriteError::NoItem(NoItem::NotFound))?;
     Ok(reading.item)

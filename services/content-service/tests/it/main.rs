@@ -29,6 +29,7 @@ mod redirects;
 mod replicas;
 mod report;
 mod resolve;
+mod revisions;
 mod schedule;
 mod search;
 mod sections_service;

@@ -30,6 +30,13 @@ error_responses! {
     /// The errors of restoring a section.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | Conflict
         | TooDeep | ValidationFailed | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
+    /// The errors of reading the revisions of a section.
+    RevisionErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
+        | UnreadableDocument | AuthUnavailable;
+    /// The errors of restoring a revision.
+    RevertErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | HasContent | Conflict
+        | PreconditionFailed | Cycle | TooDeep | ValidationFailed | PreconditionRequired
+        | UnreadableDocument | UpstreamUnavailable | AuthUnavailable;
     /// The errors of ordering sections.
     OrderErrors = MalformedJson | BadRequest | Unauthorized | Forbidden | OrderMismatch
         | PayloadTooLarge | UnsupportedMediaType | ValidationFailed | AuthUnavailable;

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document of the routes, generated from their code.
 
 use actix_web::web::Json;
-use data_service::integrity;
+use data_service::{integrity, revisions::PageLimit};
 use models::{
     ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem, Section,
     SectionEntry, body::add_read_only_members,
@@ -9,7 +9,7 @@ use models::{
 use service_kit::web::{extract::NoQuery, openapi::Bearer};
 use utoipa::{Modify, OpenApi};
 
-use super::{internal, read, write};
+use super::{internal, read, revisions, write};
 use crate::domain::{
     navigation::SectionNode,
     section_body::{SectionCreate, SectionOrder, SectionPatch, SectionReplace},
@@ -29,13 +29,16 @@ use crate::domain::{
         write::delete,
         write::restore,
         write::order,
+        revisions::list,
+        revisions::read,
+        revisions::restore,
         internal::entries,
         internal::resolve,
         integrity::report,
         integrity::repair
     ),
     components(schemas(
-        ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PathResolution, Problem, Section,
+        ErrorCode, FieldError, IntegrityRepair, IntegrityReport, PageLimit, PathResolution, Problem, Section,
         SectionCreate, SectionEntry, SectionNode, SectionOrder, SectionPatch, SectionReplace
     )),
     tags(

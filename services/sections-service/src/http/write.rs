@@ -16,7 +16,10 @@ use models::{Body, ErrorCode, ObjectId, PlacedItem, Section};
 use mongodb::bson::oid;
 use serde::Deserialize;
 use service_kit::{
-    auth::extract::{Admin, Authenticated},
+    auth::{
+        caller::Caller,
+        extract::{Admin, Authenticated},
+    },
     web::{
         body::{JsonBody, PatchBody},
         conditional::{ETag, IfMatch, write_response},
@@ -39,7 +42,7 @@ use crate::{
     },
     store::{
         SectionStore,
-        write::{ChangeOutcome, Checked, Unchecked},
+        write::{ChangeOutcome, Checked, Maker, Unchecked},
     },
 };
 
@@ -86,7 +89,9 @@ pub(super) async fn create(
     };
     let mut checked = Checked::default();
     for _ in 0..MAX_SLUGS {
-        let created = store.create::<ApiError>(keyed.as_ref(), &body, &checked, respond).await?;
+        let created = store
+            .create::<ApiError>(keyed.as_ref(), &body, &checked, maker(&caller), respond)
+            .await?;
         let unchecked = match created {
             ChangeOutcome::Done(created) => {
                 changed(&answer);
@@ -173,14 +178,14 @@ pub(super) async fn patch(
 type Change<T> = Authenticated<Admin, (PatchBody<T>, IfMatch, NoQuery)>;
 
 async fn change<T: Body + Into<SectionPatch>>(
-    Authenticated(_, (members, if_match, NoQuery)): Change<T>,
+    Authenticated(Admin(caller), (members, if_match, NoQuery)): Change<T>,
     id: &str,
     store: &SectionStore,
     content: &ContentClient,
     answer: &Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(id, store).await?;
-    let section = change_sections(store, content, |tree, now| {
+    let section = change_sections(store, content, maker(&caller), |tree, now| {
         check_precondition(tree, id, &if_match)?;
         let current = serde_json::to_value(tree.answered(id)).map_err(ApiError::internal)?;
         let patch = members.changes_of(&current)?.into();
@@ -218,15 +223,16 @@ pub(super) struct DeleteQuery {
     security(("bearer" = []))
 )]
 pub(super) async fn delete(
-    Authenticated(_, (if_match, query)): Authenticated<Admin, (IfMatch, Query<DeleteQuery>)>,
+    signed: Authenticated<Admin, (IfMatch, Query<DeleteQuery>)>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(&id, &store).await?;
+    let Authenticated(Admin(caller), (if_match, query)) = signed;
     let deletion = ObjectId::from_bytes(oid::ObjectId::new().bytes());
-    change_sections(&store, &content, |tree, now| {
+    change_sections(&store, &content, maker(&caller), |tree, now| {
         check_precondition(tree, id, &if_match)?;
         Ok(tree.delete(id, query.0.on_children, deletion, now)?)
     })
@@ -252,14 +258,15 @@ pub(super) async fn delete(
     security(("bearer" = []))
 )]
 pub(super) async fn restore(
-    _: Authenticated<Admin, NoQuery>,
+    Authenticated(Admin(caller), NoQuery): Authenticated<Admin, NoQuery>,
     id: Path<String>,
     store: Data<SectionStore>,
     content: Data<ContentClient>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
     let id = section_id(&id, &store).await?;
-    let restored = change_sections(&store, &content, |tree, now| Ok(tree.restore(id, now)?));
+    let maker = maker(&caller);
+    let restored = change_sections(&store, &content, maker, |tree, now| Ok(tree.restore(id, now)?));
     let section = restored.await?;
     changed(&answer);
     write_response(StatusCode::OK, &ETag::of_json(&section)?, &section)
@@ -285,9 +292,9 @@ pub(super) async fn order(
     store: Data<SectionStore>,
     answer: Answer,
 ) -> Result<HttpResponse, ApiError> {
-    let Authenticated(_, (JsonBody(order), NoQuery)) = signed;
-    let checked = Checked::default();
-    let ordered = store.change(&checked, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
+    let Authenticated(Admin(caller), (JsonBody(order), NoQuery)) = signed;
+    let (checked, maker) = (Checked::default(), maker(&caller));
+    let ordered = store.change(&checked, maker, |tree, _| Ok::<_, ApiError>(tree.order(&order)?));
     match ordered.await? {
         ChangeOutcome::Done(sections) => {
             changed(&answer);
@@ -297,8 +304,17 @@ pub(super) async fn order(
     }
 }
 
+/// Returns the maker of a change that a request makes.
+fn maker(caller: &Caller) -> Maker<'_> {
+    Maker { user_id: caller.signed_in_user(), reverted: None }
+}
+
 /// Checks that the section has the entity tag that the caller expects.
-fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(), ApiError> {
+pub(super) fn check_precondition(
+    tree: &Tree,
+    id: ObjectId,
+    if_match: &IfMatch,
+) -> Result<(), ApiError> {
     let section = tree.answered(id).ok_or_else(|| ApiError::not_found("Section"))?;
     if if_match.is_given() {
         if_match.check(&section)?;
@@ -308,14 +324,15 @@ fn check_precondition(tree: &Tree, id: ObjectId, if_match: &IfMatch) -> Result<(
 
 /// Makes a change. Checks first that the sections which must have no content have none, and that no
 /// section takes the place of content.
-async fn change_sections<T>(
+pub(super) async fn change_sections<T>(
     store: &SectionStore,
     content: &ContentClient,
+    maker: Maker<'_>,
     mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     let mut checked = Checked::default();
     for _ in 0..MAX_ATTEMPTS {
-        match store.change(&checked, &mut work).await.map_err(ApiError::from) {
+        match store.change(&checked, maker, &mut work).await.map_err(ApiError::from) {
             Ok(ChangeOutcome::Done(output)) => return Ok(output),
             Ok(ChangeOutcome::Unchecked(Unchecked { empty, free })) => {
                 if !empty.is_empty() {

@@ -9,13 +9,16 @@ pub(crate) const COLLECTION: &str = "sections";
 pub const COLLECTIONS: Collections = Collections {
     service: SERVICE,
     site: &[COLLECTION],
-    own: &[REDIRECTS, TREE],
+    own: &[REDIRECTS, REVISIONS, TREE],
     copies: &[REPAIRS],
     derived: &[],
 };
 
 /// The redirects: one for each path that a section had.
 pub(crate) const REDIRECTS: &str = "section_redirects";
+
+/// The earlier states of sections.
+pub(super) const REVISIONS: &str = "section_revisions";
 
 /// Copies of documents from before a repair changed or removed them.
 pub(super) const REPAIRS: &str = "section_repairs";

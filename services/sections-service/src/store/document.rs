@@ -12,6 +12,9 @@ use crate::domain::stored_section::{StoredSection, VISIBILITY_FIELDS};
 /// same id are restored together.
 pub(super) const DELETION: &str = "deletion_id";
 
+/// The name of the field with the date of the last change.
+const UPDATED: &str = "updatedDate";
+
 /// The name of the field of the home. Only sections that are or were the home have it.
 const IS_HOME: &str = "is_home";
 
@@ -70,6 +73,12 @@ pub(super) fn update(
     Ok((!update.is_empty()).then_some(update))
 }
 
+/// Returns the names of the fields that an update changes, except those that follow from others.
+pub(super) fn changed_fields(update: &Document) -> Vec<String> {
+    let set = update.get_document("$set").into_iter().flat_map(Document::keys);
+    set.filter(|field| ![DELETION, UPDATED].contains(&field.as_str())).cloned().collect()
+}
+
 fn stored_fields(stored: &StoredSection) -> bson::error::Result<Document> {
     let mut fields = fields(&stored.section)?;
     fields.insert("is_deleted", stored.is_deleted);
@@ -95,7 +104,7 @@ fn fields(section: &Section) -> bson::error::Result<Document> {
         "is_published": section.is_published,
         IS_HOME: section.is_home,
         "createdDate": date(section.created_date),
-        "updatedDate": date(section.updated_date),
+        UPDATED: date(section.updated_date),
     };
     let [url, section_id, opens_new_tab] = LINK;
     fields.insert(url, section.link.url.as_deref());

@@ -15,7 +15,7 @@ use super::{
     SectionStore, all_documents,
     collections::{COLLECTION, REDIRECTS},
     parse::{ParsedSections, parse_redirect, parse_sections},
-    write::Checked,
+    write::{Checked, Maker},
 };
 use crate::domain::{
     integrity::{Violations, find_violations},
@@ -118,7 +118,7 @@ impl SectionStore {
         let ids: Vec<_> = orphans.iter().map(|id| stored_ids.get(*id)).collect();
         self.back_up(&self.collection, doc! { "_id": { "$in": ids } }).await?;
         let checked = Checked::default();
-        let adopted = self.change(&checked, |tree, now| {
+        let adopted = self.change(&checked, Maker::default(), |tree, now| {
             tree.adopt_orphans(&orphans, now);
             Ok::<_, TreeError>(())
         });

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use data_service::{
     Abort,
     idempotency::{Created, KeyReused, KeyedRequest},
+    revisions::{ChangedItem, RecordedPart},
     transact,
 };
 use models::{ObjectId, Section, changes::SECTIONS_KEY};
@@ -25,8 +26,11 @@ use mongodb::{
 use tokio::sync::MutexGuard;
 
 use super::{
-    SectionStore, document,
+    SectionStore,
+    collections::COLLECTION,
+    document,
     parse::{ParsedSections, parse_sections},
+    revisions,
 };
 use crate::domain::{
     section_body::SectionCreate,
@@ -72,6 +76,15 @@ pub(crate) struct Checked {
     pub(crate) taken: HashSet<String>,
 }
 
+/// The maker of a change.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Maker<'a> {
+    /// The id of the user who has signed in; `None` for the static token.
+    pub(crate) user_id: Option<&'a str>,
+    /// The section that gets the values of an earlier revision.
+    pub(crate) reverted: Option<ObjectId>,
+}
+
 /// The reason for which a transaction was aborted.
 #[derive(Debug)]
 enum AbortReason<E> {
@@ -96,6 +109,7 @@ impl SectionStore {
         keyed: Option<&KeyedRequest>,
         body: &SectionCreate,
         checked: &Checked,
+        maker: Maker<'_>,
         respond: impl Fn(&Section) -> Result<Created, E>,
     ) -> Result<ChangeOutcome<Created>, Abort<E>> {
         let _lock = self.lock_writes().await;
@@ -106,8 +120,9 @@ impl SectionStore {
             let mut has_written = false;
             let work = async |session: &mut ClientSession| {
                 let create = |tree: &mut Tree, now| tree.create(id, body, now).map_err(E::from);
+                let written = &mut has_written;
                 let section =
-                    self.apply(session, checked, &reserved_slugs, &mut has_written, create).await?;
+                    self.apply(session, checked, &reserved_slugs, maker, written, create).await?;
                 respond(&section).map_err(|error| Abort::Refused(AbortReason::Refused(error)))
             };
             let result = self.idempotency.once(&self.writers, keyed, work).await;
@@ -128,12 +143,14 @@ impl SectionStore {
     pub(crate) async fn change<T, E: From<TreeError>>(
         &self,
         checked: &Checked,
+        maker: Maker<'_>,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<ChangeOutcome<T>, Abort<E>> {
         let _lock = self.lock_writes().await;
         let mut has_written = false;
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            self.apply(session, checked, &HashSet::new(), &mut has_written, &mut work).await
+            let none = HashSet::new();
+            self.apply(session, checked, &none, maker, &mut has_written, &mut work).await
         })
         .await;
         self.record(has_written, &result);
@@ -160,12 +177,13 @@ impl SectionStore {
         session: &mut ClientSession,
         checked: &Checked,
         reserved_slugs: &HashSet<String>,
+        maker: Maker<'_>,
         has_written: &mut bool,
         mut work: impl FnMut(&mut Tree, DateTime<Utc>) -> Result<T, E>,
     ) -> Result<T, Abort<AbortReason<E>>> {
         self.touch_tree(session).await?;
-        let ParsedSections { stored, unreadable, stored_ids, .. } =
-            parse_sections(&self.documents(session).await?);
+        let documents = self.documents(session).await?;
+        let ParsedSections { stored, unreadable, stored_ids, .. } = parse_sections(&documents);
         let unreadable = unreadable.into_iter().filter(|one| !one.is_deleted);
         let unreadable_slugs = unreadable.filter_map(|one| one.slug);
         let reserved_slugs = unreadable_slugs.chain(reserved_slugs.iter().cloned()).collect();
@@ -182,11 +200,19 @@ impl SectionStore {
         if !unchecked.empty.is_empty() || !unchecked.free.is_empty() {
             return Err(Abort::Refused(AbortReason::Unchecked(unchecked)));
         }
+        let mut changed = Vec::new();
         for after in tree.all() {
             let id = stored_ids.get(after.section.id);
             let before = before.get(&after.section.id);
-            *has_written |= self.write(session, id, before, after).await?;
+            let fields = self.write(session, id.clone(), before, after).await?;
+            *has_written |= fields.is_some();
+            if let (Some(before), Some(fields)) = (before, fields) {
+                let action = revisions::action(before, after, maker);
+                changed.push((id, fields, action));
+            }
         }
+        let changed = revisions::changed_items(changed, documents);
+        self.record_revisions(session, &changed, maker, now).await?;
         *has_written |= self.write_redirects(session, &tree, now).await?;
         Ok(output)
     }
@@ -213,15 +239,29 @@ impl SectionStore {
         Ok(documents)
     }
 
-    /// Writes a section if it differs from its earlier state. Returns `true` if it does.
+    async fn record_revisions(
+        &self,
+        session: &mut ClientSession,
+        changed: &[ChangedItem],
+        maker: Maker<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let at = bson::DateTime::from_millis(now.timestamp_millis());
+        let (whole, user_id) = (RecordedPart::Whole, maker.user_id);
+        self.revisions.record_together(COLLECTION, changed, whole, user_id, at, session).await
+    }
+
+    /// Writes a section if it differs from its earlier state. Returns the fields that it changes, or
+    /// `None` if it does not differ.
     async fn write<E>(
         &self,
         session: &mut ClientSession,
         id: Bson,
         before: Option<&StoredSection>,
         after: &StoredSection,
-    ) -> Result<bool, Abort<AbortReason<E>>> {
+    ) -> Result<Option<Vec<String>>, Abort<AbortReason<E>>> {
         let section = &after.section;
+        let mut fields = Vec::new();
         let sections = self.collection.clone_with_type::<bson::Document>();
         let result = match before {
             None => {
@@ -230,13 +270,14 @@ impl SectionStore {
             }
             Some(before) => {
                 let update = document::update(before, after).map_err(Error::custom)?;
-                let Some(update) = update else { return Ok(false) };
+                let Some(update) = update else { return Ok(None) };
+                fields = document::changed_fields(&update);
                 let one = sections.update_one(doc! { "_id": id }, update).session(session);
                 one.await.map(drop)
             }
         };
         match result {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Some(fields)),
             Err(error) if is_duplicate_key(&error) => {
                 Err(Abort::Refused(AbortReason::SlugTaken(section.slug.clone())))
             }

@@ -10,5 +10,6 @@ mod openapi;
 mod plain_shapes;
 mod races;
 mod resolve;
+mod revisions;
 mod support;
 mod write;
