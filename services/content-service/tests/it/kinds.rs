@@ -30,7 +30,7 @@ impl Kind {
         let prefix = format!("/{collection}/");
         let paths = document["paths"].as_object().unwrap().keys();
         let look_ups = paths.filter(|path| path.starts_with(&prefix) && path.ends_with('}'));
-        let look_up: Vec<_> = look_ups.filter(|path| !path.ends_with("/{id}")).collect();
+        let look_up: Vec<_> = look_ups.filter(|path| !path.contains("/{id}")).collect();
         let [look_up] = look_up[..] else { panic!("{collection}: {look_up:?}") };
         let (path, parameter) = look_up.trim_end_matches('}').split_once('{').unwrap();
         let look_up = (path.to_owned(), parameter.to_owned());
