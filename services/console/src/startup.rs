@@ -54,7 +54,6 @@ pub(crate) struct State {
     pub(crate) codes: SignInCodes,
     pub(crate) mode: AuthMode,
     pub(crate) clock: Clock,
-    pub(crate) max_body_bytes: usize,
 }
 
 /// A console with its port, ready to run.
@@ -102,16 +101,17 @@ impl Console {
     async fn serve(self, api: Api, shutdown: CancellationToken) -> Result<(), StartupError> {
         let Self { server, settings, codes } = self;
         let keys = Keys::new(settings.internal.secret.as_ref());
-        let max_body_bytes = settings.server.max_body_bytes.get();
+        let forms = web::PayloadConfig::new(settings.server.max_body_bytes.get());
         let clock = Clock::system();
         let mode = settings.auth.mode;
-        let state = State { api, keys, codes, mode, clock: clock.clone(), max_body_bytes };
+        let state = State { api, keys, codes, mode, clock: clock.clone() };
         let state = web::Data::from(Arc::new(state));
         let sign_ins = web::Data::new(SignInLimit::default());
         let routes = move |config: &mut web::ServiceConfig| {
             let scope = web::scope("")
                 .app_data(state.clone())
                 .app_data(sign_ins.clone())
+                .app_data(forms.clone())
                 .configure(pages::routes)
                 .default_service(web::to(pages::not_found));
             config.service(scope);

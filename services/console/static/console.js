@@ -18,10 +18,10 @@
       place.append(" ", anchor);
     }
   };
-  const announceFailure = (status) => {
+  const announceFailure = (status, reason = "") => {
     const { unreachable, signedOut, signIn } = texts();
     if (status === 401) announce(signedOut, true, ["/console/sign-in", signIn]);
-    else announce(unreachable, true);
+    else announce(reason || unreachable, true);
   };
 
   // Times in the zone of the reader.
@@ -46,22 +46,50 @@
     form.submit();
   };
 
+  /** Forms with what is not saved. */
+  const changed = new WeakSet();
+
   // Forms that are sent in the background.
+  const page = ({ responseText }) => new DOMParser().parseFromString(responseText, "text/html");
   const isPage = (request) =>
     (request.getResponseHeader("content-type") ?? "").startsWith("text/html");
+  /** Returns the form that was sent, if it was one. */
+  const sentForm = ({ detail }) => detail.requestConfig.elt.closest("form");
+  /** Returns the form of a document that has the action of another one. */
+  const formLike = (form, place) => {
+    const action = form.getAttribute("action");
+    return [...place.forms].find((one) => one.getAttribute("action") === action);
+  };
+  /** Returns the reason that an answer gives: the message of a page, or an error of the gateway. */
+  const reasonOf = (request) => {
+    if (isPage(request)) return page(request).querySelector(".notice.error p")?.textContent;
+    try {
+      return JSON.parse(request.responseText).detail;
+    } catch {
+      return "";
+    }
+  };
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr } = event.detail;
-    if (isPage(xhr) && xhr.status !== 401) return;
-    // The page stays, with what is typed: the session has ended, or a proxy answered in place of the
-    // console.
+    const form = sentForm(event);
+    // A page of an error without the form would take away what is typed.
+    const isWhole = () => xhr.status < 400 || !form || formLike(form, page(xhr));
+    if (isPage(xhr) && xhr.status !== 401 && isWhole()) return;
+    // The page stays, with what is typed: the session has ended, the form was refused as a whole, or a
+    // proxy answered in place of the console.
     event.detail.shouldSwap = false;
-    announceFailure(xhr.status);
+    if (form) changed.add(form);
+    announceFailure(xhr.status, reasonOf(xhr));
   });
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
     document.addEventListener(name, () => announceFailure(0));
   }
   document.addEventListener("htmx:afterSettle", ({ detail }) => {
     prepare();
+    // What was not saved is still to be asked about.
+    const sent = detail.xhr?.status >= 400 && sentForm({ detail });
+    const form = sent && formLike(sent, document);
+    if (form) changed.add(form);
     // A part that is read again stays where it is.
     if (detail.target !== document.body) return;
     window.scrollTo(0, 0);
@@ -69,7 +97,6 @@
   });
 
   // Leaving a form that was changed is asked about.
-  const changed = new WeakSet();
   document.addEventListener("input", (event) => {
     const { form } = event.target;
     if (form?.dataset.hxBoost) changed.add(form);

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -528,8 +529,12 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
         assert!(names.iter().all(|name| name.starts_with("turbulence_import_")), "{names:?}");
         assert_eq!(names.is_empty(), signal == "TERM", "{names:?}");
     }
+    // As an export leaves it that was killed after the folder had its name: it is whole.
+    let lock = site.folder.path("backup/turbulence-export.lock");
+    fs::write(&lock, "").unwrap();
     copy.run(&["import", &backup]).await.success();
     assert_same(&stored(copy.database.database()).await, &original);
+    fs::remove_file(lock).unwrap();
 }
 
 #[tokio::test]
@@ -612,6 +617,20 @@ async fn a_damaged_export_is_refused_before_anything_is_written() {
     }
     insta::assert_snapshot!(said);
 
+    // A device that never ends, and pipes, which never begin.
+    for file in ["manifest.sha256", "manifest.json", "media.jsonl", files[0], &of_picture] {
+        let (path, kept) = (backup.join(file), backup.join("kept"));
+        fs::rename(&path, &kept).unwrap();
+        match file {
+            "manifest.sha256" => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            _ => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+        }
+        let ended = copy.run(&["import", &backup.display().to_string()]).await;
+        let line = ended.failure(1);
+        assert!(line.contains(file) && line.contains("it is not a file"), "{line}");
+        fs::rename(&kept, &path).unwrap();
+    }
+
     // A database that has something, and a folder of media that has another file of this name.
     let backup = backup.display().to_string();
     copy.folder.write(&format!(".turbulence/media/{picture}"), "another picture");
@@ -654,6 +673,10 @@ async fn files_that_the_site_lacks_are_named() {
         manifest(&site.folder.path("some"))["media"]["missing"],
         serde_json::json!([names[0]])
     );
+    // Everyone could read it.
+    let ended = site.run(&["export", ".turbulence/media/public"]).await;
+    assert!(ended.failure(1).contains("whose files anyone can read"), "{ended:#?}");
+    assert!(!site.folder.path(".turbulence/media/public.partial").exists());
     // The wrong folder, or another machine.
     let mut elsewhere = site.command(&["export", "none"]);
     elsewhere.env("TURBULENCE__MEDIA__STORE", site.folder.path("elsewhere"));

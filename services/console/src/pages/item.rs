@@ -26,7 +26,9 @@ use crate::{
     form::Form,
     guard::Visit,
     layout::{self, Notice},
-    texts::{content as list_words, item as words, section as section_words},
+    texts::{
+        content as list_words, error as error_words, item as words, section as section_words,
+    },
     tree::Tree,
 };
 
@@ -129,10 +131,12 @@ fn entries(item: &Item) -> Vec<Entry> {
     words::FIELDS.into_iter().filter_map(entry).collect()
 }
 
-/// Returns the fields with what was typed.
+/// Returns the fields with what was typed. A field that the form did not have, since it is of an earlier
+/// version of the console, is as it was.
 fn typed(entries: &[Entry], sent: &Form) -> Vec<Entry> {
     let text = |entry: &Entry| match entry.shape {
         Shape::Flag => ticked(sent.has(entry.name)).to_owned(),
+        _ if !sent.has(entry.name) => entry.text.clone(),
         Shape::Text | Shape::Source | Shape::List => line_ends(sent.get(entry.name)),
         Shape::Line | Shape::Section => sent.get(entry.name).to_owned(),
     };
@@ -205,11 +209,6 @@ pub(crate) async fn save(visit: Visit, kind: web::Path<String>, sent: Form) -> H
     let id = sent.get("id");
     let now = match current(&visit, kind, id).await {
         Ok(now) => now,
-        Err(
-            failure @ (Failure::SignedOut | Failure::Refused(Problem { status: 400 | 404, .. })),
-        ) => {
-            return unread(&visit, &failure);
-        }
         Err(failure) => return unsaved_page(&visit, kind, &sent, &failure),
     };
     let stored = entries(&now.item);
@@ -246,7 +245,7 @@ pub(crate) async fn save(visit: Visit, kind: web::Path<String>, sent: Form) -> H
         Err(Failure::Refused(Problem { status: 412, .. })) => {
             match current(&visit, kind, id).await {
                 Ok(now) => conflict(&now, &typed),
-                Err(failure) => unread(&visit, &failure),
+                Err(failure) => unsaved_page(&visit, kind, &sent, &failure),
             }
         }
         Err(failure) => {
@@ -277,7 +276,13 @@ fn removed(item: &Item) -> Markup {
 
 /// Returns the form with what was typed when nothing else can be read.
 fn unsaved_page(visit: &Visit, kind: ContentType, sent: &Form, failure: &Failure) -> HttpResponse {
-    let errors = Errors::of(failure, &names());
+    let errors = match failure {
+        Failure::SignedOut => return visit.failed(failure),
+        Failure::Refused(Problem { status: 400 | 404, .. }) => {
+            Errors::message(Notice::error(404, error_words::GONE))
+        }
+        failure => Errors::of(failure, &names()),
+    };
     let fields: Vec<_> = words::FIELDS
         .into_iter()
         .filter(|(name, _)| sent.has(name) || FLAGS.contains(name))
@@ -304,7 +309,8 @@ fn unsaved_page(visit: &Visit, kind: ContentType, sent: &Form, failure: &Failure
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
         (form(visit, &action, &head, &fields, None, &tree, &errors, words::SAVE))
     };
-    layout::page(visit, Notice::of(failure).status(), list_words::TITLE, &main)
+    let status = errors.notice.as_ref().map_or(StatusCode::OK, Notice::status);
+    layout::page(visit, status, list_words::TITLE, &main)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one form")]
