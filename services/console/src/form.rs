@@ -2,9 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use actix_web::{
-    FromRequest, HttpRequest, HttpResponse, dev::Payload, error::PayloadError, web,
-};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, error::PayloadError, web};
 
 use crate::{guard::refused, texts};
 
@@ -39,7 +37,7 @@ impl FromRequest for Form {
         let bytes = web::Bytes::from_request(request, payload);
         let request = request.clone();
         Box::pin(async move {
-            let refuse = |status, text| {
+            let refuse = |status, text| -> actix_web::Error {
                 let response: HttpResponse = refused(&request, status, text);
                 actix_web::error::InternalError::from_response("form", response).into()
             };

@@ -31,6 +31,10 @@ pub const DEFAULT_PORT: u16 = 5005;
 /// services.
 const READ_TIMEOUT: Duration = Duration::from_secs(31);
 
+/// The number of bytes of a form for a byte of what is typed, at most: browsers percent-encode it. So what the
+/// API accepts arrives, and the API says what is too long.
+const FORM_EXPANSION: usize = 3;
+
 /// The reason why the console does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
@@ -101,7 +105,8 @@ impl Console {
     async fn serve(self, api: Api, shutdown: CancellationToken) -> Result<(), StartupError> {
         let Self { server, settings, codes } = self;
         let keys = Keys::new(settings.internal.secret.as_ref());
-        let forms = web::PayloadConfig::new(settings.server.max_body_bytes.get());
+        let max_body_bytes = settings.server.max_body_bytes.get();
+        let forms = web::PayloadConfig::new(max_body_bytes.saturating_mul(FORM_EXPANSION));
         let clock = Clock::system();
         let mode = settings.auth.mode;
         let state = State { api, keys, codes, mode, clock: clock.clone() };

@@ -1,7 +1,7 @@
 //! Copying the files of media.
 //!
 //! They are copied before the documents are read, and those that were added in between after that. So
-//! each file that a document names is in the export, also if it is removed from the site meanwhile.
+//! each file that a document names is in the export, also if the site has removed it in between.
 
 use std::collections::{BTreeMap, HashSet};
 

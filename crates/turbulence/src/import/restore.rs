@@ -274,6 +274,8 @@ async fn stage_collection(
     let mut command = RawDocumentBuf::new();
     command.append(cstr!("createIndexes"), name.as_str());
     command.append(cstr!("indexes"), indexes);
+    // Earlier servers stored options that have no meaning, such as `safe`, and later ones refuse them.
+    command.append(cstr!("ignoreUnknownIndexOptions"), true);
     let _spinner = progress::spinner(format!("Building the indexes of {}", collection.name));
     database.run_raw_command(command).await.map_err(failed)?;
     Ok(())

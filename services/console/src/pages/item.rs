@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     content::{Item, address, kind_of, moment, page_of, section_choice, text as text_of, title_of},
-    missing, sections, unread,
+    missing, sections, sections_of_form, unread,
 };
 use crate::{
     api::{Failure, Problem, Tagged},
@@ -26,9 +26,7 @@ use crate::{
     form::Form,
     guard::Visit,
     layout::{self, Notice},
-    texts::{
-        content as list_words, error as error_words, item as words, section as section_words,
-    },
+    texts::{content as list_words, error as error_words, item as words, section as section_words},
     tree::Tree,
 };
 
@@ -534,12 +532,9 @@ async fn new_page(
     key: &str,
     errors: &Errors,
 ) -> HttpResponse {
-    // The form is shown without the sections, too: what was typed is in it.
-    let all = match sections(visit.api()).await {
+    let all = match sections_of_form(visit, errors).await {
         Ok(all) => all,
-        Err(Failure::SignedOut) => return visit.failed(&Failure::SignedOut),
-        Err(failure) if errors.notice.is_none() => return visit.failed(&failure),
-        Err(_) => Vec::new(),
+        Err(response) => return *response,
     };
     let title = list_words::new(kind.as_str());
     let head = html! { input type="hidden" name="key" value=(key); };

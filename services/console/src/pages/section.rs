@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{id_of, navigation, no_section, sections, unread};
+use super::{id_of, navigation, no_section, sections, sections_of_form, unread};
 use crate::{
     api::{Failure, Problem, Tagged},
     fields::{Errors, Field, line_ends, one_line, shortened, ticked},
@@ -260,12 +260,9 @@ async fn new_page(
     key: &str,
     errors: &Errors,
 ) -> HttpResponse {
-    // The form is shown without the sections, too: what was typed is in it.
-    let all = match sections(visit.api()).await {
+    let all = match sections_of_form(visit, errors).await {
         Ok(all) => all,
-        Err(Failure::SignedOut) => return visit.failed(&Failure::SignedOut),
-        Err(failure) if errors.notice.is_none() => return visit.failed(&failure),
-        Err(_) => Vec::new(),
+        Err(response) => return *response,
     };
     let tree = Tree::new(&all);
     let usual = (String::new(), words::DISPLAY_USUAL.to_owned());

@@ -193,7 +193,7 @@ async fn an_item_is_added_changed_previewed_and_deleted() {
         );
         assert_eq!(stored["date"], "2026-05-01T00:00:00.000Z");
 
-        // Someone else changes it meanwhile.
+        // Someone else changes it in between.
         site.api.call("PATCH", &format!("/{kind}/{id}"), json!({ "title": "Theirs" })).await;
         let page = browser.submit(&page, &action, &[("title", "Mine")]).await;
         assert_eq!((page.status, page.field(&action, "title").as_str()), (412, "Mine"));
@@ -282,8 +282,13 @@ async fn a_text_is_as_long_as_the_api_accepts_and_a_longer_one_is_refused_with_a
     let sent = browser.fill(&page, action, &[("content", &long)]).await;
     assert!(sent.location().ends_with("&saved=yes"), "{} {}", sent.status, sent.body.len());
     assert_eq!(item_text(&site, &id).await, long);
-    let longer = "é".repeat(1_000_000);
+    // The API says what is too long.
+    let longer = "é".repeat(600_000);
     let sent = browser.fill(&page, action, &[("content", &longer)]).await;
+    assert!(sent.status == 422 && sent.body.contains("id=\"field-content-error\""));
+    assert!(sent.field(action, "content") == longer);
+    let longest = "é".repeat(2_200_000);
+    let sent = browser.fill(&page, action, &[("content", &longest)]).await;
     assert_eq!(sent.status, 413, "{}", sent.body);
     assert!(sent.body.contains("That is longer than the site accepts."), "{}", sent.body);
 }
@@ -298,7 +303,11 @@ async fn what_was_typed_is_kept_when_the_item_was_deleted() {
     let deleted = site.api.call("DELETE", &format!("/stories/{id}"), Value::Null).await;
     assert_eq!(deleted.status, 204, "{deleted:?}");
     let page = browser.submit(&opened, action, &[("content", "<p>Long work</p>")]).await;
-    assert!(page.status == 404 && page.body.contains("was deleted in the meantime"), "{}", page.body);
+    assert!(
+        page.status == 404 && page.body.contains("was deleted in the meantime"),
+        "{}",
+        page.body
+    );
     assert_eq!(page.field(action, "content"), "<p>Long work</p>");
     let restored = site.api.call("POST", &format!("/stories/{id}/restore"), Value::Null).await;
     assert_eq!(restored.status, 200, "{restored:?}");

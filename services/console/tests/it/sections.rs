@@ -197,7 +197,11 @@ async fn what_was_typed_is_kept_when_the_section_was_deleted() {
     let deleted = site.api.call("DELETE", &format!("/sections/{id}"), Value::Null).await;
     assert_eq!(deleted.status, 204, "{deleted:?}");
     let page = browser.submit(&opened, &path, &[("description", "A long text")]).await;
-    assert!(page.status == 404 && page.body.contains("was deleted in the meantime"), "{}", page.body);
+    assert!(
+        page.status == 404 && page.body.contains("was deleted in the meantime"),
+        "{}",
+        page.body
+    );
     assert_eq!(page.field(&path, "description"), "A long text");
     let odd = "/console/sections/odd";
     let mark = page.field(&path, "mark");

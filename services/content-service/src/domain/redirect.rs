@@ -257,7 +257,11 @@ impl SitePath {
         let (rest, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let escaped = |text: &str| utf8_percent_encode(text, QUERY_ESCAPED).to_string();
-        Self { path: without_dots(canonical(path)), query: escaped(query), fragment: escaped(fragment) }
+        Self {
+            path: without_dots(canonical(path)),
+            query: escaped(query),
+            fragment: escaped(fragment),
+        }
     }
 
     /// Returns the path with its query, which redirects may name.
@@ -553,7 +557,11 @@ mod tests {
             ("https://example.com:8443/new", site, "web https://example.com:8443/new"),
             ("https://example.com//evil.example/", site, "web https://example.com//evil.example/"),
             ("https://example.com/blog/new?x", Some("https://example.com/blog"), "path /new?x"),
-            ("https://example.com/blog2", Some("https://example.com/blog"), "web https://example.com/blog2"),
+            (
+                "https://example.com/blog2",
+                Some("https://example.com/blog"),
+                "web https://example.com/blog2",
+            ),
             ("http://localhost:3000/new", Some("http://localhost:3000"), "path /new"),
             // As browsers request it.
             ("/a/../new/./x", None, "path /new/x"),
