@@ -153,6 +153,18 @@ const tests = {
     await page.close();
   },
 
+  async "a link with a token signs nobody in"({ browser, address }) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    watch(page, address);
+    await page.goto(`${address}/console/sign-in#code=${TOKEN}`);
+    await page.getByLabel("Token").waitFor();
+    assert.equal(await page.getByLabel("Token").inputValue(), "");
+    await page.goto(`${address}/console/navigation`);
+    await page.getByLabel("Token").waitFor();
+    await context.close();
+  },
+
   async "sections are dragged before, after and below each other"({ page, address }) {
     const drag = async (title, target, part) => {
       const to = row(page, target);

@@ -36,10 +36,11 @@
     document.querySelector("[aria-invalid]")?.focus();
   };
 
-  // A link that signs in once has its code behind the mark `#`, which browsers send to no server.
+  // A link that signs in once has its code behind the mark `#`, which browsers send to no server. A token
+  // there is not used: anyone could make a link that signs others in as themselves.
   const signInOnce = () => {
     const form = byId("sign-in");
-    const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
+    const code = /^#code=(once-[\w-]+)$/.exec(location.hash)?.[1];
     if (!form || !code) return;
     history.replaceState(null, "", location.pathname);
     form.elements.token.value = code;
