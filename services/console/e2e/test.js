@@ -153,7 +153,7 @@ const tests = {
     await page.close();
   },
 
-  async "a link with a token signs nobody in"({ browser, address }) {
+  async "a link with a token does not sign in"({ browser, address }) {
     const context = await browser.newContext();
     const page = await context.newPage();
     watch(page, address);

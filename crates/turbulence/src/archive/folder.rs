@@ -19,9 +19,12 @@ const PARTIAL: &str = ".partial";
 /// The file that marks a folder that is being filled. The process that fills it holds its lock.
 pub(crate) const LOCK: &str = "turbulence-export.lock";
 
+/// The folder of the files with documents.
+pub(crate) const COLLECTIONS_FOLDER: &str = "collections";
+
 /// The entries that may be in a folder that an interrupted export has left.
 const ENTRIES: [&str; 6] =
-    [LOCK, "collections", "media", "media.jsonl", "manifest.json", "manifest.sha256"];
+    [LOCK, COLLECTIONS_FOLDER, "media", "media.jsonl", "manifest.json", "manifest.sha256"];
 
 type Result<T> = std::result::Result<T, ArchiveError>;
 
@@ -91,14 +94,15 @@ impl ExportFolder {
         real(&self.partial).zip(real(other)).is_some_and(|(own, other)| own.starts_with(other))
     }
 
-    /// Creates a file by its path in the folder, with the folders above it.
+    /// Creates a file by its path in the folder, with the folders above it. One that exists is an error: on a
+    /// disk that does not tell capitals from small letters, it may be another one.
     pub(crate) fn file(&self, path: &str) -> Result<HashedFile> {
         let path = self.partial.join(path);
         if let Some(parent) = path.parent() {
             make_folder(parent)?;
         }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let file = options.open(&path).map_err(|error| ArchiveError::write(&path, error))?;
         let digest = Context::new(&SHA256);
         Ok(HashedFile { path, file: BufWriter::with_capacity(1 << 18, file), digest, bytes: 0 })
@@ -108,6 +112,17 @@ impl ExportFolder {
     pub(crate) fn remove(&self, path: &str) -> Result<()> {
         let path = self.partial.join(path);
         fs::remove_file(&path).map_err(|error| ArchiveError::write(&path, error))
+    }
+
+    /// Removes a folder by its path in the folder, if it exists.
+    pub(crate) fn remove_folder(&self, path: &str) -> Result<()> {
+        let path = self.partial.join(path);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(ArchiveError::write(&path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the folder its name. Before that, all its files are on the disk.
@@ -283,6 +298,20 @@ mod tests {
         folder.complete().unwrap();
         assert_eq!(names(&target), ["manifest.json"]);
         assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::NotEmpty { .. })));
+    }
+
+    #[test]
+    fn a_file_does_not_replace_another_one() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = ExportFolder::create(&home.path().join("export")).unwrap();
+        write(&folder, "media/a.webp");
+        assert!(matches!(folder.file("media/a.webp"), Err(ArchiveError::Write { .. })));
+        folder.remove("media/a.webp").unwrap();
+        write(&folder, "media/a.webp");
+        for _ in 0..2 {
+            folder.remove_folder("media").unwrap();
+        }
+        write(&folder, "media/a.webp");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     archive::{
         databases::Databases,
         error::ArchiveError,
-        folder::{ExportFolder, Facts, HashedFile},
+        folder::{COLLECTIONS_FOLDER, ExportFolder, Facts, HashedFile},
         line,
         manifest::{Collection, Documents, documents_path},
     },
@@ -71,6 +71,7 @@ pub(super) async fn write_all(
             {
                 tracing::info!(attempt, "collections or indexes were created: reading again");
                 attempt += 1;
+                folder.remove_folder(COLLECTIONS_FOLDER)?;
                 tokio::select! {
                     () = sleep(ATTEMPT_PAUSE) => {}
                     () = shutdown.cancelled() => return Err(Error::Interrupted),
