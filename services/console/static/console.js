@@ -47,8 +47,13 @@
     form.submit();
   };
 
-  /** Forms with what is not saved. */
+  /** Forms with what is not saved, and forms with something that was sent. */
   const changed = new WeakSet();
+  const sent = new WeakSet();
+  /** Notes that what a form has sent is not saved: it is in this form now. */
+  const keep = (form, now = form) => {
+    if (now && sent.has(form)) changed.add(now);
+  };
 
   // Forms that are sent in the background.
   const page = ({ responseText }) => new DOMParser().parseFromString(responseText, "text/html");
@@ -79,18 +84,19 @@
     // The page stays, with what is typed: the session has ended, the form was refused as a whole, or a
     // proxy answered in place of the console.
     event.detail.shouldSwap = false;
-    if (form) changed.add(form);
+    keep(form);
     announceFailure(xhr.status, reasonOf(xhr));
   });
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
-    document.addEventListener(name, () => announceFailure(0));
+    document.addEventListener(name, (event) => {
+      keep(sentForm(event));
+      announceFailure(0);
+    });
   }
   document.addEventListener("htmx:afterSettle", ({ detail }) => {
     prepare();
-    // What was not saved is still to be asked about.
-    const sent = detail.xhr?.status >= 400 && sentForm({ detail });
-    const form = sent && formLike(sent, document);
-    if (form) changed.add(form);
+    const form = detail.xhr?.status >= 400 && sentForm({ detail });
+    if (form) keep(form, formLike(form, document));
     // A part that is read again stays where it is.
     if (detail.target !== document.body) return;
     window.scrollTo(0, 0);
@@ -103,10 +109,9 @@
     if (form?.dataset.hxBoost) changed.add(form);
     showAddress(event.target);
   });
-  document.addEventListener("submit", (event) => changed.delete(event.target));
-  for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
-    document.addEventListener(name, (event) => changed.add(event.target.closest("form") ?? {}));
-  }
+  document.addEventListener("submit", ({ target }) => {
+    if (changed.delete(target)) sent.add(target);
+  });
   window.addEventListener("beforeunload", (event) => {
     const isChanged = [...document.forms].some((form) => changed.has(form));
     if (isChanged) event.preventDefault();
