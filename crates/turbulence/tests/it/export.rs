@@ -529,6 +529,17 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
         assert!(names.iter().all(|name| name.starts_with("turbulence_import_")), "{names:?}");
         assert_eq!(names.is_empty(), signal == "TERM", "{names:?}");
     }
+    // A service that was started too early has written something.
+    let import = Turbulence::spawn(copy.command(&["import", &backup]));
+    import.logged("collection loaded").await;
+    import.signal("STOP");
+    copy.database.insert("pages", [doc! { "title": "Of a service" }]).await;
+    import.signal("CONT");
+    let ended = import.ended().await;
+    let line = ended.failure(1);
+    assert!(line.contains(".pages has got documents during the import"), "{line}");
+    assert_eq!(copy.collections().await, ["pages"]);
+    copy.database.database().drop().await.unwrap();
     // As an export leaves it that was killed after the folder had its name: it is whole.
     let lock = site.folder.path("backup/turbulence-export.lock");
     fs::write(&lock, "").unwrap();
