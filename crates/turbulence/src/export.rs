@@ -10,6 +10,7 @@ pub(crate) mod files;
 use std::{collections::BTreeMap, process::ExitCode};
 
 use chrono::{DateTime, Utc};
+use media_service::Files;
 use mongodb::{
     bson::{Document, doc},
     error::Error as MongoError,
@@ -33,7 +34,7 @@ use crate::{
     render,
 };
 use collections::Contents;
-use files::{Copies, media_store};
+use files::{Copies, media_error, media_store};
 
 /// Runs `turbulence export`.
 pub(crate) async fn run(
@@ -63,6 +64,12 @@ async fn write(
         return Err(ArchiveError::NoSite { database }.into());
     }
     database.check_collections(None).await?;
+    let store = media_store(&database.settings, &arguments.database);
+    let files = Files::open_existing(&store).map_err(media_error)?;
+    if files.as_ref().is_some_and(|files| folder.is_within(files.folder())) {
+        let folder = arguments.folder.display().to_string();
+        return Err(ArchiveError::Public { folder, store }.into());
+    }
     database.keep_history().await?;
     let admin = database.connection.client().database("admin");
     let hello = admin.run_command(doc! { "hello": 1 }).await?;
@@ -72,8 +79,7 @@ async fn write(
     // Files first: those that are added until the documents are read are copied after them.
     let mut copies = None;
     if !arguments.without_media {
-        let store = media_store(&database.settings, &arguments.database);
-        let mut opened = Copies::open(store)?;
+        let mut opened = Copies::new(store, files);
         opened.copy_all(&folder, shutdown).await?;
         copies = Some(opened);
     }

@@ -153,6 +153,18 @@ const tests = {
     await page.close();
   },
 
+  async "a link with a token does not sign in"({ browser, address }) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    watch(page, address);
+    await page.goto(`${address}/console/sign-in#code=${TOKEN}`);
+    await page.getByLabel("Token").waitFor();
+    assert.equal(await page.getByLabel("Token").inputValue(), "");
+    await page.goto(`${address}/console/navigation`);
+    await page.getByLabel("Token").waitFor();
+    await context.close();
+  },
+
   async "sections are dragged before, after and below each other"({ page, address }) {
     const drag = async (title, target, part) => {
       const to = row(page, target);
@@ -260,6 +272,55 @@ const tests = {
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText("Saved.").waitFor();
     await page.getByRole("heading", { name: "Typed before the end" }).waitFor();
+  },
+
+  async "a form that is refused as a whole loses nothing, and is not left without a question"({
+    browser,
+    address,
+    state,
+  }) {
+    const context = await browser.newContext({ storageState: state });
+    const page = await context.newPage();
+    watch(page, address);
+    const body = { title: "Refused", content: "<p>x</p>" };
+    const { id } = await api(address, "POST", "/stories", body);
+    await page.goto(`${address}/console/content/stories/item?id=${id}`);
+    const text = page.getByLabel("Text");
+    const save = page.getByRole("button", { name: "Save" });
+    // Longer than any request may be: in a field that the browser need not lay out.
+    await text.fill("Much");
+    await page.locator("input[name=tag]").evaluate((tag) => {
+      const large = tag.cloneNode();
+      [large.name, large.value] = ["large", "x".repeat(13_000_000)];
+      tag.after(large);
+    });
+    await save.click();
+    await page.getByText("longer than the site accepts").waitFor();
+    assert.equal(await text.inputValue(), "Much");
+    await page.locator("input[name=large]").evaluate((large) => large.remove());
+    // The form of another session.
+    await text.fill("Typed");
+    await page.locator("input[name=mark]").evaluateAll((marks) => marks.forEach((mark) => (mark.value = "x")));
+    await save.click();
+    await page.getByText("not one of your session").waitFor();
+    assert.equal(await text.inputValue(), "Typed");
+    await page.reload();
+    // Someone deletes the item.
+    await text.fill("Typed again");
+    await api(address, "DELETE", `/stories/${id}`);
+    await save.click();
+    await page.getByText("was deleted in the meantime").waitFor();
+    assert.equal(await text.inputValue(), "Typed again");
+    await look(page, "item-gone");
+    // What is not saved is asked about.
+    const asked = page.waitForEvent("dialog");
+    const link = page.getByRole("link", { name: "Navigation", exact: true }).click();
+    const dialog = await asked;
+    assert.equal(dialog.type(), "beforeunload");
+    await dialog.accept();
+    await link;
+    await page.getByRole("heading", { name: "Navigation" }).waitFor();
+    await context.close();
   },
 
   async "two people who change one section see both versions"({ page, browser, address }) {

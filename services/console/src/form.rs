@@ -2,9 +2,9 @@
 
 use std::{future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, error::PayloadError, web};
 
-use crate::{guard::refused, startup::State, texts};
+use crate::{guard::refused, texts};
 
 /// The fields of a form. A name may be there several times.
 #[derive(Debug, Clone, Default)]
@@ -33,22 +33,18 @@ impl FromRequest for Form {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<web::Data<State>>().map_or(0, |state| state.max_body_bytes);
+        // Limited by the `PayloadConfig` of the routes.
         let bytes = web::Bytes::from_request(request, payload);
         let request = request.clone();
-        let limited = request.headers().get("content-length").and_then(|length| {
-            let length: usize = length.to_str().ok()?.parse().ok()?;
-            (length > limit).then_some(())
-        });
         Box::pin(async move {
-            let refuse = |status, text| {
+            let refuse = |status, text| -> actix_web::Error {
                 let response: HttpResponse = refused(&request, status, text);
                 actix_web::error::InternalError::from_response("form", response).into()
             };
-            if limited.is_some() {
-                return Err(refuse(413, texts::error::TOO_LARGE));
-            }
-            let bytes = bytes.await.map_err(|_| refuse(413, texts::error::TOO_LARGE))?;
+            let bytes = bytes.await.map_err(|error| match error.as_error() {
+                Some(PayloadError::Overflow) => refuse(413, texts::error::TOO_LARGE),
+                _ => refuse(400, texts::error::UNREADABLE_FORM),
+            })?;
             let fields: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes)
                 .map_err(|_| refuse(400, texts::error::UNREADABLE_FORM))?;
             Ok(Self(fields))

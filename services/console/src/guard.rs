@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_other_sites_are_told_apart() {
+    fn requests_of_other_sites_are_recognised() {
         for (headers, is_ours) in [
             (&[][..], true),
             (&[("sec-fetch-site", "same-origin")], true),

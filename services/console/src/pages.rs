@@ -18,12 +18,16 @@ use models::{ObjectId, Section};
 use crate::{
     api::{Caller, Failure, Problem},
     assets,
+    fields::Errors,
     guard::{Visit, refused, state},
     layout, texts,
 };
 
 /// The route of all sections, hidden ones too.
 const ALL_SECTIONS: &str = "/sections?include_drafts=true";
+
+/// The largest form of a sign-in, in bytes: several times the longest token. Anyone may send one.
+const MAX_SIGN_IN_BYTES: usize = 16 * 1024;
 
 /// Registers the pages.
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -32,6 +36,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(page("/console/assets/{file}").route(get().to(assets::file)))
         .service(
             page("/console/sign-in")
+                .app_data(web::PayloadConfig::new(MAX_SIGN_IN_BYTES))
                 .route(get().to(sign_in::show))
                 .route(web::post().to(sign_in::send).wrap(from_fn(sign_in::limit))),
         )
@@ -129,6 +134,20 @@ fn unread(visit: &Visit, failure: &Failure) -> HttpResponse {
 /// Reads all sections.
 async fn sections(api: Caller<'_>) -> Result<Vec<Section>, Failure> {
     Ok(api.get(ALL_SECTIONS).await?.value)
+}
+
+/// Reads all sections for a form. A form with an error is shown without them, too: what was typed is in it.
+async fn sections_of_form(
+    visit: &Visit,
+    errors: &Errors,
+) -> Result<Vec<Section>, Box<HttpResponse>> {
+    match sections(visit.api()).await {
+        Ok(all) => Ok(all),
+        Err(failure) if matches!(failure, Failure::SignedOut) || errors.notice.is_none() => {
+            Err(Box::new(visit.failed(&failure)))
+        }
+        Err(_) => Ok(Vec::new()),
+    }
 }
 
 /// Returns the failure for a section that does not exist.

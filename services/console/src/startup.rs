@@ -31,6 +31,10 @@ pub const DEFAULT_PORT: u16 = 5005;
 /// services.
 const READ_TIMEOUT: Duration = Duration::from_secs(31);
 
+/// The number of bytes of a form for a byte of what is typed, at most: browsers percent-encode it. So what the
+/// API accepts arrives, and the API says what is too long.
+const FORM_EXPANSION: usize = 3;
+
 /// The reason why the console does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
@@ -54,7 +58,6 @@ pub(crate) struct State {
     pub(crate) codes: SignInCodes,
     pub(crate) mode: AuthMode,
     pub(crate) clock: Clock,
-    pub(crate) max_body_bytes: usize,
 }
 
 /// A console with its port, ready to run.
@@ -103,15 +106,17 @@ impl Console {
         let Self { server, settings, codes } = self;
         let keys = Keys::new(settings.internal.secret.as_ref());
         let max_body_bytes = settings.server.max_body_bytes.get();
+        let forms = web::PayloadConfig::new(max_body_bytes.saturating_mul(FORM_EXPANSION));
         let clock = Clock::system();
         let mode = settings.auth.mode;
-        let state = State { api, keys, codes, mode, clock: clock.clone(), max_body_bytes };
+        let state = State { api, keys, codes, mode, clock: clock.clone() };
         let state = web::Data::from(Arc::new(state));
         let sign_ins = web::Data::new(SignInLimit::default());
         let routes = move |config: &mut web::ServiceConfig| {
             let scope = web::scope("")
                 .app_data(state.clone())
                 .app_data(sign_ins.clone())
+                .app_data(forms.clone())
                 .configure(pages::routes)
                 .default_service(web::to(pages::not_found));
             config.service(scope);

@@ -16,6 +16,8 @@ pub(crate) mod error {
     pub(crate) const NOT_FOUND_TITLE: &str = "Not found";
     pub(crate) const NOT_FOUND: &str =
         "There is no such page, or what it showed was deleted in the meantime.";
+    pub(crate) const GONE: &str = "This was deleted in the meantime, and cannot be saved. What you typed \
+        is below: copy it, or have it restored and save again.";
     pub(crate) const UNREACHABLE: &str = "The site could not be reached, or did not answer in time. \
         Nothing that you typed is lost: try again in a moment.";
     pub(crate) const SIGNED_OUT: &str = "You are signed out. Sign in, then send this again.";

@@ -18,10 +18,10 @@
       place.append(" ", anchor);
     }
   };
-  const announceFailure = (status) => {
+  const announceFailure = (status, reason = "") => {
     const { unreachable, signedOut, signIn } = texts();
     if (status === 401) announce(signedOut, true, ["/console/sign-in", signIn]);
-    else announce(unreachable, true);
+    else announce(reason || unreachable, true);
   };
 
   // Times in the zone of the reader.
@@ -59,32 +59,67 @@
     document.querySelector("[aria-invalid]")?.focus();
   };
 
-  // A link that signs in once has its code behind the mark `#`, which browsers send to no server.
+  // A link that signs in once has its code behind the mark `#`, which browsers send to no server. A token
+  // there is not used: anyone could make a link that signs others in as themselves.
   const signInOnce = () => {
     const form = byId("sign-in");
-    const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
+    const code = /^#code=(once-[\w-]+)$/.exec(location.hash)?.[1];
     if (!form || !code) return;
     history.replaceState(null, "", location.pathname);
     form.elements.token.value = code;
     form.submit();
   };
 
+  /** Forms with what is not saved, and forms with something that was sent. */
+  const changed = new WeakSet();
+  const sent = new WeakSet();
+  /** Notes that what a form has sent is not saved: it is in this form now. */
+  const keep = (form, now = form) => {
+    if (now && sent.has(form)) changed.add(now);
+  };
+
   // Forms that are sent in the background.
+  const page = ({ responseText }) => new DOMParser().parseFromString(responseText, "text/html");
   const isPage = (request) =>
     (request.getResponseHeader("content-type") ?? "").startsWith("text/html");
+  /** Returns the form that was sent, if it was one. */
+  const sentForm = ({ detail }) => detail.requestConfig.elt.closest("form");
+  /** Returns the form of a document that has the action of another one. */
+  const formLike = (form, place) => {
+    const action = form.getAttribute("action");
+    return [...place.forms].find((one) => one.getAttribute("action") === action);
+  };
+  /** Returns the reason that an answer gives: the message of a page, or an error of the gateway. */
+  const reasonOf = (request) => {
+    if (isPage(request)) return page(request).querySelector(".notice.error p")?.textContent;
+    try {
+      return JSON.parse(request.responseText).detail;
+    } catch {
+      return "";
+    }
+  };
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr } = event.detail;
-    if (isPage(xhr) && xhr.status !== 401) return;
-    // The page stays, with what is typed: the session has ended, or a proxy answered in place of the
-    // console.
+    const form = sentForm(event);
+    // A page of an error without the form would take away what is typed.
+    const isWhole = () => xhr.status < 400 || !form || formLike(form, page(xhr));
+    if (isPage(xhr) && xhr.status !== 401 && isWhole()) return;
+    // The page stays, with what is typed: the session has ended, the form was refused as a whole, or a
+    // proxy answered in place of the console.
     event.detail.shouldSwap = false;
-    announceFailure(xhr.status);
+    keep(form);
+    announceFailure(xhr.status, reasonOf(xhr));
   });
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
-    document.addEventListener(name, () => announceFailure(0));
+    document.addEventListener(name, (event) => {
+      keep(sentForm(event));
+      announceFailure(0);
+    });
   }
   document.addEventListener("htmx:afterSettle", ({ detail }) => {
     prepare();
+    const form = detail.xhr?.status >= 400 && sentForm({ detail });
+    if (form) keep(form, formLike(form, document));
     // A part that is read again stays where it is.
     if (detail.target !== document.body) return;
     window.scrollTo(0, 0);
@@ -92,16 +127,14 @@
   });
 
   // Leaving a form that was changed is asked about.
-  const changed = new WeakSet();
   document.addEventListener("input", (event) => {
     const { form } = event.target;
     if (form?.dataset.hxBoost) changed.add(form);
     showAddress(event.target);
   });
-  document.addEventListener("submit", (event) => changed.delete(event.target));
-  for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
-    document.addEventListener(name, (event) => changed.add(event.target.closest("form") ?? {}));
-  }
+  document.addEventListener("submit", ({ target }) => {
+    if (changed.delete(target)) sent.add(target);
+  });
   window.addEventListener("beforeunload", (event) => {
     const isChanged = [...document.forms].some((form) => changed.has(form));
     if (isChanged) event.preventDefault();

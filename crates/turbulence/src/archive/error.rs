@@ -10,6 +10,16 @@ pub(crate) enum ArchiveError {
     #[error("{path} is not a folder: choose another name for the export")]
     NotAFolder { path: String },
     #[error(
+        "{folder} cannot be replaced by the folder of the export, since a disk is mounted there or the \
+         command runs in it: choose a new folder, such as {folder}/export"
+    )]
+    NotReplaceable { folder: String },
+    #[error(
+        "{folder} is in the folder of media, {store}, whose files anyone can read: choose another folder \
+         for the export"
+    )]
+    Public { folder: String, store: String },
+    #[error(
         "another export writes to {folder}: wait until it has finished, or choose another folder"
     )]
     Busy { folder: String },

@@ -2,9 +2,10 @@
 //! end. So a folder of the final name is always whole.
 
 use std::{
+    env,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{BufWriter, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -18,9 +19,12 @@ const PARTIAL: &str = ".partial";
 /// The file that marks a folder that is being filled. The process that fills it holds its lock.
 pub(crate) const LOCK: &str = "turbulence-export.lock";
 
+/// The folder of the files with documents.
+pub(crate) const COLLECTIONS_FOLDER: &str = "collections";
+
 /// The entries that may be in a folder that an interrupted export has left.
 const ENTRIES: [&str; 6] =
-    [LOCK, "collections", "media", "media.jsonl", "manifest.json", "manifest.sha256"];
+    [LOCK, COLLECTIONS_FOLDER, "media", "media.jsonl", "manifest.json", "manifest.sha256"];
 
 type Result<T> = std::result::Result<T, ArchiveError>;
 
@@ -53,6 +57,10 @@ impl ExportFolder {
         // Without the slash at the end of a path, and without `.`, which cannot be renamed.
         let target = match target.canonicalize() {
             Ok(target) => target,
+            // A link that leads nowhere cannot be replaced by a folder.
+            Err(_) if target.is_symlink() => {
+                return Err(ArchiveError::NotAFolder { path: named(target) });
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => target.components().collect(),
             Err(error) => return Err(ArchiveError::read(target, error)),
         };
@@ -66,6 +74,9 @@ impl ExportFolder {
             }
             _ => {}
         }
+        if is_in_use(&target) {
+            return Err(ArchiveError::NotReplaceable { folder: named(&target) });
+        }
         let Some(name) = target.file_name() else {
             return Err(ArchiveError::NotAFolder { path: named(&target) });
         };
@@ -77,14 +88,21 @@ impl ExportFolder {
         Ok(Self { target, partial, lock: Some(lock) })
     }
 
-    /// Creates a file by its path in the folder, with the folders above it.
+    /// Returns `true` if the folder is below another one.
+    pub(crate) fn is_within(&self, other: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        real(&self.partial).zip(real(other)).is_some_and(|(own, other)| own.starts_with(other))
+    }
+
+    /// Creates a file by its path in the folder, with the folders above it. One that exists is an error: on a
+    /// disk that does not tell capitals from small letters, it may be another one.
     pub(crate) fn file(&self, path: &str) -> Result<HashedFile> {
         let path = self.partial.join(path);
         if let Some(parent) = path.parent() {
             make_folder(parent)?;
         }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let file = options.open(&path).map_err(|error| ArchiveError::write(&path, error))?;
         let digest = Context::new(&SHA256);
         Ok(HashedFile { path, file: BufWriter::with_capacity(1 << 18, file), digest, bytes: 0 })
@@ -96,15 +114,26 @@ impl ExportFolder {
         fs::remove_file(&path).map_err(|error| ArchiveError::write(&path, error))
     }
 
+    /// Removes a folder by its path in the folder, if it exists.
+    pub(crate) fn remove_folder(&self, path: &str) -> Result<()> {
+        let path = self.partial.join(path);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(ArchiveError::write(&path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gives the folder its name. Before that, all its files are on the disk.
     pub(crate) fn complete(mut self) -> Result<PathBuf> {
         let failed = |error| ArchiveError::write(&self.target, error);
-        let lock = self.partial.join(LOCK);
-        fs::remove_file(&lock).map_err(failed)?;
         sync_folders(&self.partial).map_err(failed)?;
         // Replaces an empty folder of this name.
         fs::rename(&self.partial, &self.target).map_err(failed)?;
         self.lock = None;
+        // Not earlier: another export of this name would take the folder for that of a killed one.
+        fs::remove_file(self.target.join(LOCK)).map_err(failed)?;
         if let Some(parent) = self.target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
@@ -123,14 +152,24 @@ impl Drop for ExportFolder {
     }
 }
 
+/// Returns `true` for a folder that cannot be replaced by another one, or not without harm: another file
+/// system is mounted on it, or this process runs in it.
+fn is_in_use(folder: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).ok().map(|facts| facts.dev());
+    let is_mounted = match (device(folder), folder.parent().and_then(device)) {
+        (Some(own), Some(of_parent)) => own != of_parent,
+        _ => false,
+    };
+    is_mounted || env::current_dir().is_ok_and(|current| current == folder)
+}
+
 /// Locks a folder that is to be filled, and removes the files of an interrupted export from it.
 fn take_over(partial: &Path) -> Result<File> {
     let failed = |error| ArchiveError::write(partial, error);
     let (mut left, mut is_ours) = (Vec::new(), false);
     for entry in fs::read_dir(partial).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        // The lock is removed shortly before the folder is renamed.
-        is_ours |= name == LOCK || name == "manifest.sha256";
+        is_ours |= name == LOCK;
         left.push(name);
     }
     let is_known = |name: &std::ffi::OsString| ENTRIES.iter().any(|known| name == known);
@@ -262,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_does_not_replace_another_one() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = ExportFolder::create(&home.path().join("export")).unwrap();
+        write(&folder, "media/a.webp");
+        assert!(matches!(folder.file("media/a.webp"), Err(ArchiveError::Write { .. })));
+        folder.remove("media/a.webp").unwrap();
+        write(&folder, "media/a.webp");
+        for _ in 0..2 {
+            folder.remove_folder("media").unwrap();
+        }
+        write(&folder, "media/a.webp");
+    }
+
+    #[test]
     fn files_of_others_are_not_removed() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("export");
@@ -274,5 +327,44 @@ mod tests {
         assert!(partial.join("mine.txt").exists());
         fs::write(&target, "a file").unwrap();
         assert!(matches!(ExportFolder::create(&target), Err(ArchiveError::NotAFolder { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_could_not_be_replaced_at_the_end_is_refused_at_the_beginning() {
+        let home = tempfile::tempdir().unwrap();
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(matches!(ExportFolder::create(&link), Err(ArchiveError::NotAFolder { .. })));
+        assert_eq!(names(home.path()), ["link"]);
+        // Through a link to a folder.
+        let folder = home.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("folder", &link).unwrap();
+        write(&ExportFolder::create(&link).unwrap(), "manifest.json");
+        assert!(!is_in_use(&folder));
+        assert!(is_in_use(Path::new("/proc")), "another file system");
+        assert!(is_in_use(&env::current_dir().unwrap()));
+    }
+
+    #[test]
+    fn another_export_of_the_same_name_does_not_take_over_one_that_is_being_completed() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("export");
+        let folder = ExportFolder::create(&target).unwrap();
+        // It takes some time until the names of so many files are on the disk.
+        let paths: Vec<_> = (0..200).map(|number| format!("media/{number}/x")).collect();
+        paths.iter().for_each(|path| write(&folder, path));
+        write(&folder, "manifest.sha256");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !target.exists() {
+                    drop(ExportFolder::create(&target));
+                }
+            });
+            folder.complete().unwrap();
+        });
+        assert!(paths.iter().all(|path| target.join(path).exists()));
+        assert!(!target.join(LOCK).exists());
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::folder::Facts;
+use super::folder::{COLLECTIONS_FOLDER, Facts};
 
 /// The name of the format.
 pub(crate) const FORMAT: &str = "turbulence-export";
@@ -101,7 +101,7 @@ impl Collection {
 
 /// Returns the path of the file with the documents of a collection in the folder.
 pub(crate) fn documents_path(collection: &str) -> String {
-    format!("collections/{collection}.jsonl")
+    format!("{COLLECTIONS_FOLDER}/{collection}.jsonl")
 }
 
 impl Documents {

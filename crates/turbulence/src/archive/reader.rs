@@ -1,7 +1,7 @@
 //! Reading and checking the folder of an export.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, ErrorKind, Read},
     path::{Path, PathBuf},
 };
@@ -26,6 +26,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// The size of the largest manifest in bytes: one of a site with a million missing files.
 const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 
+/// The size of the largest file with a digest that is read, in bytes: the digest and a name.
+const MAX_DIGEST_BYTES: u64 = 1024;
+
 type Result<T> = std::result::Result<T, ArchiveError>;
 
 /// The folder of an export.
@@ -38,24 +41,18 @@ pub(crate) struct Archive {
 impl Archive {
     /// Opens a folder. Returns `None` if it is not that of an export.
     pub(crate) fn open(folder: &Path) -> Result<Option<Self>> {
-        if folder.join(LOCK).exists() {
+        // Written last: one that was killed after that is whole.
+        if folder.join(LOCK).exists() && !folder.join("manifest.sha256").exists() {
             return Err(ArchiveError::Interrupted { folder: folder.display().to_string() });
         }
         let path = folder.join("manifest.json");
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // Errors of the folder itself are found by those who read it as another one.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(ArchiveError::read(&path, error)),
-        };
-        let mut text = Vec::new();
-        file.take(MAX_MANIFEST_BYTES)
-            .read_to_end(&mut text)
-            .map_err(|error| ArchiveError::read(&path, error))?;
+        // Errors of the folder itself are found by those who read it as another one.
+        if let Err(error) = fs::symlink_metadata(&path)
+            && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        {
+            return Ok(None);
+        }
+        let text = read_small(&path, MAX_MANIFEST_BYTES)?;
         let invalid = |error: serde_json::Error| ArchiveError::damaged(&path, error.to_string());
         let head: Head = serde_json::from_slice(&text).map_err(invalid)?;
         if head.format != FORMAT {
@@ -188,14 +185,31 @@ const WRONG_DIGEST: &str = "its SHA-256 is not the one in the manifest";
 
 /// Checks the digest of the manifest.
 fn check_manifest(folder: &Path, text: &[u8]) -> Result<()> {
-    let path = folder.join("manifest.sha256");
-    let digest = std::fs::read_to_string(&path).map_err(|error| cannot_read(&path, error))?;
+    let digest = read_small(&folder.join("manifest.sha256"), MAX_DIGEST_BYTES)?;
+    let digest = String::from_utf8_lossy(&digest);
     let digest = digest.split_whitespace().next().unwrap_or_default();
     if digest != hex(ring::digest::digest(&SHA256, text).as_ref()) {
         let problem = "its SHA-256 is not the one in manifest.sha256";
         return Err(ArchiveError::damaged(&folder.join("manifest.json"), problem));
     }
     Ok(())
+}
+
+/// Opens a file of the export. Anything else of its name is refused: opening a pipe would wait for ever.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    match fs::metadata(path) {
+        Ok(facts) if !facts.is_file() => Err(ArchiveError::damaged(path, "it is not a file")),
+        Ok(_) => File::open(path).map_err(|error| cannot_read(path, error)),
+        Err(error) => Err(cannot_read(path, error)),
+    }
+}
+
+/// Reads a file of the export up to a number of bytes.
+fn read_small(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open_file(path)?.take(max_bytes).read_to_end(&mut bytes);
+    read.map_err(|error| ArchiveError::read(path, error))?;
+    Ok(bytes)
 }
 
 /// Returns the error of a file of the export that cannot be read.
@@ -219,7 +233,7 @@ fn check_name(manifest: &Path, name: &str) -> Result<()> {
 /// Reads a file to its end.
 fn facts_of(path: &Path, bar: &ProgressBar, shutdown: &CancellationToken) -> Result<Facts> {
     let failed = |error| cannot_read(path, error);
-    let mut file = bar.wrap_read(File::open(path).map_err(failed)?);
+    let mut file = bar.wrap_read(open_file(path)?);
     let (mut digest, mut bytes) = (Context::new(&SHA256), 0);
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -244,7 +258,7 @@ struct Lines<R> {
 
 impl Lines<()> {
     fn open(path: &Path, bar: &ProgressBar) -> Result<Lines<impl BufRead + use<>>> {
-        let file = File::open(path).map_err(|error| ArchiveError::read(path, error))?;
+        let file = open_file(path)?;
         let reader = BufReader::with_capacity(READ_BYTES, bar.wrap_read(file));
         Ok(Lines { path: path.to_owned(), reader, number: 0 })
     }

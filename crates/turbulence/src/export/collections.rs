@@ -17,7 +17,7 @@ use crate::{
     archive::{
         databases::Databases,
         error::ArchiveError,
-        folder::{ExportFolder, Facts, HashedFile},
+        folder::{COLLECTIONS_FOLDER, ExportFolder, Facts, HashedFile},
         line,
         manifest::{Collection, Documents, documents_path},
     },
@@ -71,6 +71,7 @@ pub(super) async fn write_all(
             {
                 tracing::info!(attempt, "collections or indexes were created: reading again");
                 attempt += 1;
+                folder.remove_folder(COLLECTIONS_FOLDER)?;
                 tokio::select! {
                     () = sleep(ATTEMPT_PAUSE) => {}
                     () = shutdown.cancelled() => return Err(Error::Interrupted),
@@ -122,7 +123,7 @@ async fn try_write_all(
     }
     let mut contents = Contents { collections: Vec::new(), at, media_names: HashSet::new() };
     for one in found {
-        let documents = match one.is_left_out {
+        let documents = match one.is_skipped {
             true => None,
             false => Some(one.write(folder, &mut contents, shutdown).await?),
         };
@@ -138,7 +139,7 @@ struct Found<'a> {
     name: String,
     options: RawDocumentBuf,
     indexes: Vec<RawDocumentBuf>,
-    is_left_out: bool,
+    is_skipped: bool,
 }
 
 /// Returns the collections of the services that exist.
@@ -149,7 +150,7 @@ async fn describe(databases: &Databases) -> Result<Vec<Found<'_>>, Error> {
         let list = database.run_cursor_command(doc! { "listCollections": 1 }).await?;
         let list: Vec<RawDocumentBuf> = list.with_type().try_collect().await?;
         for one in collections(Some(service)) {
-            let left_out = removal::without_earlier(database, one, one.transient()).await?;
+            let skipped = removal::without_earlier(database, one, one.transient()).await?;
             for name in one.all() {
                 // Services share some of their collections.
                 let is_known = |other: &Found<'_>| {
@@ -168,8 +169,8 @@ async fn describe(databases: &Databases) -> Result<Vec<Found<'_>>, Error> {
                 let is_of_id =
                     |index: &RawDocumentBuf| index.get_str("name").is_ok_and(|name| name == "_id_");
                 let indexes = indexes.into_iter().filter(|index| !is_of_id(index)).collect();
-                let is_left_out = left_out.contains(&name);
-                found.push(Found { service, database, name, options, indexes, is_left_out });
+                let is_skipped = skipped.contains(&name);
+                found.push(Found { service, database, name, options, indexes, is_skipped });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Copying the files of media.
 //!
 //! They are copied before the documents are read, and those that were added in between after that. So
-//! each file that a document names is in the export, also if it is removed from the site meanwhile.
+//! each file that a document names is in the export, also if the site has removed it in between.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,10 +38,9 @@ pub(crate) fn media_error(error: impl std::fmt::Display) -> ArchiveError {
 }
 
 impl Copies {
-    /// Opens the folder of media that a setting names.
-    pub(super) fn open(store: String) -> Result<Self, Error> {
-        let files = Files::open_existing(&store).map_err(media_error)?;
-        Ok(Self { store, files, copied: BTreeMap::new() })
+    /// Begins to copy the files of the folder of media that a setting names.
+    pub(super) fn new(store: String, files: Option<Files>) -> Self {
+        Self { store, files, copied: BTreeMap::new() }
     }
 
     /// Copies all files.

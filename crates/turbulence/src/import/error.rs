@@ -45,6 +45,20 @@ pub(crate) enum ImportError {
          loaded"
     )]
     Concurrent,
+    /// A collection has got documents during the import.
+    #[error(
+        "the collection {collection} has got documents during the import: stop the services of the site, \
+         delete it if its documents can be lost, and import again; nothing was loaded"
+    )]
+    Filled { collection: String },
+    /// The same after an import was killed while it renamed its collections.
+    #[error(
+        "an import that was interrupted cannot be completed, since the collection {collection} has got \
+         documents: stop the services of the site, delete it if its documents can be lost, and run the \
+         same command again. To give up that import, delete the collections whose names begin with \
+         `turbulence_import`"
+    )]
+    NotCompleted { collection: String },
     /// MongoDB failed.
     #[error("nothing was loaded, because MongoDB failed")]
     Database(#[source] mongo_kit::DatabaseError),

@@ -98,10 +98,18 @@ async fn load_checked(
 
 /// Records that all documents are staged: from now on, the import is completed by whoever finds that.
 /// `marker` has the names of the collections, and in `others` those of further databases by their names.
+/// Fails if one of the collections has got documents during the import.
 pub(super) async fn begin_renaming(
     database: &Database,
     mut marker: Document,
-) -> mongodb::error::Result<()> {
+) -> Result<(), ImportError> {
+    let staged = staged_of(database, &marker);
+    if let Some(collection) = filled(&staged).await? {
+        for (database, _) in &staged {
+            drop_staged(database).await?;
+        }
+        return Err(ImportError::Filled { collection });
+    }
     marker.insert("_id", "renaming");
     markers(database).insert_one(marker).write_concern(WriteConcern::majority()).await?;
     Ok(())
@@ -112,22 +120,45 @@ pub(crate) async fn complete_renaming(database: &Database) -> Result<bool, Impor
     let Some(marker) = markers(database).find_one(doc! { "_id": "renaming" }).await? else {
         return Ok(false);
     };
-    for (other, names) in marker.get_document("others").into_iter().flatten() {
-        let other = database.client().database(other);
-        rename_staged(&other, names.as_array().into_iter().flatten()).await?;
+    let staged = staged_of(database, &marker);
+    // Before any is renamed: a site is loaded as a whole or not at all.
+    if let Some(collection) = filled(&staged).await? {
+        return Err(ImportError::NotCompleted { collection });
     }
-    rename_staged(database, marker.get_array("collections").into_iter().flatten()).await?;
+    for (database, names) in &staged {
+        rename_staged(database, names).await?;
+    }
     markers(database).drop().await?;
     Ok(true)
 }
 
-async fn rename_staged(
-    database: &Database,
-    names: impl Iterator<Item = &Bson>,
-) -> Result<(), ImportError> {
+/// Returns the databases of a marker with the names of their collections, the one with the marker last.
+fn staged_of(database: &Database, marker: &Document) -> Vec<(Database, Vec<String>)> {
+    let names = |names: &[Bson]| names.iter().filter_map(Bson::as_str).map(str::to_owned).collect();
+    let others = marker.get_document("others").into_iter().flatten();
+    let others = others.filter_map(|(other, all)| {
+        Some((database.client().database(other), names(all.as_array()?)))
+    });
+    let own = marker.get_array("collections").map(|all| names(all)).unwrap_or_default();
+    others.chain([(database.clone(), own)]).collect()
+}
+
+/// Returns the full name of a collection that has documents although its staged one has not been renamed.
+async fn filled(staged: &[(Database, Vec<String>)]) -> mongodb::error::Result<Option<String>> {
+    for (database, names) in staged {
+        let existing = database.list_collection_names().await?;
+        for name in names.iter().filter(|name| existing.contains(&staging_name(name))) {
+            if !is_empty(&database.collection(name)).await? {
+                return Ok(Some(format!("{}.{name}", database.name())));
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn rename_staged(database: &Database, names: &[String]) -> Result<(), ImportError> {
     let existing: HashSet<_> = database.list_collection_names().await?.into_iter().collect();
-    let names = names.filter_map(Bson::as_str);
-    for name in names.filter(|name| existing.contains(&staging_name(name))) {
+    for name in names.iter().filter(|name| existing.contains(&staging_name(name))) {
         let target = database.collection(name);
         if is_empty(&target).await? {
             // It may exist with indexes, which the next start builds again. A collection with
@@ -154,7 +185,7 @@ pub(super) fn staging_name(collection: &str) -> String {
     format!("{MARKERS}_{collection}")
 }
 
-async fn is_empty(collection: &Collection<Document>) -> Result<bool, ImportError> {
+async fn is_empty(collection: &Collection<Document>) -> mongodb::error::Result<bool> {
     Ok(collection.find_one(doc! {}).projection(doc! { "_id": 1 }).await?.is_none())
 }
 

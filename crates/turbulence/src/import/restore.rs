@@ -4,7 +4,7 @@
 //! or nothing. An import that was killed is begun again by the same command, or completed if it had begun
 //! to rename. The files of media are stored before that; those that are there already are kept.
 
-use std::{collections::BTreeMap, fs::File, io::Read, sync::Arc};
+use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use futures_util::TryStreamExt;
 use media_service::{FileName, Files};
@@ -31,7 +31,7 @@ use crate::{
         folder::hex,
         line,
         manifest::{self, MediaFile},
-        reader::Archive,
+        reader::{Archive, open_file},
     },
     cli::Service,
     collections::all_names,
@@ -274,6 +274,8 @@ async fn stage_collection(
     let mut command = RawDocumentBuf::new();
     command.append(cstr!("createIndexes"), name.as_str());
     command.append(cstr!("indexes"), indexes);
+    // Earlier servers stored options that have no meaning, such as `safe`, and later ones refuse them.
+    command.append(cstr!("ignoreUnknownIndexOptions"), true);
     let _spinner = progress::spinner(format!("Building the indexes of {}", collection.name));
     database.run_raw_command(command).await.map_err(failed)?;
     Ok(())
@@ -439,7 +441,7 @@ async fn store(
 ) -> Result<(), Error> {
     let name = name_of(file)?;
     let path = archive.path(&file.path());
-    let mut source = File::open(&path).map_err(|error| ArchiveError::read(&path, error))?;
+    let mut source = open_file(&path)?;
     let mut writer = files.writer(&name).await.map_err(media_error)?;
     let mut part = vec![0; 256 * 1024];
     loop {

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -61,7 +62,7 @@ async fn stored(database: &Database) -> BTreeMap<String, Stored> {
 }
 
 /// Returns the names of the collections whose documents an export leaves out.
-fn left_out() -> Vec<String> {
+fn skipped() -> Vec<String> {
     let all =
         [sections_service::COLLECTIONS, content_service::COLLECTIONS, media_service::COLLECTIONS];
     all.iter().flat_map(Collections::transient).collect()
@@ -74,7 +75,7 @@ fn assert_same(loaded: &BTreeMap<String, Stored>, original: &BTreeMap<String, St
         let loaded = &loaded[name];
         assert_eq!(loaded.options, original.options, "{name}");
         assert_eq!(loaded.indexes, original.indexes, "{name}");
-        if left_out().contains(name) {
+        if skipped().contains(name) {
             assert_eq!(loaded.documents.len(), 0, "{name}");
             continue;
         }
@@ -542,8 +543,23 @@ async fn an_export_that_is_killed_is_never_taken_for_a_whole_one() {
         assert!(names.iter().all(|name| name.starts_with("turbulence_import_")), "{names:?}");
         assert_eq!(names.is_empty(), signal == "TERM", "{names:?}");
     }
+    // A service that was started too early has written something.
+    let import = Turbulence::spawn(copy.command(&["import", &backup]));
+    import.logged("collection loaded").await;
+    import.signal("STOP");
+    copy.database.insert("pages", [doc! { "title": "Of a service" }]).await;
+    import.signal("CONT");
+    let ended = import.ended().await;
+    let line = ended.failure(1);
+    assert!(line.contains(".pages has got documents during the import"), "{line}");
+    assert_eq!(copy.collections().await, ["pages"]);
+    copy.database.database().drop().await.unwrap();
+    // As an export leaves it that was killed after the folder had its name: it is whole.
+    let lock = site.folder.path("backup/turbulence-export.lock");
+    fs::write(&lock, "").unwrap();
     copy.run(&["import", &backup]).await.success();
     assert_same(&stored(copy.database.database()).await, &original);
+    fs::remove_file(lock).unwrap();
 }
 
 #[tokio::test]
@@ -614,17 +630,27 @@ async fn a_damaged_export_is_refused_before_anything_is_written() {
         ("\"0000_list_indexes\": 1", "\"0000_list_indexes\": 1, \"9999_later\": 1"),
         ("\"0000_list_indexes\": 1", "\"0000_list_indexes\": 77"),
     ] {
-        let path = backup.join("manifest.json");
         let digest = fs::read(backup.join("manifest.sha256")).unwrap();
-        let text = fs::read(&path).unwrap();
-        let newer = replaced(from, to)(text).unwrap();
-        let sum = ring::digest::digest(&ring::digest::SHA256, &newer);
-        let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(backup.join("manifest.sha256"), format!("{sum}  manifest.json\n")).unwrap();
+        let newer = replaced(from, to)(fs::read(backup.join("manifest.json")).unwrap()).unwrap();
+        write_digest(&backup, &newer);
         refused("manifest.json", &move |_| Some(newer.clone())).await;
         fs::write(backup.join("manifest.sha256"), digest).unwrap();
     }
     insta::assert_snapshot!(said);
+
+    // A device that never ends, and pipes, which never begin.
+    for file in ["manifest.sha256", "manifest.json", "media.jsonl", files[0], &of_picture] {
+        let (path, kept) = (backup.join(file), backup.join("kept"));
+        fs::rename(&path, &kept).unwrap();
+        match file {
+            "manifest.sha256" => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            _ => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+        }
+        let ended = copy.run(&["import", &backup.display().to_string()]).await;
+        let line = ended.failure(1);
+        assert!(line.contains(file) && line.contains("it is not a file"), "{line}");
+        fs::rename(&kept, &path).unwrap();
+    }
 
     // A database that has something, and a folder of media that has another file of this name.
     let backup = backup.display().to_string();
@@ -651,6 +677,37 @@ async fn a_damaged_export_is_refused_before_anything_is_written() {
     assert_eq!(stored(database).await, before);
 }
 
+/// Writes the digest of a manifest.
+fn write_digest(folder: &Path, manifest: &[u8]) {
+    let sum = ring::digest::digest(&ring::digest::SHA256, manifest);
+    let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(folder.join("manifest.sha256"), format!("{sum}  manifest.json\n")).unwrap();
+}
+
+#[tokio::test]
+async fn indexes_with_options_of_earlier_servers_are_loaded() {
+    let site = Site::new().await;
+    let database = site.database.database();
+    site.database.insert("stories", [doc! { "title": "One", "slug": "one" }]).await;
+    let index =
+        doc! { "key": { "slug": 1 }, "name": "by_slug", "background": true, "sparse": true };
+    let build = doc! { "createIndexes": "stories", "indexes": [index] };
+    database.run_command(build).await.unwrap();
+    site.run(&["export", "backup"]).await.success();
+    let original = stored(database).await;
+    // As listed by a server that keeps what a driver of long ago has sent.
+    let backup = site.folder.path("backup");
+    let text = fs::read_to_string(backup.join("manifest.json")).unwrap();
+    let with_option =
+        text.replacen("\"name\":\"by_slug\"", "\"name\":\"by_slug\",\"safe\":true", 1);
+    assert_ne!(text, with_option);
+    fs::write(backup.join("manifest.json"), &with_option).unwrap();
+    write_digest(&backup, with_option.as_bytes());
+    let copy = Site::new().await;
+    copy.run(&["import", &backup.display().to_string()]).await.success();
+    assert_same(&stored(copy.database.database()).await, &original);
+}
+
 #[tokio::test]
 async fn files_that_the_site_lacks_are_named() {
     let site = Site::new().await;
@@ -668,6 +725,10 @@ async fn files_that_the_site_lacks_are_named() {
         manifest(&site.folder.path("some"))["media"]["missing"],
         serde_json::json!([names[0]])
     );
+    // Everyone could read it.
+    let ended = site.run(&["export", ".turbulence/media/public"]).await;
+    assert!(ended.failure(1).contains("whose files anyone can read"), "{ended:#?}");
+    assert!(!site.folder.path(".turbulence/media/public.partial").exists());
     // The wrong folder, or another machine.
     let mut elsewhere = site.command(&["export", "none"]);
     elsewhere.env("TURBULENCE__MEDIA__STORE", site.folder.path("elsewhere"));

@@ -144,6 +144,13 @@ async fn an_import_that_was_killed_while_renaming_is_completed_by_the_next_start
     let note = doc! { "_id": "renaming", "collections": ["stories", "pages"] };
     database.insert("turbulence_import", [note]).await;
 
+    // A service that was started too early has written something: nothing of it is lost.
+    database.insert("pages", [doc! { "_id": 3 }]).await;
+    let ended = site.run(&["up", "--port", "0"]).await;
+    assert!(ended.failure(1).contains(".pages has got documents: stop"), "{ended:#?}");
+    assert_eq!(database.count("pages", doc! {}).await, 1);
+    database.collection("pages").drop().await.unwrap();
+
     let turbulence = site.up(&[]);
     turbulence.ready().await;
     turbulence.stop().await;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     content::{Item, address, kind_of, moment, page_of, section_choice, text as text_of, title_of},
-    missing, sections, unread,
+    missing, sections, sections_of_form, unread,
 };
 use crate::{
     api::{Failure, Problem, Tagged},
@@ -26,7 +26,7 @@ use crate::{
     form::Form,
     guard::Visit,
     layout::{self, Notice},
-    texts::{content as list_words, item as words, section as section_words},
+    texts::{content as list_words, error as error_words, item as words, section as section_words},
     tree::Tree,
 };
 
@@ -133,10 +133,12 @@ fn entries(item: &Item) -> Vec<Entry> {
     words::FIELDS.into_iter().filter_map(entry).collect()
 }
 
-/// Returns the fields with what was typed.
+/// Returns the fields with what was typed. A field that the form did not have, since it is of an earlier
+/// version of the console, is as it was.
 fn typed(entries: &[Entry], sent: &Form) -> Vec<Entry> {
     let text = |entry: &Entry| match entry.shape {
         Shape::Flag => ticked(sent.has(entry.name)).to_owned(),
+        _ if !sent.has(entry.name) => entry.text.clone(),
         Shape::Text | Shape::Source | Shape::List => line_ends(sent.get(entry.name)),
         Shape::Line | Shape::Section | Shape::Moment => sent.get(entry.name).to_owned(),
     };
@@ -209,11 +211,6 @@ pub(crate) async fn save(visit: Visit, kind: web::Path<String>, sent: Form) -> H
     let id = sent.get("id");
     let now = match current(&visit, kind, id).await {
         Ok(now) => now,
-        Err(
-            failure @ (Failure::SignedOut | Failure::Refused(Problem { status: 400 | 404, .. })),
-        ) => {
-            return unread(&visit, &failure);
-        }
         Err(failure) => return unsaved_page(&visit, kind, &sent, &failure),
     };
     let stored = entries(&now.item);
@@ -250,7 +247,7 @@ pub(crate) async fn save(visit: Visit, kind: web::Path<String>, sent: Form) -> H
         Err(Failure::Refused(Problem { status: 412, .. })) => {
             match current(&visit, kind, id).await {
                 Ok(now) => conflict(&now, &typed),
-                Err(failure) => unread(&visit, &failure),
+                Err(failure) => unsaved_page(&visit, kind, &sent, &failure),
             }
         }
         Err(failure) => {
@@ -281,7 +278,13 @@ fn removed(item: &Item) -> Markup {
 
 /// Returns the form with what was typed when nothing else can be read.
 fn unsaved_page(visit: &Visit, kind: ContentType, sent: &Form, failure: &Failure) -> HttpResponse {
-    let errors = Errors::of(failure, &names());
+    let errors = match failure {
+        Failure::SignedOut => return visit.failed(failure),
+        Failure::Refused(Problem { status: 400 | 404, .. }) => {
+            Errors::message(Notice::error(404, error_words::GONE))
+        }
+        failure => Errors::of(failure, &names()),
+    };
     let fields: Vec<_> = words::FIELDS
         .into_iter()
         .filter(|(name, _)| sent.has(name) || FLAGS.contains(name))
@@ -308,7 +311,8 @@ fn unsaved_page(visit: &Visit, kind: ContentType, sent: &Form, failure: &Failure
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
         (form(visit, &action, &head, &fields, None, &tree, &errors, words::SAVE))
     };
-    layout::page(visit, Notice::of(failure).status(), list_words::TITLE, &main)
+    let status = errors.notice.as_ref().map_or(StatusCode::OK, Notice::status);
+    layout::page(visit, status, list_words::TITLE, &main)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one form")]
@@ -535,12 +539,9 @@ async fn new_page(
     key: &str,
     errors: &Errors,
 ) -> HttpResponse {
-    // The form is shown without the sections, too: what was typed is in it.
-    let all = match sections(visit.api()).await {
+    let all = match sections_of_form(visit, errors).await {
         Ok(all) => all,
-        Err(Failure::SignedOut) => return visit.failed(&Failure::SignedOut),
-        Err(failure) if errors.notice.is_none() => return visit.failed(&failure),
-        Err(_) => Vec::new(),
+        Err(response) => return *response,
     };
     let title = list_words::new(kind.as_str());
     let head = html! { input type="hidden" name="key" value=(key); };

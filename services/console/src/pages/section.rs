@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{id_of, navigation, no_section, sections, unread};
+use super::{id_of, navigation, no_section, sections, sections_of_form, unread};
 use crate::{
     api::{Failure, Problem, Tagged},
     fields::{Errors, Field, line_ends, one_line, shortened, ticked},
     form::Form,
     guard::Visit,
     layout::{self, Notice},
-    texts::{facts, section as words, words as values},
+    texts::{error as error_words, facts, section as words, words as values},
     tree::{Place, Tree},
 };
 
@@ -58,6 +58,9 @@ const NAMES: [&str; 16] = [
     "canonical",
     "noindex",
 ];
+
+/// The boxes: browsers do not send those that are not ticked.
+const FLAGS: [&str; 4] = ["opens_new_tab", "is_published", "is_home", "noindex"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -257,12 +260,9 @@ async fn new_page(
     key: &str,
     errors: &Errors,
 ) -> HttpResponse {
-    // The form is shown without the sections, too: what was typed is in it.
-    let all = match sections(visit.api()).await {
+    let all = match sections_of_form(visit, errors).await {
         Ok(all) => all,
-        Err(Failure::SignedOut) => return visit.failed(&Failure::SignedOut),
-        Err(failure) if errors.notice.is_none() => return visit.failed(&failure),
-        Err(_) => Vec::new(),
+        Err(response) => return *response,
     };
     let tree = Tree::new(&all);
     let usual = (String::new(), words::DISPLAY_USUAL.to_owned());
@@ -340,16 +340,17 @@ pub(crate) async fn save(visit: Visit, id: web::Path<String>, sent: Form) -> Htt
     let fields = Fields::of_form(&sent);
     let now = match current(&visit, &id).await {
         Ok(now) => now,
-        Err(failure @ (Failure::SignedOut | Failure::Refused(Problem { status: 404, .. }))) => {
-            return unread(&visit, &failure);
-        }
+        // There has never been such a section.
+        Err(failure) if id_of(&id).is_err() => return unread(&visit, &failure),
         Err(failure) => return unsaved_page(&visit, &id, &fields, sent.get("tag"), &failure),
     };
     let stored = Fields::of(&now.section);
     if sent.get("tag") != now.tag {
         return conflict(&visit, &now, &fields);
     }
-    let changes = fields.changes(&stored);
+    let mut changes = fields.changes(&stored);
+    // A form of an earlier version of the console may lack fields.
+    changes.retain(|name, _| FLAGS.contains(&name.as_str()) || sent.has(name));
     if changes.is_empty() {
         return layout::redirect(&format!("/console/sections/{id}?saved=no"));
     }
@@ -364,7 +365,7 @@ pub(crate) async fn save(visit: Visit, id: web::Path<String>, sent: Form) -> Htt
         Err(Failure::SignedOut) => visit.failed(&Failure::SignedOut),
         Err(Failure::Refused(Problem { status: 412, .. })) => match current(&visit, &id).await {
             Ok(now) => conflict(&visit, &now, &fields),
-            Err(failure) => unread(&visit, &failure),
+            Err(failure) => unsaved_page(&visit, &id, &fields, sent.get("tag"), &failure),
         },
         Err(failure) => edit_page(&visit, &now, &fields, None, &Errors::of(&failure, &NAMES)),
     }
@@ -385,7 +386,13 @@ fn unsaved_page(
     tag: &str,
     failure: &Failure,
 ) -> HttpResponse {
-    let errors = Errors::of(failure, &NAMES);
+    let errors = match failure {
+        Failure::SignedOut => return visit.failed(failure),
+        Failure::Refused(Problem { status: 404, .. }) => {
+            Errors::message(Notice::error(404, error_words::GONE))
+        }
+        failure => Errors::of(failure, &NAMES),
+    };
     let target = (fields.section_id.clone(), fields.section_id.clone());
     let surroundings = Surroundings { address: None, targets: vec![target] };
     let main = html! {
@@ -393,7 +400,8 @@ fn unsaved_page(
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
         (fields_form(visit, id, tag, fields, None, &errors, &surroundings))
     };
-    layout::page(visit, Notice::of(failure).status(), &shortened(&fields.title), &main)
+    let status = errors.notice.as_ref().map_or(StatusCode::OK, Notice::status);
+    layout::page(visit, status, &shortened(&fields.title), &main)
 }
 
 fn edit_page(

@@ -193,7 +193,7 @@ async fn an_item_is_added_changed_previewed_and_deleted() {
         );
         assert_eq!(stored["date"], "2026-05-01T00:00:00.000Z");
 
-        // Someone else changes it meanwhile.
+        // Someone else changes it in between.
         site.api.call("PATCH", &format!("/{kind}/{id}"), json!({ "title": "Theirs" })).await;
         let page = browser.submit(&page, &action, &[("title", "Mine")]).await;
         assert_eq!((page.status, page.field(&action, "title").as_str()), (412, "Mine"));
@@ -268,4 +268,84 @@ async fn what_was_typed_is_kept_when_the_site_cannot_be_reached() {
 
 async fn item_text(site: &Site, id: &str) -> String {
     item(site, "stories", id).await["content"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_text_is_as_long_as_the_api_accepts_and_a_longer_one_is_refused_with_a_page() {
+    let site = Site::start().await;
+    let id = add(&site, "stories", json!({ "title": "T", "content": "<p>x</p>" })).await;
+    let mut browser = site.signed_in().await;
+    let page = format!("/console/content/stories/item?id={id}");
+    let action = "/console/content/stories/item";
+    // Browsers send three characters for each byte.
+    let long = format!("<p>{}</p>", "é".repeat(90_000));
+    let sent = browser.fill(&page, action, &[("content", &long)]).await;
+    assert!(sent.location().ends_with("&saved=yes"), "{} {}", sent.status, sent.body.len());
+    assert_eq!(item_text(&site, &id).await, long);
+    // The API says what is too long.
+    let longer = "é".repeat(600_000);
+    let sent = browser.fill(&page, action, &[("content", &longer)]).await;
+    assert!(sent.status == 422 && sent.body.contains("id=\"field-content-error\""));
+    assert!(sent.field(action, "content") == longer);
+    let longest = "é".repeat(2_200_000);
+    let sent = browser.fill(&page, action, &[("content", &longest)]).await;
+    assert_eq!(sent.status, 413, "{}", sent.body);
+    assert!(sent.body.contains("That is longer than the site accepts."), "{}", sent.body);
+}
+
+#[tokio::test]
+async fn what_was_typed_is_kept_when_the_item_was_deleted() {
+    let site = Site::start().await;
+    let id = add(&site, "stories", json!({ "title": "T", "content": "<p>x</p>" })).await;
+    let mut browser = site.signed_in().await;
+    let action = "/console/content/stories/item";
+    let opened = browser.get(&format!("{action}?id={id}")).await;
+    let deleted = site.api.call("DELETE", &format!("/stories/{id}"), Value::Null).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let page = browser.submit(&opened, action, &[("content", "<p>Long work</p>")]).await;
+    assert!(
+        page.status == 404 && page.body.contains("was deleted in the meantime"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.field(action, "content"), "<p>Long work</p>");
+    let restored = site.api.call("POST", &format!("/stories/{id}/restore"), Value::Null).await;
+    assert_eq!(restored.status, 200, "{restored:?}");
+    let mut page = browser.submit(&page, action, &[]).await;
+    if page.status == 412 {
+        page = browser.submit(&page, action, &[]).await;
+    }
+    assert!(page.location().ends_with("&saved=yes"), "{} {}", page.status, page.body);
+    assert_eq!(item_text(&site, &id).await, "<p>Long work</p>");
+}
+
+#[tokio::test]
+async fn a_field_that_a_form_lacks_stays_as_it_is() {
+    let site = Site::start().await;
+    let story = json!({
+        "title": "T", "content": "<p>x</p>", "tags": ["a"], "description": "About it",
+        "is_published": true,
+    });
+    let id = add(&site, "stories", story).await;
+    let before = item(&site, "stories", &id).await;
+    let mut browser = site.signed_in().await;
+    let action = "/console/content/stories/item";
+    // As an earlier version of the console has sent it, which did not have all fields.
+    let page = browser.get(&format!("{action}?id={id}")).await;
+    let has = |name: &str| ["mark", "id", "tag", "title", "is_published"].contains(&name);
+    let mut fields = page.fields(action);
+    fields.retain(|(name, _)| has(name));
+    for (name, value) in &mut fields {
+        if name == "title" {
+            *value = "Renamed".to_owned();
+        }
+    }
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let sent = browser.send(action, &fields).await;
+    assert!(sent.location().ends_with("&saved=yes"), "{} {}", sent.status, sent.body);
+    let after = item(&site, "stories", &id).await;
+    assert_eq!(after["title"], "Renamed");
+    for name in ["content", "tags", "description", "section_id", "slug", "is_published"] {
+        assert_eq!(after[name], before[name], "{name}");
+    }
 }

@@ -189,6 +189,48 @@ async fn two_people_who_change_one_section_see_both_versions() {
 }
 
 #[tokio::test]
+async fn what_was_typed_is_kept_when_the_section_was_deleted() {
+    let (site, id) = site_with_news().await;
+    let mut browser = site.signed_in().await;
+    let path = format!("/console/sections/{id}");
+    let opened = browser.get(&path).await;
+    let deleted = site.api.call("DELETE", &format!("/sections/{id}"), Value::Null).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let page = browser.submit(&opened, &path, &[("description", "A long text")]).await;
+    assert!(
+        page.status == 404 && page.body.contains("was deleted in the meantime"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.field(&path, "description"), "A long text");
+    let odd = "/console/sections/odd";
+    let mark = page.field(&path, "mark");
+    let page = browser.send(odd, &[("mark", &mark), ("title", "Typed")]).await;
+    assert!(page.status == 404 && !page.body.contains("Typed"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_field_that_a_form_lacks_stays_as_it_is() {
+    let (site, id) = site_with_news().await;
+    let changed = json!({ "description": "About it", "sort_by": "title" });
+    assert_eq!(site.api.call("PATCH", &format!("/sections/{id}"), changed).await.status, 200);
+    let mut browser = site.signed_in().await;
+    let path = format!("/console/sections/{id}");
+    let page = browser.get(&path).await;
+    let mut fields = page.fields(&path);
+    // As an earlier version of the console has sent it, which did not have all fields.
+    let is_later = |name: &str| ["description", "sort_by", "section_id", "url"].contains(&name);
+    fields.retain(|(name, _)| !is_later(name) && name != "title");
+    fields.push(("title".to_owned(), "Renamed".to_owned()));
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let sent = browser.send(&path, &fields).await;
+    assert_eq!(sent.location(), format!("{path}?saved=yes"), "{}", sent.body);
+    let after = site.stored(&id).await;
+    let stored = ["title", "description", "sort_by"].map(|name| &after[name]);
+    assert_eq!(stored, [&json!("Renamed"), &json!("About it"), &json!("title")]);
+}
+
+#[tokio::test]
 async fn sections_move_by_steps_by_a_form_and_by_the_script() {
     let (site, id) = site_with_news().await;
     let mut browser = site.signed_in().await;

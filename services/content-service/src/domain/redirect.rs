@@ -1,6 +1,6 @@
 //! Redirects: old paths of the site, and what they lead to.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use models::{
@@ -10,7 +10,7 @@ use models::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use url::form_urlencoded;
+use url::{Position, Url, form_urlencoded};
 use utoipa::{
     ToSchema,
     openapi::schema::{ObjectBuilder, Type},
@@ -94,10 +94,12 @@ impl TryFrom<String> for OldPath {
             return Err(InvalidOldPath::HasSpaceAtEnd);
         }
         let (path, query) = split_query(&text);
-        if path.split('/').any(|segment| segment == "." || segment == "..") {
+        // Percent-encoded dots are dots.
+        let path = path_key(path);
+        if path.split('/').any(is_dots) {
             return Err(InvalidOldPath::HasDots);
         }
-        let key = with_query(path_key(path), query);
+        let key = with_query(path, query);
         if key.len() > PATH_MAX_LENGTH {
             return Err(InvalidOldPath::TooLong);
         }
@@ -164,7 +166,7 @@ impl TryFrom<String> for RedirectAddress {
 
     fn try_from(text: String) -> Result<Self, InvalidUrlOrPath> {
         let text = String::from(UrlOrPath::try_from(text)?);
-        let is_valid = text.starts_with('/') || url::Url::parse(&text).is_ok();
+        let is_valid = text.starts_with('/') || Url::parse(&text).is_ok();
         if is_valid { Ok(Self(text)) } else { Err(InvalidUrlOrPath) }
     }
 }
@@ -188,20 +190,55 @@ impl RedirectAddress {
     /// Returns the place that the address leads to. An address below the public one of the site is a
     /// path of the site.
     pub(crate) fn destination(&self, site_url: Option<&str>) -> Destination {
-        let of_site = site_url.and_then(|url| self.0.strip_prefix(url));
-        let path = match of_site {
-            Some("") => Some("/".into()),
-            Some(rest) if rest.starts_with(['?', '#']) => Some(Cow::from(format!("/{rest}"))),
-            Some(rest) if rest.starts_with('/') && !rest.starts_with("//") => Some(rest.into()),
-            _ => self.0.starts_with('/').then(|| self.0.as_str().into()),
-        };
-        match path {
+        if self.0.starts_with('/') {
+            return Destination::Path(SitePath::new(&self.0));
+        }
+        let Ok(url) = Url::parse(&self.0) else { return Destination::Elsewhere(self.0.clone()) };
+        let site = site_url.and_then(|site| Url::parse(site).ok());
+        match site.and_then(|site| path_below(&url, &site)) {
             Some(path) => Destination::Path(SitePath::new(&path)),
-            None => Destination::Elsewhere(
-                url::Url::parse(&self.0).map_or_else(|_| self.0.clone(), String::from),
-            ),
+            None => Destination::Elsewhere(url.into()),
         }
     }
+}
+
+/// Returns the path of the site, with its query and fragment, that an address has if it is below that of the
+/// site, however the host is written, with `http` or `https`.
+fn path_below(url: &Url, site: &Url) -> Option<String> {
+    let is_usual = |url: &Url| url.port().is_none();
+    let is_same_port = url.port() == site.port() && url.scheme() == site.scheme();
+    if url.host() != site.host() || !(is_same_port || is_usual(url) && is_usual(site)) {
+        return None;
+    }
+    let rest = url[Position::BeforePath..].strip_prefix(site.path().trim_end_matches('/'))?;
+    match rest.chars().next() {
+        Some('/') if rest.starts_with("//") => None,
+        Some('/') => Some(rest.to_owned()),
+        None | Some('?' | '#') => Some(format!("/{rest}")),
+        Some(_) => None,
+    }
+}
+
+/// Returns `true` for a segment that browsers remove from a path.
+fn is_dots(segment: &str) -> bool {
+    segment == "." || segment == ".."
+}
+
+/// Returns a canonical path as browsers request it: without the segments `.` and `..`.
+fn without_dots(path: String) -> String {
+    if !path.split('/').any(is_dots) {
+        return path;
+    }
+    let mut kept = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    // Two slashes at the beginning would make a host of what follows.
+    format!("/{}", kept.join("/").trim_start_matches('/'))
 }
 
 /// A path of the site, apart from its query and its fragment.
@@ -220,7 +257,11 @@ impl SitePath {
         let (rest, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let escaped = |text: &str| utf8_percent_encode(text, QUERY_ESCAPED).to_string();
-        Self { path: canonical(path), query: escaped(query), fragment: escaped(fragment) }
+        Self {
+            path: without_dots(canonical(path)),
+            query: escaped(query),
+            fragment: escaped(fragment),
+        }
     }
 
     /// Returns the path with its query, which redirects may name.
@@ -413,6 +454,7 @@ pub(crate) struct RedirectList {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -453,6 +495,7 @@ mod tests {
             ("/old\r\nx: y", InvalidOldPath::HasControls),
             ("/old ", InvalidOldPath::HasSpaceAtEnd),
             ("/./old", InvalidOldPath::HasDots),
+            ("/a/%2e%2E/old", InvalidOldPath::HasDots),
         ] {
             assert_eq!(old(text), Err(expected), "{text}");
         }
@@ -467,6 +510,17 @@ mod tests {
             ["/a%20b/Caf%C3%A9", "/index.php?a=x+y&b=%C3%A9", "/100%25", "/?p=123", "/a%2Fb"]
         {
             assert_eq!(old(text).as_deref(), Ok(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_old_path_that_is_stored_can_be_read(
+            text in "/([a.%/?&=+ eé~:@\\\\]|%2[eEfF3]|%C3|%A9){0,12}",
+        ) {
+            if let Ok(stored) = old(&text) {
+                prop_assert_eq!(old(&stored), Ok(stored.clone()), "{}", text);
+            }
         }
     }
 
@@ -497,6 +551,23 @@ mod tests {
             ("https://example.com/new?x=1", site, "path /new?x=1"),
             ("https://example.com", site, "path /"),
             ("https://example.com?x=1", site, "path /?x=1"),
+            // However the host is written, so that a circle is found.
+            ("https://EXAMPLE.com:443/new", site, "path /new"),
+            ("http://example.com/new#top", site, "path /new#top"),
+            ("https://example.com:8443/new", site, "web https://example.com:8443/new"),
+            ("https://example.com//evil.example/", site, "web https://example.com//evil.example/"),
+            ("https://example.com/blog/new?x", Some("https://example.com/blog"), "path /new?x"),
+            (
+                "https://example.com/blog2",
+                Some("https://example.com/blog"),
+                "web https://example.com/blog2",
+            ),
+            ("http://localhost:3000/new", Some("http://localhost:3000"), "path /new"),
+            // As browsers request it.
+            ("/a/../new/./x", None, "path /new/x"),
+            ("/a/%2e%2E/new?x=/../", None, "path /new?x=/../"),
+            ("/..//evil.example", None, "path /evil.example"),
+            ("/a//b", None, "path /a//b"),
             ("https://example.com.evil.example/", site, "web https://example.com.evil.example/"),
             ("https://example.com/new", None, "web https://example.com/new"),
             ("https://例え.jp/é", None, "web https://xn--r8jz45g.jp/%C3%A9"),

@@ -270,6 +270,30 @@ async fn chains_are_answered_at_once_and_none_is_a_circle() {
     assert_eq!(resolved(&site, "/n21").await, json!(["/n25", 301]));
 }
 
+#[tokio::test]
+async fn a_circle_is_found_however_the_address_is_written() {
+    let database = TestDatabase::new().await;
+    let site = Site::start_with(&database, &[("site.url", "https://example.com")]).await;
+    for to in [
+        "/x/../old",
+        "/%2E/old/",
+        "https://EXAMPLE.com/old",
+        "https://example.com:443/x/%2e%2e/old",
+        "http://example.com/old?x=1",
+    ] {
+        let (status, answer) = add(&site, "/old", to).await;
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        assert!(status == 409 && detail.contains("circle"), "{to}: {answer}");
+    }
+    assert_eq!(add(&site, "/old", "/shop/../about").await.0, 201);
+    assert_eq!(resolved(&site, "/old").await, json!(["/about", 301]));
+    // What could not be read again is not stored.
+    let (status, answer) = add(&site, "/a/%2e%2e/b", "/about").await;
+    assert_eq!((status, &answer["errors"][0]["field"]), (422, &"from".into()), "{answer}");
+    let all = list(&site, "").await;
+    assert_eq!((&all["total"], all["items"].as_array().unwrap().len()), (&1.into(), 1));
+}
+
 fn stored(from: &str, to: &str, status: i32) -> mongodb::bson::Document {
     doc! {
         "_id": from, "to": { "address": to }, "status": status, "createdDate": day(1),

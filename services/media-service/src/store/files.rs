@@ -99,6 +99,11 @@ impl Files {
         Ok(Self { store: Arc::new(store), folder })
     }
 
+    /// Returns the folder.
+    pub fn folder(&self) -> &path::Path {
+        &self.folder
+    }
+
     /// Returns the names of all files that can be served, with their sizes. Files that are being written
     /// are not among them.
     pub fn list(&self) -> BoxStream<'static, Result<(FileName, Facts)>> {
