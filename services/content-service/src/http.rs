@@ -26,6 +26,7 @@ pub(crate) mod sections;
 mod site;
 mod sitemap;
 pub(crate) mod tags;
+mod trash;
 mod view;
 pub(crate) mod webhooks;
 mod write;

@@ -44,6 +44,7 @@ use crate::{
         site::SiteStore,
         users::UserStore,
     },
+    trash_emptying,
 };
 
 /// The name of the service in logs and traces.
@@ -113,10 +114,13 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         });
         let engine = engine(connection, Clock::system(), settings, &sections);
         let filled = Collections::open(connection, changes);
-        let background: Background = Box::new(|stop| {
+        let (emptied, after) = (filled.clone(), settings.trash.empty_after());
+        let connection = connection.clone();
+        let background: Background = Box::new(move |stop| {
             let filling = search_filling::run(filled, searched, stop.clone());
+            let emptying = trash_emptying::run(connection, emptied, after, stop.clone());
             Box::pin(async move {
-                tokio::join!(delivering.run(stop), filling);
+                tokio::join!(delivering.run(stop), filling, emptying);
             })
         });
         Parts { engine, routes, health, background: Some(background) }

@@ -38,6 +38,12 @@ error_responses! {
     /// The errors of restoring an item.
     RestoreErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | ValidationFailed
         | UnreadableDocument | AuthUnavailable;
+    /// The errors of the list of the trash.
+    TrashListErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable | NotReady;
+    /// The errors of deleting an item for good.
+    TrashDeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | Conflict
+        | PreconditionFailed | ValidationFailed | PreconditionRequired | UnreadableDocument
+        | AuthUnavailable;
     /// The errors of reading webhooks and their deliveries.
     WebhookReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;

@@ -227,6 +227,18 @@ pub(super) fn require_free_path(
     Err(ApiError::new(ErrorCode::SlugTaken, detail))
 }
 
+/// Requires that a path leads to an item of the trash once it is restored and published.
+pub(super) fn require_restorable(
+    directory: &Directory,
+    section: Option<&str>,
+    slug: &str,
+) -> Result<(), ApiError> {
+    match section.and_then(|section| section.parse().ok()) {
+        Some(section) => require_free_path(directory, section, slug),
+        None => Ok(()),
+    }
+}
+
 /// Requires that a section exists and that it is for content of this kind.
 pub(super) fn require_fitting(
     directory: &Directory,

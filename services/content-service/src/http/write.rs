@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use super::{
     errors::not_written,
-    sections::{Sections, require_fitting, require_free_path},
+    sections::{Sections, require_fitting, require_free_path, require_restorable},
 };
 use crate::{
     domain::{audience::Directory, html_content::HtmlContent, item_paths::ItemPaths},
@@ -232,7 +232,7 @@ pub(super) async fn delete<K: Kind>(
 ) -> Result<HttpResponse, ApiError> {
     let paths = sections.paths_uncached(&**store, &answer).await?;
     let guard = guard::<K>(&caller, &if_match, &paths);
-    let deleted = store.delete(&id, &guard).await.map_err(not_written::<K>)?;
+    let deleted = store.delete(&id, caller.user_id(), &guard).await.map_err(not_written::<K>)?;
     answer.add_keys(deleted.keys);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -249,12 +249,12 @@ pub(super) async fn restore<K: Kind>(
     // Sections that were changed a moment ago are known, unless sections-service does not respond.
     let directory = sections.newest(&Answer::default()).await.ok();
     let guard = |item: &K| {
-        caller.require_owner(item.meta().user_id.as_deref())?;
         let meta = item.meta();
-        let section = meta.section_id.as_deref().filter(|_| meta.deleted);
-        let section = section.and_then(|section| section.parse().ok());
-        match (section, &directory) {
-            (Some(section), Some(directory)) => require_free_path(directory, section, item.slug()),
+        caller.require_owner(meta.user_id.as_deref())?;
+        match &directory {
+            Some(directory) if meta.deleted => {
+                require_restorable(directory, meta.section_id.as_deref(), item.slug())
+            }
             _ => Ok(()),
         }
     };

@@ -73,7 +73,8 @@ impl Names {
         item
     }
 
-    fn of(&self, id: &str) -> Option<Author> {
+    /// Returns the name of the user with this id.
+    pub(super) fn of(&self, id: &str) -> Option<Author> {
         // The digits of an ObjectId may be of either case.
         let spelled = id.parse::<ObjectId>().map(|id| id.to_string());
         let name = spelled.ok().and_then(|id| self.0.get(&id)).or_else(|| self.0.get(id))?;

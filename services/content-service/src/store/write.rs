@@ -25,9 +25,9 @@ use service_kit::web::error::ApiError;
 
 use super::{
     content::{Changed, ContentStore},
-    filters::{Oddities, not_deleted},
+    filters::having_slug,
     ids::{NoItem, no_item},
-    kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
+    kind::{Address, Changes, DELETED_AT, DELETED_BY, Kind, Reading, SLUG, stored_date},
     slugs::{self, FIRST_NUMBER},
 };
 use crate::domain::tag::TAGS;
@@ -170,13 +170,28 @@ impl<K: Kind> ContentStore<K> {
         self.change(id, guard, async |item| Ok(set_fields(changes(item).await?))).await
     }
 
-    /// Puts an item into the trash.
+    /// Puts an item into the trash. `user` is the id of the one who does, if it has one.
     pub(crate) async fn delete(
         &self,
         id: &str,
+        user: Option<&str>,
         guard: Guard<'_, K>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
-        self.change(id, guard, async |_| Ok(doc! { "deleted": true })).await
+        let names = self.names().await?.value;
+        let mut fields = Vec::new();
+        let result = transact(&self.writers, async |session: &mut ClientSession| {
+            fields.clear();
+            let (found, reading) = self.look_up_present(id, session).await?;
+            guard(&names.sign(reading.item)).map_err(WriteError::Refused)?;
+            let now = stored_date(self.clock.now());
+            let set = doc! {
+                "deleted": true, DELETED_AT: now, DELETED_BY: user, "updatedDate": now,
+            };
+            fields = set.keys().cloned().collect();
+            Ok(names.sign(self.set(&found, set, session).await?))
+        })
+        .await;
+        self.updated(fields, result)
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -202,7 +217,9 @@ impl<K: Kind> ContentStore<K> {
             let now = stored_date(self.clock.now());
             let set = doc! { "deleted": false, "updatedDate": now };
             fields = set.keys().cloned().collect();
-            Ok(names.sign(self.set(&found, set, session).await?))
+            let deletion = doc! { DELETED_AT: "", DELETED_BY: "" };
+            let change = doc! { "$set": set, "$unset": deletion };
+            Ok(names.sign(self.write(&found, change, session).await?))
         })
         .await;
         self.updated(fields, result)
@@ -217,11 +234,8 @@ impl<K: Kind> ContentStore<K> {
         let names = self.names().await?.value;
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
-            let (found, reading) = self.look_up(id, session).await?;
+            let (found, reading) = self.look_up_present(id, session).await?;
             let current = names.sign(reading.item);
-            if current.meta().deleted {
-                return Err(WriteError::NoItem(NoItem::NotFound).into());
-            }
             guard(&current).map_err(WriteError::Refused)?;
             let mut set = set(&current).await.map_err(WriteError::Refused)?;
             retain_changes(&mut set, &found);
@@ -253,8 +267,21 @@ impl<K: Kind> ContentStore<K> {
         Ok(Changed { value: result?, keys })
     }
 
+    /// Returns the document with this id as it is stored and as it is read, unless it is deleted.
+    async fn look_up_present(
+        &self,
+        id: &str,
+        session: &mut ClientSession,
+    ) -> Result<(RawDocumentBuf, Reading<K>), Abort<WriteError>> {
+        let (found, reading) = self.look_up(id, session).await?;
+        match reading.item.meta().deleted {
+            true => Err(WriteError::NoItem(NoItem::NotFound).into()),
+            false => Ok((found, reading)),
+        }
+    }
+
     /// Returns the document with this id, deleted or not, as it is stored and as it is read.
-    async fn look_up(
+    pub(super) async fn look_up(
         &self,
         id: &str,
         session: &mut ClientSession,
@@ -272,12 +299,22 @@ impl<K: Kind> ContentStore<K> {
         set: Document,
         session: &mut ClientSession,
     ) -> Result<K, Abort<WriteError>> {
+        self.write(document, doc! { "$set": set }, session).await
+    }
+
+    /// Changes a document, and returns it as it is then.
+    async fn write(
+        &self,
+        document: &RawDocument,
+        changes: Document,
+        session: &mut ClientSession,
+    ) -> Result<K, Abort<WriteError>> {
         let id = stored_id(document)?;
         // Read by itself: the driver decodes the reply to a command that does both, and fails at a
         // text that is not UTF-8.
         let id = doc! { "_id": id };
+        let set = changes.get_document("$set").map_err(Error::custom)?;
         let is_searched = set.keys().any(|field| is_searched::<K>(field));
-        let changes = doc! { "$set": set };
         self.collection.update_one(id.clone(), changes).session(&mut *session).await?;
         let changed = self.collection.find_one(id).session(&mut *session).await?;
         let changed = changed.ok_or(WriteError::NoItem(NoItem::NotFound))?;
@@ -341,9 +378,7 @@ impl<K: Kind> ContentStore<K> {
         session: &mut ClientSession,
     ) -> Result<(), Abort<WriteError>> {
         self.locks.lock(K::TYPE.collection(), slug, session).await?;
-        let mut same_slug = not_deleted(Oddities::ANY);
-        same_slug.insert(SLUG, doc! { "$in": lenient::text_candidates(slug) });
-        if self.collection.find_one(same_slug).session(&mut *session).await?.is_some() {
+        if self.collection.find_one(having_slug(&[slug])).session(&mut *session).await?.is_some() {
             return Err(WriteError::SlugTaken(slug.to_owned()).into());
         }
         self.former_slugs.remove(slug, session).await?;
@@ -352,13 +387,13 @@ impl<K: Kind> ContentStore<K> {
 }
 
 /// Returns the `_id` of a document.
-fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
+pub(super) fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
     let id = document.get("_id").map_err(Error::custom)?;
     Bson::try_from(id.unwrap_or(RawBsonRef::Null)).map_err(Error::custom)
 }
 
 /// Returns a change that this process has made.
-fn change<K: Kind>(
+pub(super) fn change<K: Kind>(
     id: Option<String>,
     kind: ChangeKind,
     document: Option<RawDocumentBuf>,

@@ -35,6 +35,7 @@ mod slugs;
 mod sort;
 mod support;
 mod taken_paths;
+mod trash;
 mod views;
 mod visibility;
 mod webhooks;
