@@ -257,6 +257,10 @@ pub(crate) trait ContentCollection: Send + Sync {
         if_match: &'a IfMatch,
     ) -> LocalBoxFuture<'a, std::result::Result<Vec<String>, ApiError>>;
 
+    /// Returns `true` if items were deleted by this service longer ago than that. Fails as long as the
+    /// index of the trash does not exist.
+    async fn has_old_trash(&self, after: Duration) -> Result<bool>;
+
     /// Removes some of the items that were deleted longer ago than that, and returns their number.
     async fn empty_trash(&self, after: Duration, lease: &Lease) -> Result<u64>;
 

@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 
 /// The pause after a look that failed: one without a database, or before the migration that builds the
 /// index of the trash.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The duration of the lease: after it, another process continues in place of one that was killed.
 const LEASE: Duration = Duration::from_secs(10);
@@ -81,6 +81,15 @@ async fn empty(
     after: Duration,
     stop: &CancellationToken,
 ) -> Result<()> {
+    // The collection of the lease is created after the migrations, which record whether another program
+    // has one.
+    let mut has_old = false;
+    for collection in collections.iter() {
+        has_old |= collection.has_old_trash(after).await?;
+    }
+    if !has_old {
+        return Ok(());
+    }
     document.create(0, doc! {}).await?;
     let Some(lease) = document.acquire(owner, LEASE, 0).await? else { return Ok(()) };
     let emptied = empty_all(&lease, collections, after, stop).await;

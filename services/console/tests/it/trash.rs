@@ -75,7 +75,11 @@ async fn items_of_every_kind_are_restored_and_deleted_for_good() {
 
         let tag = field(row(&page, "Other"), "tag");
         let form = [
-            ("mark", &*mark), ("back", &*back), ("kind", kind), ("id", &*other), ("tag", &*tag),
+            ("mark", &*mark),
+            ("back", &*back),
+            ("kind", kind),
+            ("id", &*other),
+            ("tag", &*tag),
             ("do", "delete"),
         ];
         let page = browser.send(PATH, &form).await;
@@ -107,9 +111,7 @@ async fn what_stands_in_the_way_is_shown_and_the_list_has_pages() {
     assert!(twin.contains("Another story already has the slug"), "{twin}");
     assert!(row(&page, "Old 44").contains("before this site kept the time"), "{}", page.body);
     let form = [("mark", field(twin, "mark")), ("id", field(twin, "id"))];
-    let form = [
-        ("mark", &*form[0].1), ("id", &*form[1].1), ("kind", "stories"), ("do", "restore"),
-    ];
+    let form = [("mark", &*form[0].1), ("id", &*form[1].1), ("kind", "stories"), ("do", "restore")];
     let refused = browser.send(PATH, &form).await;
     assert_eq!(refused.status, 409, "{}", refused.body);
     assert!(refused.body.contains("Another story already has the slug"), "{}", refused.body);
@@ -131,7 +133,10 @@ async fn what_stands_in_the_way_is_shown_and_the_list_has_pages() {
     let old = row(&page, "Old 00");
     let form = [("mark", field(old, "mark")), ("tag", field(old, "tag"))];
     let form = [
-        ("mark", &*form[0].1), ("tag", &*form[1].1), ("kind", "pages"), ("id", "2015/00?"),
+        ("mark", &*form[0].1),
+        ("tag", &*form[1].1),
+        ("kind", "pages"),
+        ("id", "2015/00?"),
         ("do", "delete"),
     ];
     let page = browser.send(PATH, &form).await;

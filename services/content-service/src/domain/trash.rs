@@ -72,8 +72,7 @@ pub(crate) struct TrashCursor {
 
 impl TrashStart {
     /// The start of the first page.
-    pub(crate) const FIRST: Self =
-        Self { part: TrashPart::Dated, at: i64::MAX, ties: Ties::All };
+    pub(crate) const FIRST: Self = Self { part: TrashPart::Dated, at: i64::MAX, ties: Ties::All };
 }
 
 impl TrashPlace {

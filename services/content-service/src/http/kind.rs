@@ -316,6 +316,10 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
         purge.boxed_local()
     }
 
+    async fn has_old_trash(&self, after: Duration) -> Result<bool> {
+        self.has_old_trash(after).await
+    }
+
     async fn empty_trash(&self, after: Duration, lease: &Lease) -> Result<u64> {
         self.empty_trash(after, lease).await
     }

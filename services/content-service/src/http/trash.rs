@@ -313,7 +313,11 @@ fn obstacles(
         is_blocking: true,
     }));
     let note = directory.zip(section).and_then(|(directory, id)| section_note(directory, id, kind));
-    obstacles.extend(note.map(|(code, detail)| RestoreObstacle { code, detail, is_blocking: false }));
+    obstacles.extend(note.map(|(code, detail)| RestoreObstacle {
+        code,
+        detail,
+        is_blocking: false,
+    }));
     obstacles
 }
 
@@ -324,7 +328,8 @@ fn section_note(
     kind: ContentType,
 ) -> Option<(ObstacleCode, String)> {
     let Some(entry) = directory.referenced(id) else {
-        let detail = "Its section does not exist any more. Move the item to another one afterwards.";
+        let detail =
+            "Its section does not exist any more. Move the item to another one afterwards.";
         return Some((ObstacleCode::SectionMissing, detail.to_owned()));
     };
     let title = &entry.section.title;

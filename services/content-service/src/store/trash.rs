@@ -18,7 +18,9 @@ use mongo_kit::{
 };
 use mongodb::{
     ClientSession, Collection,
-    bson::{Bson, DateTime as BsonDate, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid},
+    bson::{
+        Bson, DateTime as BsonDate, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid,
+    },
     error::{Error, Result},
     options::Hint,
 };
@@ -74,29 +76,54 @@ fn in_trash() -> Document {
     doc! { "deleted": { "$in": lenient::flag_values(true) } }
 }
 
-/// Returns the query and the order of the items of a part from a start on.
-fn part_query(part: TrashPart, start: &TrashStart) -> (Document, Document) {
-    let mut query = in_trash();
-    // The comparison of the aggregation orders ids of all types.
-    let below = |id: &Bson| doc! { "$expr": { "$lt": ["$_id", { "$literal": id.clone() }] } };
-    let (value, order) = match part {
-        TrashPart::Dated => {
-            let at = BsonDate::from_millis(start.at);
-            let operator = if start.ties == Ties::None { "$lt" } else { "$lte" };
-            if let Ties::Below(id) = &start.ties {
-                query.insert("$or", [doc! { DELETED_AT: { "$lt": at } }, below(id)]);
-            }
-            (doc! { operator: at }, doc! { DELETED_AT: -1, "_id": -1 })
-        }
-        TrashPart::Odd => (doc! { "$type": ODD_DATE_TYPES.to_vec() }, doc! { "_id": -1 }),
-        // Null matches missing fields as well.
-        TrashPart::Undated => (doc! { "$in": [Bson::Null, Bson::Array(vec![])] }, doc! { "_id": -1 }),
+/// A query of the list.
+struct TrashFind {
+    query: Document,
+    order: Document,
+    /// The latest time of a deletion, in milliseconds since 1970.
+    latest: i64,
+}
+
+/// Returns the queries that find the items of a part from a start on, one after the other. Each is one
+/// range of the index for each value of the flag.
+fn queries(part: TrashPart, start: &TrashStart) -> Vec<TrashFind> {
+    let by_id = doc! { "_id": -1 };
+    let find = |value: Document, order: &Document, latest| {
+        let mut query = in_trash();
+        query.extend(value);
+        TrashFind { query, order: order.clone(), latest }
     };
-    if let (TrashPart::Odd | TrashPart::Undated, Ties::Below(id)) = (part, &start.ties) {
-        query.extend(below(id));
+    // The comparison of the aggregation orders ids of all types.
+    let below = |mut value: Document, id: &Bson| {
+        value.insert("$expr", doc! { "$lt": ["$_id", { "$literal": id.clone() }] });
+        value
+    };
+    let at = |at: i64| Bson::from(BsonDate::from_millis(at));
+    let dated = |latest: i64| {
+        let value = doc! { DELETED_AT: { "$lte": at(latest) } };
+        find(value, &doc! { DELETED_AT: -1, "_id": -1 }, latest)
+    };
+    let value = match part {
+        TrashPart::Dated => {
+            let earlier = start.at.saturating_sub(1);
+            return match &start.ties {
+                Ties::All => vec![dated(start.at)],
+                Ties::Below(id) => {
+                    let tied = below(doc! { DELETED_AT: at(start.at) }, id);
+                    vec![find(tied, &by_id, start.at), dated(earlier)]
+                }
+                Ties::None => vec![dated(earlier)],
+            };
+        }
+        TrashPart::Odd => doc! { DELETED_AT: { "$type": ODD_DATE_TYPES.to_vec() } },
+        // Null matches missing fields as well.
+        TrashPart::Undated => doc! { DELETED_AT: { "$in": [Bson::Null, Bson::Array(vec![])] } },
+    };
+    match &start.ties {
+        Ties::All => vec![find(value, &by_id, 0)],
+        Ties::Below(id) => vec![find(below(value, id), &by_id, 0)],
+        Ties::None => Vec::new(),
     }
-    query.insert(DELETED_AT, value);
-    (query, order)
 }
 
 /// Matches the items that were deleted by this service longer ago than that, by the clock of the server.
@@ -113,16 +140,25 @@ fn deleted_before(after: Duration) -> Document {
     }
 }
 
-/// Returns the time of a deletion as the index has it: of several, the latest.
-fn indexed_time(document: &RawDocument) -> i64 {
-    let time = match document.get(DELETED_AT).ok().flatten() {
-        Some(RawBsonRef::DateTime(date)) => Some(date),
-        Some(RawBsonRef::Array(dates)) => {
-            dates.into_iter().flatten().filter_map(RawBsonRef::as_datetime).max()
+/// Returns the part of an item, and the time of its deletion in milliseconds since 1970: of several, the
+/// latest.
+fn part_of(document: &RawDocument) -> (TrashPart, i64) {
+    let is_null =
+        |value: &RawBsonRef<'_>| matches!(value, RawBsonRef::Null | RawBsonRef::Undefined);
+    match document.get(DELETED_AT).ok().flatten() {
+        None => (TrashPart::Undated, 0),
+        Some(RawBsonRef::DateTime(date)) => (TrashPart::Dated, date.timestamp_millis()),
+        Some(RawBsonRef::Array(values)) => {
+            let values = || values.into_iter().flatten();
+            match values().filter_map(RawBsonRef::as_datetime).max() {
+                Some(date) => (TrashPart::Dated, date.timestamp_millis()),
+                None if values().all(|value| is_null(&value)) => (TrashPart::Undated, 0),
+                None => (TrashPart::Odd, 0),
+            }
         }
-        _ => None,
-    };
-    time.map_or(0, BsonDate::timestamp_millis)
+        Some(value) if is_null(&value) => (TrashPart::Undated, 0),
+        Some(_) => (TrashPart::Odd, 0),
+    }
 }
 
 fn hint() -> Hint {
@@ -144,28 +180,33 @@ impl<K: Kind> ContentStore<K> {
             // Fields of other systems that tell drafts.
             "status": 1, "draft": 1, "published": 1, "visibility": 1,
         };
-        let mut items = Vec::new();
+        let mut finds = Vec::new();
         for part in TrashPart::ALL.into_iter().filter(|part| *part >= start.part) {
             let first = &TrashStart { part, ..TrashStart::FIRST };
             let start = if part == start.part { start } else { first };
-            if part != TrashPart::Dated && start.ties == Ties::None {
-                continue;
+            finds.extend(queries(part, start).into_iter().map(|find| (part, find)));
+        }
+        let mut items = Vec::new();
+        for (part, TrashFind { mut query, order, latest }) in finds {
+            if items.len() == count {
+                break;
             }
-            let (mut query, order) = part_query(part, start);
             if let Some(owner) = owner {
                 query.insert("user_id", doc! { "$in": owner_values(owner) });
             }
             let found = self.collection.find(query).sort(order).projection(fields.clone());
-            let mut found = found.hint(hint()).await?;
+            let batch = u32::try_from(count).unwrap_or(u32::MAX);
+            let mut found = found.hint(hint()).batch_size(batch).await?;
             while items.len() < count
                 && let Some(document) = found.try_next().await?
             {
                 let Some(reading) = readable(Reading::<K>::new(&document)) else { continue };
                 let (meta, slug) = (reading.item.meta(), reading.slug.unwrap_or_default());
-                let at = if part == TrashPart::Dated { indexed_time(&document) } else { 0 };
+                let (own_part, at) = part_of(&document);
                 let is_theirs = owner.is_none() || meta.user_id.as_deref() == owner;
-                // One with several times was on an earlier page.
-                if !meta.deleted || !is_theirs || at > start.at {
+                // A list of values is found by each of them, and is at one place.
+                let is_here = own_part == part && at <= latest;
+                if !meta.deleted || !is_theirs || !is_here {
                     continue;
                 }
                 let mut reader = FieldReader::new(&document);
@@ -234,6 +275,12 @@ impl<K: Kind> ContentStore<K> {
             removed => self.record(&change::<K>(removed, ChangeKind::Deleted, None), &result),
         };
         Ok(Changed { value: result?, keys })
+    }
+
+    /// Returns `true` if items were deleted by this service longer ago than that.
+    pub(crate) async fn has_old_trash(&self, after: Duration) -> Result<bool> {
+        let one = self.collection.find_one(deleted_before(after)).projection(doc! { "_id": 1 });
+        Ok(one.hint(hint()).await?.is_some())
     }
 
     /// Removes some of the items that were deleted longer ago than that, and returns their number: 0 if

@@ -1,6 +1,9 @@
 //! The trash: what it has, who sees it, what stands in the way of restoring, and what removes it for good.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+};
 
 use chrono::{DateTime as Time, Utc};
 use futures_util::TryStreamExt;
@@ -75,9 +78,12 @@ async fn items_of_every_kind_are_in_one_list_the_last_deleted_first() {
                     assert_eq!(deleted.get(field), Some(value), "{field}");
                 }
             }
-            expected.insert(0, (kind, item, at.timestamp_millis()));
+            expected.push((kind, item, at.timestamp_millis()));
         }
     }
+    let place = |kind| ContentType::ALL.iter().position(|one| *one == kind);
+    expected
+        .sort_by_key(|(kind, item, at)| (Reverse(*at), place(*kind), Reverse(id(item).to_owned())));
     for limit in [1, 2, 3, 50] {
         let items = walk(&api, &format!("limit={limit}")).await;
         let of = expected.iter().map(|(_, item, _)| id(item)).collect::<Vec<_>>();
@@ -167,6 +173,9 @@ async fn what_a_former_site_deleted_comes_last_and_is_never_lost() {
             old(doc! { "_id": format!("2015/02/{word}"), "deleted_at": at(5) }),
             old(doc! { "deleted_at": at(7) }),
             old(doc! { "deleted_at": [at(9), at(1)] }),
+            old(doc! { "deleted_at": [Bson::Null, at(9), "x"] }),
+            old(doc! { "deleted_at": [Bson::Null, "x"] }),
+            old(doc! { "deleted_at": [Bson::Null] }),
             old(doc! {}),
             old(doc! { "deleted_at": Bson::Null }),
             old(doc! { "deleted_at": [] }),
@@ -186,7 +195,9 @@ async fn what_a_former_site_deleted_comes_last_and_is_never_lost() {
             };
             let time = match item.get("deleted_at") {
                 Some(Bson::DateTime(date)) => Some(date.timestamp_millis()),
-                Some(Bson::Array(dates)) if !dates.is_empty() => Some(at(9).timestamp_millis()),
+                Some(Bson::Array(dates)) if dates.contains(&at(9).into()) => {
+                    Some(at(9).timestamp_millis())
+                }
                 _ => None,
             };
             dated.insert((word.to_owned(), id.clone()), time);
@@ -204,13 +215,12 @@ async fn what_a_former_site_deleted_comes_last_and_is_never_lost() {
         ];
         let present = present.map(|fields| with(story("present", day(1)), fields));
         database.insert(collection, present).await;
-        assert_eq!(count, 15);
+        assert_eq!(count, 18);
     }
     let site = Site::start(&database).await;
     let api = Api::new(site.content.url.clone());
-    let key = |item: &Value| {
-        (item["content_type"].as_str().unwrap().to_owned(), id(item).to_owned())
-    };
+    let key =
+        |item: &Value| (item["content_type"].as_str().unwrap().to_owned(), id(item).to_owned());
     for limit in [1, 4, 50] {
         let items = walk(&api, &format!("limit={limit}")).await;
         let found: Vec<_> = items.iter().map(key).collect();
@@ -311,9 +321,7 @@ async fn deleting_for_good_leaves_nothing_of_the_item() {
         assert_eq!(api.call("DELETE", &path(kind, &item), Value::Null).await.status, 204);
         let listed = walk(&api, "").await[0].clone();
         let etag = listed["etag"].as_str().unwrap();
-        let send = async |tag: &str| {
-            api.send("DELETE", &gone, &[("if-match", tag)], None).await
-        };
+        let send = async |tag: &str| api.send("DELETE", &gone, &[("if-match", tag)], None).await;
         assert_eq!(send("\"another\"").await.code(), (412, "precondition_failed"));
         // Restored, changed and deleted again since the list was read.
         let restore = format!("{}/restore", path(kind, &item));
@@ -393,7 +401,8 @@ async fn what_stands_in_the_way_is_what_restoring_would_meet() {
         items.insert("of-missing", json!({ "id": missing.get_object_id("_id").unwrap().to_hex() }));
         database.insert(kind.collection(), [missing]).await;
 
-        add(&site, kind, json!({ "slug": "twin", "section_id": null, "is_published": false })).await;
+        add(&site, kind, json!({ "slug": "twin", "section_id": null, "is_published": false }))
+            .await;
         let below = json!({
             "title": "Below", "slug": "place", "content_type": kind,
             "parent_id": parents[&(kind, "open")],
@@ -472,7 +481,8 @@ async fn the_trash_is_emptied_of_what_was_deleted_some_days_ago() {
     let ago = |days: i64| DateTime::from_millis(DateTime::now().timestamp_millis() - days * DAY_MS);
     let deleted = |days: i64| doc! { "deleted_at": ago(days), "deleted_by": Bson::Null };
     for kind in ContentType::ALL {
-        let aged = (0..250).map(|number| old(with(deleted(4), doc! { "_id": format!("aged-{number}") })));
+        let aged =
+            (0..250).map(|number| old(with(deleted(4), doc! { "_id": format!("aged-{number}") })));
         database.collection(kind.collection()).insert_many(aged).await.unwrap();
         let kept = [
             ("young", deleted(2)),
@@ -549,7 +559,9 @@ async fn a_page_far_behind_in_a_large_trash_reads_little_more_than_it_has() {
         let mut item = story(&number.to_string(), day(1));
         match number % 3 {
             0 => item.extend(doc! { "deleted": true, "deleted_at": at(number), "deleted_by": "x" }),
-            1 => item.extend(doc! { "deleted": if number % 2 == 0 { 1.into() } else { Bson::from(true) } }),
+            1 => item.extend(
+                doc! { "deleted": if number % 2 == 0 { 1.into() } else { Bson::from(true) } },
+            ),
             _ => {}
         }
         if [5_997, 100].contains(&number) {
@@ -581,9 +593,8 @@ async fn a_page_far_behind_in_a_large_trash_reads_little_more_than_it_has() {
         assert!(!finds.is_empty());
         for find in finds {
             let examined = |field| find.get_i32(field).unwrap();
-            // The first batch of the database is 101 documents.
-            assert!(examined("docsExamined") <= 130, "{find:#?}");
-            assert!(examined("keysExamined") <= 200, "{find:#?}");
+            assert!(examined("docsExamined") <= 30, "{find:#?}");
+            assert!(examined("keysExamined") <= 60, "{find:#?}");
             assert!(!find.get_bool("hasSortStage").unwrap_or_default(), "{find:#?}");
         }
         database.collection("system.profile").drop().await.unwrap();
