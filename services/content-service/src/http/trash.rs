@@ -9,7 +9,7 @@ use actix_web::{
 use chrono::{DateTime, Utc};
 use data_service::{changes::Answer, database_error};
 use futures_util::future::try_join_all;
-use models::{ContentType, ErrorCode, ObjectId, Role};
+use models::{ContentType, ErrorCode, ObjectId, Role, section_paths::Below};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_kit::{
     auth::{
@@ -27,7 +27,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     error_sets::{TrashDeleteErrors, TrashListErrors},
     errors::slug_taken,
-    sections::{Sections, require_restorable},
+    sections::{Sections, require_free_path_below},
 };
 use crate::{
     domain::{
@@ -206,9 +206,14 @@ pub(super) async fn list(
     // For a person: items are listed without their sections rather than not at all.
     let directory = sections.latest(&Answer::default()).await.ok();
     let taken = taken_slugs(&collections, &found).await?;
+    let mut restoring = Restoring {
+        collections: &collections,
+        directory: directory.as_deref(),
+        taken,
+        below: HashMap::new(),
+    };
     let items = found.into_iter().map(|(kind, item)| {
-        let is_taken = taken.get(&kind).is_some_and(|slugs| slugs.contains(&item.slug));
-        let obstacles = obstacles(&collections, kind, &item, is_taken, directory.as_deref());
+        let obstacles = restoring.obstacles(kind, &item);
         answered(kind, item, obstacles)
     });
     let items = items.collect();
@@ -289,36 +294,40 @@ async fn taken_slugs(
     Ok(taken.into_iter().collect())
 }
 
-/// Returns what stands in the way of restoring an item: the reasons for which
-/// [`restore`](super::write::restore) refuses it, and those for which the public would not see it.
-fn obstacles(
-    collections: &Collections,
-    kind: ContentType,
-    item: &Trashed,
-    is_slug_taken: bool,
-    directory: Option<&Directory>,
-) -> Vec<RestoreObstacle> {
-    let mut obstacles = Vec::new();
-    let section = item.section.as_deref();
-    let mut refusals = Vec::new();
-    if is_slug_taken {
-        refusals.push(slug_taken(collections.of(kind).kind().name(), &item.slug));
+/// Everything that decides whether the items of a page can be restored.
+struct Restoring<'a> {
+    collections: &'a Collections,
+    /// The sections, if they are known.
+    directory: Option<&'a Directory>,
+    /// The slugs of other items.
+    taken: HashMap<ContentType, HashSet<String>>,
+    /// The paths below the sections of earlier items.
+    below: HashMap<ObjectId, Below<'a>>,
+}
+
+impl Restoring<'_> {
+    /// Returns what stands in the way of restoring an item: the reasons for which
+    /// [`restore`](super::write::restore) refuses it, in the order in which they are checked there, and
+    /// those for which the public would not see it.
+    fn obstacles(&mut self, kind: ContentType, item: &Trashed) -> Vec<RestoreObstacle> {
+        let section = item.section.as_deref().zip(self.directory);
+        let at_its_path = section.and_then(|(section, directory)| {
+            let id = section.parse().ok()?;
+            let below = self.below.entry(id).or_insert_with(|| directory.below(id));
+            require_free_path_below(below, &item.slug).err()
+        });
+        let is_taken = self.taken.get(&kind).is_some_and(|slugs| slugs.contains(&item.slug));
+        let name = self.collections.of(kind).kind().name();
+        let of_another = is_taken.then(|| slug_taken(name, &item.slug));
+        let refusals = at_its_path.into_iter().chain(of_another).map(|refusal| RestoreObstacle {
+            code: ObstacleCode::SlugTaken,
+            detail: refusal.detail().to_owned(),
+            is_blocking: true,
+        });
+        let note = section.and_then(|(id, directory)| section_note(directory, id, kind));
+        let note = note.map(|(code, detail)| RestoreObstacle { code, detail, is_blocking: false });
+        refusals.chain(note).collect()
     }
-    if let Some(directory) = directory {
-        refusals.extend(require_restorable(directory, section, &item.slug).err());
-    }
-    obstacles.extend(refusals.into_iter().map(|refusal| RestoreObstacle {
-        code: ObstacleCode::SlugTaken,
-        detail: refusal.detail().to_owned(),
-        is_blocking: true,
-    }));
-    let note = directory.zip(section).and_then(|(directory, id)| section_note(directory, id, kind));
-    obstacles.extend(note.map(|(code, detail)| RestoreObstacle {
-        code,
-        detail,
-        is_blocking: false,
-    }));
-    obstacles
 }
 
 /// Returns the reason why the public would not find an item of a section there.

@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use super::{
     errors::not_written,
-    sections::{Sections, require_fitting, require_free_path, require_restorable},
+    sections::{Sections, require_fitting, require_free_path},
 };
 use crate::{
     domain::{audience::Directory, html_content::HtmlContent, item_paths::ItemPaths},
@@ -249,12 +249,12 @@ pub(super) async fn restore<K: Kind>(
     // Sections that were changed a moment ago are known, unless sections-service does not respond.
     let directory = sections.newest(&Answer::default()).await.ok();
     let guard = |item: &K| {
+        caller.require_owner(item.meta().user_id.as_deref())?;
         let meta = item.meta();
-        caller.require_owner(meta.user_id.as_deref())?;
-        match &directory {
-            Some(directory) if meta.deleted => {
-                require_restorable(directory, meta.section_id.as_deref(), item.slug())
-            }
+        let section = meta.section_id.as_deref().filter(|_| meta.deleted);
+        let section = section.and_then(|section| section.parse().ok());
+        match (section, &directory) {
+            (Some(section), Some(directory)) => require_free_path(directory, section, item.slug()),
             _ => Ok(()),
         }
     };
