@@ -313,6 +313,7 @@ pub(crate) mod trash {
     pub(crate) const ALL: &str = "Everything";
     pub(crate) const EMPTY: &str = "The trash is empty. What you delete on the page “Content” comes \
         here, so that you can bring it back.";
+    pub(crate) const EMPTY_KIND: &str = "Nothing of this kind is in the trash.";
     pub(crate) const END: &str = "There is nothing more.";
     pub(crate) const PAGES: &str = "Pages of the trash";
     pub(crate) const FIRST: &str = "First page";

@@ -128,7 +128,11 @@ async fn page(visit: &Visit, query: &TrashQuery, notice: Option<Notice>) -> Http
         @if !listed.items.is_empty() {
             ul.items { @for item in &listed.items { (row(item, &mark, query)) } }
         } @else if failure.is_none() {
-            p.empty { (if query.cursor.is_empty() { words::EMPTY } else { words::END }) }
+            p.empty {
+                @if !query.cursor.is_empty() { (words::END) }
+                @else if query.kind.is_empty() { (words::EMPTY) }
+                @else { (words::EMPTY_KIND) }
+            }
         }
         @if !query.cursor.is_empty() || listed.next_cursor.is_some() {
             nav.actions aria-label=(words::PAGES) {
