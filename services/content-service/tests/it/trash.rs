@@ -145,7 +145,7 @@ async fn a_page_of_the_trash_is_for_callers_with_a_token_and_for_valid_parameter
         assert_eq!(api.get(&format!("/trash?{query}")).await.status, 422, "{query}");
     }
     let page = api.get("/trash").await;
-    assert_eq!(page.header("cache-control"), "no-cache");
+    assert_eq!(page.header("cache-control"), "private, no-store");
     assert_eq!(page.header("vary"), "authorization");
     let known = [("if-none-match", page.header("etag"))];
     assert_eq!(api.send("GET", "/trash", &known, None).await.status, 304);
