@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The first segments that content-service owns, besides those of the kinds of content.
-const CONTENT: [&str; 12] = [
+const CONTENT: [&str; 13] = [
     "changes",
     "content",
     "feeds",
@@ -52,6 +52,7 @@ const CONTENT: [&str; 12] = [
     "site",
     "sitemap.xml",
     "tags",
+    "trash",
     "webhooks",
 ];
 
@@ -247,6 +248,7 @@ mod tests {
             "/integrity/",
             "/site",
             "/feeds/a.rss",
+            "/trash/story/x",
         ] {
             assert!(has(path, &limits.content), "{path}");
         }

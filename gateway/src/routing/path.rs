@@ -7,7 +7,7 @@
 //!
 //! One segment may contain encoded separators: a slug or page type, as in
 //! `/stories/slug/2015%2F02%2Fhello-world`, or the id of an item, as in
-//! `/stories/2015%2F02%2Fhello-world`. It has no influence on the route; the service decodes it once,
+//! `/stories/2015%2F02%2Fhello-world` and `/trash/story/2015%2F02%2Fhello-world`. It has no influence on the route; the service decodes it once,
 //! after it has selected the route. A dot segment is refused there too, behind any separator.
 
 use std::ops::Range;
@@ -46,6 +46,9 @@ pub(crate) const CONSOLE: &str = "console";
 
 /// The second segments of paths whose third segment is a key of any text.
 const LOOK_UPS: [&str; 2] = ["slug", "type"];
+
+/// The first segment of paths whose third segment is the id of an item.
+const TRASH: &str = "trash";
 
 /// Returns `true` if a `POST` to this path creates something. The services honour `Idempotency-Key`
 /// for these requests, and for no others.
@@ -92,7 +95,7 @@ fn free_text(path: &str) -> Option<Range<usize>> {
     let (first, second, text) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
     let id_begins = first.len() + 2;
     let text_begins = path.len() - text.len();
-    if LOOK_UPS.contains(&second) && !text.trim_end_matches('/').contains('/') {
+    if (LOOK_UPS.contains(&second) || first == TRASH) && !text.trim_end_matches('/').contains('/') {
         return Some(text_begins..path.len());
     }
     // The second segment of a path of content may be an id of any text.
@@ -156,6 +159,8 @@ mod tests {
             "/stories/2015%2F02%2Fx",
             "/pages/a%5Cb/restore",
             "/stories/slug%2Fx",
+            "/trash/story/2015%2F02%2Fx",
+            "/trash/page/a%5Cb/",
         ] {
             assert_eq!(check(path), Ok(()), "{path}");
         }
@@ -192,6 +197,9 @@ mod tests {
             ("/stories/x/slug/a%2Fb", EncodedSlash),
             ("/stories/slug/a%2Fb/c", EncodedSlash),
             ("/stories/slug/a%5Cb/restore", Backslash),
+            ("/trash/story%2Fx", EncodedSlash),
+            ("/trash/story/a%2Fb/c", EncodedSlash),
+            ("/trash/story/..%2F..%2Finternal", DotSegment),
             ("/stories/slug//a%2Fb", EmptySegment),
             ("/stories/slug/a\\b", Backslash),
             ("/stories/slug/%2E%2E", DotSegment),

@@ -381,6 +381,43 @@ const tests = {
     await page.getByText("1 item was restored.").waitFor();
   },
 
+  async "what is deleted is in the trash, comes back, and goes for good"({ page, address }) {
+    await page.getByRole("link", { name: "Trash" }).click();
+    // The demo has items that were deleted before there was a time.
+    await page.getByText("Deleted before this site kept the time").first().waitFor();
+    await page.getByRole("link", { name: "Pages", exact: true }).click();
+    await page.getByText("Nothing of this kind is in the trash.").waitFor();
+    await look(page, "trash-empty");
+    await page.getByRole("link", { name: "Everything", exact: true }).click();
+    for (const [kind, title] of [["stories", "A broken lamp"], ["pages", "An old rota"]]) {
+      const { id } = await api(address, "POST", `/${kind}`, { title, content: "", slug: "lamp" });
+      await api(address, "DELETE", `/${kind}/${id}`);
+    }
+    await api(address, "POST", "/stories", { title: "A new lamp", content: "", slug: "lamp" });
+    await page.reload();
+    const item = (title) => page.locator(".items > li", { hasText: title });
+    await item("A broken lamp").getByText("It cannot be restored now.").waitFor();
+    await look(page, "trash");
+    // By keyboard alone.
+    await item("An old rota").getByRole("button", { name: "Restore" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByText("It is restored, as it was before.").waitFor();
+    assert.equal(await item("An old rota").count(), 0);
+    await item("A broken lamp").locator("summary").focus();
+    await page.keyboard.press("Enter");
+    await item("A broken lamp").getByText("Nothing can bring it back.").waitFor();
+    await look(page, "trash-confirm");
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.getByText("It is deleted for good.").waitFor();
+    const { items } = await api(address, "GET", "/trash");
+    assert.deepEqual(items.map((one) => one.deleted_at), [null, null]);
+    // For the pictures of other windows.
+    const long = { title: "Everything that was ever written about the lamp ".repeat(4), content: "" };
+    const { id } = await api(address, "POST", "/projects", long);
+    await api(address, "DELETE", `/projects/${id}`);
+  },
+
   async "an item is written, and its errors are beside the fields"({ page, address }) {
     await page.getByRole("link", { name: "New story" }).click();
     await look(page, "item-new");
@@ -432,6 +469,9 @@ const tests = {
       await page.locator(".items a").first().click();
       await page.getByRole("button", { name: "Make a preview link" }).waitFor();
       await look(page, `item-${name}`);
+      await page.goto(`${address}/console/trash`);
+      await page.locator(".items summary").first().click();
+      await look(page, `trash-${name}`);
       await page.goto(`${address}/console/elsewhere`);
       await look(page, `missing-${name}`);
       await context.clearCookies();

@@ -6,6 +6,7 @@ mod item;
 mod navigation;
 mod section;
 mod sign_in;
+mod trash;
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, guard,
@@ -77,6 +78,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(page("/console/content/{kind}/text").route(get().to(item::text)))
         .service(page("/console/content/{kind}/link").route(web::post().to(item::link)))
+        .service(
+            page("/console/trash").route(get().to(trash::show)).route(web::post().to(trash::act)),
+        )
         .service(page("/console/health").route(get().to(health::show)))
         .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
 }

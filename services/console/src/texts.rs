@@ -310,6 +310,36 @@ pub(crate) mod item {
     ];
 }
 
+/// The trash.
+pub(crate) mod trash {
+    pub(crate) const TITLE: &str = "Trash";
+    pub(crate) const INTRO: &str =
+        "Deleted content. It can be restored; visitors do not see it until then.";
+    pub(crate) const KINDS: &str = "Kinds of content";
+    pub(crate) const ALL: &str = "Everything";
+    pub(crate) const EMPTY: &str = "The trash is empty. What you delete on the page “Content” comes \
+        here, so that you can bring it back.";
+    pub(crate) const EMPTY_KIND: &str = "Nothing of this kind is in the trash.";
+    pub(crate) const END: &str = "There is nothing more.";
+    pub(crate) const PAGES: &str = "Pages of the trash";
+    pub(crate) const FIRST: &str = "First page";
+    pub(crate) const NEXT: &str = "Next page";
+    pub(crate) const DELETED: &str = "Deleted";
+    pub(crate) const BY: &str = "by";
+    pub(crate) const UNNAMED: &str = "a user without a name";
+    pub(crate) const UNKNOWN_TIME: &str = "Deleted before this site kept the time";
+    pub(crate) const DRAFT: &str = "Draft";
+    pub(crate) const BLOCKED: &str = "It cannot be restored now.";
+    pub(crate) const NOT_SHOWN: &str = "Visitors would not see it.";
+    pub(crate) const RESTORE: &str = "Restore";
+    pub(crate) const RESTORED: &str = "It is restored, as it was before.";
+    pub(crate) const DELETE: &str = "Delete for good…";
+    pub(crate) const CONFIRM: &str =
+        "It will be removed with everything that is kept about it. Nothing can bring it back.";
+    pub(crate) const DELETE_NOW: &str = "Delete for good now";
+    pub(crate) const DELETED_FOR_GOOD: &str = "It is deleted for good.";
+}
+
 /// The state of the site.
 pub(crate) mod health {
     pub(crate) const TITLE: &str = "Health";
@@ -356,8 +386,12 @@ pub(crate) mod words {
     }
 
     pub(crate) fn kinds(kind: ContentType) -> String {
-        let name = kind.collection();
-        let mut letters = name.chars();
+        capitalised(kind.collection())
+    }
+
+    /// Returns a word of the API with a capital letter.
+    pub(crate) fn capitalised(word: &str) -> String {
+        let mut letters = word.chars();
         letters
             .next()
             .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

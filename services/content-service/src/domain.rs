@@ -14,6 +14,7 @@ pub(crate) mod schedule;
 pub(crate) mod search;
 pub(crate) mod site;
 pub(crate) mod tag;
+pub(crate) mod trash;
 pub(crate) mod webhook;
 pub(crate) mod webhook_secret;
 pub(crate) mod words;

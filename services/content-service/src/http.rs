@@ -29,6 +29,7 @@ pub(crate) mod sections;
 mod site;
 mod sitemap;
 pub(crate) mod tags;
+mod trash;
 mod view;
 pub(crate) mod webhooks;
 mod write;

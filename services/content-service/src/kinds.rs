@@ -15,6 +15,7 @@ use std::{
     collections::{HashMap, HashSet},
     marker::PhantomData,
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::web::ServiceConfig;
@@ -31,10 +32,13 @@ use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Section, Sort,
     changes::Revision, media::MediaUses,
 };
-use mongo_kit::Connection;
+use mongo_kit::{Connection, lease::Lease};
 use mongodb::{bson::Bson, error::Result};
 use serde_json::{Value, value::RawValue};
-use service_kit::{runtime::settings, web::error::ApiError};
+use service_kit::{
+    runtime::settings,
+    web::{conditional::IfMatch, error::ApiError},
+};
 use utoipa::openapi::OpenApi;
 
 use crate::{
@@ -43,6 +47,7 @@ use crate::{
         content::MovedContent,
         item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit},
+        trash::TrashStart,
     },
     store::{
         authors,
@@ -56,6 +61,7 @@ use crate::{
         site,
         sitemap::{Addressed, PartStart},
         states::ItemState,
+        trash::Trashed,
         write::SlugGuard,
     },
 };
@@ -245,6 +251,31 @@ pub(crate) trait ContentCollection: Send + Sync {
 
     /// Adds the words of the items that have none, and removes those of items that do not exist.
     async fn fill_search(&self) -> Result<()>;
+
+    /// Returns some items of the trash from a start on; those of this user alone, if there is one.
+    async fn trash(
+        &self,
+        start: &TrashStart,
+        owner: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Trashed>>;
+
+    /// Returns those of these slugs that items have which are not deleted.
+    async fn taken_slugs(&self, slugs: &[&str]) -> Result<HashSet<String>>;
+
+    /// Removes an item of the trash for good, and returns the keys of the change.
+    fn purge<'a>(
+        &'a self,
+        id: &'a str,
+        if_match: &'a IfMatch,
+    ) -> LocalBoxFuture<'a, std::result::Result<Vec<String>, ApiError>>;
+
+    /// Returns `true` if items were deleted by this service longer ago than that. Fails as long as the
+    /// index of the trash does not exist.
+    async fn has_old_trash(&self, after: Duration) -> Result<bool>;
+
+    /// Removes some of the items that were deleted longer ago than that, and returns their number.
+    async fn empty_trash(&self, after: Duration, lease: &Lease) -> Result<u64>;
 
     /// Returns the groups of documents that an operator may want to know about although nothing is
     /// wrong with them.

@@ -17,6 +17,7 @@ mod search_filling;
 mod sections_feed;
 mod startup;
 mod store;
+mod trash_emptying;
 
 pub use http::api::openapi;
 pub use migrations::SECTION_BACKFILL;

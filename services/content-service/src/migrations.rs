@@ -47,6 +47,7 @@ migrations::list! {
     search_index,
     page_slugs,
     tag_indexes,
+    trash_indexes,
 }
 
 /// Returns all migrations, in the order in which they run, which is that of their ids.

@@ -45,6 +45,7 @@ use crate::{
         site::SiteStore,
         users::UserStore,
     },
+    trash_emptying,
 };
 
 /// The name of the service in logs and traces.
@@ -115,11 +116,14 @@ pub async fn bind(settings: &Settings) -> Result<DataService, StartupError> {
         let engine = engine(connection, Clock::system(), settings, &sections);
         let filled = Collections::open(connection, changes, settings.revisions);
         let scheduled = ScheduleStore::new(connection);
-        let background: Background = Box::new(|stop| {
+        let (emptied, after) = (filled.clone(), settings.trash.empty_after());
+        let connection = connection.clone();
+        let background: Background = Box::new(move |stop| {
             let filling = search_filling::run(filled, searched, stop.clone());
             let scheduling = scheduling::run(scheduled, stop.clone());
+            let emptying = trash_emptying::run(connection, emptied, after, stop.clone());
             Box::pin(async move {
-                tokio::join!(delivering.run(stop), filling, scheduling);
+                tokio::join!(delivering.run(stop), filling, scheduling, emptying);
             })
         });
         Parts { engine, routes, health, background: Some(background) }

@@ -34,6 +34,7 @@ pub(crate) mod sitemap;
 pub(crate) mod slugs;
 pub(crate) mod states;
 pub(crate) mod survey;
+pub(crate) mod trash;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 pub(crate) mod write;

@@ -113,6 +113,8 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// The earlier states of content that can be restored.
     pub revisions: Revisions,
+    /// The trash of content, for content-service.
+    pub trash: Trash,
     /// Pictures and videos.
     pub media: Media,
     /// The site that visitors see.
@@ -394,6 +396,25 @@ pub struct Revisions {
     /// The largest size of the revisions of an item in bytes: 200 of the longest usual texts (100 KB).
     #[default(20 * 1024 * 1024)]
     pub max_bytes: u64,
+}
+
+/// The trash of content, for content-service.
+#[derive(Debug, Clone, Copy, SmartDefault, Deserialize)]
+#[serde(default)]
+pub struct Trash {
+    /// The number of days after which deleted items are removed for good; 0 for never. By default nothing
+    /// is lost that nobody has decided to lose: a text takes some kilobytes.
+    #[default = 0]
+    pub empty_after_days: u32,
+}
+
+impl Trash {
+    /// Returns the time after which deleted items are removed for good, or `None` if they are kept.
+    pub fn empty_after(self) -> Option<Duration> {
+        const DAY_SECONDS: u64 = 24 * 60 * 60;
+        let days = u64::from(self.empty_after_days);
+        (days > 0).then(|| Duration::from_secs(days * DAY_SECONDS))
+    }
 }
 
 /// Pictures and videos.
@@ -714,6 +735,8 @@ mod tests {
             ("TURBULENCE__HTML__EMBED_HOSTS", "127.0.0.1", "html.embed_hosts"),
             ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "300000", "html.max_data_image_bytes"),
             ("TURBULENCE__HTML__MAX_DATA_IMAGE_BYTES", "-1", "html.max_data_image_bytes"),
+            ("TURBULENCE__TRASH__EMPTY_AFTER_DAYS", "-1", "trash.empty_after_days"),
+            ("TURBULENCE__TRASH__EMPTY_AFTER_DAYS", "a month", "trash.empty_after_days"),
         ] {
             let error = Settings::load(5001, &environment(&[(variable, value)])).unwrap_err();
             let line = error.to_string();

@@ -257,7 +257,8 @@ impl IfMatch {
         }
     }
 
-    fn check_tag(
+    /// The same for a state whose tag is not made from what a `GET` answers.
+    pub fn check_tag(
         &self,
         tag: &ETag,
         current: impl FnOnce() -> Result<Value, ApiError>,

@@ -104,6 +104,11 @@ impl ApiError {
         self.problem.code
     }
 
+    /// Returns the message for the client.
+    pub fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
     /// Returns the errors of single parameters or fields.
     pub fn field_errors(&self) -> &[FieldError] {
         &self.problem.errors

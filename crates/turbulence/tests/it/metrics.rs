@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mongodb::bson::doc;
+use mongodb::bson::{DateTime, doc};
 use reqwest::Method;
 use test_support::{TestDatabase, eventually};
 
@@ -147,6 +147,7 @@ async fn damaged_site() -> Site {
     let stories = [
         doc! { "title": "A", "content": "", "createdDate": "soon", "is_published": true },
         doc! { "_id": "letter", "title": "B", "content": "", "is_published": true },
+        doc! { "title": "C", "deleted": true, "deleted_at": DateTime::MIN, "deleted_by": null },
     ];
     site.database.insert("stories", stories).await;
     let rule =
@@ -162,6 +163,7 @@ async fn every_documented_metric_is_served_on_a_port_of_its_own() {
     let environment = [
         ("TURBULENCE__METRICS__PORT", "0"),
         ("TURBULENCE__WEBHOOKS__ALLOW_PRIVATE_NETWORKS", "true"),
+        ("TURBULENCE__TRASH__EMPTY_AFTER_DAYS", "1"),
     ];
     let turbulence = site.up_with(&[], &environment);
     let address = address(&turbulence).await;
@@ -182,10 +184,11 @@ async fn every_documented_metric_is_served_on_a_port_of_its_own() {
     site.database.insert("sections", [doc! { "_id": "odd", "title": "Odd" }]).await;
     let unreadable = "turbulence_documents_unreadable_total{db_collection_name=\"sections\"}";
     let (at, site_at) = (&address, &summary);
-    eventually("an unreadable item and an attempt are counted", || async move {
+    let removed = "turbulence_trash_removed_total{db_collection_name=\"stories\"}";
+    eventually("an unreadable item, an attempt and an old item are counted", || async move {
         site_at.get("/sections").await;
         let samples = scrape(at).await.samples;
-        samples.contains_key(unreadable) && samples.contains_key(attempts)
+        [unreadable, attempts, removed].iter().all(|series| samples.contains_key(*series))
     })
     .await;
     // Both services and the gateway, in one process.

@@ -70,6 +70,10 @@ async fn every_page_forbids_what_it_does_not_need() {
         ("/console/content/pages/item?id=x".to_owned(), 404),
         ("/console/content/pages/item".to_owned(), 404),
         ("/console/content/pages/text?id=%00".to_owned(), 404),
+        ("/console/trash".to_owned(), 200),
+        ("/console/trash?kind=pages".to_owned(), 200),
+        ("/console/trash?kind=users".to_owned(), 422),
+        ("/console/trash?cursor=x".to_owned(), 422),
     ] {
         let page = browser.get(&path).await;
         assert_eq!(page.status, status, "{path}");
@@ -183,6 +187,8 @@ async fn a_form_of_another_site_changes_nothing() {
         ("/console/content/stories/new", vec![("title", "x"), ("content", "x")]),
         ("/console/content/stories/item", vec![("id", &*id)]),
         ("/console/content/stories/link", vec![("id", &*id)]),
+        ("/console/trash", vec![("do", "restore"), ("kind", "stories"), ("id", &*id)]),
+        ("/console/trash", vec![("do", "delete"), ("kind", "stories"), ("id", &*id)]),
     ] {
         assert_eq!(browser.send(path, &form).await.status, 403, "{path}");
     }

@@ -53,6 +53,8 @@ async fn texts_in_fields_stay_texts() {
     let story = json!({ "title": "S", "content": "<p>x</p>" });
     let story = site.api.call("POST", "/stories", story).await.id();
     let story = format!("/console/content/stories/item?id={story}");
+    let deleted = doc! { "title": "Gone", "deleted": true };
+    site.database.insert("pages", [deleted]).await;
     let mut browser = site.signed_in().await;
     let long = "x<".repeat(50_000);
     // Each kind of text once: there are many fields.
@@ -67,6 +69,7 @@ async fn texts_in_fields_stay_texts() {
             ("/console/content/stories", "/console/content/stories/selected"),
             ("/console/content/projects/new", "/console/content/projects/new"),
             (&story, "/console/content/stories/item"),
+            ("/console/trash", "/console/trash"),
             ("/console/sign-in", "/console/sign-in"),
         ] {
             let mut opened = browser.get(page).await;
@@ -118,7 +121,9 @@ async fn texts_of_the_site_stay_texts() {
                 "page_type": text, "section_id": text, "is_published": true,
                 "createdDate": mongodb::bson::DateTime::now(),
             };
-            site.database.insert(kind, [item]).await;
+            let mut deleted = item.clone();
+            deleted.extend(doc! { "deleted": true, "deleted_at": text, "deleted_by": text });
+            site.database.insert(kind, [item, deleted]).await;
         }
     }
     test_support::eventually("the sections are known", async || {
@@ -158,8 +163,18 @@ async fn texts_of_the_site_stay_texts() {
             check(&page.body, link, "item");
         }
     }
+    for path in ["/console/trash", "/console/trash?kind=projects"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        check(&page.body, path, "all");
+        for text in TEXTS.into_iter().skip(TEXTS.len() - 6) {
+            assert!(decode(&page.body).contains(text), "{path} {text}");
+        }
+    }
     for query in TEXTS {
         for path in [
+            "/console/trash?kind=",
+            "/console/trash?cursor=",
             "/console/navigation?deleted=",
             "/console/sign-in?next=",
             "/console/x?",

@@ -9,3 +9,4 @@ mod hostile;
 mod sections;
 mod sign_in;
 mod support;
+mod trash;

@@ -19,7 +19,7 @@ use utoipa::{
 
 use super::{
     changes, editing, feeds, internal, item_tags, moves, preview, redirects, resolve, robots,
-    search, site, sitemap, webhooks,
+    search, site, sitemap, trash, webhooks,
 };
 use crate::{
     domain::{
@@ -53,6 +53,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         .service(read("/feeds/{path:.+}", feeds::feed))
         .service(read("/tags", item_tags::tags))
         .service(route("/preview").get(preview::read).post(preview::create).build())
+        .service(read("/trash", trash::list))
+        .service(route("/trash/{content_type}/{id}").delete(trash::delete).build())
         .service(route("/webhooks").get(webhooks::list).post(webhooks::create).build())
         .service(
             route("/webhooks/{id}")
@@ -97,6 +99,8 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
         item_tags::tags,
         preview::create,
         preview::read,
+        trash::list,
+        trash::delete,
         webhooks::create,
         webhooks::list,
         webhooks::by_id,
@@ -134,6 +138,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, collections: &Collections) {
     tags(
         (name = "content", description = "Content of every kind."),
         (name = "site", description = "The site as a whole: facts, sitemap, feeds."),
+        (name = "trash", description = "Deleted content of every kind."),
         (name = "redirects", description = "Old paths, and what they lead to."),
         (name = "webhooks", description = "Messages about changes, for frontends."),
         (name = "internal", description = "For the other services and for operators.")

@@ -49,6 +49,12 @@ error_responses! {
     RevertErrors = InvalidId | Unauthorized | Forbidden | NotFound | SlugTaken | PreconditionFailed
         | ValidationFailed | PreconditionRequired | UnreadableDocument | UpstreamUnavailable
         | AuthUnavailable;
+    /// The errors of the list of the trash.
+    TrashListErrors = Unauthorized | Forbidden | ValidationFailed | AuthUnavailable | NotReady;
+    /// The errors of deleting an item for good.
+    TrashDeleteErrors = InvalidId | Unauthorized | Forbidden | NotFound | Conflict
+        | PreconditionFailed | ValidationFailed | PreconditionRequired | UnreadableDocument
+        | AuthUnavailable;
     /// The errors of reading webhooks and their deliveries.
     WebhookReadErrors = InvalidId | Unauthorized | Forbidden | NotFound | ValidationFailed
         | AuthUnavailable;

@@ -40,14 +40,16 @@ pub(super) fn not_written<K: Kind>(abort: Abort<WriteError>) -> ApiError {
         Abort::Database(error) => database_error(error),
         Abort::Refused(WriteError::NoItem(reason)) => no_item::<K>(reason),
         Abort::Refused(WriteError::NoRevision) => ApiError::not_found("Revision"),
-        Abort::Refused(WriteError::SlugTaken(slug)) => {
-            let thing = K::NAME.to_lowercase();
-            let detail = format!("Another {thing} already has the slug `{slug}`.");
-            ApiError::new(ErrorCode::SlugTaken, detail)
-        }
+        Abort::Refused(WriteError::SlugTaken(slug)) => slug_taken(K::NAME, &slug),
         Abort::Refused(WriteError::KeyReused(error)) => error.into(),
         Abort::Refused(WriteError::Refused(error)) => error,
     }
+}
+
+/// Answers a slug that another item of a kind has.
+pub(super) fn slug_taken(kind: &str, slug: &str) -> ApiError {
+    let detail = format!("Another {} already has the slug `{slug}`.", kind.to_lowercase());
+    ApiError::new(ErrorCode::SlugTaken, detail)
 }
 
 pub(super) fn not_moved(abort: Abort<MoveError>) -> ApiError {

@@ -222,8 +222,7 @@ pub(super) async fn publish<K: Kind>(
         }
         let is_published = (!item.meta().is_published).then_some(true);
         // It is published before its time.
-        let schedule =
-            SchedulePatch::default().checked(&item.meta().schedule, true, store.now());
+        let schedule = SchedulePatch::default().checked(&item.meta().schedule, true, store.now());
         let schedule = schedule.map_err(ApiError::invalid)?;
         Ok(Changes { is_published, schedule, ..changes })
     };

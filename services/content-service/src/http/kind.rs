@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::web::{Data, ServiceConfig};
@@ -19,22 +20,27 @@ use models::{
     ContentCounts, ContentType, IntegrityFinding, ObjectId, PageMeta, PlacedItem, Sort,
     body::add_read_only_members, media::MediaUses,
 };
-use mongo_kit::Connection;
+use mongo_kit::{Connection, lease::Lease};
 use mongodb::{
     bson::Bson,
     error::{Error, Result},
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use service_kit::{runtime::settings, web::error::ApiError};
+use service_kit::{
+    runtime::settings,
+    web::{conditional::IfMatch, error::ApiError},
+};
 use utoipa::openapi::{OpenApi, tag::TagBuilder};
 
 use super::{
+    errors::not_written,
     item_drafts::drafted,
     kind_routes::endpoints,
     list::into_list,
     preview,
     resolution::{self, capitalised},
+    trash,
 };
 use crate::{
     domain::{
@@ -43,6 +49,7 @@ use crate::{
         item_paths::{ItemPaths, ShownItems},
         list::{Filter, Limit, Offset},
         pagination::Start,
+        trash::TrashStart,
     },
     kinds::{AnyItem, AnyList, ContentCollection, ContentKind, ListedItem, Newest, Of},
     store::{
@@ -56,6 +63,7 @@ use crate::{
         search::Hit,
         sitemap::{Addressed, PartStart},
         states::ItemState,
+        trash::Trashed,
         write::SlugGuard,
     },
 };
@@ -301,6 +309,40 @@ impl<K: Kind> ContentCollection for ContentStore<K> {
 
     async fn fill_search(&self) -> Result<()> {
         self.fill_search().await
+    }
+
+    async fn trash(
+        &self,
+        start: &TrashStart,
+        owner: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Trashed>> {
+        self.trash(start, owner, count).await
+    }
+
+    async fn taken_slugs(&self, slugs: &[&str]) -> Result<HashSet<String>> {
+        self.taken_slugs(slugs).await
+    }
+
+    fn purge<'a>(
+        &'a self,
+        id: &'a str,
+        if_match: &'a IfMatch,
+    ) -> LocalBoxFuture<'a, std::result::Result<Vec<String>, ApiError>> {
+        let purge = async move {
+            let guard = |item: &K| trash::require_trashed(item, if_match);
+            let purged = self.purge(id, &guard).await.map_err(not_written::<K>)?;
+            Ok(purged.keys)
+        };
+        purge.boxed_local()
+    }
+
+    async fn has_old_trash(&self, after: Duration) -> Result<bool> {
+        self.has_old_trash(after).await
+    }
+
+    async fn empty_trash(&self, after: Duration, lease: &Lease) -> Result<u64> {
+        self.empty_trash(after, lease).await
     }
 
     async fn notes(&self) -> Result<Vec<Skipped>> {

@@ -36,7 +36,7 @@ const DRAFT_STATE: (&str, &str) = ("ETag", "The state of the draft, for `If-Matc
 
 /// Returns the routes of a kind with their description. The look-up comes first: its path could be
 /// taken for that of an item.
-pub(super) fn endpoints<K: Kind>() -> [Endpoint; 7] {
+pub(super) fn endpoints<K: Kind>() -> [Endpoint; 10] {
     let collection = K::TYPE.collection();
     let address = K::ADDRESS;
     [

@@ -4,7 +4,9 @@ use std::{fmt::Display, sync::Arc};
 
 use data_service::{changes::Answer, database_error};
 use models::{
-    ErrorCode, FieldError, ObjectId, Sort, changes::SECTIONS_KEY, section_paths::Obstacle,
+    ErrorCode, FieldError, ObjectId, Sort,
+    changes::SECTIONS_KEY,
+    section_paths::{Below, Obstacle},
 };
 use service_kit::web::error::ApiError;
 
@@ -213,7 +215,12 @@ pub(super) fn require_free_path(
     section: ObjectId,
     slug: &str,
 ) -> Result<(), ApiError> {
-    let detail = match directory.below(section).obstacle(slug) {
+    require_free_path_below(&directory.below(section), slug)
+}
+
+/// The same for one of several items, with the paths below the section.
+pub(super) fn require_free_path_below(below: &Below<'_>, slug: &str) -> Result<(), ApiError> {
+    let detail = match below.obstacle(slug) {
         None => return Ok(()),
         Some(Obstacle::Section(section)) => format!(
             "The section {:?} with the slug `{}` is at the path of an item with the slug `{slug}`.",

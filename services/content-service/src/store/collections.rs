@@ -25,11 +25,19 @@ pub const COLLECTIONS: Collections = Collections {
         WEBHOOKS,
         DELIVERIES,
         DISPATCH,
+        TRASH_LEASE,
     ],
     copies: &[],
     // Locks, a copy of a response, the words of items, the lease of webhooks with a position in the
-    // history of this server, and the editors who have items open.
-    derived: &[slugs::LOCKS, SECTION_DIRECTORY, search::SEARCH, DISPATCH, editing::EDITING],
+    // history of this server, the editors who have items open, and the lease of the trash.
+    derived: &[
+        slugs::LOCKS,
+        SECTION_DIRECTORY,
+        search::SEARCH,
+        DISPATCH,
+        editing::EDITING,
+        TRASH_LEASE,
+    ],
 };
 
 /// The collections of an existing site that this service writes to: those of the kinds of content,
@@ -58,6 +66,9 @@ pub(crate) const DELIVERIES: &str = "webhook_deliveries";
 
 /// The collection of the lease of the process that delivers them.
 pub(crate) const DISPATCH: &str = "webhook_dispatch";
+
+/// The collection of the lease of the process that empties the trash.
+pub(crate) const TRASH_LEASE: &str = "content_trash";
 
 /// The name of the service in the names of its own collections.
 pub(crate) const SERVICE: &str = "content";

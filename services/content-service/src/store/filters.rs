@@ -12,7 +12,7 @@ use mongodb::{
 
 use super::{
     drafts,
-    kind::{Kind, absent_values, published_values, stored_date},
+    kind::{Kind, SLUG, absent_values, published_values, stored_date},
 };
 use crate::domain::{
     audience::{Audience, Hidden, HiddenSections},
@@ -164,6 +164,14 @@ fn is_odd_reference(text: &str) -> bool {
 pub(super) fn references_to_hidden(sections: &HiddenSections) -> Vec<Bson> {
     let spellings = sections.spellings.iter().map(|spelling| spelling.as_str().into());
     references(&sections.ids).into_iter().chain(spellings).collect()
+}
+
+/// Matches the items that are not deleted and may have one of these slugs.
+pub(super) fn having_slug(slugs: &[&str]) -> Document {
+    let values: Vec<_> = slugs.iter().flat_map(|slug| lenient::text_candidates(slug)).collect();
+    let mut query = not_deleted(Oddities::ANY);
+    query.insert(SLUG, doc! { "$in": values });
+    query
 }
 
 /// Matches the items that an audience sees.

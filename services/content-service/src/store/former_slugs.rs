@@ -58,6 +58,16 @@ impl FormerSlugs {
         self.redirects.delete_one(redirect).session(session).await.map(drop)
     }
 
+    /// Removes the redirects that lead to these items.
+    pub(super) async fn forget(&self, items: &[Bson], session: &mut ClientSession) -> Result<()> {
+        let bound = |slug: Bson| doc! { "collection": self.collection, "slug": slug };
+        let of_items = doc! {
+            "_id": { "$gte": bound(Bson::MinKey), "$lte": bound(Bson::MaxKey) },
+            "item_id": { "$in": items },
+        };
+        self.redirects.delete_many(of_items).session(session).await.map(drop)
+    }
+
     fn id(&self, slug: &str) -> Document {
         doc! { "collection": self.collection, "slug": slug }
     }

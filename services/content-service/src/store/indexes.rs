@@ -11,7 +11,7 @@ use mongodb::{
 };
 
 use super::{
-    kind::{Kind, SLUG},
+    kind::{DELETED_AT, Kind, SLUG},
     order,
 };
 use crate::domain::tag::TAGS;
@@ -22,6 +22,11 @@ pub(crate) const NEWEST: &str = "createdDate_-1__id_-1_visibility";
 
 /// The same within a section.
 pub(crate) const NEWEST_OF_SECTION: &str = "section_id_1_createdDate_-1__id_-1_visibility";
+
+/// The index of the trash. The items that are not deleted are in it as well: a partial index could not be
+/// found by all values that mean that one is deleted. A write enters it only if it adds, deletes or
+/// restores an item.
+pub(crate) const TRASH: &str = "trash";
 
 /// The fields that decide whether an item is public, in the indexes of lists.
 const VISIBILITY: [&str; 2] = ["is_published", "deleted"];
@@ -78,6 +83,7 @@ pub(crate) fn of_kind<K: Kind>(id: &'static str) -> Arc<dyn Migration> {
     ];
     steps.extend(sorted(collection));
     steps.push(tags(collection));
+    steps.push(trash(collection));
     if !K::ADDRESS.is_slug() {
         steps.push(look_up(collection, SLUG));
     }
@@ -124,6 +130,12 @@ pub(crate) fn tags(collection: &'static str) -> Arc<dyn Step> {
     plain(collection, "tags_1_createdDate_-1__id_-1_visibility", keys)
 }
 
+/// Returns the step that builds the index of the trash. The owner is behind its order, so that the items of
+/// other authors are passed over without being fetched.
+pub(crate) fn trash(collection: &'static str) -> Arc<dyn Step> {
+    plain(collection, TRASH, doc! { "deleted": 1, DELETED_AT: -1, "_id": -1, "user_id": 1 })
+}
+
 /// The order of lists, and the fields that decide whether an item is public.
 fn newest_keys() -> Document {
     order_keys(SortField::CreatedDate)
@@ -140,6 +152,6 @@ fn plain(collection: &'static str, name: &str, keys: Document) -> Arc<dyn Step> 
 }
 
 /// Returns `true` if a command failed because an index that it names does not exist.
-pub(super) fn is_missing_index(error: &Error) -> bool {
+pub(crate) fn is_missing_index(error: &Error) -> bool {
     matches!(&*error.kind, ErrorKind::Command(error) if error.code == BAD_VALUE)
 }

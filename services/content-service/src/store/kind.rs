@@ -110,6 +110,12 @@ pub(crate) enum Address {
 /// The name of the field with the slug of an item.
 pub(crate) const SLUG: &str = "slug";
 
+/// The field with the time of the deletion, by the clock of the server.
+pub(super) const DELETED_AT: &str = "deleted_at";
+
+/// The field with the id of the user who deleted the item; null for the holder of the static token.
+pub(super) const DELETED_BY: &str = "deleted_by";
+
 impl Address {
     /// Returns the name of the field.
     pub(crate) const fn field(self) -> &'static str {

@@ -19,7 +19,7 @@ const TITLE_LOCALE: &str = "en";
 
 /// The types of a date field beside dates and null, apart from lists: the server enters its index
 /// for each of them, which costs nothing where there are none.
-const ODD_DATE_TYPES: [&str; 12] = [
+pub(super) const ODD_DATE_TYPES: [&str; 12] = [
     "minKey",
     "number",
     "string",

@@ -150,6 +150,18 @@ impl SearchStore {
         Ok(())
     }
 
+    /// Removes the words of items.
+    pub(super) async fn forget(
+        &self,
+        content_type: ContentType,
+        items: &[Bson],
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        let ids: Vec<_> = items.iter().map(|id| id_of(content_type, id.clone())).collect();
+        let removed = self.collection.delete_many(doc! { "_id": { "$in": ids } });
+        removed.session(session).await.map(drop)
+    }
+
     /// Records that items have moved to a section.
     pub(super) async fn move_to<K: Kind>(
         &self,

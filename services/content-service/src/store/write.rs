@@ -27,10 +27,10 @@ use service_kit::web::error::ApiError;
 
 use super::{
     content::{Changed, ContentStore},
-    filters::{Oddities, not_deleted},
+    filters::having_slug,
     ids::{NoItem, no_item},
     item_drafts::Draft,
-    kind::{Address, Changes, Kind, Reading, SLUG, stored_date},
+    kind::{Address, Changes, DELETED_AT, DELETED_BY, Kind, Reading, SLUG, stored_date},
     schedule,
     slugs::{self, FIRST_NUMBER},
 };
@@ -211,12 +211,22 @@ impl<K: Kind> ContentStore<K> {
         guard: Guard<'_, K>,
         user_id: Option<&str>,
     ) -> Result<Changed<K>, Abort<WriteError>> {
-        let set = async |_: &K, _: &mut ClientSession| {
-            let mut set = doc! { "deleted": true };
-            set.extend(schedule::never());
-            Ok(set)
-        };
-        self.change(id, guard, set, user_id, RevisionAction::Deleted).await
+        let names = self.names().await?.value;
+        let mut fields = Vec::new();
+        let result = transact(&self.writers, async |session: &mut ClientSession| {
+            fields.clear();
+            let (found, reading) = self.look_up_present(id, session).await?;
+            guard(&names.sign(reading.item)).map_err(WriteError::Refused)?;
+            let change = self.recorded(user_id, RevisionAction::Deleted);
+            let mut set = schedule::never();
+            retain_changes(&mut set, &found);
+            // Without a user it is null: the field tells the deletions of this service from others.
+            set.extend(doc! { "deleted": true, DELETED_AT: change.at, DELETED_BY: user_id });
+            fields = set.keys().cloned().collect();
+            Ok(names.sign(self.set(&found, set, change, session).await?))
+        })
+        .await;
+        self.updated(fields, result)
     }
 
     /// Takes an item out of the trash; one that is not in it stays as it is.
@@ -243,7 +253,9 @@ impl<K: Kind> ContentStore<K> {
             let set = doc! { "deleted": false };
             fields = set.keys().cloned().collect();
             let change = self.recorded(user_id, RevisionAction::Restored);
-            Ok(names.sign(self.set(&found, set, change, session).await?))
+            let restored =
+                self.write(&found, set, &[DELETED_AT, DELETED_BY], change, session).await?;
+            Ok(names.sign(restored))
         })
         .await;
         self.updated(fields, result)
@@ -328,14 +340,31 @@ impl<K: Kind> ContentStore<K> {
     async fn set(
         &self,
         document: &RawDocument,
+        set: Document,
+        change: Recorded<'_>,
+        session: &mut ClientSession,
+    ) -> Result<K, Abort<WriteError>> {
+        self.write(document, set, &[], change, session).await
+    }
+
+    /// The same, and removes other fields.
+    async fn write(
+        &self,
+        document: &RawDocument,
         mut set: Document,
+        removed: &[&str],
         change: Recorded<'_>,
         session: &mut ClientSession,
     ) -> Result<K, Abort<WriteError>> {
         let id = stored_id(document)?;
-        let fields: Vec<_> = set.keys().cloned().collect();
+        let fields: Vec<_> = set.keys().filter(|field| !is_of_trash(field)).cloned().collect();
         set.insert(UPDATED, change.at);
-        let changes = doc! { "$set": set };
+        let mut changes = doc! { "$set": set };
+        if !removed.is_empty() {
+            let unset: Document =
+                removed.iter().map(|field| ((*field).to_owned(), "".into())).collect();
+            changes.insert("$unset", unset);
+        }
         let one = doc! { "_id": &id };
         self.collection.update_one(one.clone(), changes).session(&mut *session).await?;
         let item_before = Revised { kind: K::TYPE.collection(), id: &id };
@@ -407,9 +436,7 @@ impl<K: Kind> ContentStore<K> {
         session: &mut ClientSession,
     ) -> Result<(), Abort<WriteError>> {
         self.locks.lock(K::TYPE.collection(), slug, session).await?;
-        let mut same_slug = not_deleted(Oddities::ANY);
-        same_slug.insert(SLUG, doc! { "$in": lenient::text_candidates(slug) });
-        if self.collection.find_one(same_slug).session(&mut *session).await?.is_some() {
+        if self.collection.find_one(having_slug(&[slug])).session(&mut *session).await?.is_some() {
             return Err(WriteError::SlugTaken(slug.to_owned()).into());
         }
         self.former_slugs.remove(slug, session).await?;
@@ -424,7 +451,7 @@ pub(super) fn stored_id(document: &RawDocument) -> Result<Bson, Error> {
 }
 
 /// Returns a change that this process has made.
-fn change<K: Kind>(
+pub(super) fn change<K: Kind>(
     id: Option<String>,
     kind: ChangeKind,
     document: Option<RawDocumentBuf>,
@@ -462,6 +489,11 @@ fn is_unchanged(reader: &mut FieldReader<'_>, field: &str, value: &Bson) -> bool
         }
         _ => false,
     }
+}
+
+/// Returns `true` if a field is about the stay of an item in the trash.
+fn is_of_trash(field: &str) -> bool {
+    [DELETED_AT, DELETED_BY].contains(&field)
 }
 
 /// Returns `true` if the words of an item depend on a field.

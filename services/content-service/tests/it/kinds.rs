@@ -204,6 +204,7 @@ async fn walk(walk: &Walk<'_>) {
         "sort_title".to_owned(),
         "sort_updatedDate".to_owned(),
         "tags_1_createdDate_-1__id_-1_visibility".to_owned(),
+        "trash".to_owned(),
     ];
     expected.dedup();
     assert_eq!(indexes, expected, "{collection}");

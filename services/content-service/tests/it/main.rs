@@ -39,6 +39,7 @@ mod slugs;
 mod sort;
 mod support;
 mod taken_paths;
+mod trash;
 mod views;
 mod visibility;
 mod webhooks;

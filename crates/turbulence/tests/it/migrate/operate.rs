@@ -76,7 +76,7 @@ async fn an_unknown_id_is_an_invalid_command_line() {
     let line = site.refused(2, &["resume", "0002_dates"]).await;
     insta::assert_snapshot!(line, @"turbulence: there is no migration \"0002_dates\": did you mean 0002_story_dates (content)?");
     let line = site.refused(2, &["retry", "indexes"]).await;
-    insta::assert_snapshot!(line, @"turbulence: there is no migration \"indexes\": did you mean 0001_section_indexes (sections) or 0000_list_indexes (content) or 0007_content_indexes (content) or 0010_sort_indexes (content) or 0011_search_index (content) or 0013_tag_indexes (content) or 0001_media_indexes (media)?");
+    insta::assert_snapshot!(line, @"turbulence: there is no migration \"indexes\": did you mean 0001_section_indexes (sections) or 0000_list_indexes (content) or 0007_content_indexes (content) or 0010_sort_indexes (content) or 0011_search_index (content) or 0013_tag_indexes (content) or 0014_trash_indexes (content) or 0001_media_indexes (media)?");
     let line = site.refused(2, &["up", "--to", "nonsense"]).await;
     let mut all = Vec::new();
     for service in ["sections", "content", "media"] {
