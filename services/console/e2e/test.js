@@ -467,6 +467,100 @@ const tests = {
     await context.close();
   },
 
+  async "old addresses lead to new ones, one by one and from a file"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Redirects", exact: true }).click();
+    await page.getByText("There is no redirect yet.").waitFor();
+    await look(page, "redirects-empty");
+    await page.getByRole("link", { name: "New redirect" }).click();
+    await page.getByLabel("Old path", { exact: true }).fill("2015/hello.html");
+    await page.getByLabel("Leads to the address").fill("/about");
+    await page.getByRole("button", { name: "Add the redirect" }).click();
+    await page.locator("#field-from-error").waitFor();
+    await look(page, "redirect-error");
+    // The keyboard is at the field to correct, and sends the form.
+    assert.equal(await page.evaluate(() => document.activeElement.name), "from");
+    await page.keyboard.press("Home");
+    await page.keyboard.type("/");
+    await page.keyboard.press("Enter");
+    await page.getByText("Saved.").waitFor();
+    await page.getByText("1 redirect", { exact: true }).waitFor();
+    const old = async (path) => (await fetch(`${address}/resolve?path=${path}`)).json();
+    assert.equal((await old("/2015/hello.html")).moved_to, "/about");
+
+    await page.getByRole("link", { name: "From a CSV file" }).click();
+    await look(page, "redirects-file");
+    const file = (text) => ({ name: "old.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+    await page.getByLabel("File", { exact: true }).setInputFiles(file("from;to\n/Größe;/about\nx;/about\n"));
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1. Replaced: 0. There before: 0. Refused: 1.").waitFor();
+    await look(page, "redirects-file-refused");
+    const lines = page.getByLabel("Or its lines");
+    assert.equal(await lines.inputValue(), "from;to\n/Größe;/about\nx;/about\n");
+    await lines.fill((await lines.inputValue()).replace("\nx;", "\n/x;"));
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1. Replaced: 0. There before: 1. Refused: 0.").waitFor();
+    await page.getByRole("link", { name: "← Redirects" }).click();
+    await page.getByRole("button", { name: "Delete: /x" }).click();
+    await page.getByText("The redirect was deleted: /x").waitFor();
+    await look(page, "redirects-deleted");
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByText("The redirect is back.").waitFor();
+    assert.equal((await old("/x")).moved_to, "/about");
+  },
+
+  async "the facts of the site are changed, and errors name the line of a link"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Site settings" }).click();
+    await page.getByLabel("Title").fill("Tidal notes");
+    await page.getByLabel("Profiles elsewhere").fill("GitHub https://example.org/a\nBad /b");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("line 2: ").waitFor();
+    await look(page, "site-error");
+    await page.getByLabel("Profiles elsewhere").fill("GitHub https://example.org/a");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    const { title, social_links } = await api(address, "GET", "/site");
+    assert.deepEqual([title, social_links], ["Tidal notes", [{ name: "GitHub", url: "https://example.org/a" }]]);
+  },
+
+  async "redirects and site settings are pleasant everywhere, and work without scripts"({
+    browser,
+    address,
+    state,
+  }) {
+    for (const [name, options] of Object.entries({
+      light: { colorScheme: "light" },
+      dark: { colorScheme: "dark" },
+      "360px": { viewport: { width: 360, height: 740 } },
+      "360px-dark": { viewport: { width: 360, height: 740 }, colorScheme: "dark" },
+    })) {
+      const context = await browser.newContext({ ...options, storageState: state });
+      const page = await context.newPage();
+      watch(page, address);
+      for (const path of ["redirects", "redirects/new", "redirects/file", "site"]) {
+        await page.goto(`${address}/console/${path}`);
+        await look(page, `${path.replace("/", "-")}-${name}`);
+      }
+      await context.close();
+    }
+    const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });
+    const page = await context.newPage();
+    await page.goto(`${address}/console/redirects/file`);
+    const buffer = Buffer.from("from,to\n/without-scripts,/about\n");
+    await page.getByLabel("File", { exact: true }).setInputFiles({ name: "a.csv", mimeType: "text/csv", buffer });
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1.").waitFor();
+    await page.goto(`${address}/console/redirects`);
+    await page.getByRole("button", { name: "Delete: /without-scripts" }).click();
+    await page.getByText("The redirect was deleted: /without-scripts").waitFor();
+    await page.goto(`${address}/console/site`);
+    await page.getByLabel("Language").fill("en");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await context.close();
+  },
+
   async "signing out ends the session"({ page, address }) {
     await page.goto(`${address}/console/navigation`);
     await page.getByRole("button", { name: "Sign out" }).click();

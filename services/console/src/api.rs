@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{
     Client, Method, RequestBuilder, StatusCode,
-    header::{ETAG, IF_MATCH},
+    header::{CONTENT_TYPE, ETAG, IF_MATCH},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -101,6 +101,17 @@ impl Caller<'_> {
         if !tag.is_empty() {
             request = request.header(IF_MATCH, tag);
         }
+        self.send(request).await
+    }
+
+    /// Sends a text of another media type.
+    pub(crate) async fn send_text<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: String,
+    ) -> Result<Tagged<T>, Failure> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, media_type).body(body);
         self.send(request).await
     }
 

@@ -18,11 +18,12 @@ pub(crate) struct Errors {
 }
 
 /// The fields that errors of the API belong to which name none.
-const FIELDS_OF_CODES: [(&str, &str); 4] = [
+const FIELDS_OF_CODES: [(&str, &str); 5] = [
     ("slug_taken", "slug"),
     ("cycle", "parent"),
     ("too_deep", "parent"),
     ("has_content", "content_type"),
+    ("conflict", "from"),
 ];
 
 impl Errors {
@@ -171,6 +172,16 @@ impl<'a> Field<'a> {
                 spellcheck=(if is_source { "false" } else { "true" }) autocomplete="off"
                 aria-describedby=[self.described_by(errors)]
                 aria-invalid=[errors.get(self.name).map(|_| "true")] { "\n" (self.value) }
+        };
+        self.around(errors, &control)
+    }
+
+    /// Returns a field for a file. Browsers forget it when a page is shown again.
+    pub(crate) fn file(&self, errors: &Errors, accept: &str) -> Markup {
+        let control = html! {
+            input type="file" id=(self.id()) name=(self.name) accept=(accept)
+                aria-describedby=[self.described_by(errors)]
+                aria-invalid=[errors.get(self.name).map(|_| "true")];
         };
         self.around(errors, &control)
     }

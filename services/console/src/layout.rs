@@ -107,7 +107,7 @@ struct MenuEntry {
 const MENU: [MenuEntry; 3] = [
     MenuEntry {
         path: "/console/navigation",
-        below: &["/console/navigation", "/console/sections"],
+        below: &["/console/navigation", "/console/sections", "/console/redirects", "/console/site"],
         name: frame::NAVIGATION,
     },
     MenuEntry { path: "/console/content", below: &["/console/content"], name: content::TITLE },

@@ -4,8 +4,10 @@ mod content;
 mod health;
 mod item;
 mod navigation;
+mod redirects;
 mod section;
 mod sign_in;
+mod site;
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, guard,
@@ -73,7 +75,25 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(page("/console/content/{kind}/text").route(get().to(item::text)))
         .service(page("/console/content/{kind}/link").route(web::post().to(item::link)))
         .service(page("/console/health").route(get().to(health::show)))
-        .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
+        .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)))
+        .service(
+            page("/console/redirects")
+                .route(get().to(redirects::show))
+                .route(web::post().to(redirects::act)),
+        )
+        .service(
+            page("/console/redirects/new")
+                .route(get().to(redirects::new))
+                .route(web::post().to(redirects::create)),
+        )
+        .service(
+            page("/console/redirects/file")
+                .route(get().to(redirects::file))
+                .route(web::post().to(redirects::upload)),
+        )
+        .service(
+            page("/console/site").route(get().to(site::show)).route(web::post().to(site::save)),
+        );
 }
 
 /// Returns a route for GET, and for HEAD, which is the same without a body (RFC 9110 §9.3.2).

@@ -64,6 +64,7 @@ pub(crate) mod navigation {
         takes it out again.";
     pub(crate) const NEW: &str = "New section";
     pub(crate) const TREE: &str = "Sections";
+    pub(crate) const PARTS: &str = "Parts of the navigation";
     pub(crate) const DETACHED: &str = "Not reachable";
     pub(crate) const DETACHED_HELP: &str = "The section above these is missing, or they are below each \
         other. Open one, and move it to a place.";
@@ -270,6 +271,7 @@ pub(crate) mod item {
         replace it.";
     pub(crate) const ADDRESS: &str = "Address:";
     pub(crate) const NO_ADDRESS: &str = "none";
+    pub(crate) const LEAD_HERE: &str = "Lead an old address here";
     pub(crate) const PREVIEW: &str = "As it is stored";
     pub(crate) const PREVIEW_HELP: &str = "Pictures of other hosts are not loaded here.";
     pub(crate) const LINK: &str = "Make a preview link";
@@ -302,6 +304,133 @@ pub(crate) mod item {
         ("canonical", super::facts::CANONICAL),
         ("noindex", super::facts::NOINDEX),
     ];
+}
+
+/// The pages of redirects.
+pub(crate) mod redirects {
+    pub(crate) const TITLE: &str = "Redirects";
+    pub(crate) const INTRO: &str = "Old addresses that lead to what is there now. Renamed sections and \
+        items need none: their former addresses lead to them already.";
+    pub(crate) const NEW: &str = "New redirect";
+    pub(crate) const FILE: &str = "From a CSV file";
+    pub(crate) const EMPTY: &str = "There is no redirect yet. Add one for each address of a former site \
+        that others link to, or all of them from a CSV file.";
+    pub(crate) const EMPTY_FILTERED: &str =
+        "No old path begins like that. Look for another beginning, or show everything.";
+    pub(crate) const PREFIX: &str = "Old paths that begin with";
+    pub(crate) const LIST: &str = "Old paths";
+    pub(crate) const LEADS_TO: &str = "leads to";
+    pub(crate) const NOW: &str = "now";
+    pub(crate) const A_SECTION: &str = "a section";
+    pub(crate) const FOR_A_TIME: &str = "For a time";
+    pub(crate) const HIDDEN: &str = "Not used";
+    pub(crate) const HIDDEN_HELP: &str = "A section or an item is at this path.";
+    pub(crate) const LOST: &str = "Leads nowhere";
+    pub(crate) const LOST_HELP: &str = "The target was deleted, or visitors do not see it.";
+    pub(crate) const DELETE: &str = "Delete";
+    pub(crate) const DELETED: &str = "The redirect was deleted:";
+    pub(crate) const UNDO: &str = "Undo";
+    pub(crate) const RESTORED: &str = "The redirect is back.";
+    pub(crate) const SAVED: &str = "Saved.";
+    pub(crate) const FROM: &str = "Old path";
+    pub(crate) const FROM_HELP: &str = "It begins with a slash, such as /2015/02/hello.html. Capitals \
+        matter; a query such as /index.php?id=7 is a part of it.";
+    pub(crate) const TO: &str = "Leads to the address";
+    pub(crate) const TO_HELP: &str = "A path of the site such as /about, or an address of the web. The \
+        link “Lead an old address here” of an item writes the item here: the redirect then leads to it \
+        wherever it is.";
+    pub(crate) const SECTION: &str = "Or to the section";
+    pub(crate) const SECTION_HELP: &str = "The redirect leads to it, whatever its address becomes.";
+    pub(crate) const NO_SECTION: &str = "— none —";
+    pub(crate) const STATUS: &str = "Kind";
+    pub(crate) const FOR_GOOD: &str = "For good: browsers remember it (301)";
+    pub(crate) const TEMPORARY: &str = "For a time (302)";
+    pub(crate) const REPLACE: &str = "Replace redirects of the same path";
+    pub(crate) const REPLACE_HELP: &str =
+        "Otherwise an old path that leads elsewhere already is refused.";
+    pub(crate) const ADD: &str = "Add the redirect";
+    pub(crate) const ADD_ALL: &str = "Add the redirects";
+    pub(crate) const NO_TARGET: &str = "Write an address here, or choose a section below.";
+    pub(crate) const TWO_TARGETS: &str =
+        "A redirect leads to one place: empty this field, or choose no section below.";
+    pub(crate) const FILE_TITLE: &str = "Redirects from a CSV file";
+    pub(crate) const FILE_INTRO: &str = "The first line names the columns, from,to,status: an old path, \
+        where it leads, and 301 or 302. The status can be left out. Save the file of a spreadsheet as \
+        “CSV UTF-8”. Up to 100 lines are added at once.";
+    pub(crate) const CHOOSE: &str = "File";
+    pub(crate) const LINES: &str = "Or its lines";
+    pub(crate) const TARGETS_HELP: &str = "Targets are paths of the site, addresses of the web, \
+        “sections/” with the id of a section, or the kind and the id of an item, such as “stories/…”.";
+    pub(crate) const NO_LINES: &str = "Choose a file, or paste its lines here.";
+    pub(crate) const TWO_FILES: &str = "Choose a file or paste lines, not both.";
+    pub(crate) const NOT_UTF8: &str = "The file is no text in UTF-8. Save it again as “CSV UTF-8”: \
+        otherwise letters such as “é” would be lost.";
+    pub(crate) const CORRECT: &str =
+        "Correct the lines that were refused, and send all of them again: the others stay as they are.";
+    pub(crate) const OUTCOMES: &str = "Lines of the file";
+
+    pub(crate) fn total(total: u64) -> String {
+        match total {
+            1 => "1 redirect".to_owned(),
+            total => format!("{total} redirects"),
+        }
+    }
+
+    pub(crate) fn delete(from: &str) -> String {
+        format!("{DELETE}: {from}")
+    }
+
+    /// Returns the result of a file.
+    pub(crate) fn imported(created: u64, changed: u64, unchanged: u64, refused: u64) -> String {
+        format!(
+            "Added: {created}. Replaced: {changed}. There before: {unchanged}. Refused: {refused}."
+        )
+    }
+
+    pub(crate) fn line(number: u64) -> String {
+        format!("Line {number}")
+    }
+
+    /// Returns the outcome of a line.
+    pub(crate) fn outcome(word: &str) -> &'static str {
+        match word {
+            "created" => "added",
+            "changed" => "replaced",
+            "unchanged" => "was there before",
+            _ => "refused",
+        }
+    }
+}
+
+/// The page with the facts that every page of the site shows.
+pub(crate) mod site {
+    pub(crate) const TITLE: &str = "Site settings";
+    pub(crate) const INTRO: &str =
+        "The facts that every page of the site can show, and that feeds and search engines read.";
+    pub(crate) const URL: &str = "Address of the site:";
+    pub(crate) const NO_URL: &str =
+        "not known: the setting “site.url” names it, and without it there are no feeds and no sitemap";
+    pub(crate) const LINKS_HELP: &str = "Profiles of the site elsewhere, one in each line: a name, a \
+        space, and the address. At most 50.";
+    pub(crate) const LOGO_HELP: &str = "An address of the web, or a path such as /uploads/logo.webp.";
+    pub(crate) const LANGUAGE_HELP: &str =
+        "The language of the texts, such as en, de-CH or zh-Hant.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed the site settings since you opened \
+        them. Your changes are below, with what is stored now beside each field that differs. Save again \
+        to replace it.";
+
+    /// The fields of the form, as the API has them, with their labels.
+    pub(crate) const FIELDS: [(&str, &str); 5] = [
+        ("title", "Title"),
+        ("description", "Description"),
+        ("logo", "Address of the logo"),
+        ("language", "Language"),
+        ("social_links", "Profiles elsewhere"),
+    ];
+
+    pub(crate) fn in_line(number: usize, message: &str) -> String {
+        format!("line {number}: {message}")
+    }
 }
 
 /// The state of the site.

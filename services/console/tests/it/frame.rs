@@ -70,6 +70,14 @@ async fn every_page_forbids_what_it_does_not_need() {
         ("/console/content/pages/item?id=x".to_owned(), 404),
         ("/console/content/pages/item".to_owned(), 404),
         ("/console/content/pages/text?id=%00".to_owned(), 404),
+        ("/console/redirects".to_owned(), 200),
+        ("/console/redirects?prefix=x".to_owned(), 422),
+        ("/console/redirects?cursor=x".to_owned(), 422),
+        ("/console/redirects/new".to_owned(), 200),
+        ("/console/redirects/new?to=stories%2Fx".to_owned(), 200),
+        ("/console/redirects/file".to_owned(), 200),
+        ("/console/redirects/elsewhere".to_owned(), 404),
+        ("/console/site".to_owned(), 200),
     ] {
         let page = browser.get(&path).await;
         assert_eq!(page.status, status, "{path}");
@@ -183,12 +191,19 @@ async fn a_form_of_another_site_changes_nothing() {
         ("/console/content/stories/new", vec![("title", "x"), ("content", "x")]),
         ("/console/content/stories/item", vec![("id", &*id)]),
         ("/console/content/stories/link", vec![("id", &*id)]),
+        ("/console/redirects", vec![("delete", "/old")]),
+        ("/console/redirects", vec![("from", "/old"), ("to", "/blog")]),
+        ("/console/redirects/new", vec![("from", "/old"), ("to", "/blog")]),
+        ("/console/redirects/file", vec![("body", "from,to\n/old,/blog")]),
+        ("/console/site", vec![("title", "Forged")]),
     ] {
         assert_eq!(browser.send(path, &form).await.status, 403, "{path}");
     }
     let page = site.browser().send_with("/console/sign-in", &[cross], &[]).await;
     assert_eq!(page.status, 403);
     assert_eq!(site.stored(&id).await["title"], "News");
+    assert_eq!(site.api.get("/redirects").await.body["total"], 0);
+    assert_eq!(site.api.get("/site").await.body["title"], serde_json::Value::Null);
     // The form itself is accepted, also after its reader has signed in again.
     let mut again = Browser { cookie: site.signed_in().await.cookie, ..browser };
     let host = site.api.url.clone();

@@ -53,6 +53,8 @@ async fn texts_in_fields_stay_texts() {
     let story = json!({ "title": "S", "content": "<p>x</p>" });
     let story = site.api.call("POST", "/stories", story).await.id();
     let story = format!("/console/content/stories/item?id={story}");
+    let redirect = json!({ "from": "/old", "to": { "address": "/blog" } });
+    assert_eq!(site.api.call("POST", "/redirects", redirect).await.status, 201);
     let mut browser = site.signed_in().await;
     let long = "x<".repeat(50_000);
     // Each kind of text once: there are many fields.
@@ -67,6 +69,10 @@ async fn texts_in_fields_stay_texts() {
             ("/console/content/stories", "/console/content/stories/selected"),
             ("/console/content/projects/new", "/console/content/projects/new"),
             (&story, "/console/content/stories/item"),
+            ("/console/redirects", "/console/redirects"),
+            ("/console/redirects/new", "/console/redirects/new"),
+            ("/console/redirects/file", "/console/redirects/file"),
+            ("/console/site", "/console/site"),
             ("/console/sign-in", "/console/sign-in"),
         ] {
             let mut opened = browser.get(page).await;
@@ -76,7 +82,7 @@ async fn texts_in_fields_stay_texts() {
             let names = opened.fields(action).into_iter().map(|(name, _)| name);
             let names: Vec<_> = names
                 .chain(
-                    ["next", "do", "before", "on_children", "title", "back", "id", "to"]
+                    ["next", "do", "before", "on_children", "title", "back", "id", "to", "delete"]
                         .map(str::to_owned),
                 )
                 .collect();
@@ -158,8 +164,31 @@ async fn texts_of_the_site_stay_texts() {
             check(&page.body, link, "item");
         }
     }
+    // What the API accepts of them, and what other programs may have stored.
+    let links = TEXTS.map(|text| doc! { "name": text, "url": text });
+    let facts = doc! {
+        "_id": "site", "title": TEXTS[0], "description": TEXTS[2], "logo": TEXTS[1],
+        "language": TEXTS[6], "social_links": links.to_vec(),
+    };
+    site.database.insert("content_site", [facts]).await;
+    for (number, text) in TEXTS.into_iter().enumerate() {
+        let address = format!("/{text}");
+        let body = json!({ "from": format!("/{number}/{text}"), "to": { "address": address } });
+        site.api.call("POST", "/redirects", body).await;
+    }
+    assert_ne!(site.api.get("/redirects").await.body["total"], 0);
+    for path in ["/console/redirects", "/console/site"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        check(&page.body, path, "all");
+    }
     for query in TEXTS {
         for path in [
+            "/console/redirects?prefix=",
+            "/console/redirects?cursor=",
+            "/console/redirects?saved=",
+            "/console/redirects/new?to=",
+            "/console/site?saved=",
             "/console/navigation?deleted=",
             "/console/sign-in?next=",
             "/console/x?",

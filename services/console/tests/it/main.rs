@@ -6,6 +6,8 @@ mod content;
 mod frame;
 mod health;
 mod hostile;
+mod redirects;
 mod sections;
 mod sign_in;
+mod site;
 mod support;

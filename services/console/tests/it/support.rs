@@ -151,7 +151,31 @@ impl Browser {
 
     /// Sends a form without a mark.
     pub(crate) async fn send(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
-        self.request(Method::POST, path, &[], Some(form)).await
+        self.send_with(path, &[], form).await
+    }
+
+    /// Sends a form of these fields and one file, as browsers do without scripts.
+    pub(crate) async fn send_file(
+        &mut self,
+        path: &str,
+        form: &[(&str, &str)],
+        (name, file): (&str, &[u8]),
+    ) -> Page {
+        let boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
+        let disposition = "Content-Disposition: form-data; name=";
+        let mut body = Vec::new();
+        for (name, value) in form {
+            let part = format!("--{boundary}\r\n{disposition}\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend(part.into_bytes());
+        }
+        let head = format!(
+            "--{boundary}\r\n{disposition}\"{name}\"; filename=\"a file.csv\"\r\nContent-Type: \
+             text/csv\r\n\r\n"
+        );
+        let tail = format!("\r\n--{boundary}--\r\n");
+        body.extend([head.as_bytes(), file, tail.as_bytes()].concat());
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        self.request(Method::POST, path, &[], Some((&kind, body))).await
     }
 
     /// Sends a form without a mark, with these headers.
@@ -161,7 +185,9 @@ impl Browser {
         headers: &[(&str, &str)],
         form: &[(&str, &str)],
     ) -> Page {
-        self.request(Method::POST, path, headers, Some(form)).await
+        let body = serde_urlencoded::to_string(form).unwrap().into_bytes();
+        let kind = "application/x-www-form-urlencoded";
+        self.request(Method::POST, path, headers, Some((kind, body))).await
     }
 
     /// Opens a page and sends a form of it with these fields in place of those that it has.
@@ -195,7 +221,7 @@ impl Browser {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        form: Option<&[(&str, &str)]>,
+        body: Option<(&str, Vec<u8>)>,
     ) -> Page {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -204,9 +230,7 @@ impl Browser {
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie);
         }
-        if let Some(form) = form {
-            let body = serde_urlencoded::to_string(form).unwrap();
-            let kind = "application/x-www-form-urlencoded";
+        if let Some((kind, body)) = body {
             request = request.header("content-type", kind).body(body);
         }
         let response: Response = request.send().await.unwrap();
