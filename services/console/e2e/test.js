@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { openSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -46,7 +47,12 @@ async function startSite(folder) {
   const port = await freePort();
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("TURBULENCE__"));
   const child = spawn(PROGRAM, ["up", "--demo", "--port", port, "--data-dir", folder], {
-    env: { ...Object.fromEntries(inherited), TURBULENCE__AUTH__STATIC_TOKEN: TOKEN },
+    env: {
+      ...Object.fromEntries(inherited),
+      TURBULENCE__AUTH__STATIC_TOKEN: TOKEN,
+      // The receiver of webhooks is this process.
+      TURBULENCE__WEBHOOKS__ALLOW_PRIVATE_NETWORKS: "true",
+    },
     stdio: ["ignore", "pipe", openSync(join(SCREENSHOTS, "site.log"), "w")],
   });
   const ready = new Promise((done, failed) => {
@@ -524,7 +530,51 @@ const tests = {
     assert.deepEqual([title, social_links], ["Tidal notes", [{ name: "GitHub", url: "https://example.org/a" }]]);
   },
 
-  async "redirects and site settings are pleasant everywhere, and work without scripts"({
+  async "a webhook is added, tried and deleted"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Webhooks", exact: true }).click();
+    await page.getByText("There is no webhook yet.").waitFor();
+    await look(page, "webhooks-empty");
+    await page.getByRole("link", { name: "New webhook" }).click();
+    await page.getByLabel("Address", { exact: true }).fill("example.com");
+    await page.getByRole("button", { name: "Add the webhook" }).click();
+    await page.locator("#field-url-error").waitFor();
+    await look(page, "webhook-error");
+    let status = 500;
+    const receiver = createHttpServer((_, answer) => answer.writeHead(status).end()).listen(0, "127.0.0.1");
+    await new Promise((listening) => receiver.once("listening", listening));
+    const url = `http://127.0.0.1:${receiver.address().port}/hook`;
+    await page.getByLabel("Address", { exact: true }).fill(url);
+    await page.getByLabel("stories").check();
+    await page.getByRole("button", { name: "Add the webhook" }).click();
+    await page.getByText("it is not shown again").waitFor();
+    assert.match(await page.locator(".notice code").textContent(), /^whsec_/);
+    await look(page, "webhook-secret");
+    await page.getByRole("button", { name: "Send a test" }).click();
+    await page.getByText("A test is being sent.").waitFor();
+    // Read again by itself until there is a result.
+    await page.getByText("the address answered 500").waitFor();
+    await page.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    await page.locator("pre", { hasText: "webhook.test" }).waitFor();
+    await look(page, "webhook");
+    status = 204;
+    await page.getByRole("button", { name: "Send again: webhook.test" }).click();
+    await page.getByText("The message is being sent again.").waitFor();
+    await page.getByText("the address answered 204").waitFor();
+    await page.getByRole("button", { name: "Disable" }).click();
+    await page.getByText("The webhook is disabled.").waitFor();
+    assert.equal((await api(address, "GET", "/webhooks")).items[0].is_enabled, false);
+    await page.getByRole("link", { name: "Delete…" }).click();
+    await look(page, "webhook-delete");
+    await page.getByRole("button", { name: "Delete the webhook" }).click();
+    await page.getByText("The webhook was deleted.").waitFor();
+    // For the pictures of other windows.
+    await api(address, "POST", "/webhooks", { url, description: "Pages", is_enabled: false });
+    receiver.close();
+  },
+
+  async "redirects, site settings and webhooks are pleasant everywhere, and work without scripts"({
     browser,
     address,
     state,
@@ -538,10 +588,13 @@ const tests = {
       const context = await browser.newContext({ ...options, storageState: state });
       const page = await context.newPage();
       watch(page, address);
-      for (const path of ["redirects", "redirects/new", "redirects/file", "site"]) {
+      for (const path of ["redirects", "redirects/new", "redirects/file", "site", "webhooks"]) {
         await page.goto(`${address}/console/${path}`);
         await look(page, `${path.replace("/", "-")}-${name}`);
       }
+      await page.locator(".items a").first().click();
+      await page.getByRole("button", { name: "Send a test" }).waitFor();
+      await look(page, `webhook-${name}`);
       await context.close();
     }
     const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });

@@ -20,7 +20,7 @@ use service_kit::web::coding::{Coding, MIN_BYTES};
 use crate::{
     assets::{self, HTMX, ICON, SCRIPTS, STYLE},
     guard::Visit,
-    texts::{content, error, frame, health, navigation},
+    texts::{content, error, frame, health, navigation, webhooks},
 };
 
 /// The permissions of pages: files and requests of this site only, no script or style in the page itself,
@@ -104,13 +104,14 @@ struct MenuEntry {
 }
 
 /// The menu.
-const MENU: [MenuEntry; 3] = [
+const MENU: [MenuEntry; 4] = [
     MenuEntry {
         path: "/console/navigation",
         below: &["/console/navigation", "/console/sections", "/console/redirects", "/console/site"],
         name: frame::NAVIGATION,
     },
     MenuEntry { path: "/console/content", below: &["/console/content"], name: content::TITLE },
+    MenuEntry { path: "/console/webhooks", below: &["/console/webhooks"], name: webhooks::TITLE },
     MenuEntry { path: "/console/health", below: &["/console/health"], name: health::TITLE },
 ];
 

@@ -8,6 +8,7 @@ mod redirects;
 mod section;
 mod sign_in;
 mod site;
+mod webhooks;
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, guard,
@@ -93,6 +94,22 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(
             page("/console/site").route(get().to(site::show)).route(web::post().to(site::save)),
+        )
+        .service(page("/console/webhooks").route(get().to(webhooks::list)))
+        .service(
+            page("/console/webhooks/new")
+                .route(get().to(webhooks::new))
+                .route(web::post().to(webhooks::create)),
+        )
+        .service(
+            page("/console/webhooks/{id}")
+                .route(get().to(webhooks::show))
+                .route(web::post().to(webhooks::act)),
+        )
+        .service(
+            page("/console/webhooks/{id}/delete")
+                .route(get().to(webhooks::confirm))
+                .route(web::post().to(webhooks::delete)),
         );
 }
 

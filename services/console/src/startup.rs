@@ -112,6 +112,7 @@ impl Console {
             let scope = web::scope("")
                 .app_data(state.clone())
                 .app_data(sign_ins.clone())
+                .app_data(web::PayloadConfig::new(max_body_bytes))
                 .configure(pages::routes)
                 .default_service(web::to(pages::not_found));
             config.service(scope);

@@ -433,6 +433,111 @@ pub(crate) mod site {
     }
 }
 
+/// The pages of webhooks.
+pub(crate) mod webhooks {
+    pub(crate) const TITLE: &str = "Webhooks";
+    pub(crate) const INTRO: &str = "Addresses of other programs that are told of changes of what \
+        visitors see, such as a frontend that keeps pages.";
+    pub(crate) const NEW: &str = "New webhook";
+    pub(crate) const EMPTY: &str = "There is no webhook yet. Add one if a frontend or another program \
+        is to be told of changes at once.";
+    pub(crate) const URL: &str = "Address";
+    pub(crate) const URL_HELP: &str = "Messages are sent to it. It begins with https and is on the \
+        public internet.";
+    pub(crate) const DESCRIPTION: &str = "Purpose";
+    pub(crate) const KINDS: &str = "Told of changes of";
+    pub(crate) const EVENTS: &str = "Told when something is";
+    pub(crate) const NONE_IS_ALL: &str = "None of them stands for all.";
+    pub(crate) const ALL: &str = "all";
+    pub(crate) const ENABLED: &str = "Enabled";
+    pub(crate) const ENABLED_HELP: &str = "Otherwise it is told of nothing, and only tests are sent.";
+    pub(crate) const YES: &str = "yes";
+    pub(crate) const NO: &str = "no";
+    pub(crate) const ADD: &str = "Add the webhook";
+    pub(crate) const CREATED: &str = "The webhook was added. Send a test to see if it arrives.";
+    pub(crate) const SECRET_HELP: &str = "This is the secret with which messages are signed. Copy it to \
+        the program at the address now: it is not shown again.";
+    pub(crate) const SECRET_REPLACED: &str = "The secret was replaced. For a day, messages are signed \
+        with the former one, too.";
+    pub(crate) const ACTIONS: &str = "Try and control it";
+    pub(crate) const ACTIONS_HELP: &str = "A test is sent once, whether the webhook is enabled or not. A \
+        new secret replaces the present one.";
+    pub(crate) const TEST: &str = "Send a test";
+    pub(crate) const ENABLE: &str = "Enable";
+    pub(crate) const DISABLE: &str = "Disable";
+    pub(crate) const RESUME: &str = "Resume";
+    pub(crate) const SECRET: &str = "Make a new secret";
+    pub(crate) const DELETED: &str = "The webhook was deleted.";
+    pub(crate) const DELETE_HELP: &str = "Messages that wait are not sent any more, and those that were \
+        sent are not listed any more. It cannot be brought back; to stop it for a time, disable it.";
+    pub(crate) const DELETE_CONFIRM: &str = "Delete the webhook";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this webhook since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const MESSAGES: &str = "Messages";
+    pub(crate) const STATES: &str = "States of messages";
+    pub(crate) const NO_MESSAGES: &str =
+        "Nothing was sent in the last week. Send a test to see if messages arrive.";
+    pub(crate) const NONE_OF_STATE: &str = "There is no such message.";
+    pub(crate) const NEXT_ATTEMPT: &str = "next attempt";
+    pub(crate) const BODY: &str = "The message";
+    pub(crate) const REDELIVER: &str = "Send again";
+
+    /// The parts of the list of messages, as the API names them.
+    pub(crate) const MESSAGE_STATES: [(&str, &str); 4] =
+        [("", "All"), ("pending", "Waiting"), ("delivered", "Delivered"), ("failed", "Failed")];
+
+    pub(crate) fn message_state(word: &str) -> &'static str {
+        let known = MESSAGE_STATES.into_iter().find(|(state, _)| *state == word);
+        known.map_or("Unknown", |(_, name)| name)
+    }
+
+    pub(crate) fn status(word: &str) -> &'static str {
+        match word {
+            "active" => "Active",
+            "failing" => "Failing",
+            "disabled" => "Disabled",
+            _ => "Unknown",
+        }
+    }
+
+    pub(crate) fn waiting(count: u64) -> String {
+        match count {
+            0 => "No message waits".to_owned(),
+            1 => "1 message waits".to_owned(),
+            count => format!("{count} messages wait"),
+        }
+    }
+
+    pub(crate) fn attempts(count: u64) -> String {
+        match count {
+            1 => "1 attempt".to_owned(),
+            count => format!("{count} attempts"),
+        }
+    }
+
+    pub(crate) fn answered(status: u64) -> String {
+        format!("the address answered {status}")
+    }
+
+    pub(crate) fn redeliver(kind: &str) -> String {
+        format!("{REDELIVER}: {kind}")
+    }
+
+    /// Returns the result of an action, by its word in addresses.
+    pub(crate) fn done(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "save" => super::section::SAVED,
+            "no" => super::section::UNCHANGED,
+            "test" => "A test is being sent. Its result appears below.",
+            "redeliver" => "The message is being sent again. Its result appears below.",
+            "enable" => "The webhook is enabled.",
+            "disable" => "The webhook is disabled.",
+            _ => return None,
+        })
+    }
+}
+
 /// The state of the site.
 pub(crate) mod health {
     pub(crate) const TITLE: &str = "Health";

@@ -78,6 +78,11 @@ async fn every_page_forbids_what_it_does_not_need() {
         ("/console/redirects/file".to_owned(), 200),
         ("/console/redirects/elsewhere".to_owned(), 404),
         ("/console/site".to_owned(), 200),
+        ("/console/webhooks".to_owned(), 200),
+        ("/console/webhooks/new".to_owned(), 200),
+        ("/console/webhooks/000000000000000000000000".to_owned(), 404),
+        ("/console/webhooks/000000000000000000000000/delete".to_owned(), 404),
+        ("/console/webhooks/x".to_owned(), 404),
     ] {
         let page = browser.get(&path).await;
         assert_eq!(page.status, status, "{path}");
@@ -196,6 +201,9 @@ async fn a_form_of_another_site_changes_nothing() {
         ("/console/redirects/new", vec![("from", "/old"), ("to", "/blog")]),
         ("/console/redirects/file", vec![("body", "from,to\n/old,/blog")]),
         ("/console/site", vec![("title", "Forged")]),
+        ("/console/webhooks/new", vec![("url", "https://evil.example/")]),
+        (&format!("/console/webhooks/{id}"), vec![("do", "secret")]),
+        (&format!("/console/webhooks/{id}/delete"), vec![]),
     ] {
         assert_eq!(browser.send(path, &form).await.status, 403, "{path}");
     }

@@ -11,3 +11,4 @@ mod sections;
 mod sign_in;
 mod site;
 mod support;
+mod webhooks;

@@ -39,8 +39,14 @@ impl Site {
 
     /// Starts a site on a database with data.
     pub(crate) async fn on(database: TestDatabase) -> Self {
+        Self::with(database, &[]).await
+    }
+
+    /// Starts a site with these settings of its services.
+    pub(crate) async fn with(database: TestDatabase, of_services: &[(&str, &str)]) -> Self {
         let secret = ("internal.secret", SECRET);
-        let services = Service::both_with(&database, &[secret]).await;
+        let of_services = [&[secret], of_services].concat();
+        let services = Service::both_with(&database, &of_services).await;
         let of_console = settings(&database, &[secret]);
         let console = Console::bind(&of_console).unwrap();
         let others = [
