@@ -365,8 +365,7 @@ pub(crate) mod redirects {
     pub(crate) const TWO_FILES: &str = "Choose a file or paste lines, not both.";
     pub(crate) const NOT_UTF8: &str = "The file is no text in UTF-8. Save it again as “CSV UTF-8”: \
         otherwise letters such as “é” would be lost.";
-    pub(crate) const CORRECT: &str =
-        "Correct the lines that were refused, and send all of them again: the others stay as they are.";
+    pub(crate) const CORRECT: &str = "Correct the lines that were refused, and send all of them again: the others stay as they are.";
     pub(crate) const OUTCOMES: &str = "Lines of the file";
 
     pub(crate) fn total(total: u64) -> String {
@@ -408,11 +407,11 @@ pub(crate) mod site {
     pub(crate) const INTRO: &str =
         "The facts that every page of the site can show, and that feeds and search engines read.";
     pub(crate) const URL: &str = "Address of the site:";
-    pub(crate) const NO_URL: &str =
-        "not known: the setting “site.url” names it, and without it there are no feeds and no sitemap";
+    pub(crate) const NO_URL: &str = "not known: the setting “site.url” names it, and without it there are no feeds and no sitemap";
     pub(crate) const LINKS_HELP: &str = "Profiles of the site elsewhere, one in each line: a name, a \
         space, and the address. At most 50.";
-    pub(crate) const LOGO_HELP: &str = "An address of the web, or a path such as /uploads/logo.webp.";
+    pub(crate) const LOGO_HELP: &str =
+        "An address of the web, or a path such as /uploads/logo.webp.";
     pub(crate) const LANGUAGE_HELP: &str =
         "The language of the texts, such as en, de-CH or zh-Hant.";
     pub(crate) const CONFLICT: &str = "Someone else has changed the site settings since you opened \
@@ -450,7 +449,8 @@ pub(crate) mod webhooks {
     pub(crate) const NONE_IS_ALL: &str = "None of them stands for all.";
     pub(crate) const ALL: &str = "all";
     pub(crate) const ENABLED: &str = "Enabled";
-    pub(crate) const ENABLED_HELP: &str = "Otherwise it is told of nothing, and only tests are sent.";
+    pub(crate) const ENABLED_HELP: &str =
+        "Otherwise it is told of nothing, and only tests are sent.";
     pub(crate) const YES: &str = "yes";
     pub(crate) const NO: &str = "no";
     pub(crate) const ADD: &str = "Add the webhook";
@@ -560,6 +560,53 @@ pub(crate) mod health {
 
     pub(crate) fn documents(done: u64, total: u64) -> String {
         format!("{done} of {total} documents")
+    }
+
+    pub(crate) fn rate(documents: f64) -> String {
+        format!("{documents:.0} documents a second")
+    }
+
+    /// Returns the time that is left, rounded up.
+    pub(crate) fn time_left(seconds: f64) -> String {
+        const UNITS: [(f64, f64, &str); 3] =
+            [(60.0, 1.0, "second"), (7_200.0, 60.0, "minute"), (f64::INFINITY, 3_600.0, "hour")];
+        let of_unit = UNITS.into_iter().find(|(below, _, _)| seconds <= *below);
+        let (_, length, unit) = of_unit.unwrap_or(UNITS[2]);
+        let count = (seconds / length).ceil();
+        let plural = if count > 1.0 { "s" } else { "" };
+        format!("about {count:.0} {unit}{plural} left")
+    }
+
+    /// Returns the reason for which a migration is slow, by the word of the API.
+    pub(crate) fn throttled(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "rate_limit" => "slowed down by the limit of the settings",
+            "duty_cycle" => "slowed down since the site is in use",
+            "flow_control" => "slowed down by the flow control of the database",
+            "replication" => "waits for the replicas of the database",
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn set_aside(documents: f64) -> String {
+        let plural = if documents > 1.0 { "s" } else { "" };
+        format!("{documents:.0} document{plural} set aside")
+    }
+
+    /// Returns the explanation of a state of a migration.
+    pub(crate) fn state_help(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "waiting_dependency" => {
+                "It waits for another service, and continues by itself when that answers."
+            }
+            "failed_retryable" => "It is tried again by itself.",
+            "failed_fatal" => {
+                "It stopped. Remove the reason that the log of the service names, then use “turbulence \
+                 migrate retry”."
+            }
+            "paused" => "Someone paused it. “turbulence migrate resume” continues it.",
+            _ => return None,
+        })
     }
 
     pub(crate) fn more(count: u64) -> String {

@@ -187,13 +187,11 @@ pub(crate) async fn act(visit: Visit, sent: Form) -> HttpResponse {
     match outcome {
         Ok(notice) => page(&visit, &back, Some(notice)).await,
         Err(Failure::SignedOut) => visit.failed(&Failure::SignedOut),
-        Err(failure) => {
-            page(&visit, &back, Some(layout::notice(&Notice::of(&failure)))).await
-        }
+        Err(failure) => page(&visit, &back, Some(layout::notice(&Notice::of(&failure)))).await,
     }
 }
 
-/// Deletes the redirect of a path, and returns what it was.
+/// Deletes the redirect of a path, and returns it.
 async fn delete(api: Caller<'_>, from: &str) -> Result<Option<Redirect>, Failure> {
     let path = format!("/redirects?{}", query_of("from", from));
     let before = api.get::<Listed>(&path).await?.value.items.pop();
@@ -482,9 +480,7 @@ pub(crate) async fn upload(visit: Visit, sent: Form) -> HttpResponse {
             file_page(&visit, rest, replace, &Errors::default(), Some(&imported))
         }
         Err(Failure::SignedOut) => visit.failed(&Failure::SignedOut),
-        Err(failure) => {
-            file_page(&visit, text, replace, &Errors::of(&failure, &["body"]), None)
-        }
+        Err(failure) => file_page(&visit, text, replace, &Errors::of(&failure, &["body"]), None),
     }
 }
 
@@ -517,7 +513,7 @@ fn file_page(
     layout::page(visit, status, words::FILE_TITLE, &main)
 }
 
-/// Returns what became of each line.
+/// Returns the outcome of each line.
 fn outcomes(imported: &Imported) -> Markup {
     let Imported { created, changed, unchanged, refused, lines } = imported;
     let is_error = *refused > 0;
@@ -552,8 +548,10 @@ mod tests {
         for (text, body) in [
             ("/about", json!({ "address": "/about" })),
             ("https://shop.example/a", json!({ "address": "https://shop.example/a" })),
-            ("sections/62aee9147ed8fda1d67f92e3",
-                json!({ "section": { "id": "62aee9147ed8fda1d67f92e3" } })),
+            (
+                "sections/62aee9147ed8fda1d67f92e3",
+                json!({ "section": { "id": "62aee9147ed8fda1d67f92e3" } }),
+            ),
             ("stories/2015/02/a b", json!({ "item": { "kind": "stories", "id": "2015/02/a b" } })),
             ("pages/x", json!({ "item": { "kind": "pages", "id": "x" } })),
             ("about", json!({ "address": "about" })),
@@ -569,8 +567,11 @@ mod tests {
 
     #[test]
     fn a_query_is_the_same_on_the_next_page() {
-        let query =
-            RedirectsQuery { prefix: "/a b&c".to_owned(), saved: "yes".to_owned(), ..Default::default() };
+        let query = RedirectsQuery {
+            prefix: "/a b&c".to_owned(),
+            saved: "yes".to_owned(),
+            ..Default::default()
+        };
         assert_eq!(query.at("x"), "/console/redirects?prefix=%2Fa+b%26c&cursor=x");
         assert_eq!(query.request(), "/redirects?limit=50&prefix=%2Fa+b%26c");
         assert_eq!(RedirectsQuery::default().at(""), PATH);

@@ -71,7 +71,10 @@ fn typed(sent: &Form) -> Texts {
 
 /// Returns the lines with links, with the number of each.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())).filter(|(_, line)| !line.is_empty())
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
 }
 
 /// Returns the links of the lines of a text: the last word of each is the address.

@@ -531,7 +531,7 @@ fn message(one: &Item) -> Markup {
     let body = one.get("body").map(|body| format!("{body:#}")).unwrap_or_default();
     html! {
         li.row {
-            span.name {
+            div.name {
                 strong { (text_of(one, "type")) } " "
                 span.badge.off[state != "delivered"] { (words::message_state(state)) }
                 br;

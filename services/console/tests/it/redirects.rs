@@ -50,7 +50,10 @@ async fn a_redirect_to_an_address_a_section_and_an_item_is_added() {
     assert!(page.body.contains("1 redirect") && page.body.contains("For a time"));
     let one = stored(&site, old).await;
     assert_eq!(one["from"], "/2015/%C3%9Cber%20uns?a=1&b=2");
-    assert_eq!((&one["to"]["address"], &one["status"]), (&json!("https://shop.example/x"), &json!(302)));
+    assert_eq!(
+        (&one["to"]["address"], &one["status"]),
+        (&json!("https://shop.example/x"), &json!(302))
+    );
 
     // A section and an item are followed to where they are.
     let page = browser.fill(NEW, NEW, &[("from", "/about.html"), ("section", &about)]).await;
@@ -177,8 +180,18 @@ async fn each_line_of_a_file_is_answered() {
     let page = browser.send_file(FILE, &form, ("file", csv.as_bytes())).await;
     assert_eq!(page.status, 200, "{}", page.body);
     frame::check(&page, FILE);
-    assert!(page.body.contains("Added: 1. Replaced: 0. There before: 1. Refused: 2."), "{}", page.body);
-    for text in ["Line 2: <bdi>/Gr", "Line 3: <bdi>old</bdi>", "from: must be", "to: must", "status: must be 301"] {
+    assert!(
+        page.body.contains("Added: 1. Replaced: 0. There before: 1. Refused: 2."),
+        "{}",
+        page.body
+    );
+    for text in [
+        "Line 2: <bdi>/Gr",
+        "Line 3: <bdi>old</bdi>",
+        "from: must be",
+        "to: must",
+        "status: must be 301",
+    ] {
         assert!(page.body.contains(text), "{text}: {}", page.body);
     }
     assert_eq!(stored(&site, "/Größe").await["status"], 302);
@@ -187,10 +200,18 @@ async fn each_line_of_a_file_is_answered() {
     assert_eq!(lines, csv[3..].replace("\r\n", "\n"));
     let lines = lines.replace("\nold", "\n/old").replace("/x;nowhere;307", "/there;/about;");
     let page = browser.submit(&page, FILE, &[("body", &lines)]).await;
-    assert!(page.body.contains("Added: 1. Replaced: 0. There before: 2. Refused: 1."), "{}", page.body);
+    assert!(
+        page.body.contains("Added: 1. Replaced: 0. There before: 2. Refused: 1."),
+        "{}",
+        page.body
+    );
     let lines = lines.replace("/there;/blog;\n", "");
     let page = browser.submit(&page, FILE, &[("body", &lines), ("replace", "yes")]).await;
-    assert!(page.body.contains("Added: 0. Replaced: 1. There before: 2. Refused: 0."), "{}", page.body);
+    assert!(
+        page.body.contains("Added: 0. Replaced: 1. There before: 2. Refused: 0."),
+        "{}",
+        page.body
+    );
     assert_eq!(page.field(FILE, "body"), "");
     assert_eq!(stored(&site, "/there").await["to"]["address"], "/about");
 
@@ -218,10 +239,9 @@ async fn what_was_typed_is_kept_when_the_site_cannot_be_reached() {
     let mut browser = site.signed_in().await;
     let (console, _running) = site.unreachable_console();
     let lines = "from,to\n/old,/blog";
-    for (path, fields) in [
-        (NEW, &[("from", "/old"), ("to", "/blog")][..]),
-        (FILE, &[("body", lines)]),
-    ] {
+    for (path, fields) in
+        [(NEW, &[("from", "/old"), ("to", "/blog")][..]), (FILE, &[("body", lines)])]
+    {
         let opened = browser.get(path).await;
         let mut cut = Browser { url: console.clone(), ..browser.clone() };
         let page = cut.submit(&opened, path, fields).await;

@@ -58,16 +58,17 @@ async fn a_webhook_is_added_with_a_secret_that_is_shown_once_and_is_tried() {
     let first_secret = secret(&page);
     let webhook = stored(&site).await;
     assert_eq!((&webhook["kinds"], &webhook["events"]), (&json!(["stories"]), &Value::Null));
-    assert_eq!(
-        (&webhook["description"], &webhook["is_enabled"]),
-        (&json!("Pages"), &json!(true))
-    );
+    assert_eq!((&webhook["description"], &webhook["is_enabled"]), (&json!("Pages"), &json!(true)));
     let path = format!("{PATH}/{}", webhook["id"].as_str().unwrap());
     let page = browser.get(PATH).await;
     assert!(page.body.contains(&format!("href=\"{path}\"")), "{}", page.body);
     assert!(page.body.contains("Active") && page.body.contains("No message waits"));
     let page = browser.get(&path).await;
-    assert!(!page.body.contains("whsec_") && page.body.contains("Nothing was sent"), "{}", page.body);
+    assert!(
+        !page.body.contains("whsec_") && page.body.contains("Nothing was sent"),
+        "{}",
+        page.body
+    );
 
     let page = browser.submit(&page, &path, &[("do", "test")]).await;
     assert_eq!(page.location(), format!("{path}?done=test"), "{}", page.body);
