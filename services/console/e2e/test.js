@@ -132,7 +132,7 @@ async function look(page, name) {
 
 /** Writes a picture of a page. The caret stays: hiding it needs a style that the page forbids. */
 async function picture(page, name, fullPage) {
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage, caret: "initial" });
+  return page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage, caret: "initial" });
 }
 
 async function signIn(page, address) {
@@ -530,6 +530,47 @@ const tests = {
     assert.deepEqual([title, social_links], ["Tidal notes", [{ name: "GitHub", url: "https://example.org/a" }]]);
   },
 
+  async "pictures are uploaded, described and deleted"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Media", exact: true }).click();
+    await page.getByRole("heading", { name: "Media" }).waitFor();
+    await look(page, "media-begin");
+    const buffer = await picture(page, "to-upload", false);
+    const file = (name, mimeType) => ({ name, mimeType, buffer });
+    const files = page.getByLabel("Pictures and videos");
+    await files.setInputFiles([{ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("no picture") }]);
+    await page.getByRole("button", { name: "Upload" }).click();
+    await page.locator("#field-files-error").waitFor();
+    await look(page, "media-error");
+    const bars = page.evaluate(
+      () => new Promise((done) => document.addEventListener("htmx:xhr:progress", ({ target }) => {
+        const bar = target.querySelector("progress");
+        if (bar?.max > 1) done([bar.hidden, bar.parentElement.hidden]);
+      })),
+    );
+    await files.setInputFiles([file("lamp.png", "image/png"), file("tide.png", "image/png")]);
+    await page.getByRole("button", { name: "Upload" }).click();
+    assert.deepEqual(await bars, [false, false]);
+    await page.getByText("The files were uploaded.").waitFor();
+    await page.getByText("lamp.png").waitFor();
+    await look(page, "media");
+    await page.getByRole("link", { name: "lamp.png" }).click();
+    await page.getByLabel("Alternative text").fill("A page of the console");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await page.getByRole("img", { name: "A page of the console" }).waitFor();
+    const shown = page.getByRole("img", { name: "A page of the console" });
+    await eventually("the picture is shown", () => shown.evaluate((node) => node.naturalWidth > 0));
+    await look(page, "media-file");
+    await page.goto(`${address}/console/media?q=tide`);
+    await page.getByRole("link", { name: "tide.png" }).click();
+    await page.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    await look(page, "media-delete");
+    await page.getByRole("button", { name: "Delete the file now" }).click();
+    await page.getByText("The file was deleted.").waitFor();
+  },
+
   async "a webhook is added, tried and deleted"({ page, address }) {
     await page.goto(`${address}/console/navigation`);
     await page.getByRole("link", { name: "Webhooks", exact: true }).click();
@@ -574,7 +615,7 @@ const tests = {
     receiver.close();
   },
 
-  async "redirects, site settings and webhooks are pleasant everywhere, and work without scripts"({
+  async "redirects, site settings, media and webhooks are pleasant everywhere, and work without scripts"({
     browser,
     address,
     state,
@@ -588,7 +629,7 @@ const tests = {
       const context = await browser.newContext({ ...options, storageState: state });
       const page = await context.newPage();
       watch(page, address);
-      for (const path of ["redirects", "redirects/new", "redirects/file", "site", "webhooks"]) {
+      for (const path of ["redirects", "redirects/new", "redirects/file", "site", "media", "webhooks"]) {
         await page.goto(`${address}/console/${path}`);
         await look(page, `${path.replace("/", "-")}-${name}`);
       }
@@ -607,6 +648,10 @@ const tests = {
     await page.goto(`${address}/console/redirects`);
     await page.getByRole("button", { name: "Delete: /without-scripts" }).click();
     await page.getByText("The redirect was deleted: /without-scripts").waitFor();
+    await page.goto(`${address}/console/media`);
+    await page.getByLabel("Pictures and videos").setInputFiles(join(SCREENSHOTS, "to-upload.png"));
+    await page.getByRole("button", { name: "Upload" }).click();
+    await page.getByText("The files were uploaded.").waitFor();
     await page.goto(`${address}/console/site`);
     await page.getByLabel("Language").fill("en");
     await page.getByRole("button", { name: "Save" }).click();

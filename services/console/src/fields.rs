@@ -178,8 +178,18 @@ impl<'a> Field<'a> {
 
     /// Returns a field for a file. Browsers forget it when a page is shown again.
     pub(crate) fn file(&self, errors: &Errors, accept: &str) -> Markup {
+        self.chooser(errors, accept, false)
+    }
+
+    /// Returns a field for files, at least one.
+    pub(crate) fn files(&self, errors: &Errors, accept: &str) -> Markup {
+        self.chooser(errors, accept, true)
+    }
+
+    fn chooser(&self, errors: &Errors, accept: &str, are_many: bool) -> Markup {
         let control = html! {
             input type="file" id=(self.id()) name=(self.name) accept=(accept)
+                multiple[are_many] required[are_many]
                 aria-describedby=[self.described_by(errors)]
                 aria-invalid=[errors.get(self.name).map(|_| "true")];
         };

@@ -20,6 +20,11 @@ use crate::{guard::refused, startup::State, texts};
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
+    /// Returns a form with one field.
+    pub(crate) fn with(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// Returns the first value with a name, or an empty text.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)

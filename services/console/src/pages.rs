@@ -3,6 +3,7 @@
 mod content;
 mod health;
 mod item;
+mod media;
 mod navigation;
 mod redirects;
 mod section;
@@ -94,6 +95,16 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(
             page("/console/site").route(get().to(site::show)).route(web::post().to(site::save)),
+        )
+        .service(
+            page("/console/media")
+                .route(get().to(media::list))
+                .route(web::post().to(media::upload)),
+        )
+        .service(
+            page("/console/media/{id}")
+                .route(get().to(media::show))
+                .route(web::post().to(media::act)),
         )
         .service(page("/console/webhooks").route(get().to(webhooks::list)))
         .service(

@@ -432,6 +432,59 @@ pub(crate) mod site {
     }
 }
 
+/// The pages of pictures and videos.
+pub(crate) mod media {
+    pub(crate) const TITLE: &str = "Media";
+    pub(crate) const FILES: &str = "Pictures and videos";
+    pub(crate) const FILES_HELP: &str = "JPEG, PNG, GIF, WebP and AVIF, MP4, WebM and QuickTime; up to \
+        20 at once. Everyone who has the address of a file can see it.";
+    pub(crate) const UPLOAD: &str = "Upload";
+    pub(crate) const PROGRESS: &str = "Upload:";
+    pub(crate) const UPLOADED: &str =
+        "The files were uploaded. Select a picture to describe it for readers who do not see it.";
+    pub(crate) const DELETED: &str = "The file was deleted.";
+    pub(crate) const SEARCH: &str = "Part of a name, title or alternative text";
+    pub(crate) const UNUSED: &str = "Only what nothing shows";
+    pub(crate) const UNUSED_HELP: &str = "Files that are in no text and no picture of an item.";
+    pub(crate) const EMPTY: &str =
+        "There is no file yet. Choose pictures or videos above, and upload them.";
+    pub(crate) const MORE: &str = "Everything that was looked at is shown somewhere. Look further on \
+        the next page.";
+    pub(crate) const LIST: &str = "Files";
+    pub(crate) const VIDEO: &str = "Video";
+    pub(crate) const NO_ALT: &str = "No alternative text";
+    pub(crate) const ALT: &str = "Alternative text";
+    pub(crate) const ALT_HELP: &str =
+        "For readers who do not see the picture: one sentence that says what it shows.";
+    pub(crate) const NAME: &str = "Title";
+    pub(crate) const NAME_HELP: &str = "For lists here; it is not shown to visitors by itself.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this file since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const UPLOADED_AT: &str = "Uploaded:";
+    pub(crate) const PLACES: &str = "Where it is shown";
+    pub(crate) const NO_PLACE: &str = "Nothing shows it.";
+    pub(crate) const IN_TRASH: &str = "In the trash";
+    pub(crate) const DELETE: &str = "Delete the file now";
+    pub(crate) const DELETE_HELP: &str = "It is removed in all its sizes, and nothing brings it back. A \
+        file that something shows is not deleted.";
+
+    pub(crate) fn total(total: u64) -> String {
+        match total {
+            1 => "1 file".to_owned(),
+            total => format!("{total} files"),
+        }
+    }
+
+    /// Returns a size, rounded up.
+    pub(crate) fn size(bytes: u64) -> String {
+        match bytes {
+            0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
+            bytes => format!("{} MB", bytes.div_ceil(1_000_000)),
+        }
+    }
+}
+
 /// The pages of webhooks.
 pub(crate) mod webhooks {
     pub(crate) const TITLE: &str = "Webhooks";

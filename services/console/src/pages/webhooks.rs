@@ -70,7 +70,7 @@ impl Fields {
     fn of(webhook: &Item) -> Self {
         let all = |name: &str| {
             let all = webhook.get(name).and_then(Value::as_array).into_iter().flatten();
-            all.filter_map(Value::as_str).map(str::to_owned).collect()
+            sorted(all.filter_map(Value::as_str))
         };
         Self {
             url: one_line(text_of(webhook, "url")),
@@ -82,7 +82,7 @@ impl Fields {
     }
 
     fn of_form(sent: &Form) -> Self {
-        let all = |name: &str| sent.all(name).into_iter().map(str::to_owned).collect();
+        let all = |name: &str| sorted(sent.all(name).into_iter());
         Self {
             url: sent.get("url").trim().to_owned(),
             description: sent.get("description").to_owned(),
@@ -117,6 +117,13 @@ impl Fields {
             .map(|((name, value), _)| (name.to_owned(), value))
             .collect()
     }
+}
+
+/// Returns words in one order: that of the API is that of an earlier request.
+fn sorted<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut words: Vec<_> = words.map(str::to_owned).collect();
+    words.sort_unstable();
+    words
 }
 
 fn is_enabled(webhook: &Item) -> bool {

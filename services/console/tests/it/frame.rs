@@ -201,6 +201,8 @@ async fn a_form_of_another_site_changes_nothing() {
         ("/console/redirects/new", vec![("from", "/old"), ("to", "/blog")]),
         ("/console/redirects/file", vec![("body", "from,to\n/old,/blog")]),
         ("/console/site", vec![("title", "Forged")]),
+        ("/console/media", vec![("files", "x")]),
+        (&format!("/console/media/{id}"), vec![("do", "delete")]),
         ("/console/webhooks/new", vec![("url", "https://evil.example/")]),
         (&format!("/console/webhooks/{id}"), vec![("do", "secret")]),
         (&format!("/console/webhooks/{id}/delete"), vec![]),

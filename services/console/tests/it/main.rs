@@ -6,6 +6,7 @@ mod content;
 mod frame;
 mod health;
 mod hostile;
+mod media;
 mod redirects;
 mod sections;
 mod sign_in;

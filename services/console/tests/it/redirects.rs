@@ -177,7 +177,7 @@ async fn each_line_of_a_file_is_answered() {
     // As a spreadsheet writes it, with a byte order mark.
     let csv = "\u{feff}from;to;status\r\n/Größe;/about;302\r\nold;/blog;\r\n/there;/blog;\r\n/x;nowhere;307\r\n";
     let form = [("mark", &*mark), ("body", "")];
-    let page = browser.send_file(FILE, &form, ("file", csv.as_bytes())).await;
+    let page = browser.send_files(FILE, &form, &[("file", "a file.csv", csv.as_bytes())]).await;
     assert_eq!(page.status, 200, "{}", page.body);
     frame::check(&page, FILE);
     assert!(
@@ -225,7 +225,7 @@ async fn each_line_of_a_file_is_answered() {
         ("", latin, "file"),
     ] {
         let form = [("mark", &*mark), ("body", body)];
-        let page = browser.send_file(FILE, &form, ("file", file)).await;
+        let page = browser.send_files(FILE, &form, &[("file", "a.csv", file)]).await;
         assert_eq!(page.status, 422, "{body}: {}", page.body);
         assert!(page.body.contains(&format!("id=\"field-{wrong}-error\"")), "{}", page.body);
         assert_eq!(page.field(FILE, "body"), body);
