@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { openSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -46,7 +47,12 @@ async function startSite(folder) {
   const port = await freePort();
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("TURBULENCE__"));
   const child = spawn(PROGRAM, ["up", "--demo", "--port", port, "--data-dir", folder], {
-    env: { ...Object.fromEntries(inherited), TURBULENCE__AUTH__STATIC_TOKEN: TOKEN },
+    env: {
+      ...Object.fromEntries(inherited),
+      TURBULENCE__AUTH__STATIC_TOKEN: TOKEN,
+      // The receiver of webhooks is this process.
+      TURBULENCE__WEBHOOKS__ALLOW_PRIVATE_NETWORKS: "true",
+    },
     stdio: ["ignore", "pipe", openSync(join(SCREENSHOTS, "site.log"), "w")],
   });
   const ready = new Promise((done, failed) => {
@@ -126,7 +132,7 @@ async function look(page, name) {
 
 /** Writes a picture of a page. The caret stays: hiding it needs a style that the page forbids. */
 async function picture(page, name, fullPage) {
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage, caret: "initial" });
+  return page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage, caret: "initial" });
 }
 
 async function signIn(page, address) {
@@ -592,6 +598,192 @@ const tests = {
     await page.getByText("1 item was made a draft.").waitFor();
     await page.getByRole("link", { name: title, exact: true }).click();
     await page.getByLabel("Published").check();
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await context.close();
+  },
+
+  async "old addresses lead to new ones, one by one and from a file"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Redirects", exact: true }).click();
+    await page.getByText("There is no redirect yet.").waitFor();
+    await look(page, "redirects-empty");
+    await page.getByRole("link", { name: "New redirect" }).click();
+    await page.getByLabel("Old path", { exact: true }).fill("2015/hello.html");
+    await page.getByLabel("Leads to the address").fill("/about");
+    await page.getByRole("button", { name: "Add the redirect" }).click();
+    await page.locator("#field-from-error").waitFor();
+    await look(page, "redirect-error");
+    // The keyboard is at the field to correct, and sends the form.
+    assert.equal(await page.evaluate(() => document.activeElement.name), "from");
+    await page.keyboard.press("Home");
+    await page.keyboard.type("/");
+    await page.keyboard.press("Enter");
+    await page.getByText("Saved.").waitFor();
+    await page.getByText("1 redirect", { exact: true }).waitFor();
+    const old = async (path) => (await fetch(`${address}/resolve?path=${path}`)).json();
+    assert.equal((await old("/2015/hello.html")).moved_to, "/about");
+
+    await page.getByRole("link", { name: "From a CSV file" }).click();
+    await look(page, "redirects-file");
+    const file = (text) => ({ name: "old.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+    await page.getByLabel("File", { exact: true }).setInputFiles(file("from;to\n/Größe;/about\nx;/about\n"));
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1. Replaced: 0. There before: 0. Refused: 1.").waitFor();
+    await look(page, "redirects-file-refused");
+    const lines = page.getByLabel("Or its lines");
+    assert.equal(await lines.inputValue(), "from;to\n/Größe;/about\nx;/about\n");
+    await lines.fill((await lines.inputValue()).replace("\nx;", "\n/x;"));
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1. Replaced: 0. There before: 1. Refused: 0.").waitFor();
+    await page.getByRole("link", { name: "← Redirects" }).click();
+    await page.getByRole("button", { name: "Delete: /x" }).click();
+    await page.getByText("The redirect was deleted: /x").waitFor();
+    await look(page, "redirects-deleted");
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByText("The redirect is back.").waitFor();
+    assert.equal((await old("/x")).moved_to, "/about");
+  },
+
+  async "the facts of the site are changed, and errors name the line of a link"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Site settings" }).click();
+    await page.getByLabel("Title").fill("Tidal notes");
+    await page.getByLabel("Profiles elsewhere").fill("GitHub https://example.org/a\nBad /b");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("line 2: ").waitFor();
+    await look(page, "site-error");
+    await page.getByLabel("Profiles elsewhere").fill("GitHub https://example.org/a");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    const { title, social_links } = await api(address, "GET", "/site");
+    assert.deepEqual([title, social_links], ["Tidal notes", [{ name: "GitHub", url: "https://example.org/a" }]]);
+  },
+
+  async "pictures are uploaded, described and deleted"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Media", exact: true }).click();
+    await page.getByRole("heading", { name: "Media" }).waitFor();
+    await look(page, "media-begin");
+    const buffer = await picture(page, "to-upload", false);
+    const file = (name, mimeType) => ({ name, mimeType, buffer });
+    const files = page.getByLabel("Pictures and videos");
+    await files.setInputFiles([{ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("no picture") }]);
+    await page.getByRole("button", { name: "Upload" }).click();
+    await page.locator("#field-files-error").waitFor();
+    await look(page, "media-error");
+    const bars = page.evaluate(
+      () => new Promise((done) => document.addEventListener("htmx:xhr:progress", ({ target }) => {
+        const bar = target.querySelector("progress");
+        if (bar?.max > 1) done([bar.hidden, bar.parentElement.hidden]);
+      })),
+    );
+    await files.setInputFiles([file("lamp.png", "image/png"), file("tide.png", "image/png")]);
+    await page.getByRole("button", { name: "Upload" }).click();
+    assert.deepEqual(await bars, [false, false]);
+    await page.getByText("The files were uploaded.").waitFor();
+    await page.getByText("lamp.png").waitFor();
+    await look(page, "media");
+    await page.getByRole("link", { name: "lamp.png" }).click();
+    await page.getByLabel("Alternative text").fill("A page of the console");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await page.getByRole("img", { name: "A page of the console" }).waitFor();
+    const shown = page.getByRole("img", { name: "A page of the console" });
+    await eventually("the picture is shown", () => shown.evaluate((node) => node.naturalWidth > 0));
+    await look(page, "media-file");
+    await page.goto(`${address}/console/media?q=tide`);
+    await page.getByRole("link", { name: "tide.png" }).click();
+    await page.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    await look(page, "media-delete");
+    await page.getByRole("button", { name: "Delete the file now" }).click();
+    await page.getByText("The file was deleted.").waitFor();
+  },
+
+  async "a webhook is added, tried and deleted"({ page, address }) {
+    await page.goto(`${address}/console/navigation`);
+    await page.getByRole("link", { name: "Webhooks", exact: true }).click();
+    await page.getByText("There is no webhook yet.").waitFor();
+    await look(page, "webhooks-empty");
+    await page.getByRole("link", { name: "New webhook" }).click();
+    await page.getByLabel("Address", { exact: true }).fill("example.com");
+    await page.getByRole("button", { name: "Add the webhook" }).click();
+    await page.locator("#field-url-error").waitFor();
+    await look(page, "webhook-error");
+    let status = 500;
+    const receiver = createHttpServer((_, answer) => answer.writeHead(status).end()).listen(0, "127.0.0.1");
+    await new Promise((listening) => receiver.once("listening", listening));
+    const url = `http://127.0.0.1:${receiver.address().port}/hook`;
+    await page.getByLabel("Address", { exact: true }).fill(url);
+    await page.getByLabel("stories").check();
+    await page.getByRole("button", { name: "Add the webhook" }).click();
+    await page.getByText("it is not shown again").waitFor();
+    assert.match(await page.locator(".notice code").textContent(), /^whsec_/);
+    await look(page, "webhook-secret");
+    await page.getByRole("button", { name: "Send a test" }).click();
+    await page.getByText("A test is being sent.").waitFor();
+    // Read again by itself until there is a result.
+    await page.getByText("the address answered 500").waitFor();
+    await page.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    await page.locator("pre", { hasText: "webhook.test" }).waitFor();
+    await look(page, "webhook");
+    status = 204;
+    await page.getByRole("button", { name: "Send again: webhook.test" }).click();
+    await page.getByText("The message is being sent again.").waitFor();
+    await page.getByText("the address answered 204").waitFor();
+    await page.getByRole("button", { name: "Disable" }).click();
+    await page.getByText("The webhook is disabled.").waitFor();
+    assert.equal((await api(address, "GET", "/webhooks")).items[0].is_enabled, false);
+    await page.getByRole("link", { name: "Delete…" }).click();
+    await look(page, "webhook-delete");
+    await page.getByRole("button", { name: "Delete the webhook" }).click();
+    await page.getByText("The webhook was deleted.").waitFor();
+    // For the pictures of other windows.
+    await api(address, "POST", "/webhooks", { url, description: "Pages", is_enabled: false });
+    receiver.close();
+  },
+
+  async "redirects, site settings, media and webhooks are pleasant everywhere, and work without scripts"({
+    browser,
+    address,
+    state,
+  }) {
+    for (const [name, options] of Object.entries({
+      light: { colorScheme: "light" },
+      dark: { colorScheme: "dark" },
+      "360px": { viewport: { width: 360, height: 740 } },
+      "360px-dark": { viewport: { width: 360, height: 740 }, colorScheme: "dark" },
+    })) {
+      const context = await browser.newContext({ ...options, storageState: state });
+      const page = await context.newPage();
+      watch(page, address);
+      for (const path of ["redirects", "redirects/new", "redirects/file", "site", "media", "webhooks"]) {
+        await page.goto(`${address}/console/${path}`);
+        await look(page, `${path.replace("/", "-")}-${name}`);
+      }
+      await page.locator(".items a").first().click();
+      await page.getByRole("button", { name: "Send a test" }).waitFor();
+      await look(page, `webhook-${name}`);
+      await context.close();
+    }
+    const context = await browser.newContext({ javaScriptEnabled: false, storageState: state });
+    const page = await context.newPage();
+    await page.goto(`${address}/console/redirects/file`);
+    const buffer = Buffer.from("from,to\n/without-scripts,/about\n");
+    await page.getByLabel("File", { exact: true }).setInputFiles({ name: "a.csv", mimeType: "text/csv", buffer });
+    await page.getByRole("button", { name: "Add the redirects" }).click();
+    await page.getByText("Added: 1.").waitFor();
+    await page.goto(`${address}/console/redirects`);
+    await page.getByRole("button", { name: "Delete: /without-scripts" }).click();
+    await page.getByText("The redirect was deleted: /without-scripts").waitFor();
+    await page.goto(`${address}/console/media`);
+    await page.getByLabel("Pictures and videos").setInputFiles(join(SCREENSHOTS, "to-upload.png"));
+    await page.getByRole("button", { name: "Upload" }).click();
+    await page.getByText("The files were uploaded.").waitFor();
+    await page.goto(`${address}/console/site`);
+    await page.getByLabel("Language").fill("en");
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText("Saved.").waitFor();
     await context.close();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reqwest::{
-    Client, Method, RequestBuilder, StatusCode,
-    header::{ETAG, IF_MATCH},
+    Body, Client, Method, RequestBuilder, StatusCode,
+    header::{CONTENT_TYPE, ETAG, IF_MATCH},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,12 +13,17 @@ use service_kit::{runtime::error_chain::one_line, web::http_client::read_json};
 /// The longest time for a whole answer: someone is looking at an empty page.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The longest time for an upload: that of the largest video at a megabit a second.
+pub(crate) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
 /// The largest answer, in bytes: a page of a list has 4 MiB, and 10,000 sections some 5.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The routes of the API, at the gateway.
 pub(crate) struct Api {
     client: Client,
+    /// The client of uploads, which waits for the end of a file.
+    uploads: Client,
     /// The address of the gateway, without a slash at its end.
     gateway: String,
 }
@@ -59,8 +64,8 @@ pub(crate) struct FieldError {
 }
 
 impl Api {
-    pub(crate) fn new(client: Client, gateway: &str) -> Self {
-        Self { client, gateway: gateway.trim_end_matches('/').to_owned() }
+    pub(crate) fn new(client: Client, uploads: Client, gateway: &str) -> Self {
+        Self { client, uploads, gateway: gateway.trim_end_matches('/').to_owned() }
     }
 
     /// Returns a caller with this token.
@@ -102,6 +107,24 @@ impl Caller<'_> {
             request = request.header(IF_MATCH, tag);
         }
         self.send(request).await
+    }
+
+    /// Sends a text of another media type.
+    pub(crate) async fn send_text<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: String,
+    ) -> Result<Tagged<T>, Failure> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, media_type).body(body);
+        self.send(request).await
+    }
+
+    /// Uploads the files of a form.
+    pub(crate) async fn upload(&self, media_type: &str, body: Body) -> Result<(), Failure> {
+        let url = format!("{}/uploads", self.api.gateway);
+        let request = self.api.uploads.post(url).bearer_auth(self.token).timeout(UPLOAD_TIMEOUT);
+        self.answer(request.header(CONTENT_TYPE, media_type).body(body)).await.map(drop)
     }
 
     /// Creates something. A repetition with the same key creates nothing more.

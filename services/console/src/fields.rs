@@ -18,11 +18,12 @@ pub(crate) struct Errors {
 }
 
 /// The fields that errors of the API belong to which name none.
-const FIELDS_OF_CODES: [(&str, &str); 4] = [
+const FIELDS_OF_CODES: [(&str, &str); 5] = [
     ("slug_taken", "slug"),
     ("cycle", "parent"),
     ("too_deep", "parent"),
     ("has_content", "content_type"),
+    ("conflict", "from"),
 ];
 
 impl Errors {
@@ -181,6 +182,26 @@ impl<'a> Field<'a> {
                 spellcheck=(if is_source { "false" } else { "true" }) autocomplete="off"
                 aria-describedby=[self.described_by(errors)]
                 aria-invalid=[errors.get(self.name).map(|_| "true")] { "\n" (self.value) }
+        };
+        self.around(errors, &control)
+    }
+
+    /// Returns a field for a file. Browsers forget it when a page is shown again.
+    pub(crate) fn file(&self, errors: &Errors, accept: &str) -> Markup {
+        self.chooser(errors, accept, false)
+    }
+
+    /// Returns a field for files, at least one.
+    pub(crate) fn files(&self, errors: &Errors, accept: &str) -> Markup {
+        self.chooser(errors, accept, true)
+    }
+
+    fn chooser(&self, errors: &Errors, accept: &str, are_many: bool) -> Markup {
+        let control = html! {
+            input type="file" id=(self.id()) name=(self.name) accept=(accept)
+                multiple[are_many] required[are_many]
+                aria-describedby=[self.described_by(errors)]
+                aria-invalid=[errors.get(self.name).map(|_| "true")];
         };
         self.around(errors, &control)
     }

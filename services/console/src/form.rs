@@ -2,15 +2,30 @@
 
 use std::{future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, error::PayloadError, web};
+use actix_multipart::Multipart;
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    error::PayloadError,
+    http::header::HeaderMap,
+    web::{self, Bytes},
+};
+use futures_util::{StreamExt, stream};
+use service_kit::web::body::media_type;
 
 use crate::{guard::refused, texts};
 
-/// The fields of a form. A name may be there several times.
+/// The fields of a form. A name may be there several times. A file is its text; what is not UTF-8 in it
+/// is U+FFFD, as in other fields.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
+    /// Returns a form with one field.
+    pub(crate) fn with(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// Returns the first value with a name, or an empty text.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
@@ -45,9 +60,27 @@ impl FromRequest for Form {
                 Some(PayloadError::Overflow) => refuse(413, texts::error::TOO_LARGE),
                 _ => refuse(400, texts::error::UNREADABLE_FORM),
             })?;
-            let fields: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes)
-                .map_err(|_| refuse(400, texts::error::UNREADABLE_FORM))?;
-            Ok(Self(fields))
+            let fields = match media_type(&request).as_str() {
+                "multipart/form-data" => fields_of_parts(request.headers(), bytes).await,
+                _ => serde_urlencoded::from_bytes(&bytes).ok(),
+            };
+            fields.map(Self).ok_or_else(|| refuse(400, texts::error::UNREADABLE_FORM))
         })
     }
+}
+
+/// Returns the fields of a form with files, or `None` if it is incomplete.
+async fn fields_of_parts(headers: &HeaderMap, body: Bytes) -> Option<Vec<(String, String)>> {
+    let mut parts = Multipart::new(headers, stream::iter([Ok(body)]));
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next().await {
+        let mut part = part.ok()?;
+        let name = part.name()?.to_owned();
+        let mut value = Vec::new();
+        while let Some(chunk) = part.next().await {
+            value.extend_from_slice(&chunk.ok()?);
+        }
+        fields.push((name, String::from_utf8_lossy(&value).into_owned()));
+    }
+    Some(fields)
 }

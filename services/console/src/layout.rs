@@ -20,13 +20,13 @@ use service_kit::web::coding::{Coding, MIN_BYTES};
 use crate::{
     assets::{self, HTMX, ICON, SCRIPTS, STYLE},
     guard::Visit,
-    texts::{content, error, frame, health, navigation, trash},
+    texts::{content, error, frame, health, media, navigation, trash, webhooks},
 };
 
 /// The permissions of pages: files and requests of this site only, no script or style in the page itself,
 /// and no other page around it. Pictures of other hosts are not shown: those would learn who reads what.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    font-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; \
+    media-src 'self'; font-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
 /// The settings of htmx: it evaluates nothing, adds no style, keeps no page in the storage of the
@@ -104,14 +104,16 @@ struct MenuEntry {
 }
 
 /// The menu.
-const MENU: [MenuEntry; 4] = [
+const MENU: [MenuEntry; 6] = [
     MenuEntry {
         path: "/console/navigation",
-        below: &["/console/navigation", "/console/sections"],
+        below: &["/console/navigation", "/console/sections", "/console/redirects", "/console/site"],
         name: frame::NAVIGATION,
     },
     MenuEntry { path: "/console/content", below: &["/console/content"], name: content::TITLE },
+    MenuEntry { path: "/console/media", below: &["/console/media"], name: media::TITLE },
     MenuEntry { path: "/console/trash", below: &["/console/trash"], name: trash::TITLE },
+    MenuEntry { path: "/console/webhooks", below: &["/console/webhooks"], name: webhooks::TITLE },
     MenuEntry { path: "/console/health", below: &["/console/health"], name: health::TITLE },
 ];
 

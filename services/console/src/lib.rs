@@ -7,6 +7,7 @@
 //! - `pages` has the pages; `tree` orders the sections for them.
 //! - `api` calls the gateway.
 //! - `layout` is the frame of all pages, `fields` are parts of forms, `texts` has all texts.
+//! - `upload` passes files on while they arrive.
 //! - `assets` are the files that pages load. They are part of the program.
 //!
 //! A page works without scripts. With them, forms are sent in the background, so that nothing that was
@@ -23,5 +24,6 @@ mod session;
 mod startup;
 mod texts;
 mod tree;
+mod upload;
 
 pub use startup::{Console, DEFAULT_PORT, NAME, StartupError, run};

@@ -3,10 +3,14 @@
 mod content;
 mod health;
 mod item;
+mod media;
 mod navigation;
+mod redirects;
 mod section;
 mod sign_in;
+mod site;
 mod trash;
+mod webhooks;
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, guard,
@@ -82,7 +86,51 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
             page("/console/trash").route(get().to(trash::show)).route(web::post().to(trash::act)),
         )
         .service(page("/console/health").route(get().to(health::show)))
-        .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)));
+        .service(page("/console/sections/{id}/restore").route(web::post().to(section::restore)))
+        .service(
+            page("/console/redirects")
+                .route(get().to(redirects::show))
+                .route(web::post().to(redirects::act)),
+        )
+        .service(
+            page("/console/redirects/new")
+                .route(get().to(redirects::new))
+                .route(web::post().to(redirects::create)),
+        )
+        .service(
+            page("/console/redirects/file")
+                .route(get().to(redirects::file))
+                .route(web::post().to(redirects::upload)),
+        )
+        .service(
+            page("/console/site").route(get().to(site::show)).route(web::post().to(site::save)),
+        )
+        .service(
+            page("/console/media")
+                .route(get().to(media::list))
+                .route(web::post().to(media::upload)),
+        )
+        .service(
+            page("/console/media/{id}")
+                .route(get().to(media::show))
+                .route(web::post().to(media::act)),
+        )
+        .service(page("/console/webhooks").route(get().to(webhooks::list)))
+        .service(
+            page("/console/webhooks/new")
+                .route(get().to(webhooks::new))
+                .route(web::post().to(webhooks::create)),
+        )
+        .service(
+            page("/console/webhooks/{id}")
+                .route(get().to(webhooks::show))
+                .route(web::post().to(webhooks::act)),
+        )
+        .service(
+            page("/console/webhooks/{id}/delete")
+                .route(get().to(webhooks::confirm))
+                .route(web::post().to(webhooks::delete)),
+        );
 }
 
 /// Returns a route for GET, and for HEAD, which is the same without a body (RFC 9110 §9.3.2).

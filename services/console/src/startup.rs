@@ -15,7 +15,7 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::Api,
+    api::{Api, UPLOAD_TIMEOUT},
     guard::{SignInCodes, SignInLimit},
     pages,
     session::Keys,
@@ -88,8 +88,9 @@ impl Console {
     /// Serves until `shutdown` is cancelled and the requests in flight are finished.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartupError> {
         let client = http_client::service_client(READ_TIMEOUT)?;
+        let uploads = http_client::service_client(UPLOAD_TIMEOUT)?;
         let gateway: String = self.settings.gateway.url.clone().into();
-        self.serve(Api::new(client, &gateway), shutdown).await
+        self.serve(Api::new(client, uploads, &gateway), shutdown).await
     }
 
     /// Like [`run`](Self::run), with the gateway of this process, whatever its certificate is for.
@@ -99,7 +100,8 @@ impl Console {
         shutdown: CancellationToken,
     ) -> Result<(), StartupError> {
         let client = http_client::own_gateway_client(READ_TIMEOUT)?;
-        self.serve(Api::new(client, &gateway), shutdown).await
+        let uploads = http_client::own_gateway_client(UPLOAD_TIMEOUT)?;
+        self.serve(Api::new(client, uploads, &gateway), shutdown).await
     }
 
     async fn serve(self, api: Api, shutdown: CancellationToken) -> Result<(), StartupError> {

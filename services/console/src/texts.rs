@@ -66,6 +66,7 @@ pub(crate) mod navigation {
         takes it out again.";
     pub(crate) const NEW: &str = "New section";
     pub(crate) const TREE: &str = "Sections";
+    pub(crate) const PARTS: &str = "Parts of the navigation";
     pub(crate) const DETACHED: &str = "Not reachable";
     pub(crate) const DETACHED_HELP: &str = "The section above these is missing, or they are below each \
         other. Open one, and move it to a place.";
@@ -274,6 +275,7 @@ pub(crate) mod item {
         replace it.";
     pub(crate) const ADDRESS: &str = "Address:";
     pub(crate) const NO_ADDRESS: &str = "none";
+    pub(crate) const LEAD_HERE: &str = "Lead an old address here";
     pub(crate) const PREVIEW: &str = "As it is stored";
     pub(crate) const PREVIEW_HELP: &str = "Pictures of other hosts are not loaded here.";
     pub(crate) const LINK: &str = "Make a preview link";
@@ -340,6 +342,292 @@ pub(crate) mod trash {
     pub(crate) const DELETED_FOR_GOOD: &str = "It is deleted for good.";
 }
 
+/// The pages of redirects.
+pub(crate) mod redirects {
+    pub(crate) const TITLE: &str = "Redirects";
+    pub(crate) const INTRO: &str = "Old addresses that lead to what is there now. Renamed sections and \
+        items need none: their former addresses lead to them already.";
+    pub(crate) const NEW: &str = "New redirect";
+    pub(crate) const FILE: &str = "From a CSV file";
+    pub(crate) const EMPTY: &str = "There is no redirect yet. Add one for each address of a former site \
+        that others link to, or all of them from a CSV file.";
+    pub(crate) const EMPTY_FILTERED: &str =
+        "No old path begins like that. Look for another beginning, or show everything.";
+    pub(crate) const PREFIX: &str = "Old paths that begin with";
+    pub(crate) const LIST: &str = "Old paths";
+    pub(crate) const LEADS_TO: &str = "leads to";
+    pub(crate) const NOW: &str = "now";
+    pub(crate) const A_SECTION: &str = "a section";
+    pub(crate) const FOR_A_TIME: &str = "For a time";
+    pub(crate) const HIDDEN: &str = "Not used";
+    pub(crate) const HIDDEN_HELP: &str = "A section or an item is at this path.";
+    pub(crate) const LOST: &str = "Leads nowhere";
+    pub(crate) const LOST_HELP: &str = "The target was deleted, or visitors do not see it.";
+    pub(crate) const DELETE: &str = "Delete";
+    pub(crate) const DELETED: &str = "The redirect was deleted:";
+    pub(crate) const UNDO: &str = "Undo";
+    pub(crate) const RESTORED: &str = "The redirect is back.";
+    pub(crate) const SAVED: &str = "Saved.";
+    pub(crate) const FROM: &str = "Old path";
+    pub(crate) const FROM_HELP: &str = "It begins with a slash, such as /2015/02/hello.html. Capitals \
+        matter; a query such as /index.php?id=7 is a part of it.";
+    pub(crate) const TO: &str = "Leads to the address";
+    pub(crate) const TO_HELP: &str = "A path of the site such as /about, or an address of the web. The \
+        link “Lead an old address here” of an item writes the item here: the redirect then leads to it \
+        wherever it is.";
+    pub(crate) const SECTION: &str = "Or to the section";
+    pub(crate) const SECTION_HELP: &str = "The redirect leads to it, whatever its address becomes.";
+    pub(crate) const NO_SECTION: &str = "— none —";
+    pub(crate) const STATUS: &str = "Kind";
+    pub(crate) const FOR_GOOD: &str = "For good: browsers remember it (301)";
+    pub(crate) const TEMPORARY: &str = "For a time (302)";
+    pub(crate) const REPLACE: &str = "Replace redirects of the same path";
+    pub(crate) const REPLACE_HELP: &str =
+        "Otherwise an old path that leads elsewhere already is refused.";
+    pub(crate) const ADD: &str = "Add the redirect";
+    pub(crate) const ADD_ALL: &str = "Add the redirects";
+    pub(crate) const NO_TARGET: &str = "Write an address here, or choose a section below.";
+    pub(crate) const TWO_TARGETS: &str =
+        "A redirect leads to one place: empty this field, or choose no section below.";
+    pub(crate) const FILE_TITLE: &str = "Redirects from a CSV file";
+    pub(crate) const FILE_INTRO: &str = "The first line names the columns, from,to,status: an old path, \
+        where it leads, and 301 or 302. The status can be left out. Save the file of a spreadsheet as \
+        “CSV UTF-8”. Up to 100 lines are added at once.";
+    pub(crate) const CHOOSE: &str = "File";
+    pub(crate) const LINES: &str = "Or its lines";
+    pub(crate) const TARGETS_HELP: &str = "Targets are paths of the site, addresses of the web, \
+        “sections/” with the id of a section, or the kind and the id of an item, such as “stories/…”.";
+    pub(crate) const NO_LINES: &str = "Choose a file, or paste its lines here.";
+    pub(crate) const TWO_FILES: &str = "Choose a file or paste lines, not both.";
+    pub(crate) const NOT_UTF8: &str = "The file is no text in UTF-8. Save it again as “CSV UTF-8”: \
+        otherwise letters such as “é” would be lost.";
+    pub(crate) const CORRECT: &str = "Correct the lines that were refused, and send all of them again: the others stay as they are.";
+    pub(crate) const OUTCOMES: &str = "Lines of the file";
+
+    pub(crate) fn total(total: u64) -> String {
+        match total {
+            1 => "1 redirect".to_owned(),
+            total => format!("{total} redirects"),
+        }
+    }
+
+    pub(crate) fn delete(from: &str) -> String {
+        format!("{DELETE}: {from}")
+    }
+
+    /// Returns the result of a file.
+    pub(crate) fn imported(created: u64, changed: u64, unchanged: u64, refused: u64) -> String {
+        format!(
+            "Added: {created}. Replaced: {changed}. There before: {unchanged}. Refused: {refused}."
+        )
+    }
+
+    pub(crate) fn line(number: u64) -> String {
+        format!("Line {number}")
+    }
+
+    /// Returns the outcome of a line.
+    pub(crate) fn outcome(word: &str) -> &'static str {
+        match word {
+            "created" => "added",
+            "changed" => "replaced",
+            "unchanged" => "was there before",
+            _ => "refused",
+        }
+    }
+}
+
+/// The page with the facts that every page of the site shows.
+pub(crate) mod site {
+    pub(crate) const TITLE: &str = "Site settings";
+    pub(crate) const INTRO: &str =
+        "The facts that every page of the site can show, and that feeds and search engines read.";
+    pub(crate) const URL: &str = "Address of the site:";
+    pub(crate) const NO_URL: &str = "not known: the setting “site.url” names it, and without it there are no feeds and no sitemap";
+    pub(crate) const LINKS_HELP: &str = "Profiles of the site elsewhere, one in each line: a name, a \
+        space, and the address. At most 50.";
+    pub(crate) const LOGO_HELP: &str =
+        "An address of the web, or a path such as /uploads/logo.webp.";
+    pub(crate) const LANGUAGE_HELP: &str =
+        "The language of the texts, such as en, de-CH or zh-Hant.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed the site settings since you opened \
+        them. Your changes are below, with what is stored now beside each field that differs. Save again \
+        to replace it.";
+
+    /// The fields of the form, as the API has them, with their labels.
+    pub(crate) const FIELDS: [(&str, &str); 5] = [
+        ("title", "Title"),
+        ("description", "Description"),
+        ("logo", "Address of the logo"),
+        ("language", "Language"),
+        ("social_links", "Profiles elsewhere"),
+    ];
+
+    pub(crate) fn in_line(number: usize, message: &str) -> String {
+        format!("line {number}: {message}")
+    }
+}
+
+/// The pages of pictures and videos.
+pub(crate) mod media {
+    pub(crate) const TITLE: &str = "Media";
+    pub(crate) const A_SECTION: &str = "Section";
+    pub(crate) const FILES: &str = "Pictures and videos";
+    pub(crate) const FILES_HELP: &str = "JPEG, PNG, GIF, WebP and AVIF, MP4, WebM and QuickTime; up to \
+        20 at once. Everyone who has the address of a file can see it.";
+    pub(crate) const UPLOAD: &str = "Upload";
+    pub(crate) const PROGRESS: &str = "Upload:";
+    pub(crate) const UPLOADED: &str =
+        "The files were uploaded. Select a picture to describe it for readers who do not see it.";
+    pub(crate) const DELETED: &str = "The file was deleted.";
+    pub(crate) const SEARCH: &str = "Part of a name, title or alternative text";
+    pub(crate) const UNUSED: &str = "Only what nothing shows";
+    pub(crate) const UNUSED_HELP: &str = "Files that are in no text and no picture of an item.";
+    pub(crate) const EMPTY: &str =
+        "There is no file yet. Choose pictures or videos above, and upload them.";
+    pub(crate) const MORE: &str = "Everything that was looked at is shown somewhere. Look further on \
+        the next page.";
+    pub(crate) const LIST: &str = "Files";
+    pub(crate) const VIDEO: &str = "Video";
+    pub(crate) const NO_ALT: &str = "No alternative text";
+    pub(crate) const ALT: &str = "Alternative text";
+    pub(crate) const ALT_HELP: &str =
+        "For readers who do not see the picture: one sentence that says what it shows.";
+    pub(crate) const NAME: &str = "Title";
+    pub(crate) const NAME_HELP: &str = "For lists here; it is not shown to visitors by itself.";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this file since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const UPLOADED_AT: &str = "Uploaded:";
+    pub(crate) const PLACES: &str = "Where it is shown";
+    pub(crate) const NO_PLACE: &str = "Nothing shows it.";
+    pub(crate) const IN_TRASH: &str = "In the trash";
+    pub(crate) const DELETE: &str = "Delete the file now";
+    pub(crate) const DELETE_HELP: &str = "It is removed in all its sizes, and nothing brings it back. A \
+        file that something shows is not deleted.";
+
+    pub(crate) fn total(total: u64) -> String {
+        match total {
+            1 => "1 file".to_owned(),
+            total => format!("{total} files"),
+        }
+    }
+
+    /// Returns a size, rounded up.
+    pub(crate) fn size(bytes: u64) -> String {
+        match bytes {
+            0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
+            bytes => format!("{} MB", bytes.div_ceil(1_000_000)),
+        }
+    }
+}
+
+/// The pages of webhooks.
+pub(crate) mod webhooks {
+    pub(crate) const TITLE: &str = "Webhooks";
+    pub(crate) const INTRO: &str = "Addresses of other programs that are told of changes of what \
+        visitors see, such as a frontend that keeps pages.";
+    pub(crate) const NEW: &str = "New webhook";
+    pub(crate) const EMPTY: &str = "There is no webhook yet. Add one if a frontend or another program \
+        is to be told of changes at once.";
+    pub(crate) const URL: &str = "Address";
+    pub(crate) const URL_HELP: &str = "Messages are sent to it. It begins with https and is on the \
+        public internet.";
+    pub(crate) const DESCRIPTION: &str = "Purpose";
+    pub(crate) const KINDS: &str = "Told of changes of";
+    pub(crate) const EVENTS: &str = "Told when something is";
+    pub(crate) const NONE_IS_ALL: &str = "None of them stands for all.";
+    pub(crate) const ALL: &str = "all";
+    pub(crate) const ENABLED: &str = "Enabled";
+    pub(crate) const ENABLED_HELP: &str =
+        "Otherwise it is told of nothing, and only tests are sent.";
+    pub(crate) const YES: &str = "yes";
+    pub(crate) const NO: &str = "no";
+    pub(crate) const ADD: &str = "Add the webhook";
+    pub(crate) const CREATED: &str = "The webhook was added. Send a test to see if it arrives.";
+    pub(crate) const SECRET_HELP: &str = "This is the secret with which messages are signed. Copy it to \
+        the program at the address now: it is not shown again.";
+    pub(crate) const SECRET_REPLACED: &str = "The secret was replaced. For a day, messages are signed \
+        with the former one, too.";
+    pub(crate) const ACTIONS: &str = "Try and control it";
+    pub(crate) const ACTIONS_HELP: &str = "A test is sent once, whether the webhook is enabled or not. A \
+        new secret replaces the present one.";
+    pub(crate) const TEST: &str = "Send a test";
+    pub(crate) const ENABLE: &str = "Enable";
+    pub(crate) const DISABLE: &str = "Disable";
+    pub(crate) const RESUME: &str = "Resume";
+    pub(crate) const SECRET: &str = "Make a new secret";
+    pub(crate) const DELETED: &str = "The webhook was deleted.";
+    pub(crate) const DELETE_HELP: &str = "Messages that wait are not sent any more, and those that were \
+        sent are not listed any more. It cannot be brought back; to stop it for a time, disable it.";
+    pub(crate) const DELETE_CONFIRM: &str = "Delete the webhook";
+    pub(crate) const CONFLICT: &str = "Someone else has changed this webhook since you opened it. Your \
+        changes are below, with what is stored now beside each field that differs. Save again to \
+        replace it.";
+    pub(crate) const MESSAGES: &str = "Messages";
+    pub(crate) const STATES: &str = "States of messages";
+    pub(crate) const NO_MESSAGES: &str =
+        "Nothing was sent in the last week. Send a test to see if messages arrive.";
+    pub(crate) const NONE_OF_STATE: &str = "There is no such message.";
+    pub(crate) const NEXT_ATTEMPT: &str = "next attempt";
+    pub(crate) const BODY: &str = "The message";
+    pub(crate) const REDELIVER: &str = "Send again";
+
+    /// The parts of the list of messages, as the API names them.
+    pub(crate) const MESSAGE_STATES: [(&str, &str); 4] =
+        [("", "All"), ("pending", "Waiting"), ("delivered", "Delivered"), ("failed", "Failed")];
+
+    pub(crate) fn message_state(word: &str) -> &'static str {
+        let known = MESSAGE_STATES.into_iter().find(|(state, _)| *state == word);
+        known.map_or("Unknown", |(_, name)| name)
+    }
+
+    pub(crate) fn status(word: &str) -> &'static str {
+        match word {
+            "active" => "Active",
+            "failing" => "Failing",
+            "disabled" => "Disabled",
+            _ => "Unknown",
+        }
+    }
+
+    pub(crate) fn waiting(count: u64) -> String {
+        match count {
+            0 => "No message waits".to_owned(),
+            1 => "1 message waits".to_owned(),
+            count => format!("{count} messages wait"),
+        }
+    }
+
+    pub(crate) fn attempts(count: u64) -> String {
+        match count {
+            1 => "1 attempt".to_owned(),
+            count => format!("{count} attempts"),
+        }
+    }
+
+    pub(crate) fn answered(status: u64) -> String {
+        format!("the address answered {status}")
+    }
+
+    pub(crate) fn redeliver(kind: &str) -> String {
+        format!("{REDELIVER}: {kind}")
+    }
+
+    /// Returns the result of an action, by its word in addresses.
+    pub(crate) fn done(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "save" => super::section::SAVED,
+            "no" => super::section::UNCHANGED,
+            "test" => "A test is being sent. Its result appears below.",
+            "redeliver" => "The message is being sent again. Its result appears below.",
+            "enable" => "The webhook is enabled.",
+            "disable" => "The webhook is disabled.",
+            _ => return None,
+        })
+    }
+}
+
 /// The state of the site.
 pub(crate) mod health {
     pub(crate) const TITLE: &str = "Health";
@@ -362,6 +650,53 @@ pub(crate) mod health {
 
     pub(crate) fn documents(done: u64, total: u64) -> String {
         format!("{done} of {total} documents")
+    }
+
+    pub(crate) fn rate(documents: f64) -> String {
+        format!("{documents:.0} documents a second")
+    }
+
+    /// Returns the time that is left, rounded up.
+    pub(crate) fn time_left(seconds: f64) -> String {
+        const UNITS: [(f64, f64, &str); 3] =
+            [(60.0, 1.0, "second"), (7_200.0, 60.0, "minute"), (f64::INFINITY, 3_600.0, "hour")];
+        let of_unit = UNITS.into_iter().find(|(below, _, _)| seconds <= *below);
+        let (_, length, unit) = of_unit.unwrap_or(UNITS[2]);
+        let count = (seconds / length).ceil();
+        let plural = if count > 1.0 { "s" } else { "" };
+        format!("about {count:.0} {unit}{plural} left")
+    }
+
+    /// Returns the reason for which a migration is slow, by the word of the API.
+    pub(crate) fn throttled(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "rate_limit" => "slowed down by the limit of the settings",
+            "duty_cycle" => "slowed down since the site is in use",
+            "flow_control" => "slowed down by the flow control of the database",
+            "replication" => "waits for the replicas of the database",
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn set_aside(documents: f64) -> String {
+        let plural = if documents > 1.0 { "s" } else { "" };
+        format!("{documents:.0} document{plural} set aside")
+    }
+
+    /// Returns the explanation of a state of a migration.
+    pub(crate) fn state_help(word: &str) -> Option<&'static str> {
+        Some(match word {
+            "waiting_dependency" => {
+                "It waits for another service, and continues by itself when that answers."
+            }
+            "failed_retryable" => "It is tried again by itself.",
+            "failed_fatal" => {
+                "It stopped. Remove the reason that the log of the service names, then use “turbulence \
+                 migrate retry”."
+            }
+            "paused" => "Someone paused it. “turbulence migrate resume” continues it.",
+            _ => return None,
+        })
     }
 
     pub(crate) fn more(count: u64) -> String {

@@ -147,6 +147,16 @@
     if (output) output.textContent = output.dataset.above + field.value;
   };
 
+  // The part of an upload that has arrived.
+  document.addEventListener("htmx:xhr:progress", ({ target, detail }) => {
+    const place = target.closest?.("form")?.querySelector("[data-progress]");
+    if (!place || !detail.lengthComputable) return;
+    const bar = place.querySelector("progress");
+    place.hidden = false;
+    bar.max = detail.total;
+    bar.value = detail.loaded;
+  });
+
   // One box for all boxes of a list.
   document.addEventListener("change", ({ target }) => {
     const name = target.dataset?.selects;

@@ -113,8 +113,23 @@ fn migration(one: &Value) -> Markup {
                 " " (words::documents(done, total))
             }
             @if !text(&one["error"]).is_empty() { p { (text(&one["error"])) } }
+            @let facts = pace(one);
+            @if !facts.is_empty() { p.facts { (facts.join(" · ")) } }
+            @if let Some(help) = words::state_help(text(&one["state"])) { p.help { (help) } }
         }
     }
+}
+
+/// Returns the speed of a migration, the time that is left, what slows it down, and what it set aside.
+fn pace(one: &Value) -> Vec<String> {
+    let positive = |name: &str| one[name].as_f64().filter(|number| *number > 0.0);
+    let parts = [
+        positive("documents_per_second").map(words::rate),
+        positive("eta_seconds").map(words::time_left),
+        words::throttled(text(&one["throttled_by"])).map(str::to_owned),
+        positive("set_aside").map(words::set_aside),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 /// Returns what is wrong with the data, with the way to each item.
@@ -144,6 +159,55 @@ fn findings(findings: &Value) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_migration_is_shown_with_its_speed_and_what_it_waits_for() {
+        let running = json!({
+            "id": "0006_fill", "state": "running", "step": "fill", "modified": 300, "total": 1_000,
+            "documents_per_second": 12.0, "eta_seconds": 150.0, "throttled_by": "duty_cycle",
+            "set_aside": 2,
+        });
+        let shown = migration(&running).into_string();
+        for text in [
+            "300 of 1000 documents",
+            "12 documents a second · about 3 minutes left · slowed down since the site is in use · 2 documents set aside",
+        ] {
+            assert!(shown.contains(text), "{shown}");
+        }
+        for (state, help) in [
+            ("waiting_dependency", "continues by itself"),
+            ("failed_retryable", "tried again by itself"),
+            ("failed_fatal", "turbulence migrate retry"),
+            ("paused", "turbulence migrate resume"),
+        ] {
+            let shown = migration(&json!({ "id": "x", "state": state })).into_string();
+            assert!(shown.contains(help), "{shown}");
+            assert!(!shown.contains("facts") && !shown.contains("progress"), "{shown}");
+        }
+        let odd = json!({ "id": "<x>", "state": "<y>", "eta_seconds": "soon", "throttled_by": 7 });
+        assert!(!migration(&odd).into_string().contains("<x>"));
+    }
+
+    #[test]
+    fn a_time_is_given_in_the_unit_that_a_person_uses() {
+        for (seconds, text) in [
+            (0.4, "about 1 second left"),
+            (1.0, "about 1 second left"),
+            (59.0, "about 59 seconds left"),
+            (61.0, "about 2 minutes left"),
+            (5_400.0, "about 90 minutes left"),
+            (90_000.0, "about 25 hours left"),
+        ] {
+            assert_eq!(words::time_left(seconds), text);
         }
     }
 }

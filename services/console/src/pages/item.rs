@@ -398,6 +398,7 @@ fn edit_page(
         @if let Some(notice) = &errors.notice { (layout::notice(notice)) }
         @if let Some(more) = more { (more) }
         (form(visit, &format!("{list}/item"), &head, fields, stored, &tree, errors, words::SAVE))
+        p { a href=(super::redirects::new_to_item(*kind, id)) { (words::LEAD_HERE) } }
         h2 { (words::PREVIEW) }
         p.help { (words::PREVIEW_HELP) }
         iframe.preview src={ (list) "/text?" (query) } title=(words::PREVIEW)

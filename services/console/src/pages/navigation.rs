@@ -176,6 +176,7 @@ async fn page(visit: &Visit, status: StatusCode, notice: &Markup) -> HttpRespons
             h1 { (words::TITLE) }
             a.button href="/console/sections/new" { (words::NEW) }
         }
+        (tabs(visit))
         p.intro { (words::INTRO) }
         (notice)
         @if all.is_empty() {
@@ -194,6 +195,23 @@ async fn page(visit: &Visit, status: StatusCode, notice: &Markup) -> HttpRespons
         }
     };
     layout::page(visit, status, words::TITLE, &main)
+}
+
+/// Returns the pages that belong to the navigation.
+pub(super) fn tabs(visit: &Visit) -> Markup {
+    let tabs = [
+        ("/console/navigation", words::TREE),
+        ("/console/redirects", texts::redirects::TITLE),
+        ("/console/site", texts::site::TITLE),
+    ];
+    html! {
+        nav.tabs aria-label=(words::PARTS) {
+            @for (path, name) in tabs {
+                @let is_current = visit.request.path().starts_with(path);
+                a href=(path) aria-current=[is_current.then_some("page")] { (name) }
+            }
+        }
+    }
 }
 
 fn rows(nodes: &[Node<'_>]) -> Markup {

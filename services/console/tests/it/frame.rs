@@ -74,6 +74,19 @@ async fn every_page_forbids_what_it_does_not_need() {
         ("/console/trash?kind=pages".to_owned(), 200),
         ("/console/trash?kind=users".to_owned(), 422),
         ("/console/trash?cursor=x".to_owned(), 422),
+        ("/console/redirects".to_owned(), 200),
+        ("/console/redirects?prefix=x".to_owned(), 422),
+        ("/console/redirects?cursor=x".to_owned(), 422),
+        ("/console/redirects/new".to_owned(), 200),
+        ("/console/redirects/new?to=stories%2Fx".to_owned(), 200),
+        ("/console/redirects/file".to_owned(), 200),
+        ("/console/redirects/elsewhere".to_owned(), 404),
+        ("/console/site".to_owned(), 200),
+        ("/console/webhooks".to_owned(), 200),
+        ("/console/webhooks/new".to_owned(), 200),
+        ("/console/webhooks/000000000000000000000000".to_owned(), 404),
+        ("/console/webhooks/000000000000000000000000/delete".to_owned(), 404),
+        ("/console/webhooks/x".to_owned(), 404),
     ] {
         let page = browser.get(&path).await;
         assert_eq!(page.status, status, "{path}");
@@ -189,12 +202,24 @@ async fn a_form_of_another_site_changes_nothing() {
         ("/console/content/stories/link", vec![("id", &*id)]),
         ("/console/trash", vec![("do", "restore"), ("kind", "stories"), ("id", &*id)]),
         ("/console/trash", vec![("do", "delete"), ("kind", "stories"), ("id", &*id)]),
+        ("/console/redirects", vec![("delete", "/old")]),
+        ("/console/redirects", vec![("from", "/old"), ("to", "/blog")]),
+        ("/console/redirects/new", vec![("from", "/old"), ("to", "/blog")]),
+        ("/console/redirects/file", vec![("body", "from,to\n/old,/blog")]),
+        ("/console/site", vec![("title", "Forged")]),
+        ("/console/media", vec![("files", "x")]),
+        (&format!("/console/media/{id}"), vec![("do", "delete")]),
+        ("/console/webhooks/new", vec![("url", "https://evil.example/")]),
+        (&format!("/console/webhooks/{id}"), vec![("do", "secret")]),
+        (&format!("/console/webhooks/{id}/delete"), vec![]),
     ] {
         assert_eq!(browser.send(path, &form).await.status, 403, "{path}");
     }
     let page = site.browser().send_with("/console/sign-in", &[cross], &[]).await;
     assert_eq!(page.status, 403);
     assert_eq!(site.stored(&id).await["title"], "News");
+    assert_eq!(site.api.get("/redirects").await.body["total"], 0);
+    assert_eq!(site.api.get("/site").await.body["title"], serde_json::Value::Null);
     // The form itself is accepted, also after its reader has signed in again.
     let mut again = Browser { cookie: site.signed_in().await.cookie, ..browser };
     let host = site.api.url.clone();

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Texts that end an attribute, a tag or a script, or are templates or addresses.
-const TEXTS: [&str; 10] = [
+pub(crate) const TEXTS: [&str; 10] = [
     "\"><script>alert(1)</script>",
     "'><img src=x onerror=alert(1)>",
     "</title></textarea></select><script>alert(1)</script>",
@@ -23,7 +23,7 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Checks that a page runs nothing that the text says.
-fn check(body: &str, path: &str, text: &str) {
+pub(crate) fn check(body: &str, path: &str, text: &str) {
     let lower = body.to_lowercase();
     for tag in ["<img", "<svg", "<script>", "<!--"] {
         assert!(!lower.contains(tag), "{path} {text}: {tag}");
@@ -55,6 +55,8 @@ async fn texts_in_fields_stay_texts() {
     let story = format!("/console/content/stories/item?id={story}");
     let deleted = doc! { "title": "Gone", "deleted": true };
     site.database.insert("pages", [deleted]).await;
+    let redirect = json!({ "from": "/old", "to": { "address": "/blog" } });
+    assert_eq!(site.api.call("POST", "/redirects", redirect).await.status, 201);
     let mut browser = site.signed_in().await;
     let long = "x<".repeat(50_000);
     // Each kind of text once: there are many fields.
@@ -70,6 +72,10 @@ async fn texts_in_fields_stay_texts() {
             ("/console/content/projects/new", "/console/content/projects/new"),
             (&story, "/console/content/stories/item"),
             ("/console/trash", "/console/trash"),
+            ("/console/redirects", "/console/redirects"),
+            ("/console/redirects/new", "/console/redirects/new"),
+            ("/console/redirects/file", "/console/redirects/file"),
+            ("/console/site", "/console/site"),
             ("/console/sign-in", "/console/sign-in"),
         ] {
             let mut opened = browser.get(page).await;
@@ -79,7 +85,7 @@ async fn texts_in_fields_stay_texts() {
             let names = opened.fields(action).into_iter().map(|(name, _)| name);
             let names: Vec<_> = names
                 .chain(
-                    ["next", "do", "before", "on_children", "title", "back", "id", "to"]
+                    ["next", "do", "before", "on_children", "title", "back", "id", "to", "delete"]
                         .map(str::to_owned),
                 )
                 .collect();
@@ -171,10 +177,33 @@ async fn texts_of_the_site_stay_texts() {
             assert!(decode(&page.body).contains(text), "{path} {text}");
         }
     }
+    // What the API accepts of them, and what other programs may have stored.
+    let links = TEXTS.map(|text| doc! { "name": text, "url": text });
+    let facts = doc! {
+        "_id": "site", "title": TEXTS[0], "description": TEXTS[2], "logo": TEXTS[1],
+        "language": TEXTS[6], "social_links": links.to_vec(),
+    };
+    site.database.insert("content_site", [facts]).await;
+    for (number, text) in TEXTS.into_iter().enumerate() {
+        let address = format!("/{text}");
+        let body = json!({ "from": format!("/{number}/{text}"), "to": { "address": address } });
+        site.api.call("POST", "/redirects", body).await;
+    }
+    assert_ne!(site.api.get("/redirects").await.body["total"], 0);
+    for path in ["/console/redirects", "/console/site"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        check(&page.body, path, "all");
+    }
     for query in TEXTS {
         for path in [
             "/console/trash?kind=",
             "/console/trash?cursor=",
+            "/console/redirects?prefix=",
+            "/console/redirects?cursor=",
+            "/console/redirects?saved=",
+            "/console/redirects/new?to=",
+            "/console/site?saved=",
             "/console/navigation?deleted=",
             "/console/sign-in?next=",
             "/console/x?",

@@ -12,6 +12,7 @@ use service_kit::{
     web::http_client::service_client,
 };
 use std::time::Duration;
+use tempfile::TempDir;
 use test_support::{Api, Service, TOKEN, TestDatabase, eventually, settings};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -28,6 +29,8 @@ pub(crate) struct Site {
     /// The settings of the console.
     settings: Settings,
     services: (Service, Service),
+    /// The service of pictures and videos, and their folder.
+    _media: Option<(Service, TempDir)>,
     _stops_at_the_end: DropGuard,
 }
 
@@ -39,16 +42,48 @@ impl Site {
 
     /// Starts a site on a database with data.
     pub(crate) async fn on(database: TestDatabase) -> Self {
+        Self::with(database, &[]).await
+    }
+
+    /// Starts a site with pictures and videos.
+    pub(crate) async fn with_media() -> Self {
+        let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+        Self::build(database, &[], Some(folder)).await
+    }
+
+    /// Starts a site with these settings of its services.
+    pub(crate) async fn with(database: TestDatabase, of_services: &[(&str, &str)]) -> Self {
+        Self::build(database, of_services, None).await
+    }
+
+    async fn build(
+        database: TestDatabase,
+        of_services: &[(&str, &str)],
+        folder: Option<TempDir>,
+    ) -> Self {
         let secret = ("internal.secret", SECRET);
-        let services = Service::both_with(&database, &[secret]).await;
+        let of_services = [&[secret], of_services].concat();
+        let services = Service::both_with(&database, &of_services).await;
+        let media = match &folder {
+            Some(folder) => {
+                let store = folder.path().join("media").display().to_string();
+                let others = [secret, ("media.store", &*store), ("content.url", &services.1.url)];
+                let media = Service::media(&settings(&database, &others)).await;
+                media.migrated().await;
+                Some(media)
+            }
+            None => None,
+        };
         let of_console = settings(&database, &[secret]);
         let console = Console::bind(&of_console).unwrap();
-        let others = [
+        let console_url = local_url(console.address());
+        let mut others = vec![
             secret,
-            ("upstreams.sections", &services.0.url),
+            ("upstreams.sections", &*services.0.url),
             ("upstreams.content", &services.1.url),
-            ("upstreams.console", &local_url(console.address())),
+            ("upstreams.console", &console_url),
         ];
+        others.extend(media.as_ref().map(|media| ("upstreams.media", &*media.url)));
         let gateway = Gateway::bind(&settings(&database, &others)).await.unwrap();
         let url = local_url(gateway.address());
         let token: Secret = TOKEN.parse().unwrap();
@@ -65,7 +100,15 @@ impl Site {
         })
         .await;
         let _stops_at_the_end = shutdown.drop_guard();
-        Self { database, api, code, settings: of_console, services, _stops_at_the_end }
+        Self {
+            database,
+            api,
+            code,
+            settings: of_console,
+            services,
+            _media: media.zip(folder),
+            _stops_at_the_end,
+        }
     }
 
     /// Returns a browser of a person who is signed in.
@@ -151,7 +194,32 @@ impl Browser {
 
     /// Sends a form without a mark.
     pub(crate) async fn send(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
-        self.request(Method::POST, path, &[], Some(form)).await
+        self.send_with(path, &[], form).await
+    }
+
+    /// Sends a form of these fields and files, as browsers do without scripts. A file is the name of its
+    /// field, its own name, and its content.
+    pub(crate) async fn send_files(
+        &mut self,
+        path: &str,
+        form: &[(&str, &str)],
+        files: &[(&str, &str, &[u8])],
+    ) -> Page {
+        let boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
+        let disposition = "Content-Disposition: form-data; name=";
+        let mut body = Vec::new();
+        for (name, value) in form {
+            let part = format!("--{boundary}\r\n{disposition}\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend(part.into_bytes());
+        }
+        for (name, file, content) in files {
+            let head =
+                format!("--{boundary}\r\n{disposition}\"{name}\"; filename=\"{file}\"\r\n\r\n");
+            body.extend([head.as_bytes(), content, b"\r\n"].concat());
+        }
+        body.extend(format!("--{boundary}--\r\n").into_bytes());
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        self.request(Method::POST, path, &[], Some((&kind, body))).await
     }
 
     /// Sends a form without a mark, with these headers.
@@ -161,7 +229,9 @@ impl Browser {
         headers: &[(&str, &str)],
         form: &[(&str, &str)],
     ) -> Page {
-        self.request(Method::POST, path, headers, Some(form)).await
+        let body = serde_urlencoded::to_string(form).unwrap().into_bytes();
+        let kind = "application/x-www-form-urlencoded";
+        self.request(Method::POST, path, headers, Some((kind, body))).await
     }
 
     /// Opens a page and sends a form of it with these fields in place of those that it has.
@@ -195,7 +265,7 @@ impl Browser {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        form: Option<&[(&str, &str)]>,
+        body: Option<(&str, Vec<u8>)>,
     ) -> Page {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -204,9 +274,7 @@ impl Browser {
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie);
         }
-        if let Some(form) = form {
-            let body = serde_urlencoded::to_string(form).unwrap();
-            let kind = "application/x-www-form-urlencoded";
+        if let Some((kind, body)) = body {
             request = request.header("content-type", kind).body(body);
         }
         let response: Response = request.send().await.unwrap();
