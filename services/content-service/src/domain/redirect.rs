@@ -191,12 +191,12 @@ impl RedirectAddress {
     /// path of the site.
     pub(crate) fn destination(&self, site_url: Option<&str>) -> Destination {
         if self.0.starts_with('/') {
-            return Destination::Path(SitePath::new(&self.0));
+            return Destination::Path(SitePath::of_address(&self.0));
         }
         let Ok(url) = Url::parse(&self.0) else { return Destination::Elsewhere(self.0.clone()) };
         let site = site_url.and_then(|site| Url::parse(site).ok());
         match site.and_then(|site| path_below(&url, &site)) {
-            Some(path) => Destination::Path(SitePath::new(&path)),
+            Some(path) => Destination::Path(SitePath::of_address(&path)),
             None => Destination::Elsewhere(url.into()),
         }
     }
@@ -257,11 +257,13 @@ impl SitePath {
         let (rest, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let escaped = |text: &str| utf8_percent_encode(text, QUERY_ESCAPED).to_string();
-        Self {
-            path: without_dots(canonical(path)),
-            query: escaped(query),
-            fragment: escaped(fragment),
-        }
+        Self { path: canonical(path), query: escaped(query), fragment: escaped(fragment) }
+    }
+
+    /// Returns the path that browsers request for an address.
+    fn of_address(text: &str) -> Self {
+        let path = Self::new(text);
+        Self { path: without_dots(path.path), ..path }
     }
 
     /// Returns the path with its query, which redirects may name.
