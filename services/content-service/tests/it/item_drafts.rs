@@ -380,12 +380,13 @@ async fn an_item_in_the_trash_keeps_its_draft() {
 async fn nothing_of_a_draft_is_told_before_it_is_published() {
     let database = TestDatabase::new().await;
     let site = Site::start(&database).await;
+    let mut reader = Reader::start(&site.content).await;
     for kind in ContentType::ALL {
         let collection = kind.collection();
         let here = place(&database, kind, &format!("of-{collection}")).await;
         let item = Item::new(&site, kind, json!({ "section_id": here })).await;
-        heard(&database, &site.content).await;
-        let mut reader = Reader::start(&site.content).await;
+        // Its creation is told.
+        reader.until_now(&database).await;
         item.save(&draft("Dropped")).await;
         item.send("DELETE", "/draft", &[], &Value::Null).await;
         item.save(&draft("Published")).await;
