@@ -86,7 +86,7 @@ async fn pass_on(mut parts: Multipart, boundary: String, chunks: Chunks) {
 async fn copy(parts: &mut Multipart, boundary: &str, chunks: &Chunks) -> io::Result<bool> {
     let send = async |bytes: Bytes| chunks.send(Ok(bytes)).await.is_ok();
     while let Some(part) = parts.next().await {
-        let mut part = part.map_err(broken)?;
+        let mut part = part.map_err(|error| broken(&error))?;
         let name = part.content_disposition().and_then(|one| one.get_filename()).map(file_name);
         // A field without a file has one without a name.
         let Some(name) = name.filter(|name| !name.is_empty()) else {
@@ -98,7 +98,7 @@ async fn copy(parts: &mut Multipart, boundary: &str, chunks: &Chunks) -> io::Res
         );
         let mut is_wanted = send(head.into()).await;
         while let Some(chunk) = part.next().await {
-            is_wanted = is_wanted && send(chunk.map_err(broken)?).await;
+            is_wanted = is_wanted && send(chunk.map_err(|error| broken(&error))?).await;
         }
         if !(is_wanted && send(Bytes::from_static(b"\r\n")).await) {
             return Ok(false);
@@ -107,7 +107,7 @@ async fn copy(parts: &mut Multipart, boundary: &str, chunks: &Chunks) -> io::Res
     Ok(send(format!("--{boundary}--\r\n").into()).await)
 }
 
-fn broken(error: actix_multipart::MultipartError) -> io::Error {
+fn broken(error: &actix_multipart::MultipartError) -> io::Error {
     io::Error::other(error.to_string())
 }
 

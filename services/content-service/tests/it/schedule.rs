@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use models::ContentType;
-use mongodb::bson::{Bson, doc};
+use mongodb::bson::{self, Bson, doc};
 use serde_json::{Value, json};
 use test_support::{Service, TestDatabase, eventually};
 
@@ -13,9 +13,13 @@ use crate::{
     support::{Site, content, created, day, section, send, story, with},
 };
 
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(bson::DateTime::now().timestamp_millis()).unwrap()
+}
+
 /// A moment after some milliseconds, in the form of answers.
 fn after(millis: i64) -> String {
-    let moment = Utc::now() + TimeDelta::milliseconds(millis);
+    let moment = now() + TimeDelta::milliseconds(millis);
     moment.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -38,7 +42,7 @@ async fn wait_for(
     let began = Instant::now();
     loop {
         let found = totals(replicas, kind, section).await;
-        let is_due = Utc::now() >= moment;
+        let is_due = now() >= moment;
         assert!(is_due || !found.contains(&total), "{kind}: {found:?} before {moment}");
         if found == [total; 2] {
             return;
@@ -233,7 +237,7 @@ async fn what_was_due_while_no_process_ran_is_done_at_the_next_start() {
     created(&site, "stories", body).await;
     site.stop().await;
     let moment: DateTime<Utc> = moment.parse().unwrap();
-    eventually("the moment is past", async || Utc::now() > moment).await;
+    eventually("the moment is past", async || now() > moment).await;
     let site = Site::start(&database).await;
     eventually("the story is published", async || {
         site.content.get("/stories/slug/x").await.0 == 200
