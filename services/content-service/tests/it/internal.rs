@@ -208,7 +208,7 @@ async fn the_description_has_every_route_and_nothing_that_is_no_route() {
             }
         }
     }
-    assert_eq!(operations.len(), 11 * ContentType::ALL.len() + 6 + 9 + 6 + 9 + 2);
+    assert_eq!(operations.len(), 17 * ContentType::ALL.len() + 6 + 9 + 6 + 9 + 2);
     assert_all_references_lead_somewhere(&document, &document);
     insta::assert_json_snapshot!(document["paths"]["/stories/{id}"]["put"]);
 }
