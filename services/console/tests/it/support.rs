@@ -299,10 +299,11 @@ impl Page {
         self.header(LOCATION.as_str())
     }
 
-    /// Returns the fields of the form with this action, with their values.
+    /// Returns the fields of the form that is sent to this action, with their values.
     pub(crate) fn fields(&self, action: &str) -> Vec<(String, String)> {
         let begin = format!("action=\"{action}\"");
-        let form = self.body.split("<form").find(|form| form.contains(&begin));
+        let is_sent = |form: &&str| form.contains(&begin) && form.contains("method=\"post\"");
+        let form = self.body.split("<form").find(is_sent);
         let form = form.unwrap_or_else(|| panic!("no form {action}: {}", self.body));
         let form = form.split("</form>").next().unwrap();
         let mut fields = Vec::new();

@@ -187,7 +187,7 @@ async fn texts_of_webhooks_and_of_those_who_answer_stay_texts() {
         }
         let query = serde_urlencoded::to_string([("state", text), ("cursor", text)]).unwrap();
         let odd = browser.get(&format!("{PATH}/x?{query}&done={}", &query[6..])).await;
-        assert_eq!(odd.status, 404);
+        assert!([400, 404].contains(&odd.status), "{text}: {}", odd.status);
     }
     let all = site.api.get("/webhooks").await.body;
     let all = all["items"].as_array().unwrap();
