@@ -14,6 +14,9 @@ REFERENCES = {
     # Old paths are not those that browsers change, nor given together with `prefix`.
     "from",
     "parent_id",
+    # The time, and whether the item is published.
+    "publish_at",
+    "unpublish_at",
     "section",
     "section_id",
     # What a redirect leads to.

@@ -417,7 +417,7 @@ const tests = {
     await page.keyboard.press("Enter");
     await page.getByText("It is deleted for good.").waitFor();
     const { items } = await api(address, "GET", "/trash");
-    assert.deepEqual(items.map((one) => one.deleted_at), [null, null]);
+    assert.ok(!items.some(({ title }) => title === "A broken lamp"), JSON.stringify(items));
     // For the pictures of other windows.
     const long = { title: "Everything that was ever written about the lamp ".repeat(4), content: "" };
     const { id } = await api(address, "POST", "/projects", long);
