@@ -482,7 +482,7 @@ pub(crate) mod media {
     pub(crate) const DELETED: &str = "The file was deleted.";
     pub(crate) const SEARCH: &str = "Part of a name, title or alternative text";
     pub(crate) const UNUSED: &str = "Only what nothing shows";
-    pub(crate) const UNUSED_HELP: &str = "Files that are in no text and no picture of an item.";
+    pub(crate) const UNUSED_HELP: &str = "Files that no item, no section and no logo has.";
     pub(crate) const EMPTY: &str =
         "There is no file yet. Choose pictures or videos above, and upload them.";
     pub(crate) const MORE: &str = "Everything that was looked at is shown somewhere. Look further on \
