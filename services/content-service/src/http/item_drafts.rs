@@ -226,8 +226,10 @@ pub(super) async fn publish<K: Kind>(
         let schedule = schedule.map_err(ApiError::invalid)?;
         Ok(Changes { is_published, schedule, ..changes })
     };
-    let Changed { value: item, keys } =
-        store.publish(&id, &guard, changes, caller.signed_in_user()).await.map_err(not_written::<K>)?;
+    let Changed { value: item, keys } = store
+        .publish(&id, &guard, changes, caller.signed_in_user())
+        .await
+        .map_err(not_written::<K>)?;
     answer.add_keys(keys);
     // Which item a static page shows may have changed with it. What is written is not undone by an error.
     let paths = sections.paths_uncached(&**store, &answer).await.unwrap_or_else(|_| paths.clone());

@@ -19,7 +19,8 @@ use mongo_kit::{
 use mongodb::{
     ClientSession, Collection,
     bson::{
-        Bson, DateTime as BsonDate, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc, oid,
+        Bson, DateTime as BsonDate, Document, RawBson, RawBsonRef, RawDocument, RawDocumentBuf,
+        doc, oid,
     },
     error::{Error, Result},
     options::Hint,
@@ -33,10 +34,7 @@ use super::{
     order::ODD_DATE_TYPES,
     write::{Guard, WriteError, change, stored_id},
 };
-use crate::domain::{
-    pagination::id_to_text,
-    trash::{Ties, TrashPart, TrashPlace, TrashStart},
-};
+use crate::domain::trash::{Ties, TrashPart, TrashPlace, TrashStart};
 
 /// The number of items that are removed in one transaction: it takes some 100 ms, for which writers of
 /// these items wait.
@@ -309,7 +307,8 @@ impl<K: Kind> ContentStore<K> {
         for id in ids {
             let item = Revised { kind: K::TYPE.collection(), id };
             self.revisions.forget(item, session).await?;
-            if let Some(id) = id_to_text(id) {
+            let id = RawBson::try_from(id.clone()).map_err(Error::custom)?;
+            if let Ok(id) = lenient::stored_id_text(id.as_raw_bson_ref()) {
                 self.drafts.forget(K::TYPE, &id, session).await?;
             }
         }
