@@ -403,7 +403,7 @@ pub struct Revisions {
 #[serde(default)]
 pub struct Trash {
     /// The number of days after which deleted items are removed for good; 0 for never. By default nothing
-    /// is lost that nobody has decided to lose: a text takes some kilobytes.
+    /// is removed without a decision: a text takes some kilobytes.
     #[default = 0]
     pub empty_after_days: u32,
 }

@@ -1,4 +1,4 @@
-//! Who has an item open: editors report it while they do.
+//! Reports of editors that they have an item open.
 
 use actix_web::{
     HttpResponse,

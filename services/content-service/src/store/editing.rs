@@ -35,7 +35,7 @@ pub(crate) struct EditingStore {
 /// An editor who has an item open.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Editor {
-    /// Who they are, and in which of their sessions.
+    /// The identity of the editor and of the session.
     pub(crate) key: String,
     /// The id of the user; `None` for an administrator who is no user.
     pub(crate) user_id: Option<String>,

@@ -1,4 +1,4 @@
-//! Who has an item open.
+//! Reports of editors that they have an item open.
 
 use futures_util::future::join_all;
 use models::ContentType;
@@ -14,7 +14,7 @@ use crate::{
 const ANN: (&str, &str) = ("authorization", "Bearer ann");
 const ADMIN: (&str, &str) = ("authorization", "Bearer admin");
 
-/// Reports that somebody has an item open, and returns the answer.
+/// Reports that someone has an item open, and returns the answer.
 async fn report(url: &str, caller: (&str, &str)) -> Value {
     let (status, _, answer) = send_raw("PUT", url, &[caller], Vec::new()).await;
     assert_eq!(status, 200, "{answer}");
