@@ -68,15 +68,24 @@ impl Service {
         Self::start(content_service::bind(settings).await.unwrap())
     }
 
+    /// Starts content-service with these settings on a database that it does not migrate.
+    pub async fn content_without_migrations(settings: &Settings) -> Self {
+        Self::run(content_service::bind(settings).await.unwrap(), Migrate::Never)
+    }
+
     /// Starts media-service with these settings.
     pub async fn media(settings: &Settings) -> Self {
         Self::start(media_service::bind(settings).await.unwrap())
     }
 
     fn start(service: DataService) -> Self {
+        Self::run(service, Migrate::AtStart)
+    }
+
+    fn run(service: DataService, migrate: Migrate) -> Self {
         let (url, statuses) = (local_url(service.address()), service.statuses());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(service.run(Migrate::AtStart, shutdown.clone()));
+        let task = tokio::spawn(service.run(migrate, shutdown.clone()));
         Self { url, statuses, shutdown, task }
     }
 
