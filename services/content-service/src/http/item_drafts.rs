@@ -32,7 +32,7 @@ use super::{
 use crate::{
     domain::{
         content::Author,
-        schedule::{PUBLISH_AT, SchedulePatch, UNPUBLISH_AT},
+        schedule::{PUBLISH_AT, UNPUBLISH_AT},
     },
     html::{Removed, Sanitiser},
     store::{
@@ -40,7 +40,7 @@ use crate::{
         content::{Changed, ContentStore},
         dates::from_bson,
         item_drafts::{Draft, NewDraft},
-        kind::{Changes, Kind},
+        kind::Kind,
     },
 };
 
@@ -200,31 +200,24 @@ pub(super) async fn publish<K: Kind>(
     let guard = guard::<K>(&caller, &if_match, &paths);
     let removed = Cell::new(Vec::new());
     let changes = async |item: &K, draft: Option<&Draft>| {
-        let mut changes = match draft {
-            Some(draft) => {
-                if !if_match.is_given() && draft.base != base(item)? {
-                    let current = current(item, &paths)?;
-                    return Err(outdated().with_current(ETag::of_json(&current)?.state_of(current)));
-                }
-                let body = serde_json::to_string(&draft.body).map_err(ApiError::internal)?;
-                let body = PatchBody::<K::Replace>::from_text(body)?;
-                changes(&body, item, &store, &sections, &paths).await?
-            }
-            None => {
-                changes(&PatchBody::<K::Patch>::from_text("{}")?, item, &store, &sections, &paths)
-                    .await?
-            }
-        };
+        if let Some(draft) = draft
+            && !if_match.is_given()
+            && draft.base != base(item)?
+        {
+            let current = current(item, &paths)?;
+            return Err(outdated().with_current(ETag::of_json(&current)?.state_of(current)));
+        }
+        let mut body = draft.map(|draft| draft.body.clone()).unwrap_or_default();
+        body.insert(IS_PUBLISHED.to_owned(), true.into());
+        let body = serde_json::to_string(&body).map_err(ApiError::internal)?;
+        let body = PatchBody::<K::Patch>::from_text(body)?;
+        let mut changes = changes(&body, item, &store, &sections, &paths).await?;
         if let Some(content) = changes.content.take() {
             let (content, what) = sanitised(&sanitiser, content).await?;
             removed.set(what);
             changes.content = Some(content);
         }
-        let is_published = (!item.meta().is_published).then_some(true);
-        // It is published before its time.
-        let schedule = SchedulePatch::default().checked(&item.meta().schedule, true, store.now());
-        let schedule = schedule.map_err(ApiError::invalid)?;
-        Ok(Changes { is_published, schedule, ..changes })
+        Ok(changes)
     };
     let Changed { value: item, keys } = store
         .publish(&id, &guard, changes, caller.signed_in_user())

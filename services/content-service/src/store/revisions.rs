@@ -129,12 +129,9 @@ impl<K: Kind> ContentStore<K> {
         let mut fields = Vec::new();
         let result = transact(&self.writers, async |session: &mut ClientSession| {
             fields.clear();
-            let (found, reading) = self.look_up(id, session).await?;
+            let (found, reading) = self.look_up_present(id, session).await?;
             let former_slug = reading.slug;
             let current = names.sign(reading.item);
-            if current.meta().deleted {
-                return Err(WriteError::NoItem(NoItem::NotFound).into());
-            }
             guard(&current).map_err(WriteError::Refused)?;
             let stored_id = stored_id(&found)?;
             let of_item = Revised { kind: K::TYPE.collection(), id: &stored_id };
